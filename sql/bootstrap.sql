@@ -1,0 +1,36 @@
+-- The two roles and the schema that everything else needs. Applied first at every `rowcast migrate`,
+-- as the role that connects (a superuser, or one with CREATEROLE and CREATE on the database).
+-- What follows runs as rowcast_owner, so this file must never create anything inside the schema.
+
+do $$
+declare
+  v_role text;
+begin
+  foreach v_role in array array['rowcast_owner', 'rowcast_service'] loop
+    if not exists (select from pg_catalog.pg_roles where rolname = v_role) then
+      begin
+        execute pg_catalog.format('create role %I nologin', v_role);
+      exception
+        -- Roles belong to the cluster: a migration of another database may have been quicker.
+        when duplicate_object or unique_violation then null;
+      end;
+    end if;
+  end loop;
+  if not pg_catalog.pg_has_role(current_user, 'rowcast_owner', 'member') then
+    execute pg_catalog.format('grant rowcast_owner to %I', current_user);
+  end if;
+end
+$$;
+
+create schema if not exists rowcast authorization rowcast_owner;
+comment on schema rowcast is
+  'Rowcast: the event log, its doorbell, and the rules of who may hear what.';
+
+-- Legacy pages print rowcast.bookmark(); everything else in the schema is granted one by one.
+do $$
+begin
+  if not pg_catalog.has_schema_privilege('public', 'rowcast', 'usage') then
+    grant usage on schema rowcast to public;
+  end if;
+end
+$$;

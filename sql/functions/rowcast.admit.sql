@@ -1,0 +1,37 @@
+-- Which of these rooms may somebody with these claims join? The longest pattern decides; no rule
+-- means no. Forbidden rooms and rooms that do not exist answer alike.
+
+create or replace function rowcast.admit(p_claims jsonb, p_rooms text[])
+returns table (room text, allowed boolean)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_rule regprocedure;
+begin
+  perform set_config('request.jwt.claims', p_claims::text, true);
+  foreach room in array p_rooms loop
+    select r.may_join into v_rule
+    from rowcast.room_rule r
+    where r.pattern = room
+      or (right(r.pattern, 1) = '*' and starts_with(room, left(r.pattern, -1)))
+    -- A literal is longer than any prefix of it.
+    order by r.pattern = room desc, length(r.pattern) desc
+    limit 1;
+    allowed := false;
+    if room = '*' then
+      allowed := true;
+    elsif v_rule is not null then
+      execute format('select %s($1, $2)', v_rule::oid::regproc) into allowed using p_claims, room;
+    end if;
+    allowed := coalesce(allowed, false);
+    return next;
+  end loop;
+end
+$$;
+revoke all on function rowcast.admit(jsonb, text[]) from public;
+grant execute on function rowcast.admit(jsonb, text[]) to rowcast_service;
+comment on function rowcast.admit(jsonb, text[]) is 'For each room, whether these claims may join it.';

@@ -1,0 +1,86 @@
+-- Checks a query before it becomes a trigger: that it parses with the search_path it will run
+-- under, that its columns are those of an event, and that rowcast_owner may read what it reads.
+-- Returns the columns it has. Runs as the caller, who has to be allowed to see the table.
+
+create or replace function rowcast.check_query(p_table regclass, p_operation text, p_query text)
+returns text[]
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set client_min_messages = warning
+as $$
+declare
+  v_columns text[];
+  v_wrong text;
+begin
+  drop view if exists pg_temp.rowcast_checked;
+  drop table if exists pg_temp.new_rows, pg_temp.old_rows;
+  if p_operation in ('insert', 'update') then
+    execute format('create temporary table new_rows on commit drop as table %s with no data', p_table);
+  end if;
+  if p_operation in ('update', 'delete') then
+    execute format('create temporary table old_rows on commit drop as table %s with no data', p_table);
+  end if;
+  begin
+    execute format('create temporary view rowcast_checked as %s', p_query);
+  exception
+    when others then
+      raise exception using errcode = 'RC003',
+        message = format('the query for %s on %s does not work: %s', p_operation, p_table, sqlerrm),
+        hint = 'It may read new_rows (insert, update) and old_rows (update, delete). '
+          'Every other table and function needs its schema in front.';
+  end;
+
+  select array_agg(attname::text) into v_columns
+  from pg_attribute where attrelid = 'pg_temp.rowcast_checked'::regclass and attnum > 0;
+
+  select format('%s is %s, not %s', w.name, coalesce(format_type(a.atttypid, null), 'missing'), w.types)
+  into v_wrong
+  from (values
+    ('name', 'text', true), ('rooms', 'text[]', true), ('data', 'json or jsonb', true),
+    ('channel', 'text', false), ('render', 'text', false)
+  ) w (name, types, required)
+  left join pg_attribute a
+    on a.attrelid = 'pg_temp.rowcast_checked'::regclass and a.attname = w.name and a.attnum > 0
+  where (a.attname is null and w.required)
+    or (a.attname is not null and format_type(a.atttypid, null) not in
+      (select trim(t) from regexp_split_to_table(w.types, ' or ') t
+       union select 'character varying' where w.types = 'text'))
+  limit 1;
+  if v_wrong is not null then
+    raise exception using errcode = 'RC003',
+      message = format('the query for %s on %s: column %s', p_operation, p_table, v_wrong),
+      hint = 'It has to return name text, rooms text[], data json, and may return channel text and render text.';
+  end if;
+  select string_agg(c, ', ') into v_wrong
+  from unnest(v_columns) c where c not in ('name', 'rooms', 'data', 'channel', 'render');
+  if v_wrong is not null then
+    raise exception using errcode = 'RC003',
+      message = format('the query for %s on %s returns columns nobody reads: %s', p_operation, p_table, v_wrong),
+      hint = 'Put what the browser should get into data.';
+  end if;
+
+  select string_agg(distinct d.refobjid::regclass::text, ', ') into v_wrong
+  from pg_rewrite r
+  join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+    and d.refclassid = 'pg_class'::regclass
+  join pg_class c on c.oid = d.refobjid
+  where r.ev_class = 'pg_temp.rowcast_checked'::regclass
+    and c.relpersistence <> 't'
+    and not (
+      has_any_column_privilege('rowcast_owner', c.oid, 'select')
+      and has_schema_privilege('rowcast_owner', c.relnamespace, 'usage')
+    );
+  if v_wrong is not null then
+    raise exception using errcode = 'RC004',
+      message = format('rowcast_owner may not read %s, which the query for %s on %s reads', v_wrong, p_operation, p_table),
+      hint = 'Grant usage on the schema and select on the table to rowcast_owner.';
+  end if;
+
+  drop view pg_temp.rowcast_checked;
+  drop table if exists pg_temp.new_rows, pg_temp.old_rows;
+  return v_columns;
+end
+$$;
+revoke all on function rowcast.check_query(regclass, text, text) from public;
+comment on function rowcast.check_query(regclass, text, text) is
+  'Checks a query over new_rows and old_rows and returns its columns; SQLSTATE RC003 or RC004.';

@@ -1,0 +1,4 @@
+-- What the service may touch besides calling functions.
+
+grant select on rowcast.channel to rowcast_service;
+grant select on rowcast.failure to rowcast_service;

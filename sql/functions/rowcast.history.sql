@@ -1,0 +1,29 @@
+-- The name of the current history, ten hexadecimal digits; 'none' while nobody has begun one since
+-- a crash, a promotion or a restore. A bookmark of another history is answered with a gap.
+
+create or replace function rowcast.history() returns text
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_mark rowcast.history_mark;
+begin
+  select * into v_mark from rowcast.history_mark;
+  if not pg_is_in_recovery() and not exists (
+    select from rowcast.history_pulse where nonce = v_mark.nonce
+  ) then
+    return 'none';
+  end if;
+  if v_mark.database_oid is distinct from
+      (select oid from pg_database where datname = current_database())
+    or v_mark.log_oid is distinct from 'rowcast.event'::regclass::oid then
+    return 'none';
+  end if;
+  return left(md5(concat_ws('/', v_mark.nonce, v_mark.database_oid, v_mark.log_oid)), 10);
+end
+$$;
+revoke all on function rowcast.history() from public;
+grant execute on function rowcast.history() to rowcast_service;
+comment on function rowcast.history() is 'Identity of the history that bookmarks belong to.';

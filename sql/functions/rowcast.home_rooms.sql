@@ -1,0 +1,24 @@
+-- The rooms that somebody with these claims is in from the start.
+
+create or replace function rowcast.home_rooms(p_claims jsonb) returns text[]
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_rule regprocedure;
+  v_rooms text[];
+  v_all text[] := '{}';
+begin
+  perform set_config('request.jwt.claims', p_claims::text, true);
+  for v_rule in select rooms_of from rowcast.home_rule order by rooms_of::text loop
+    execute format('select %s($1)', v_rule::oid::regproc) into v_rooms using p_claims;
+    v_all := v_all || coalesce(v_rooms, '{}');
+  end loop;
+  return array(select distinct r from unnest(v_all) r where r <> '' order by r);
+end
+$$;
+revoke all on function rowcast.home_rooms(jsonb) from public;
+grant execute on function rowcast.home_rooms(jsonb) to rowcast_service;
+comment on function rowcast.home_rooms(jsonb) is 'Rooms joined at connect, from every rowcast.home_rule.';

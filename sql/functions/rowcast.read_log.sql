@@ -1,0 +1,81 @@
+-- The one question: which events are visible in p_to and not in p_from? In order of id, which for
+-- one row of the application is order of commit. Without p_to, up to the snapshot of the statement.
+-- Two index conditions joined by UNION ALL, never by OR, and no sequential scan: on a young or just
+-- truncated table the planner would choose one and be wrong soon after.
+
+create or replace function rowcast.read_log(
+  p_from pg_snapshot,
+  p_to pg_snapshot default null,
+  p_after bigint default null,
+  p_rooms text[] default null,
+  p_limit bigint default null
+)
+returns table (
+  id bigint,
+  xid xid8,
+  at timestamptz,
+  channel text,
+  name text,
+  rooms text[],
+  data json,
+  failed boolean
+)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+  v_to pg_snapshot := coalesce(p_to, pg_current_snapshot());
+begin
+  return query
+  with found as (
+    select e.* from rowcast.event e
+    where e.xid >= pg_snapshot_xmax(p_from) and e.xid < pg_snapshot_xmax(v_to)
+    union all
+    select e.* from rowcast.event e
+    where e.xid = any (array(
+      select x from pg_snapshot_xip(p_from) x where pg_visible_in_snapshot(x, v_to)
+    ))
+  ),
+  wanted as (
+    select f.* from found f
+    where pg_visible_in_snapshot(f.xid, v_to)
+      and (p_after is null or f.id > p_after)
+      and (p_rooms is null or f.rooms && p_rooms)
+      and not exists (select from rowcast.channel c where c.name = f.channel and c.paused)
+    order by f.id
+    limit p_limit
+  ),
+  -- Of equal state events in a batch only the last is sent.
+  stated as (
+    select s.id, s.render, s.data::jsonb as key, lead(s.id) over (
+      partition by s.render, s.data::text, s.channel, s.name, s.rooms order by s.id
+    ) is not null as superseded
+    from wanted s
+    where s.render is not null
+  ),
+  asked as (
+    select render, array_agg(distinct key) as keys from stated group by render
+  ),
+  rendered as (
+    select a.render, r.key, r.data, r.failed
+    from asked a cross join lateral rowcast.render(a.render, a.keys) r
+  )
+  select w.id, w.xid, w.at, w.channel::text, w.name::text, w.rooms::text[],
+    case when w.render is null then w.data::json else r.data end,
+    coalesce(r.failed, false)
+  from wanted w
+  left join stated s on s.id = w.id
+  left join rendered r on r.render = s.render and r.key = s.key
+  where w.render is null or (not s.superseded and r.key is not null)
+  order by w.id;
+end
+$$;
+revoke all on function rowcast.read_log(pg_snapshot, pg_snapshot, bigint, text[], bigint) from public;
+grant execute on function rowcast.read_log(pg_snapshot, pg_snapshot, bigint, text[], bigint) to rowcast_service;
+comment on function rowcast.read_log(pg_snapshot, pg_snapshot, bigint, text[], bigint) is
+  'Events visible in p_to (or now) and not in p_from.';

@@ -1,0 +1,44 @@
+-- Puts the trigger on a table and on all that hang below it: partitions and inheritance children.
+-- A trigger that is there already is left alone: CREATE TRIGGER waits for writers, and makes
+-- others wait behind it.
+
+create or replace function rowcast.set_triggers(p_table regclass, p_operation text, p_function text)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_leaf regclass;
+  v_name text := format('_900_rowcast_%s', p_operation);
+begin
+  for v_leaf in
+    with recursive below as (
+      select p_table::oid as oid
+      union
+      select i.inhrelid from below b join pg_inherits i on i.inhparent = b.oid
+    )
+    select b.oid from below b join pg_class c on c.oid = b.oid
+    where c.relkind in ('r', 'p') order by b.oid
+  loop
+    if not exists (
+      select from pg_trigger where tgrelid = v_leaf and tgname = v_name
+        and tgfoid = to_regprocedure(p_function || '()')
+    ) then
+      execute format(
+        'create or replace trigger %I after %s on %s %s for each statement execute function %s()',
+        v_name, p_operation, v_leaf,
+        case p_operation
+          when 'insert' then 'referencing new table as new_rows'
+          when 'update' then 'referencing old table as old_rows new table as new_rows'
+          when 'delete' then 'referencing old table as old_rows'
+          else ''
+        end,
+        p_function
+      );
+    end if;
+  end loop;
+end
+$$;
+revoke all on function rowcast.set_triggers(regclass, text, text) from public;
+comment on function rowcast.set_triggers(regclass, text, text) is
+  'Creates the triggers of an attachment where they are missing.';
