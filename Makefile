@@ -1,0 +1,41 @@
+# The way in: each target sets up what it needs (.ci/setup) and asks nothing.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test check build clean
+
+# rustup's own directory, for shells that were opened before it was installed.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+target := $(or $(CARGO_TARGET_DIR),target)
+
+help: ## shows this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+# The dev profile: a newcomer waits for the build longer than for anything that it would speed up,
+# and `make check` has then built half of it.
+demo: ## builds, starts a throwaway PostgreSQL with sample data, prints one URL; Ctrl-C ends it all
+	@.ci/setup demo
+	@cargo build --locked
+	@exec "$(target)/debug/rowcast" demo $(ARGS)
+
+test: ## everything: format, lints, docs, unit, SQL, end-to-end, fault and browser tests
+	@.ci/setup test
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	@source "$(target)/tools/test.env" && set -x && cargo test --locked $(ARGS)
+
+check: ## the quick loop: format, lints, unit tests; no server, no browser
+	@.ci/setup build
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo test --locked --lib --bins
+
+build: ## the program, optimised, as target/release/rowcast
+	@.ci/setup build
+	cargo build --locked --release
+
+clean: ## removes everything that was built or unpacked here
+	cargo clean

@@ -1,0 +1,378 @@
+//! The service as a whole: opened from settings, it accepts connections until it is told to stop.
+//! Hands each connection to the routes. It must never serve before its socket is bound, and never
+//! leave one connection waiting for another.
+
+use crate::config::Settings;
+use crate::connection::{Gate, admission::Seats, sse::Cut, unix_now};
+use crate::database::{Database, DatabaseError};
+use crate::hub::{Ended, Hub, Limits};
+use crate::listener::{Listener, Pulse};
+use crate::routes::{Peer, operators, routes};
+use crate::stream::Stream;
+use crate::token::{Verifier, VerifierError};
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use warp::Filter;
+use warp::reply::Response;
+
+/// Sockets that wait for their request, beyond the connections that are seated.
+const SPARE_SOCKETS: usize = 1000;
+
+/// Why the service could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("no database: set DATABASE_URL, such as postgres://rowcast_service@localhost/app")]
+    NoDatabase,
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error("auth: {0}")]
+    Verifier(#[from] VerifierError),
+    #[error("http.listen {0}: {1}")]
+    Listen(String, io::Error),
+    #[error("TLS: {0}")]
+    Tls(String),
+}
+
+/// A bound socket of either kind.
+#[derive(Debug)]
+pub enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Socket {
+    /// Binds `host:port` or `unix:/path`.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn bind(address: &str) -> Result<Self, OpenError> {
+        let failed = |error| OpenError::Listen(address.to_owned(), error);
+        if let Some(path) = address.strip_prefix("unix:") {
+            // A socket file that nobody answers is left over from a run that was killed.
+            if Path::new(path).exists() && tokio::net::UnixStream::connect(path).await.is_err() {
+                let _ = std::fs::remove_file(path);
+            }
+            return UnixListener::bind(path).map(Self::Unix).map_err(failed);
+        }
+        TcpListener::bind(address)
+            .await
+            .map(Self::Tcp)
+            .map_err(failed)
+    }
+
+    /// Where it is bound, for people.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match self {
+            Self::Tcp(listener) => listener
+                .local_addr()
+                .map_or_else(|_| "?".into(), |address| address.to_string()),
+            Self::Unix(listener) => listener
+                .local_addr()
+                .ok()
+                .and_then(|address| Some(format!("unix:{}", address.as_pathname()?.display())))
+                .unwrap_or_else(|| "?".into()),
+        }
+    }
+
+    async fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // A frame is complete when it is written: nothing is to be waited for.
+                let _ = stream.set_nodelay(true);
+                Ok((Stream::Tcp(stream), Peer(Some(peer.ip().to_canonical()))))
+            }
+            Self::Unix(listener) => Ok((Stream::Unix(listener.accept().await?.0), Peer(None))),
+        }
+    }
+}
+
+/// A service that is open: its socket is bound, its listener runs.
+pub struct App {
+    pub gate: Arc<Gate>,
+    socket: Socket,
+    admin: Option<Socket>,
+    tls: Option<TlsAcceptor>,
+    listener: tokio::task::JoinHandle<()>,
+}
+
+impl App {
+    /// Opens the service on a socket that was bound before.
+    ///
+    /// # Errors
+    /// What the settings name and can't be used.
+    pub async fn open(settings: Settings, socket: Socket) -> Result<Self, OpenError> {
+        let url = settings.database.url.clone().ok_or(OpenError::NoDatabase)?;
+        let direct = settings.database.direct_url().unwrap_or(&url).to_owned();
+        let database = Database::new(&url, &settings.database)?;
+        let hub = Hub::new(Limits {
+            queue_bytes: settings.limits.queue_bytes,
+            replay_events: settings.limits.replay_events,
+            ring_bytes: settings.hub.ring_bytes,
+            ring_age: settings.hub.ring_age,
+        });
+        let tls = tls_acceptor(&settings)?;
+        let admin = match &settings.http.admin_listen {
+            Some(address) => Some(Socket::bind(address).await?),
+            None => None,
+        };
+        let pulse = Arc::new(Pulse::default());
+        let listener = Listener {
+            url: direct,
+            connect: settings.database.clone(),
+            settings: settings.listener.clone(),
+            database: database.clone(),
+            hub: hub.clone(),
+            pulse: Arc::clone(&pulse),
+        };
+        let verifier = Verifier::new(&settings.auth)?;
+        let gate = Gate {
+            settings,
+            hub,
+            database,
+            verifier,
+            seats: Seats::default(),
+            pulse,
+        };
+        let gate = Arc::new(gate);
+        tokio::spawn(refresh_keys(Arc::downgrade(&gate)));
+        let listener = tokio::spawn(listener.run());
+        Ok(Self {
+            gate,
+            socket,
+            admin,
+            tls,
+            listener,
+        })
+    }
+
+    /// Serves until `shutdown` ends, then says goodbye to everybody within `http.drain_ms`.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let gate = Arc::clone(&self.gate);
+        if self.admin.is_some() {
+            let public = routes(Arc::clone(&gate));
+            self.run_with(public, shutdown).await;
+        } else {
+            self.run_with(routes(gate), shutdown).await;
+        }
+    }
+
+    /// The same, with routes of the caller's, which are to include [`routes`].
+    pub async fn run_with<F>(self, filter: F, shutdown: impl Future<Output = ()>)
+    where
+        F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
+    {
+        let (stop, stopping) = watch::channel(false);
+        let gate = &self.gate;
+        let public = accept_all(
+            gate,
+            &self.socket,
+            self.tls.clone(),
+            filter,
+            stopping.clone(),
+        );
+        let admin = async {
+            match &self.admin {
+                Some(socket) => {
+                    accept_all(gate, socket, None, operators(Arc::clone(gate)), stopping).await
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = public => {}
+            () = admin => {}
+            () = shutdown => {}
+        }
+        tracing::info!(connections = gate.seats.taken(), "stopping");
+        stop.send_replace(true);
+        gate.hub.end_all(Ended::Restart);
+        let drained = async {
+            while gate.seats.taken() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let drained = tokio::time::timeout(gate.settings.http.drain, drained).await;
+        self.listener.abort();
+        if let Socket::Unix(listener) = &self.socket
+            && let Some(path) = listener
+                .local_addr()
+                .ok()
+                .as_ref()
+                .and_then(|a| a.as_pathname())
+        {
+            let _ = std::fs::remove_file(path);
+        }
+        tracing::info!(
+            left = gate.seats.taken(),
+            in_time = drained.is_ok(),
+            "stopped"
+        );
+    }
+}
+
+async fn refresh_keys(gate: std::sync::Weak<Gate>) {
+    while let Some(held) = gate.upgrade() {
+        if let Err(error) = held.verifier.refresh(unix_now()).await {
+            tracing::warn!(%error, "the keys could not be refreshed; the old ones stay");
+        }
+        drop(held);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+}
+
+async fn accept_all<F>(
+    gate: &Arc<Gate>,
+    socket: &Socket,
+    tls: Option<TlsAcceptor>,
+    filter: F,
+    stopping: watch::Receiver<bool>,
+) where
+    F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
+{
+    let service = warp::service(filter.recover(not_found));
+    let sockets = Arc::new(tokio::sync::Semaphore::new(
+        gate.settings.limits.connections + SPARE_SOCKETS,
+    ));
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(gate.settings.http.header_timeout)
+        .max_buf_size(gate.settings.limits.request_head_bytes.max(8192));
+    loop {
+        let (stream, peer) = match socket.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, mostly: a pause lets some be closed.
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        // Beyond every limit nothing is said any more: the socket is closed unread.
+        let Ok(permit) = Arc::clone(&sockets).try_acquire_owned() else {
+            continue;
+        };
+        let (builder, service, tls, timeout) = (
+            builder.clone(),
+            service.clone(),
+            tls.clone(),
+            gate.settings.http.header_timeout,
+        );
+        let mut stopping = stopping.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            let Some(stream) = wrap(stream, tls, timeout).await else {
+                return;
+            };
+            let cut = Cut::default();
+            let with_peer = WithPeer {
+                inner: TowerToHyperService::new(service),
+                peer,
+                cut: cut.clone(),
+            };
+            let connection =
+                builder.serve_connection_with_upgrades(TokioIo::new(stream), with_peer);
+            tokio::pin!(connection);
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "connection ended");
+                    }
+                }
+                () = cut.0.notified() => {}
+                () = async { drop(stopping.wait_for(|stop| *stop).await) } => {
+                    connection.as_mut().graceful_shutdown();
+                    tokio::select! {
+                        _ = connection.as_mut() => {}
+                        () = cut.0.notified() => {}
+                    }
+                }
+            }
+        });
+    }
+}
+
+async fn not_found(_: warp::Rejection) -> Result<(Response,), std::convert::Infallible> {
+    use warp::reply::Reply;
+    let error = serde_json::json!({ "error": { "code": "not-found",
+        "message": "nothing answers this path and method; try /ws, /sse, /healthz, /readyz, /metrics" } });
+    let status = warp::http::StatusCode::NOT_FOUND;
+    Ok((warp::reply::with_status(warp::reply::json(&error), status).into_response(),))
+}
+
+async fn wrap(stream: Stream, tls: Option<TlsAcceptor>, timeout: Duration) -> Option<Stream> {
+    match (stream, tls) {
+        (Stream::Tcp(stream), Some(tls)) => {
+            match tokio::time::timeout(timeout, tls.accept(stream)).await {
+                Ok(Ok(stream)) => Some(Stream::Tls(Box::new(stream))),
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "TLS handshake failed");
+                    None
+                }
+                Err(_) => None,
+            }
+        }
+        (stream, _) => Some(stream),
+    }
+}
+
+fn tls_acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, OpenError> {
+    let http = &settings.http;
+    let (Some(certificate), Some(key)) = (&http.tls_certificate_file, &http.tls_key_file) else {
+        return Ok(None);
+    };
+    let failed = |path: &Path, error: &dyn std::fmt::Display| {
+        OpenError::Tls(format!("{}: {error}", path.display()))
+    };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| failed(certificate, &error))?;
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| failed(certificate, &error))?
+        .with_no_client_auth()
+        .with_single_cert(chain, secret)
+        .map_err(|error| failed(certificate, &error))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Some(TlsAcceptor::from(Arc::new(config))))
+}
+
+/// Tells the routes what only the accept loop knows.
+#[derive(Clone)]
+struct WithPeer<S> {
+    inner: S,
+    peer: Peer,
+    cut: Cut,
+}
+
+impl<S, B> Service<hyper::Request<B>> for WithPeer<S>
+where
+    S: Service<hyper::Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, mut request: hyper::Request<B>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(self.cut.clone());
+        self.inner.call(request)
+    }
+}

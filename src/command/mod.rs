@@ -1,0 +1,168 @@
+//! The subcommands: one file each. Reads settings, sets up the log, hands over.
+//! It must never print a secret.
+
+mod demo;
+pub mod postgres;
+mod serve;
+
+mod token;
+
+use crate::config::{LogFormat, RawSettings, Settings};
+use crate::{database, migrate};
+use clap::{Args, Parser, Subcommand};
+use std::error::Error;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What a subcommand may fail with: its words go to the user as they are.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// Pushes what happens in a Postgres database to browsers.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    after_help = "DATABASE_URL alone is enough for every subcommand. \
+Settings: `rowcast config`; each can be given as ROWCAST__SECTION__KEY."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args, Debug)]
+struct SettingsArgs {
+    /// A file of settings (TOML), above the defaults and below the environment.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The database: postgres://user@host/name, with libpq's sslmode and sslrootcert.
+    #[arg(long, global = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// One setting, above everything else, such as http.listen=0.0.0.0:8080.
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves WebSocket and SSE subscribers.
+    Serve(serve::ServeArgs),
+    /// Shows it all: a throwaway PostgreSQL with sample data, a legacy writer, a live page.
+    Demo(demo::DemoArgs),
+    /// Brings the database to the schema of this version; again is harmless.
+    Migrate {
+        /// Print the SQL for an empty database instead of running anything.
+        #[arg(long)]
+        print: bool,
+    },
+    /// Mints a token for development.
+    Token(token::TokenArgs),
+    /// Prints the effective configuration without secrets, and what is wrong with it.
+    Config,
+}
+
+/// Runs a command line.
+#[must_use]
+pub fn main(cli: Cli) -> ExitCode {
+    let built = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let done = built
+        .map_err(Failure::from)
+        .and_then(|runtime| runtime.block_on(run(cli)));
+    done.unwrap_or_else(|error| {
+        eprintln!("rowcast: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let raw = read_settings(&cli.settings)?;
+    if matches!(cli.command, Command::Config) {
+        print!("{}", raw.effective_toml());
+        let settings = Settings::check(raw)?;
+        for warning in settings.warnings() {
+            eprintln!("rowcast: warning: {warning}");
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let settings = Settings::check(raw)?;
+    let quiet = !matches!(cli.command, Command::Serve(_) | Command::Demo(_));
+    start_log(&settings, quiet)?;
+    match cli.command {
+        Command::Serve(args) => serve::run(args, settings).await,
+        Command::Demo(args) => demo::run(args, settings).await,
+        Command::Migrate { print: true } => {
+            print!("{}", migrate::script());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Migrate { print: false } => run_migrate(&settings).await,
+        Command::Token(args) => token::run(&args, &settings),
+        Command::Config => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn read_settings(args: &SettingsArgs) -> Result<RawSettings, Failure> {
+    let mut overrides = Vec::new();
+    if let Some(url) = &args.database_url {
+        overrides.push(("database.url".to_owned(), url.clone()));
+    }
+    for pair in &args.set {
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| format!("--set {pair}: KEY=VALUE was expected"))?;
+        overrides.push((key.to_owned(), value.to_owned()));
+    }
+    Ok(RawSettings::load(
+        args.config.as_deref(),
+        std::env::vars(),
+        &overrides,
+    )?)
+}
+
+fn start_log(settings: &Settings, quiet: bool) -> Result<(), Failure> {
+    use tracing_subscriber::EnvFilter;
+    let level = if quiet {
+        "warn"
+    } else {
+        settings.log.level.as_str()
+    };
+    let filter =
+        EnvFilter::try_new(level).map_err(|error| format!("log.level {level:?}: {error}"))?;
+    let human = match settings.log.format {
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+        LogFormat::Human => true,
+        LogFormat::Json => false,
+    };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // A second log in one process (in tests) keeps the first.
+    let _ = if human {
+        log.with_target(false).try_init()
+    } else {
+        log.json().try_init()
+    };
+    Ok(())
+}
+
+async fn run_migrate(settings: &Settings) -> Result<ExitCode, Failure> {
+    let url = direct_url(settings)?;
+    let mut client = database::connect_and_drive(url, settings.database.connect_timeout).await?;
+    let done = migrate::run(&mut client).await?;
+    println!(
+        "migrations applied: {}, scripts replaced: {}",
+        done.migrations, done.scripts
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The server itself, past a pooler.
+fn direct_url(settings: &Settings) -> Result<&str, Failure> {
+    settings.database.direct_url().ok_or_else(|| {
+        "no database: set DATABASE_URL or pass --database-url postgres://user@host/name".into()
+    })
+}

@@ -1,0 +1,454 @@
+//! Who may come in and which rooms they may join: token or session to claims, claims and rooms to
+//! admission in SQL, and the seats of the house.
+//! Hands identities and joined rooms over to the transports. It must never say whether a room that
+//! was refused exists.
+
+use super::{Gate, Refusal, unix_now};
+use crate::bookmark::Bookmark;
+use crate::database::DatabaseError;
+use crate::hub::Since;
+use crate::report;
+use crate::token::Claims;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use warp::http::HeaderMap;
+
+/// How long a subscribe waits for the hub to reach a bookmark that another node gave out.
+const REACH: Duration = Duration::from_secs(3);
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    pub headers: HeaderMap,
+    pub query: String,
+    /// Nothing for a Unix socket.
+    pub peer: Option<IpAddr>,
+}
+
+impl Visit {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// A parameter of the query, decoded.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        let mut pairs = url::form_urlencoded::parse(self.query.as_bytes());
+        pairs
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
+    }
+
+    /// The rooms of the query: `rooms=a,b`.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<String> {
+        let rooms = self.parameter("rooms").unwrap_or_default();
+        rooms
+            .split(',')
+            .filter(|room| !room.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// The bookmark to resume from: what a browser sends by itself counts more than its URL, which
+    /// stays the same when it reconnects.
+    #[must_use]
+    pub fn since(&self) -> Option<String> {
+        let last = self.header("last-event-id").map(str::to_owned);
+        last.or_else(|| self.parameter("since"))
+            .filter(|since| !since.is_empty())
+    }
+
+    /// The address to count by: the peer's, or behind trusted proxies the last that is none.
+    #[must_use]
+    pub fn address(&self, gate: &Gate) -> Option<IpAddr> {
+        let peer = self.peer?;
+        let trusted = |address: &IpAddr| {
+            gate.settings
+                .http
+                .trusted_proxies
+                .iter()
+                .any(|net| net.contains(address))
+        };
+        if !trusted(&peer) {
+            return Some(peer);
+        }
+        let forwarded = self.headers.get_all("x-forwarded-for").iter();
+        let listed: Vec<IpAddr> = forwarded
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map_while(|address| address.trim().parse().ok())
+            .collect();
+        Some(
+            listed
+                .iter()
+                .rev()
+                .find(|address| !trusted(address))
+                .copied()
+                .unwrap_or(peer),
+        )
+    }
+
+    fn bearer(&self) -> Option<String> {
+        let authorization = self.header("authorization").and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme
+                .eq_ignore_ascii_case("bearer")
+                .then(|| token.trim().to_owned())
+        });
+        authorization
+            .or_else(|| {
+                let protocols = self.header("sec-websocket-protocol")?.split(',');
+                protocols
+                    .map(str::trim)
+                    .find_map(|p| p.strip_prefix("bearer."))
+                    .map(str::to_owned)
+            })
+            .or_else(|| self.parameter("token"))
+    }
+
+    fn cookies(&self) -> impl Iterator<Item = (&str, &str)> {
+        let headers = self
+            .headers
+            .get_all("cookie")
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        headers
+            .flat_map(|line| line.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+    }
+
+    /// Whether the page that sends this may: a listed origin, or the same as this host.
+    fn origin_is_allowed(&self, gate: &Gate, by_cookie: bool) -> bool {
+        let Some(origin) = self.header("origin") else {
+            // Browsers leave Origin out of a GET to the same origin, but say so here; what is no
+            // browser sends neither, and can't be made to send somebody's cookie.
+            return !by_cookie || self.header("sec-fetch-site") == Some("same-origin");
+        };
+        let host = origin.split_once("://").map(|(_, host)| host);
+        let listed = |one: &String| one == origin || (one == "*" && !by_cookie);
+        (host.is_some() && host == self.header("host"))
+            || gate.settings.http.allowed_origins.iter().any(listed)
+    }
+}
+
+/// Somebody who has proved who they are.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub user: Option<String>,
+    /// Unix seconds.
+    pub expires_at: u64,
+    /// JSON text, for SQL.
+    pub claims: Arc<str>,
+}
+
+impl Identity {
+    fn from_claims(claims: &Claims) -> Self {
+        let user = claims.subject.clone();
+        Self {
+            user,
+            expires_at: claims.expires_at,
+            claims: claims.json.to_string().into(),
+        }
+    }
+}
+
+impl Gate {
+    /// Who sent this request.
+    ///
+    /// # Errors
+    /// Why nobody may come in with it.
+    pub async fn identify(&self, visit: &Visit) -> Result<Identity, Refusal> {
+        if let Some(token) = visit.bearer() {
+            if !visit.origin_is_allowed(self, false) {
+                return Err(Refusal::Origin);
+            }
+            return self.identify_token(&token).await;
+        }
+        let configured = self.settings.auth.cookie.as_deref();
+        if let Some((_, token)) = visit.cookies().find(|(name, _)| Some(*name) == configured) {
+            if !visit.origin_is_allowed(self, true) {
+                return Err(Refusal::Origin);
+            }
+            return self.identify_token(token).await;
+        }
+        if visit.cookies().next().is_some()
+            && let Some(claims) = self.identify_session(visit).await?
+        {
+            return Ok(claims);
+        }
+        if let Some(claims) = &self.settings.auth.anonymous_claims {
+            if !visit.origin_is_allowed(self, false) {
+                return Err(Refusal::Origin);
+            }
+            let claims = claims.as_str().into();
+            return Ok(Identity {
+                user: None,
+                expires_at: u64::MAX,
+                claims,
+            });
+        }
+        Err(Refusal::NoToken)
+    }
+
+    /// Who a token belongs to.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub async fn identify_token(&self, token: &str) -> Result<Identity, Refusal> {
+        let claims = self.verifier.verify_or_refresh(token, unix_now()).await;
+        claims
+            .map(|claims| Identity::from_claims(&claims))
+            .map_err(Refusal::BadToken)
+    }
+
+    async fn identify_session(&self, visit: &Visit) -> Result<Option<Identity>, Refusal> {
+        let known = self
+            .database
+            .session_cookies()
+            .await
+            .map_err(away("session cookies"))?;
+        let sent: HashMap<_, _> = visit
+            .cookies()
+            .filter(|(name, _)| known.iter().any(|one| one == name))
+            .collect();
+        if sent.is_empty() {
+            return Ok(None);
+        }
+        if !visit.origin_is_allowed(self, true) {
+            return Err(Refusal::Origin);
+        }
+        let sent = crate::event::to_json(&sent);
+        let claims = self
+            .database
+            .session_claims(&sent)
+            .await
+            .map_err(away("session"))?;
+        let claims = claims.and_then(|text| serde_json::from_str(&text).ok());
+        let claims = claims.ok_or(Refusal::BadSession)?;
+        let leeway = self.settings.auth.leeway.as_secs();
+        let claims = Claims::from_json(claims, unix_now(), leeway).map_err(Refusal::BadToken)?;
+        Ok(Some(Identity::from_claims(&claims)))
+    }
+
+    /// Checks names of rooms and asks SQL for each. Home rooms need no rule.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn admit(
+        &self,
+        identity: &Identity,
+        rooms: Vec<String>,
+    ) -> Result<Admitted, Refusal> {
+        let mut admitted = Admitted::default();
+        let mut asked: Vec<Arc<str>> = Vec::new();
+        for room in rooms {
+            let limits = &self.settings.limits;
+            if room.is_empty()
+                || room.len() > limits.room_name_bytes
+                || room.chars().any(char::is_control)
+            {
+                admitted.refused.push((room, "bad-room"));
+            } else if !asked.iter().any(|known| **known == *room) {
+                asked.push(room.into());
+            }
+        }
+        if !asked.is_empty() {
+            let answers = self.database.admit(&identity.claims, &asked).await;
+            for (room, allowed) in asked.into_iter().zip(answers.map_err(away("admission"))?) {
+                if allowed {
+                    admitted.rooms.push(room);
+                } else {
+                    admitted.refused.push((room.to_string(), "forbidden"));
+                }
+            }
+        }
+        Ok(admitted)
+    }
+
+    /// The home rooms, and those of a request.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn welcome(
+        &self,
+        identity: &Identity,
+        rooms: Vec<String>,
+    ) -> Result<Admitted, Refusal> {
+        let (home, admitted) = tokio::join!(
+            self.database.home_rooms(&identity.claims),
+            self.admit(identity, rooms)
+        );
+        let (home, mut admitted) = (home.map_err(away("home rooms"))?, admitted?);
+        admitted
+            .refused
+            .retain(|(room, _)| home.iter().all(|known| **known != **room));
+        admitted.rooms.retain(|room| !home.contains(room));
+        admitted.rooms.splice(0..0, home);
+        let most = self.settings.limits.rooms_per_connection;
+        while admitted.rooms.len() > most {
+            let room = admitted
+                .rooms
+                .pop()
+                .map(|room| room.to_string())
+                .unwrap_or_default();
+            admitted.refused.push((room, "too-many-rooms"));
+        }
+        Ok(admitted)
+    }
+
+    /// Reads a bookmark and waits until the hub has reached it: it may come from a page that was
+    /// rendered, or from a node that looked, a moment ago.
+    pub async fn reach(&self, since: Option<&str>) -> Since {
+        let Some(text) = since else { return Since::Now };
+        let Ok(bookmark) = Bookmark::parse(text) else {
+            return Since::Unreadable;
+        };
+        let mut standpoint = self.hub.standpoint();
+        let reached = async {
+            // The look under way may have begun before the bookmark was taken, the next has not:
+            // what it does not reach is not from here, and will be answered with a gap.
+            for _ in 0..3 {
+                let here = standpoint.borrow_and_update().clone();
+                let there = here.is_some_and(|here| {
+                    here.history != bookmark.history
+                        || bookmark.newest().is_subset_of(&here.snapshot)
+                });
+                if there {
+                    return;
+                }
+                self.hub.want_look();
+                if standpoint.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(REACH, reached).await;
+        Since::Bookmark(bookmark, text.into())
+    }
+}
+
+/// Rooms that were admitted, and those that were not with the word of the error.
+#[derive(Debug, Default)]
+pub struct Admitted {
+    pub rooms: Vec<Arc<str>>,
+    pub refused: Vec<(String, &'static str)>,
+}
+
+/// The words of an error about a room.
+#[must_use]
+pub fn explain(code: &str) -> &'static str {
+    match code {
+        "bad-room" => {
+            "a room's name has 1 byte at least, is bounded, and holds no control characters"
+        }
+        "too-many-rooms" => "this connection is in as many rooms as it may be: leave some first",
+        _ => "no such room for you",
+    }
+}
+
+fn away(what: &'static str) -> impl Fn(DatabaseError) -> Refusal {
+    move |error| {
+        report::database_failed(what, &error);
+        Refusal::DatabaseAway
+    }
+}
+
+/// Who sits where: connections in all, by address and by user.
+#[derive(Clone, Debug, Default)]
+pub struct Seats(Arc<Mutex<Seating>>);
+
+#[derive(Debug, Default)]
+struct Seating {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+    by_user: HashMap<String, usize>,
+}
+
+/// A seat taken; it is free again when this is dropped.
+#[derive(Debug)]
+pub struct Seat {
+    seats: Seats,
+    address: Option<IpAddr>,
+    user: Option<String>,
+}
+
+impl Seats {
+    /// Takes a seat for somebody whose name is not known yet.
+    ///
+    /// # Errors
+    /// The house is full, or this address has all it may have.
+    pub fn sit(&self, gate: &Gate, address: Option<IpAddr>) -> Result<Seat, Refusal> {
+        let limits = &gate.settings.limits;
+        let mut seating = self.seating();
+        if seating.all >= limits.connections {
+            return Err(Refusal::Overloaded);
+        }
+        if let Some(address) = address {
+            let count = seating.by_address.entry(address).or_default();
+            if *count >= limits.connections_per_address {
+                return Err(Refusal::TooMany);
+            }
+            *count += 1;
+        }
+        seating.all += 1;
+        Ok(Seat {
+            seats: self.clone(),
+            address,
+            user: None,
+        })
+    }
+
+    /// Connections in all.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.seating().all
+    }
+
+    fn seating(&self) -> std::sync::MutexGuard<'_, Seating> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// Puts a name to the seat.
+    ///
+    /// # Errors
+    /// This user has all the connections they may have.
+    pub fn belongs_to(&mut self, gate: &Gate, user: Option<&str>) -> Result<(), Refusal> {
+        let Some(user) = user else { return Ok(()) };
+        let mut seating = self.seats.seating();
+        let count = seating.by_user.entry(user.to_owned()).or_default();
+        if *count >= gate.settings.limits.connections_per_user {
+            return Err(Refusal::TooMany);
+        }
+        *count += 1;
+        drop(seating);
+        self.user = Some(user.to_owned());
+        Ok(())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut seating = self.seats.seating();
+        seating.all -= 1;
+        if let Some(address) = self.address {
+            release(&mut seating.by_address, &address);
+        }
+        if let Some(user) = &self.user {
+            release(&mut seating.by_user, user);
+        }
+    }
+}
+
+fn release<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What a seam comes to: live, recovered with these events, or a gap with a reason; the same on
+//! every transport. Hands the outcome over to the transports.
+//! It must never claim to be caught up when that is not proven.
+
+use super::{Gate, Refusal};
+use crate::database::LogReplay;
+use crate::event::Event;
+use crate::hub::{Replay, Seam};
+use crate::report;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// A seam, resolved.
+#[derive(Debug)]
+pub struct Resolved {
+    pub frame: Subscribed,
+    pub events: Vec<Arc<Event>>,
+}
+
+/// The answer to a subscribe.
+#[derive(Clone, Debug, Serialize)]
+pub struct Subscribed {
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<serde_json::Value>,
+    pub rooms: Vec<Arc<str>>,
+    pub outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// Where the reader stands before the replay: cut here, it comes back for all of it.
+    pub bookmark: Arc<str>,
+}
+
+impl Gate {
+    /// Reads what a seam lacks.
+    ///
+    /// # Errors
+    /// The log could not be read.
+    pub async fn resolve(&self, seam: Seam) -> Result<Resolved, Refusal> {
+        let Seam {
+            tag,
+            rooms,
+            standpoint,
+            replay,
+            since,
+        } = seam;
+        let limits = &self.settings.limits;
+        let (mut events, mut reason) = (Vec::new(), None);
+        let live = matches!(replay, Replay::Live);
+        match replay {
+            Replay::Live => {}
+            Replay::Ring(found) => {
+                report::replayed_from_ring();
+                events = found;
+            }
+            Replay::Log(since) => {
+                report::replayed_from_log();
+                let (most, bytes) = (limits.replay_events, limits.replay_bytes);
+                let found = self
+                    .database
+                    .replay(&since, &standpoint, &rooms, most, bytes)
+                    .await;
+                match found {
+                    Ok(LogReplay::Events(found)) => events = found,
+                    Ok(LogReplay::TooMuch) => reason = Some("limit"),
+                    Err(error) => {
+                        report::database_failed("replay", &error);
+                        return Err(Refusal::DatabaseAway);
+                    }
+                }
+            }
+            Replay::Gap(why) => reason = Some(why),
+        }
+        if events.iter().any(|event| event.lost) {
+            reason = Some("trigger");
+        }
+        let outcome = match (reason, live) {
+            (Some(_), _) => "gap",
+            (None, true) => "live",
+            (None, false) => "recovered",
+        };
+        if let Some(reason) = reason {
+            report::gap(reason);
+            events.clear();
+        }
+        let count = (outcome == "recovered").then_some(events.len());
+        let bookmark = if events.is_empty() { None } else { since };
+        let bookmark = bookmark.unwrap_or_else(|| Arc::clone(&standpoint.bookmark));
+        let frame = Subscribed {
+            r#type: "subscribed",
+            id: tag,
+            rooms,
+            outcome,
+            count,
+            reason,
+            bookmark,
+        };
+        Ok(Resolved { frame, events })
+    }
+}

@@ -1,0 +1,207 @@
+//! libpq's sslmodes for a crate that knows three of the six: the address is read here, rustls
+//! verifies what the mode demands.
+//! Hands a connector over to the connections. It must never accept less than the mode says.
+
+use super::DatabaseError;
+use std::str::FromStr;
+use std::sync::Arc;
+use tokio_postgres::config::SslMode;
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use tokio_rustls::rustls::crypto::CryptoProvider;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+
+/// What a connection to Postgres is wrapped in.
+pub type Stream =
+    <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<tokio_postgres::Socket>>::Stream;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    /// `prefer`, `require`: encrypted, whoever answers.
+    Nothing,
+    /// `verify-ca`: a certificate of our authority, for whatever name.
+    Authority,
+    /// `verify-full`: and for the host we asked for.
+    Host,
+}
+
+/// Reads an address with libpq's `sslmode` and `sslrootcert`.
+pub fn parse(address: &str) -> Result<(tokio_postgres::Config, MakeRustlsConnect), DatabaseError> {
+    let (address, mode, root) = split(address)?;
+    let check = match mode.as_deref() {
+        None | Some("disable" | "allow" | "prefer") => Check::Nothing,
+        // libpq: with a root certificate, require means verify-ca.
+        Some("require") => {
+            if root.is_some() {
+                Check::Authority
+            } else {
+                Check::Nothing
+            }
+        }
+        Some("verify-ca") => Check::Authority,
+        Some("verify-full") => Check::Host,
+        Some(other) => {
+            return Err(DatabaseError::Address(format!(
+                "sslmode={other} is none of disable, allow, prefer, require, verify-ca, verify-full"
+            )));
+        }
+    };
+    let mut config = tokio_postgres::Config::from_str(&address)
+        .map_err(|error| DatabaseError::Address(error.to_string()))?;
+    config.ssl_mode(match mode.as_deref() {
+        Some("disable") => SslMode::Disable,
+        None | Some("allow" | "prefer") => SslMode::Prefer,
+        Some(_) => SslMode::Require,
+    });
+    if config.get_application_name().is_none() {
+        config.application_name("rowcast");
+    }
+    // A half-open link must be noticed in seconds, not in the two hours of the kernel's default.
+    config.keepalives_idle(std::time::Duration::from_secs(15));
+    config.tcp_user_timeout(std::time::Duration::from_secs(15));
+    let client = client_config(check, root.as_deref())?;
+    Ok((config, MakeRustlsConnect::new(client)))
+}
+
+/// Takes the two parameters that tokio-postgres doesn't know out of the address.
+fn split(address: &str) -> Result<(String, Option<String>, Option<String>), DatabaseError> {
+    if !address.starts_with("postgres://") && !address.starts_with("postgresql://") {
+        return Ok((address.to_owned(), None, None));
+    }
+    let (rest, query) = address.split_once('?').unwrap_or((address, ""));
+    let (mut mode, mut root, mut kept) = (None, None, Vec::new());
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = percent_encoding::percent_decode_str(value)
+            .decode_utf8()
+            .map_err(|_| DatabaseError::Address(format!("{key} is not UTF-8")))?;
+        match key {
+            "sslmode" => mode = Some(value.into_owned()),
+            "sslrootcert" => root = Some(value.into_owned()),
+            _ => kept.push(pair),
+        }
+    }
+    let query = if kept.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", kept.join("&"))
+    };
+    Ok((format!("{rest}{query}"), mode, root))
+}
+
+fn client_config(check: Check, root: Option<&str>) -> Result<ClientConfig, DatabaseError> {
+    let failed =
+        |what: &str, error: &dyn std::fmt::Display| DatabaseError::Tls(format!("{what}: {error}"));
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let authority = if check == Check::Nothing {
+        None
+    } else {
+        let roots = Arc::new(roots(root)?);
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
+        Some(
+            verifier
+                .build()
+                .map_err(|error| failed("sslrootcert", &error))?,
+        )
+    };
+    let verifier = Arc::new(Verifier {
+        check,
+        authority,
+        provider: Arc::clone(&provider),
+    });
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| failed("protocol versions", &error))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth())
+}
+
+fn roots(file: Option<&str>) -> Result<RootCertStore, DatabaseError> {
+    let mut roots = RootCertStore::empty();
+    let certificates = match file {
+        Some(path) if path != "system" => CertificateDer::pem_file_iter(path)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| DatabaseError::Tls(format!("sslrootcert {path}: {error}")))?,
+        _ => rustls_native_certs::load_native_certs().certs,
+    };
+    roots.add_parsable_certificates(certificates);
+    if roots.is_empty() {
+        return Err(DatabaseError::Tls(
+            "no root certificate: name a PEM file in sslrootcert, or install ca-certificates"
+                .into(),
+        ));
+    }
+    Ok(roots)
+}
+
+#[derive(Debug)]
+struct Verifier {
+    check: Check,
+    authority: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Some(authority) = &self.authority else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        match authority.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) if self.check == Check::Authority => Ok(ServerCertVerified::assertion()),
+            verdict => verdict,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        tokio_rustls::rustls::crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        tokio_rustls::rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}

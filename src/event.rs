@@ -1,0 +1,203 @@
+//! Events as the service carries them: read once from the log, encoded once for each spelling,
+//! shared by reference count. Hands over to nobody.
+//! It must never look into the payload: what an event means is the database's business.
+
+use crate::bookmark::Standpoint;
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::sync::{Arc, OnceLock};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+/// The room that everybody who is connected is in.
+pub const EVERYBODY: &str = "*";
+
+/// Name of log rows by which the database itself says that events were lost (see
+/// `rowcast.record_failure`).
+pub const GAP: &str = "rowcast:gap";
+
+/// One committed event, or one notification of a channel that is delivered by `notify`.
+#[derive(Debug)]
+pub struct Event {
+    /// Where it lies in the log; nothing for a notification, which can't be resumed.
+    pub place: Option<Place>,
+    pub channel: String,
+    pub name: String,
+    pub rooms: Vec<Arc<str>>,
+    /// JSON text.
+    pub data: Box<RawValue>,
+    /// RFC 3339, UTC, microseconds: the clock of the database at the insert.
+    pub at: String,
+    /// Some events were lost here: the rooms are to be told of a gap instead.
+    pub lost: bool,
+    websocket: OnceLock<Utf8Bytes>,
+    sse: OnceLock<Bytes>,
+}
+
+/// An event's place in the log.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub id: u64,
+    pub xid: u64,
+    pub bookmark: Arc<str>,
+}
+
+/// What became visible since the reader's standpoint: a difference of two snapshots.
+#[derive(Debug)]
+pub struct Batch {
+    /// Where it ends.
+    pub to: Arc<Standpoint>,
+    pub events: Vec<Arc<Event>>,
+}
+
+#[derive(Serialize)]
+struct EventFrame<'a> {
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    name: &'a str,
+    channel: &'a str,
+    data: &'a RawValue,
+    at: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bookmark: Option<&'a str>,
+}
+
+impl Event {
+    #[must_use]
+    pub fn new(
+        place: Option<Place>,
+        channel: String,
+        name: String,
+        rooms: Vec<Arc<str>>,
+        data: Box<RawValue>,
+        at: String,
+        lost: bool,
+    ) -> Self {
+        let lost = lost || name == GAP;
+        let (websocket, sse) = (OnceLock::new(), OnceLock::new());
+        Self {
+            place,
+            channel,
+            name,
+            rooms,
+            data,
+            at,
+            lost,
+            websocket,
+            sse,
+        }
+    }
+
+    /// The bookmark a reader holds after this event.
+    #[must_use]
+    pub fn bookmark(&self) -> Option<&Arc<str>> {
+        self.place.as_ref().map(|place| &place.bookmark)
+    }
+
+    /// What it weighs in queues and rings, in bytes: its text and what surrounds it.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let bookmark = self.place.as_ref().map_or(0, |place| place.bookmark.len());
+        self.data.get().len() + self.name.len() + self.channel.len() + bookmark + 200
+    }
+
+    /// The WebSocket text frame, encoded at the first subscriber.
+    #[must_use]
+    pub fn websocket_text(&self) -> Utf8Bytes {
+        self.websocket
+            .get_or_init(|| {
+                let frame = EventFrame {
+                    r#type: "event",
+                    id: self.place.as_ref().map(|place| place.id.to_string()),
+                    name: &self.name,
+                    channel: &self.channel,
+                    data: &self.data,
+                    at: &self.at,
+                    bookmark: self.bookmark().map(AsRef::as_ref),
+                };
+                to_json(&frame).into()
+            })
+            .clone()
+    }
+
+    /// The server-sent event, encoded at the first subscriber.
+    #[must_use]
+    pub fn sse_text(&self) -> Bytes {
+        self.sse
+            .get_or_init(|| {
+                sse_frame(
+                    Some(&self.name),
+                    self.bookmark().map(AsRef::as_ref),
+                    self.data.get(),
+                )
+            })
+            .clone()
+    }
+}
+
+/// JSON text of a value that has no way to fail: strings, numbers and raw JSON.
+///
+/// # Panics
+/// Never for types without maps of other keys than strings, which are all that are passed.
+#[must_use]
+pub fn to_json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("frames hold only strings, numbers and raw JSON")
+}
+
+/// One server-sent event. `data` goes on one line: JSON text has line breaks only between tokens,
+/// where a space does as well.
+#[must_use]
+pub fn sse_frame(event: Option<&str>, id: Option<&str>, data: &str) -> Bytes {
+    let mut text = String::with_capacity(data.len() + 128);
+    for (field, value) in [("event: ", event), ("id: ", id)] {
+        if let Some(value) = value {
+            text.extend([field, value, "\n"]);
+        }
+    }
+    text.push_str("data: ");
+    text.extend(
+        data.chars()
+            .map(|c| if matches!(c, '\n' | '\r') { ' ' } else { c }),
+    );
+    text.push_str("\n\n");
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(data: &str) -> Event {
+        let place = Place {
+            id: 7,
+            xid: 9,
+            bookmark: "h.1_0.7".into(),
+        };
+        Event::new(
+            Some(place),
+            "bookings".into(),
+            "booking:created".into(),
+            vec!["lab:1".into()],
+            RawValue::from_string(data.into()).unwrap(),
+            "2026-11-20T10:30:00.123456Z".into(),
+            false,
+        )
+    }
+
+    #[test]
+    fn the_websocket_frame_is_the_one_of_the_wire() {
+        assert_eq!(
+            event(r#"{"a" : 1}"#).websocket_text().as_str(),
+            r#"{"type":"event","id":"7","name":"booking:created","channel":"bookings","data":{"a" : 1},"at":"2026-11-20T10:30:00.123456Z","bookmark":"h.1_0.7"}"#
+        );
+    }
+
+    #[test]
+    fn pretty_json_stays_one_line_of_sse() {
+        assert_eq!(
+            event("{\n \"a\": 1}").sse_text(),
+            "event: booking:created\nid: h.1_0.7\ndata: {  \"a\": 1}\n\n"
+        );
+    }
+}

@@ -1,0 +1,550 @@
+//! The table in the middle: rooms to subscriptions, and the recent batches for those who come back.
+//! The listener hands it batches, connections take from their subscription's queue.
+//! It must never wait, and knows neither Postgres nor a transport: a reader that falls behind is
+//! closed as lagged; it never skips silently and never slows another.
+
+use crate::bookmark::{Bookmark, Snapshot, Standpoint};
+use crate::event::{Batch, EVERYBODY, Event};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, watch};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+/// Bounds of the hub.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes that may wait for one subscription.
+    pub queue_bytes: usize,
+    /// Events in one replay.
+    pub replay_events: usize,
+    /// Bytes of recent batches kept for replays without a query.
+    pub ring_bytes: usize,
+    /// How long a batch is kept.
+    pub ring_age: Duration,
+}
+
+/// Why a subscription was ended by the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It did not take its events in time: its queue was full.
+    Lagged,
+    /// The service stops.
+    Restart,
+}
+
+/// What waits in a subscription's queue, in the order in which it is to be written.
+#[derive(Debug)]
+pub enum Delivery {
+    Event(Arc<Event>),
+    /// Everything up to here may be incomplete in all rooms.
+    Gap {
+        reason: &'static str,
+        bookmark: Arc<str>,
+    },
+    /// Rooms begin here: the answer to a subscribe, with what they lack.
+    Seam(Box<Seam>),
+    /// A frame of the connection's own, in its place among the events.
+    Reply(Utf8Bytes),
+}
+
+/// The moment at which rooms were joined: the replay lies before it, live events behind it.
+#[derive(Debug)]
+pub struct Seam {
+    /// What the client called this subscribe, as JSON.
+    pub tag: Option<serde_json::Value>,
+    pub rooms: Vec<Arc<str>>,
+    pub standpoint: Arc<Standpoint>,
+    /// The bookmark that was brought, as it was written.
+    pub since: Option<Arc<str>>,
+    pub replay: Replay,
+}
+
+/// From when a subscribe wants its events.
+#[derive(Debug)]
+pub enum Since {
+    /// From now on.
+    Now,
+    /// From what was to be a bookmark: a gap, and never silence.
+    Unreadable,
+    /// From here, with its text.
+    Bookmark(Bookmark, Arc<str>),
+}
+
+/// How the rooms of a seam get what they lack.
+#[derive(Debug)]
+pub enum Replay {
+    /// No bookmark was given.
+    Live,
+    /// All of it was in the ring.
+    Ring(Vec<Arc<Event>>),
+    /// It has to be read from the log, up to the seam's standpoint.
+    Log(Bookmark),
+    /// It can't be proven complete, for this reason.
+    Gap(&'static str),
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Delivery>,
+    bytes: usize,
+    /// Number of the last event offered, so that one that comes through several rooms comes once.
+    last: u64,
+    ended: Option<Ended>,
+}
+
+/// One connection's queue and the rooms it is in.
+#[derive(Debug)]
+pub struct Subscription {
+    id: u64,
+    queue: Mutex<Queue>,
+    rooms: Mutex<HashSet<Arc<str>>>,
+    wake: Notify,
+    ended: Notify,
+    limit: usize,
+    hub: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    rooms: HashMap<Arc<str>, HashMap<u64, Arc<Subscription>>>,
+    ring: VecDeque<(Instant, usize, Batch)>,
+    /// Where the oldest batch of the ring begins.
+    ring_from: Option<Snapshot>,
+    ring_bytes: usize,
+    standpoint: Option<Arc<Standpoint>>,
+    offered: u64,
+}
+
+#[derive(Debug)]
+struct Shared {
+    table: Mutex<Table>,
+    limits: Limits,
+    standpoint: watch::Sender<Option<Arc<Standpoint>>>,
+    look: Notify,
+    subscriptions: AtomicUsize,
+    waiting_bytes: AtomicUsize,
+    next: AtomicU64,
+}
+
+/// A handle to the hub; clones share it.
+#[derive(Clone, Debug)]
+pub struct Hub(Arc<Shared>);
+
+/// Sizes for operators.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    pub subscriptions: usize,
+    pub rooms: usize,
+    pub queue_bytes: usize,
+    pub ring_bytes: usize,
+    pub ring_batches: usize,
+}
+
+/// A panic elsewhere must not stop delivery: every critical section leaves its data whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Hub {
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self(Arc::new(Shared {
+            table: Mutex::default(),
+            limits,
+            standpoint: watch::Sender::new(None),
+            look: Notify::new(),
+            subscriptions: AtomicUsize::new(0),
+            waiting_bytes: AtomicUsize::new(0),
+            next: AtomicU64::new(1),
+        }))
+    }
+
+    /// Opens a subscription that is in the room of everybody and no other.
+    #[must_use]
+    pub fn open(&self) -> Arc<Subscription> {
+        let subscription = Arc::new(Subscription {
+            id: self.0.next.fetch_add(1, Ordering::Relaxed),
+            queue: Mutex::default(),
+            rooms: Mutex::default(),
+            wake: Notify::new(),
+            ended: Notify::new(),
+            limit: self.0.limits.queue_bytes,
+            hub: Arc::clone(&self.0),
+        });
+        self.0.subscriptions.fetch_add(1, Ordering::Relaxed);
+        lock(&self.0.table).enter(&subscription, &EVERYBODY.into());
+        subscription
+    }
+
+    /// Follows where the hub stands; nothing until the listener has looked once.
+    #[must_use]
+    pub fn standpoint(&self) -> watch::Receiver<Option<Arc<Standpoint>>> {
+        self.0.standpoint.subscribe()
+    }
+
+    /// Asks the listener to look at once, for somebody who brought a bookmark from ahead of us.
+    pub fn want_look(&self) {
+        self.0.look.notify_one();
+    }
+
+    /// Ends when somebody wants a look.
+    pub async fn look_wanted(&self) {
+        self.0.look.notified().await;
+    }
+
+    /// Joins rooms and queues the seam with their replay: what lies between `since` and where the
+    /// hub stands now. Later events queue behind it.
+    pub fn join(
+        &self,
+        subscription: &Arc<Subscription>,
+        rooms: &[Arc<str>],
+        since: Since,
+        tag: Option<serde_json::Value>,
+    ) {
+        let mut table = lock(&self.0.table);
+        let Some(standpoint) = table.standpoint.clone() else {
+            drop(table);
+            subscription.end(Ended::Restart);
+            return;
+        };
+        for room in rooms {
+            table.enter(subscription, room);
+        }
+        let (since, text) = match since {
+            Since::Now => (None, None),
+            Since::Unreadable => (Some(Err("bookmark")), None),
+            Since::Bookmark(bookmark, text) => (Some(Ok(bookmark)), Some(text)),
+        };
+        let replay = table.replay(rooms, since, &standpoint, self.0.limits.replay_events);
+        let seam = Seam {
+            tag,
+            rooms: rooms.to_vec(),
+            standpoint,
+            since: text,
+            replay,
+        };
+        // Still under the table's lock: a batch lies wholly before the seam or wholly behind it.
+        subscription.push(Delivery::Seam(Box::new(seam)), 200, None);
+        drop(table);
+        subscription.wake.notify_one();
+    }
+
+    /// Leaves rooms; events of them that already wait are still delivered.
+    pub fn leave(&self, subscription: &Subscription, rooms: &[Arc<str>]) {
+        let mut table = lock(&self.0.table);
+        for room in rooms.iter().filter(|room| ***room != *EVERYBODY) {
+            table.exit(subscription, room);
+        }
+    }
+
+    /// Takes a batch: queues it for everybody concerned, keeps it for those who come back.
+    /// `now` is the clock by which batches grow old.
+    pub fn publish(&self, batch: Batch, now: Instant) {
+        let mut table = lock(&self.0.table);
+        let mut touched: HashMap<u64, Arc<Subscription>> = HashMap::new();
+        for event in &batch.events {
+            table.offer(event, &mut touched);
+        }
+        let standpoint = Arc::clone(&batch.to);
+        table.standpoint = Some(Arc::clone(&standpoint));
+        table.keep(batch, now, &self.0.limits);
+        drop(table);
+        self.0.standpoint.send_replace(Some(standpoint));
+        for subscription in touched.values() {
+            subscription.wake.notify_one();
+        }
+    }
+
+    /// Delivers events that are in no log: at most once, to whoever is there.
+    pub fn publish_unlogged(&self, event: &Arc<Event>) {
+        let mut touched = HashMap::new();
+        lock(&self.0.table).offer(event, &mut touched);
+        for subscription in touched.values() {
+            subscription.wake.notify_one();
+        }
+    }
+
+    /// Begins a history: at the first look, and when the database's own has ended. Everybody who
+    /// was there is told of a gap.
+    pub fn begin(&self, standpoint: Arc<Standpoint>) {
+        let mut table = lock(&self.0.table);
+        let first = table.standpoint.is_none();
+        table.ring.clear();
+        table.ring_bytes = 0;
+        table.ring_from = Some(standpoint.place.clone());
+        table.standpoint = Some(Arc::clone(&standpoint));
+        drop(table);
+        self.0
+            .standpoint
+            .send_replace(Some(Arc::clone(&standpoint)));
+        if !first {
+            self.tell_gap("history");
+        }
+    }
+
+    /// Tells everybody that something may be missing, for this reason.
+    pub fn tell_gap(&self, reason: &'static str) {
+        let table = lock(&self.0.table);
+        let Some(standpoint) = &table.standpoint else {
+            return;
+        };
+        let everybody: Vec<_> = table.everybody().collect();
+        for subscription in &everybody {
+            let bookmark = Arc::clone(&standpoint.bookmark);
+            subscription.push(Delivery::Gap { reason, bookmark }, 200, None);
+        }
+        drop(table);
+        everybody
+            .iter()
+            .for_each(|subscription| subscription.wake.notify_one());
+    }
+
+    /// Ends every subscription.
+    pub fn end_all(&self, ended: Ended) {
+        let everybody: Vec<_> = lock(&self.0.table).everybody().collect();
+        everybody
+            .iter()
+            .for_each(|subscription| subscription.end(ended));
+    }
+
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        let table = lock(&self.0.table);
+        Sizes {
+            subscriptions: self.0.subscriptions.load(Ordering::Relaxed),
+            rooms: table.rooms.len(),
+            queue_bytes: self.0.waiting_bytes.load(Ordering::Relaxed),
+            ring_bytes: table.ring_bytes,
+            ring_batches: table.ring.len(),
+        }
+    }
+}
+
+impl Table {
+    fn enter(&mut self, subscription: &Arc<Subscription>, room: &Arc<str>) {
+        if lock(&subscription.rooms).insert(Arc::clone(room)) {
+            let members = self.rooms.entry(Arc::clone(room)).or_default();
+            members.insert(subscription.id, Arc::clone(subscription));
+        }
+    }
+
+    fn exit(&mut self, subscription: &Subscription, room: &Arc<str>) {
+        lock(&subscription.rooms).remove(room);
+        if let Some(members) = self.rooms.get_mut(room) {
+            members.remove(&subscription.id);
+            if members.is_empty() {
+                self.rooms.remove(room);
+            }
+        }
+    }
+
+    fn everybody(&self) -> impl Iterator<Item = Arc<Subscription>> {
+        self.rooms
+            .get(EVERYBODY)
+            .into_iter()
+            .flat_map(|members| members.values().cloned())
+    }
+
+    fn offer(&mut self, event: &Arc<Event>, touched: &mut HashMap<u64, Arc<Subscription>>) {
+        self.offered += 1;
+        for room in &event.rooms {
+            for subscription in self.rooms.get(room).into_iter().flat_map(HashMap::values) {
+                let delivery = Delivery::Event(Arc::clone(event));
+                if subscription.push(delivery, event.weight(), Some(self.offered)) {
+                    touched
+                        .entry(subscription.id)
+                        .or_insert_with(|| Arc::clone(subscription));
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, batch: Batch, now: Instant, limits: &Limits) {
+        if !batch.events.is_empty() {
+            let weight = batch.events.iter().map(|event| event.weight()).sum();
+            self.ring_bytes += weight;
+            self.ring.push_back((now, weight, batch));
+        }
+        while let Some((since, weight, _)) = self.ring.front() {
+            if self.ring_bytes <= limits.ring_bytes && now - *since <= limits.ring_age {
+                break;
+            }
+            self.ring_bytes -= weight;
+            if let Some((_, _, batch)) = self.ring.pop_front() {
+                self.ring_from = Some(batch.to.place.clone());
+            }
+        }
+    }
+
+    fn replay(
+        &self,
+        rooms: &[Arc<str>],
+        since: Option<Result<Bookmark, &'static str>>,
+        standpoint: &Standpoint,
+        limit: usize,
+    ) -> Replay {
+        let since = match since {
+            None => return Replay::Live,
+            Some(Err(reason)) => return Replay::Gap(reason),
+            Some(Ok(since)) => since,
+        };
+        if since.history != standpoint.history {
+            return Replay::Gap("history");
+        }
+        if !since.newest().is_subset_of(&standpoint.snapshot) {
+            return Replay::Gap("future");
+        }
+        let reaches = self
+            .ring_from
+            .as_ref()
+            .is_some_and(|from| from.is_subset_of(&since.base));
+        if !reaches {
+            return Replay::Log(since);
+        }
+        let lacking = self
+            .ring
+            .iter()
+            .flat_map(|(_, _, batch)| &batch.events)
+            .filter(|event| {
+                event
+                    .place
+                    .as_ref()
+                    .is_some_and(|place| !since.covers(place.xid, place.id))
+                    && event
+                        .rooms
+                        .iter()
+                        .any(|room| **room == *EVERYBODY || rooms.contains(room))
+            });
+        let events: Vec<_> = lacking.take(limit + 1).cloned().collect();
+        if events.len() > limit {
+            Replay::Gap("limit")
+        } else {
+            Replay::Ring(events)
+        }
+    }
+}
+
+impl Subscription {
+    /// Queues a delivery; false if it was offered before or nobody is there to take it.
+    fn push(&self, delivery: Delivery, weight: usize, number: Option<u64>) -> bool {
+        let mut queue = lock(&self.queue);
+        if queue.ended.is_some() || number.is_some_and(|number| number == queue.last) {
+            return false;
+        }
+        queue.last = number.unwrap_or(queue.last);
+        queue.bytes += weight;
+        self.hub.waiting_bytes.fetch_add(weight, Ordering::Relaxed);
+        queue.waiting.push_back(delivery);
+        if queue.bytes > self.limit {
+            self.finish(&mut queue, Ended::Lagged);
+        }
+        true
+    }
+
+    fn finish(&self, queue: &mut Queue, ended: Ended) {
+        queue.ended = Some(ended);
+        queue.waiting = VecDeque::new();
+        self.hub
+            .waiting_bytes
+            .fetch_sub(std::mem::take(&mut queue.bytes), Ordering::Relaxed);
+        self.wake.notify_one();
+        self.ended.notify_one();
+    }
+
+    /// Queues a frame of the connection's own.
+    pub fn reply(&self, text: Utf8Bytes) {
+        let weight = text.len() + 64;
+        self.push(Delivery::Reply(text), weight, None);
+        self.wake.notify_one();
+    }
+
+    /// Ends the subscription: what waits is dropped, `take` and `ended` say why.
+    pub fn end(&self, ended: Ended) {
+        let mut queue = lock(&self.queue);
+        if queue.ended.is_none() {
+            self.finish(&mut queue, ended);
+        }
+    }
+
+    /// Waits for deliveries and takes all that wait.
+    ///
+    /// # Errors
+    /// Why the subscription was ended.
+    pub async fn take(&self) -> Result<VecDeque<Delivery>, Ended> {
+        loop {
+            let taken = self.take_waiting()?;
+            if !taken.is_empty() {
+                return Ok(taken);
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    fn take_waiting(&self) -> Result<VecDeque<Delivery>, Ended> {
+        let mut queue = lock(&self.queue);
+        if let Some(ended) = queue.ended {
+            return Err(ended);
+        }
+        self.hub
+            .waiting_bytes
+            .fetch_sub(std::mem::take(&mut queue.bytes), Ordering::Relaxed);
+        Ok(std::mem::take(&mut queue.waiting))
+    }
+
+    /// Ends when the hub ends the subscription, whatever its reader does: for the side that watches
+    /// over a writer that may be stuck.
+    pub async fn ended(&self) -> Ended {
+        loop {
+            if let Some(ended) = lock(&self.queue).ended {
+                return ended;
+            }
+            self.ended.notified().await;
+        }
+    }
+
+    /// Whether nothing waits: a writer may then say that it has caught up.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        lock(&self.queue).waiting.is_empty()
+    }
+
+    /// The rooms joined, without the one of everybody.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<Arc<str>> {
+        lock(&self.rooms)
+            .iter()
+            .filter(|room| ***room != *EVERYBODY)
+            .cloned()
+            .collect()
+    }
+
+    /// Of these rooms, those that the subscription is in.
+    #[must_use]
+    pub fn concerned(&self, rooms: &[Arc<str>]) -> Vec<Arc<str>> {
+        let mine = lock(&self.rooms);
+        rooms
+            .iter()
+            .filter(|room| mine.contains(*room))
+            .cloned()
+            .collect()
+    }
+
+    /// Leaves every room and the hub. Whoever opened a subscription calls this at the end.
+    pub fn close(&self) {
+        let mut table = lock(&self.hub.table);
+        let rooms: Vec<_> = lock(&self.rooms).iter().cloned().collect();
+        for room in &rooms {
+            table.exit(self, room);
+        }
+        drop(table);
+        if !rooms.is_empty() {
+            self.hub.subscriptions.fetch_sub(1, Ordering::Relaxed);
+            let mut queue = lock(&self.queue);
+            queue.waiting.clear();
+            let bytes = std::mem::take(&mut queue.bytes);
+            self.hub.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! From the log to the hub: waits for the doorbell, looks at what became visible, publishes it;
+//! comes back after a lost connection and catches up from where it stood.
+//! Hands batches over to the hub. It must never read before its LISTEN is committed, and never
+//! move on from a batch that it has not published.
+
+use crate::bookmark::Standpoint;
+use crate::config;
+use crate::database::{Channels, Database, DatabaseError, Listening};
+use crate::hub::Hub;
+use crate::report;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Why the listener is not listening.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenerError {
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error("the connection to the database ended")]
+    Closed,
+    #[error(
+        "LISTEN hears nothing: a notification sent over the pool did not come back within {} ms. \
+         Is there a pooler in transaction mode (PgBouncer) in between? Then name the server itself in \
+         ROWCAST__DATABASE__LISTEN_URL", .0.as_millis()
+    )]
+    Deaf(Duration),
+    #[error("the database began a new history")]
+    NewHistory,
+}
+
+/// What `/readyz` asks: when the listener last proved itself.
+#[derive(Debug)]
+pub struct Pulse {
+    start: Instant,
+    /// Milliseconds since `start` of the last look and of the last proof, 0 for never.
+    looked: AtomicU64,
+    proven: AtomicU64,
+    trouble: Mutex<String>,
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        let (looked, proven) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self {
+            start: Instant::now(),
+            looked,
+            proven,
+            trouble: Mutex::new("starting".into()),
+        }
+    }
+}
+
+impl Pulse {
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1)
+    }
+
+    fn beat(&self, which: &AtomicU64) {
+        which.store(self.now(), Ordering::Relaxed);
+    }
+
+    fn stop(&self, trouble: &ListenerError) {
+        self.proven.store(0, Ordering::Relaxed);
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble.to_string();
+    }
+
+    /// Time since the last look at the log that was answered.
+    #[must_use]
+    pub fn lag(&self) -> Duration {
+        Duration::from_millis(self.now() - self.looked.load(Ordering::Relaxed).min(self.now()))
+    }
+
+    /// Whether events get through, or why not.
+    ///
+    /// # Errors
+    /// The reason, in words for an operator.
+    pub fn check(&self, settings: &config::Listener) -> Result<(), String> {
+        let proven = self.proven.load(Ordering::Relaxed);
+        if proven == 0 {
+            return Err(self
+                .trouble
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone());
+        }
+        let silent = Duration::from_millis(self.now().saturating_sub(proven));
+        if silent > settings.proof + settings.proof_timeout + settings.floor {
+            return Err(format!(
+                "the doorbell was not heard for {} ms",
+                silent.as_millis()
+            ));
+        }
+        if self.lag() > settings.ready_lag {
+            return Err(format!(
+                "the log was not read for {} ms",
+                self.lag().as_millis()
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The listener's side of a service.
+pub struct Listener {
+    pub url: String,
+    pub connect: config::Database,
+    pub settings: config::Listener,
+    pub database: Database,
+    pub hub: Hub,
+    pub pulse: Arc<Pulse>,
+}
+
+impl Listener {
+    /// Listens until dropped.
+    pub async fn run(self) {
+        let mut wait = self.settings.backoff_min;
+        let mut channels = Channels::default();
+        let mut standpoint = None;
+        loop {
+            let began = Instant::now();
+            let Err(error) = self.attend(&mut standpoint, &mut channels).await;
+            self.pulse.stop(&error);
+            if began.elapsed() > self.settings.backoff_max {
+                wait = self.settings.backoff_min;
+            }
+            let jittered = wait.mul_f64(rand::random_range(0.5..1.0));
+            if matches!(error, ListenerError::NewHistory) {
+                standpoint = None;
+                continue;
+            }
+            report::listener_lost(&error.to_string(), jittered);
+            tokio::time::sleep(jittered).await;
+            wait = (wait * 2).min(self.settings.backoff_max);
+        }
+    }
+
+    /// One connection, from LISTEN to its loss.
+    async fn attend(
+        &self,
+        standpoint: &mut Option<Arc<Standpoint>>,
+        channels: &mut Channels,
+    ) -> Result<std::convert::Infallible, ListenerError> {
+        let mut listening = Listening::open(&self.url, &self.connect).await?;
+        self.take_channels(&listening, &Channels::default(), channels)
+            .await?;
+        let found = listening.standpoint().await?;
+        let known = standpoint
+            .as_ref()
+            .filter(|known| known.history == found.history);
+        let mut here = if let Some(known) = known {
+            // Catching up: the first look reads from where we stood.
+            Arc::clone(known)
+        } else {
+            if standpoint.is_some() {
+                report::history_changed(&found.history);
+            }
+            let found = Arc::new(found);
+            self.hub.begin(Arc::clone(&found));
+            found
+        };
+        if !channels.notify.is_empty() && standpoint.is_some() {
+            // What was notified meanwhile is gone, and was never in a log.
+            self.hub.tell_gap("listener");
+        }
+        *standpoint = Some(Arc::clone(&here));
+        let mut proof = Proof::default();
+        loop {
+            self.check_proof(&mut proof, &listening)?;
+            if listening.heard.channels_changed() {
+                let before = channels.clone();
+                self.take_channels(&listening, &before, channels).await?;
+            }
+            if listening.heard.overflowed() {
+                self.hub.tell_gap("overflow");
+            }
+            while let Ok((channel, payload)) = listening.notifications.try_recv() {
+                self.pass_on(channels, &channel, &payload);
+            }
+            here = self.look(&listening, &here).await?;
+            *standpoint = Some(Arc::clone(&here));
+            if listening.heard.is_closed() {
+                return Err(ListenerError::Closed);
+            }
+            tokio::select! {
+                () = listening.heard.rung() => {}
+                () = self.hub.look_wanted() => {}
+                () = tokio::time::sleep(self.settings.floor) => {}
+            }
+        }
+    }
+
+    async fn look(
+        &self,
+        listening: &Listening,
+        from: &Arc<Standpoint>,
+    ) -> Result<Arc<Standpoint>, ListenerError> {
+        let Some(batch) = listening.look(from).await? else {
+            return Err(ListenerError::NewHistory);
+        };
+        let to = Arc::clone(&batch.to);
+        if let Some(last) = batch.events.last() {
+            report::batch(batch.events.len(), age(&last.at));
+            for event in batch.events.iter().filter(|event| event.lost) {
+                report::events_lost(&event.channel, &event.name);
+            }
+        }
+        self.hub.publish(batch, Instant::now());
+        self.pulse.beat(&self.pulse.looked);
+        Ok(to)
+    }
+
+    /// Asks over the pool for a notification, and sees to it that it comes: a LISTEN that a pooler
+    /// swallowed looks exactly like silence.
+    fn check_proof(&self, proof: &mut Proof, listening: &Listening) -> Result<(), ListenerError> {
+        if let Some((word, asked)) = &proof.asked {
+            if listening.heard.echo().as_ref() == Some(word) {
+                if self.pulse.proven.load(Ordering::Relaxed) == 0 {
+                    report::listener_ready(&proof.word());
+                }
+                self.pulse.beat(&self.pulse.proven);
+                proof.next = Some(*asked + self.settings.proof);
+                proof.asked = None;
+            } else if asked.elapsed() > self.settings.proof_timeout {
+                return Err(ListenerError::Deaf(self.settings.proof_timeout));
+            }
+        } else if proof.next.is_none_or(|next| Instant::now() >= next) {
+            let word = format!("echo:{:016x}", rand::random::<u64>());
+            proof.asked = Some((word.clone(), Instant::now()));
+            let database = self.database.clone();
+            tokio::spawn(async move {
+                if let Err(error) = database.echo(&word).await {
+                    report::database_failed("proof of LISTEN", &error);
+                }
+            });
+        }
+        Ok(())
+    }
+
+    async fn take_channels(
+        &self,
+        listening: &Listening,
+        before: &Channels,
+        channels: &mut Channels,
+    ) -> Result<(), ListenerError> {
+        let now = listening.channels().await?;
+        for gone in before
+            .notify
+            .iter()
+            .filter(|old| now.notify.iter().all(|new| new.name != old.name))
+        {
+            listening.listen(&gone.name, false).await?;
+        }
+        for new in now
+            .notify
+            .iter()
+            .filter(|new| before.notify.iter().all(|old| old.name != new.name))
+        {
+            listening.listen(&new.name, true).await?;
+        }
+        if channels
+            .paused
+            .iter()
+            .any(|paused| !now.paused.contains(paused))
+        {
+            self.hub.tell_gap("paused");
+        }
+        if now != *channels {
+            report::channels(now.notify.len(), now.paused.len());
+        }
+        *channels = now;
+        Ok(())
+    }
+
+    fn pass_on(&self, channels: &Channels, channel: &str, payload: &str) {
+        let Some(rule) = channels.notify.iter().find(|rule| rule.name == channel) else {
+            return;
+        };
+        match rule.event(payload, format!("{:.6}", jiff::Timestamp::now())) {
+            Ok(event) => {
+                report::notification();
+                self.hub.publish_unlogged(&Arc::new(event));
+            }
+            Err(why) => report::notification_unmapped(channel, &why),
+        }
+    }
+}
+
+/// The round trip that is under way, or when the next is due.
+#[derive(Default)]
+struct Proof {
+    asked: Option<(String, Instant)>,
+    next: Option<Instant>,
+}
+
+impl Proof {
+    fn word(&self) -> String {
+        self.asked
+            .as_ref()
+            .map(|(word, _)| word.clone())
+            .unwrap_or_default()
+    }
+}
+
+/// How long ago an event was inserted, by two clocks that may disagree.
+fn age(at: &str) -> Option<Duration> {
+    let at: jiff::Timestamp = at.parse().ok()?;
+    Duration::try_from(jiff::Timestamp::now().duration_since(at)).ok()
+}

@@ -1,0 +1,254 @@
+//! The paths: what a request is taken apart into, and which transport gets it.
+//! Hands over to the connections. It must never decide who may do what: that is admission's.
+
+use crate::connection::admission::Visit;
+use crate::connection::{Gate, Refusal, sse, websocket};
+use crate::report;
+use crate::stream::Stream;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto::upgrade::downcast;
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use warp::http::{HeaderMap, HeaderValue, StatusCode};
+use warp::reply::{Reply, Response};
+use warp::{Filter, Rejection};
+
+/// Who is at the other end, as the accept loop saw it; nothing for a Unix socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub Option<IpAddr>);
+
+type Answer = (Response,);
+
+/// Everything the service answers.
+pub fn routes(
+    gate: Arc<Gate>,
+) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static {
+    websockets(Arc::clone(&gate))
+        .or(events(Arc::clone(&gate)))
+        .unify()
+        .or(operators(gate))
+        .unify()
+}
+
+/// What may be asked by those who run it; by `http.admin_listen` on a port of its own.
+pub fn operators(
+    gate: Arc<Gate>,
+) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static {
+    let live = warp::path!("healthz")
+        .and(warp::get())
+        .map(|| "ok\n".into_response());
+    let for_ready = Arc::clone(&gate);
+    let ready = warp::path!("readyz")
+        .and(warp::get())
+        .map(move || readiness(&for_ready));
+    let metrics = warp::path!("metrics")
+        .and(warp::get())
+        .map(move || metrics(&gate));
+    live.or(ready).unify().or(metrics).unify()
+}
+
+fn visit() -> impl Filter<Extract = (Visit,), Error = Rejection> + Clone + Send + Sync + 'static {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::header::headers_cloned()
+        .and(query)
+        .and(warp::ext::get::<Peer>())
+        .map(|headers: HeaderMap, query: String, peer: Peer| Visit {
+            headers,
+            query,
+            peer: peer.0,
+        })
+}
+
+fn events(
+    gate: Arc<Gate>,
+) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static {
+    let gates = Arc::clone(&gate);
+    let preflight =
+        warp::path!("sse")
+            .and(warp::options())
+            .and(visit())
+            .map(move |visit: Visit| {
+                let answer = StatusCode::NO_CONTENT.into_response();
+                with_cors(&gates, &visit, answer)
+            });
+    let stream = warp::path!("sse")
+        .and(warp::get())
+        .and(visit())
+        .and(warp::ext::get::<sse::Cut>())
+        .then(move |visit: Visit, cut: sse::Cut| {
+            let gate = Arc::clone(&gate);
+            async move {
+                let answer = sse::serve(Arc::clone(&gate), visit.clone(), cut).await;
+                with_cors(&gate, &visit, answer)
+            }
+        });
+    preflight.or(stream).unify()
+}
+
+/// Lets a listed origin's page read the answer.
+fn with_cors(gate: &Gate, visit: &Visit, mut answer: Response) -> Response {
+    let headers = answer.headers_mut();
+    headers.insert("vary", HeaderValue::from_static("origin"));
+    let origin = visit.headers.get("origin");
+    let listed = origin
+        .and_then(|origin| origin.to_str().ok())
+        .is_some_and(|origin| {
+            gate.settings
+                .http
+                .allowed_origins
+                .iter()
+                .any(|one| one == origin)
+        });
+    if let (true, Some(origin)) = (listed, origin) {
+        headers.insert("access-control-allow-origin", origin.clone());
+        for (name, value) in [
+            ("access-control-allow-credentials", "true"),
+            ("access-control-allow-methods", "GET, POST"),
+            (
+                "access-control-allow-headers",
+                "authorization, content-type, last-event-id",
+            ),
+            ("access-control-max-age", "600"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    answer
+}
+
+fn websockets(
+    gate: Arc<Gate>,
+) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static {
+    warp::path!("ws")
+        .and(warp::get())
+        .and(visit())
+        .and(warp::ext::optional::<OnUpgrade>())
+        .map(move |visit: Visit, upgrade: Option<OnUpgrade>| {
+            upgrade_to_websocket(&gate, visit, upgrade)
+        })
+}
+
+/// Answers 101 and serves the socket when hyper hands it over. Who it is is asked after the
+/// upgrade: a browser can read a close code, but not the status of a refused handshake.
+fn upgrade_to_websocket(gate: &Arc<Gate>, visit: Visit, upgrade: Option<OnUpgrade>) -> Response {
+    let header = |name: &str| {
+        visit
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
+    let has = |name: &str, word: &str| {
+        header(name).is_some_and(|value| {
+            value
+                .split(',')
+                .any(|one| one.trim().eq_ignore_ascii_case(word))
+        })
+    };
+    let key = header("sec-websocket-key").map(|key| derive_accept_key(key.as_bytes()));
+    let (Some(upgrade), Some(key), true) = (upgrade, key, has("upgrade", "websocket")) else {
+        let mut response = sse::refused(Refusal::Protocol);
+        *response.status_mut() = StatusCode::UPGRADE_REQUIRED;
+        response
+            .headers_mut()
+            .insert("upgrade", HeaderValue::from_static("websocket"));
+        return response;
+    };
+    if header("sec-websocket-version") != Some("13") {
+        let mut response = sse::refused(Refusal::Protocol);
+        response
+            .headers_mut()
+            .insert("sec-websocket-version", HeaderValue::from_static("13"));
+        return response;
+    }
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    let headers = response.headers_mut();
+    headers.insert("connection", HeaderValue::from_static("upgrade"));
+    headers.insert("upgrade", HeaderValue::from_static("websocket"));
+    if let Ok(key) = HeaderValue::from_str(&key) {
+        headers.insert("sec-websocket-accept", key);
+    }
+    if has("sec-websocket-protocol", "rowcast.v1") {
+        headers.insert(
+            "sec-websocket-protocol",
+            HeaderValue::from_static("rowcast.v1"),
+        );
+    }
+    let gate = Arc::clone(gate);
+    tokio::spawn(async move {
+        let Ok(upgraded) = upgrade.await else { return };
+        match downcast::<TokioIo<Stream>>(upgraded) {
+            Ok(parts) => {
+                // On the heap: the task is spawned once, but polled for as long as the socket lives.
+                Box::pin(websocket::serve(
+                    gate,
+                    parts.io.into_inner(),
+                    parts.read_buf,
+                    visit,
+                ))
+                .await;
+            }
+            Err(_) => report::refused("websocket", "protocol-error", "not a stream of ours", ""),
+        }
+    });
+    response
+}
+
+fn readiness(gate: &Gate) -> Response {
+    match gate.pulse.check(&gate.settings.listener) {
+        Ok(()) => "ready\n".into_response(),
+        Err(why) => {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            warp::reply::with_status(format!("not ready: {why}\n"), status).into_response()
+        }
+    }
+}
+
+fn metrics(gate: &Gate) -> Response {
+    let mut text = report::prometheus();
+    let sizes = gate.hub.sizes();
+    let ready = usize::from(gate.pulse.check(&gate.settings.listener).is_ok());
+    for (name, value, help) in [
+        (
+            "rowcast_connections",
+            gate.seats.taken(),
+            "Connections open.",
+        ),
+        (
+            "rowcast_subscriptions",
+            sizes.subscriptions,
+            "Subscriptions open.",
+        ),
+        ("rowcast_rooms", sizes.rooms, "Rooms with somebody in them."),
+        (
+            "rowcast_queue_bytes",
+            sizes.queue_bytes,
+            "Bytes that wait for subscribers.",
+        ),
+        (
+            "rowcast_ring_bytes",
+            sizes.ring_bytes,
+            "Bytes of recent batches kept for resumes.",
+        ),
+        (
+            "rowcast_ring_batches",
+            sizes.ring_batches,
+            "Recent batches kept for resumes.",
+        ),
+        ("rowcast_ready", ready, "1 if events get through."),
+    ] {
+        let _ = writeln!(
+            text,
+            "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}"
+        );
+    }
+    let lag = gate.pulse.lag().as_secs_f64();
+    let name = "rowcast_lag_seconds";
+    let _ = writeln!(
+        text,
+        "# HELP {name} Since the log was last read.\n# TYPE {name} gauge\n{name} {lag}"
+    );
+    warp::reply::with_header(text, "content-type", "text/plain; version=0.0.4").into_response()
+}
