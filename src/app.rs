@@ -161,13 +161,8 @@ impl App {
 
     /// Serves until `shutdown` ends, then says goodbye to everybody within `http.drain_ms`.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let gate = Arc::clone(&self.gate);
-        if self.admin.is_some() {
-            let public = routes(Arc::clone(&gate));
-            self.run_with(public, shutdown).await;
-        } else {
-            self.run_with(routes(gate), shutdown).await;
-        }
+        let filter = routes(&self.gate);
+        self.run_with(filter, shutdown).await;
     }
 
     /// The same, with routes of the caller's, which are to include [`routes`].
@@ -187,7 +182,7 @@ impl App {
         let admin = async {
             match &self.admin {
                 Some(socket) => {
-                    accept_all(gate, socket, None, operators(Arc::clone(gate)), stopping).await
+                    accept_all(gate, socket, None, operators(Arc::clone(gate)), stopping).await;
                 }
                 None => std::future::pending().await,
             }

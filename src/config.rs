@@ -189,7 +189,7 @@ sections! {
         proof_timeout_ms: u64,
         backoff_min_ms: u64,
         backoff_max_ms: u64,
-        look_events: u64,
+        look_timeout_ms: u64,
         ready_lag_ms: u64,
     }
     websocket: RawWebsocket {
@@ -540,7 +540,7 @@ pub struct Listener {
     pub proof_timeout: Duration,
     pub backoff_min: Duration,
     pub backoff_max: Duration,
-    pub look_events: usize,
+    pub look_timeout: Duration,
     pub ready_lag: Duration,
 }
 
@@ -873,7 +873,7 @@ impl Check {
             proof_timeout: self.millis("listener.proof_timeout_ms", raw.proof_timeout_ms),
             backoff_min: self.millis("listener.backoff_min_ms", raw.backoff_min_ms),
             backoff_max: self.millis("listener.backoff_max_ms", raw.backoff_max_ms),
-            look_events: self.size("listener.look_events", raw.look_events, 1..=1_000_000),
+            look_timeout: self.millis("listener.look_timeout_ms", raw.look_timeout_ms),
             ready_lag: self.millis("listener.ready_lag_ms", raw.ready_lag_ms),
         }
     }

@@ -270,17 +270,9 @@ impl Database {
         let mut events = Vec::with_capacity(rows.len());
         let mut bytes = 0;
         for (index, row) in rows.iter().enumerate() {
-            let last = index + 1 == rows.len();
-            let spelling = if row.get::<_, i32>("part") == 1 {
-                &rest
-            } else {
-                &later
-            };
-            let event = event_from(
-                row,
-                spelling,
-                last && std::ptr::eq(spelling, &raw const later),
-            )?;
+            let is_later = row.get::<_, i32>("part") == 2;
+            let last = is_later && index + 1 == rows.len();
+            let event = event_from(row, if is_later { &later } else { &rest }, last)?;
             bytes += event.weight();
             events.push(Arc::new(event));
         }
@@ -521,8 +513,12 @@ impl Listening {
     /// Looks at the log: what became visible since `from`. Nothing if the history has ended.
     ///
     /// # Errors
-    /// The connection.
-    pub async fn look(&self, from: &Standpoint) -> Result<Option<Batch>, DatabaseError> {
+    /// The connection, or no answer within `timeout`.
+    pub async fn look(
+        &self,
+        from: &Standpoint,
+        timeout: Duration,
+    ) -> Result<Option<Batch>, DatabaseError> {
         let sql = concat!(
             "select pg_current_snapshot()::text as snapshot, rowcast.history() as history, ",
             event_columns!(),
@@ -530,9 +526,10 @@ impl Listening {
              left join rowcast.read_log($1::text::pg_snapshot) e on true order by e.id"
         );
         let since = from.snapshot.to_postgres();
-        let rows = self
-            .within(self.client.query_typed(sql, &[(&since, Type::TEXT)]))
-            .await?;
+        let params: [Param; 1] = [(&since, Type::TEXT)];
+        let asked = self.client.query_typed(sql, &params);
+        let answer = tokio::time::timeout(timeout, asked).await;
+        let rows = answer.map_err(|_| DatabaseError::Timeout(timeout))??;
         let row = first(&rows)?;
         if row.get::<_, &str>("history") != &*from.history {
             return Ok(None);

@@ -548,3 +548,231 @@ impl Subscription {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bookmark::{Snapshot, Spelling};
+    use crate::event::Place;
+    use serde_json::value::RawValue;
+
+    const LIMITS: Limits = Limits {
+        queue_bytes: 100_000,
+        replay_events: 10,
+        ring_bytes: 100_000,
+        ring_age: Duration::from_secs(60),
+    };
+
+    fn place(xmin: u64, xmax: u64, running: &[u64]) -> Arc<Standpoint> {
+        let snapshot = Snapshot::new(xmin, xmax, running).unwrap();
+        Arc::new(Standpoint::new("h".into(), snapshot, xmax - 1))
+    }
+
+    fn hub(limits: Limits) -> Hub {
+        let hub = Hub::new(limits);
+        hub.begin(place(10, 10, &[]));
+        hub
+    }
+
+    /// Publishes events (id, xid, rooms) between the hub's standpoint and `to`.
+    fn publish(hub: &Hub, to: &Arc<Standpoint>, events: &[(u64, u64, &[&str])], now: Instant) {
+        let from = hub.standpoint().borrow().clone().unwrap();
+        let spelling = Spelling::of("h", &from.place, Some(&to.place));
+        let event = |&(id, xid, rooms): &(u64, u64, &[&str])| {
+            let place = Place {
+                id,
+                xid,
+                bookmark: spelling.event(id).into(),
+            };
+            let rooms = rooms.iter().map(|room| Arc::from(*room)).collect();
+            let data = RawValue::from_string("{}".into()).unwrap();
+            let name = "e".to_owned();
+            Arc::new(Event::new(
+                Some(place),
+                "c".into(),
+                name,
+                rooms,
+                data,
+                String::new(),
+                false,
+            ))
+        };
+        let events = events.iter().map(event).collect();
+        hub.publish(
+            Batch {
+                to: Arc::clone(to),
+                events,
+            },
+            now,
+        );
+    }
+
+    fn since(text: &str) -> Since {
+        Since::Bookmark(Bookmark::parse(text).unwrap(), text.into())
+    }
+
+    fn join(hub: &Hub, subscription: &Arc<Subscription>, rooms: &[&str], since: Since) {
+        let rooms: Vec<Arc<str>> = rooms.iter().map(|room| Arc::from(*room)).collect();
+        hub.join(subscription, &rooms, since, None);
+    }
+
+    /// What waits, in words: event ids, and how seams were answered.
+    fn taken(subscription: &Subscription) -> Vec<String> {
+        let ids = |events: &[Arc<Event>]| -> Vec<u64> {
+            events
+                .iter()
+                .map(|event| event.place.as_ref().unwrap().id)
+                .collect()
+        };
+        let word = |delivery: Delivery| match delivery {
+            Delivery::Event(event) => format!("{}", ids(&[event])[0]),
+            Delivery::Gap { reason, .. } => format!("gap {reason}"),
+            Delivery::Reply(_) => "reply".into(),
+            Delivery::Seam(seam) => match seam.replay {
+                Replay::Live => "live".into(),
+                Replay::Ring(events) => format!("ring {:?}", ids(&events)),
+                Replay::Log(_) => "log".into(),
+                Replay::Gap(reason) => format!("gap {reason}"),
+            },
+        };
+        subscription
+            .take_waiting()
+            .unwrap()
+            .into_iter()
+            .map(word)
+            .collect()
+    }
+
+    #[test]
+    fn an_event_through_several_rooms_comes_once() {
+        let hub = hub(LIMITS);
+        let subscription = hub.open();
+        join(&hub, &subscription, &["a", "b"], Since::Now);
+        publish(
+            &hub,
+            &place(12, 12, &[]),
+            &[(1, 10, &["a", "b"]), (2, 11, &["c"]), (3, 11, &["*"])],
+            Instant::now(),
+        );
+        assert_eq!(taken(&subscription), ["live", "1", "3"]);
+    }
+
+    #[test]
+    fn the_ring_answers_with_the_difference_of_snapshots() {
+        let hub = hub(LIMITS);
+        let now = Instant::now();
+        // Transaction 11 commits late: after 12 and 13.
+        publish(
+            &hub,
+            &place(11, 14, &[11]),
+            &[(2, 12, &["a"]), (3, 13, &["a"]), (4, 13, &["b"])],
+            now,
+        );
+        publish(&hub, &place(14, 15, &[14]), &[(1, 11, &["a"])], now);
+        for (bookmark, replay) in [
+            ("h.10_0", "ring [2, 3, 1]"),
+            ("h.11_3_0", "ring [1]"),
+            ("h.10_0.11_3_0.2", "ring [3, 1]"),
+            ("h.14_1_0", "ring []"),
+            ("h.9_0", "log"),
+            ("x.14_1_0", "gap history"),
+            ("h.20_0", "gap future"),
+        ] {
+            let subscription = hub.open();
+            join(&hub, &subscription, &["a"], since(bookmark));
+            assert_eq!(taken(&subscription), [replay], "{bookmark}");
+        }
+    }
+
+    #[test]
+    fn what_comes_during_a_replay_waits_behind_the_seam() {
+        let hub = hub(LIMITS);
+        let subscription = hub.open();
+        join(&hub, &subscription, &["a"], Since::Now);
+        publish(
+            &hub,
+            &place(11, 11, &[]),
+            &[(1, 10, &["a"])],
+            Instant::now(),
+        );
+        join(&hub, &subscription, &["b"], since("h.10_0"));
+        publish(
+            &hub,
+            &place(12, 12, &[]),
+            &[(2, 11, &["b"])],
+            Instant::now(),
+        );
+        assert_eq!(taken(&subscription), ["live", "1", "ring []", "2"]);
+    }
+
+    #[test]
+    fn a_replay_above_its_limit_is_a_gap_and_never_cut_short() {
+        let hub = hub(LIMITS);
+        let events: Vec<(u64, u64, &[&str])> =
+            (1..=11).map(|id| (id, 10, &["a"] as &[&str])).collect();
+        publish(&hub, &place(11, 11, &[]), &events, Instant::now());
+        let subscription = hub.open();
+        join(&hub, &subscription, &["a"], since("h.10_0"));
+        join(&hub, &subscription, &["a"], since("h.10_0.11_0.1"));
+        assert_eq!(
+            taken(&subscription),
+            ["gap limit", "ring [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]"]
+        );
+    }
+
+    #[test]
+    fn a_reader_that_falls_behind_is_ended_and_slows_nobody() {
+        let hub = hub(Limits {
+            queue_bytes: 500,
+            ..LIMITS
+        });
+        let (slow, quick) = (hub.open(), hub.open());
+        join(&hub, &slow, &["a"], Since::Now);
+        join(&hub, &quick, &["a"], Since::Now);
+        for xid in 10..20 {
+            publish(
+                &hub,
+                &place(xid + 1, xid + 1, &[]),
+                &[(xid, xid, &["a"])],
+                Instant::now(),
+            );
+            assert!(!taken(&quick).is_empty());
+        }
+        assert_eq!(slow.take_waiting().unwrap_err(), Ended::Lagged);
+        slow.close();
+        quick.close();
+        let sizes = hub.sizes();
+        assert_eq!(
+            (sizes.subscriptions, sizes.rooms, sizes.queue_bytes),
+            (0, 0, 0)
+        );
+    }
+
+    #[test]
+    fn old_batches_leave_the_ring_and_their_bookmarks_go_to_the_log() {
+        let hub = hub(LIMITS);
+        let began = Instant::now();
+        publish(&hub, &place(11, 11, &[]), &[(1, 10, &["a"])], began);
+        publish(
+            &hub,
+            &place(12, 12, &[]),
+            &[(2, 11, &["a"])],
+            began + Duration::from_secs(61),
+        );
+        let subscription = hub.open();
+        join(&hub, &subscription, &["a"], since("h.10_0"));
+        join(&hub, &subscription, &["a"], since("h.11_0"));
+        assert_eq!(taken(&subscription), ["log", "ring [2]"]);
+    }
+
+    #[test]
+    fn a_new_history_is_a_gap_for_all() {
+        let hub = hub(LIMITS);
+        let subscription = hub.open();
+        join(&hub, &subscription, &["a"], Since::Now);
+        let snapshot = Snapshot::new(5, 5, &[]).unwrap();
+        hub.begin(Arc::new(Standpoint::new("i".into(), snapshot, 4)));
+        join(&hub, &subscription, &["a"], since("h.10_0"));
+        assert_eq!(taken(&subscription), ["live", "gap history", "gap history"]);
+    }
+}

@@ -168,7 +168,7 @@ impl Listener {
         *standpoint = Some(Arc::clone(&here));
         let mut proof = Proof::default();
         loop {
-            self.check_proof(&mut proof, &listening)?;
+            self.check_proof(&mut proof, &listening, &here.history)?;
             if listening.heard.channels_changed() {
                 let before = channels.clone();
                 self.take_channels(&listening, &before, channels).await?;
@@ -197,7 +197,7 @@ impl Listener {
         listening: &Listening,
         from: &Arc<Standpoint>,
     ) -> Result<Arc<Standpoint>, ListenerError> {
-        let Some(batch) = listening.look(from).await? else {
+        let Some(batch) = listening.look(from, self.settings.look_timeout).await? else {
             return Err(ListenerError::NewHistory);
         };
         let to = Arc::clone(&batch.to);
@@ -214,11 +214,16 @@ impl Listener {
 
     /// Asks over the pool for a notification, and sees to it that it comes: a LISTEN that a pooler
     /// swallowed looks exactly like silence.
-    fn check_proof(&self, proof: &mut Proof, listening: &Listening) -> Result<(), ListenerError> {
+    fn check_proof(
+        &self,
+        proof: &mut Proof,
+        listening: &Listening,
+        history: &str,
+    ) -> Result<(), ListenerError> {
         if let Some((word, asked)) = &proof.asked {
             if listening.heard.echo().as_ref() == Some(word) {
                 if self.pulse.proven.load(Ordering::Relaxed) == 0 {
-                    report::listener_ready(&proof.word());
+                    report::listener_ready(history);
                 }
                 self.pulse.beat(&self.pulse.proven);
                 proof.next = Some(*asked + self.settings.proof);
@@ -293,15 +298,6 @@ impl Listener {
 struct Proof {
     asked: Option<(String, Instant)>,
     next: Option<Instant>,
-}
-
-impl Proof {
-    fn word(&self) -> String {
-        self.asked
-            .as_ref()
-            .map(|(word, _)| word.clone())
-            .unwrap_or_default()
-    }
 }
 
 /// How long ago an event was inserted, by two clocks that may disagree.

@@ -59,7 +59,7 @@ fn fill(template: &str, value: &Value) -> Result<String, String> {
         match found {
             Some(Value::String(text)) => filled.push_str(text),
             Some(found @ (Value::Number(_) | Value::Bool(_))) => {
-                filled.push_str(&found.to_string())
+                filled.push_str(&found.to_string());
             }
             _ => {
                 return Err(format!(

@@ -12,6 +12,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
 use warp::reply::{Reply, Response};
 use warp::{Filter, Rejection};
@@ -22,15 +23,17 @@ pub struct Peer(pub Option<IpAddr>);
 
 type Answer = (Response,);
 
-/// Everything the service answers.
-pub fn routes(
-    gate: Arc<Gate>,
-) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static {
-    websockets(Arc::clone(&gate))
-        .or(events(Arc::clone(&gate)))
-        .unify()
-        .or(operators(gate))
-        .unify()
+/// Everything that `http.listen` answers: the transports, and what operators ask unless
+/// `http.admin_listen` has moved that to a port of its own.
+#[must_use]
+pub fn routes(gate: &Arc<Gate>) -> BoxedFilter<Answer> {
+    let transports = websockets(Arc::clone(gate))
+        .or(events(Arc::clone(gate)))
+        .unify();
+    if gate.settings.http.admin_listen.is_some() {
+        return transports.boxed();
+    }
+    transports.or(operators(Arc::clone(gate))).unify().boxed()
 }
 
 /// What may be asked by those who run it; by `http.admin_listen` on a port of its own.

@@ -50,6 +50,10 @@ begin
     order by f.id
     limit p_limit
   ),
+  -- Where the limit cut, everything is returned as it is: the caller has to see that it did.
+  cut as (
+    select p_limit is not null and count(*) >= p_limit as off from wanted
+  ),
   -- Of equal state events in a batch only the last is sent.
   stated as (
     select s.id, s.render, s.data::jsonb as key, lead(s.id) over (
@@ -71,7 +75,7 @@ begin
   from wanted w
   left join stated s on s.id = w.id
   left join rendered r on r.render = s.render and r.key = s.key
-  where w.render is null or (not s.superseded and r.key is not null)
+  where w.render is null or (not s.superseded and r.key is not null) or (select off from cut)
   order by w.id;
 end
 $$;

@@ -90,7 +90,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let settings = Settings::check(raw)?;
-    let quiet = !matches!(cli.command, Command::Serve(_) | Command::Demo(_));
+    let quiet = !matches!(cli.command, Command::Serve(_));
     start_log(&settings, quiet)?;
     match cli.command {
         Command::Serve(args) => serve::run(args, settings).await,

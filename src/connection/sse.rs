@@ -285,7 +285,7 @@ impl Body {
         let bad = crate::bookmark::NotABookmark.to_string();
         let unreadable = greeting
             .unreadable
-            .then(|| ("bad-bookmark", bad.as_str(), None));
+            .then_some(("bad-bookmark", bad.as_str(), None));
         let refused = greeting.admitted.refused.iter();
         let refused = refused.map(|(room, code)| (*code, explain(code), Some(room)));
         for (code, message, room) in unreadable.into_iter().chain(refused) {

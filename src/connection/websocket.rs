@@ -31,6 +31,10 @@ const READ_BUFFER: usize = 1024;
 /// What is collected before a system call; frames of a burst share one.
 const WRITE_BUFFER: usize = 16 * 1024;
 
+/// The bound of what waits for a socket that takes nothing: what was collected, and one event, which
+/// the log bounds to 1 MiB of payload and 64 KiB of rooms.
+const MAX_WRITE_BUFFER: usize = 2 * 1024 * 1024;
+
 type Socket = WebSocketStream<Stream>;
 
 /// A client's frame. Unknown fields are ignored.
@@ -60,13 +64,12 @@ struct Welcome<'a> {
 pub async fn serve(gate: Arc<Gate>, stream: Stream, rest: bytes::Bytes, visit: Visit) {
     let began = Instant::now();
     let connection = format!("{:016x}", rand::random::<u64>());
-    let mut config = WebSocketConfig::default()
+    let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
         .max_message_size(Some(gate.settings.limits.message_bytes))
+        .max_write_buffer_size(MAX_WRITE_BUFFER)
         .max_frame_size(Some(gate.settings.limits.message_bytes));
-    // One event must always fit behind what is being written.
-    config.max_write_buffer_size = usize::MAX;
     let mut socket =
         Socket::from_partially_read(stream, rest.into(), Role::Server, Some(config)).await;
 
@@ -382,7 +385,7 @@ impl Connection<'_> {
                     );
                 }
                 Message::Binary(_) => {
-                    self.error(None, "bad-message", "frames are text, not binary", None)
+                    self.error(None, "bad-message", "frames are text, not binary", None);
                 }
                 Message::Text(frame) => self.hear(&frame, &mut identity, expiry).await,
             }

@@ -1,7 +1,7 @@
--- What bookings tell: booking:created, booking:updated and booking:cancelled; time-slot:updated when
--- a spot is taken or given back; and waitlist:spot-available to the first in line when one is given
--- back. To add a field to a payload, add it to its json_build_object. new_rows and old_rows are the
--- rows of one statement, after and before it.
+-- What bookings tell: booking:created, booking:updated and booking:cancelled; time-slot:updated
+-- when a spot is taken or given back; and waitlist:spot-available to the first in line when one is
+-- given back. To add a field to a payload, add it to its json_build_object. new_rows and old_rows
+-- are the rows of one statement, after and before it.
 -- Spots left are not counted here: a concurrent booking could not be seen. The event names the
 -- function that counts when the event is read: lab_push.slot_state, lab_push.spot_available.
 

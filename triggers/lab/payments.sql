@@ -1,5 +1,5 @@
--- What payments tell: payment:completed, payment:failed and payment:refunded, when a payment becomes
--- that. Nobody is told of one that is pending.
+-- What payments tell: payment:completed, payment:failed and payment:refunded, when a payment
+-- becomes that. Nobody is told of one that is pending.
 
 select rowcast.attach('lab.payments', 'insert', $$
   select

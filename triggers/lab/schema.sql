@@ -155,4 +155,5 @@ $$;
 alter function lab_push.updated_by(text) owner to rowcast_owner;
 revoke all on function lab_push.updated_by(text) from public;
 grant execute on function lab_push.updated_by(text) to rowcast_owner;
-comment on function lab_push.updated_by(text) is 'The updatedBy of an event; the argument is the column.';
+comment on function lab_push.updated_by(text) is
+  'The updatedBy of an event; the argument is the column.';

@@ -30,7 +30,8 @@ $$;
 alter function lab_push.slot_state(jsonb[]) owner to rowcast_owner;
 revoke all on function lab_push.slot_state(jsonb[]) from public;
 grant execute on function lab_push.slot_state(jsonb[]) to rowcast_owner;
-comment on function lab_push.slot_state(jsonb[]) is 'Renders time-slot:updated; key {"slotId","labId"}.';
+comment on function lab_push.slot_state(jsonb[]) is
+  'Renders time-slot:updated; key {"slotId","labId"}.';
 
 select rowcast.attach('lab.slots', 'insert', $$
   select

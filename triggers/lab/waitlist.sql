@@ -1,5 +1,5 @@
--- What waitlists tell: waitlist:position-changed when somebody's position in a line becomes another,
--- and waitlist:spot-available to whom a freed spot is offered (bookings.sql says when).
+-- What waitlists tell: waitlist:position-changed when somebody's position in a line changes, and
+-- waitlist:spot-available to whom a freed spot is offered (bookings.sql says when).
 -- Positions need what was and what is, so they are told at commit, in three steps: statements on
 -- lab.waitlist note in lab_push.waitlist_change who joined and left; at commit a deferred trigger
 -- on that table, ours, compares each line with what it was; it never locks the application's rows.

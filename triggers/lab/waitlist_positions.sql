@@ -105,35 +105,33 @@ language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  with change as (
-    select c.slot_id, c.waitlist_id, c.joined_at, sum(c.step) as step
-    from unnest(p_changes) c
-    group by c.slot_id, c.waitlist_id, c.joined_at
-    having sum(c.step) <> 0
+  -- Every place in the lines now (1) and before (1): what is there, less what was joined, plus what
+  -- was left. No joins: a line may be long.
+  with place as (
+    select p.slot_id, p.waitlist_id, p.joined_at, max(p.user_id) as user_id,
+      sum(p.now) as now, sum(p.before) as before
+    from (
+      select w.slot_id, w.waitlist_id, w.joined_at, w.user_id, 1, 1
+      from lab.waitlist w
+      where w.slot_id in (select c.slot_id from unnest(p_changes) c)
+        and w.status in ('waiting', 'offered')
+      union all
+      select c.slot_id, c.waitlist_id, c.joined_at, null, 0, -c.step
+      from unnest(p_changes) c
+    ) p (slot_id, waitlist_id, joined_at, user_id, now, before)
+    group by p.slot_id, p.waitlist_id, p.joined_at
   ),
-  present as (
-    select w.slot_id, w.waitlist_id, w.joined_at, w.user_id
-    from lab.waitlist w
-    where w.slot_id in (select c.slot_id from change c) and w.status in ('waiting', 'offered')
-  ),
-  past as (
-    select p.slot_id, p.waitlist_id, p.joined_at from present p
-    except
-    select c.slot_id, c.waitlist_id, c.joined_at from change c where c.step > 0
-    union all
-    select c.slot_id, c.waitlist_id, c.joined_at from change c where c.step < 0
+  ranked as (
+    select p.*, sum(p.now) over line as new_position, sum(p.before) over line as old_position
+    from place p
+    window line as (partition by p.slot_id order by p.joined_at, p.waitlist_id)
   ),
   moved as (
-    select n.slot_id, n.waitlist_id, n.user_id, o.position as old, n.position as new
-    from (
-      select p.*, row_number() over (partition by p.slot_id order by p.joined_at, p.waitlist_id)
-      from present p
-    ) n (slot_id, waitlist_id, joined_at, user_id, position)
-    join (
-      select p.*, row_number() over (partition by p.slot_id order by p.joined_at, p.waitlist_id)
-      from past p
-    ) o (slot_id, waitlist_id, joined_at, position) using (slot_id, waitlist_id)
-    where o.position <> n.position
+    select r.slot_id, r.waitlist_id, max(r.user_id) as user_id,
+      max(r.old_position) filter (where r.before = 1) as old,
+      max(r.new_position) filter (where r.now = 1) as new
+    from ranked r
+    group by r.slot_id, r.waitlist_id
   )
   select
     'waitlist', 'waitlist:position-changed', array['user:' || m.user_id],
@@ -144,6 +142,7 @@ as $$
     end,
     case when not p_exact then 'lab_push.waitlist_position' end
   from moved m
+  where m.old <> m.new
   order by m.slot_id, m.new
 $$;
 

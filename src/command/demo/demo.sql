@@ -101,7 +101,8 @@ create table if not exists demo.statement (
 );
 grant select on demo.statement to lab_app;
 
--- What the page shows when it is loaded, and the place in history that belongs to it: one statement.
+-- What the page shows when it is loaded, and the place in history that belongs to it, by one
+-- statement.
 create or replace function demo.state() returns json
 language sql
 stable
@@ -197,11 +198,13 @@ where lab_id = 1$sql$),
 (7, 'Open the laser lab again', $sql$update lab.labs
 set status = 'open', status_reason = null
 where lab_id = 1$sql$),
-(8, 'Announce something to everybody', $sql$insert into lab.announcements (message, severity, expires_at)
+(8, 'Announce something to everybody',
+$sql$insert into lab.announcements (message, severity, expires_at)
 values ('The building closes at 18:00 today', 'warning', now() + interval '8 hours')$sql$),
 (9, 'Send user 1 a notification', $sql$insert into lab.notifications (user_id, type, message)
 values ('1', 'reminder', 'Bring your safety goggles')$sql$),
-(10, 'A payment of user 1 completes', $sql$insert into lab.payments (booking_id, user_id, amount, status)
+(10, 'A payment of user 1 completes',
+$sql$insert into lab.payments (booking_id, user_id, amount, status)
 select max(booking_id), '1', 24.50, 'completed'
 from lab.bookings where user_id = '1'$sql$),
 (11, 'One more spot in a full slot', $sql$update lab.slots
@@ -263,7 +266,7 @@ begin
   where w.slot_id = v_slot.slot_id and w.status = 'waiting' and w.user_id <> '1'
   order by w.joined_at, w.waitlist_id limit 1;
 
-  if v_dice < 0.45 and v_free > 0 and v_first.waitlist_id is not null then
+  if v_dice < 0.10 and v_free > 0 and v_first.waitlist_id is not null then
     insert into lab.bookings (user_id, slot_id, lab_id)
     values (v_first.user_id, v_slot.slot_id, v_slot.lab_id);
     update lab.waitlist w set status = 'accepted' where w.waitlist_id = v_first.waitlist_id;
@@ -280,7 +283,7 @@ begin
       order by random() limit 1
     );
     return 'cancelled';
-  elsif v_dice < 0.80 then
+  elsif v_dice < 0.72 then
     update lab.bookings b set status = 'confirmed' where b.booking_id = (
       select c.booking_id from lab.bookings c
       where c.slot_id = v_slot.slot_id and c.status = 'pending' and c.user_id not like 'class-%'

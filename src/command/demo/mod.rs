@@ -54,7 +54,7 @@ pub async fn run(args: DemoArgs, mut settings: Settings) -> Result<ExitCode, Fai
     } = opened;
     let legacy = Arc::new(legacy);
     let filter = page::routes(Arc::clone(&legacy), Arc::clone(&app.gate))
-        .or(routes(Arc::clone(&app.gate)))
+        .or(routes(&app.gate))
         .unify();
     let writer = async {
         if args.quiet {
@@ -106,7 +106,6 @@ async fn open(args: &DemoArgs, settings: &mut Settings) -> Result<Demo, Failure>
     if settings.auth.hs256_secret.is_none() {
         settings.auth.hs256_secret = Some(format!("{:032x}", rand::random::<u128>()));
     }
-    "warn".clone_into(&mut settings.log.level);
     let app = App::open(settings.clone(), socket).await?;
     let ready = async {
         while app.gate.pulse.check(&app.gate.settings.listener).is_err() {
