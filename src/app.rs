@@ -10,9 +10,9 @@ use crate::listener::{Listener, Pulse};
 use crate::routes::{Peer, operators, routes};
 use crate::stream::Stream;
 use crate::token::{Verifier, VerifierError};
+use hyper::server::conn::http1;
 use hyper::service::Service;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::io;
 use std::path::Path;
@@ -242,9 +242,9 @@ async fn accept_all<F>(
     let sockets = Arc::new(tokio::sync::Semaphore::new(
         gate.settings.limits.connections + SPARE_SOCKETS,
     ));
-    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+    // Not the builder that guesses HTTP's version: it would wait for a first byte without a limit.
+    let mut builder = http1::Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(gate.settings.http.header_timeout)
         .max_buf_size(gate.settings.limits.request_head_bytes.max(8192));
@@ -280,8 +280,9 @@ async fn accept_all<F>(
                 peer,
                 cut: cut.clone(),
             };
-            let connection =
-                builder.serve_connection_with_upgrades(TokioIo::new(stream), with_peer);
+            let connection = builder
+                .serve_connection(TokioIo::new(stream), with_peer)
+                .with_upgrades();
             tokio::pin!(connection);
             tokio::select! {
                 ended = connection.as_mut() => {

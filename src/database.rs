@@ -52,19 +52,21 @@ pub enum DatabaseError {
     Answer(&'static str),
 }
 
-/// tokio-postgres says only "db error" by itself.
+/// tokio-postgres says only "db error" by itself; what a first start runs into gets its remedy.
 fn describe(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(db) => {
-            let hint = db
-                .hint()
-                .map(|hint| format!(" ({hint})"))
-                .unwrap_or_default();
-            format!("{} [{}]{hint}", db.message(), db.code().code())
+    let Some(db) = error.as_db_error() else {
+        let source = std::error::Error::source(error);
+        return source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+    };
+    let hint = match db.code().code() {
+        "3F000" | "42883" | "42P01" if db.message().contains("rowcast") => {
+            Some("this database has no schema of Rowcast's, or an older one: run `rowcast migrate`")
         }
-        None => std::error::Error::source(error)
-            .map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),
-    }
+        "42501" => Some("connect as rowcast_service, or as a role that was granted it"),
+        _ => db.hint(),
+    };
+    let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+    format!("{} [{}]{hint}", db.message(), db.code().code())
 }
 
 /// Opens a connection of its own, past any pool.

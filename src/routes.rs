@@ -7,7 +7,6 @@ use crate::report;
 use crate::stream::Stream;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use hyper_util::server::conn::auto::upgrade::downcast;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -182,7 +181,7 @@ fn upgrade_to_websocket(gate: &Arc<Gate>, visit: Visit, upgrade: Option<OnUpgrad
     let gate = Arc::clone(gate);
     tokio::spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
-        match downcast::<TokioIo<Stream>>(upgraded) {
+        match upgraded.downcast::<TokioIo<Stream>>() {
             Ok(parts) => {
                 // On the heap: the task is spawned once, but polled for as long as the socket lives.
                 Box::pin(websocket::serve(

@@ -124,14 +124,16 @@ fn read_settings(args: &SettingsArgs) -> Result<RawSettings, Failure> {
 }
 
 fn start_log(settings: &Settings, quiet: bool) -> Result<(), Failure> {
-    use tracing_subscriber::EnvFilter;
+    use tracing_subscriber::filter::filter_fn;
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
     let level = if quiet {
         "warn"
     } else {
         settings.log.level.as_str()
     };
-    let filter =
-        EnvFilter::try_new(level).map_err(|error| format!("log.level {level:?}: {error}"))?;
+    let filter = tracing_subscriber::EnvFilter::try_new(level)
+        .map_err(|error| format!("log.level {level:?}: {error}"))?;
     let human = match settings.log.format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
         LogFormat::Human => true,
@@ -140,11 +142,16 @@ fn start_log(settings: &Settings, quiet: bool) -> Result<(), Failure> {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
+    // Libraries below us print frames, parameters and notices, and with them tokens and payloads:
+    // whatever the level, they only warn.
+    let ours = filter_fn(|metadata| {
+        *metadata.level() <= tracing::Level::WARN || metadata.target().starts_with("rowcast")
+    });
     // A second log in one process (in tests) keeps the first.
     let _ = if human {
-        log.with_target(false).try_init()
+        log.with_target(false).finish().with(ours).try_init()
     } else {
-        log.json().try_init()
+        log.json().finish().with(ours).try_init()
     };
     Ok(())
 }

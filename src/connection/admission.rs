@@ -76,19 +76,22 @@ impl Visit {
             return Some(peer);
         }
         let forwarded = self.headers.get_all("x-forwarded-for").iter();
-        let listed: Vec<IpAddr> = forwarded
+        let listed: Vec<&str> = forwarded
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
-            .map_while(|address| address.trim().parse().ok())
             .collect();
-        Some(
-            listed
-                .iter()
-                .rev()
-                .find(|address| !trusted(address))
-                .copied()
-                .unwrap_or(peer),
-        )
+        // From the right, where our own proxies wrote: what stands further left, a client may have.
+        let mut address = peer;
+        for text in listed.iter().rev() {
+            let Ok(next) = text.trim().parse::<IpAddr>() else {
+                break;
+            };
+            address = next.to_canonical();
+            if !trusted(&address) {
+                break;
+            }
+        }
+        Some(address)
     }
 
     fn bearer(&self) -> Option<String> {

@@ -1,0 +1,1263 @@
+-- The schema that `rowcast migrate` makes, as pg_dump 15 tells it. Generated: change
+-- sql/migrations and sql/functions, then run `UPDATE=1 cargo test golden_schema`.
+
+CREATE SCHEMA rowcast;
+
+ALTER SCHEMA rowcast OWNER TO rowcast_owner;
+
+COMMENT ON SCHEMA rowcast IS 'Rowcast: the event log, its doorbell, and the rules of who may hear what.';
+
+CREATE DOMAIN rowcast.name AS text
+	CONSTRAINT name_has_no_control_characters CHECK ((VALUE !~ '[[:cntrl:]]'::text))
+	CONSTRAINT name_is_bounded CHECK (((octet_length(VALUE) >= 1) AND (octet_length(VALUE) <= 200)));
+
+ALTER DOMAIN rowcast.name OWNER TO rowcast_owner;
+
+COMMENT ON DOMAIN rowcast.name IS 'Name of an event or a channel: 1 to 200 bytes, no control characters.';
+
+CREATE DOMAIN rowcast.payload AS json
+	CONSTRAINT payload_is_bounded CHECK ((octet_length((VALUE)::text) <= 1048576));
+
+ALTER DOMAIN rowcast.payload OWNER TO rowcast_owner;
+
+COMMENT ON DOMAIN rowcast.payload IS 'What the browser gets as data: at most 1 MiB of JSON text.';
+
+CREATE DOMAIN rowcast.rooms AS text[]
+	CONSTRAINT rooms_are_bounded CHECK ((octet_length(array_to_string(VALUE, ''::text)) <= 65536))
+	CONSTRAINT rooms_are_named CHECK (((cardinality(VALUE) > 0) AND (array_position(VALUE, NULL::text) IS NULL)))
+	CONSTRAINT rooms_have_no_control_characters CHECK ((array_to_string(VALUE, ''::text) !~ '[[:cntrl:]]'::text));
+
+ALTER DOMAIN rowcast.rooms OWNER TO rowcast_owner;
+
+COMMENT ON DOMAIN rowcast.rooms IS 'The rooms of one event: at least one, together at most 65,536 bytes, no control characters.';
+
+CREATE TYPE rowcast.emission AS (
+	channel rowcast.name,
+	name rowcast.name,
+	rooms rowcast.rooms,
+	data rowcast.payload,
+	render text
+);
+
+ALTER TYPE rowcast.emission OWNER TO rowcast_owner;
+
+COMMENT ON TYPE rowcast.emission IS 'An event as an attached query computes it, before it has an id.';
+
+CREATE FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) RETURNS TABLE(room text, allowed boolean)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+  v_rule regprocedure;
+begin
+  perform set_config('request.jwt.claims', p_claims::text, true);
+  foreach room in array p_rooms loop
+    select r.may_join into v_rule
+    from rowcast.room_rule r
+    where r.pattern = room
+      or (right(r.pattern, 1) = '*' and starts_with(room, left(r.pattern, -1)))
+    -- A literal is longer than any prefix of it.
+    order by r.pattern = room desc, length(r.pattern) desc
+    limit 1;
+    allowed := false;
+    if room = '*' then
+      allowed := true;
+    elsif v_rule is not null then
+      execute format('select %s($1, $2)', v_rule::oid::regproc) into allowed using p_claims, room;
+    end if;
+    allowed := coalesce(allowed, false);
+    return next;
+  end loop;
+end
+$_$;
+
+ALTER FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) IS 'For each room, whether these claims may join it.';
+
+CREATE FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, p_mode text DEFAULT 'lossy'::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_columns text[];
+  v_channel text;
+  v_function text;
+  v_source text;
+begin
+  if p_operation is null or p_operation not in ('insert', 'update', 'delete', 'truncate') then
+    raise exception using errcode = 'RC003',
+      message = format('there is no operation %L', p_operation),
+      hint = 'One of insert, update, delete, truncate; one call for each.';
+  end if;
+  if p_mode is null or p_mode not in ('lossy', 'strict') then
+    raise exception using errcode = 'RC003',
+      message = format('there is no mode %L', p_mode),
+      hint = 'lossy: an error loses the events and tells a gap. strict: it aborts the write.';
+  end if;
+  if (select relkind from pg_class where oid = p_table) not in ('r', 'p') then
+    raise exception using errcode = 'RC003',
+      message = format('%s is not a table', p_table),
+      hint = 'Attach to the tables that a view reads, not to the view.';
+  end if;
+  if p_operation = 'truncate' and exists (select from pg_inherits where inhrelid = p_table) then
+    raise notice 'rowcast: % is a partition; truncating its parent fires the parent''s trigger only', p_table;
+  end if;
+
+  v_columns := rowcast.check_query(p_table, p_operation, p_query);
+  select relname into v_channel from pg_class where oid = p_table;
+  v_function := rowcast.trigger_function_name(p_table, p_operation);
+  v_source := rowcast.trigger_source(
+    p_table, p_operation, rtrim(p_query, E' \n\t;'), p_mode, v_columns, v_channel, v_function
+  );
+  execute v_source;
+  execute format('alter function %s() owner to rowcast_owner', v_function);
+  execute format('revoke all on function %s() from public', v_function);
+  execute format('grant execute on function %s() to %I', v_function, current_user);
+  perform rowcast.set_triggers(p_table, p_operation, v_function);
+
+  insert into rowcast.attached as a (relation, operation, mode, query, function_name)
+  values (p_table, p_operation, p_mode, p_query, v_function)
+  on conflict on constraint attached_pkey
+  do update set mode = excluded.mode, query = excluded.query, function_name = excluded.function_name
+  where (a.mode, a.query, a.function_name)
+    is distinct from (excluded.mode, excluded.query, excluded.function_name);
+end
+$$;
+
+ALTER FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, p_mode text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, p_mode text) IS 'Attaches a query that turns changed rows into events; again replaces it. SQLSTATE RC003, RC004.';
+
+CREATE FUNCTION rowcast.bookmark() RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select rowcast.history() || '.' || rowcast.encode_snapshot(
+    case
+      -- A standby's snapshot does not list what is in progress.
+      when pg_is_in_recovery() then format('%s:%s:', pg_snapshot_xmin(s), pg_snapshot_xmin(s))
+      else format(
+        '%s:%s:%s',
+        pg_snapshot_xmin(s),
+        pg_snapshot_xmax(s),
+        (
+          select string_agg(x::text, ',' order by x)
+          from (
+            select x from pg_snapshot_xip(s) x
+            union
+            select own where own < pg_snapshot_xmax(s)
+          ) r
+        )
+      )
+    end::pg_snapshot
+  )
+  from (select pg_current_snapshot() as s, pg_current_xact_id_if_assigned() as own) now
+$$;
+
+ALTER FUNCTION rowcast.bookmark() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.bookmark() IS 'The place from which a browser resumes exactly, when printed beside data of the same snapshot.';
+
+CREATE FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) RETURNS text[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET client_min_messages TO 'warning'
+    AS $$
+declare
+  v_columns text[];
+  v_wrong text;
+begin
+  drop view if exists pg_temp.rowcast_checked;
+  drop table if exists pg_temp.new_rows, pg_temp.old_rows;
+  if p_operation in ('insert', 'update') then
+    execute format('create temporary table new_rows on commit drop as table %s with no data', p_table);
+  end if;
+  if p_operation in ('update', 'delete') then
+    execute format('create temporary table old_rows on commit drop as table %s with no data', p_table);
+  end if;
+  begin
+    execute format('create temporary view rowcast_checked as %s', p_query);
+  exception
+    when others then
+      raise exception using errcode = 'RC003',
+        message = format('the query for %s on %s does not work: %s', p_operation, p_table, sqlerrm),
+        hint = 'It may read new_rows (insert, update) and old_rows (update, delete). '
+          'Every other table and function needs its schema in front.';
+  end;
+
+  select array_agg(attname::text) into v_columns
+  from pg_attribute where attrelid = 'pg_temp.rowcast_checked'::regclass and attnum > 0;
+
+  select format('%s is %s, not %s', w.name, coalesce(format_type(a.atttypid, null), 'missing'), w.types)
+  into v_wrong
+  from (values
+    ('name', 'text', true), ('rooms', 'text[]', true), ('data', 'json or jsonb', true),
+    ('channel', 'text', false), ('render', 'text', false)
+  ) w (name, types, required)
+  left join pg_attribute a
+    on a.attrelid = 'pg_temp.rowcast_checked'::regclass and a.attname = w.name and a.attnum > 0
+  where (a.attname is null and w.required)
+    or (a.attname is not null and format_type(a.atttypid, null) not in
+      (select trim(t) from regexp_split_to_table(w.types, ' or ') t
+       union select 'character varying' where w.types = 'text'))
+  limit 1;
+  if v_wrong is not null then
+    raise exception using errcode = 'RC003',
+      message = format('the query for %s on %s: column %s', p_operation, p_table, v_wrong),
+      hint = 'It has to return name text, rooms text[], data json, and may return channel text and render text.';
+  end if;
+  select string_agg(c, ', ') into v_wrong
+  from unnest(v_columns) c where c not in ('name', 'rooms', 'data', 'channel', 'render');
+  if v_wrong is not null then
+    raise exception using errcode = 'RC003',
+      message = format('the query for %s on %s returns columns nobody reads: %s', p_operation, p_table, v_wrong),
+      hint = 'Put what the browser should get into data.';
+  end if;
+
+  select string_agg(distinct d.refobjid::regclass::text, ', ') into v_wrong
+  from pg_rewrite r
+  join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+    and d.refclassid = 'pg_class'::regclass
+  join pg_class c on c.oid = d.refobjid
+  where r.ev_class = 'pg_temp.rowcast_checked'::regclass
+    and c.relpersistence <> 't'
+    and not (
+      has_any_column_privilege('rowcast_owner', c.oid, 'select')
+      and has_schema_privilege('rowcast_owner', c.relnamespace, 'usage')
+    );
+  if v_wrong is not null then
+    raise exception using errcode = 'RC004',
+      message = format('rowcast_owner may not read %s, which the query for %s on %s reads', v_wrong, p_operation, p_table),
+      hint = 'Grant usage on the schema and select on the table to rowcast_owner.';
+  end if;
+
+  drop view pg_temp.rowcast_checked;
+  drop table if exists pg_temp.new_rows, pg_temp.old_rows;
+  return v_columns;
+end
+$$;
+
+ALTER FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) IS 'Checks a query over new_rows and old_rows and returns its columns; SQLSTATE RC003 or RC004.';
+
+CREATE FUNCTION rowcast.decode_snapshot(p_text text) RETURNS pg_snapshot
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select format(
+    '%s:%s:%s',
+    parts[1],
+    parts[1] + parts[2],
+    (
+      select string_agg(running::text, ',' order by place)
+      from (
+        select place, parts[1] + sum(gap) over (order by place) as running
+        from unnest(parts[3:]) with ordinality as g (gap, place)
+      ) r
+    )
+  )::pg_snapshot
+  from (select string_to_array(p_text, '_')::bigint[] as parts) p
+$$;
+
+ALTER FUNCTION rowcast.decode_snapshot(p_text text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.decode_snapshot(p_text text) IS 'The snapshot that a part of a bookmark spells.';
+
+CREATE FUNCTION rowcast.detach(p_table regclass, p_operation text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_attached record;
+  v_leaf regclass;
+begin
+  for v_attached in
+    select * from rowcast.attached
+    where relation = p_table and (p_operation is null or operation = p_operation)
+  loop
+    for v_leaf in
+      select tgrelid from pg_trigger
+      where tgfoid = to_regprocedure(v_attached.function_name || '()') order by tgrelid
+    loop
+      execute format('drop trigger %I on %s', '_900_rowcast_' || v_attached.operation, v_leaf);
+    end loop;
+    execute format('drop function if exists %s()', v_attached.function_name);
+    delete from rowcast.attached
+    where relation = v_attached.relation and operation = v_attached.operation;
+  end loop;
+  if not found then
+    raise exception using errcode = 'RC005',
+      message = format('nothing is attached to %s%s', p_table, ' for ' || p_operation),
+      hint = 'See what is: select * from rowcast.attachment.';
+  end if;
+end
+$$;
+
+ALTER FUNCTION rowcast.detach(p_table regclass, p_operation text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.detach(p_table regclass, p_operation text) IS 'Removes what rowcast.attach made; all operations where none is named. SQLSTATE RC005.';
+
+CREATE FUNCTION rowcast.emit(p_channel text, p_name text, p_rooms text[], p_data json) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  insert into rowcast.event (channel, name, rooms, data)
+  values (p_channel, p_name, p_rooms, p_data)
+  returning id
+$$;
+
+ALTER FUNCTION rowcast.emit(p_channel text, p_name text, p_rooms text[], p_data json) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.emit(p_channel text, p_name text, p_rooms text[], p_data json) IS 'Pushes one event when the transaction commits; returns its id.';
+
+CREATE FUNCTION rowcast.encode_snapshot(p_snapshot pg_snapshot) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with running as (
+    select x::text::bigint as x,
+      coalesce(lag(x::text::bigint) over w, pg_snapshot_xmin(p_snapshot)::text::bigint) as before,
+      row_number() over w as place
+    from pg_snapshot_xip(p_snapshot) x
+    window w as (order by x)
+  ),
+  measured as (
+    -- 39 bytes stand aside for xmin and the distance of xmax.
+    select *, sum(length((x - before)::text) + 1) over (order by place) <= 191 as fits
+    from running
+  )
+  select concat_ws(
+    '_',
+    pg_snapshot_xmin(p_snapshot)::text,
+    coalesce(
+      (select min(x) from measured where not fits),
+      pg_snapshot_xmax(p_snapshot)::text::bigint
+    ) - pg_snapshot_xmin(p_snapshot)::text::bigint,
+    (select string_agg((x - before)::text, '_' order by place) from measured where fits)
+  )
+$$;
+
+ALTER FUNCTION rowcast.encode_snapshot(p_snapshot pg_snapshot) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.encode_snapshot(p_snapshot pg_snapshot) IS 'A snapshot as bookmarks spell it.';
+
+CREATE FUNCTION rowcast.ensure_history() RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if rowcast.history() = 'none' then
+    lock table rowcast.history_mark in exclusive mode;
+    if rowcast.history() = 'none' then
+      perform rowcast.new_history();
+    end if;
+  end if;
+  return rowcast.history();
+end
+$$;
+
+ALTER FUNCTION rowcast.ensure_history() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.ensure_history() IS 'Returns the current history, beginning a new one after a crash, a promotion or a restore.';
+
+CREATE FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[] DEFAULT NULL::text[], p_limit bigint DEFAULT 10000) RETURNS TABLE(outcome text, reason text, bookmark text, id bigint, at timestamp with time zone, channel text, name text, rooms text[], data json)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_place record := rowcast.parse_bookmark(p_bookmark);
+  v_now pg_snapshot := pg_current_snapshot();
+  v_history text := rowcast.history();
+  v_end text := rowcast.bookmark();
+  v_gap text;
+  v_count bigint := 0;
+  v_event record;
+begin
+  if v_place.history <> v_history or v_history = 'none' then
+    v_gap := 'history';
+  elsif pg_snapshot_xmax(coalesce(v_place.batch, v_place.base)) > pg_snapshot_xmax(v_now) then
+    v_gap := 'future';
+  else
+    select count(*) into v_count from (
+      select from rowcast.read_log(v_place.base, v_place.batch, v_place.id, p_rooms, p_limit + 1)
+      where v_place.batch is not null
+      union all
+      select from rowcast.read_log(coalesce(v_place.batch, v_place.base), null, null, p_rooms, p_limit + 1)
+    ) n;
+    if v_count > p_limit then
+      v_gap := 'limit';
+    end if;
+  end if;
+  if v_gap is not null then
+    return query select 'gap', v_gap, v_end, null::bigint, null::timestamptz, null, null, null::text[], null::json;
+    return;
+  end if;
+
+  return query
+  with lacking as (
+    select 1 as part, v_place.base as s0, v_place.batch as s1, l.*
+    from rowcast.read_log(v_place.base, v_place.batch, v_place.id, p_rooms) l
+    where v_place.batch is not null
+    union all
+    select 2, coalesce(v_place.batch, v_place.base), v_now, l.*
+    from rowcast.read_log(coalesce(v_place.batch, v_place.base), null, null, p_rooms) l
+  )
+  select 'event', null::text,
+    concat_ws('.', v_history, rowcast.encode_snapshot(s0), rowcast.encode_snapshot(s1), id::text),
+    id, at, channel, name, rooms, data
+  from lacking
+  order by part, id;
+
+  return query select 'end', null::text, v_end, null::bigint, null::timestamptz, null::text, null::text, null::text[], null::json;
+end
+$$;
+
+ALTER FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[], p_limit bigint) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[], p_limit bigint) IS 'The events a reader with this bookmark lacks in these rooms (null: all), or a gap.';
+
+CREATE FUNCTION rowcast.highest_xid() RETURNS xid8
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    AS $$
+  select xid from rowcast.event order by xid desc limit 1
+$$;
+
+ALTER FUNCTION rowcast.highest_xid() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.highest_xid() IS 'Highest xid in the log, or null.';
+
+CREATE FUNCTION rowcast.history() RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_mark rowcast.history_mark;
+begin
+  select * into v_mark from rowcast.history_mark;
+  if not pg_is_in_recovery() and not exists (
+    select from rowcast.history_pulse where nonce = v_mark.nonce
+  ) then
+    return 'none';
+  end if;
+  if v_mark.database_oid is distinct from
+      (select oid from pg_database where datname = current_database())
+    or v_mark.log_oid is distinct from 'rowcast.event'::regclass::oid then
+    return 'none';
+  end if;
+  return left(md5(concat_ws('/', v_mark.nonce, v_mark.database_oid, v_mark.log_oid)), 10);
+end
+$$;
+
+ALTER FUNCTION rowcast.history() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.history() IS 'Identity of the history that bookmarks belong to.';
+
+CREATE FUNCTION rowcast.home_rooms(p_claims jsonb) RETURNS text[]
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_rule regprocedure;
+  v_rooms text[];
+  v_all text[] := '{}';
+begin
+  perform set_config('request.jwt.claims', p_claims::text, true);
+  for v_rule in select rooms_of from rowcast.home_rule order by rooms_of::text loop
+    execute format('select %s($1)', v_rule::oid::regproc) into v_rooms using p_claims;
+    v_all := v_all || coalesce(v_rooms, '{}');
+  end loop;
+  return array(select distinct r from unnest(v_all) r where r <> '' order by r);
+end
+$_$;
+
+ALTER FUNCTION rowcast.home_rooms(p_claims jsonb) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.home_rooms(p_claims jsonb) IS 'Rooms joined at connect, from every rowcast.home_rule.';
+
+CREATE FUNCTION rowcast.new_history() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_nonce text := gen_random_uuid()::text;
+begin
+  lock table rowcast.history_mark in exclusive mode;
+  delete from rowcast.history_mark;
+  delete from rowcast.history_pulse;
+  -- Rows whose transaction this server has not reached yet came with a restore: they would
+  -- surface later as if they were new.
+  delete from rowcast.event where xid >= pg_snapshot_xmax(pg_current_snapshot())
+    and xid <> pg_current_xact_id();
+  insert into rowcast.history_mark
+  select v_nonce, oid, 'rowcast.event'::regclass::oid
+  from pg_database where datname = current_database();
+  insert into rowcast.history_pulse values (v_nonce);
+end
+$$;
+
+ALTER FUNCTION rowcast.new_history() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.new_history() IS 'Makes every earlier bookmark answer with a gap.';
+
+CREATE FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) RETURNS record
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_parts text[] := string_to_array(p_bookmark, '.');
+begin
+  if p_bookmark is null or length(p_bookmark) > 512
+    or p_bookmark !~ '^[0-9a-z]{1,16}(\.[0-9]{1,18}(_[0-9]{1,18})+){1,2}(\.[0-9]{1,18})?$'
+    or (p_bookmark ~ '_[0-9]+\.[0-9]+_' and p_bookmark !~ '\.[0-9]+$') then
+    raise exception using errcode = 'RC001', message = 'this is not a bookmark',
+      hint = 'Pass a bookmark as it was received, unchanged, or none at all.';
+  end if;
+  history := v_parts[1];
+  base := rowcast.decode_snapshot(v_parts[2]);
+  if cardinality(v_parts) = 4 then
+    batch := rowcast.decode_snapshot(v_parts[3]);
+    id := v_parts[4]::bigint;
+  end if;
+exception
+  when data_exception then
+    raise exception using errcode = 'RC001', message = 'this is not a bookmark',
+      hint = 'Pass a bookmark as it was received, unchanged, or none at all.';
+end
+$_$;
+
+ALTER FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) IS 'Takes a bookmark apart; SQLSTATE RC001 if it is none.';
+
+CREATE FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot DEFAULT NULL::pg_snapshot, p_after bigint DEFAULT NULL::bigint, p_rooms text[] DEFAULT NULL::text[], p_limit bigint DEFAULT NULL::bigint) RETURNS TABLE(id bigint, xid xid8, at timestamp with time zone, channel text, name text, rooms text[], data json, failed boolean)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+declare
+  v_to pg_snapshot := coalesce(p_to, pg_current_snapshot());
+begin
+  return query
+  with found as (
+    select e.* from rowcast.event e
+    where e.xid >= pg_snapshot_xmax(p_from) and e.xid < pg_snapshot_xmax(v_to)
+    union all
+    select e.* from rowcast.event e
+    where e.xid = any (array(
+      select x from pg_snapshot_xip(p_from) x where pg_visible_in_snapshot(x, v_to)
+    ))
+  ),
+  wanted as (
+    select f.* from found f
+    where pg_visible_in_snapshot(f.xid, v_to)
+      and (p_after is null or f.id > p_after)
+      and (p_rooms is null or f.rooms && p_rooms)
+      and not exists (select from rowcast.channel c where c.name = f.channel and c.paused)
+    order by f.id
+    limit p_limit
+  ),
+  -- Where the limit cut, everything is returned as it is: the caller has to see that it did.
+  cut as (
+    select p_limit is not null and count(*) >= p_limit as off from wanted
+  ),
+  -- Of equal state events in a batch only the last is sent.
+  stated as (
+    select s.id, s.render, s.data::jsonb as key, lead(s.id) over (
+      partition by s.render, s.data::text, s.channel, s.name, s.rooms order by s.id
+    ) is not null as superseded
+    from wanted s
+    where s.render is not null
+  ),
+  asked as (
+    select render, array_agg(distinct key) as keys from stated group by render
+  ),
+  rendered as (
+    select a.render, r.key, r.data, r.failed
+    from asked a cross join lateral rowcast.render(a.render, a.keys) r
+  )
+  select w.id, w.xid, w.at, w.channel::text, w.name::text, w.rooms::text[],
+    case when w.render is null then w.data::json else r.data end,
+    coalesce(r.failed, false)
+  from wanted w
+  left join stated s on s.id = w.id
+  left join rendered r on r.render = s.render and r.key = s.key
+  where w.render is null or (not s.superseded and r.key is not null) or (select off from cut)
+  order by w.id;
+end
+$$;
+
+ALTER FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint) IS 'Events visible in p_to (or now) and not in p_from.';
+
+CREATE FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operation text, p_sqlstate text, p_message text, p_context text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  raise warning 'rowcast: events of % on % are lost: % (%)', p_operation, p_relation, p_message, p_sqlstate
+    using hint = 'See rowcast.failure; the write itself went through.';
+  begin
+    insert into rowcast.failure (channel, relation, operation, sqlstate, message, context)
+    values (p_channel, p_relation, p_operation, p_sqlstate, p_message, p_context);
+    insert into rowcast.event (channel, name, rooms, data)
+    values (p_channel, 'rowcast:gap', array['*'], json_build_object('reason', 'trigger'));
+  exception
+    when others then
+      raise warning 'rowcast: and the failure could not be recorded: %', sqlerrm;
+  end;
+end
+$$;
+
+ALTER FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operation text, p_sqlstate text, p_message text, p_context text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operation text, p_sqlstate text, p_message text, p_context text) IS 'Records that a lossy trigger lost events, and tells everybody of a gap.';
+
+CREATE FUNCTION rowcast.render(p_function text, p_keys jsonb[]) RETURNS TABLE(key jsonb, data json, failed boolean)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_function regprocedure := to_regprocedure(p_function || '(jsonb[])');
+begin
+  if v_function is null then
+    raise exception using errcode = 'RC006',
+      message = format('there is no function %s(jsonb[]) to render with', p_function);
+  end if;
+  return query execute format(
+    'select r.key, r.data, false from %s($1) as r (key, data)', v_function::oid::regproc
+  ) using p_keys;
+exception
+  when others then
+    raise warning 'rowcast: rendering with % failed: %', p_function, sqlerrm;
+    return query select k, null::json, true from unnest(p_keys) k;
+end
+$_$;
+
+ALTER FUNCTION rowcast.render(p_function text, p_keys jsonb[]) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.render(p_function text, p_keys jsonb[]) IS 'State events: payloads for keys, in the snapshot of the batch.';
+
+CREATE FUNCTION rowcast.ring() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if tg_table_name = 'channel' then
+    perform pg_notify('rowcast', 'channels');
+    return null;
+  end if;
+  if not exists (select from new_events) then
+    return null;
+  end if;
+  perform pg_notify('rowcast', '');
+  if exists (select from rowcast.channel where delivery = 'announce') then
+    -- Above 7,999 bytes NOTIFY would abort the application's write: the id is enough to ask for it.
+    perform pg_notify(e.channel, case
+      when octet_length(b.body) <= 7999 then b.body
+      else json_build_object('id', e.id::text)::text
+    end)
+    from new_events e
+    join rowcast.channel c on c.name = e.channel and c.delivery = 'announce'
+    cross join lateral (
+      select json_build_object('id', e.id::text, 'name', e.name, 'rooms', e.rooms, 'data', e.data)::text
+        as body
+    ) b;
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION rowcast.ring() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.ring() IS 'Wakes the listener, and announces events of channels with delivery announce to others.';
+
+CREATE FUNCTION rowcast.session_claims(p_cookies jsonb) RETURNS jsonb
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_rule record;
+  v_claims jsonb;
+begin
+  for v_rule in
+    select cookie, claims_of from rowcast.session_rule where p_cookies ? cookie order by cookie
+  loop
+    execute format('select %s($1)', v_rule.claims_of::oid::regproc)
+      into v_claims using p_cookies ->> v_rule.cookie;
+    exit when v_claims is not null;
+  end loop;
+  return v_claims;
+end
+$_$;
+
+ALTER FUNCTION rowcast.session_claims(p_cookies jsonb) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.session_claims(p_cookies jsonb) IS 'Claims for an application''s own session cookies, or null.';
+
+CREATE FUNCTION rowcast.session_cookies() RETURNS text[]
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(array_agg(cookie order by cookie), '{}') from rowcast.session_rule
+$$;
+
+ALTER FUNCTION rowcast.session_cookies() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.session_cookies() IS 'Names of the cookies that rowcast.session_rule knows.';
+
+CREATE FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, p_function text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_leaf regclass;
+  v_name text := format('_900_rowcast_%s', p_operation);
+begin
+  for v_leaf in
+    with recursive below as (
+      select p_table::oid as oid
+      union
+      select i.inhrelid from below b join pg_inherits i on i.inhparent = b.oid
+    )
+    select b.oid from below b join pg_class c on c.oid = b.oid
+    where c.relkind in ('r', 'p') order by b.oid
+  loop
+    if not exists (
+      select from pg_trigger where tgrelid = v_leaf and tgname = v_name
+        and tgfoid = to_regprocedure(p_function || '()')
+    ) then
+      execute format(
+        'create or replace trigger %I after %s on %s %s for each statement execute function %s()',
+        v_name, p_operation, v_leaf,
+        case p_operation
+          when 'insert' then 'referencing new table as new_rows'
+          when 'update' then 'referencing old table as old_rows new table as new_rows'
+          when 'delete' then 'referencing old table as old_rows'
+          else ''
+        end,
+        p_function
+      );
+    end if;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, p_function text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, p_function text) IS 'Creates the triggers of an attachment where they are missing.';
+
+CREATE FUNCTION rowcast.trigger_function_name(p_table regclass, p_operation text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select 'rowcast.' || quote_ident(case
+    when octet_length(f.full_name) <= 63 then f.full_name
+    -- Too long for a name: a readable head, and a tail that keeps it apart from its like.
+    else left(f.full_name, 30) || ' ' || left(md5(f.full_name), 12)
+  end)
+  from (
+    select format('%s.%s %s', n.nspname, c.relname, p_operation) as full_name
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.oid = p_table
+  ) f
+$$;
+
+ALTER FUNCTION rowcast.trigger_function_name(p_table regclass, p_operation text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.trigger_function_name(p_table regclass, p_operation text) IS 'Name of the trigger function for a table and an operation.';
+
+CREATE FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_columns text[], p_channel text, p_function text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_guard text := case
+    when p_operation in ('insert', 'update') then 'if not exists (select from new_rows) then return null; end if;'
+    when p_operation = 'delete' then 'if not exists (select from old_rows) then return null; end if;'
+    else '-- truncate has no rows to look at'
+  end;
+  v_select text := format(
+    '%s, q.name, q.rooms, q.data::json, %s',
+    case when 'channel' = any (p_columns) then format('coalesce(q.channel, %L)', p_channel)
+      else quote_literal(p_channel) end,
+    case when 'render' = any (p_columns) then 'q.render' else 'null' end
+  );
+begin
+  if p_mode = 'strict' then
+    return format($source$
+create or replace function %1$s() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $body$
+begin
+  %2$s
+  insert into rowcast.event (channel, name, rooms, data, render)
+  select %3$s
+  from (
+%4$s
+  ) q
+  where cardinality(q.rooms) > 0;
+  return null;
+end
+$body$
+$source$, p_function, v_guard, v_select, p_query);
+  end if;
+
+  return format($source$
+create or replace function %1$s() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $body$
+declare
+  v_events rowcast.emission[];
+  v_state text;
+  v_message text;
+  v_context text;
+begin
+  %2$s
+  begin
+    v_events := array(
+      select row(%3$s)::rowcast.emission
+      from (
+%4$s
+      ) q
+      where cardinality(q.rooms) > 0
+    );
+  exception
+    when others then
+      get stacked diagnostics v_state = returned_sqlstate, v_message = message_text,
+        v_context = pg_exception_context;
+  end;
+  if v_state is not null then
+    perform rowcast.record_failure(%5$L, %6$L, %7$L, v_state, v_message, v_context);
+  elsif cardinality(v_events) > 0 then
+    insert into rowcast.event (channel, name, rooms, data, render)
+    select e.channel, e.name, e.rooms, e.data, e.render from unnest(v_events) e;
+  end if;
+  return null;
+end
+$body$
+$source$, p_function, v_guard, v_select, p_query, p_channel, p_table::text, p_operation);
+end
+$_$;
+
+ALTER FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_columns text[], p_channel text, p_function text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_columns text[], p_channel text, p_function text) IS 'The create function statement that rowcast.attach runs; shown by `rowcast triggers apply --dry-run`.';
+
+CREATE TABLE rowcast.attached (
+    relation regclass NOT NULL,
+    operation text NOT NULL,
+    mode text NOT NULL,
+    query text NOT NULL,
+    function_name text NOT NULL,
+    CONSTRAINT attached_mode CHECK ((mode = ANY (ARRAY['lossy'::text, 'strict'::text]))),
+    CONSTRAINT attached_operation CHECK ((operation = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text, 'truncate'::text])))
+);
+
+ALTER TABLE rowcast.attached OWNER TO rowcast_owner;
+
+COMMENT ON TABLE rowcast.attached IS 'What rowcast.attach was told; read it through rowcast.attachment.';
+
+CREATE VIEW rowcast.attachment AS
+ WITH RECURSIVE below AS (
+         SELECT (a_1.relation)::oid AS root,
+            (a_1.relation)::oid AS oid
+           FROM rowcast.attached a_1
+        UNION
+         SELECT b_1.root,
+            i.inhrelid
+           FROM (below b_1
+             JOIN pg_inherits i ON ((i.inhparent = b_1.oid)))
+        )
+ SELECT a.relation AS root,
+    (b.oid)::regclass AS relation,
+    a.operation,
+    a.mode,
+    a.query,
+    a.function_name,
+        CASE
+            WHEN (c.oid IS NULL) THEN 'table dropped'::text
+            WHEN (t.oid IS NULL) THEN 'missing'::text
+            WHEN (t.tgenabled = 'D'::"char") THEN 'disabled'::text
+            WHEN ((a.operation = 'update'::text) AND (NOT (EXISTS ( SELECT
+               FROM pg_index i
+              WHERE ((i.indrelid = b.oid) AND (i.indisprimary OR i.indisunique)))))) THEN 'no primary key'::text
+            ELSE 'ok'::text
+        END AS state
+   FROM (((rowcast.attached a
+     JOIN below b ON ((b.root = (a.relation)::oid)))
+     LEFT JOIN pg_class c ON ((c.oid = b.oid)))
+     LEFT JOIN pg_trigger t ON (((t.tgrelid = b.oid) AND (t.tgname = ('_900_rowcast_'::text || a.operation)) AND (t.tgfoid = (to_regprocedure((a.function_name || '()'::text)))::oid))))
+  WHERE ((c.oid IS NULL) OR (c.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])));
+
+ALTER TABLE rowcast.attachment OWNER TO rowcast_owner;
+
+COMMENT ON VIEW rowcast.attachment IS 'Attached queries, one row per table they should be on, and their state.';
+
+CREATE TABLE rowcast.channel (
+    name rowcast.name NOT NULL,
+    delivery text DEFAULT 'log'::text NOT NULL,
+    rooms text[],
+    event text,
+    paused boolean DEFAULT false NOT NULL,
+    CONSTRAINT channel_delivery CHECK ((delivery = ANY (ARRAY['log'::text, 'announce'::text, 'notify'::text]))),
+    CONSTRAINT channel_fits_listen CHECK (((delivery = 'log'::text) OR (octet_length((name)::text) <= 63))),
+    CONSTRAINT channel_is_not_the_doorbell CHECK (((name)::text <> 'rowcast'::text)),
+    CONSTRAINT channel_notify_needs_templates CHECK (((delivery <> 'notify'::text) OR ((cardinality(rooms) > 0) AND (event IS NOT NULL))))
+);
+
+ALTER TABLE rowcast.channel OWNER TO rowcast_owner;
+
+COMMENT ON TABLE rowcast.channel IS 'How a channel is delivered. A channel without a row is delivered through the log.';
+
+COMMENT ON COLUMN rowcast.channel.delivery IS 'log: through the event log. announce: the same, and NOTIFY for other programs. notify: pushes what existing triggers NOTIFY, at most once, without resume.';
+
+COMMENT ON COLUMN rowcast.channel.rooms IS 'For notify: templates such as user:{userId}, filled from the fields of a JSON payload.';
+
+COMMENT ON COLUMN rowcast.channel.event IS 'For notify: the event''s name or a template such as {type} or booking:{action}.';
+
+COMMENT ON COLUMN rowcast.channel.paused IS 'Its events are held back; when it is let go, everybody is told of a gap.';
+
+CREATE SEQUENCE rowcast.event_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER TABLE rowcast.event_id_seq OWNER TO rowcast_owner;
+
+CREATE TABLE rowcast.event (
+    id bigint DEFAULT nextval('rowcast.event_id_seq'::regclass) NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    channel rowcast.name NOT NULL,
+    name rowcast.name NOT NULL,
+    rooms rowcast.rooms NOT NULL,
+    data rowcast.payload,
+    render text
+)
+PARTITION BY LIST ((((id >> 20) % (6)::bigint)));
+
+ALTER TABLE rowcast.event OWNER TO rowcast_owner;
+
+COMMENT ON TABLE rowcast.event IS 'The event log. To push an event is to insert a row here.';
+
+COMMENT ON COLUMN rowcast.event.id IS 'For one row of the application, order of id is order of commit.';
+
+COMMENT ON COLUMN rowcast.event.xid IS 'Top-level transaction, 64 bit; what a bookmark is compared with.';
+
+COMMENT ON COLUMN rowcast.event.at IS 'Clock at the insert; for measuring, never for order.';
+
+COMMENT ON COLUMN rowcast.event.rooms IS 'Who may hear it; the room * is everybody who is connected.';
+
+COMMENT ON COLUMN rowcast.event.data IS 'The payload, or the key of a state event.';
+
+COMMENT ON COLUMN rowcast.event.render IS 'A state event: the function (jsonb[]) returns table (key jsonb, data json) that turns keys into payloads when the log is read.';
+
+CREATE TABLE rowcast.event_0 (
+    id bigint DEFAULT nextval('rowcast.event_id_seq'::regclass) NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    channel rowcast.name NOT NULL,
+    name rowcast.name NOT NULL,
+    rooms rowcast.rooms NOT NULL,
+    data rowcast.payload,
+    render text
+);
+
+ALTER TABLE rowcast.event_0 OWNER TO rowcast_owner;
+
+CREATE TABLE rowcast.event_1 (
+    id bigint DEFAULT nextval('rowcast.event_id_seq'::regclass) NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    channel rowcast.name NOT NULL,
+    name rowcast.name NOT NULL,
+    rooms rowcast.rooms NOT NULL,
+    data rowcast.payload,
+    render text
+);
+
+ALTER TABLE rowcast.event_1 OWNER TO rowcast_owner;
+
+CREATE TABLE rowcast.event_2 (
+    id bigint DEFAULT nextval('rowcast.event_id_seq'::regclass) NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    channel rowcast.name NOT NULL,
+    name rowcast.name NOT NULL,
+    rooms rowcast.rooms NOT NULL,
+    data rowcast.payload,
+    render text
+);
+
+ALTER TABLE rowcast.event_2 OWNER TO rowcast_owner;
+
+CREATE TABLE rowcast.event_3 (
+    id bigint DEFAULT nextval('rowcast.event_id_seq'::regclass) NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    channel rowcast.name NOT NULL,
+    name rowcast.name NOT NULL,
+    rooms rowcast.rooms NOT NULL,
+    data rowcast.payload,
+    render text
+);
+
+ALTER TABLE rowcast.event_3 OWNER TO rowcast_owner;
+
+CREATE TABLE rowcast.event_4 (
+    id bigint DEFAULT nextval('rowcast.event_id_seq'::regclass) NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    channel rowcast.name NOT NULL,
+    name rowcast.name NOT NULL,
+    rooms rowcast.rooms NOT NULL,
+    data rowcast.payload,
+    render text
+);
+
+ALTER TABLE rowcast.event_4 OWNER TO rowcast_owner;
+
+CREATE TABLE rowcast.event_5 (
+    id bigint DEFAULT nextval('rowcast.event_id_seq'::regclass) NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    channel rowcast.name NOT NULL,
+    name rowcast.name NOT NULL,
+    rooms rowcast.rooms NOT NULL,
+    data rowcast.payload,
+    render text
+);
+
+ALTER TABLE rowcast.event_5 OWNER TO rowcast_owner;
+
+CREATE TABLE rowcast.failure (
+    id bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    channel text NOT NULL,
+    relation text NOT NULL,
+    operation text NOT NULL,
+    sqlstate text NOT NULL,
+    message text NOT NULL,
+    context text
+);
+
+ALTER TABLE rowcast.failure OWNER TO rowcast_owner;
+
+COMMENT ON TABLE rowcast.failure IS 'Errors of lossy triggers: the application''s write went through, its events are lost, and everybody was told of a gap.';
+
+ALTER TABLE rowcast.failure ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME rowcast.failure_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE rowcast.history_mark (
+    nonce text NOT NULL,
+    database_oid oid NOT NULL,
+    log_oid oid NOT NULL
+);
+
+ALTER TABLE rowcast.history_mark OWNER TO rowcast_owner;
+
+COMMENT ON TABLE rowcast.history_mark IS 'The current history, written by rowcast.ensure_history().';
+
+CREATE UNLOGGED TABLE rowcast.history_pulse (
+    nonce text NOT NULL
+);
+
+ALTER TABLE rowcast.history_pulse OWNER TO rowcast_owner;
+
+COMMENT ON TABLE rowcast.history_pulse IS 'The same nonce, in a table that does not survive what makes old bookmarks lie.';
+
+CREATE TABLE rowcast.home_rule (
+    rooms_of regprocedure NOT NULL
+);
+
+ALTER TABLE rowcast.home_rule OWNER TO rowcast_owner;
+
+COMMENT ON TABLE rowcast.home_rule IS 'Functions (claims jsonb) returns text[]: the rooms a user is in from the start.';
+
+CREATE TABLE rowcast.migration_history (
+    version integer NOT NULL,
+    name character varying(255),
+    applied_on character varying(255),
+    checksum character varying(255)
+);
+
+ALTER TABLE rowcast.migration_history OWNER TO rowcast_owner;
+
+CREATE TABLE rowcast.room_rule (
+    pattern text NOT NULL,
+    may_join regprocedure NOT NULL,
+    CONSTRAINT room_rule_pattern CHECK ((((octet_length(pattern) >= 1) AND (octet_length(pattern) <= 200)) AND (POSITION(('*'::text) IN (rtrim(pattern, '*'::text))) = 0) AND (pattern !~ '\*\*$'::text) AND (pattern !~ '[[:cntrl:]]'::text)))
+);
+
+ALTER TABLE rowcast.room_rule OWNER TO rowcast_owner;
+
+COMMENT ON TABLE rowcast.room_rule IS 'A pattern is a literal, or a prefix followed by *. The longest that fits decides; none, no entry.';
+
+COMMENT ON COLUMN rowcast.room_rule.may_join IS 'Function (claims jsonb, room text) returns boolean.';
+
+CREATE TABLE rowcast.script (
+    name text NOT NULL,
+    md5 text NOT NULL
+);
+
+ALTER TABLE rowcast.script OWNER TO rowcast_owner;
+
+CREATE TABLE rowcast.session_rule (
+    cookie text NOT NULL,
+    claims_of regprocedure NOT NULL
+);
+
+ALTER TABLE rowcast.session_rule OWNER TO rowcast_owner;
+
+COMMENT ON TABLE rowcast.session_rule IS 'Functions (text) returns jsonb: exchange an application''s own session cookie for claims with exp, or null.';
+
+ALTER TABLE ONLY rowcast.event ATTACH PARTITION rowcast.event_0 FOR VALUES IN ('0');
+
+ALTER TABLE ONLY rowcast.event ATTACH PARTITION rowcast.event_1 FOR VALUES IN ('1');
+
+ALTER TABLE ONLY rowcast.event ATTACH PARTITION rowcast.event_2 FOR VALUES IN ('2');
+
+ALTER TABLE ONLY rowcast.event ATTACH PARTITION rowcast.event_3 FOR VALUES IN ('3');
+
+ALTER TABLE ONLY rowcast.event ATTACH PARTITION rowcast.event_4 FOR VALUES IN ('4');
+
+ALTER TABLE ONLY rowcast.event ATTACH PARTITION rowcast.event_5 FOR VALUES IN ('5');
+
+ALTER TABLE ONLY rowcast.attached
+    ADD CONSTRAINT attached_pkey PRIMARY KEY (relation, operation);
+
+ALTER TABLE ONLY rowcast.channel
+    ADD CONSTRAINT channel_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY rowcast.failure
+    ADD CONSTRAINT failure_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY rowcast.home_rule
+    ADD CONSTRAINT home_rule_pkey PRIMARY KEY (rooms_of);
+
+ALTER TABLE ONLY rowcast.migration_history
+    ADD CONSTRAINT migration_history_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY rowcast.room_rule
+    ADD CONSTRAINT room_rule_pkey PRIMARY KEY (pattern);
+
+ALTER TABLE ONLY rowcast.script
+    ADD CONSTRAINT script_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY rowcast.session_rule
+    ADD CONSTRAINT session_rule_pkey PRIMARY KEY (cookie);
+
+CREATE INDEX event_xid ON ONLY rowcast.event USING btree (xid);
+
+CREATE INDEX event_0_xid_idx ON rowcast.event_0 USING btree (xid);
+
+CREATE INDEX event_1_xid_idx ON rowcast.event_1 USING btree (xid);
+
+CREATE INDEX event_2_xid_idx ON rowcast.event_2 USING btree (xid);
+
+CREATE INDEX event_3_xid_idx ON rowcast.event_3 USING btree (xid);
+
+CREATE INDEX event_4_xid_idx ON rowcast.event_4 USING btree (xid);
+
+CREATE INDEX event_5_xid_idx ON rowcast.event_5 USING btree (xid);
+
+ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_0_xid_idx;
+
+ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_1_xid_idx;
+
+ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_2_xid_idx;
+
+ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_3_xid_idx;
+
+ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_4_xid_idx;
+
+ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_5_xid_idx;
+
+CREATE TRIGGER _900_rowcast_ring AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON rowcast.channel FOR EACH STATEMENT EXECUTE FUNCTION rowcast.ring();
+
+CREATE TRIGGER _900_rowcast_ring AFTER INSERT ON rowcast.event REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION rowcast.ring();
+
+ALTER TABLE rowcast.event ENABLE ALWAYS TRIGGER _900_rowcast_ring;
+
+GRANT USAGE ON SCHEMA rowcast TO PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, p_mode text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.decode_snapshot(p_text text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.decode_snapshot(p_text text) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.detach(p_table regclass, p_operation text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.emit(p_channel text, p_name text, p_rooms text[], p_data json) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.encode_snapshot(p_snapshot pg_snapshot) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.encode_snapshot(p_snapshot pg_snapshot) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.ensure_history() FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.ensure_history() TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[], p_limit bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[], p_limit bigint) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.highest_xid() FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.highest_xid() TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.history() FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.history() TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.home_rooms(p_claims jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.home_rooms(p_claims jsonb) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.new_history() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operation text, p_sqlstate text, p_message text, p_context text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.render(p_function text, p_keys jsonb[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.ring() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.session_claims(p_cookies jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.session_claims(p_cookies jsonb) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.session_cookies() FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.session_cookies() TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, p_function text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.trigger_function_name(p_table regclass, p_operation text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_columns text[], p_channel text, p_function text) FROM PUBLIC;
+
+GRANT SELECT ON TABLE rowcast.attachment TO rowcast_service;
+
+GRANT SELECT ON TABLE rowcast.channel TO rowcast_service;
+
+GRANT SELECT ON TABLE rowcast.failure TO rowcast_service;

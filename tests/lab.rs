@@ -1,0 +1,491 @@
+//! The lab system end to end: SQL as the legacy application writes it, the exact frames at exactly
+//! the rooms that should have them. One subscriber sits in each room; a marker that reaches all of
+//! them after each statement proves what did not come.
+
+use crate::support::{self, Database, Server, Subscriber, marker, serve, token, ws};
+use serde_json::{Value, json};
+use tokio_postgres::Client;
+
+/// Two organizations with a lab each. Slot 11 has two spots, 12 has one, 21 is in the other lab.
+const SAMPLE: &str = "
+    insert into lab.organizations (org_id, name) values (1, 'Physics'), (2, 'Chemistry');
+    insert into lab.labs (lab_id, org_id, name) values (1, 1, 'Optics'), (2, 2, 'Synthesis');
+    insert into lab.slots (slot_id, lab_id, starts_at, ends_at, capacity) values
+      (11, 1, '2026-11-23 08:00Z', '2026-11-23 10:00Z', 2),
+      (12, 1, '2026-11-23 10:00Z', '2026-11-23 12:00Z', 1),
+      (21, 2, '2026-11-23 08:00Z', '2026-11-23 10:00Z', 1);
+";
+
+/// Each room with somebody who may be in it: sub, role, org. Nobody is in two of them.
+const ROOMS: [(&str, &str, &str, &str); 10] = [
+    ("user:1", "1", "user", "1"),
+    ("user:2", "2", "user", "1"),
+    ("user:3", "3", "user", "1"),
+    ("lab:1", "90", "user", "1"),
+    ("lab:2", "91", "user", "1"),
+    ("admin:all", "92", "admin", ""),
+    ("admin:org:1", "93", "admin", "1"),
+    ("admin:org:2", "94", "admin", "2"),
+    ("super-admin", "95", "super_admin", ""),
+    // A bystander, who hears only what everybody hears.
+    ("user:99", "99", "user", "1"),
+];
+
+const EVERYBODY: &[&str] = &["*"];
+
+/// An event that is to come: name, channel, rooms, data.
+type Told<'a> = (&'a str, &'a str, &'a [&'a str], Value);
+
+struct Lab {
+    database: Database,
+    server: Server,
+    legacy: Client,
+    seats: Vec<(&'static str, Subscriber)>,
+}
+
+impl Lab {
+    /// The lab with this much more in it, and somebody in each room.
+    async fn open(more: &str) -> Self {
+        let database = support::lab().await;
+        let legacy = database.legacy().await;
+        legacy.batch_execute(SAMPLE).await.expect("sample data");
+        legacy.batch_execute(more).await.expect("more sample data");
+        let server = serve(&database, |_| ()).await;
+        let mut seats = Vec::new();
+        for (room, sub, role, org) in ROOMS {
+            seats.push((room, only(&server, room, &token(sub, role, org)).await));
+        }
+        Self {
+            database,
+            server,
+            legacy,
+            seats,
+        }
+    }
+
+    /// Runs SQL as the application; exactly these events reach exactly their rooms, in this order.
+    async fn tells(&mut self, sql: &str, expected: &[Told<'_>]) {
+        let done = self.legacy.batch_execute(sql).await;
+        done.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let rooms: Vec<&str> = self.seats.iter().map(|(room, _)| *room).collect();
+        marker(&self.database, &rooms).await;
+        for (room, somebody) in &mut self.seats {
+            let heard = somebody.events_until("marker").await;
+            let wanted: Vec<_> = expected
+                .iter()
+                .filter(|(_, _, rooms, _)| rooms.contains(room) || *rooms == EVERYBODY)
+                .collect();
+            let came: Vec<_> = heard.iter().map(|e| (&e["name"], &e["data"])).collect();
+            assert_eq!(came.len(), wanted.len(), "{room} heard {came:#?}\n{sql}");
+            for (event, (name, channel, _, data)) in heard.iter().zip(wanted) {
+                let frame = json!({
+                    "type": "event", "name": name, "channel": channel, "data": data,
+                    "id": event["id"], "at": event["at"], "bookmark": event["bookmark"],
+                });
+                assert_eq!(*event, frame, "at {room}\n{sql}");
+                let id = event["id"].as_str().expect("an id");
+                let bookmark = event["bookmark"].as_str().expect("a bookmark");
+                assert!(id.parse::<u64>().is_ok(), "{id}");
+                assert!(
+                    bookmark.ends_with(&format!(".{id}")),
+                    "{bookmark} of event {id}"
+                );
+            }
+        }
+    }
+
+    async fn close(self) {
+        drop(self.seats);
+        self.server.stop().await;
+    }
+}
+
+/// A subscriber in this room and no other, wherever their token has put them.
+async fn only(server: &Server, room: &'static str, token: &str) -> Subscriber {
+    let mut somebody = ws(server, token, &format!("rooms={room}")).await;
+    let welcome = somebody.expect("welcome").await;
+    let rooms = welcome["rooms"].as_array().expect("rooms");
+    assert!(rooms.contains(&room.into()), "{welcome}");
+    let others: Vec<_> = rooms.iter().filter(|other| **other != room).collect();
+    if !others.is_empty() {
+        somebody
+            .send(json!({ "type": "unsubscribe", "rooms": others }))
+            .await;
+        somebody.expect("unsubscribed").await;
+    }
+    somebody
+}
+
+fn slot(slot: u32, lab: u32, status: &str, spots: u32) -> Value {
+    json!({ "slotId": slot, "labId": lab, "status": status, "availableSpots": spots })
+}
+
+#[tokio::test]
+async fn booking_created() {
+    let mut lab = Lab::open("").await;
+    lab.tells(
+        "insert into lab.bookings (booking_id, user_id, slot_id, lab_id) values (7, '1', 11, 1)",
+        &[
+            (
+                "booking:created",
+                "bookings",
+                &["user:1", "lab:1", "admin:all"],
+                json!({ "bookingId": 7, "userId": "1", "slotId": 11, "labId": 1,
+                    "status": "pending" }),
+            ),
+            (
+                "time-slot:updated",
+                "slots",
+                &["lab:1"],
+                slot(11, 1, "open", 1),
+            ),
+        ],
+    )
+    .await;
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn booking_updated() {
+    let more = "insert into lab.bookings (booking_id, user_id, slot_id, lab_id)
+        values (7, '1', 11, 1)";
+    let mut lab = Lab::open(more).await;
+    let updated = |status: &str, by: &str| {
+        (
+            "booking:updated",
+            "bookings",
+            &["user:1", "admin:all"][..],
+            json!({ "bookingId": 7, "userId": "1", "status": status, "updatedBy": by }),
+        )
+    };
+    // By the role, by its name, by the column, by what the application says.
+    let confirm = "update lab.bookings set status = 'confirmed' where booking_id = 7";
+    lab.tells(confirm, &[updated("confirmed", "lab_app")]).await;
+    lab.database
+        .run("insert into lab_push.role_name values ('lab_app', 'the lab')")
+        .await;
+    let complete = "update lab.bookings set status = 'completed' where booking_id = 7";
+    lab.tells(complete, &[updated("completed", "the lab")])
+        .await;
+    let by_column = "update lab.bookings set status = 'no_show', updated_by = '5'";
+    lab.tells(by_column, &[updated("no_show", "5")]).await;
+    let by_setting = "begin; set local app.user_id = '6';
+        update lab.bookings set status = 'confirmed'; commit";
+    lab.tells(by_setting, &[updated("confirmed", "6")]).await;
+    // A field that is in no payload, and no change at all.
+    lab.tells("update lab.bookings set note = 'window seat'", &[])
+        .await;
+    lab.tells("update lab.bookings set status = status", &[])
+        .await;
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn booking_cancelled() {
+    let more = "insert into lab.bookings (booking_id, user_id, slot_id, lab_id, status)
+        values (7, '1', 11, 1, 'confirmed'), (8, '2', 11, 1, 'confirmed')";
+    let mut lab = Lab::open(more).await;
+    let cancelled = |booking: u32, user: &str| json!({ "bookingId": booking, "userId": user, "slotId": 11, "labId": 1 });
+    lab.tells(
+        "update lab.bookings set status = 'cancelled' where booking_id = 7",
+        &[
+            (
+                "booking:cancelled",
+                "bookings",
+                &["user:1", "lab:1", "admin:all"],
+                cancelled(7, "1"),
+            ),
+            (
+                "time-slot:updated",
+                "slots",
+                &["lab:1"],
+                slot(11, 1, "open", 1),
+            ),
+        ],
+    )
+    .await;
+    lab.tells(
+        "delete from lab.bookings",
+        &[
+            (
+                "booking:cancelled",
+                "bookings",
+                &["user:2", "lab:1", "admin:all"],
+                cancelled(8, "2"),
+            ),
+            (
+                "time-slot:updated",
+                "slots",
+                &["lab:1"],
+                slot(11, 1, "open", 2),
+            ),
+        ],
+    )
+    .await;
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn time_slot_updated() {
+    let mut lab = Lab::open("").await;
+    let told = |slot| ("time-slot:updated", "slots", &["lab:1"][..], slot);
+    let closed = "update lab.slots set status = 'closed' where slot_id = 11";
+    lab.tells(closed, &[told(slot(11, 1, "closed", 2))]).await;
+    let more = "update lab.slots set capacity = 3 where slot_id = 12";
+    lab.tells(more, &[told(slot(12, 1, "open", 3))]).await;
+    lab.tells("update lab.slots set ends_at = ends_at + '5 min'", &[])
+        .await;
+    // The last spot; of many bookings in one transaction one state is told.
+    lab.tells(
+        "begin;
+         insert into lab.bookings (booking_id, user_id, slot_id, lab_id, status)
+           values (1, '50', 21, 2, 'pending');
+         delete from lab.bookings where booking_id = 1;
+         insert into lab.bookings (booking_id, user_id, slot_id, lab_id) values (2, '51', 21, 2);
+         commit",
+        &[
+            (
+                "booking:created",
+                "bookings",
+                &["lab:2", "admin:all"],
+                json!({ "bookingId": 1, "userId": "50", "slotId": 21, "labId": 2,
+                    "status": "pending" }),
+            ),
+            (
+                "booking:cancelled",
+                "bookings",
+                &["lab:2", "admin:all"],
+                json!({ "bookingId": 1, "userId": "50", "slotId": 21, "labId": 2 }),
+            ),
+            (
+                "booking:created",
+                "bookings",
+                &["lab:2", "admin:all"],
+                json!({ "bookingId": 2, "userId": "51", "slotId": 21, "labId": 2,
+                    "status": "pending" }),
+            ),
+            (
+                "time-slot:updated",
+                "slots",
+                &["lab:2"],
+                slot(21, 2, "full", 0),
+            ),
+        ],
+    )
+    .await;
+    lab.close().await;
+}
+
+/// Slot 12 is full; users 2, 3 and 1 wait for it.
+const LINE: &str = "
+    insert into lab.bookings (booking_id, user_id, slot_id, lab_id, status)
+      values (7, '50', 12, 1, 'confirmed');
+    insert into lab.waitlist (waitlist_id, user_id, slot_id, joined_at) values
+      (31, '2', 12, '2026-11-20 08:00Z'), (32, '3', 12, '2026-11-20 08:01Z'),
+      (33, '1', 12, '2026-11-20 08:02Z');
+";
+
+#[tokio::test]
+async fn waitlist_position_changed() {
+    let mut lab = Lab::open(LINE).await;
+    let moved = |waitlist: u32, user: &str, old: u32, new: u32| {
+        json!({ "waitlistId": waitlist, "userId": user, "slotId": 12,
+            "oldPosition": old, "newPosition": new })
+    };
+    let name = "waitlist:position-changed";
+    lab.tells(
+        "update lab.waitlist set status = 'left' where waitlist_id = 31",
+        &[
+            (name, "waitlist", &["user:3"], moved(32, "3", 2, 1)),
+            (name, "waitlist", &["user:1"], moved(33, "1", 3, 2)),
+        ],
+    )
+    .await;
+    // With a snapshot of its own, the new position is found when the event is read.
+    lab.tells(
+        "begin isolation level serializable;
+         delete from lab.waitlist where waitlist_id = 32; commit",
+        &[(name, "waitlist", &["user:1"], moved(33, "1", 2, 1))],
+    )
+    .await;
+    let behind = "insert into lab.waitlist (user_id, slot_id) values ('2', 12)";
+    lab.tells(behind, &[]).await;
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn waitlist_spot_available() {
+    let mut lab = Lab::open(LINE).await;
+    lab.tells(
+        "update lab.bookings set status = 'cancelled' where booking_id = 7",
+        &[
+            (
+                "booking:cancelled",
+                "bookings",
+                &["lab:1", "admin:all"],
+                json!({ "bookingId": 7, "userId": "50", "slotId": 12, "labId": 1 }),
+            ),
+            (
+                "time-slot:updated",
+                "slots",
+                &["lab:1"],
+                slot(12, 1, "open", 1),
+            ),
+            (
+                "waitlist:spot-available",
+                "waitlist",
+                &["user:2"],
+                json!({ "waitlistId": 31, "userId": "2", "slotId": 12, "labId": 1 }),
+            ),
+        ],
+    )
+    .await;
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn notification_new() {
+    let mut lab = Lab::open("").await;
+    lab.tells(
+        "insert into lab.notifications (notification_id, user_id, type, message)
+         values (41, '1', 'reminder', 'Tomorrow at 8')",
+        &[(
+            "notification:new",
+            "notifications",
+            &["user:1"],
+            json!({ "notificationId": 41, "type": "reminder", "message": "Tomorrow at 8",
+                "read": false }),
+        )],
+    )
+    .await;
+    lab.tells("update lab.notifications set read = true", &[])
+        .await;
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn lab_status_changed() {
+    let mut lab = Lab::open("").await;
+    let told = |reason: Value| {
+        (
+            "lab:status-changed",
+            "labs",
+            &["lab:1", "admin:org:1"][..],
+            json!({ "labId": 1, "status": "maintenance", "reason": reason }),
+        )
+    };
+    let shut = "update lab.labs set status = 'maintenance' where lab_id = 1";
+    lab.tells(shut, &[told(Value::Null)]).await;
+    let why = "update lab.labs set status_reason = 'laser' where lab_id = 1";
+    lab.tells(why, &[told("laser".into())]).await;
+    lab.tells("update lab.labs set name = 'Lasers' where lab_id = 1", &[])
+        .await;
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn system_announcement() {
+    let mut lab = Lab::open("").await;
+    let told = |severity: &str, until: Value| {
+        (
+            "system:announcement",
+            "announcements",
+            EVERYBODY,
+            json!({ "message": "Closed on Friday", "severity": severity, "expiresAt": until }),
+        )
+    };
+    lab.tells(
+        "set time zone 'Asia/Tokyo';
+         insert into lab.announcements (message, severity, expires_at)
+         values ('Closed on Friday', 'warning', '2026-11-27 18:00+01')",
+        &[told("warning", "2026-11-27T17:00:00Z".into())],
+    )
+    .await;
+    let open_ended = "insert into lab.announcements (message) values ('Closed on Friday')";
+    lab.tells(open_ended, &[told("info", Value::Null)]).await;
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn payment_completed_failed_refunded() {
+    let more = "insert into lab.bookings (booking_id, user_id, slot_id, lab_id)
+        values (7, '1', 11, 1)";
+    let mut lab = Lab::open(more).await;
+    let told = |name, status: &str| {
+        (
+            name,
+            "payments",
+            &["user:1", "admin:all"][..],
+            json!({ "paymentId": 61, "bookingId": 7, "userId": "1", "amount": 12.5,
+                "currency": "EUR", "status": status }),
+        )
+    };
+    lab.tells(
+        "insert into lab.payments (payment_id, booking_id, user_id, amount)
+         values (61, 7, '1', 12.50)",
+        &[],
+    )
+    .await;
+    for (name, status) in [
+        ("payment:failed", "failed"),
+        ("payment:completed", "completed"),
+        ("payment:refunded", "refunded"),
+    ] {
+        let sql = format!("update lab.payments set status = '{status}' where payment_id = 61");
+        lab.tells(&sql, &[told(name, status)]).await;
+        lab.tells(&sql, &[]).await;
+    }
+    lab.close().await;
+}
+
+#[tokio::test]
+async fn what_is_rolled_back_is_never_told() {
+    let mut lab = Lab::open("").await;
+    let undone = "begin;
+        insert into lab.bookings (user_id, slot_id, lab_id) values ('1', 11, 1); rollback";
+    lab.tells(undone, &[]).await;
+    lab.close().await;
+}
+
+/// Forbidden rooms and rooms that do not exist are answered alike, and none of them is joined.
+#[tokio::test]
+async fn everybody_joins_what_access_sql_says_and_nothing_else() {
+    let database = support::lab().await;
+    database.run(SAMPLE).await;
+    let server = serve(&database, |_| ()).await;
+    let asked = "user:1,user:2,lab:1,lab:99,admin:all,admin:org:1,admin:org:2,super-admin,other";
+    for (sub, role, org, joined) in [
+        ("1", "user", "1", "user:1 lab:1"),
+        ("2", "admin", "1", "user:2 admin:all admin:org:1 lab:1"),
+        (
+            "3",
+            "super_admin",
+            "",
+            "user:3 admin:all super-admin admin:org:1 admin:org:2 user:1 user:2 lab:1",
+        ),
+    ] {
+        let query = format!("rooms={asked}");
+        let mut somebody = ws(&server, &token(sub, role, org), &query).await;
+        let welcome = somebody.expect("welcome").await;
+        let rooms: Vec<_> = joined.split(' ').collect();
+        let has = welcome["rooms"].as_array().expect("rooms");
+        assert_eq!(has.len(), rooms.len(), "{role}: {welcome}");
+        assert!(
+            rooms.iter().all(|room| has.contains(&json!(room))),
+            "{role}: {welcome}"
+        );
+        let mut refused = asked.split(',').filter(|room| !rooms.contains(room));
+        for room in &mut refused {
+            let error = somebody.expect("error").await;
+            assert_eq!(
+                error,
+                json!({ "type": "error", "code": "forbidden", "message": "no such room for you",
+                    "room": room })
+            );
+        }
+        marker(&database, &["user:99", "lab:99", "other"]).await;
+        marker(&database, &["*"]).await;
+        assert_eq!(somebody.events_until("marker").await, [] as [Value; 0]);
+    }
+    server.stop().await;
+}

@@ -1,0 +1,33 @@
+//! All tests that need a server or read the repository: one binary, in the order of the flow.
+//! What they stand on is in `support`; unit tests without I/O sit in the files of src.
+
+// clippy.toml allows both in functions marked as tests, and knows no other part of a test.
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "in tests a panic is the message"
+)]
+
+mod support;
+
+/// The walls: who may import whom, and what every SQL function has.
+mod architecture;
+/// The schema: from empty to latest, its golden dump, who may do what.
+mod migrate;
+
+/// The lab system, end to end: SQL in, frames out, at exactly the rooms of lab.md.
+mod lab;
+
+/// Whoever comes back with a bookmark receives exactly what it lacks.
+mod resume;
+
+/// Who gets in, and for how long.
+mod token;
+/// Bad input and limits: an error to act on, and everything else lives on.
+mod input;
+
+/// The demo's page in a real browser.
+mod browser;
+
+/// The program itself: it starts, says where it serves, and stops gently.
+mod serve;

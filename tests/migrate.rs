@@ -1,0 +1,277 @@
+//! The schema: from empty to latest, harmlessly again and by many at once; its golden dump; and who
+//! may do what with it.
+
+use crate::support::{self, Database, versions};
+use rowcast::migrate;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+async fn run(client: &mut Client) -> migrate::Done {
+    migrate::run(client)
+        .await
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[tokio::test]
+async fn from_empty_to_latest_and_again_harmlessly() {
+    for version in versions() {
+        let database = support::on(version).await.empty().await;
+        let mut owner = database.client("postgres").await;
+        let first = run(&mut owner).await;
+        assert!(first.migrations >= 3 && first.scripts >= 20, "{first:?}");
+        let bookmark = database.bookmark().await;
+        let identity = "select string_agg(p.oid::text || p.xmin::text, ',' order by p.oid)
+            from pg_proc p where p.pronamespace = 'rowcast'::regnamespace";
+        let functions: String = database.ask(identity).await;
+        let again = run(&mut owner).await;
+        assert_eq!(again, migrate::Done::default(), "{version:?}");
+        assert_eq!(database.ask::<String>(identity).await, functions);
+        // A second migration is no new history: no client is told of a gap for it.
+        let history = |bookmark: &str| bookmark.split('.').next().map(str::to_owned);
+        assert_eq!(history(&database.bookmark().await), history(&bookmark));
+    }
+}
+
+#[tokio::test]
+async fn twenty_at_once() {
+    let database = support::empty().await;
+    let mut running = Vec::new();
+    for _ in 0..20 {
+        let mut client = database.client("postgres").await;
+        running.push(tokio::spawn(async move { run(&mut client).await }));
+    }
+    let mut worked = Vec::new();
+    for one in running {
+        let done = support::within("a migration", one).await.expect("no panic");
+        if done != migrate::Done::default() {
+            worked.push(done);
+        }
+    }
+    assert_eq!(worked.len(), 1, "one does it all: {worked:?}");
+    // Nobody has kept the lock.
+    let locks = "select count(*) from pg_locks where locktype = 'advisory' and database =
+        (select oid from pg_database where datname = current_database())";
+    assert_eq!(database.ask::<i64>(locks).await, 0);
+}
+
+#[tokio::test]
+async fn the_printed_script_makes_the_same_schema() {
+    let database = support::empty().await;
+    database.run(&migrate::script()).await;
+    let functions = "select string_agg(p.oid::regprocedure || md5(p.prosrc), e'\\n'
+        order by p.oid::regprocedure::text collate \"C\")
+        from pg_proc p where p.pronamespace = 'rowcast'::regnamespace";
+    let migrated = support::database().await;
+    assert_eq!(
+        database.ask::<String>(functions).await,
+        migrated.ask::<String>(functions).await
+    );
+}
+
+/// `sql/schema.sql` is what pg_dump says of the migrated schema; `UPDATE=1` writes it anew.
+#[tokio::test]
+async fn golden_schema() {
+    let database = support::database().await;
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/schema.sql");
+    let head = format!(
+        "-- The schema that `rowcast migrate` makes, as pg_dump {} tells it. Generated: change\n\
+         -- sql/migrations and sql/functions, then run `UPDATE=1 cargo test golden_schema`.\n\n",
+        database.version
+    );
+    let dump = head.clone() + &dump(&database);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&golden, dump).expect("sql/schema.sql can be written");
+        return;
+    }
+    let known = std::fs::read_to_string(&golden).unwrap_or_default();
+    if !known.is_empty() && !known.starts_with(&head) {
+        eprintln!("not compared: sql/schema.sql was written by another version's pg_dump");
+        return;
+    }
+    let differs = dump.lines().zip(known.lines()).find(|(is, was)| is != was);
+    assert!(
+        dump == known,
+        "sql/schema.sql is not what migrations make; run `UPDATE=1 cargo test golden_schema` and \
+         look at the difference, which begins with (is, was): {differs:#?}"
+    );
+}
+
+fn dump(database: &Database) -> String {
+    let output = Command::new(database.bin_dir.join("pg_dump"))
+        .args(["--schema-only", "--schema=rowcast", "--dbname"])
+        .arg(&database.superuser_url)
+        .env("LC_ALL", "C")
+        .output()
+        .expect("pg_dump lies beside the server's programs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    // What a minor version or a session changes, and the headings, which repeat what follows them.
+    let noise = |line: &str| {
+        line == "--"
+            || line.starts_with("-- Name: ")
+            || line.starts_with("-- Dumped ")
+            || line.starts_with("-- PostgreSQL database dump")
+            || line.starts_with("SET ")
+            || line.starts_with("SELECT pg_catalog.set_config")
+            || line.starts_with('\\')
+    };
+    let mut normal = String::new();
+    for line in text.lines().filter(|line| !noise(line)) {
+        if !(line.is_empty() && (normal.is_empty() || normal.ends_with("\n\n"))) {
+            normal.push_str(line);
+            normal.push('\n');
+        }
+    }
+    normal.truncate(normal.trim_end().len());
+    normal + "\n"
+}
+
+/// All that `serve` does in the schema. More is a question: why does the service need it?
+const SERVICE_READS: &[&str] = &["attachment", "channel", "failure"];
+const SERVICE_CALLS: &[&str] = &[
+    "admit",
+    "bookmark",
+    // Text to snapshot and back: arithmetic that reads nothing.
+    "decode_snapshot",
+    "encode_snapshot",
+    "ensure_history",
+    "events_since",
+    "highest_xid",
+    "history",
+    "home_rooms",
+    "parse_bookmark",
+    "read_log",
+    "session_claims",
+    "session_cookies",
+];
+
+/// Every privilege of a role below a schema: on relations (with columns), sequences and functions.
+async fn privileges(
+    database: &Database,
+    role: &str,
+    schema: &str,
+) -> (BTreeSet<String>, BTreeSet<String>) {
+    let tables = format!(
+        "select c.relname || ' ' || p from pg_class c,
+           unnest(array['select', 'insert', 'update', 'references']) p
+         where c.relnamespace = '{schema}'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f')
+           and has_any_column_privilege('{role}', c.oid, p)
+         union all
+         select c.relname || ' ' || p from pg_class c, unnest(array['delete', 'truncate', 'trigger']) p
+         where c.relnamespace = '{schema}'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'f')
+           and has_table_privilege('{role}', c.oid, p)
+         union all
+         select c.relname || ' ' || p from pg_class c, unnest(array['usage', 'select', 'update']) p
+         where c.relnamespace = '{schema}'::regnamespace and c.relkind = 'S'
+           and has_sequence_privilege('{role}', c.oid, p)
+         union all
+         select 'schema ' || p from unnest(array['create']) p
+         where has_schema_privilege('{role}', '{schema}', p)"
+    );
+    let functions = format!(
+        "select p.proname::text from pg_proc p where p.pronamespace = '{schema}'::regnamespace
+           and has_function_privilege('{role}', p.oid, 'execute')"
+    );
+    let list = async |sql: &str| -> BTreeSet<String> {
+        let rows = database.superuser().await.query(sql, &[]).await;
+        let rows = rows.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        rows.iter().map(|row| row.get(0)).collect()
+    };
+    (list(&tables).await, list(&functions).await)
+}
+
+fn set(names: &[&str], suffix: &str) -> BTreeSet<String> {
+    names.iter().map(|name| format!("{name}{suffix}")).collect()
+}
+
+#[tokio::test]
+async fn the_service_may_do_only_what_it_does() {
+    for version in versions() {
+        let database = support::on(version).await.lab().await;
+        let (tables, functions) = privileges(&database, "rowcast_service", "rowcast").await;
+        assert_eq!(tables, set(SERVICE_READS, " select"));
+        assert_eq!(functions, set(SERVICE_CALLS, ""));
+        for schema in ["lab", "lab_push"] {
+            let (tables, functions) = privileges(&database, "rowcast_service", schema).await;
+            assert_eq!((tables, functions), <_>::default(), "{schema}");
+        }
+        // And as it is answered.
+        let service = database.client("rowcast_service").await;
+        for forbidden in [
+            "insert into rowcast.event (channel, name, rooms) values ('a', 'b', array['c'])",
+            "select from rowcast.event",
+            "select rowcast.emit('a', 'b', array['c'], '{}')",
+            "update rowcast.channel set paused = true",
+            "insert into rowcast.room_rule values ('x', 'lab_push.may_join_user(jsonb, text)')",
+            "select from lab.bookings",
+            "select rowcast.render('lab_push.slot_state', array['{}'::jsonb])",
+            "create table rowcast.mine ()",
+            "set role rowcast_owner",
+        ] {
+            refused(&service, forbidden).await;
+        }
+        let member = "select pg_has_role('rowcast_service', 'rowcast_owner', 'member')
+            or (select rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication
+                from pg_roles where rolname = 'rowcast_service')";
+        assert!(!database.ask::<bool>(member).await);
+    }
+}
+
+#[tokio::test]
+async fn the_legacy_role_has_nothing_but_the_bookmark() {
+    for version in versions() {
+        let database = support::on(version).await.lab().await;
+        let (tables, functions) = privileges(&database, "lab_app", "rowcast").await;
+        assert_eq!((tables, functions), (set(&[], ""), set(&["bookmark"], "")));
+        let (tables, functions) = privileges(&database, "lab_app", "lab_push").await;
+        assert_eq!((tables, functions), <_>::default());
+        let legacy = database.legacy().await;
+        for forbidden in [
+            "select from rowcast.event",
+            "select rowcast.emit('a', 'b', array['c'], '{}')",
+            "select rowcast.new_history()",
+            "select rowcast.attach('lab.bookings', 'insert', 'select 1')",
+            "create trigger mine after insert on lab.bookings
+               for each statement execute function rowcast.ring()",
+            "set role rowcast_owner",
+        ] {
+            refused(&legacy, forbidden).await;
+        }
+        let bookmark = legacy.query_one("select rowcast.bookmark()", &[]).await;
+        assert!(!bookmark.expect("a bookmark").get::<_, String>(0).is_empty());
+    }
+}
+
+async fn refused(client: &Client, sql: &str) {
+    let error = client.batch_execute(sql).await.err();
+    let code = error.as_ref().and_then(tokio_postgres::Error::code);
+    let denied = SqlState::INSUFFICIENT_PRIVILEGE;
+    assert_eq!(code, Some(&denied), "{sql}: {error:?}");
+}
+
+/// What the sources say (see `architecture`), asked of the catalog: nothing has slipped through,
+/// trigger functions that `attach` wrote included.
+#[tokio::test]
+async fn every_function_is_owned_pinned_and_closed() {
+    let database = support::lab().await;
+    let wrong = "select coalesce(string_agg(p.oid::regprocedure::text || ': ' || w, e'\\n'), '')
+        from pg_proc p
+        cross join lateral (values
+          (pg_get_userbyid(p.proowner) <> 'rowcast_owner', 'not owned by rowcast_owner'),
+          (not coalesce('search_path=pg_catalog, pg_temp' = any (p.proconfig), false),
+            'no pinned search_path'),
+          (p.proname <> 'bookmark' and exists (
+            select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+            where a.grantee = 0), 'public may execute it')
+        ) c (is_wrong, w)
+        where p.pronamespace in ('rowcast'::regnamespace, 'lab_push'::regnamespace) and is_wrong";
+    assert_eq!(database.ask::<String>(wrong).await, "");
+    let foreign = "select coalesce(string_agg(c.oid::regclass::text, ', '), '') from pg_class c
+        where c.relnamespace = 'rowcast'::regnamespace
+          and pg_get_userbyid(c.relowner) <> 'rowcast_owner'";
+    assert_eq!(database.ask::<String>(foreign).await, "");
+}

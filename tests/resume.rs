@@ -1,0 +1,436 @@
+//! Resume: whoever comes back with a bookmark receives exactly what it lacks. Real transactions,
+//! both transports, from the ring and from the log, and on another node.
+
+use crate::support::{
+    self, Database, Postgres, Server, Subscriber, TRANSPORTS, Transport, Version, connect, marker,
+    on, serve, token,
+};
+use rowcast::command::postgres::Mode;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use tokio_postgres::Client;
+
+/// The rooms `r:*` are open to everybody.
+const RULES: &str = "create schema app; grant usage on schema app to rowcast_owner; \
+     create function app.anybody(claims jsonb, room text) returns boolean language sql \
+       as $$ select true $$; \
+     insert into rowcast.room_rule values ('r:*', 'app.anybody(jsonb,text)')";
+
+async fn database(version: Version) -> Database {
+    let db = on(version).await.database().await;
+    db.run(RULES).await;
+    db
+}
+
+/// An event as a reader sees it.
+#[derive(Clone, Debug)]
+struct Received {
+    id: u64,
+    bookmark: String,
+    row: String,
+    number: i64,
+}
+
+impl Received {
+    fn from(frame: &Value) -> Self {
+        let text = |field: &str| {
+            frame[field]
+                .as_str()
+                .unwrap_or_else(|| panic!("{frame}"))
+                .to_owned()
+        };
+        Self {
+            id: text("id").parse().unwrap(),
+            bookmark: text("bookmark"),
+            row: frame["data"]["row"].as_str().unwrap_or_default().to_owned(),
+            number: frame["data"]["n"].as_i64().unwrap_or_default(),
+        }
+    }
+}
+
+async fn subscriber(server: &Server, transport: Transport, since: &str) -> Subscriber {
+    connect(
+        transport,
+        server,
+        &token("1", "user", ""),
+        &format!("rooms=r:1,r:2&since={since}"),
+    )
+    .await
+}
+
+/// One event of a row: rows keep their order, whoever else writes.
+async fn emit(client: &Client, room: u32, row: &str, number: u32) {
+    let sql = "select rowcast.emit('c', 'e', array[$1], json_build_object('row', $2::text, 'n', $3::int))";
+    let number = i32::try_from(number).unwrap();
+    client
+        .execute(sql, &[&format!("r:{room}"), &row, &number])
+        .await
+        .unwrap();
+}
+
+/// Transactions that overlap, commit out of the order of their ids, roll back in part or wholly,
+/// hold one or many events, and one that stays open all the while.
+async fn write_history(db: &Database) {
+    let writer = || db.client("postgres");
+    let (a, b, c, long) = (
+        writer().await,
+        writer().await,
+        writer().await,
+        writer().await,
+    );
+    let run = async |client: &Client, sql: &str| client.batch_execute(sql).await.unwrap();
+    run(&long, "begin").await;
+    emit(&long, 1, "long", 1).await;
+    run(&a, "begin").await;
+    emit(&a, 1, "a", 1).await;
+    run(&b, "begin").await;
+    emit(&b, 2, "b", 1).await;
+    emit(&b, 1, "b", 2).await;
+    run(&b, "commit").await;
+    emit(&a, 2, "a", 2).await;
+    run(&a, "savepoint s").await;
+    emit(&a, 1, "gone", 1).await;
+    run(&a, "rollback to s").await;
+    run(&a, "savepoint t").await;
+    emit(&a, 1, "a", 3).await;
+    run(&a, "release t").await;
+    run(&c, "begin").await;
+    emit(&c, 1, "gone", 2).await;
+    run(&a, "commit").await;
+    run(&c, "rollback").await;
+    run(&c, "begin").await;
+    for number in 1..=12 {
+        emit(&c, 1 + number % 2, "c", number).await;
+    }
+    emit(&b, 1, "b", 3).await;
+    run(&c, "commit").await;
+    emit(&long, 2, "long", 2).await;
+    run(&long, "commit").await;
+    emit(&b, 1, "b", 4).await;
+}
+
+/// How many events [`write_history`] commits.
+const COMMITTED: usize = 2 + 4 + 3 + 12;
+
+fn ids(events: &[Received]) -> BTreeSet<u64> {
+    let ids: BTreeSet<u64> = events.iter().map(|event| event.id).collect();
+    assert_eq!(ids.len(), events.len(), "none twice: {events:?}");
+    ids
+}
+
+fn assert_rows_in_order(events: &[Received]) {
+    let mut last: BTreeMap<&str, i64> = BTreeMap::new();
+    for event in events {
+        let before = last.insert(&event.row, event.number).unwrap_or(0);
+        assert!(
+            before < event.number,
+            "a row's events out of order: {events:?}"
+        );
+    }
+}
+
+/// Reads what a bookmark lacks, to the marker; it has to be recovered, and counted right.
+async fn read_all(server: &Server, transport: Transport, since: &str) -> Vec<Received> {
+    let mut reader = subscriber(server, transport, since).await;
+    reader.expect("welcome").await;
+    let subscribed = reader.expect("subscribed").await;
+    assert_eq!(
+        subscribed["outcome"], "recovered",
+        "{transport:?} {since}: {subscribed}"
+    );
+    let events: Vec<_> = reader
+        .events_until("marker")
+        .await
+        .iter()
+        .map(Received::from)
+        .collect();
+    assert_eq!(
+        subscribed["count"],
+        events.len() + 1,
+        "with the marker: {subscribed}"
+    );
+    events
+}
+
+async fn check_every_bookmark(version: Version) {
+    let db = database(version).await;
+    let server = serve(&db, |_| {}).await;
+    let start = db.bookmark().await;
+    let mut live = subscriber(&server, Transport::WebSocket, &start).await;
+    live.expect("welcome").await;
+    live.expect("subscribed").await;
+    write_history(&db).await;
+    marker(&db, &["r:1"]).await;
+    let received: Vec<_> = live
+        .events_until("marker")
+        .await
+        .iter()
+        .map(Received::from)
+        .collect();
+    assert_eq!(ids(&received).len(), COMMITTED);
+    assert_rows_in_order(&received);
+
+    // A node that was not there has nothing in its ring; the other has everything.
+    let other = serve(&db, |_| {}).await;
+    for server in [&server, &other] {
+        for transport in TRANSPORTS {
+            assert_eq!(
+                ids(&read_all(server, transport, &start).await),
+                ids(&received)
+            );
+            for (index, event) in received.iter().enumerate() {
+                let rest = read_all(server, transport, &event.bookmark).await;
+                let had = ids(&received[..=index]);
+                let lacked: BTreeSet<u64> = ids(&received).difference(&had).copied().collect();
+                assert_eq!(
+                    ids(&rest),
+                    lacked,
+                    "{transport:?} after {index}: {}",
+                    event.bookmark
+                );
+                assert_rows_in_order(&rest);
+            }
+        }
+    }
+    server.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test]
+async fn every_bookmark_resumes_exactly() {
+    check_every_bookmark(Version::Installed).await;
+}
+
+#[tokio::test]
+async fn every_bookmark_resumes_exactly_on_14() {
+    check_every_bookmark(Version::V14).await;
+}
+
+#[tokio::test]
+async fn every_bookmark_resumes_exactly_on_18() {
+    check_every_bookmark(Version::V18).await;
+}
+
+/// A reader that is cut after every single event, in mid-replay too, and changes node each time.
+#[tokio::test]
+async fn cut_after_each_event_in_turn() {
+    for transport in TRANSPORTS {
+        let db = database(Version::Installed).await;
+        let nodes = [serve(&db, |_| {}).await, serve(&db, |_| {}).await];
+        let mut bookmark = db.bookmark().await;
+        let write = async {
+            write_history(&db).await;
+            marker(&db, &["r:2"]).await;
+        };
+        let read = async {
+            let mut received = Vec::new();
+            for turn in 0.. {
+                let mut reader = subscriber(&nodes[turn % 2], transport, &bookmark).await;
+                reader.expect("welcome").await;
+                reader.expect("subscribed").await;
+                let event = reader.expect("event").await;
+                if event["name"] == "marker" {
+                    break;
+                }
+                received.push(Received::from(&event));
+                bookmark = received[received.len() - 1].bookmark.clone();
+            }
+            received
+        };
+        let ((), received) = tokio::join!(write, read);
+        assert_eq!(
+            ids(&received).len(),
+            COMMITTED,
+            "{transport:?}: {received:?}"
+        );
+        assert_rows_in_order(&received);
+    }
+}
+
+/// A stream cut behind any of its frames, before the first event too: the last bookmark received
+/// is a true place.
+#[tokio::test]
+async fn a_cut_before_the_first_event_loses_nothing() {
+    let db = database(Version::Installed).await;
+    let server = serve(&db, |_| {}).await;
+    let start = db.bookmark().await;
+    emit(&db.client("postgres").await, 1, "a", 1).await;
+    marker(&db, &["r:1"]).await;
+    for transport in TRANSPORTS {
+        let mut reader = subscriber(&server, transport, &start).await;
+        for frame in ["welcome", "subscribed"] {
+            reader.expect(frame).await;
+            let bookmark = reader.bookmark.clone().unwrap();
+            let events = read_all(&server, transport, &bookmark).await;
+            assert_eq!(
+                events.len(),
+                1,
+                "{transport:?} cut behind {frame} at {bookmark}"
+            );
+        }
+    }
+}
+
+/// One cursor over several rooms: a second subscribe replays, and is cut in its middle.
+#[tokio::test]
+async fn a_replay_of_one_room_cut_in_its_middle_loses_nothing_of_the_other() {
+    let db = database(Version::Installed).await;
+    let server = serve(&db, |_| {}).await;
+    let start = db.bookmark().await;
+    let writer = db.client("postgres").await;
+    let mut reader = support::ws(&server, &token("1", "user", ""), "rooms=r:1").await;
+    reader.expect("welcome").await;
+    for number in 1..=3 {
+        emit(&writer, 1, "a", number).await;
+        emit(&writer, 2, "b", number).await;
+    }
+    for _ in 0..3 {
+        reader.expect("event").await;
+    }
+    let again =
+        serde_json::json!({ "type": "subscribe", "id": 1, "rooms": ["r:2"], "since": start });
+    reader.send(again).await;
+    emit(&writer, 1, "a", 4).await;
+    while reader.next().await["data"]["row"] != "b" {}
+    let mut had: BTreeSet<u64> = reader
+        .received
+        .iter()
+        .filter(|frame| frame["type"] == "event")
+        .map(|frame| Received::from(frame).id)
+        .collect();
+    let bookmark = reader.bookmark.clone().unwrap();
+    marker(&db, &["r:1"]).await;
+    let rest = read_all(&server, Transport::WebSocket, &bookmark).await;
+    had.extend(rest.iter().map(|event| event.id));
+    assert_eq!(
+        had.len(),
+        7,
+        "a 1 to 4 and b 1 to 3, from {bookmark}: {rest:?}"
+    );
+}
+
+/// A page prints its data and the bookmark from one statement; its transaction then writes.
+#[tokio::test]
+async fn a_page_receives_exactly_what_it_lacks() {
+    let db = database(Version::Installed).await;
+    let server = serve(&db, |_| {}).await;
+    db.run(
+        "create table app.note (id int primary key); grant usage on schema app to public; \
+         grant select, insert on app.note to public; grant select on app.note to rowcast_owner; \
+         select rowcast.attach('app.note', 'insert', $$ select 'e' as name, array['r:1'] as rooms, \
+           json_build_object('row', 'note' || id, 'n', id) as data from new_rows $$)",
+    )
+    .await;
+    let page = "select rowcast.bookmark(), coalesce(array_agg(id order by id), '{}') from app.note";
+    let (legacy, open) = (db.legacy().await, db.legacy().await);
+    // Written before the page is rendered, committed after it.
+    open.batch_execute("begin; insert into app.note values (1)")
+        .await
+        .unwrap();
+    legacy
+        .batch_execute("insert into app.note values (2); begin")
+        .await
+        .unwrap();
+    legacy
+        .batch_execute("insert into app.note values (3)")
+        .await
+        .unwrap();
+    let row = legacy.query_one(page, &[]).await.unwrap();
+    let (bookmark, seen): (String, Vec<i32>) = (row.get(0), row.get(1));
+    assert_eq!(seen, [2, 3]);
+    legacy
+        .batch_execute("insert into app.note values (4); commit")
+        .await
+        .unwrap();
+    open.batch_execute("commit").await.unwrap();
+    marker(&db, &["r:1"]).await;
+    for transport in TRANSPORTS {
+        let lacked = read_all(&server, transport, &bookmark).await;
+        let lacked: BTreeSet<i64> = lacked.iter().map(|event| event.number).collect();
+        // 3 is in the page and comes once more: its transaction had not ended.
+        assert_eq!(lacked, [1, 3, 4].into(), "{transport:?}");
+    }
+}
+
+/// `rowcast.bookmark()` has to take the snapshot of the page's own statement: the data of a slow
+/// one is older than the moment it ends.
+#[tokio::test]
+async fn a_bookmark_is_of_the_statement_that_prints_it() {
+    let db = database(Version::Installed).await;
+    let volatility: i8 = db
+        .ask("select provolatile from pg_proc where oid = 'rowcast.bookmark()'::regprocedure")
+        .await;
+    assert_eq!(
+        volatility.cast_unsigned(),
+        b's',
+        "STABLE: a volatile one would look later"
+    );
+    let legacy = db.legacy().await;
+    let started = "begin isolation level repeatable read; select 1";
+    legacy.batch_execute(started).await.unwrap();
+    let before: String = legacy
+        .query_one("select rowcast.bookmark()", &[])
+        .await
+        .unwrap()
+        .get(0);
+    emit(&db.client("postgres").await, 1, "a", 1).await;
+    let after: String = legacy
+        .query_one("select rowcast.bookmark()", &[])
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(
+        before, after,
+        "the snapshot of the transaction, not of the moment"
+    );
+}
+
+/// Crash recovery takes back transactions that were never flushed and hands out their numbers
+/// again: every bookmark of before is a gap, for those who stayed and those who come back.
+#[tokio::test]
+async fn a_crash_is_never_silence() {
+    let settings = [("synchronous_commit", "off"), ("wal_writer_delay", "10s")];
+    let mut postgres = Postgres::start(Version::Installed, &settings).await;
+    let db = postgres.database().await;
+    db.run("checkpoint").await;
+    let server = serve(&db, |_| {}).await;
+    let user = token("1", "user", "");
+    let mut stays = support::ws(&server, &user, "").await;
+    stays.expect("welcome").await;
+    for _ in 0..20 {
+        db.run("select rowcast.emit('c', 'before', array['*'], '{}')")
+            .await;
+    }
+    let mut last = Value::Null;
+    for _ in 0..20 {
+        last = stays.expect_event("before").await;
+    }
+    postgres.cluster.stop(Mode::Immediate).await.unwrap();
+    postgres.cluster.start_again().await.unwrap();
+    assert_eq!(stays.expect("gap").await["reason"], "history");
+    let writer = db.client("postgres").await;
+    let survived: i64 = writer
+        .query_one("select count(*) from rowcast.event", &[])
+        .await
+        .unwrap()
+        .get(0);
+    assert!(
+        survived < 20,
+        "some were never flushed, or this proves nothing: {survived}"
+    );
+    writer
+        .batch_execute("select rowcast.emit('c', 'after', array['*'], '{}')")
+        .await
+        .unwrap();
+    stays.expect_event("after").await;
+    let since = last["bookmark"].as_str().unwrap();
+    for transport in TRANSPORTS {
+        let mut back = connect(transport, &server, &user, &format!("since={since}")).await;
+        back.expect("welcome").await;
+        let subscribed = back.expect("subscribed").await;
+        assert_eq!(
+            (&subscribed["outcome"], &subscribed["reason"]),
+            (&"gap".into(), &"history".into())
+        );
+    }
+}

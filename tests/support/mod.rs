@@ -1,0 +1,94 @@
+//! What the stations stand on: databases, servers, tokens and subscribers.
+//!
+//! Databases (`postgres.rs`), each a fresh copy of a template on one cluster per test run:
+//!
+//! - `database().await`: migrated; `lab().await`: and `triggers/lab` applied; `empty().await`: neither.
+//! - `on(Version::V14).await.lab().await`: the same on another PostgreSQL; [`versions`] lists those
+//!   at hand (`ROWCAST_TEST_POSTGRES_14`, `…_18` name their directories of programs).
+//! - `Postgres::start(version, &[("name", "setting")]).await`: a cluster of the test's own, to be
+//!   crashed (`postgres.cluster.stop(Mode::Immediate)`, `start_again()`); the same three methods.
+//! - [`Database`]: `service_url`, `legacy_url`, `superuser_url`; `client(role)`, `legacy()`,
+//!   `superuser()`, `run(sql)` as the superuser, `bookmark()`.
+//! - `marker(&database, &["lab:1"]).await`: an event `marker`, so that what did not come before it
+//!   is proven absent.
+//!
+//! Servers (`server.rs`), ready when they are returned:
+//!
+//! - `serve(&database, |settings| …).await`: in this process, with the defaults, [`SECRET`] and
+//!   short timings; `server.gate` to look inside, `server.stop().await`.
+//! - `serve_process(&database, &[("ROWCAST__LOG__LEVEL", "trace")]).await`: the real program;
+//!   `signal`, `exited().await`, `log()`, `log_line("text").await`.
+//! - `get(&server, "/readyz", &[("name", "header")]).await`: status, headers and body.
+//!
+//! Subscribers (`subscriber.rs`), one type for both transports, frames in the WebSocket's JSON:
+//!
+//! - `ws(&server, &token("1", "user", "1"), "rooms=lab:1&since=…").await`, `sse(…)`, or
+//!   `connect(transport, …)` with a [`Transport`] of [`TRANSPORTS`]; an empty token sends none.
+//!   `try_sse` gives the refusal; `ws_with(&server, query, headers)` sends headers as they are.
+//! - `next()`, `expect("welcome")`, `expect_event("booking:created")`, `events_until("marker")`,
+//!   `frames_until("marker")`, `send(json)`, `send_message(Message)`, `closed()`.
+//!
+//! Nothing sleeps: everything waits for a fact, within one [`PATIENCE`].
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "stations come and go; a helper that one of them used yesterday stays"
+)]
+
+mod postgres;
+mod server;
+mod subscriber;
+
+pub use postgres::{Database, Postgres, Version, database, empty, lab, marker, on, versions};
+pub use server::{
+    Answer, Process, Served, Server, get, serve, serve_process, serve_unready, settings,
+};
+pub use subscriber::{Subscriber, TRANSPORTS, Transport, connect, sse, try_sse, ws, ws_with};
+
+use rowcast::connection::unix_now;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long any fact may take to come: far more than it needs on a loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the servers of the tests verify tokens with.
+pub const SECRET: &str = "the secret of the tests, of more than 32 bytes";
+
+/// A token for ten minutes; an empty role or organization leaves the claim out.
+pub fn token(sub: &str, role: &str, org: &str) -> String {
+    let mut claims = json!({ "sub": sub, "exp": unix_now() + 600 });
+    for (name, value) in [("role", role), ("org", org)] {
+        if !value.is_empty() {
+            claims[name] = value.into();
+        }
+    }
+    token_with(&claims)
+}
+
+/// A token with exactly these claims.
+pub fn token_with(claims: &Value) -> String {
+    rowcast::token::mint(SECRET, claims, jsonwebtoken::Algorithm::HS256).expect("claims are JSON")
+}
+
+/// Waits for something that announces itself.
+pub async fn within<T>(what: &str, fact: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, fact).await {
+        Ok(fact) => fact,
+        Err(_) => panic!("not within {PATIENCE:?}: {what}"),
+    }
+}
+
+/// Waits for something that has to be looked for.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    within(what, async {
+        loop {
+            if let Some(fact) = look().await {
+                return fact;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+}

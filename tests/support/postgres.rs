@@ -1,0 +1,278 @@
+//! Clusters and databases: one cluster for each version and test run, one database for each test.
+//! Hands URLs and connections over to the stations. It must never give two tests the same database.
+
+use super::{PATIENCE, within};
+use rowcast::command::postgres::{Cluster, Options, SUPERUSER};
+use rowcast::{database, migrate};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::sync::{Mutex, OnceCell};
+use tokio_postgres::Client;
+
+/// Which PostgreSQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// The one that `rowcast demo` would find.
+    Installed,
+    V14,
+    V18,
+}
+
+impl Version {
+    fn variable(self) -> Option<&'static str> {
+        match self {
+            Self::Installed => None,
+            Self::V14 => Some("ROWCAST_TEST_POSTGRES_14"),
+            Self::V18 => Some("ROWCAST_TEST_POSTGRES_18"),
+        }
+    }
+}
+
+/// The versions at hand: `make test` brings all three, `cargo test` by itself the installed one.
+pub fn versions() -> Vec<Version> {
+    let mut versions = vec![Version::Installed];
+    for version in [Version::V14, Version::V18] {
+        let variable = version.variable().unwrap_or_default();
+        if std::env::var_os(variable).is_some() {
+            versions.push(version);
+        } else {
+            eprintln!("not tested on {version:?}: {variable} is not set; `make test` sets it");
+        }
+    }
+    versions
+}
+
+static CLUSTERS: [OnceCell<Postgres>; 3] = [const { OnceCell::const_new() }; 3];
+
+/// The cluster of this test run. It is removed by its guard when the process ends.
+pub async fn on(version: Version) -> &'static Postgres {
+    CLUSTERS[version as usize]
+        .get_or_init(|| Postgres::start(version, &[]))
+        .await
+}
+
+/// A migrated database on the installed PostgreSQL.
+pub async fn database() -> Database {
+    on(Version::Installed).await.database().await
+}
+
+/// The same, with `triggers/lab` applied.
+pub async fn lab() -> Database {
+    on(Version::Installed).await.lab().await
+}
+
+/// A database that was never migrated.
+pub async fn empty() -> Database {
+    on(Version::Installed).await.empty().await
+}
+
+/// A cluster with its templates.
+pub struct Postgres {
+    pub cluster: Cluster,
+    plain: OnceCell<()>,
+    lab: OnceCell<()>,
+    databases: AtomicU32,
+    // Roles belong to the cluster: two templates that grant to the same one would collide.
+    building: Mutex<()>,
+}
+
+impl Postgres {
+    /// Starts a cluster with these settings above the defaults.
+    pub async fn start(version: Version, settings: &[(&str, &str)]) -> Self {
+        let bin_dir = version.variable().map(|variable| {
+            let directory = std::env::var_os(variable);
+            PathBuf::from(directory.unwrap_or_else(|| panic!("{variable} is not set")))
+        });
+        // Tests run side by side, and each server has a pool.
+        let ours = [("max_connections", "400")];
+        let settings = ours.iter().chain(settings);
+        let options = Options {
+            bin_dir,
+            settings: settings
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            ..Options::default()
+        };
+        Self {
+            cluster: Cluster::start(options)
+                .await
+                .unwrap_or_else(|error| panic!("{error}")),
+            plain: OnceCell::new(),
+            lab: OnceCell::new(),
+            databases: AtomicU32::new(0),
+            building: Mutex::new(()),
+        }
+    }
+
+    /// A database of its own, migrated.
+    pub async fn database(&self) -> Database {
+        self.plain_template().await;
+        self.copy("template_plain").await
+    }
+
+    // CREATE DATABASE itself waits until those who built its template have left.
+
+    /// A database of its own, migrated, with `triggers/lab` applied.
+    pub async fn lab(&self) -> Database {
+        self.lab
+            .get_or_init(|| async {
+                self.plain_template().await;
+                let _one_at_a_time = self.building.lock().await;
+                let template = self.create("template_lab", "template_plain").await;
+                let owner = template.client(SUPERUSER).await;
+                apply_triggers(&owner, "lab").await;
+            })
+            .await;
+        self.copy("template_lab").await
+    }
+
+    /// A database of its own with nothing in it.
+    pub async fn empty(&self) -> Database {
+        // For the login roles, which belong to the cluster.
+        self.plain_template().await;
+        self.copy("template0").await
+    }
+
+    async fn plain_template(&self) {
+        self.plain
+            .get_or_init(|| async {
+                let _one_at_a_time = self.building.lock().await;
+                let template = self.create("template_plain", "template0").await;
+                let mut owner = template.client(SUPERUSER).await;
+                migrate::run(&mut owner)
+                    .await
+                    .unwrap_or_else(|error| panic!("{error}"));
+                let logins = "alter role rowcast_service login; create role lab_app login";
+                owner.batch_execute(logins).await.expect("login roles");
+            })
+            .await;
+    }
+
+    async fn copy(&self, template: &str) -> Database {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        self.create(&format!("test_{number}"), template).await
+    }
+
+    async fn create(&self, name: &str, template: &str) -> Database {
+        let url = self.cluster.url("postgres", SUPERUSER);
+        let maintenance = connect(&url).await;
+        let created = format!("create database {name} template {template}");
+        maintenance
+            .batch_execute(&created)
+            .await
+            .unwrap_or_else(|error| panic!("{created}: {error:?}"));
+        let url = |role: &str| self.cluster.url(name, role);
+        Database {
+            name: name.to_owned(),
+            superuser_url: url(SUPERUSER),
+            service_url: url("rowcast_service"),
+            legacy_url: url("lab_app"),
+            bin_dir: self.cluster.bin_dir().to_owned(),
+            version: self.cluster.version(),
+            superuser: OnceCell::new(),
+        }
+    }
+}
+
+/// Applies `triggers/SYSTEM` as its superuser would: schema.sql first, access.sql last.
+pub async fn apply_triggers(owner: &Client, system: &str) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("triggers")
+        .join(system);
+    let mut files: Vec<_> = std::fs::read_dir(&directory)
+        .unwrap_or_else(|error| panic!("{}: {error}", directory.display()))
+        .map(|entry| entry.expect("a directory's entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
+        .collect();
+    files.sort_by_key(|path| {
+        let name = path.file_name().unwrap_or_default().to_owned();
+        (name == "access.sql", name != "schema.sql", name)
+    });
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("SQL is UTF-8");
+        if let Err(error) = owner.batch_execute(&text).await {
+            panic!("{}: {error:?}", file.display());
+        }
+    }
+}
+
+async fn connect(url: &str) -> Client {
+    within("a connection to the database", async {
+        database::connect_and_drive(url, PATIENCE)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"))
+    })
+    .await
+}
+
+/// A database of one test's own.
+pub struct Database {
+    pub name: String,
+    pub superuser_url: String,
+    /// As `rowcast_service`, which serves.
+    pub service_url: String,
+    /// As `lab_app`, which has no grant on rowcast.
+    pub legacy_url: String,
+    /// Where pg_dump lies, mostly.
+    pub bin_dir: PathBuf,
+    /// Major version of its server.
+    pub version: u32,
+    superuser: OnceCell<Client>,
+}
+
+impl Database {
+    /// A URL for any role; nobody is asked for a password.
+    pub fn url(&self, role: &str) -> String {
+        let (_, place) = self.superuser_url.split_once('@').expect("user@place");
+        format!("postgresql://{role}@{place}")
+    }
+
+    /// A new connection as this role.
+    pub async fn client(&self, role: &str) -> Client {
+        connect(&self.url(role)).await
+    }
+
+    /// A new connection as the legacy application.
+    pub async fn legacy(&self) -> Client {
+        connect(&self.legacy_url).await
+    }
+
+    /// The superuser's connection, one for the whole test.
+    pub async fn superuser(&self) -> &Client {
+        self.superuser
+            .get_or_init(|| connect(&self.superuser_url))
+            .await
+    }
+
+    /// Runs SQL as the superuser, who is nobody's legacy application.
+    pub async fn run(&self, sql: &str) {
+        let done = self.superuser().await.batch_execute(sql).await;
+        done.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
+    /// The first column of the only row.
+    pub async fn ask<T>(&self, sql: &str) -> T
+    where
+        T: for<'a> tokio_postgres::types::FromSql<'a>,
+    {
+        let row = self.superuser().await.query_one(sql, &[]).await;
+        row.unwrap_or_else(|error| panic!("{sql}: {error:?}"))
+            .get(0)
+    }
+
+    /// The place in the history now.
+    pub async fn bookmark(&self) -> String {
+        self.ask("select rowcast.bookmark()").await
+    }
+}
+
+/// Emits an event `marker` to these rooms, and returns its id as the wire has it.
+pub async fn marker(database: &Database, rooms: &[&str]) -> String {
+    let sql = "select rowcast.emit('marker', 'marker', $1, '{}')";
+    let rooms: Vec<&str> = rooms.to_vec();
+    let row = database.superuser().await.query_one(sql, &[&rooms]).await;
+    let id: i64 = row
+        .unwrap_or_else(|error| panic!("a marker: {error:?}"))
+        .get(0);
+    id.to_string()
+}

@@ -1,0 +1,272 @@
+//! Servers: in this process on a free port, or as the real program.
+//! Hands over addresses that answer. It must never return one that is not ready.
+
+use super::{Database, SECRET, eventually, within};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::{HeaderMap, Request, Response};
+use hyper_util::rt::TokioIo;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rowcast::app::{App, Socket};
+use rowcast::config::{RawSettings, Settings};
+use rowcast::connection::Gate;
+use serde_json::Value;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// Whatever has an address.
+pub trait Served {
+    /// `127.0.0.1:port`.
+    fn address(&self) -> &str;
+}
+
+/// A service in this process.
+pub struct Server {
+    /// `http://127.0.0.1:port`.
+    pub url: String,
+    pub address: String,
+    /// The inside: hub, seats, pulse, settings.
+    pub gate: Arc<Gate>,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl Served for Server {
+    fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+/// The settings of the tests: the defaults, our secret, and short goodbyes.
+pub fn settings(database: &Database) -> Settings {
+    let overrides = [
+        ("database.url", database.service_url.as_str()),
+        ("auth.hs256_secret", SECRET),
+        ("http.listen", "127.0.0.1:0"),
+        ("http.drain_ms", "3000"),
+        ("http.spread_ms", "500"),
+        ("sse.retry_ms", "100"),
+        ("listener.backoff_max_ms", "200"),
+    ];
+    let overrides = overrides.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let raw = RawSettings::load(None, std::iter::empty(), &overrides);
+    raw.and_then(Settings::check)
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Opens a service on this database, with settings changed as the test wants them.
+pub async fn serve(database: &Database, change: impl FnOnce(&mut Settings)) -> Server {
+    let server = serve_unready(database, change).await;
+    let gate = Arc::clone(&server.gate);
+    eventually("the service is ready", async || {
+        gate.pulse.check(&gate.settings.listener).ok()
+    })
+    .await;
+    server
+}
+
+/// The same, for those who want to see it before it is ready.
+pub async fn serve_unready(database: &Database, change: impl FnOnce(&mut Settings)) -> Server {
+    let mut settings = settings(database);
+    change(&mut settings);
+    let socket = Socket::bind(&settings.http.listen)
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    let address = socket.address();
+    let app = App::open(settings, socket)
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    let gate = Arc::clone(&app.gate);
+    let (stop, stopped) = oneshot::channel();
+    let task = tokio::spawn(app.run(async {
+        // A server that is dropped stops as well.
+        let _ = stopped.await;
+    }));
+    Server {
+        url: format!("http://{address}"),
+        address,
+        gate,
+        stop: Some(stop),
+        task,
+    }
+}
+
+impl Server {
+    /// Tells it to stop, as SIGTERM would, and returns at once.
+    pub fn begin_to_stop(&mut self) {
+        self.stop = None;
+    }
+
+    /// Stops it and waits until it has said goodbye to everybody.
+    pub async fn stop(mut self) {
+        self.begin_to_stop();
+        within("the service stops", &mut self.task)
+            .await
+            .expect("the service did not panic");
+    }
+}
+
+/// The real program, serving.
+pub struct Process {
+    pub url: String,
+    pub address: String,
+    child: Child,
+    lines: Lines,
+}
+
+type Lines = Arc<Mutex<Vec<String>>>;
+
+impl Served for Process {
+    fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+/// Runs `rowcast serve` on a free port with JSON logs and these variables above ours.
+pub async fn serve_process(database: &Database, env: &[(&str, &str)]) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rowcast"));
+    command.args(["serve", "--listen", "127.0.0.1:0"]);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ROWCAST_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .env("DATABASE_URL", &database.service_url)
+        .env("ROWCAST__AUTH__HS256_SECRET", SECRET)
+        .env("ROWCAST__HTTP__DRAIN_MS", "3000")
+        .env("ROWCAST__HTTP__SPREAD_MS", "500")
+        .env("ROWCAST__LOG__FORMAT", "json")
+        .envs(env.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut child = command.spawn().expect("the program was built");
+    let lines = Lines::default();
+    let mut stderr = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let sink = Arc::clone(&lines);
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = stderr.next_line().await {
+            sink.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(line);
+        }
+    });
+    let mut process = Process {
+        url: String::new(),
+        address: String::new(),
+        child,
+        lines,
+    };
+    let serving = process.log_line(r#""message":"serving""#).await;
+    let serving: Value = serde_json::from_str(&serving).expect("JSON logs");
+    process.address = serving["fields"]["address"]
+        .as_str()
+        .expect("an address")
+        .to_owned();
+    process.url = format!("http://{}", process.address);
+    eventually("the program is ready", async || {
+        (get(&process, "/readyz", &[]).await.status == 200).then_some(())
+    })
+    .await;
+    process
+}
+
+impl Process {
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = self.child.id().expect("it runs");
+        let pid = Pid::from_raw(pid.try_into().expect("a process id"));
+        kill(pid, signal).expect("it is ours");
+    }
+
+    /// Waits for its end.
+    pub async fn exited(&mut self) -> ExitStatus {
+        let exited = within("the program ends", self.child.wait()).await;
+        exited.expect("it is our child")
+    }
+
+    /// Everything it has logged so far.
+    pub fn log(&self) -> String {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.join("\n")
+    }
+
+    /// Waits for a line with this text.
+    pub async fn log_line(&mut self, text: &str) -> String {
+        let lines = Arc::clone(&self.lines);
+        let child = &mut self.child;
+        eventually(&format!("a line of the log with {text}"), async || {
+            let seen = lines.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(line) = seen.iter().find(|line| line.contains(text)) {
+                return Some(line.clone());
+            }
+            let ended = child.try_wait().expect("it is our child");
+            assert!(ended.is_none(), "it ended: {}", seen.join("\n"));
+            None
+        })
+        .await
+    }
+}
+
+/// An answer that ends.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub(super) async fn from(response: Response<Incoming>) -> Self {
+        let (head, body) = response.into_parts();
+        let body = within("the end of an answer", body.collect()).await;
+        let body = body.expect("a whole answer").to_bytes();
+        Self {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body: String::from_utf8_lossy(&body).into_owned(),
+        }
+    }
+}
+
+/// Asks for a path, over a connection of its own.
+pub async fn get(server: &impl Served, path: &str, headers: &[(&str, &str)]) -> Answer {
+    Answer::from(request(server, path, headers).await).await
+}
+
+pub(super) async fn request(
+    server: &impl Served,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Response<Incoming> {
+    let asked = async {
+        let stream = TcpStream::connect(server.address())
+            .await
+            .expect("somebody listens");
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .expect("HTTP");
+        // It ends when the answer is read or dropped.
+        tokio::spawn(connection);
+        let mut request = Request::get(path).header("host", server.address());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Empty::<Bytes>::new()).expect("a request");
+        sender.send_request(request).await.expect("an answer")
+    };
+    within("the head of an answer", asked).await
+}

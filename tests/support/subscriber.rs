@@ -1,0 +1,351 @@
+//! Subscribers: one type for WebSocket and SSE, with frames in the WebSocket's JSON, so that a
+//! station says what is to come and not by which way.
+//! It must never wait longer than the shared timeout, and says what it has received when it fails.
+
+use super::server::{Answer, Served, request};
+use super::{PATIENCE, within};
+use futures_util::{SinkExt, StreamExt};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use std::fmt::Write;
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    WebSocket,
+    Sse,
+}
+
+pub const TRANSPORTS: [Transport; 2] = [Transport::WebSocket, Transport::Sse];
+
+enum Wire {
+    WebSocket(Box<WebSocketStream<TcpStream>>),
+    Sse { body: Incoming, buffer: String },
+}
+
+/// Somebody who is connected.
+pub struct Subscriber {
+    wire: Wire,
+    /// Every frame received so far.
+    pub received: Vec<Value>,
+    /// The last bookmark received: what a browser would come back with.
+    pub bookmark: Option<String>,
+    /// SSE: the last `retry:` in milliseconds.
+    pub retry: Option<u64>,
+    /// The frame read last, as it was sent; of SSE, the block without its blank line.
+    pub raw: String,
+    ended: Option<(u16, String)>,
+}
+
+/// Connects by this transport; an empty token sends none.
+pub async fn connect(
+    transport: Transport,
+    server: &impl Served,
+    token: &str,
+    query: &str,
+) -> Subscriber {
+    match transport {
+        Transport::WebSocket => ws(server, token, query).await,
+        Transport::Sse => sse(server, token, query).await,
+    }
+}
+
+/// Opens `/ws?query`.
+pub async fn ws(server: &impl Served, token: &str, query: &str) -> Subscriber {
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str())];
+    let headers = &headers[usize::from(token.is_empty())..];
+    ws_with(server, query, headers).await
+}
+
+/// Opens `/ws?query` with exactly these headers, such as an Origin or a subprotocol.
+pub async fn ws_with(server: &impl Served, query: &str, headers: &[(&str, &str)]) -> Subscriber {
+    let opened = async {
+        let stream = TcpStream::connect(server.address())
+            .await
+            .expect("somebody listens");
+        let _ = stream.set_nodelay(true);
+        let url = format!("ws://{}/ws?{query}", server.address());
+        let mut request = url.into_client_request().expect("a request");
+        for (name, value) in headers {
+            let name = HeaderName::try_from(*name).expect("a header's name");
+            let value = HeaderValue::try_from(*value).expect("a header's value");
+            request.headers_mut().insert(name, value);
+        }
+        let (socket, _) = tokio_tungstenite::client_async(request, stream)
+            .await
+            .unwrap_or_else(|error| panic!("the upgrade was refused: {error:?}"));
+        socket
+    };
+    let socket = within("a WebSocket opens", opened).await;
+    Subscriber::over(Wire::WebSocket(Box::new(socket)))
+}
+
+/// Opens `/sse?query`.
+pub async fn sse(server: &impl Served, token: &str, query: &str) -> Subscriber {
+    match try_sse(server, token, query, &[]).await {
+        Ok(subscriber) => subscriber,
+        Err(answer) => panic!("SSE was refused: {answer:?}"),
+    }
+}
+
+/// Opens `/sse?query` with these headers besides, such as Last-Event-ID; a refusal is the answer.
+pub async fn try_sse(
+    server: &impl Served,
+    token: &str,
+    query: &str,
+    headers: &[(&str, &str)],
+) -> Result<Subscriber, Answer> {
+    let bearer = format!("Bearer {token}");
+    let mut headers = headers.to_vec();
+    if !token.is_empty() {
+        headers.push(("authorization", &bearer));
+    }
+    let response = request(server, &format!("/sse?{query}"), &headers).await;
+    if response.status() != 200 {
+        return Err(Answer::from(response).await);
+    }
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let buffer = String::new();
+    Ok(Subscriber::over(Wire::Sse {
+        body: response.into_body(),
+        buffer,
+    }))
+}
+
+impl Subscriber {
+    fn over(wire: Wire) -> Self {
+        Self {
+            wire,
+            received: Vec::new(),
+            bookmark: None,
+            retry: None,
+            raw: String::new(),
+            ended: None,
+        }
+    }
+
+    /// The next frame, whatever it is. SSE's come as the WebSocket's; a lone id as `heartbeat`.
+    pub async fn next(&mut self) -> Value {
+        match self.next_or_end().await {
+            Ok(frame) => frame,
+            Err((code, reason)) => panic!(
+                "a frame was expected, and the connection closed: {code} {reason}\n{}",
+                self.story()
+            ),
+        }
+    }
+
+    /// The next frame, or the close code and reason; see [`Subscriber::closed`].
+    pub async fn next_or_end(&mut self) -> Result<Value, (u16, String)> {
+        if let Some(ended) = &self.ended {
+            return Err(ended.clone());
+        }
+        let Ok(read) = tokio::time::timeout(PATIENCE, read(&mut self.wire)).await else {
+            panic!("no frame within {PATIENCE:?}\n{}", self.story());
+        };
+        let frame = match read {
+            Ok(text) => {
+                self.raw = text;
+                match self.wire {
+                    Wire::WebSocket(_) => serde_json::from_str(&self.raw)
+                        .unwrap_or_else(|error| panic!("not JSON: {error}: {}", self.raw)),
+                    Wire::Sse { .. } => self.frame_of_sse(),
+                }
+            }
+            Err((code, mut reason)) => {
+                if matches!(self.wire, Wire::Sse { .. }) {
+                    reason = self.last_error();
+                }
+                self.ended = Some((code, reason.clone()));
+                return Err((code, reason));
+            }
+        };
+        if let Some(bookmark) = frame["bookmark"].as_str() {
+            self.bookmark = Some(bookmark.to_owned());
+        }
+        self.received.push(frame.clone());
+        Ok(frame)
+    }
+
+    /// The next frame that is no heartbeat; it has to be of this type.
+    pub async fn expect(&mut self, kind: &str) -> Value {
+        loop {
+            let frame = self.next().await;
+            if frame["type"] == kind {
+                return frame;
+            }
+            assert!(
+                frame["type"] == "heartbeat",
+                "{kind} was expected\n{}",
+                self.story()
+            );
+        }
+    }
+
+    /// The next frame that is no heartbeat; it has to be an event of this name.
+    pub async fn expect_event(&mut self, name: &str) -> Value {
+        let event = self.expect("event").await;
+        assert!(
+            event["name"] == name,
+            "event {name} was expected\n{}",
+            self.story()
+        );
+        event
+    }
+
+    /// The events before the first of this name. Anything else but heartbeats is a failure.
+    pub async fn events_until(&mut self, name: &str) -> Vec<Value> {
+        let mut events = Vec::new();
+        loop {
+            let event = self.expect("event").await;
+            if event["name"] == name {
+                return events;
+            }
+            events.push(event);
+        }
+    }
+
+    /// All frames but heartbeats before the first event of this name.
+    pub async fn frames_until(&mut self, name: &str) -> Vec<Value> {
+        let mut frames = Vec::new();
+        loop {
+            let frame = self.next().await;
+            if frame["type"] == "event" && frame["name"] == name {
+                return frames;
+            }
+            if frame["type"] != "heartbeat" {
+                frames.push(frame);
+            }
+        }
+    }
+
+    /// Sends a frame; of WebSocket only.
+    pub async fn send(&mut self, frame: Value) {
+        self.send_message(Message::text(frame.to_string())).await;
+    }
+
+    /// Sends whatever a WebSocket can carry.
+    pub async fn send_message(&mut self, message: Message) {
+        let Wire::WebSocket(socket) = &mut self.wire else {
+            panic!("SSE goes one way");
+        };
+        let sent = within("a frame is sent", socket.send(message)).await;
+        sent.unwrap_or_else(|error| panic!("a frame could not be sent: {error:?}"));
+    }
+
+    /// Reads to the end. WebSocket: close code and reason, 1006 without a close frame. SSE: 200 and
+    /// the code of the last `rowcast:error`; 1006 if the stream was torn. Frames that came before
+    /// are in `received`.
+    pub async fn closed(&mut self) -> (u16, String) {
+        loop {
+            if let Err(ended) = self.next_or_end().await {
+                return ended;
+            }
+        }
+    }
+
+    /// One block of server-sent events in the WebSocket's JSON.
+    fn frame_of_sse(&mut self) -> Value {
+        let (mut name, mut id, mut data) = (None, None, None);
+        for line in self.raw.lines() {
+            let (field, value) = line.split_once(':').unwrap_or((line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match field {
+                "event" => name = Some(value),
+                "id" => id = Some(value),
+                "data" => {
+                    assert!(data.is_none(), "data goes on one line: {}", self.raw);
+                    data = Some(
+                        serde_json::from_str::<Value>(value)
+                            .unwrap_or_else(|error| panic!("not JSON: {error}: {}", self.raw)),
+                    );
+                }
+                "retry" => self.retry = Some(value.parse().expect("milliseconds")),
+                "" => {}
+                other => panic!("no field of SSE: {other}"),
+            }
+        }
+        match (name, data) {
+            (Some(name), Some(mut frame)) if name.starts_with("rowcast:") => {
+                assert_eq!(
+                    format!("rowcast:{}", frame["type"].as_str().unwrap_or("")),
+                    name
+                );
+                if let Some(id) = id {
+                    frame["bookmark"] = id.into();
+                }
+                frame
+            }
+            (Some(name), Some(data)) => {
+                let mut frame = json!({ "type": "event", "name": name, "data": data });
+                if let Some(id) = id {
+                    frame["bookmark"] = id.into();
+                    frame["id"] = id.rsplit('.').next().into();
+                }
+                frame
+            }
+            (None, None) => json!({ "type": "heartbeat", "bookmark": id }),
+            _ => panic!("half an event: {}", self.raw),
+        }
+    }
+
+    fn last_error(&self) -> String {
+        let errors = self.received.iter().rev();
+        let code = errors
+            .filter(|frame| frame["type"] == "error")
+            .find_map(|frame| frame["code"].as_str());
+        code.unwrap_or_default().to_owned()
+    }
+
+    fn story(&self) -> String {
+        let mut story = String::from("received so far:");
+        for frame in &self.received {
+            let _ = write!(story, "\n  {frame}");
+        }
+        story
+    }
+}
+
+/// The next frame's text, or the end.
+async fn read(wire: &mut Wire) -> Result<String, (u16, String)> {
+    match wire {
+        Wire::WebSocket(socket) => loop {
+            match socket.next().await {
+                Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
+                Some(Ok(Message::Close(Some(frame)))) => {
+                    // The answer is sent by reading on.
+                    while let Some(Ok(_)) = socket.next().await {}
+                    return Err((frame.code.into(), frame.reason.to_string()));
+                }
+                Some(Ok(Message::Close(None))) => return Err((1005, String::new())),
+                Some(Ok(Message::Binary(_))) => panic!("the server sends no binary frames"),
+                Some(Ok(_)) => {}
+                Some(Err(Error::ConnectionClosed)) | None => return Err((1006, String::new())),
+                Some(Err(error)) => return Err((1006, error.to_string())),
+            }
+        },
+        Wire::Sse { body, buffer } => loop {
+            if let Some((block, rest)) = buffer.split_once("\n\n") {
+                let (block, rest) = (block.to_owned(), rest.to_owned());
+                *buffer = rest;
+                return Ok(block);
+            }
+            match body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Some(bytes) = frame.data_ref() {
+                        // A body's pieces are whole frames of ours, and so whole characters.
+                        buffer.push_str(std::str::from_utf8(bytes).expect("UTF-8"));
+                    }
+                }
+                Some(Err(error)) => return Err((1006, error.to_string())),
+                None => return Err((200, String::new())),
+            }
+        },
+    }
+}
