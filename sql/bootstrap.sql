@@ -5,6 +5,10 @@
 do $$
 declare
   v_role text;
+  -- From 16 on, whoever creates a role is its member but may not act as it.
+  v_membership text := case
+    when current_setting('server_version_num')::integer >= 160000 then 'set' else 'member'
+  end;
 begin
   foreach v_role in array array['rowcast_owner', 'rowcast_service'] loop
     if not exists (select from pg_catalog.pg_roles where rolname = v_role) then
@@ -16,7 +20,7 @@ begin
       end;
     end if;
   end loop;
-  if not pg_catalog.pg_has_role(current_user, 'rowcast_owner', 'member') then
+  if not pg_catalog.pg_has_role(current_user, 'rowcast_owner', v_membership) then
     execute pg_catalog.format('grant rowcast_owner to %I', current_user);
   end if;
 end

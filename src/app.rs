@@ -121,6 +121,7 @@ impl App {
         let hub = Hub::new(Limits {
             queue_bytes: settings.limits.queue_bytes,
             replay_events: settings.limits.replay_events,
+            replay_bytes: settings.limits.replay_bytes,
             ring_bytes: settings.hub.ring_bytes,
             ring_age: settings.hub.ring_age,
         });

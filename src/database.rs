@@ -344,7 +344,7 @@ pub struct Heard {
     channels: AtomicBool,
     overflowed: AtomicBool,
     closed: AtomicBool,
-    echo: std::sync::Mutex<Option<String>>,
+    expected: std::sync::Mutex<Option<String>>,
 }
 
 impl Heard {
@@ -368,23 +368,32 @@ impl Heard {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// The last word of [`Database::echo`] that came back.
-    pub fn echo(&self) -> Option<String> {
-        self.echo
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+    /// Begins to wait for a word of [`Database::echo`].
+    pub fn expect(&self, word: &str) {
+        *self.expected() = Some(word.to_owned());
     }
 
+    /// Whether the word that was expected has come back.
+    pub fn echoed(&self) -> bool {
+        self.expected().is_none()
+    }
+
+    fn expected(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.expected
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Anybody may ring: a word that is not ours means no more than a ring.
     fn hear(&self, payload: &str) {
         if payload == "channels" {
             self.channels.store(true, Ordering::Release);
-        } else if !payload.is_empty() {
-            *self
-                .echo
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(payload.to_owned());
         }
+        let mut expected = self.expected();
+        if expected.as_deref() == Some(payload) {
+            *expected = None;
+        }
+        drop(expected);
         self.rung.notify_one();
     }
 }

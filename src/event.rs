@@ -89,6 +89,36 @@ impl Event {
         }
     }
 
+    /// The same event with another bookmark, for a reader whose place is not one of our own.
+    #[must_use]
+    pub fn moved(&self, bookmark: String) -> Self {
+        let place = self.place.as_ref().map(|place| Place {
+            bookmark: bookmark.into(),
+            ..place.clone()
+        });
+        let (channel, name) = (self.channel.clone(), self.name.clone());
+        let (rooms, data) = (self.rooms.clone(), self.data.clone());
+        Self::new(
+            place,
+            channel,
+            name,
+            rooms,
+            data,
+            self.at.clone(),
+            self.lost,
+        )
+    }
+
+    /// Why events were lost here: a paused channel's were held back, or a trigger failed.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        if self.data.get().contains("\"paused\"") {
+            "paused"
+        } else {
+            "trigger"
+        }
+    }
+
     /// The bookmark a reader holds after this event.
     #[must_use]
     pub fn bookmark(&self) -> Option<&Arc<str>> {

@@ -3,8 +3,8 @@
 //! It must never wait, and knows neither Postgres nor a transport: a reader that falls behind is
 //! closed as lagged; it never skips silently and never slows another.
 
-use crate::bookmark::{Bookmark, Snapshot, Standpoint};
-use crate::event::{Batch, EVERYBODY, Event};
+use crate::bookmark::{Bookmark, Snapshot, Spelling, Standpoint};
+use crate::event::{Batch, EVERYBODY, Event, Place};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +19,8 @@ pub struct Limits {
     pub queue_bytes: usize,
     /// Events in one replay.
     pub replay_events: usize,
+    /// Bytes in one replay.
+    pub replay_bytes: usize,
     /// Bytes of recent batches kept for replays without a query.
     pub ring_bytes: usize,
     /// How long a batch is kept.
@@ -217,7 +219,7 @@ impl Hub {
             Since::Unreadable => (Some(Err("bookmark")), None),
             Since::Bookmark(bookmark, text) => (Some(Ok(bookmark)), Some(text)),
         };
-        let replay = table.replay(rooms, since, &standpoint, self.0.limits.replay_events);
+        let replay = table.replay(rooms, since, &standpoint, &self.0.limits);
         let seam = Seam {
             tag,
             rooms: rooms.to_vec(),
@@ -231,12 +233,16 @@ impl Hub {
         subscription.wake.notify_one();
     }
 
-    /// Leaves rooms; events of them that already wait are still delivered.
-    pub fn leave(&self, subscription: &Subscription, rooms: &[Arc<str>]) {
+    /// Leaves rooms, and returns those that it was in; events of them that wait are still delivered.
+    pub fn leave(&self, subscription: &Subscription, rooms: &[Arc<str>]) -> Vec<Arc<str>> {
         let mut table = lock(&self.0.table);
-        for room in rooms.iter().filter(|room| ***room != *EVERYBODY) {
-            table.exit(subscription, room);
-        }
+        let left = subscription.concerned(rooms);
+        let left: Vec<_> = left
+            .into_iter()
+            .filter(|room| **room != *EVERYBODY)
+            .collect();
+        left.iter().for_each(|room| table.exit(subscription, room));
+        left
     }
 
     /// Takes a batch: queues it for everybody concerned, keeps it for those who come back.
@@ -383,7 +389,7 @@ impl Table {
         rooms: &[Arc<str>],
         since: Option<Result<Bookmark, &'static str>>,
         standpoint: &Standpoint,
-        limit: usize,
+        limits: &Limits,
     ) -> Replay {
         let since = match since {
             None => return Replay::Live,
@@ -403,26 +409,83 @@ impl Table {
         if !reaches {
             return Replay::Log(since);
         }
-        let lacking = self
+        let found = self.lacking(rooms, &since, standpoint);
+        let bytes: usize = found.iter().map(|event| event.weight()).sum();
+        if found.len() > limits.replay_events || bytes > limits.replay_bytes {
+            return Replay::Gap("limit");
+        }
+        Replay::Ring(found)
+    }
+
+    /// What a bookmark lacks that the ring reaches back to. A bookmark that was taken between two
+    /// of our looks, or given out by another node, gets bookmarks of its own up to our next
+    /// standpoint: ours would forget part of what it covers, and repeat that on the next resume.
+    fn lacking(
+        &self,
+        rooms: &[Arc<str>],
+        since: &Bookmark,
+        standpoint: &Standpoint,
+    ) -> Vec<Arc<Event>> {
+        let newest = since.newest();
+        let reached = self
             .ring
             .iter()
-            .flat_map(|(_, _, batch)| &batch.events)
-            .filter(|event| {
+            .position(|(_, _, b)| newest.is_subset_of(&b.to.snapshot));
+        let (behind, to) = match reached {
+            Some(index) => (index + 1, &*self.ring[index].2.to),
+            None => (self.ring.len(), standpoint),
+        };
+        let within = |range: std::ops::Range<usize>| {
+            let batches = self
+                .ring
+                .range(range)
+                .flat_map(|(_, _, batch)| &batch.events);
+            batches.filter_map(|event| {
+                let here = event
+                    .rooms
+                    .iter()
+                    .any(|r| **r == *EVERYBODY || rooms.contains(r));
                 event
                     .place
                     .as_ref()
-                    .is_some_and(|place| !since.covers(place.xid, place.id))
-                    && event
-                        .rooms
-                        .iter()
-                        .any(|room| **room == *EVERYBODY || rooms.contains(room))
+                    .filter(|_| here)
+                    .map(|place| (place, event))
+            })
+        };
+        let respelled = |mut events: Vec<(&Place, &Arc<Event>)>, spelling: &Spelling| {
+            events.sort_unstable_by_key(|(place, _)| place.id);
+            let last = events.len().saturating_sub(1);
+            let spell = |(index, (place, event)): (usize, (&Place, &Arc<Event>))| {
+                let text = if index == last {
+                    spelling.last_event(place.id)
+                } else {
+                    spelling.event(place.id)
+                };
+                if *text == *place.bookmark {
+                    Arc::clone(event)
+                } else {
+                    Arc::new(event.moved(text))
+                }
+            };
+            events
+                .into_iter()
+                .enumerate()
+                .map(spell)
+                .collect::<Vec<_>>()
+        };
+        let mut found = Vec::new();
+        if let Some((batch, last)) = &since.batch {
+            let rest = within(0..behind).filter(|(place, _)| {
+                !since.base.sees(place.xid) && batch.sees(place.xid) && place.id > *last
             });
-        let events: Vec<_> = lacking.take(limit + 1).cloned().collect();
-        if events.len() > limit {
-            Replay::Gap("limit")
-        } else {
-            Replay::Ring(events)
+            let spelling = Spelling::of(&since.history, &since.base, Some(batch));
+            found.extend(respelled(rest.collect(), &spelling));
         }
+        let later = within(0..behind).filter(|(place, _)| !newest.sees(place.xid));
+        let spelling = Spelling::of(&since.history, newest, Some(&to.place));
+        found.extend(respelled(later.collect(), &spelling));
+        found.extend(within(behind..self.ring.len()).map(|(_, event)| Arc::clone(event)));
+        found
     }
 }
 
@@ -437,7 +500,8 @@ impl Subscription {
         queue.bytes += weight;
         self.hub.waiting_bytes.fetch_add(weight, Ordering::Relaxed);
         queue.waiting.push_back(delivery);
-        if queue.bytes > self.limit {
+        // A single event is never too much: its size is bounded where it is written.
+        if queue.bytes > self.limit && queue.waiting.len() > 1 {
             self.finish(&mut queue, Ended::Lagged);
         }
         true
@@ -552,13 +616,12 @@ impl Subscription {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bookmark::{Snapshot, Spelling};
-    use crate::event::Place;
     use serde_json::value::RawValue;
 
     const LIMITS: Limits = Limits {
         queue_bytes: 100_000,
         replay_events: 10,
+        replay_bytes: 100_000,
         ring_bytes: 100_000,
         ring_age: Duration::from_secs(60),
     };
@@ -682,6 +745,43 @@ mod tests {
             join(&hub, &subscription, &["a"], since(bookmark));
             assert_eq!(taken(&subscription), [replay], "{bookmark}");
         }
+    }
+
+    /// Two nodes with other batches: a bookmark of one, moved on by the other, must not forget.
+    #[test]
+    fn a_bookmark_of_another_node_is_moved_on_and_never_back() {
+        let hub = hub(LIMITS);
+        let now = Instant::now();
+        publish(&hub, &place(10, 13, &[10, 12]), &[(2, 11, &["a"])], now);
+        publish(
+            &hub,
+            &place(14, 14, &[]),
+            &[(1, 10, &["a"]), (3, 12, &["a"])],
+            now,
+        );
+        // The other node saw all of it in one batch, and was cut behind event 1.
+        let mut had = vec![1];
+        let mut bookmark = "h.10_0.14_0.1".to_owned();
+        while had.len() < 3 {
+            let subscription = hub.open();
+            join(&hub, &subscription, &["a"], since(&bookmark));
+            let Some(Delivery::Seam(seam)) = subscription.take_waiting().unwrap().pop_front()
+            else {
+                panic!("a seam was expected")
+            };
+            let Replay::Ring(events) = seam.replay else {
+                panic!("{seam:?}")
+            };
+            let first = events[0].place.as_ref().unwrap();
+            assert!(
+                !had.contains(&first.id),
+                "{} again from {bookmark}",
+                first.id
+            );
+            had.push(first.id);
+            bookmark = first.bookmark.to_string();
+        }
+        assert_eq!(had, [1, 2, 3]);
     }
 
     #[test]

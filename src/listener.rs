@@ -128,7 +128,6 @@ impl Listener {
             }
             let jittered = wait.mul_f64(rand::random_range(0.5..1.0));
             if matches!(error, ListenerError::NewHistory) {
-                standpoint = None;
                 continue;
             }
             report::listener_lost(&error.to_string(), jittered);
@@ -220,8 +219,8 @@ impl Listener {
         listening: &Listening,
         history: &str,
     ) -> Result<(), ListenerError> {
-        if let Some((word, asked)) = &proof.asked {
-            if listening.heard.echo().as_ref() == Some(word) {
+        if let Some(asked) = &proof.asked {
+            if listening.heard.echoed() {
                 if self.pulse.proven.load(Ordering::Relaxed) == 0 {
                     report::listener_ready(history);
                 }
@@ -233,7 +232,8 @@ impl Listener {
             }
         } else if proof.next.is_none_or(|next| Instant::now() >= next) {
             let word = format!("echo:{:016x}", rand::random::<u64>());
-            proof.asked = Some((word.clone(), Instant::now()));
+            listening.heard.expect(&word);
+            proof.asked = Some(Instant::now());
             let database = self.database.clone();
             tokio::spawn(async move {
                 if let Err(error) = database.echo(&word).await {
@@ -265,13 +265,6 @@ impl Listener {
         {
             listening.listen(&new.name, true).await?;
         }
-        if channels
-            .paused
-            .iter()
-            .any(|paused| !now.paused.contains(paused))
-        {
-            self.hub.tell_gap("paused");
-        }
         if now != *channels {
             report::channels(now.notify.len(), now.paused.len());
         }
@@ -296,7 +289,7 @@ impl Listener {
 /// The round trip that is under way, or when the next is due.
 #[derive(Default)]
 struct Proof {
-    asked: Option<(String, Instant)>,
+    asked: Option<Instant>,
     next: Option<Instant>,
 }
 

@@ -21,10 +21,10 @@ mod lab;
 /// Whoever comes back with a bookmark receives exactly what it lacks.
 mod resume;
 
-/// Who gets in, and for how long.
-mod token;
 /// Bad input and limits: an error to act on, and everything else lives on.
 mod input;
+/// Who gets in, and for how long.
+mod token;
 
 /// The demo's page in a real browser.
 mod browser;

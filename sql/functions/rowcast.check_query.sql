@@ -76,6 +76,18 @@ begin
       hint = 'Grant usage on the schema and select on the table to rowcast_owner.';
   end if;
 
+  select string_agg(distinct d.refobjid::regprocedure::text, ', ') into v_wrong
+  from pg_rewrite r
+  join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+    and d.refclassid = 'pg_proc'::regclass
+  where r.ev_class = 'pg_temp.rowcast_checked'::regclass
+    and not has_function_privilege('rowcast_owner', d.refobjid, 'execute');
+  if v_wrong is not null then
+    raise exception using errcode = 'RC004',
+      message = format('rowcast_owner may not call %s, which the query for %s on %s calls', v_wrong, p_operation, p_table),
+      hint = 'Grant execute on the function to rowcast_owner.';
+  end if;
+
   drop view pg_temp.rowcast_checked;
   drop table if exists pg_temp.new_rows, pg_temp.old_rows;
   return v_columns;

@@ -61,37 +61,29 @@ impl Visit {
             .filter(|since| !since.is_empty())
     }
 
+    /// Whether the peer is a proxy of ours, whose X-Forwarded headers count.
+    fn is_forwarded(&self, gate: &Gate) -> bool {
+        self.peer.is_some_and(|peer| is_trusted(gate, peer))
+    }
+
     /// The address to count by: the peer's, or behind trusted proxies the last that is none.
     #[must_use]
     pub fn address(&self, gate: &Gate) -> Option<IpAddr> {
         let peer = self.peer?;
-        let trusted = |address: &IpAddr| {
-            gate.settings
-                .http
-                .trusted_proxies
-                .iter()
-                .any(|net| net.contains(address))
-        };
-        if !trusted(&peer) {
+        if !self.is_forwarded(gate) {
             return Some(peer);
         }
         let forwarded = self.headers.get_all("x-forwarded-for").iter();
-        let listed: Vec<&str> = forwarded
+        let listed: Vec<IpAddr> = forwarded
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
+            .filter_map(|address| address.trim().parse().ok())
             .collect();
-        // From the right, where our own proxies wrote: what stands further left, a client may have.
-        let mut address = peer;
-        for text in listed.iter().rev() {
-            let Ok(next) = text.trim().parse::<IpAddr>() else {
-                break;
-            };
-            address = next.to_canonical();
-            if !trusted(&address) {
-                break;
-            }
-        }
-        Some(address)
+        let client = listed
+            .iter()
+            .rev()
+            .find(|address| !is_trusted(gate, **address));
+        Some(client.copied().unwrap_or(peer))
     }
 
     fn bearer(&self) -> Option<String> {
@@ -130,11 +122,27 @@ impl Visit {
             // browser sends neither, and can't be made to send somebody's cookie.
             return !by_cookie || self.header("sec-fetch-site") == Some("same-origin");
         };
-        let host = origin.split_once("://").map(|(_, host)| host);
-        let listed = |one: &String| one == origin || (one == "*" && !by_cookie);
-        (host.is_some() && host == self.header("host"))
-            || gate.settings.http.allowed_origins.iter().any(listed)
+        let (scheme, host) = origin.split_once("://").unwrap_or(("", origin));
+        let forwarded = |name| self.header(name).filter(|_| self.is_forwarded(gate));
+        let here = forwarded("x-forwarded-host").or_else(|| self.header("host"));
+        // Without a proxy's word nobody knows which scheme the browser sees.
+        let same_scheme = forwarded("x-forwarded-proto").is_none_or(|proto| proto == scheme);
+        (same_scheme && Some(host) == here)
+            || gate
+                .settings
+                .http
+                .allowed_origins
+                .iter()
+                .any(|one| one == origin)
     }
+}
+
+fn is_trusted(gate: &Gate, address: IpAddr) -> bool {
+    gate.settings
+        .http
+        .trusted_proxies
+        .iter()
+        .any(|net| net.contains(&address))
 }
 
 /// Somebody who has proved who they are.

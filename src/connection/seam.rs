@@ -73,8 +73,8 @@ impl Gate {
             }
             Replay::Gap(why) => reason = Some(why),
         }
-        if events.iter().any(|event| event.lost) {
-            reason = Some("trigger");
+        if let Some(lost) = events.iter().find(|event| event.lost) {
+            reason = Some(lost.reason());
         }
         let outcome = match (reason, live) {
             (Some(_), _) => "gap",

@@ -301,7 +301,7 @@ impl Body {
         if event.lost {
             let rooms = self.subscription.concerned(&event.rooms);
             let bookmark = event.bookmark().cloned().unwrap_or_else(|| "".into());
-            self.write_gap(frames, &rooms, "trigger", &bookmark);
+            self.write_gap(frames, &rooms, event.reason(), &bookmark);
             return 0;
         }
         frames.extend(event.sse_text());

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
@@ -295,8 +296,11 @@ impl Connection<'_> {
                     // live on, and these are told the truth.
                     Err(refusal) if first.is_some() => return Err(refusal),
                     Err(_) => {
-                        let frame = json!({ "type": "subscribed", "id": tag, "rooms": rooms,
+                        let mut frame = json!({ "type": "subscribed", "rooms": rooms,
                             "outcome": "gap", "reason": "unavailable", "bookmark": &*here.bookmark });
+                        if let Some(tag) = tag {
+                            frame["id"] = tag;
+                        }
                         return sink.feed(text(&frame)).await.map(|()| 0).map_err(gone);
                     }
                 };
@@ -333,10 +337,12 @@ impl Connection<'_> {
         event: &Event,
     ) -> Result<usize, Refusal> {
         if event.lost {
-            report::gap("trigger");
+            report::gap(event.reason());
             let bookmark = event.bookmark().cloned().unwrap_or_else(|| "".into());
             let rooms = self.subscription.concerned(&event.rooms);
-            return self.write_gap(sink, &rooms, "trigger", &bookmark).await;
+            return self
+                .write_gap(sink, &rooms, event.reason(), &bookmark)
+                .await;
         }
         sink.feed(Message::Text(event.websocket_text()))
             .await
@@ -370,6 +376,10 @@ impl Connection<'_> {
             let message = match message {
                 Ok(message) => message,
                 Err(Error::Capacity(_)) => return Refusal::TooBig,
+                // Vanished without a close frame, as pages do.
+                Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
+                    return Refusal::Gone;
+                }
                 Err(Error::Protocol(_) | Error::Utf8(_)) => return Refusal::Protocol,
                 Err(_) => return Refusal::Gone,
             };
@@ -423,8 +433,8 @@ impl Connection<'_> {
                     .into_iter()
                     .map(Into::into)
                     .collect();
-                self.gate.hub.leave(self.subscription, &rooms);
-                self.reply("unsubscribed", id, &json!({ "rooms": rooms }));
+                let left = self.gate.hub.leave(self.subscription, &rooms);
+                self.reply("unsubscribed", id, &json!({ "rooms": left }));
             }
             "auth" => match frame.token {
                 Some(token) => self.authenticate(identity, &token, expiry, id).await,
@@ -496,6 +506,8 @@ impl Connection<'_> {
             Ok(admitted) => admitted,
             Err(refusal) => return self.error(id, refusal.word(), &refusal.to_string(), None),
         };
+        let new = admitted.rooms.iter().filter(|room| !rooms.contains(room));
+        let new: Vec<Arc<str>> = new.cloned().collect();
         let lost: Vec<Arc<str>> = rooms
             .into_iter()
             .filter(|room| !admitted.rooms.contains(room))
@@ -508,6 +520,12 @@ impl Connection<'_> {
             id,
             &json!({ "expiresAt": renewed.expires_at }),
         );
+        if !new.is_empty() {
+            // Home rooms of the new claims.
+            self.gate
+                .hub
+                .join(self.subscription, &new, crate::hub::Since::Now, None);
+        }
         *identity = renewed;
     }
 

@@ -73,7 +73,16 @@ pub fn parse(address: &str) -> Result<(tokio_postgres::Config, MakeRustlsConnect
 /// Takes the two parameters that tokio-postgres doesn't know out of the address.
 fn split(address: &str) -> Result<(String, Option<String>, Option<String>), DatabaseError> {
     if !address.starts_with("postgres://") && !address.starts_with("postgresql://") {
-        return Ok((address.to_owned(), None, None));
+        // Keywords and values, as libpq takes them too.
+        let (mut mode, mut root, mut kept) = (None, None, Vec::new());
+        for pair in address.split_whitespace() {
+            match pair.split_once('=') {
+                Some(("sslmode", value)) => mode = Some(value.to_owned()),
+                Some(("sslrootcert", value)) => root = Some(value.trim_matches('\'').to_owned()),
+                _ => kept.push(pair),
+            }
+        }
+        return Ok((kept.join(" "), mode, root));
     }
     let (rest, query) = address.split_once('?').unwrap_or((address, ""));
     let (mut mode, mut root, mut kept) = (None, None, Vec::new());
