@@ -64,7 +64,14 @@ begin
     if room = '*' then
       allowed := true;
     elsif v_rule is not null then
-      execute format('select %s($1, $2)', v_rule::oid::regproc) into allowed using p_claims, room;
+      -- A name is a client's word: a rule that can't stand it must not fail for the other rooms.
+      begin
+        execute format('select %s($1, $2)', v_rule::oid::regproc) into allowed using p_claims, room;
+      exception
+        when others then
+          raise warning 'rowcast: the rule % failed and says no: %', v_rule, sqlerrm;
+          allowed := false;
+      end;
     end if;
     allowed := coalesce(allowed, false);
     return next;
@@ -233,6 +240,18 @@ begin
       hint = 'Grant usage on the schema and select on the table to rowcast_owner.';
   end if;
 
+  select string_agg(distinct d.refobjid::regprocedure::text, ', ') into v_wrong
+  from pg_rewrite r
+  join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+    and d.refclassid = 'pg_proc'::regclass
+  where r.ev_class = 'pg_temp.rowcast_checked'::regclass
+    and not has_function_privilege('rowcast_owner', d.refobjid, 'execute');
+  if v_wrong is not null then
+    raise exception using errcode = 'RC004',
+      message = format('rowcast_owner may not call %s, which the query for %s on %s calls', v_wrong, p_operation, p_table),
+      hint = 'Grant execute on the function to rowcast_owner.';
+  end if;
+
   drop view pg_temp.rowcast_checked;
   drop table if exists pg_temp.new_rows, pg_temp.old_rows;
   return v_columns;
@@ -374,23 +393,28 @@ declare
   v_history text := rowcast.history();
   v_end text := rowcast.bookmark();
   v_gap text;
-  v_count bigint := 0;
-  v_event record;
 begin
   if v_place.history <> v_history or v_history = 'none' then
     v_gap := 'history';
   elsif pg_snapshot_xmax(coalesce(v_place.batch, v_place.base)) > pg_snapshot_xmax(v_now) then
     v_gap := 'future';
   else
-    select count(*) into v_count from (
-      select from rowcast.read_log(v_place.base, v_place.batch, v_place.id, p_rooms, p_limit + 1)
+    -- Nothing may be returned before it is known that all of it can be.
+    select case
+      when count(*) > p_limit then 'limit'
+      when bool_or(n.failed or n.name = 'rowcast:gap') then 'trigger'
+    end
+    into v_gap
+    from (
+      select l.failed, l.name
+      from rowcast.read_log(v_place.base, v_place.batch, v_place.id, p_rooms, p_limit + 1) l
       where v_place.batch is not null
       union all
-      select from rowcast.read_log(coalesce(v_place.batch, v_place.base), null, null, p_rooms, p_limit + 1)
+      select l.failed, l.name
+      from rowcast.read_log(
+        coalesce(v_place.batch, v_place.base), null, null, p_rooms, p_limit + 1
+      ) l
     ) n;
-    if v_count > p_limit then
-      v_gap := 'limit';
-    end if;
   end if;
   if v_gap is not null then
     return query select 'gap', v_gap, v_end, null::bigint, null::timestamptz, null, null, null::text[], null::json;
@@ -785,8 +809,9 @@ declare
     when p_operation = 'delete' then 'if not exists (select from old_rows) then return null; end if;'
     else '-- truncate has no rows to look at'
   end;
+  -- A null name becomes the empty one, which the domain refuses where a lossy trigger can catch it.
   v_select text := format(
-    '%s, q.name, q.rooms, q.data::json, %s',
+    '%s, coalesce(q.name, ''''), q.rooms, q.data::json, %s',
     case when 'channel' = any (p_columns) then format('coalesce(q.channel, %L)', p_channel)
       else quote_literal(p_channel) end,
     case when 'render' = any (p_columns) then 'q.render' else 'null' end
@@ -851,6 +876,23 @@ $_$;
 ALTER FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_columns text[], p_channel text, p_function text) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_columns text[], p_channel text, p_function text) IS 'The create function statement that rowcast.attach runs; shown by `rowcast triggers apply --dry-run`.';
+
+CREATE FUNCTION rowcast.unpause() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if old.paused and (tg_op = 'DELETE' or not new.paused or new.name <> old.name) then
+    insert into rowcast.event (channel, name, rooms, data)
+    values ('rowcast', 'rowcast:gap', array['*'], '{"reason":"paused"}');
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION rowcast.unpause() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.unpause() IS 'Tells everybody of a gap when a paused channel is let go.';
 
 CREATE TABLE rowcast.attached (
     relation regclass NOT NULL,
@@ -1190,6 +1232,8 @@ ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_4_xid_idx;
 
 ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_5_xid_idx;
 
+CREATE TRIGGER _800_rowcast_unpause AFTER DELETE OR UPDATE ON rowcast.channel FOR EACH ROW EXECUTE FUNCTION rowcast.unpause();
+
 CREATE TRIGGER _900_rowcast_ring AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON rowcast.channel FOR EACH STATEMENT EXECUTE FUNCTION rowcast.ring();
 
 CREATE TRIGGER _900_rowcast_ring AFTER INSERT ON rowcast.event REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION rowcast.ring();
@@ -1255,6 +1299,8 @@ REVOKE ALL ON FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, 
 REVOKE ALL ON FUNCTION rowcast.trigger_function_name(p_table regclass, p_operation text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_columns text[], p_channel text, p_function text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.unpause() FROM PUBLIC;
 
 GRANT SELECT ON TABLE rowcast.attachment TO rowcast_service;
 

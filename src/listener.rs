@@ -143,6 +143,7 @@ impl Listener {
         channels: &mut Channels,
     ) -> Result<std::convert::Infallible, ListenerError> {
         let mut listening = Listening::open(&self.url, &self.connect).await?;
+        self.hear_in_silence(&listening).await?;
         self.take_channels(&listening, &Channels::default(), channels)
             .await?;
         let found = listening.standpoint().await?;
@@ -231,17 +232,41 @@ impl Listener {
                 return Err(ListenerError::Deaf(self.settings.proof_timeout));
             }
         } else if proof.next.is_none_or(|next| Instant::now() >= next) {
-            let word = format!("echo:{:016x}", rand::random::<u64>());
-            listening.heard.expect(&word);
+            self.ask_for_echo(listening);
             proof.asked = Some(Instant::now());
-            let database = self.database.clone();
-            tokio::spawn(async move {
-                if let Err(error) = database.echo(&word).await {
-                    report::database_failed("proof of LISTEN", &error);
-                }
-            });
         }
         Ok(())
+    }
+
+    fn ask_for_echo(&self, listening: &Listening) {
+        let word = format!("echo:{:016x}", rand::random::<u64>());
+        listening.heard.expect(&word);
+        let database = self.database.clone();
+        tokio::spawn(async move {
+            if let Err(error) = database.echo(&word).await {
+                report::database_failed("proof of LISTEN", &error);
+            }
+        });
+    }
+
+    /// The first proof, with nothing said on the connection meanwhile: a pooler in transaction mode
+    /// passes a notification on when the next statement happens to get the server that listens, and
+    /// would look like a doorbell that is only slow.
+    async fn hear_in_silence(&self, listening: &Listening) -> Result<(), ListenerError> {
+        self.ask_for_echo(listening);
+        let heard = async {
+            while !listening.heard.echoed() {
+                if listening.heard.is_closed() {
+                    return Err(ListenerError::Closed);
+                }
+                listening.heard.rung().await;
+            }
+            Ok(())
+        };
+        let timeout = self.settings.proof_timeout;
+        tokio::time::timeout(timeout, heard)
+            .await
+            .map_err(|_| ListenerError::Deaf(timeout))?
     }
 
     async fn take_channels(

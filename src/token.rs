@@ -1,5 +1,5 @@
-//! Turns a JWT into [`Claims`], or says in one word why not; also mints tokens for development.
-//! It hands the claims to admission, and a key it lacks to whoever calls [`Verifier::refresh`].
+//! Turns a JWT into [`Claims`](crate::token::Claims), or says in one word why not; also mints tokens for development.
+//! It hands the claims to admission, and a key it lacks to whoever calls [`Verifier::refresh`](crate::token::Verifier::refresh).
 //! It must never read the clock, believe a token about its own algorithm, or show a token to anybody.
 //!
 //! Which algorithms are allowed follows from each configured key: a secret does HMAC, an RSA key RS

@@ -18,11 +18,19 @@ mod migrate;
 /// The lab system, end to end: SQL in, frames out, at exactly the rooms of lab.md.
 mod lab;
 
+/// From the log to the hub: lost connections, and bookmark arithmetic against PostgreSQL.
+mod listener;
+
 /// Whoever comes back with a bookmark receives exactly what it lacks.
 mod resume;
 
+/// Ways into the log and round it: notifications, announcements, pauses, attached triggers, states.
+mod channel;
 /// Bad input and limits: an error to act on, and everything else lives on.
 mod input;
+/// What lies between: poolers, TLS, Unix sockets, outages, stalled readers, restarts, metrics.
+mod transport;
+
 /// Who gets in, and for how long.
 mod token;
 

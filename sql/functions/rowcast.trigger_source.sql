@@ -22,8 +22,9 @@ declare
     when p_operation = 'delete' then 'if not exists (select from old_rows) then return null; end if;'
     else '-- truncate has no rows to look at'
   end;
+  -- A null name becomes the empty one, which the domain refuses where a lossy trigger can catch it.
   v_select text := format(
-    '%s, q.name, q.rooms, q.data::json, %s',
+    '%s, coalesce(q.name, ''''), q.rooms, q.data::json, %s',
     case when 'channel' = any (p_columns) then format('coalesce(q.channel, %L)', p_channel)
       else quote_literal(p_channel) end,
     case when 'render' = any (p_columns) then 'q.render' else 'null' end

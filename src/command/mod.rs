@@ -4,8 +4,10 @@
 mod demo;
 pub mod postgres;
 mod serve;
-
+mod statements;
+mod tail;
 mod token;
+mod triggers;
 
 use crate::config::{LogFormat, RawSettings, Settings};
 use crate::{database, migrate};
@@ -58,8 +60,12 @@ enum Command {
         #[arg(long)]
         print: bool,
     },
+    /// Applies, compares or detaches the triggers in a directory of SQL files.
+    Triggers(triggers::Args),
     /// Mints a token for development.
     Token(token::TokenArgs),
+    /// Prints events from the log as they happen.
+    Tail(tail::Args),
     /// Prints the effective configuration without secrets, and what is wrong with it.
     Config,
 }
@@ -100,6 +106,8 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Migrate { print: false } => run_migrate(&settings).await,
+        Command::Triggers(args) => triggers::run(args, &settings).await,
+        Command::Tail(args) => tail::run(args, &settings).await,
         Command::Token(args) => token::run(&args, &settings),
         Command::Config => Ok(ExitCode::SUCCESS),
     }

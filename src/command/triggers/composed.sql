@@ -1,0 +1,55 @@
+-- What rowcast.attach does with a query ($3, mode $4) for table $1 and operation $2, as text.
+with recursive wanted as (
+  select
+    c.oid::regclass as relation,
+    c.relname::text as channel,
+    n.nspname as schema,
+    rowcast.trigger_function_name(c.oid::regclass, $2) as function,
+    rowcast.check_query(c.oid::regclass, $2, $3) as columns
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where c.oid = $1
+),
+below as (
+  select $1::oid as oid
+  union
+  select i.inhrelid from below b join pg_inherits i on i.inhparent = b.oid
+),
+triggers as (
+  select string_agg(
+    format(
+      E'create or replace trigger %I after %s on %I.%I\n  %sfor each statement execute function %s();\n',
+      '_900_rowcast_' || $2, $2, n.nspname, c.relname,
+      case $2
+        when 'insert' then 'referencing new table as new_rows '
+        when 'update' then 'referencing old table as old_rows new table as new_rows '
+        when 'delete' then 'referencing old table as old_rows '
+        else ''
+      end,
+      w.function
+    ), '' order by c.oid
+  ) as text
+  from wanted w cross join below b
+  join pg_class c on c.oid = b.oid and c.relkind in ('r', 'p')
+  join pg_namespace n on n.oid = c.relnamespace
+  where not exists (
+    select from pg_trigger t where t.tgrelid = c.oid and t.tgname = '_900_rowcast_' || $2
+      and t.tgfoid = to_regprocedure(w.function || '()')
+  )
+)
+select concat(
+  'begin;',
+  rtrim(rowcast.trigger_source(
+    w.relation, $2, rtrim($3, E' \n\t;'), $4, w.columns, w.channel, w.function
+  ), E'\n'),
+  E';\n',
+  format(E'alter function %s() owner to rowcast_owner;\n', w.function),
+  format(E'revoke all on function %s() from public;\n', w.function),
+  format(E'grant execute on function %s() to current_user;\n', w.function),
+  t.text,
+  E'insert into rowcast.attached as a (relation, operation, mode, query, function_name)\n',
+  format(E'values (%L, %L, %L, %L, %L)\n', format('%I.%I', w.schema, w.channel), $2, $4, $3, w.function),
+  E'on conflict on constraint attached_pkey do update\n',
+  E'set mode = excluded.mode, query = excluded.query, function_name = excluded.function_name;\n',
+  E'commit;\n'
+)
+from wanted w cross join triggers t

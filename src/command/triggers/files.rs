@@ -1,0 +1,305 @@
+//! A system's SQL files, and what they attach: the arguments of their `rowcast.attach` calls, which
+//! the server evaluates without touching a table.
+//! Hands over to `triggers` and `drift`. It must never run a statement of a file.
+
+use super::super::statements::{Call, Statement, split};
+use super::Outcome;
+use std::path::Path;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error};
+
+/// Every operation that a query can be attached to.
+const OPERATIONS: [&str; 4] = ["insert", "update", "delete", "truncate"];
+
+/// A file, split into statements.
+#[derive(Debug)]
+pub struct File {
+    /// Its name within the directory.
+    pub name: String,
+    pub statements: Vec<Statement>,
+}
+
+/// A call of `rowcast.attach` in a file (or, for `status` without files, in the database).
+#[derive(Clone, Debug)]
+pub struct Attach {
+    /// `bookings.sql:12`.
+    pub place: String,
+    /// As the file has it.
+    pub table: String,
+    /// The table's oid; nothing if there is no such table.
+    pub oid: Option<u32>,
+    pub operation: String,
+    pub query: String,
+    pub mode: String,
+}
+
+/// A call of `rowcast.detach` in a file.
+#[derive(Debug)]
+pub struct Detach {
+    pub place: String,
+    pub table: String,
+    pub oid: Option<u32>,
+    pub operations: Vec<String>,
+}
+
+/// What a file says about attachments.
+#[derive(Debug)]
+pub enum Order {
+    Attach(Attach),
+    Detach(Detach),
+}
+
+impl File {
+    pub fn place(&self, line: usize) -> String {
+        format!("{}:{line}", self.name)
+    }
+
+    /// Names of the functions that it creates, as written.
+    pub fn functions(&self) -> impl Iterator<Item = &str> {
+        self.statements
+            .iter()
+            .filter_map(Statement::created_function)
+    }
+
+    /// Places of attach calls within something else, such as a `do` block.
+    pub fn hidden_attaches(&self) -> impl Iterator<Item = String> {
+        let hidden = |statement: &&Statement| {
+            statement.text.contains("rowcast.attach(") && statement.call().is_none()
+        };
+        self.statements
+            .iter()
+            .filter(hidden)
+            .map(|statement| self.place(statement.line))
+    }
+}
+
+/// The `*.sql` files of a directory in the order in which they are applied.
+///
+/// # Errors
+/// The directory, a file, a text that is never closed.
+pub fn read(dir: &Path) -> Outcome<Vec<File>> {
+    let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(|error| failed(dir, error))? {
+        let path = entry.map_err(|error| failed(dir, error))?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+            continue;
+        };
+        if !name.ends_with(".sql") || name.starts_with('.') || !path.is_file() {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).map_err(|error| failed(&path, error))?;
+        let statements = split(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        files.push(File {
+            name: name.to_owned(),
+            statements,
+        });
+    }
+    if files.is_empty() {
+        return Err(format!("{}: there is no *.sql file in it", dir.display()).into());
+    }
+    files.sort_by_key(|file| (rank(&file.name), file.name.clone()));
+    Ok(files)
+}
+
+fn rank(name: &str) -> u8 {
+    match name {
+        "schema.sql" => 0,
+        "access.sql" => 2,
+        _ => 1,
+    }
+}
+
+/// What the files attach in the end: a later call replaces or removes an earlier one.
+///
+/// # Errors
+/// The database, or arguments it can't evaluate.
+pub async fn wanted(client: &Client, files: &[File]) -> Outcome<Vec<Attach>> {
+    let mut wanted: Vec<Attach> = Vec::new();
+    for file in files {
+        for statement in &file.statements {
+            let (table, oid, operations) = match order(client, file, statement).await? {
+                Some(Order::Attach(attach)) => {
+                    let gone = (
+                        attach.table.clone(),
+                        attach.oid,
+                        vec![attach.operation.clone()],
+                    );
+                    wanted.push(attach);
+                    gone
+                }
+                Some(Order::Detach(detach)) => (detach.table, detach.oid, detach.operations),
+                None => continue,
+            };
+            let kept = wanted.pop_if(|last| last.place == file.place(statement.line));
+            wanted.retain(|earlier| {
+                let same = earlier.table == table || (oid.is_some() && earlier.oid == oid);
+                !(same && operations.contains(&earlier.operation))
+            });
+            wanted.extend(kept);
+        }
+    }
+    Ok(wanted)
+}
+
+/// What a statement says about attachments, if that is all it says.
+///
+/// # Errors
+/// The database, or arguments it can't evaluate.
+pub async fn order(client: &Client, file: &File, statement: &Statement) -> Outcome<Option<Order>> {
+    let Some(call) = statement.call() else {
+        return Ok(None);
+    };
+    let place = file.place(statement.line);
+    let names: &[&str] = match call.function.as_str() {
+        "attach" => &["p_table", "p_operation", "p_query", "p_mode"],
+        "detach" => &["p_table", "p_operation"],
+        _ => return Ok(None),
+    };
+    let sql = selecting(&call, names).map_err(|why| format!("{place}: {why}"))?;
+    let row = client.query_one(&sql, &[]).await;
+    let row = row.map_err(|error| format!("{place}: {}", explain(&error)))?;
+    let text = |index: usize| row.get::<_, Option<String>>(index);
+    let table = text(0).ok_or_else(|| format!("{place}: the table is null"))?;
+    let oid = resolve(client, &table)
+        .await
+        .map_err(|error| format!("{place}: {error}"))?;
+    let operation = text(1);
+    Ok(Some(if call.function == "detach" {
+        let all = || OPERATIONS.map(str::to_owned).to_vec();
+        let operations = operation.map_or_else(all, |operation| vec![operation]);
+        Order::Detach(Detach {
+            place,
+            table,
+            oid,
+            operations,
+        })
+    } else {
+        let operation = operation.ok_or_else(|| format!("{place}: the operation is null"))?;
+        let query = text(2).ok_or_else(|| format!("{place}: the query is null"))?;
+        let mode = text(3).unwrap_or_else(|| "lossy".to_owned());
+        Order::Attach(Attach {
+            place,
+            table,
+            oid,
+            operation,
+            query,
+            mode,
+        })
+    }))
+}
+
+/// A statement that evaluates the arguments in the order of the parameters; absent ones are null.
+fn selecting(call: &Call, names: &[&str]) -> Result<String, String> {
+    let mut columns = vec!["null::text".to_owned(); names.len()];
+    for (index, argument) in call.arguments.iter().enumerate() {
+        let at = match &argument.name {
+            Some(name) => names.iter().position(|known| known == name),
+            None => (index < names.len()).then_some(index),
+        };
+        let at =
+            at.ok_or_else(|| format!("rowcast.{} takes {}", call.function, names.join(", ")))?;
+        columns[at] = format!("({})::text", argument.sql);
+    }
+    Ok(format!("select {}", columns.join(",\n")))
+}
+
+/// The oid of a table, without a lock on it.
+///
+/// # Errors
+/// The database, or a text that can't be a table's name.
+pub async fn resolve(client: &Client, table: &str) -> Outcome<Option<u32>> {
+    let row = client
+        .query_one("select to_regclass($1)::oid", &[&table])
+        .await;
+    Ok(row.map_err(|error| explain(&error))?.get(0))
+}
+
+/// An error of a statement with its place and all that the server said.
+pub fn located(place: &str, statement: &Statement, error: &Error) -> String {
+    let position = error.as_db_error().and_then(|db| match db.position() {
+        Some(tokio_postgres::error::ErrorPosition::Original(position)) => Some(*position),
+        _ => None,
+    });
+    let place = match (position, place.rsplit_once(':')) {
+        (Some(position), Some((file, _))) => format!("{file}:{}", statement.line_of(position)),
+        _ => place.to_owned(),
+    };
+    format!("{place}: {}", explain(error))
+}
+
+/// All that the server said.
+pub fn explain(error: &Error) -> String {
+    let Some(db) = error.as_db_error() else {
+        let source = std::error::Error::source(error);
+        return source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+    };
+    let mut text = format!("{} [{}]", db.message(), db.code().code());
+    for (label, part) in [("detail", db.detail()), ("hint", db.hint())] {
+        if let Some(part) = part {
+            text.push_str(&format!("\n  {label}: {part}"));
+        }
+    }
+    if *db.code() == SqlState::INSUFFICIENT_PRIVILEGE {
+        text.push_str("\n  hint: `rowcast triggers` connects as a member of rowcast_owner");
+        text.push_str(" that owns the tables, or as a superuser.");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selected(sql: &str) -> Result<String, String> {
+        let statements = split(sql).unwrap();
+        selecting(
+            &statements[0].call().unwrap(),
+            &["p_table", "p_operation", "p_query", "p_mode"],
+        )
+    }
+
+    #[test]
+    fn arguments_find_their_parameters() {
+        let sql = selected("select rowcast.attach('a', p_query => $$ x $$, p_operation := 'i')");
+        assert_eq!(
+            sql.unwrap(),
+            "select ('a')::text,\n('i')::text,\n($$ x $$)::text,\nnull::text"
+        );
+        assert!(selected("select rowcast.attach('a', wrong => 1)").is_err());
+        assert!(selected("select rowcast.attach(1, 2, 3, 4, 5)").is_err());
+    }
+
+    #[test]
+    fn schema_comes_first_and_access_last() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [
+            "b.sql",
+            "access.sql",
+            "a.sql",
+            "zoo.sql",
+            "schema.sql",
+            "notes.md",
+            ".x.sql",
+        ] {
+            std::fs::write(dir.path().join(name), "select 1;").unwrap();
+        }
+        let names: Vec<_> = read(dir.path())
+            .unwrap()
+            .into_iter()
+            .map(|file| file.name)
+            .collect();
+        assert_eq!(
+            names,
+            ["schema.sql", "a.sql", "b.sql", "zoo.sql", "access.sql"]
+        );
+        let empty = tempfile::tempdir().unwrap();
+        assert!(read(empty.path()).is_err());
+        std::fs::write(empty.path().join("a.sql"), "select '").unwrap();
+        let error = read(empty.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("a.sql: line 1: a quoted text is never closed"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,766 @@
+//! How events get into the log and round it: notifications that exist already, announcements,
+//! pauses, hand-written and attached triggers, state events, and how the log is read.
+
+use crate::support::{
+    self, Database, Server, Subscriber, TRANSPORTS, connect, marker, serve, serve_process, token,
+    within, ws,
+};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_postgres::{AsyncMessage, Client, NoTls, Notification};
+
+/// `open:*` is for everybody; a table to attach to, which the legacy application writes.
+const SETUP: &str = "
+    create function public.anybody(claims jsonb, room text) returns boolean language sql
+      as 'select true';
+    insert into rowcast.room_rule values ('open:*', 'public.anybody(jsonb, text)');
+    create table public.note (id int primary key, text text);
+    grant select, insert, update, delete on public.note to lab_app;
+    grant select on public.note to rowcast_owner";
+
+async fn database() -> Database {
+    let database = support::database().await;
+    database.run(SETUP).await;
+    database
+}
+
+/// Somebody in `open:1` by each transport, welcomed.
+async fn everybody(server: &Server) -> Vec<Subscriber> {
+    let mut everybody = Vec::new();
+    for transport in TRANSPORTS {
+        let token = token("1", "", "");
+        let mut somebody = connect(transport, server, &token, "rooms=open:1").await;
+        somebody.expect("welcome").await;
+        everybody.push(somebody);
+    }
+    everybody
+}
+
+/// What arrives before an event that is written now.
+async fn until_now(database: &Database, everybody: &mut [Subscriber]) -> Vec<Vec<Value>> {
+    marker(database, &["*"]).await;
+    let mut all = Vec::new();
+    for somebody in everybody {
+        all.push(somebody.frames_until("marker").await);
+    }
+    all
+}
+
+/// Waits until the running service has taken a change of `rowcast.channel`: the listener looks at
+/// it before it looks at the log, and the second marker is read by a look that began afterwards.
+async fn taken(database: &Database, everybody: &mut [Subscriber]) {
+    for _ in 0..2 {
+        until_now(database, everybody).await;
+    }
+}
+
+#[tokio::test]
+async fn existing_notifications_are_pushed_by_one_row() {
+    let database = database().await;
+    let mut program = serve_process(&database, &[]).await;
+    let rooms = "rooms=open:7,open:lab:x,open:hello";
+    let mut socket = ws(&program, &token("1", "", ""), rooms).await;
+    socket.expect("welcome").await;
+    database
+        .run(
+            "insert into rowcast.channel (name, delivery, rooms, event) values
+               ('Old \"one\"', 'notify', array['open:{userId}', 'open:lab:{lab.id}'], 'booking:{action}'),
+               ('plain', 'notify', array['open:{payload}'], 'changed')",
+        )
+        .await;
+    taken(&database, std::slice::from_mut(&mut socket)).await;
+    let payload = r#"{"userId":7,"lab":{"id":"x"},"action":"made","more":[1]}"#;
+    let legacy = database.legacy().await;
+    let notify = async |channel: &str, payload: &str| {
+        let sent = legacy
+            .execute("select pg_notify($1, $2)", &[&channel, &payload])
+            .await;
+        sent.expect("anybody may notify");
+    };
+    // Once, though it comes through two rooms.
+    notify("Old \"one\"", payload).await;
+    notify("plain", "hello").await;
+    notify("plain", "7").await;
+    let event = socket.expect_event("booking:made").await;
+    assert_eq!(event["channel"], "Old \"one\"");
+    assert_eq!(
+        event["data"],
+        serde_json::from_str::<Value>(payload).expect("JSON")
+    );
+    assert!(
+        event["bookmark"].is_null() && event["id"].is_null(),
+        "in no log: {event}"
+    );
+    assert_eq!(socket.expect_event("changed").await["data"], "hello");
+    assert_eq!(socket.expect_event("changed").await["data"], 7);
+
+    for (channel, unmapped) in [
+        ("Old \"one\"", "{}"),
+        ("Old \"one\"", "text"),
+        ("plain", "\u{1}"),
+        (
+            "Old \"one\"",
+            r#"{"userId":null,"lab":{"id":"x"},"action":"a"}"#,
+        ),
+    ] {
+        notify(channel, unmapped).await;
+    }
+    notify("plain", "hello").await;
+    socket.expect_event("changed").await;
+    program.log_line("a notification was dropped").await;
+
+    database
+        .run("update rowcast.channel set event = 'other' where name = 'plain'")
+        .await;
+    taken(&database, std::slice::from_mut(&mut socket)).await;
+    notify("plain", "hello").await;
+    socket.expect_event("other").await;
+    database
+        .run("delete from rowcast.channel where name = 'plain'")
+        .await;
+    taken(&database, std::slice::from_mut(&mut socket)).await;
+    notify("plain", "hello").await;
+    notify("Old \"one\"", payload).await;
+    socket.expect_event("booking:made").await;
+}
+
+/// A program that is not ours and listens to this channel.
+async fn listen(
+    database: &Database,
+    channel: &str,
+) -> (Client, mpsc::UnboundedReceiver<Notification>) {
+    let connected = tokio_postgres::connect(&database.legacy_url, NoTls).await;
+    let (client, mut connection) = connected.expect("the database answers");
+    let (sender, receiver) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let mut messages = futures_util::stream::poll_fn(move |cx| connection.poll_message(cx));
+        while let Some(Ok(message)) = futures_util::StreamExt::next(&mut messages).await {
+            if let AsyncMessage::Notification(note) = message {
+                let _ = sender.send(note);
+            }
+        }
+    });
+    let listening = client.batch_execute(&format!("listen {channel}")).await;
+    listening.expect("anybody may listen");
+    (client, receiver)
+}
+
+#[tokio::test]
+async fn announcements_reach_other_programs_and_never_abort_a_write() {
+    let database = database().await;
+    let server = serve(&database, |_| ()).await;
+    let mut everybody = everybody(&server).await;
+    everybody.truncate(1);
+    database
+        .run(
+            "insert into rowcast.channel (name, delivery) values ('bookings', 'announce');
+             -- As many digits in every id.
+             alter sequence rowcast.event_id_seq restart 1000",
+        )
+        .await;
+    let (_client, mut heard) = listen(&database, "bookings").await;
+    let mut announced = async |letter: &str, times: usize| {
+        let data = json!({ "t": letter.repeat(times) }).to_string();
+        let emit =
+            "select rowcast.emit('bookings', 'e', array['open:1', 'open:2'], $1::text::json)";
+        let row = database.superuser().await.query_one(emit, &[&data]).await;
+        let id: i64 = row
+            .unwrap_or_else(|error| panic!("{times}: {error:?}"))
+            .get(0);
+        let note = within("an announcement", heard.recv())
+            .await
+            .expect("it listens");
+        (id.to_string(), data, note.payload().to_owned())
+    };
+    let (id, data, text) = announced("x", 0).await;
+    let told: Value = serde_json::from_str(&text).expect("JSON");
+    let data: Value = serde_json::from_str(&data).expect("JSON");
+    assert_eq!(
+        told,
+        json!({ "id": id, "name": "e", "rooms": ["open:1", "open:2"], "data": data })
+    );
+    let room = 7999 - text.len();
+    for (letter, fits) in [("x", room), ("é", room / 2), ("😀", room / 4)] {
+        let (_, _, text) = announced(letter, fits).await;
+        assert!(
+            text.len() <= 7999 && text.len() > 7990,
+            "{letter}: {}",
+            text.len()
+        );
+        let told: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(told["data"]["t"], letter.repeat(fits));
+        for more in [fits + 1, fits * 20] {
+            let (id, _, text) = announced(letter, more).await;
+            let told: Value = serde_json::from_str(&text).expect("JSON");
+            assert_eq!(told, json!({ "id": id }), "{letter} {more}");
+        }
+    }
+    for frames in until_now(&database, &mut everybody).await {
+        assert_eq!(frames.len(), 10, "through the log all the same");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_pause_ends_with_a_gap() {
+    let database = database().await;
+    let server = serve(&database, |_| ()).await;
+    let mut everybody = everybody(&server).await;
+    let emit = "select rowcast.emit('held', 'e', array['open:1'], '{}')";
+    database
+        .run("insert into rowcast.channel (name, paused) values ('held', true)")
+        .await;
+    taken(&database, &mut everybody).await;
+    database.run(emit).await;
+    for frames in until_now(&database, &mut everybody).await {
+        assert!(frames.is_empty(), "held back: {frames:?}");
+    }
+    // Who leaves now has read past what is held, and hears of it all the same.
+    let past = everybody[0].bookmark.clone().expect("a bookmark");
+    database
+        .run("update rowcast.channel set paused = false")
+        .await;
+    for somebody in &mut everybody {
+        let gap = somebody.expect("gap").await;
+        assert_eq!(
+            (&gap["reason"], &gap["rooms"]),
+            (&json!("paused"), &json!(["*"]))
+        );
+    }
+    database.run(emit).await;
+    for somebody in &mut everybody {
+        somebody.expect_event("e").await;
+    }
+    for transport in TRANSPORTS {
+        let query = format!("rooms=open:1&since={past}");
+        let mut back = connect(transport, &server, &token("1", "", ""), &query).await;
+        back.expect("welcome").await;
+        assert_eq!(back.expect("subscribed").await["outcome"], "gap");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_trigger_by_hand_inserts_into_the_log() {
+    let database = database().await;
+    database
+        .run(
+            "create function public.note_written() returns trigger language plpgsql
+               security definer set search_path = pg_catalog, pg_temp as $$
+               begin
+                 insert into rowcast.event (channel, name, rooms, data)
+                 values ('notes', 'note:written', array['open:1'], to_json(new));
+                 return null;
+               end $$;
+             create trigger note_written after insert on public.note
+               for each row execute function public.note_written()",
+        )
+        .await;
+    let server = serve(&database, |_| ()).await;
+    let legacy = database.legacy().await;
+    for mut somebody in everybody(&server).await {
+        let wrote = legacy
+            .batch_execute("insert into public.note values (1, 'a'), (2, 'b')")
+            .await;
+        wrote.expect("it may");
+        for (id, text) in [(1, "a"), (2, "b")] {
+            let event = somebody.expect_event("note:written").await;
+            assert_eq!(event["data"], json!({ "id": id, "text": text }));
+        }
+        legacy
+            .batch_execute("delete from public.note")
+            .await
+            .expect("it may");
+    }
+    server.stop().await;
+}
+
+/// The event of a note; its text has to be a number.
+const QUERY: &str = "select 'note' as name, array['open:1'] as rooms, \
+                     json_build_object('n', text::int) as data from new_rows";
+
+#[tokio::test]
+async fn a_lossy_trigger_lets_the_write_go_and_tells_everybody() {
+    let database = database().await;
+    database
+        .run(&format!(
+            "select rowcast.attach('public.note', 'insert', $q${QUERY}$q$)"
+        ))
+        .await;
+    let server = serve(&database, |_| ()).await;
+    let before = database.bookmark().await;
+    let mut everybody = everybody(&server).await;
+    let legacy = database.legacy().await;
+    let wrote = legacy
+        .batch_execute("insert into public.note values (1, '1'), (2, 'two')")
+        .await;
+    wrote.expect("the write goes through");
+    for somebody in &mut everybody {
+        let gap = somebody.expect("gap").await;
+        assert_eq!(gap["reason"], "trigger");
+    }
+    legacy
+        .batch_execute("insert into public.note values (3, '3')")
+        .await
+        .expect("it may");
+    for somebody in &mut everybody {
+        assert_eq!(somebody.expect_event("note").await["data"]["n"], 3);
+    }
+    assert_eq!(
+        database
+            .ask::<i64>("select count(*) from public.note")
+            .await,
+        3
+    );
+    let failure =
+        "select concat_ws(' ', channel, relation, operation, sqlstate) from rowcast.failure";
+    assert_eq!(
+        database.ask::<String>(failure).await,
+        "note public.note insert 22P02"
+    );
+    // Who was away hears of it too, whether it is read from memory or from the log.
+    let other = serve(&database, |_| ()).await;
+    for server in [&server, &other] {
+        for transport in TRANSPORTS {
+            let query = format!("rooms=open:1&since={before}");
+            let mut somebody = connect(transport, server, &token("2", "", ""), &query).await;
+            somebody.expect("welcome").await;
+            let answer = somebody.expect("subscribed").await;
+            assert_eq!(
+                (&answer["outcome"], &answer["reason"]),
+                (&json!("gap"), &json!("trigger"))
+            );
+        }
+    }
+    other.stop().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_log_would_refuse_is_lost_and_not_the_write() {
+    let database = database().await;
+    let server = serve(&database, |_| ()).await;
+    let mut everybody = everybody(&server).await;
+    let legacy = database.legacy().await;
+    for (number, (name, rooms, data)) in [
+        ("null", "array['open:1']", "'{}'::json"),
+        ("''", "array['open:1']", "'{}'::json"),
+        ("repeat('x', 201)", "array['open:1']", "'{}'::json"),
+        ("'e' || chr(10)", "array['open:1']", "'{}'::json"),
+        ("'e'", "array['open:1', null]", "'{}'::json"),
+        ("'e'", "array['open:' || chr(9)]", "'{}'::json"),
+        ("'e'", "array[repeat('x', 70000)]", "'{}'::json"),
+        ("'e'", "array['open:1']", "to_json(repeat('x', 1100000))"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let query =
+            format!("select {name}::text as name, {rooms} as rooms, {data} as data from new_rows");
+        database
+            .run(&format!(
+                "select rowcast.attach('public.note', 'insert', $q${query}$q$)"
+            ))
+            .await;
+        let wrote = legacy
+            .batch_execute(&format!("insert into public.note values ({number})"))
+            .await;
+        wrote.unwrap_or_else(|error| panic!("{query}: {error:?}"));
+        for somebody in &mut everybody {
+            assert_eq!(somebody.expect("gap").await["reason"], "trigger", "{query}");
+        }
+    }
+    // No rooms: nobody is concerned, and nothing is wrong.
+    for (number, rooms) in [(100, "null::text[]"), (101, "'{}'::text[]")] {
+        let query =
+            format!("select 'e' as name, {rooms} as rooms, '{{}}'::json as data from new_rows");
+        database
+            .run(&format!(
+                "select rowcast.attach('public.note', 'insert', $q${query}$q$)"
+            ))
+            .await;
+        let wrote = legacy
+            .batch_execute(&format!("insert into public.note values ({number})"))
+            .await;
+        wrote.expect("it may");
+    }
+    for frames in until_now(&database, &mut everybody).await {
+        assert!(frames.is_empty(), "{frames:?}");
+    }
+    assert_eq!(
+        database
+            .ask::<i64>("select count(*) from public.note")
+            .await,
+        10
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_strict_trigger_aborts_the_write() {
+    let database = database().await;
+    let attach = format!("select rowcast.attach('public.note', 'insert', $q${QUERY}$q$, 'strict')");
+    database.run(&attach).await;
+    let server = serve(&database, |_| ()).await;
+    let mut everybody = everybody(&server).await;
+    let legacy = database.legacy().await;
+    let refused = legacy
+        .batch_execute("insert into public.note values (1, '1'), (2, 'two')")
+        .await;
+    let refused = refused.expect_err("strict");
+    assert_eq!(refused.code().map(|code| code.code()), Some("22P02"));
+    assert_eq!(
+        database
+            .ask::<i64>("select count(*) from public.note")
+            .await,
+        0
+    );
+    assert_eq!(
+        database
+            .ask::<i64>("select count(*) from rowcast.failure")
+            .await,
+        0
+    );
+    legacy
+        .batch_execute("insert into public.note values (1, '1')")
+        .await
+        .expect("a number");
+    for frames in until_now(&database, &mut everybody).await {
+        assert_eq!(frames.len(), 1);
+        assert_eq!(frames[0]["data"], json!({ "n": 1 }));
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn attach_says_what_is_wrong_with_a_query() {
+    let database = database().await;
+    database
+        .run(
+            "create view public.notes as select * from public.note;
+             create table public.secret (id int);
+             create schema hidden; create table hidden.open (id int);
+             grant select on hidden.open to rowcast_owner",
+        )
+        .await;
+    let good = "'e' as name, array['open:1'] as rooms";
+    let data = "'{}'::json as data";
+    for (call, code, words) in [
+        (
+            format!("'note', 'merge', $${QUERY}$$"),
+            "RC003",
+            "no operation 'merge'",
+        ),
+        (
+            format!("'note', null, $${QUERY}$$"),
+            "RC003",
+            "no operation",
+        ),
+        (
+            format!("'note', 'insert', $${QUERY}$$, 'best'"),
+            "RC003",
+            "no mode 'best'",
+        ),
+        (
+            format!("'notes', 'insert', $${QUERY}$$"),
+            "RC003",
+            "notes is not a table",
+        ),
+        (
+            "'note', 'insert', $$selec 1$$".into(),
+            "RC003",
+            "syntax error",
+        ),
+        (
+            "'note', 'insert', $$delete from public.note$$".into(),
+            "RC003",
+            "does not work",
+        ),
+        (
+            format!("'note', 'delete', $${QUERY}$$"),
+            "RC003",
+            "new_rows",
+        ),
+        (
+            format!("'note', 'truncate', $${QUERY}$$"),
+            "RC003",
+            "new_rows",
+        ),
+        (
+            format!("'note', 'insert', $$select {good}, {data} from note$$"),
+            "RC003",
+            "note",
+        ),
+        (
+            format!("'note', 'insert', $$select {good} from new_rows$$"),
+            "RC003",
+            "data is missing",
+        ),
+        (
+            format!(
+                "'note', 'insert', $$select 'e' as name, 'open:1' as rooms, {data} from new_rows$$"
+            ),
+            "RC003",
+            "rooms is text, not text[]",
+        ),
+        (
+            format!("'note', 'insert', $$select {good}, 5 as data from new_rows$$"),
+            "RC003",
+            "data is integer, not json or jsonb",
+        ),
+        (
+            format!("'note', 'insert', $$select {good}, {data}, 1 as extra from new_rows$$"),
+            "RC003",
+            "extra",
+        ),
+        (
+            format!("'note', 'insert', $$select {good}, {data} from new_rows, public.secret$$"),
+            "RC004",
+            "may not read public.secret",
+        ),
+        (
+            format!("'note', 'insert', $$select {good}, {data} from new_rows, hidden.open$$"),
+            "RC004",
+            "may not read hidden.open",
+        ),
+    ] {
+        let superuser = database.superuser().await;
+        let attached = superuser
+            .batch_execute(&format!("select rowcast.attach({call})"))
+            .await;
+        let error = attached.expect_err(&call);
+        let error = error.as_db_error().unwrap_or_else(|| panic!("{call}"));
+        assert_eq!(error.code().code(), code, "{call}: {error:?}");
+        assert!(
+            error.message().contains(words),
+            "{call}: {}",
+            error.message()
+        );
+        assert!(
+            error.hint().is_some_and(|hint| !hint.is_empty()),
+            "{call}: no hint"
+        );
+    }
+    let attached = "select count(*) from rowcast.attached";
+    assert_eq!(database.ask::<i64>(attached).await, 0);
+    let triggers = "select count(*) from pg_trigger where tgname like '\\_900\\_rowcast\\_insert'";
+    assert_eq!(database.ask::<i64>(triggers).await, 0);
+}
+
+#[tokio::test]
+async fn writes_straight_to_a_leaf_are_seen() {
+    let database = database().await;
+    database
+        .run(
+            "create table public.part (id int, k int) partition by list (k);
+             create table public.part_1 partition of public.part for values in (1);
+             create table public.part_2 partition of public.part for values in (2) partition by list (k);
+             create table public.part_2_2 partition of public.part_2 for values in (2);
+             create table public.parent (id int);
+             create table public.child (more text) inherits (public.parent);
+             grant select on public.part, public.parent to rowcast_owner;
+             select rowcast.attach('public.part', 'insert', $q$ select 'part' as name,
+               array['open:1'] as rooms, json_build_object('id', id) as data from new_rows $q$);
+             select rowcast.attach('public.parent', 'insert', $q$ select 'row' as name,
+               array['open:1'] as rooms, json_build_object('id', id) as data from new_rows $q$);
+             select rowcast.attach('public.parent', 'update', $q$ select 'row' as name,
+               array['open:1'] as rooms, json_build_object('id', id) as data from new_rows $q$)",
+        )
+        .await;
+    let server = serve(&database, |_| ()).await;
+    let mut everybody = everybody(&server).await;
+    for (sql, ids) in [
+        ("insert into public.part values (1, 1), (2, 2)", vec![1, 2]),
+        ("insert into public.part_1 values (3, 1)", vec![3]),
+        ("insert into public.part_2 values (4, 2)", vec![4]),
+        (
+            "insert into public.part_2_2 values (5, 2), (6, 2)",
+            vec![5, 6],
+        ),
+        ("insert into public.parent values (7)", vec![7]),
+        ("insert into public.child values (8, 'x')", vec![8]),
+        ("update public.parent set id = id + 10", vec![17, 18]),
+        ("update public.child set id = 9", vec![9]),
+    ] {
+        database.run(sql).await;
+        for frames in until_now(&database, &mut everybody).await {
+            let told: Vec<_> = frames
+                .iter()
+                .filter_map(|frame| frame["data"]["id"].as_i64())
+                .collect();
+            assert_eq!(
+                (told, frames.len()),
+                (ids.clone(), ids.len()),
+                "{sql}: {frames:?}"
+            );
+        }
+    }
+    server.stop().await;
+}
+
+/// Spots, rendered when the log is read; a negative number can't be.
+const SPOTS: &str = "
+    create table public.spots (id int primary key, spots int);
+    grant select on public.spots to rowcast_owner;
+    create function public.render_spots(p_keys jsonb[]) returns table (key jsonb, data json)
+      language sql stable as $$
+        select k, json_build_object('id', s.id, 'spots', s.spots, 'root', sqrt(s.spots))
+        from unnest(p_keys) k join public.spots s on s.id = (k ->> 'id')::int
+      $$;
+    create function public.set_spots(p_id int, p_spots int) returns void language sql as $$
+      insert into public.spots values (p_id, p_spots)
+        on conflict (id) do update set spots = excluded.spots;
+      insert into rowcast.event (channel, name, rooms, data, render) values
+        ('spots', 'spots', array['open:1'], json_build_object('id', p_id), 'public.render_spots')
+    $$";
+
+#[tokio::test]
+async fn state_events_collapse_and_are_rendered_at_the_end() {
+    let database = database().await;
+    database.run(SPOTS).await;
+    let server = serve(&database, |_| ()).await;
+    let before = database.bookmark().await;
+    let mut everybody = everybody(&server).await;
+    database
+        .run(
+            "begin;
+             select public.set_spots(1, 9), public.set_spots(2, 4), public.set_spots(1, 1),
+               public.set_spots(3, 7);
+             delete from public.spots where id = 3;
+             commit",
+        )
+        .await;
+    let expected = [
+        json!({ "id": 2, "spots": 4, "root": 2 }),
+        json!({ "id": 1, "spots": 1, "root": 1 }),
+    ];
+    for frames in until_now(&database, &mut everybody).await {
+        let told: Vec<_> = frames.iter().map(|frame| frame["data"].clone()).collect();
+        assert_eq!(told, expected);
+    }
+    let other = serve(&database, |_| ()).await;
+    for transport in TRANSPORTS {
+        let query = format!("rooms=open:1&since={before}");
+        let mut somebody = connect(transport, &other, &token("2", "", ""), &query).await;
+        somebody.expect("welcome").await;
+        let answer = somebody.expect("subscribed").await;
+        assert_eq!(
+            (&answer["outcome"], &answer["count"]),
+            (&json!("recovered"), &json!(3))
+        );
+        let events = somebody.events_until("marker").await;
+        let told: Vec<_> = events.iter().map(|event| event["data"].clone()).collect();
+        assert_eq!(told, expected);
+    }
+    other.stop().await;
+    // One that can't be rendered is a gap, and what stands beside it is delivered.
+    database
+        .run("begin; select public.set_spots(4, -1), rowcast.emit('c', 'e', array['open:1'], '{}'); commit")
+        .await;
+    for frames in until_now(&database, &mut everybody).await {
+        assert_eq!(
+            (frames.len(), &frames[0]["type"]),
+            (2, &json!("gap")),
+            "{frames:?}"
+        );
+        assert_eq!(
+            (&frames[0]["reason"], &frames[0]["rooms"]),
+            (&json!("trigger"), &json!(["open:1"]))
+        );
+        assert_eq!(frames[1]["name"], "e");
+    }
+    database
+        .run("drop function public.render_spots; select public.set_spots(1, 5)")
+        .await;
+    for frames in until_now(&database, &mut everybody).await {
+        assert_eq!(
+            (frames.len(), &frames[0]["type"]),
+            (1, &json!("gap")),
+            "{frames:?}"
+        );
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_replay_above_its_limit_is_a_gap_and_never_cut_short() {
+    let database = database().await;
+    database.run(SPOTS).await;
+    // A copied database has no history before somebody serves it.
+    serve(&database, |_| ()).await.stop().await;
+    let emit =
+        |number: u32| format!("select rowcast.emit('c', 'e{number}', array['open:1'], '{{}}');");
+    // Twenty rows that collapse into one, then others: only the rows are counted before the limit.
+    let long = database.bookmark().await;
+    database
+        .run(&"select public.set_spots(1, 4);".repeat(20))
+        .await;
+    let longer = database.bookmark().await;
+    database
+        .run(&(emit(1) + &emit(2) + &emit(3) + &emit(4)))
+        .await;
+    let short = database.bookmark().await;
+    database
+        .run(&(emit(5) + &emit(6) + "select public.set_spots(1, 9)"))
+        .await;
+    for transport in TRANSPORTS {
+        // Opened anew, it has nothing in memory.
+        let server = serve(&database, |settings| settings.limits.replay_events = 3).await;
+        for (since, outcome) in [(&long, "gap"), (&longer, "gap"), (&short, "recovered")] {
+            let query = format!("rooms=open:1&since={since}");
+            let mut somebody = connect(transport, &server, &token("1", "", ""), &query).await;
+            somebody.expect("welcome").await;
+            let answer = somebody.expect("subscribed").await;
+            assert_eq!(answer["outcome"], outcome, "{transport:?}: {answer}");
+            if outcome == "gap" {
+                assert_eq!(answer["reason"], "limit");
+                continue;
+            }
+            for name in ["e5", "e6", "spots"] {
+                somebody.expect_event(name).await;
+            }
+        }
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_log_is_never_read_by_a_sequential_scan() {
+    let database = database().await;
+    let busy = database.legacy().await;
+    let mut reader = database.client("postgres").await;
+    let emit = "select rowcast.emit('c', 'e', array['open:1'], '{}') from generate_series(1, 3)";
+    // Somebody in the list of those in progress, so that both halves of the question are asked.
+    busy.batch_execute("begin; select pg_current_xact_id()")
+        .await
+        .expect("a transaction");
+    for round in ["young", "truncated", "analyzed", "large"] {
+        match round {
+            "truncated" => database.run("truncate rowcast.event").await,
+            "analyzed" => database.run("analyze rowcast.event").await,
+            "large" => database.run(&emit.replace("1, 3", "1, 20000")).await,
+            _ => {}
+        }
+        let snapshot: String = database.ask("select pg_current_snapshot()::text").await;
+        database.run(emit).await;
+        let transaction = reader.transaction().await.expect("a transaction");
+        for rooms in ["null", "array['open:1']"] {
+            for limit in ["null", "100"] {
+                let sql = format!(
+                    "select count(*) from rowcast.read_log('{snapshot}', null, null, {rooms}, {limit})"
+                );
+                let row = transaction.query_one(&sql, &[]).await.expect("the log");
+                assert_eq!(row.get::<_, i64>(0), 3, "{round}");
+            }
+        }
+        let scans = "select coalesce(sum(seq_scan), 0)::bigint, sum(idx_scan)::bigint \
+                     from pg_stat_xact_user_tables where schemaname = 'rowcast' and relname ~ '^event'";
+        let row = transaction.query_one(scans, &[]).await.expect("statistics");
+        assert_eq!(row.get::<_, i64>(0), 0, "{round}");
+        assert!(
+            row.get::<_, Option<i64>>(1) > Some(0),
+            "{round}: the statistics are none"
+        );
+        transaction.commit().await.expect("it ends");
+    }
+}

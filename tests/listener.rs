@@ -1,0 +1,155 @@
+//! From the log to the hub: what commits while the listener is away, and bookmark arithmetic
+//! against PostgreSQL's own.
+
+use crate::support::{self, database, marker, serve, token};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use rowcast::bookmark::{Snapshot, Spelling};
+use std::time::Duration;
+
+/// Waits at a fact in the database.
+async fn until(db: &support::Database, sql: &str) {
+    support::within(sql, async {
+        while !db.ask::<bool>(sql).await {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+const LISTENERS: &str = "select count(*) = 1 from pg_stat_activity where datname = current_database() \
+     and pid <> pg_backend_pid() and query ilike '%rowcast.channel%' and wait_event_type = 'Lock'";
+
+/// The listener's connection is cut; on its way back it has listened, and is held up before it
+/// reads the log. What commits at that moment rings nobody's bell later: only the order saves it.
+/// Without the floor, which would hide a mistake for a second.
+#[tokio::test]
+async fn what_commits_while_the_listener_comes_back_is_not_missed() {
+    let db = database().await;
+    let server = serve(&db, |settings| {
+        settings.listener.floor = Duration::from_secs(3600);
+        settings.listener.proof = Duration::from_secs(3600);
+    })
+    .await;
+    let mut reader = support::ws(&server, &token("1", "user", ""), "").await;
+    reader.expect("welcome").await;
+    let holder = db.client("postgres").await;
+    holder
+        .batch_execute("begin; lock table rowcast.channel in access exclusive mode")
+        .await
+        .unwrap();
+    db.run(
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() \
+         and usename = 'rowcast_service' and query like '%read_log%'",
+    )
+    .await;
+    until(&db, LISTENERS).await;
+    // Straight into the leaf: the bell would not be heard anyway, and its trigger waits for the lock.
+    db.run("insert into rowcast.event_0 (channel, name, rooms, data) values ('c', 'meanwhile', '{*}', '{}')")
+        .await;
+    holder.batch_execute("commit").await.unwrap();
+    reader.expect_event("meanwhile").await;
+}
+
+/// Cut again and again under load: everything comes, once, in order.
+#[tokio::test]
+async fn a_listener_that_is_cut_under_load_loses_nothing() {
+    let db = database().await;
+    let server = serve(&db, |_| {}).await;
+    let mut reader = support::ws(&server, &token("1", "user", ""), "").await;
+    reader.expect("welcome").await;
+    let writer = db.client("postgres").await;
+    let write = async {
+        for number in 0..400 {
+            let sql = format!("select rowcast.emit('c', 'e', array['*'], '{{\"n\":{number}}}')");
+            writer.batch_execute(&sql).await.unwrap();
+            if number % 100 == 50 {
+                db.run(
+                    "select pg_terminate_backend(pid) from pg_stat_activity \
+                     where datname = current_database() and usename = 'rowcast_service'",
+                )
+                .await;
+            }
+        }
+        marker(&db, &["*"]).await;
+    };
+    let ((), events) = tokio::join!(write, reader.events_until("marker"));
+    let numbers: Vec<i64> = events
+        .iter()
+        .map(|event| event["data"]["n"].as_i64().unwrap())
+        .collect();
+    assert_eq!(numbers, (0..400).collect::<Vec<i64>>());
+}
+
+fn snapshots() -> impl Strategy<Value = Snapshot> {
+    (
+        3u64..2000,
+        0u64..60,
+        proptest::collection::btree_set(0u64..60, 0..20),
+    )
+        .prop_map(|(xmin, width, running)| {
+            let running: Vec<u64> = running
+                .into_iter()
+                .filter(|&x| x < width)
+                .map(|x| xmin + x)
+                .collect();
+            Snapshot::new(xmin, xmin + width, &running).unwrap()
+        })
+}
+
+/// Visibility is PostgreSQL's, and a bookmark reads the same in Rust and in SQL.
+#[tokio::test]
+async fn bookmark_arithmetic_is_postgresqls() {
+    let db = database().await;
+    let client = db.superuser().await;
+    let mut runner = TestRunner::deterministic();
+    let sql = "select \
+         (select array_agg(pg_visible_in_snapshot(x::text::xid8, $1::text::pg_snapshot) order by x) \
+          from generate_series($2::bigint, $3::bigint) x), \
+         rowcast.encode_snapshot($1::text::pg_snapshot), \
+         rowcast.decode_snapshot(rowcast.encode_snapshot($1::text::pg_snapshot))::text";
+    for _ in 0..300 {
+        let snapshot = snapshots().new_tree(&mut runner).unwrap().current();
+        let text = snapshot.to_postgres();
+        let (low, high) = (1, i64::try_from(snapshot.xmax()).unwrap() + 3);
+        let low = low.max(high - 80);
+        let row = client.query_one(sql, &[&text, &low, &high]).await.unwrap();
+        let visible: Vec<bool> = row.get(0);
+        let ours: Vec<bool> = (low..=high)
+            .map(|xid| snapshot.sees(xid.cast_unsigned()))
+            .collect();
+        assert_eq!(visible, ours, "{text}");
+        let place = Spelling::of("h", &snapshot, None).end();
+        assert_eq!(place, format!("h.{}", row.get::<_, String>(1)), "{text}");
+        let back = Snapshot::from_postgres(row.get(2)).unwrap();
+        assert_eq!(Spelling::of("h", &back, None).end(), place, "{text}");
+    }
+}
+
+/// More transactions in progress than a bookmark can name: both spellings shorten alike, and what
+/// they forget is repeated, never lost.
+#[tokio::test]
+async fn a_bookmark_too_long_is_shortened_alike_in_sql() {
+    let db = database().await;
+    let running: Vec<u64> = (0..300).map(|n| 1000 + 7 * n).collect();
+    let snapshot = Snapshot::new(1000, 5000, &running).unwrap();
+    let sql = format!(
+        "select rowcast.encode_snapshot('{}')",
+        snapshot.to_postgres()
+    );
+    let text: String = db.ask(&sql).await;
+    assert_eq!(
+        Spelling::of("h", &snapshot, None).end(),
+        format!("h.{text}")
+    );
+    let decoded: String = db
+        .ask(&format!("select rowcast.decode_snapshot('{text}')::text"))
+        .await;
+    assert!(
+        Snapshot::from_postgres(&decoded)
+            .unwrap()
+            .is_subset_of(&snapshot),
+        "{decoded}"
+    );
+}

@@ -1,0 +1,794 @@
+//! What lies between: poolers, TLS on both sides, Unix sockets, a database that goes away, readers
+//! that stall, a restart, and what operators see of it.
+
+use crate::support::{
+    self, Database, Postgres, Served, Server, Subscriber, TRANSPORTS, Transport, Version, connect,
+    eventually, get, marker, serve, serve_process, serve_unready, sse, token, try_sse, within, ws,
+};
+use futures_util::StreamExt;
+use nix::sys::signal::Signal;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rowcast::command::postgres::{Cluster, Mode, Options, SUPERUSER};
+use serde_json::{Value, json};
+use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto, pki_types::CertificateDer};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// A directory that any user may look into, for servers that run as another.
+fn open_directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    let everybody = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), everybody).expect("ours");
+    directory
+}
+
+/// PgBouncer in transaction mode before the shared cluster.
+struct Pooler {
+    port: u16,
+    _child: tokio::process::Child,
+    _directory: tempfile::TempDir,
+}
+
+impl Pooler {
+    fn program() -> Option<PathBuf> {
+        if let Some(named) = std::env::var_os("ROWCAST_TEST_PGBOUNCER") {
+            return Some(named.into());
+        }
+        let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path)
+            .chain([unpacked, "/usr/sbin".into()])
+            .map(|directory| directory.join("pgbouncer"))
+            .find(|program| program.exists())
+    }
+
+    /// Nothing if there is no PgBouncer at hand; `make test` brings it.
+    async fn start() -> Option<Self> {
+        let Some(program) = Self::program() else {
+            eprintln!("not tested with PgBouncer: there is none; `make test` brings it");
+            return None;
+        };
+        let cluster = &support::on(Version::Installed).await.cluster;
+        let (directory, port) = (open_directory(), free_port());
+        let users = directory.path().join("users");
+        std::fs::write(&users, "\"rowcast_service\" \"\"\n").expect("a file");
+        let file = directory.path().join("pgbouncer.ini");
+        let settings = format!(
+            "[databases]\n* = host={} port={}\n[pgbouncer]\npool_mode = transaction\n\
+             listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
+             auth_type = trust\nauth_file = {}\ndefault_pool_size = 3\n",
+            cluster.socket_dir().display(),
+            cluster.port(),
+            users.display(),
+        );
+        std::fs::write(&file, settings).expect("a file");
+        let mut command = tokio::process::Command::new(program);
+        // It refuses to run as root; as the server's user it may enter the socket's directory.
+        let owner = std::fs::metadata(cluster.socket_dir())
+            .expect("it is there")
+            .uid();
+        if nix::unistd::geteuid().is_root() {
+            let user = nix::unistd::User::from_uid(owner.into())
+                .expect("users")
+                .expect("a user");
+            command.args(["-u", &user.name]);
+        }
+        let child = command
+            .arg("-q")
+            .arg(&file)
+            .current_dir(directory.path())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("PgBouncer runs");
+        eventually("PgBouncer listens", async || {
+            TcpStream::connect(("127.0.0.1", port)).await.ok()
+        })
+        .await;
+        Some(Self {
+            port,
+            _child: child,
+            _directory: directory,
+        })
+    }
+
+    fn url(&self, database: &Database) -> String {
+        format!(
+            "postgresql://rowcast_service@127.0.0.1:{}/{}",
+            self.port, database.name
+        )
+    }
+}
+
+#[tokio::test]
+async fn the_pool_goes_through_a_pooler_in_transaction_mode() {
+    let Some(pooler) = Pooler::start().await else {
+        return;
+    };
+    let database = support::lab().await;
+    let through = |settings: &mut rowcast::config::Settings| {
+        settings.database.listen_url = settings.database.url.replace(pooler.url(&database));
+    };
+    let server = serve(&database, through).await;
+    database
+        .run("insert into lab.organizations values (1, 'one') on conflict do nothing")
+        .await;
+    let before = database.bookmark().await;
+    let mut bookmarks = vec![before];
+    for _ in 0..3 {
+        marker(&database, &["user:1"]).await;
+        bookmarks.push(database.bookmark().await);
+    }
+    // The second was opened after the events, and has to read them from the log.
+    let other = serve(&database, through).await;
+    let mut everybody = Vec::new();
+    for server in [&server, &other] {
+        for (missed, since) in bookmarks.iter().rev().enumerate() {
+            for transport in TRANSPORTS {
+                let query = format!("rooms=user:1,user:2,admin:all&since={since}");
+                let token = token("1", "user", "1");
+                let mut somebody = connect(transport, server, &token, &query).await;
+                assert_eq!(somebody.expect("welcome").await["rooms"], json!(["user:1"]));
+                let frames = {
+                    let mut frames = Vec::new();
+                    // Two rooms are refused, and the replay is announced.
+                    while frames.len() < 3 + missed {
+                        frames.push(somebody.next().await);
+                    }
+                    frames
+                };
+                let kinds = |kind: &str| frames.iter().filter(|f| f["type"] == kind).count();
+                assert_eq!(
+                    (kinds("error"), kinds("subscribed"), kinds("event")),
+                    (2, 1, missed)
+                );
+                everybody.push(somebody);
+            }
+        }
+    }
+    marker(&database, &["user:1"]).await;
+    for somebody in &mut everybody {
+        somebody.expect_event("marker").await;
+    }
+    for server in [server, other] {
+        assert_eq!(get(&server, "/readyz", &[]).await.status, 200);
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_pooler_before_the_listener_is_named() {
+    let Some(pooler) = Pooler::start().await else {
+        return;
+    };
+    let database = support::database().await;
+    let server = serve_unready(&database, |settings| {
+        settings.database.url = Some(pooler.url(&database));
+        settings.listener.proof_timeout = Duration::from_millis(300);
+    })
+    .await;
+    let why = eventually("it says that it hears nothing", async || {
+        let answer = get(&server, "/readyz", &[]).await;
+        eprintln!("{} {}", answer.status, answer.body);
+        (answer.status == 503 && answer.body.contains("LISTEN")).then_some(answer.body)
+    })
+    .await;
+    assert!(
+        why.contains("pooler") && why.contains("ROWCAST__DATABASE__LISTEN_URL"),
+        "{why}"
+    );
+    server.stop().await;
+}
+
+/// An authority of our own, and what it signs.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().expect("a key");
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        Self {
+            issuer: Issuer::new(params, key),
+            pem,
+        }
+    }
+
+    /// Certificate and key for this host.
+    fn sign(&self, host: &str) -> (String, String) {
+        let params = CertificateParams::new(vec![host.to_owned()]).expect("a name");
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        (certificate.pem(), key.serialize_pem())
+    }
+}
+
+/// A WebSocket over any stream, for transports that the shared subscribers don't have.
+async fn socket_over<S>(stream: S) -> WebSocketStream<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut request = "ws://localhost/ws"
+        .into_client_request()
+        .expect("a request");
+    let bearer = format!("Bearer {}", token("1", "", ""))
+        .parse()
+        .expect("a header");
+    request.headers_mut().insert("authorization", bearer);
+    let opened = tokio_tungstenite::client_async(request, stream);
+    within("a WebSocket opens", opened)
+        .await
+        .expect("an upgrade")
+        .0
+}
+
+async fn frame<S>(socket: &mut WebSocketStream<S>) -> Value
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        match within("a frame", socket.next()).await {
+            Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).expect("JSON"),
+            Some(Ok(Message::Ping(_))) => {}
+            other => panic!("no frame: {other:?}"),
+        }
+    }
+}
+
+async fn ask_over(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("it takes it");
+    let mut answer = String::new();
+    within("an answer", stream.read_to_string(&mut answer))
+        .await
+        .expect("it ends");
+    answer
+}
+
+#[tokio::test]
+async fn tls_ends_here_where_it_is_configured() {
+    let database = support::database().await;
+    let (authority, directory) = (Authority::new("ours"), open_directory());
+    let (certificate, key) = authority.sign("localhost");
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("crt"), certificate).expect("a file");
+    std::fs::write(path("key"), key).expect("a file");
+    let server = serve(&database, |settings| {
+        settings.http.tls_certificate_file = Some(path("crt"));
+        settings.http.tls_key_file = Some(path("key"));
+        settings.http.header_timeout = Duration::from_millis(500);
+    })
+    .await;
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).expect("ours"))
+        .expect("ours");
+    let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = TlsConnector::from(Arc::new(config));
+    let open = async || {
+        let stream = TcpStream::connect(&server.address)
+            .await
+            .expect("it listens");
+        let name = ServerName::try_from("localhost").expect("a name");
+        within("a handshake", connector.connect(name, stream))
+            .await
+            .expect("TLS")
+    };
+    assert!(
+        ask_over(open().await, "/healthz")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+    let mut socket = socket_over(open().await).await;
+    assert_eq!(frame(&mut socket).await["type"], "welcome");
+    let id = marker(&database, &["*"]).await;
+    assert_eq!(frame(&mut socket).await["id"], id.as_str());
+    // Who does not speak TLS, or stops in the middle, is cut.
+    for beginning in [&b"GET /healthz HTTP/1.1\r\n\r\n"[..], b"\x16\x03\x01", b""] {
+        let mut stream = TcpStream::connect(&server.address)
+            .await
+            .expect("it listens");
+        stream.write_all(beginning).await.expect("it takes it");
+        let mut rest = Vec::new();
+        let _ = within("it is cut", stream.read_to_end(&mut rest)).await;
+        assert!(!rest.starts_with(b"HTTP"), "{rest:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_unix_socket_serves_and_is_removed() {
+    let database = support::database().await;
+    let directory = open_directory();
+    let path = directory.path().join("rowcast.sock");
+    let listen = format!("unix:{}", path.display());
+    // What a killed run left is no obstacle.
+    drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket"));
+    let server = serve(&database, |settings| settings.http.listen = listen.clone()).await;
+    let open = async || UnixStream::connect(&path).await.expect("it listens");
+    assert!(
+        ask_over(open().await, "/readyz")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+    let mut socket = socket_over(open().await).await;
+    assert_eq!(frame(&mut socket).await["type"], "welcome");
+    let id = marker(&database, &["*"]).await;
+    assert_eq!(frame(&mut socket).await["id"], id.as_str());
+    // One that is in use stays.
+    assert!(rowcast::app::Socket::bind(&listen).await.is_err());
+    let stopping = tokio::spawn(server.stop());
+    while let Some(Ok(_)) = within("the goodbye", socket.next()).await {}
+    within("it stops", stopping).await.expect("it stops");
+    assert!(!path.exists());
+}
+
+/// Whether this address gives an encrypted connection.
+async fn is_encrypted(url: &str) -> Result<bool, String> {
+    let patience = Duration::from_secs(5);
+    let client = rowcast::database::connect_and_drive(url, patience).await;
+    let client = client.map_err(|error| error.to_string())?;
+    let sql = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
+    let row = client
+        .query_one(sql, &[])
+        .await
+        .map_err(|error| error.to_string())?;
+    Ok(row.get(0))
+}
+
+#[tokio::test]
+async fn every_sslmode_demands_what_libpq_demands() {
+    let (ours, foreign, directory) = (
+        Authority::new("ours"),
+        Authority::new("foreign"),
+        open_directory(),
+    );
+    let (certificate, key) = ours.sign("localhost");
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    };
+    let (crt, key) = (write("crt", &certificate), write("key", &key));
+    let (right, wrong) = (write("right", &ours.pem), write("wrong", &foreign.pem));
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("ours");
+    if nix::unistd::geteuid().is_root() {
+        let socket = support::on(Version::Installed).await.cluster.socket_dir();
+        let owner = std::fs::metadata(socket).expect("it is there").uid();
+        chown(&key, Some(owner), None).expect("root may");
+    }
+    let settings = [
+        ("ssl", "on"),
+        ("ssl_cert_file", &crt),
+        ("ssl_key_file", &key),
+    ];
+    let settings = settings
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    let encrypted = Options {
+        tcp: true,
+        settings,
+        ..Options::default()
+    };
+    let encrypted = Cluster::start(encrypted)
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    let plain = Options {
+        tcp: true,
+        ..Options::default()
+    };
+    let plain = Cluster::start(plain)
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    let url = |cluster: &Cluster| cluster.tcp_url("postgres", SUPERUSER, None).expect("TCP");
+    let by_address = url(&encrypted);
+    let by_name = by_address.replace("@127.0.0.1:", "@localhost:");
+    let (right, wrong) = (
+        format!("&sslrootcert={right}"),
+        format!("&sslrootcert={wrong}"),
+    );
+    for (base, mode, expected) in [
+        (&by_address, "disable".to_owned(), Some(false)),
+        (&by_address, "allow".into(), Some(true)),
+        (&by_address, "prefer".into(), Some(true)),
+        (&by_address, "require".into(), Some(true)),
+        (&by_address, format!("require{right}"), Some(true)),
+        (&by_address, format!("require{wrong}"), None),
+        (&by_address, format!("prefer{wrong}"), Some(true)),
+        (&by_address, format!("verify-ca{right}"), Some(true)),
+        (&by_name, format!("verify-ca{right}"), Some(true)),
+        (&by_name, format!("verify-ca{wrong}"), None),
+        (&by_name, format!("verify-full{right}"), Some(true)),
+        (&by_address, format!("verify-full{right}"), None),
+        (&by_name, format!("verify-full{wrong}"), None),
+        (&by_name, "verify-full&sslrootcert=/nowhere".into(), None),
+        (&by_name, "verify-full".into(), None),
+        (&by_name, "verify-everything".into(), None),
+        (&url(&plain), "prefer".into(), Some(false)),
+        (&url(&plain), "require".into(), None),
+        (&url(&plain), format!("verify-full{right}"), None),
+    ] {
+        // Whoever else is in the place of the names of the machine's own authorities did not sign it.
+        let found = is_encrypted(&format!("{base}?sslmode={mode}")).await;
+        assert_eq!(
+            found.as_ref().ok(),
+            expected.as_ref(),
+            "{mode} at {base}: {found:?}"
+        );
+    }
+}
+
+/// Who comes now is told to come back: by code, and by a stream with the time to wait.
+async fn assert_come_back(server: &Server) {
+    let token = token("9", "", "");
+    let (code, reason) = ws(server, &token, "").await.closed().await;
+    assert_eq!(code, 1013, "{reason}");
+    assert!(reason.parse::<u64>().is_ok(), "milliseconds: {reason}");
+    let mut stream = sse(server, &token, "").await;
+    assert_eq!(stream.closed().await, (200, "overloaded".into()));
+    assert!(stream.retry.is_some(), "when to come back");
+}
+
+#[tokio::test]
+async fn clients_stay_while_the_database_is_away_and_catch_up() {
+    let mut postgres = Postgres::start(Version::Installed, &[]).await;
+    let database = postgres.database().await;
+    let server = serve(&database, |settings| {
+        settings.database.connect_timeout = Duration::from_secs(1);
+        settings.database.pool_wait = Duration::from_secs(1);
+    })
+    .await;
+    let mut everybody = Vec::new();
+    for transport in TRANSPORTS {
+        let mut somebody = connect(transport, &server, &token("1", "", ""), "").await;
+        somebody.expect("welcome").await;
+        everybody.push(somebody);
+    }
+    let emit = "select rowcast.emit('c', $1, array['*'], '{}')";
+    let writer = database.client(SUPERUSER).await;
+    writer
+        .execute(emit, &[&"before"])
+        .await
+        .expect("it is there");
+    postgres.cluster.stop(Mode::Fast).await.expect("it stops");
+    let why = eventually("it says that it is not ready", async || {
+        let answer = get(&server, "/readyz", &[]).await;
+        (answer.status == 503).then_some(answer.body)
+    })
+    .await;
+    assert!(why.starts_with("not ready: ") && why.len() > 20, "{why}");
+    assert_eq!(get(&server, "/healthz", &[]).await.status, 200);
+    assert_come_back(&server).await;
+
+    postgres.cluster.start_again().await.expect("it starts");
+    let writer = database.client(SUPERUSER).await;
+    writer.execute(emit, &[&"after"]).await.expect("it is back");
+    for somebody in &mut everybody {
+        somebody.expect_event("before").await;
+        somebody.expect_event("after").await;
+    }
+    eventually("it is ready again", async || {
+        (get(&server, "/readyz", &[]).await.status == 200).then_some(())
+    })
+    .await;
+    ws(&server, &token("9", "", ""), "")
+        .await
+        .expect("welcome")
+        .await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_comes_before_the_database_is_told_to_come_back() {
+    let mut postgres = Postgres::start(Version::Installed, &[]).await;
+    let database = postgres.database().await;
+    postgres.cluster.stop(Mode::Fast).await.expect("it stops");
+    let server = serve_unready(&database, |_| ()).await;
+    assert_eq!(get(&server, "/readyz", &[]).await.status, 503);
+    assert_come_back(&server).await;
+    postgres.cluster.start_again().await.expect("it starts");
+    eventually("it is ready", async || {
+        (get(&server, "/readyz", &[]).await.status == 200).then_some(())
+    })
+    .await;
+    ws(&server, &token("9", "", ""), "")
+        .await
+        .expect("welcome")
+        .await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn sigterm_says_goodbye_within_its_bound() {
+    let database = support::database().await;
+    let mut program = serve_process(&database, &[("ROWCAST__HTTP__DRAIN_MS", "1000")]).await;
+    let token = token("1", "", "");
+    let mut socket = ws(&program, &token, "").await;
+    let mut stream = sse(&program, &token, "").await;
+    // One that answers no close, and one that never asked anything.
+    let mute = TcpStream::connect(program.address())
+        .await
+        .expect("it listens");
+    let _deaf = socket_over(
+        TcpStream::connect(program.address())
+            .await
+            .expect("it listens"),
+    )
+    .await;
+    for somebody in [&mut socket, &mut stream] {
+        somebody.expect("welcome").await;
+    }
+    program.signal(Signal::SIGTERM);
+    let began = Instant::now();
+    let (code, reason) = socket.closed().await;
+    assert_eq!(code, 1012);
+    assert!(
+        reason.parse::<u64>().is_ok_and(|wait| wait <= 500),
+        "{reason}"
+    );
+    assert_eq!(stream.closed().await, (200, "restart".into()));
+    assert!(
+        stream.retry.is_some_and(|wait| wait <= 500),
+        "{:?}",
+        stream.retry
+    );
+    assert!(program.exited().await.success(), "{}", program.log());
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(
+        TcpStream::connect(program.address()).await.is_err(),
+        "nobody listens any more"
+    );
+    drop(mute);
+}
+
+/// Somebody who asks by this transport and then reads nothing.
+async fn stalled(server: &Server, transport: Transport) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    let address = server.address.parse().expect("an address");
+    let mut stream = socket.connect(address).await.expect("it listens");
+    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                   sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let (path, more) = match transport {
+        Transport::WebSocket => ("/ws", upgrade),
+        Transport::Sse => ("/sse", ""),
+    };
+    let token = token("2", "", "");
+    let request = format!("GET {path}?token={token} HTTP/1.1\r\nhost: x\r\n{more}\r\n");
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("it takes it");
+    let mut first = [0; 1];
+    within("an answer", stream.read_exact(&mut first))
+        .await
+        .expect("an answer");
+    stream
+}
+
+#[tokio::test]
+async fn a_stalled_reader_is_cut_and_nobody_waits_for_it() {
+    let database = support::database().await;
+    let limit = 300_000;
+    let server = serve(&database, |settings| settings.limits.queue_bytes = limit).await;
+    for transport in TRANSPORTS {
+        let mut reader = connect(Transport::WebSocket, &server, &token("1", "", ""), "").await;
+        reader.expect("welcome").await;
+        let mut stalled = stalled(&server, transport).await;
+        eventually("both are in", async || {
+            (server.gate.hub.sizes().subscriptions == 2).then_some(())
+        })
+        .await;
+        let emit = "select rowcast.emit('c', 'big', array['*'], to_json(repeat('x', 50000)))";
+        eventually("the stalled one is cut", async || {
+            database.run(emit).await;
+            let began = Instant::now();
+            reader.expect_event("big").await;
+            let delay = began.elapsed();
+            assert!(delay < Duration::from_secs(1), "the other waited {delay:?}");
+            let waiting = server.gate.hub.sizes().queue_bytes;
+            assert!(waiting <= 2 * limit + 60_000, "{waiting} bytes wait");
+            (server.gate.seats.taken() == 1).then_some(())
+        })
+        .await;
+        eventually("nothing waits", async || {
+            (server.gate.hub.sizes().queue_bytes == 0).then_some(())
+        })
+        .await;
+        let mut rest = Vec::new();
+        // Torn or closed, it ends.
+        let _ = within("the end", stalled.read_to_end(&mut rest)).await;
+        drop(reader);
+        eventually("all have left", async || {
+            (server.gate.seats.taken() == 0).then_some(())
+        })
+        .await;
+    }
+    server.stop().await;
+}
+
+/// Somewhere else to ask.
+struct Elsewhere(String);
+
+impl Served for Elsewhere {
+    fn address(&self) -> &str {
+        &self.0
+    }
+}
+
+#[tokio::test]
+async fn operators_paths_can_be_moved_away() {
+    let database = support::database().await;
+    let admin = Elsewhere(format!("127.0.0.1:{}", free_port()));
+    let server = serve(&database, |settings| {
+        settings.http.admin_listen = Some(admin.0.clone());
+    })
+    .await;
+    for path in ["/metrics", "/readyz", "/healthz"] {
+        assert_eq!(get(&server, path, &[]).await.status, 404, "{path}");
+        assert_eq!(get(&admin, path, &[]).await.status, 200, "{path}");
+    }
+    for path in ["/sse", "/ws"] {
+        assert_eq!(get(&admin, path, &[]).await.status, 404, "{path}");
+    }
+    assert!(try_sse(&server, &token("1", "", ""), "", &[]).await.is_ok());
+    server.stop().await;
+}
+
+/// Samples by name and labels. Panics at what Prometheus would not read.
+fn samples(text: &str) -> HashMap<String, f64> {
+    let (mut types, mut helps) = (HashMap::new(), HashSet::new());
+    let mut found = HashMap::new();
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    assert!(text.ends_with('\n'));
+    for line in text.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, words) = help.split_once(' ').expect("a help");
+            assert!(
+                is_name(name) && !words.is_empty() && helps.insert(name),
+                "{line}"
+            );
+            continue;
+        }
+        if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').expect("a type");
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+            assert!(types.insert(name, kind).is_none(), "twice: {line}");
+            continue;
+        }
+        let (sample, value) = line
+            .rsplit_once(' ')
+            .unwrap_or_else(|| panic!("no sample: {line}"));
+        let value: f64 = value
+            .parse()
+            .unwrap_or_else(|_| panic!("no number: {line}"));
+        assert!(value.is_finite() && value >= 0.0, "{line}");
+        let (name, labels) = sample.split_once('{').unwrap_or((sample, "}"));
+        for pair in labels
+            .strip_suffix('}')
+            .expect("a closing brace")
+            .split(',')
+            .filter(|p| !p.is_empty())
+        {
+            let (label, text) = pair.split_once('=').expect("a label");
+            assert!(
+                is_name(label) && text.len() >= 2 && text.starts_with('"') && text.ends_with('"')
+            );
+        }
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| {
+            let family = name.strip_suffix(suffix)?;
+            (types.get(family) == Some(&"histogram")).then_some(family)
+        });
+        let kind = types
+            .get(family.unwrap_or(name))
+            .unwrap_or_else(|| panic!("no type: {line}"));
+        assert!(*kind != "counter" || name.ends_with("_total"), "{line}");
+        assert!(is_name(name) && name.starts_with("rowcast_"), "{line}");
+        assert!(
+            found.insert(sample.to_owned(), value).is_none(),
+            "twice: {line}"
+        );
+    }
+    assert_eq!(
+        helps,
+        types.keys().copied().collect(),
+        "each has a help and a type"
+    );
+    found
+}
+
+#[tokio::test]
+async fn metrics_are_what_prometheus_reads() {
+    let database = support::database().await;
+    let server = serve(&database, |_| ()).await;
+    let mut socket: Subscriber = ws(&server, &token("1", "", ""), "rooms=nowhere").await;
+    socket.expect("welcome").await;
+    marker(&database, &["*"]).await;
+    socket.frames_until("marker").await;
+    ws(&server, "garbage", "").await.closed().await;
+    let answer = get(&server, "/metrics", &[]).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4");
+    let found = samples(&answer.body);
+    // Counters are the process's, whose other tests count too.
+    for name in [
+        "rowcast_events_total",
+        "rowcast_deliveries_total",
+        "rowcast_connections",
+        "rowcast_ready",
+        "rowcast_rooms",
+        "rowcast_subscriptions",
+        "rowcast_connections_opened_total{transport=\"websocket\"}",
+        "rowcast_refusals_total{code=\"unauthorized\"}",
+        "rowcast_refusals_total{code=\"forbidden\"}",
+    ] {
+        assert!(
+            found.get(name).is_some_and(|value| *value >= 1.0),
+            "{name}\n{}",
+            answer.body
+        );
+    }
+    let histogram = "rowcast_commit_to_queue_seconds";
+    let mut buckets: Vec<(f64, f64)> = found
+        .iter()
+        .filter_map(|(name, count)| {
+            let bound = name
+                .strip_prefix(histogram)?
+                .strip_prefix("_bucket{le=\"")?;
+            let bound = bound.strip_suffix("\"}")?;
+            Some((
+                if bound == "+Inf" {
+                    f64::INFINITY
+                } else {
+                    bound.parse().ok()?
+                },
+                *count,
+            ))
+        })
+        .collect();
+    buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+    assert!(
+        buckets.windows(2).all(|pair| pair[0].1 <= pair[1].1),
+        "cumulative: {buckets:?}"
+    );
+    let last = buckets.last().expect("buckets");
+    assert_eq!(last, &(f64::INFINITY, found[&format!("{histogram}_count")]));
+    assert!(found.contains_key(&format!("{histogram}_sum")));
+    server.stop().await;
+}
