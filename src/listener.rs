@@ -143,7 +143,10 @@ impl Listener {
         channels: &mut Channels,
     ) -> Result<std::convert::Infallible, ListenerError> {
         let mut listening = Listening::open(&self.url, &self.connect).await?;
-        self.hear_in_silence(&listening).await?;
+        if standpoint.is_none() {
+            // Later the pool may be away while this connection still brings events.
+            self.hear_in_silence(&listening).await?;
+        }
         self.take_channels(&listening, &Channels::default(), channels)
             .await?;
         let found = listening.standpoint().await?;
