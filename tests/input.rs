@@ -222,7 +222,7 @@ async fn bad_rooms_of_the_url_are_refused_one_by_one() {
 async fn too_many_rooms_are_refused() {
     let database = database().await;
     let server = serve(&database, |settings| {
-        settings.limits.rooms_per_connection = 3
+        settings.limits.rooms_per_connection = 3;
     })
     .await;
     for transport in TRANSPORTS {
@@ -362,7 +362,7 @@ async fn forged_bookmarks_are_errors_or_gaps_and_never_silence() {
 async fn messages_above_the_rate_are_refused() {
     let database = database().await;
     let server = serve(&database, |settings| {
-        settings.limits.messages_per_second = 2
+        settings.limits.messages_per_second = 2;
     })
     .await;
     let mut socket = somebody(&server, Transport::WebSocket).await;
@@ -584,7 +584,7 @@ async fn seats_taken(server: &Server, number: usize) {
 async fn connections_of_a_user_are_limited() {
     let database = database().await;
     let server = serve(&database, |settings| {
-        settings.limits.connections_per_user = 2
+        settings.limits.connections_per_user = 2;
     })
     .await;
     let first = somebody(&server, Transport::WebSocket).await;
@@ -624,7 +624,7 @@ async fn connections_in_all_are_limited_for_a_while() {
 async fn connections_of_an_address_are_limited() {
     let database = database().await;
     let server = serve(&database, |settings| {
-        settings.limits.connections_per_address = 1
+        settings.limits.connections_per_address = 1;
     })
     .await;
     let _first = somebody(&server, Transport::WebSocket).await;
@@ -677,7 +677,7 @@ async fn a_trusted_proxy_names_the_address() {
                 inside.push(socket);
             }
             Err((code, reason)) => {
-                assert_eq!((is_let_in, code), (false, 4003), "{forwarded}: {reason}")
+                assert_eq!((is_let_in, code), (false, 4003), "{forwarded}: {reason}");
             }
         }
     }
@@ -685,11 +685,44 @@ async fn a_trusted_proxy_names_the_address() {
 }
 
 #[tokio::test]
+async fn a_trusted_proxy_names_the_host() {
+    let database = database().await;
+    for (proxies, is_let_in) in [(vec!["127.0.0.1/32"], true), (vec!["10.0.0.0/8"], false)] {
+        let server = serve(&database, |settings| {
+            let proxies = proxies.iter().map(|net| net.parse().expect("a network"));
+            settings.http.trusted_proxies = proxies.collect();
+        })
+        .await;
+        let bearer = format!("Bearer {}", token("1", "", ""));
+        for (origin, is_here) in [("https://app.example", true), ("http://app.example", false)] {
+            let headers = [
+                ("authorization", bearer.as_str()),
+                ("origin", origin),
+                ("x-forwarded-host", "app.example"),
+                ("x-forwarded-proto", "https"),
+            ];
+            let mut socket = ws_with(&server, "", &headers).await;
+            let first = socket.next_or_end().await.map_err(|(code, _)| code);
+            let expected = if is_let_in && is_here {
+                Ok("welcome")
+            } else {
+                Err(1008)
+            };
+            let first = first
+                .as_ref()
+                .map(|frame| frame["type"].as_str().unwrap_or(""));
+            assert_eq!(first, expected.as_ref().copied(), "{origin} by {proxies:?}");
+        }
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn only_listed_origins_come_in_and_read() {
     let database = database().await;
     let listed = "https://app.example.org";
     let server = serve(&database, |settings| {
-        settings.http.allowed_origins = vec![listed.into()]
+        settings.http.allowed_origins = vec![listed.into()];
     })
     .await;
     let token = token("1", "", "");

@@ -34,6 +34,9 @@ mod transport;
 /// Who gets in, and for how long.
 mod token;
 
+/// The subcommands as people type them.
+mod commands;
+
 /// The demo's page in a real browser.
 mod browser;
 

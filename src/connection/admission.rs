@@ -74,16 +74,23 @@ impl Visit {
             return Some(peer);
         }
         let forwarded = self.headers.get_all("x-forwarded-for").iter();
-        let listed: Vec<IpAddr> = forwarded
+        let listed: Vec<&str> = forwarded
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
-            .filter_map(|address| address.trim().parse().ok())
             .collect();
-        let client = listed
-            .iter()
-            .rev()
-            .find(|address| !is_trusted(gate, **address));
-        Some(client.copied().unwrap_or(peer))
+        // From the right, where our own proxies wrote: what stands left of the first word that is
+        // no proxy of ours, a client may have written.
+        let mut address = peer;
+        for text in listed.iter().rev() {
+            let Ok(next) = text.trim().parse::<IpAddr>() else {
+                break;
+            };
+            address = next.to_canonical();
+            if !is_trusted(gate, address) {
+                break;
+            }
+        }
+        Some(address)
     }
 
     fn bearer(&self) -> Option<String> {
