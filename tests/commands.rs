@@ -9,7 +9,11 @@ const LAB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/triggers/lab");
 
 fn program(url: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rowcast"));
-    command.env_clear().env("DATABASE_URL", url).args(arguments).kill_on_drop(true);
+    command
+        .env_clear()
+        .env("DATABASE_URL", url)
+        .args(arguments)
+        .kill_on_drop(true);
     command
 }
 
@@ -20,7 +24,11 @@ async fn run(db: &Database, arguments: &[&str]) -> Output {
 
 fn text(output: &Output) -> String {
     let (out, err) = (&output.stdout, &output.stderr);
-    format!("{}{}", String::from_utf8_lossy(out), String::from_utf8_lossy(err))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(out),
+        String::from_utf8_lossy(err)
+    )
 }
 
 #[tokio::test]
@@ -32,14 +40,28 @@ async fn triggers_are_applied_once_compared_and_detached() {
                      where pronamespace = 'rowcast'::regnamespace";
     let before: Vec<String> = db.ask(functions).await;
     let again = run(&db, &["triggers", "apply", LAB]).await;
-    assert!(again.status.success() && !text(&again).contains("changed by"), "{}", text(&again));
-    assert_eq!(before, db.ask::<Vec<String>>(functions).await, "nothing was replaced");
+    assert!(
+        again.status.success() && !text(&again).contains("changed by"),
+        "{}",
+        text(&again)
+    );
+    assert_eq!(
+        before,
+        db.ask::<Vec<String>>(functions).await,
+        "nothing was replaced"
+    );
 
     let status = run(&db, &["triggers", "status", LAB]).await;
     assert_eq!(status.status.code(), Some(0), "{}", text(&status));
     for (sql, word) in [
-        ("alter table lab.bookings disable trigger _900_rowcast_insert", "disabled"),
-        ("drop trigger _900_rowcast_update on lab.bookings", "missing"),
+        (
+            "alter table lab.bookings disable trigger _900_rowcast_insert",
+            "disabled",
+        ),
+        (
+            "drop trigger _900_rowcast_update on lab.bookings",
+            "missing",
+        ),
         (
             "select rowcast.attach('lab.labs', 'update', $$ select 'x' as name, array['*'] as rooms, \
              '{}'::json as data from new_rows $$)",
@@ -57,13 +79,21 @@ async fn triggers_are_applied_once_compared_and_detached() {
         assert!(text(&status).contains(word), "{word}: {}", text(&status));
     }
     db.run("select rowcast.detach('lab.other')").await;
-    db.run("alter table lab.bookings enable trigger _900_rowcast_insert").await;
+    db.run("alter table lab.bookings enable trigger _900_rowcast_insert")
+        .await;
     assert!(run(&db, &["triggers", "apply", LAB]).await.status.success());
-    assert_eq!(run(&db, &["triggers", "status", LAB]).await.status.code(), Some(0));
+    assert_eq!(
+        run(&db, &["triggers", "status", LAB]).await.status.code(),
+        Some(0)
+    );
 
     let detached = run(&db, &["triggers", "detach", LAB]).await;
     assert!(detached.status.success(), "{}", text(&detached));
-    assert_eq!(db.ask::<i64>("select count(*) from rowcast.attachment").await, 0);
+    assert_eq!(
+        db.ask::<i64>("select count(*) from rowcast.attachment")
+            .await,
+        0
+    );
 }
 
 #[tokio::test]
@@ -71,7 +101,11 @@ async fn a_dry_run_prints_what_a_dba_can_run_and_changes_nothing() {
     let db = support::database().await;
     let printed = run(&db, &["triggers", "apply", LAB, "--dry-run"]).await;
     assert!(printed.status.success(), "{}", text(&printed));
-    assert_eq!(db.ask::<bool>("select to_regnamespace('lab') is null").await, true);
+    assert_eq!(
+        db.ask::<bool>("select to_regnamespace('lab') is null")
+            .await,
+        true
+    );
     // For psql, of whose own commands there is one: it stops at errors.
     let script = String::from_utf8(printed.stdout).unwrap();
     db.run(&script.replace("\\set ON_ERROR_STOP on", "")).await;
@@ -83,13 +117,18 @@ async fn a_dry_run_prints_what_a_dba_can_run_and_changes_nothing() {
 #[tokio::test]
 async fn apply_gives_way_to_an_open_writer_and_tries_again() {
     let db = support::lab().await;
-    db.run("select rowcast.detach('lab.announcements', 'insert')").await;
+    db.run("select rowcast.detach('lab.announcements', 'insert')")
+        .await;
     let writer = db.client("postgres").await;
     let hold = "begin; insert into lab.announcements (message, severity) values ('m', 'info')";
     writer.batch_execute(hold).await.unwrap();
     let arguments = ["triggers", "apply", LAB, "--lock-timeout", "50"];
     let mut apply = program(&db.superuser_url, &arguments);
-    let mut child = apply.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = apply
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut quiet = BufReader::new(child.stdout.take().unwrap()).lines();
     let told = async {
@@ -98,7 +137,11 @@ async fn apply_gives_way_to_an_open_writer_and_tries_again() {
                 line = lines.next_line() => line,
                 line = quiet.next_line() => line,
             };
-            if line.unwrap().expect("it waits, and says so").contains("lab.announcements") {
+            if line
+                .unwrap()
+                .expect("it waits, and says so")
+                .contains("lab.announcements")
+            {
                 return;
             }
         }
@@ -123,14 +166,28 @@ async fn tail_prints_events_as_they_happen() {
     db.run("select rowcast.ensure_history()").await;
     let arguments = ["tail", "--json", "--room", "lab:1"];
     let mut tail = program(&db.service_url, &arguments);
-    let mut child = tail.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = tail
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
-    support::within("it says where it listens", told.next_line()).await.unwrap().unwrap();
+    support::within("it says where it listens", told.next_line())
+        .await
+        .unwrap()
+        .unwrap();
     db.run("select rowcast.emit('c', 'other', array['lab:2'], '{}'); select rowcast.emit('c', 'e', array['lab:1'], '{\"n\":1}')").await;
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let line = support::within("an event", lines.next_line()).await.unwrap().unwrap();
+    let line = support::within("an event", lines.next_line())
+        .await
+        .unwrap()
+        .unwrap();
     let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-    assert_eq!((&event["name"], &event["data"]["n"]), (&"e".into(), &1.into()), "{line}");
+    assert_eq!(
+        (&event["name"], &event["data"]["n"]),
+        (&"e".into(), &1.into()),
+        "{line}"
+    );
 }
 
 #[tokio::test]
@@ -138,17 +195,43 @@ async fn wrong_words_get_an_answer_that_helps() {
     let db = support::database().await;
     let empty = support::empty().await;
     for (url, arguments, words) in [
-        (&db.superuser_url, vec!["config", "--set", "http.listne=x"], vec!["http.listne", "http.listen"]),
-        (&db.superuser_url, vec!["config", "--set", "http"], vec!["KEY=VALUE"]),
-        (&db.superuser_url, vec!["token", "--sub", "1"], vec!["ROWCAST__AUTH__HS256_SECRET"]),
-        (&db.superuser_url, vec!["triggers", "apply", "/nowhere"], vec!["/nowhere"]),
-        (&empty.superuser_url, vec!["triggers", "apply", LAB], vec!["rowcast migrate"]),
+        (
+            &db.superuser_url,
+            vec!["config", "--set", "http.listne=x"],
+            vec!["http.listne", "http.listen"],
+        ),
+        (
+            &db.superuser_url,
+            vec!["config", "--set", "http"],
+            vec!["KEY=VALUE"],
+        ),
+        (
+            &db.superuser_url,
+            vec!["token", "--sub", "1"],
+            vec!["ROWCAST__AUTH__HS256_SECRET"],
+        ),
+        (
+            &db.superuser_url,
+            vec!["triggers", "apply", "/nowhere"],
+            vec!["/nowhere"],
+        ),
+        (
+            &empty.superuser_url,
+            vec!["triggers", "apply", LAB],
+            vec!["rowcast migrate"],
+        ),
         (&String::new(), vec!["migrate"], vec!["DATABASE_URL"]),
     ] {
-        let output = support::within("an answer", program(url, &arguments).output()).await.unwrap();
+        let output = support::within("an answer", program(url, &arguments).output())
+            .await
+            .unwrap();
         assert!(!output.status.success(), "{arguments:?}");
         for word in words {
-            assert!(text(&output).contains(word), "{arguments:?}: {}", text(&output));
+            assert!(
+                text(&output).contains(word),
+                "{arguments:?}: {}",
+                text(&output)
+            );
         }
     }
 }
@@ -162,6 +245,12 @@ async fn config_redacts_secrets() {
         .output();
     let output = support::within("an answer", output).await.unwrap();
     let shown = text(&output);
-    assert!(output.status.success() && shown.contains("localhost/app"), "{shown}");
-    assert!(!shown.contains(secret) && !shown.contains("hidden"), "{shown}");
+    assert!(
+        output.status.success() && shown.contains("localhost/app"),
+        "{shown}"
+    );
+    assert!(
+        !shown.contains(secret) && !shown.contains("hidden"),
+        "{shown}"
+    );
 }

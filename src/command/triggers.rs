@@ -5,7 +5,7 @@
 //! makes all that table's writers wait behind him.
 
 mod drift;
-mod files;
+pub mod files;
 mod patience;
 
 use super::statements::Statement;

@@ -7,6 +7,7 @@ mod page;
 use super::Failure;
 use super::postgres::{self, Cluster, Options};
 use super::serve::stop_signal;
+use super::triggers::files::rank;
 use crate::app::{App, Socket};
 use crate::config::Settings;
 use crate::routes::routes;
@@ -131,27 +132,19 @@ async fn open(args: &DemoArgs, settings: &mut Settings) -> Result<Demo, Failure>
     })
 }
 
+/// As `rowcast triggers apply` orders them; nobody writes yet who could be made to wait.
 async fn apply(owner: &Client) -> Result<(), Failure> {
-    let mut files: Vec<_> = LAB.files().collect();
-    let place = |name: &str| match name {
-        "schema.sql" => 0,
-        "access.sql" => 2,
-        _ => 1,
-    };
-    files.sort_by_key(|file| {
-        let name = file.path().to_string_lossy().into_owned();
-        (place(&name), name)
-    });
-    for file in files {
-        let name = file.path().display().to_string();
-        let text = file.contents_utf8().ok_or("not UTF-8")?;
+    let mut files: Vec<_> = LAB
+        .files()
+        .filter_map(|file| Some((file.path().to_str()?, file.contents_utf8()?)))
+        .collect();
+    files.sort_unstable_by_key(|(name, _)| (rank(name), *name));
+    for (name, text) in files {
         owner.batch_execute(text).await.map_err(|error| {
-            format!(
-                "{name}: {}",
-                error
-                    .as_db_error()
-                    .map_or_else(|| error.to_string(), ToString::to_string)
-            )
+            let words = error
+                .as_db_error()
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            format!("triggers/lab/{name}: {words}")
         })?;
     }
     Ok(())

@@ -102,7 +102,9 @@ pub fn read(dir: &Path) -> Outcome<Vec<File>> {
     Ok(files)
 }
 
-fn rank(name: &str) -> u8 {
+/// Where a file comes in the order: schema.sql first, access.sql last.
+#[must_use]
+pub fn rank(name: &str) -> u8 {
     match name {
         "schema.sql" => 0,
         "access.sql" => 2,
