@@ -86,12 +86,13 @@ COMMENT ON FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) IS 'For each r
 CREATE FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, p_mode text DEFAULT 'lossy'::text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
-    AS $$
+    AS $_$
 declare
   v_columns text[];
   v_channel text;
   v_function text;
   v_source text;
+  v_other regclass;
 begin
   if p_operation is null or p_operation not in ('insert', 'update', 'delete', 'truncate') then
     raise exception using errcode = 'RC003',
@@ -112,17 +113,48 @@ begin
     raise notice 'rowcast: % is a partition; truncating its parent fires the parent''s trigger only', p_table;
   end if;
 
+  if position('$body$' in p_query) > 0 then
+    raise exception using errcode = 'RC003',
+      message = format('the query for %s on %s contains $body$', p_operation, p_table),
+      hint = 'It is the quote of the function round it: use another.';
+  end if;
+  select a.relation into v_other
+  from rowcast.attached a
+  where a.operation = p_operation and a.relation <> p_table
+    and (rowcast.is_below(a.relation, p_table) or rowcast.is_below(p_table, a.relation));
+  if v_other is not null then
+    raise exception using errcode = 'RC003',
+      message = format('%s is attached for %s already, and one hangs below the other: %s', v_other, p_operation, p_table),
+      hint = 'Attach to the parent only: its partitions and children are attached with it.';
+  end if;
+
   v_columns := rowcast.check_query(p_table, p_operation, p_query);
   select relname into v_channel from pg_class where oid = p_table;
   v_function := rowcast.trigger_function_name(p_table, p_operation);
   v_source := rowcast.trigger_source(
     p_table, p_operation, rtrim(p_query, E' \n\t;'), p_mode, v_columns, v_channel, v_function
   );
-  execute v_source;
-  execute format('alter function %s() owner to rowcast_owner', v_function);
-  execute format('revoke all on function %s() from public', v_function);
-  execute format('grant execute on function %s() to %I', v_function, current_user);
+  -- The same again is left alone: replacing a function costs every session its plans.
+  if not exists (
+    select from pg_proc
+    where oid = to_regprocedure(v_function || '()') and prosecdef
+      and proowner = 'rowcast_owner'::regrole and prosrc = split_part(v_source, '$body$', 2)
+  ) then
+    execute v_source;
+    execute format('alter function %s() owner to rowcast_owner', v_function);
+    execute format('revoke all on function %s() from public', v_function);
+  end if;
+  if not has_function_privilege(v_function || '()', 'execute') then
+    execute format('grant execute on function %s() to %I', v_function, current_user);
+  end if;
   perform rowcast.set_triggers(p_table, p_operation, v_function);
+  -- The table was renamed since: its function had another name.
+  for v_source in
+    select a.function_name from rowcast.attached a
+    where a.relation = p_table and a.operation = p_operation and a.function_name <> v_function
+  loop
+    execute format('drop function if exists %s()', v_source);
+  end loop;
 
   insert into rowcast.attached as a (relation, operation, mode, query, function_name)
   values (p_table, p_operation, p_mode, p_query, v_function)
@@ -131,7 +163,7 @@ begin
   where (a.mode, a.query, a.function_name)
     is distinct from (excluded.mode, excluded.query, excluded.function_name);
 end
-$$;
+$_$;
 
 ALTER FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, p_mode text) OWNER TO rowcast_owner;
 
@@ -503,6 +535,22 @@ $_$;
 ALTER FUNCTION rowcast.home_rooms(p_claims jsonb) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.home_rooms(p_claims jsonb) IS 'Rooms joined at connect, from every rowcast.home_rule.';
+
+CREATE FUNCTION rowcast.is_below(p_table regclass, p_parent regclass) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with recursive above as (
+    select inhparent from pg_inherits where inhrelid = p_table
+    union
+    select i.inhparent from above a join pg_inherits i on i.inhrelid = a.inhparent
+  )
+  select exists (select from above where inhparent = p_parent)
+$$;
+
+ALTER FUNCTION rowcast.is_below(p_table regclass, p_parent regclass) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.is_below(p_table regclass, p_parent regclass) IS 'Whether p_table is a partition or an inheritance child of p_parent.';
 
 CREATE FUNCTION rowcast.new_history() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1273,6 +1321,8 @@ GRANT ALL ON FUNCTION rowcast.history() TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.home_rooms(p_claims jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.home_rooms(p_claims jsonb) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.is_below(p_table regclass, p_parent regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.new_history() FROM PUBLIC;
 

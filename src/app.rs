@@ -87,12 +87,18 @@ impl Socket {
         }
     }
 
-    async fn accept(&self) -> io::Result<(Stream, Peer)> {
+    /// `stall`: how long the other side may leave bytes unacknowledged.
+    async fn accept(&self, stall: Duration) -> io::Result<(Stream, Peer)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 // A frame is complete when it is written: nothing is to be waited for.
                 let _ = stream.set_nodelay(true);
+                // What is not taken for that long never will be: quiet streams have no other clock.
+                #[cfg(target_os = "linux")]
+                let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(stall));
+                #[cfg(not(target_os = "linux"))]
+                let _ = stall;
                 Ok((Stream::Tcp(stream), Peer(Some(peer.ip().to_canonical()))))
             }
             Self::Unix(listener) => Ok((Stream::Unix(listener.accept().await?.0), Peer(None))),
@@ -250,7 +256,7 @@ async fn accept_all<F>(
         .header_read_timeout(gate.settings.http.header_timeout)
         .max_buf_size(gate.settings.limits.request_head_bytes.max(8192));
     loop {
-        let (stream, peer) = match socket.accept().await {
+        let (stream, peer) = match socket.accept(gate.settings.limits.write_stall).await {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, mostly: a pause lets some be closed.

@@ -6,6 +6,7 @@
 use crate::bookmark::Standpoint;
 use crate::config;
 use crate::database::{Channels, Database, DatabaseError, Listening};
+use crate::event::Event;
 use crate::hub::Hub;
 use crate::report;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -206,7 +207,8 @@ impl Listener {
         let to = Arc::clone(&batch.to);
         if let Some(last) = batch.events.last() {
             report::batch(batch.events.len(), age(&last.at));
-            for event in batch.events.iter().filter(|event| event.lost) {
+            let failed = |event: &&Arc<Event>| event.lost && event.reason() != "paused";
+            for event in batch.events.iter().filter(failed) {
                 report::events_lost(&event.channel, &event.name);
             }
         }

@@ -101,10 +101,9 @@ async fn a_dry_run_prints_what_a_dba_can_run_and_changes_nothing() {
     let db = support::database().await;
     let printed = run(&db, &["triggers", "apply", LAB, "--dry-run"]).await;
     assert!(printed.status.success(), "{}", text(&printed));
-    assert_eq!(
+    assert!(
         db.ask::<bool>("select to_regnamespace('lab') is null")
-            .await,
-        true
+            .await
     );
     // For psql, of whose own commands there is one: it stops at errors.
     let script = String::from_utf8(printed.stdout).unwrap();

@@ -1,7 +1,7 @@
 //! The schema: from empty to latest, harmlessly again and by many at once; its golden dump; and who
 //! may do what with it.
 
-use crate::support::{self, Database, versions};
+use crate::support::{self, Database, VERSIONS};
 use rowcast::migrate;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,7 +17,7 @@ async fn run(client: &mut Client) -> migrate::Done {
 
 #[tokio::test]
 async fn from_empty_to_latest_and_again_harmlessly() {
-    for version in versions() {
+    for version in VERSIONS {
         let database = support::on(version).await.empty().await;
         let mut owner = database.client("postgres").await;
         let first = run(&mut owner).await;
@@ -190,7 +190,7 @@ fn set(names: &[&str], suffix: &str) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn the_service_may_do_only_what_it_does() {
-    for version in versions() {
+    for version in VERSIONS {
         let database = support::on(version).await.lab().await;
         let (tables, functions) = privileges(&database, "rowcast_service", "rowcast").await;
         assert_eq!(tables, set(SERVICE_READS, " select"));
@@ -223,7 +223,7 @@ async fn the_service_may_do_only_what_it_does() {
 
 #[tokio::test]
 async fn the_legacy_role_has_nothing_but_the_bookmark() {
-    for version in versions() {
+    for version in VERSIONS {
         let database = support::on(version).await.lab().await;
         let (tables, functions) = privileges(&database, "lab_app", "rowcast").await;
         assert_eq!((tables, functions), (set(&[], ""), set(&["bookmark"], "")));

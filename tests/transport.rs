@@ -59,12 +59,9 @@ impl Pooler {
             .find(|program| program.exists())
     }
 
-    /// Nothing if there is no PgBouncer at hand; `make test` brings it.
-    async fn start() -> Option<Self> {
-        let Some(program) = Self::program() else {
-            eprintln!("not tested with PgBouncer: there is none; `make test` brings it");
-            return None;
-        };
+    /// The real one: `make test` brings it.
+    async fn start() -> Self {
+        let program = Self::program().expect("PgBouncer is missing: `.ci/setup test` brings it");
         let cluster = &support::on(Version::Installed).await.cluster;
         let (directory, port) = (open_directory(), free_port());
         let users = directory.path().join("users");
@@ -101,11 +98,11 @@ impl Pooler {
             TcpStream::connect(("127.0.0.1", port)).await.ok()
         })
         .await;
-        Some(Self {
+        Self {
             port,
             _child: child,
             _directory: directory,
-        })
+        }
     }
 
     fn url(&self, database: &Database) -> String {
@@ -118,9 +115,7 @@ impl Pooler {
 
 #[tokio::test]
 async fn the_pool_goes_through_a_pooler_in_transaction_mode() {
-    let Some(pooler) = Pooler::start().await else {
-        return;
-    };
+    let pooler = Pooler::start().await;
     let database = support::lab().await;
     let through = |settings: &mut rowcast::config::Settings| {
         settings.database.listen_url = settings.database.url.replace(pooler.url(&database));
@@ -174,9 +169,7 @@ async fn the_pool_goes_through_a_pooler_in_transaction_mode() {
 
 #[tokio::test]
 async fn a_pooler_before_the_listener_is_named() {
-    let Some(pooler) = Pooler::start().await else {
-        return;
-    };
+    let pooler = Pooler::start().await;
     let database = support::database().await;
     let server = serve_unready(&database, |settings| {
         settings.database.url = Some(pooler.url(&database));

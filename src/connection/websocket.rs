@@ -42,7 +42,6 @@ type Socket = WebSocketStream<Stream>;
 #[derive(Deserialize)]
 struct Frame {
     r#type: String,
-    id: Option<Value>,
     rooms: Option<Vec<String>>,
     since: Option<String>,
     token: Option<String>,
@@ -404,15 +403,16 @@ impl Connection<'_> {
     }
 
     async fn hear(&self, frame: &str, identity: &mut Identity, expiry: &watch::Sender<u64>) {
-        let frame: Frame = match serde_json::from_str(frame) {
+        let said: Value = serde_json::from_str(frame).unwrap_or_default();
+        let id = said.get("id").cloned();
+        let frame: Frame = match serde_json::from_value(said) {
             Ok(frame) => frame,
             Err(error) => {
                 let message =
                     format!("not a frame: a JSON object with type was expected ({error})");
-                return self.error(None, "bad-message", &message, None);
+                return self.error(id, "bad-message", &message, None);
             }
         };
-        let id = frame.id;
         match frame.r#type.as_str() {
             "subscribe" => match frame.rooms {
                 Some(rooms) if !rooms.is_empty() => {

@@ -3,8 +3,8 @@
 //! Databases (`postgres.rs`), each a fresh copy of a template on one cluster per test run:
 //!
 //! - `database().await`: migrated; `lab().await`: and `triggers/lab` applied; `empty().await`: neither.
-//! - `on(Version::V14).await.lab().await`: the same on another PostgreSQL; [`versions`] lists those
-//!   at hand (`ROWCAST_TEST_POSTGRES_14`, `…_18` name their directories of programs).
+//! - `on(Version::V14).await.lab().await`: the same on another PostgreSQL; [`VERSIONS`] lists
+//!   them (`ROWCAST_TEST_POSTGRES_14`, `…_18` name their directories of programs).
 //! - `Postgres::start(version, &[("name", "setting")]).await`: a cluster of the test's own, to be
 //!   crashed (`postgres.cluster.stop(Mode::Immediate)`, `start_again()`); the same three methods.
 //! - [`Database`]: `service_url`, `legacy_url`, `superuser_url`; `client(role)`, `legacy()`,
@@ -40,7 +40,7 @@ mod postgres;
 mod server;
 mod subscriber;
 
-pub use postgres::{Database, Postgres, Version, database, empty, lab, marker, on, versions};
+pub use postgres::{Database, Postgres, VERSIONS, Version, database, empty, lab, marker, on};
 pub use server::{
     Answer, Process, Served, Server, get, serve, serve_process, serve_unready, settings,
 };

@@ -28,19 +28,8 @@ impl Version {
     }
 }
 
-/// The versions at hand: `make test` brings all three, `cargo test` by itself the installed one.
-pub fn versions() -> Vec<Version> {
-    let mut versions = vec![Version::Installed];
-    for version in [Version::V14, Version::V18] {
-        let variable = version.variable().unwrap_or_default();
-        if std::env::var_os(variable).is_some() {
-            versions.push(version);
-        } else {
-            eprintln!("not tested on {version:?}: {variable} is not set; `make test` sets it");
-        }
-    }
-    versions
-}
+/// The versions that everything about SQL is tried on: the oldest, the newest, the one at hand.
+pub const VERSIONS: [Version; 3] = [Version::Installed, Version::V14, Version::V18];
 
 static CLUSTERS: [OnceCell<Postgres>; 3] = [const { OnceCell::const_new() }; 3];
 
@@ -81,7 +70,11 @@ impl Postgres {
     pub async fn start(version: Version, settings: &[(&str, &str)]) -> Self {
         let bin_dir = version.variable().map(|variable| {
             let directory = std::env::var_os(variable);
-            PathBuf::from(directory.unwrap_or_else(|| panic!("{variable} is not set")))
+            PathBuf::from(directory.unwrap_or_else(|| {
+                panic!(
+                    "{variable} is not set: `.ci/setup test` writes it into target/tools/test.env"
+                )
+            }))
         });
         // Tests run side by side, and each server has a pool.
         let ours = [("max_connections", "400")];

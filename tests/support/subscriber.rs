@@ -25,7 +25,7 @@ pub const TRANSPORTS: [Transport; 2] = [Transport::WebSocket, Transport::Sse];
 
 enum Wire {
     WebSocket(Box<WebSocketStream<TcpStream>>),
-    Sse { body: Incoming, buffer: String },
+    Sse { body: Incoming, buffer: Vec<u8> },
 }
 
 /// Somebody who is connected.
@@ -111,7 +111,7 @@ pub async fn try_sse(
         return Err(Answer::from(response).await);
     }
     assert_eq!(response.headers()["content-type"], "text/event-stream");
-    let buffer = String::new();
+    let buffer = Vec::new();
     Ok(Subscriber::over(Wire::Sse {
         body: response.into_body(),
         buffer,
@@ -331,16 +331,14 @@ async fn read(wire: &mut Wire) -> Result<String, (u16, String)> {
             }
         },
         Wire::Sse { body, buffer } => loop {
-            if let Some((block, rest)) = buffer.split_once("\n\n") {
-                let (block, rest) = (block.to_owned(), rest.to_owned());
-                *buffer = rest;
-                return Ok(block);
+            if let Some(end) = buffer.windows(2).position(|bytes| bytes == b"\n\n") {
+                let block: Vec<u8> = buffer.drain(..end + 2).collect();
+                return Ok(String::from_utf8(block[..end].to_vec()).expect("UTF-8"));
             }
             match body.frame().await {
                 Some(Ok(frame)) => {
                     if let Some(bytes) = frame.data_ref() {
-                        // A body's pieces are whole frames of ours, and so whole characters.
-                        buffer.push_str(std::str::from_utf8(bytes).expect("UTF-8"));
+                        buffer.extend_from_slice(bytes);
                     }
                 }
                 Some(Err(error)) => return Err((1006, error.to_string())),
