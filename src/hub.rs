@@ -3,8 +3,11 @@
 //! It must never wait, and knows neither Postgres nor a transport: a reader that falls behind is
 //! closed as lagged; it never skips silently and never slows another.
 
-use crate::bookmark::{Bookmark, Snapshot, Spelling, Standpoint};
-use crate::event::{Batch, EVERYBODY, Event, Place};
+mod ring;
+
+use crate::bookmark::{Bookmark, Standpoint};
+use crate::event::{Batch, EVERYBODY, Event};
+use ring::Ring;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -111,10 +114,7 @@ pub struct Subscription {
 #[derive(Debug, Default)]
 struct Table {
     rooms: HashMap<Arc<str>, HashMap<u64, Arc<Subscription>>>,
-    ring: VecDeque<(Instant, usize, Batch)>,
-    /// Where the oldest batch of the ring begins.
-    ring_from: Option<Snapshot>,
-    ring_bytes: usize,
+    ring: Ring,
     standpoint: Option<Arc<Standpoint>>,
     offered: u64,
 }
@@ -214,12 +214,14 @@ impl Hub {
         for room in rooms {
             table.enter(subscription, room);
         }
-        let (since, text) = match since {
-            Since::Now => (None, None),
-            Since::Unreadable => (Some(Err("bookmark")), None),
-            Since::Bookmark(bookmark, text) => (Some(Ok(bookmark)), Some(text)),
+        let (replay, text) = match since {
+            Since::Now => (Replay::Live, None),
+            Since::Unreadable => (Replay::Gap("bookmark"), None),
+            Since::Bookmark(since, text) => (
+                table.ring.replay(since, rooms, &standpoint, &self.0.limits),
+                Some(text),
+            ),
         };
-        let replay = table.replay(rooms, since, &standpoint, &self.0.limits);
         let seam = Seam {
             tag,
             rooms: rooms.to_vec(),
@@ -255,7 +257,7 @@ impl Hub {
         }
         let standpoint = Arc::clone(&batch.to);
         table.standpoint = Some(Arc::clone(&standpoint));
-        table.keep(batch, now, &self.0.limits);
+        table.ring.keep(batch, now, &self.0.limits);
         drop(table);
         self.0.standpoint.send_replace(Some(standpoint));
         for subscription in touched.values() {
@@ -277,9 +279,7 @@ impl Hub {
     pub fn begin(&self, standpoint: Arc<Standpoint>) {
         let mut table = lock(&self.0.table);
         let first = table.standpoint.is_none();
-        table.ring.clear();
-        table.ring_bytes = 0;
-        table.ring_from = Some(standpoint.place.clone());
+        table.ring.begin(&standpoint);
         table.standpoint = Some(Arc::clone(&standpoint));
         drop(table);
         self.0
@@ -318,12 +318,13 @@ impl Hub {
     #[must_use]
     pub fn sizes(&self) -> Sizes {
         let table = lock(&self.0.table);
+        let (ring_bytes, ring_batches) = table.ring.sizes();
         Sizes {
             subscriptions: self.0.subscriptions.load(Ordering::Relaxed),
             rooms: table.rooms.len(),
             queue_bytes: self.0.waiting_bytes.load(Ordering::Relaxed),
-            ring_bytes: table.ring_bytes,
-            ring_batches: table.ring.len(),
+            ring_bytes,
+            ring_batches,
         }
     }
 }
@@ -365,127 +366,6 @@ impl Table {
                 }
             }
         }
-    }
-
-    fn keep(&mut self, batch: Batch, now: Instant, limits: &Limits) {
-        if !batch.events.is_empty() {
-            let weight = batch.events.iter().map(|event| event.weight()).sum();
-            self.ring_bytes += weight;
-            self.ring.push_back((now, weight, batch));
-        }
-        while let Some((since, weight, _)) = self.ring.front() {
-            if self.ring_bytes <= limits.ring_bytes && now - *since <= limits.ring_age {
-                break;
-            }
-            self.ring_bytes -= weight;
-            if let Some((_, _, batch)) = self.ring.pop_front() {
-                self.ring_from = Some(batch.to.place.clone());
-            }
-        }
-    }
-
-    fn replay(
-        &self,
-        rooms: &[Arc<str>],
-        since: Option<Result<Bookmark, &'static str>>,
-        standpoint: &Standpoint,
-        limits: &Limits,
-    ) -> Replay {
-        let since = match since {
-            None => return Replay::Live,
-            Some(Err(reason)) => return Replay::Gap(reason),
-            Some(Ok(since)) => since,
-        };
-        if since.history != standpoint.history {
-            return Replay::Gap("history");
-        }
-        if !since.newest().is_subset_of(&standpoint.snapshot) {
-            return Replay::Gap("future");
-        }
-        let reaches = self
-            .ring_from
-            .as_ref()
-            .is_some_and(|from| from.is_subset_of(&since.base));
-        if !reaches {
-            return Replay::Log(since);
-        }
-        let found = self.lacking(rooms, &since, standpoint);
-        let bytes: usize = found.iter().map(|event| event.weight()).sum();
-        if found.len() > limits.replay_events || bytes > limits.replay_bytes {
-            return Replay::Gap("limit");
-        }
-        Replay::Ring(found)
-    }
-
-    /// What a bookmark lacks that the ring reaches back to. A bookmark that was taken between two
-    /// of our looks, or given out by another node, gets bookmarks of its own up to our next
-    /// standpoint: ours would forget part of what it covers, and repeat that on the next resume.
-    fn lacking(
-        &self,
-        rooms: &[Arc<str>],
-        since: &Bookmark,
-        standpoint: &Standpoint,
-    ) -> Vec<Arc<Event>> {
-        let newest = since.newest();
-        let reached = self
-            .ring
-            .iter()
-            .position(|(_, _, b)| newest.is_subset_of(&b.to.snapshot));
-        let (behind, to) = match reached {
-            Some(index) => (index + 1, &*self.ring[index].2.to),
-            None => (self.ring.len(), standpoint),
-        };
-        let within = |range: std::ops::Range<usize>| {
-            let batches = self
-                .ring
-                .range(range)
-                .flat_map(|(_, _, batch)| &batch.events);
-            batches.filter_map(|event| {
-                let here = event
-                    .rooms
-                    .iter()
-                    .any(|r| **r == *EVERYBODY || rooms.contains(r));
-                event
-                    .place
-                    .as_ref()
-                    .filter(|_| here)
-                    .map(|place| (place, event))
-            })
-        };
-        let respelled = |mut events: Vec<(&Place, &Arc<Event>)>, spelling: &Spelling| {
-            events.sort_unstable_by_key(|(place, _)| place.id);
-            let last = events.len().saturating_sub(1);
-            let spell = |(index, (place, event)): (usize, (&Place, &Arc<Event>))| {
-                let text = if index == last {
-                    spelling.last_event(place.id)
-                } else {
-                    spelling.event(place.id)
-                };
-                if *text == *place.bookmark {
-                    Arc::clone(event)
-                } else {
-                    Arc::new(event.moved(text))
-                }
-            };
-            events
-                .into_iter()
-                .enumerate()
-                .map(spell)
-                .collect::<Vec<_>>()
-        };
-        let mut found = Vec::new();
-        if let Some((batch, last)) = &since.batch {
-            let rest = within(0..behind).filter(|(place, _)| {
-                !since.base.sees(place.xid) && batch.sees(place.xid) && place.id > *last
-            });
-            let spelling = Spelling::of(&since.history, &since.base, Some(batch));
-            found.extend(respelled(rest.collect(), &spelling));
-        }
-        let later = within(0..behind).filter(|(place, _)| !newest.sees(place.xid));
-        let spelling = Spelling::of(&since.history, newest, Some(&to.place));
-        found.extend(respelled(later.collect(), &spelling));
-        found.extend(within(behind..self.ring.len()).map(|(_, event)| Arc::clone(event)));
-        found
     }
 }
 
@@ -616,6 +496,8 @@ impl Subscription {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bookmark::{Snapshot, Spelling};
+    use crate::event::Place;
     use serde_json::value::RawValue;
 
     const LIMITS: Limits = Limits {
