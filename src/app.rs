@@ -3,7 +3,7 @@
 //! leave one connection waiting for another.
 
 use crate::config::Settings;
-use crate::connection::{Gate, admission::Seats, sse::Cut, unix_now};
+use crate::connection::{Gate, seats::Seats, sse::Cut, unix_now};
 use crate::database::{Database, DatabaseError};
 use crate::hub::{Ended, Hub, Limits};
 use crate::listener::{Listener, Pulse};

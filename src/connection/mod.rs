@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod seam;
+pub mod seats;
 pub mod sse;
 pub mod websocket;
 
@@ -21,7 +22,7 @@ pub struct Gate {
     pub hub: Hub,
     pub database: Database,
     pub verifier: Verifier,
-    pub seats: admission::Seats,
+    pub seats: seats::Seats,
     pub pulse: Arc<Pulse>,
 }
 

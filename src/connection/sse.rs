@@ -3,7 +3,8 @@
 //! are watched by a task beside it. It must never answer a temporary refusal with a status: an
 //! EventSource would not come back.
 
-use super::admission::{Admitted, Identity, Seat, Visit, explain};
+use super::admission::{Admitted, Identity, Visit, explain};
+use super::seats::Seat;
 use super::{Gate, Refusal, until};
 use crate::event::{Event, sse_frame, to_json};
 use crate::hub::{Delivery, Since, Subscription};

@@ -1,0 +1,322 @@
+//! From what was said to what is meant, a section at a time: ranges, units, what must fit together.
+//! Hands [`Settings`] to the commands, or every problem at once.
+//! It must never show a secret in a problem, nor mend a value that is wrong.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::raw::{
+    RawAuth, RawDatabase, RawHttp, RawLimits, RawListener, RawLog, RawSettings, RawWebsocket,
+};
+use super::redact::redact_url;
+use super::settings::{
+    Auth, Database, Http, Hub, Limits, Listener, Log, LogFormat, Settings, Sse, Websocket,
+};
+use super::value::{Check, DAY_MS, GIB, is_http};
+use super::{ConfigError, settled};
+
+/// Of connections or events; ten million are beyond one node, so a mistake.
+const MANY: RangeInclusive<u64> = 1..=10_000_000;
+
+impl Settings {
+    /// Turns what was said into what is meant, or answers every problem at once.
+    pub fn check(raw: RawSettings) -> Result<Settings, ConfigError> {
+        let mut check = Check::default();
+        let settings = Settings {
+            database: check.database(raw.database),
+            auth: check.auth(raw.auth),
+            http: check.http(raw.http),
+            limits: check.limits(&raw.limits),
+            hub: Hub {
+                ring_bytes: check.size("hub.ring_bytes", raw.hub.ring_bytes, 0..=64 * GIB),
+                ring_age: check.seconds("hub.ring_seconds", raw.hub.ring_seconds, 0),
+            },
+            listener: check.listener(&raw.listener),
+            websocket: check.websocket(&raw.websocket),
+            sse: Sse {
+                heartbeat: check.seconds("sse.heartbeat_s", raw.sse.heartbeat_s, 1),
+                retry: check.millis("sse.retry_ms", raw.sse.retry_ms),
+            },
+            log: check.log(raw.log),
+        };
+        settled(settings, check.problems)
+    }
+}
+
+impl Check {
+    fn database(&mut self, raw: RawDatabase) -> Database {
+        for (key, url) in [
+            ("database.url", &raw.url),
+            ("database.listen_url", &raw.listen_url),
+        ] {
+            let Some(url) = url else { continue };
+            let known = url.starts_with("postgres://") || url.starts_with("postgresql://");
+            if !known && (url.contains("://") || !url.contains('=')) {
+                let shown = redact_url(url);
+                self.wrong(key, &shown, "write postgres://user@host/database");
+            }
+        }
+        Database {
+            url: raw.url,
+            listen_url: raw.listen_url,
+            pool_size: self.size("database.pool_size", raw.pool_size, 1..=1000),
+            statement_timeout: self
+                .millis("database.statement_timeout_ms", raw.statement_timeout_ms),
+            connect_timeout: self.millis("database.connect_timeout_ms", raw.connect_timeout_ms),
+            pool_wait: self.millis("database.pool_wait_ms", raw.pool_wait_ms),
+        }
+    }
+
+    fn auth(&mut self, raw: RawAuth) -> Auth {
+        if let Some(secret) = &raw.hs256_secret {
+            let length = secret.len();
+            if secret.contains("-----BEGIN") {
+                self.say(
+                    "`auth.hs256_secret` holds a key in PEM, which signs nothing by HMAC: \
+                     put it into a file and name that in `auth.public_key_file`.",
+                );
+            } else if length < 32 {
+                self.say(&format!(
+                    "`auth.hs256_secret` has {length} bytes: at least 32 are needed \
+                     (`openssl rand -hex 32` makes one)."
+                ));
+            }
+        }
+        if let Some(jwks) = raw.jwks.as_deref().filter(|jwks| jwks.contains("://"))
+            && (!is_http(jwks) || url::Url::parse(jwks).is_err())
+        {
+            let shown = redact_url(jwks);
+            self.wrong("auth.jwks", &shown, "write a path or an http(s) URL");
+        }
+        if let Some(cookie) = &raw.cookie {
+            let token =
+                |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            if !cookie.bytes().all(token) {
+                self.wrong("auth.cookie", cookie, "write the cookie's bare name");
+            }
+        }
+        if let Some(claims) = &raw.anonymous_claims {
+            let parsed = serde_json::from_str::<serde_json::Value>(claims);
+            if !parsed.is_ok_and(|claims| claims.is_object()) {
+                self.wrong("auth.anonymous_claims", claims, "write a JSON object");
+            }
+        }
+        Auth {
+            hs256_secret: raw.hs256_secret,
+            public_key_file: raw.public_key_file.map(PathBuf::from),
+            jwks: raw.jwks,
+            jwks_refresh: self.seconds("auth.jwks_refresh_s", raw.jwks_refresh_s, 1),
+            issuer: raw.issuer,
+            audience: raw.audience,
+            // Above ten minutes it would not be clocks that differ, but tokens that live too short.
+            leeway: Duration::from_secs(self.whole("auth.leeway_s", raw.leeway_s, 0..=600)),
+            cookie: raw.cookie,
+            anonymous_claims: raw.anonymous_claims,
+        }
+    }
+
+    fn http(&mut self, raw: RawHttp) -> Http {
+        self.address("http.listen", &raw.listen);
+        if let Some(listen) = &raw.admin_listen {
+            self.address("http.admin_listen", listen);
+        }
+        if raw.tls_certificate_file.is_some() != raw.tls_key_file.is_some() {
+            self.say(
+                "`http.tls_certificate_file` and `http.tls_key_file` go together: \
+                 give both for TLS, neither without.",
+            );
+        }
+        if raw.spread_ms > raw.drain_ms {
+            self.say(&format!(
+                "`http.spread_ms` is {} and `http.drain_ms` {}: the spread must fit into the drain.",
+                raw.spread_ms, raw.drain_ms
+            ));
+        }
+        let trusted_proxies = raw
+            .trusted_proxies
+            .iter()
+            .filter_map(|text| self.network(text))
+            .collect();
+        let allowed_origins: BTreeSet<String> = raw
+            .allowed_origins
+            .iter()
+            .filter_map(|text| self.origin(text))
+            .collect();
+        Http {
+            listen: raw.listen,
+            admin_listen: raw.admin_listen,
+            trusted_proxies,
+            allowed_origins: allowed_origins.into_iter().collect(),
+            tls_certificate_file: raw.tls_certificate_file.map(PathBuf::from),
+            tls_key_file: raw.tls_key_file.map(PathBuf::from),
+            header_timeout: self.millis("http.header_timeout_ms", raw.header_timeout_ms),
+            drain: self.millis("http.drain_ms", raw.drain_ms),
+            // Nought means all at once, which is right where one client is all there is.
+            spread: Duration::from_millis(self.whole("http.spread_ms", raw.spread_ms, 0..=DAY_MS)),
+        }
+    }
+
+    fn limits(&mut self, raw: &RawLimits) -> Limits {
+        if raw.message_bytes > raw.queue_bytes {
+            self.say(&format!(
+                "`limits.message_bytes` is {} and `limits.queue_bytes` {}: a queue must hold \
+                 what one message may ask for.",
+                raw.message_bytes, raw.queue_bytes
+            ));
+        }
+        Limits {
+            connections: self.size("limits.connections", raw.connections, MANY),
+            connections_per_address: self.size(
+                "limits.connections_per_address",
+                raw.connections_per_address,
+                MANY,
+            ),
+            connections_per_user: self.size(
+                "limits.connections_per_user",
+                raw.connections_per_user,
+                MANY,
+            ),
+            rooms_per_connection: self.size(
+                "limits.rooms_per_connection",
+                raw.rooms_per_connection,
+                1..=100_000,
+            ),
+            room_name_bytes: self.size("limits.room_name_bytes", raw.room_name_bytes, 1..=200),
+            message_bytes: self.size("limits.message_bytes", raw.message_bytes, 1024..=GIB),
+            messages_per_second: self.size(
+                "limits.messages_per_second",
+                raw.messages_per_second,
+                1..=1_000_000,
+            ),
+            queue_bytes: self.size("limits.queue_bytes", raw.queue_bytes, 1024..=GIB),
+            replay_events: self.size("limits.replay_events", raw.replay_events, MANY),
+            replay_bytes: self.size("limits.replay_bytes", raw.replay_bytes, 1024..=GIB),
+            write_stall: self.millis("limits.write_stall_ms", raw.write_stall_ms),
+            // Below 8192 no request could carry the longest token that is accepted.
+            request_head_bytes: self.size(
+                "limits.request_head_bytes",
+                raw.request_head_bytes,
+                8192..=1 << 20,
+            ),
+        }
+    }
+
+    fn listener(&mut self, raw: &RawListener) -> Listener {
+        if raw.backoff_min_ms > raw.backoff_max_ms {
+            self.say(&format!(
+                "`listener.backoff_min_ms` is {} and `listener.backoff_max_ms` {}: \
+                 the first must not be above the second.",
+                raw.backoff_min_ms, raw.backoff_max_ms
+            ));
+        }
+        if raw.proof_timeout_ms > raw.proof_s.saturating_mul(1000) {
+            self.say(&format!(
+                "`listener.proof_timeout_ms` is {} and `listener.proof_s` {}: \
+                 a proof must end before the next begins.",
+                raw.proof_timeout_ms, raw.proof_s
+            ));
+        }
+        Listener {
+            floor: self.millis("listener.floor_ms", raw.floor_ms),
+            proof: self.seconds("listener.proof_s", raw.proof_s, 1),
+            proof_timeout: self.millis("listener.proof_timeout_ms", raw.proof_timeout_ms),
+            backoff_min: self.millis("listener.backoff_min_ms", raw.backoff_min_ms),
+            backoff_max: self.millis("listener.backoff_max_ms", raw.backoff_max_ms),
+            look_timeout: self.millis("listener.look_timeout_ms", raw.look_timeout_ms),
+            ready_lag: self.millis("listener.ready_lag_ms", raw.ready_lag_ms),
+        }
+    }
+
+    fn websocket(&mut self, raw: &RawWebsocket) -> Websocket {
+        Websocket {
+            heartbeat: self.seconds("websocket.heartbeat_s", raw.heartbeat_s, 1),
+            ping: self.seconds("websocket.ping_s", raw.ping_s, 1),
+            pong_timeout: self.seconds("websocket.pong_timeout_s", raw.pong_timeout_s, 1),
+        }
+    }
+
+    fn log(&mut self, raw: RawLog) -> Log {
+        if raw.level.is_empty() {
+            self.wrong("log.level", "", "write error, warn, info, debug or trace");
+        }
+        let format = match raw.format.as_str() {
+            "auto" => LogFormat::Auto,
+            "human" => LogFormat::Human,
+            "json" => LogFormat::Json,
+            other => {
+                self.wrong("log.format", other, "write auto, human or json");
+                LogFormat::Auto
+            }
+        };
+        Log {
+            level: raw.level,
+            format,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::{checked, problems};
+
+    #[test]
+    fn check_names_every_problem_at_once() {
+        let text = problems(checked(&[
+            ("ROWCAST__DATABASE__URL", "mysql://me:hidden@host/db"),
+            ("ROWCAST__AUTH__HS256_SECRET", "tooshort"),
+            ("ROWCAST__AUTH__JWKS", "ftp://host/jwks"),
+            ("ROWCAST__AUTH__COOKIE", "a=b"),
+            ("ROWCAST__AUTH__ANONYMOUS_CLAIMS", "[1]"),
+            ("ROWCAST__HTTP__LISTEN", "8080"),
+            ("ROWCAST__HTTP__ADMIN_LISTEN", "unix:relative"),
+            ("ROWCAST__HTTP__TRUSTED_PROXIES", "10.0.0.0/99"),
+            (
+                "ROWCAST__HTTP__ALLOWED_ORIGINS",
+                "*,https://*.a.example,https://a.example/path",
+            ),
+            ("ROWCAST__HTTP__TLS_KEY_FILE", "/key"),
+            ("ROWCAST__HTTP__SPREAD_MS", "20000"),
+            ("ROWCAST__LIMITS__CONNECTIONS", "0"),
+            ("ROWCAST__LISTENER__BACKOFF_MIN_MS", "9000"),
+            ("ROWCAST__LISTENER__PROOF_TIMEOUT_MS", "90000"),
+            ("ROWCAST__LOG__FORMAT", "xml"),
+        ]));
+        for key in [
+            "database.url",
+            "auth.hs256_secret",
+            "auth.jwks",
+            "auth.cookie",
+            "auth.anonymous_claims",
+            "http.listen",
+            "http.admin_listen",
+            "http.trusted_proxies",
+            "http.allowed_origins",
+            "http.tls_key_file",
+            "http.spread_ms",
+            "limits.connections",
+            "listener.backoff_min_ms",
+            "listener.proof_timeout_ms",
+            "log.format",
+        ] {
+            assert!(
+                text.contains(&format!("`{key}`")),
+                "{key} is missing in\n{text}"
+            );
+        }
+        assert_eq!(text.matches("allowed_origins").count(), 3, "{text}");
+        assert!(
+            !text.contains("tooshort") && !text.contains("hidden"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_public_key_as_secret_is_refused() {
+        let pem = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----";
+        let text = problems(checked(&[("ROWCAST__AUTH__HS256_SECRET", pem)]));
+        assert!(text.contains("auth.public_key_file"), "{text}");
+        assert!(!text.contains("MCow"), "{text}");
+    }
+}

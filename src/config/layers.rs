@@ -1,0 +1,287 @@
+//! Reads the four layers and merges them: defaults, a file, the environment, flags.
+//! Hands [`RawSettings`] to the check, or every unknown key and wrong type with the place it came from.
+//! It must never quote a value or a line of a file in a problem, for a secret may stand there.
+
+use std::fs;
+use std::path::Path;
+
+use ::config::{Config, File, FileFormat, Map, Source, Value, ValueKind};
+
+use super::names::{PREFIX, meant_by, nearest, variable};
+use super::raw::{KEYS, RawSettings};
+use super::{ConfigError, DEFAULT_TOML, settled};
+
+impl RawSettings {
+    /// Merges the layers. `env` is the whole environment (other variables are passed over, except
+    /// `DATABASE_URL`, the default of `database.url`); `overrides` are flags as (`section.key`, text).
+    pub fn load(
+        file: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+        overrides: &[(String, String)],
+    ) -> Result<RawSettings, ConfigError> {
+        let mut problems = Vec::new();
+        let mut layers = vec![Layer::toml(
+            "config/default.toml",
+            DEFAULT_TOML,
+            &mut problems,
+        )];
+        if let Some(path) = file {
+            let name = path.display().to_string();
+            match fs::read_to_string(path) {
+                Ok(text) => layers.push(Layer::toml(&name, &text, &mut problems)),
+                Err(error) => problems.push(format!("The file {name} can't be read: {error}.")),
+            }
+        }
+        let (layer, database_url) = Layer::environment(env, &mut problems);
+        layers.push(layer);
+        layers.push(Layer::flags(overrides, &mut problems));
+
+        let mut builder = Config::builder();
+        for layer in layers {
+            builder = builder.add_source(layer);
+        }
+        let merged = builder.build().map_err(|error| ConfigError {
+            problems: vec![error.to_string()],
+        })?;
+
+        let mut raw = RawSettings::default();
+        for (key, value) in leaves(&merged.cache) {
+            if let Err(wanted) = raw.set(&key, &value.kind) {
+                let origin = value.origin().unwrap_or("a layer").to_owned();
+                problems.push(format!("`{key}` in {origin} must be {wanted}."));
+            }
+        }
+        if raw.database.url.is_none() {
+            raw.database.url = database_url;
+        }
+        settled(raw, problems)
+    }
+}
+
+/// One layer, its keys known to exist, each value with the place it comes from.
+#[derive(Clone, Debug, Default)]
+struct Layer {
+    values: Map<String, Value>,
+}
+
+impl Source for Layer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ::config::ConfigError> {
+        Ok(self.values.clone())
+    }
+}
+
+impl Layer {
+    fn toml(origin: &str, text: &str, problems: &mut Vec<String>) -> Layer {
+        let table = match File::from_str(text, FileFormat::Toml).collect() {
+            Ok(table) => Value::new(None, table),
+            Err(error) => {
+                // The parser quotes the line it stumbled over, and a secret may stand on it.
+                let full = error.to_string();
+                let lines: Vec<&str> = full.lines().filter(|line| !line.contains('|')).collect();
+                problems.push(format!("{origin} is not TOML: {}.", lines.join(", ")));
+                return Layer::default();
+            }
+        };
+        let mut layer = Layer::default();
+        for (key, value) in leaves(&table) {
+            layer.put(key, origin, value.kind, problems);
+        }
+        layer
+    }
+
+    /// The variables with our prefix, and `DATABASE_URL` beside them.
+    fn environment(
+        env: impl Iterator<Item = (String, String)>,
+        problems: &mut Vec<String>,
+    ) -> (Layer, Option<String>) {
+        let mut layer = Layer::default();
+        let mut database_url = None;
+        for (name, text) in env {
+            if name == "DATABASE_URL" {
+                database_url = Some(text).filter(|url| !url.is_empty());
+            } else if let Some(rest) = name.strip_prefix(PREFIX) {
+                let key = rest.to_lowercase().replace("__", ".");
+                if KEYS.contains(&key.as_str()) {
+                    let origin = format!("the environment ({name})");
+                    layer.put(key, &origin, ValueKind::String(text), problems);
+                } else {
+                    let nearest = variable(nearest(&key));
+                    problems.push(format!(
+                        "`{name}` in the environment is not a key; the nearest is `{nearest}`."
+                    ));
+                }
+            } else if let Some(key) = meant_by(&name) {
+                problems.push(format!(
+                    "`{name}` in the environment does nothing; write `{}`, with double underscores.",
+                    variable(key)
+                ));
+            }
+        }
+        (layer, database_url)
+    }
+
+    fn flags(overrides: &[(String, String)], problems: &mut Vec<String>) -> Layer {
+        let mut layer = Layer::default();
+        for (key, text) in overrides {
+            let kind = ValueKind::String(text.clone());
+            layer.put(key.clone(), "a flag", kind, problems);
+        }
+        layer
+    }
+
+    /// Takes a value in, or names the key that was probably meant.
+    fn put(&mut self, key: String, origin: &str, kind: ValueKind, problems: &mut Vec<String>) {
+        if KEYS.contains(&key.as_str()) {
+            let value = Value::new(Some(&origin.to_owned()), kind);
+            self.values.insert(key, value);
+        } else {
+            let nearest = nearest(&key);
+            problems.push(format!(
+                "`{key}` in {origin} is not a key; the nearest is `{nearest}`."
+            ));
+        }
+    }
+}
+
+/// The values of a table two levels deep as `section.key`, sorted, so that errors come in one order.
+fn leaves(table: &Value) -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    let ValueKind::Table(sections) = &table.kind else {
+        return found;
+    };
+    for (section, value) in sections {
+        match &value.kind {
+            ValueKind::Table(keys) => found.extend(
+                keys.iter()
+                    .map(|(key, value)| (format!("{section}.{key}"), value.clone())),
+            ),
+            _ => found.push((section.clone(), value.clone())),
+        }
+    }
+    found.sort_by(|(left, _), (right, _)| left.cmp(right));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::{load, load_file, problems};
+
+    #[test]
+    fn every_key_can_be_written_in_the_environment_and_as_a_flag() {
+        let defaults = load(&[], &[]).unwrap().shown();
+        for (at, key) in KEYS.iter().enumerate() {
+            let by_variable = load(&[(&variable(key), "4711")], &[]).unwrap().shown();
+            let by_flag = load(&[(&variable(key), "12")], &[(key, "4711")])
+                .unwrap()
+                .shown();
+            assert_ne!(by_variable[at], defaults[at], "{key}");
+            assert_eq!(by_variable, by_flag, "{key}");
+            let others = |shown: &[Option<String>]| {
+                let mut shown = shown.to_vec();
+                shown.remove(at);
+                shown
+            };
+            assert_eq!(
+                others(&by_variable),
+                others(&defaults),
+                "{key} changed another key"
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_keys_name_their_place_and_the_nearest_key() {
+        let text = problems(load(
+            &[("ROWCAST__HTPP__LISTEN", "x")],
+            &[("http.listne", "y")],
+        ));
+        assert!(
+            text.contains("`ROWCAST__HTPP__LISTEN` in the environment"),
+            "{text}"
+        );
+        assert!(
+            text.contains("the nearest is `ROWCAST__HTTP__LISTEN`"),
+            "{text}"
+        );
+        assert!(text.contains("`http.listne` in a flag"), "{text}");
+        assert!(text.contains("the nearest is `http.listen`"), "{text}");
+
+        let text = problems(load_file("listen = 'x'\n[limits]\nconections = 5\n"));
+        assert!(text.contains("`listen` in /"), "{text}");
+        assert!(text.contains("the nearest is `http.listen`"), "{text}");
+        assert!(text.contains("`limits.conections`"), "{text}");
+        assert!(
+            text.contains("the nearest is `limits.connections`"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_single_underscore_is_no_silent_loss() {
+        let text = problems(load(&[("ROWCAST_HTTP_LISTEN", "x")], &[]));
+        assert!(text.contains("write `ROWCAST__HTTP__LISTEN`"), "{text}");
+        let text = problems(load(&[("ROWCAST_LIMITS__CONNECTIONS_PER_USER", "x")], &[]));
+        assert!(
+            text.contains("write `ROWCAST__LIMITS__CONNECTIONS_PER_USER`"),
+            "{text}"
+        );
+        assert!(load(&[("ROWCAST_OTHER", "x"), ("PATH", "/bin")], &[]).is_ok());
+    }
+
+    #[test]
+    fn wrong_types_name_key_and_place_without_the_value() {
+        let env = [("ROWCAST__DATABASE__POOL_SIZE", "many")];
+        let text = problems(load(&env, &[]));
+        assert!(text.contains("`database.pool_size`"), "{text}");
+        assert!(text.contains("ROWCAST__DATABASE__POOL_SIZE"), "{text}");
+        assert!(text.contains("whole number"), "{text}");
+        for wrong in [
+            "pool_size = 1.5",
+            "pool_size = -1",
+            "pool_size = true",
+            "pool_size.a = 1",
+        ] {
+            let text = problems(load_file(&format!("[database]\n{wrong}\n")));
+            assert!(text.contains("whole number"), "{wrong}: {text}");
+        }
+        assert!(problems(load_file("[http]\nlisten = 8080\n")).contains("text in quotes"));
+    }
+
+    #[test]
+    fn layers_override_in_order_and_lists_are_replaced() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "[http]\nlisten = '1.1.1.1:1'\nadmin_listen = '1.1.1.1:2'\n\
+                    trusted_proxies = ['10.0.0.0/8', '::1']\n[database]\nurl = 'postgres://file/a'\n";
+        std::fs::write(file.path(), text).unwrap();
+        let env = [
+            ("DATABASE_URL", "postgres://default/a"),
+            ("ROWCAST__HTTP__LISTEN", "2.2.2.2:2"),
+            ("ROWCAST__HTTP__ADMIN_LISTEN", ""),
+            ("ROWCAST__HTTP__TRUSTED_PROXIES", "192.168.0.1"),
+        ];
+        let env = env.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let flags = [("http.listen".to_owned(), "3.3.3.3:3".to_owned())];
+        let raw = RawSettings::load(Some(file.path()), env.into_iter(), &flags).unwrap();
+        assert_eq!(raw.http.listen, "3.3.3.3:3");
+        assert_eq!(raw.http.admin_listen, None, "an empty variable unsets");
+        assert_eq!(raw.http.trusted_proxies, ["192.168.0.1"]);
+        assert_eq!(raw.database.url.as_deref(), Some("postgres://file/a"));
+
+        let raw = load(&[("DATABASE_URL", "postgres://default/a")], &[]).unwrap();
+        assert_eq!(raw.database.url.as_deref(), Some("postgres://default/a"));
+    }
+
+    #[test]
+    fn a_broken_file_is_reported_without_its_lines() {
+        let text = problems(load_file("[auth]\nhs256_secret = \"hidden\n"));
+        assert!(text.contains("line 2"), "{text}");
+        assert!(!text.contains("hidden"), "{text}");
+        let missing = RawSettings::load(Some(Path::new("/no/such.toml")), std::iter::empty(), &[]);
+        assert!(problems(missing).contains("/no/such.toml can't be read"));
+    }
+}

@@ -1,0 +1,178 @@
+//! What is meant: the settings as everybody above reads them, each in its own type.
+//! Hands itself to the whole service, unchanged until the process ends.
+//! It must never show a secret: what holds one writes its own `Debug`.
+//!
+//! A field is named as its key without the unit, for its type carries that.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::redact::redact_url;
+
+/// The configuration after [`Settings::check`]: every value in range and in its own type.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub database: Database,
+    pub auth: Auth,
+    pub http: Http,
+    pub limits: Limits,
+    pub hub: Hub,
+    pub listener: Listener,
+    pub websocket: Websocket,
+    pub sse: Sse,
+    pub log: Log,
+}
+
+#[derive(Clone)]
+pub struct Database {
+    /// A libpq URL or keyword string; the commands that need a database refuse to start without.
+    pub url: Option<String>,
+    pub listen_url: Option<String>,
+    pub pool_size: usize,
+    pub statement_timeout: Duration,
+    pub connect_timeout: Duration,
+    pub pool_wait: Duration,
+}
+
+impl Database {
+    /// Where LISTEN connects: `listen_url`, or else `url`.
+    pub fn direct_url(&self) -> Option<&str> {
+        self.listen_url.as_deref().or(self.url.as_deref())
+    }
+}
+
+#[derive(Clone)]
+pub struct Auth {
+    /// At least 32 bytes.
+    pub hs256_secret: Option<String>,
+    pub public_key_file: Option<PathBuf>,
+    /// A path, or a URL that starts with `http://` or `https://`.
+    pub jwks: Option<String>,
+    pub jwks_refresh: Duration,
+    pub issuer: Option<String>,
+    pub audience: Option<String>,
+    pub leeway: Duration,
+    pub cookie: Option<String>,
+    /// A JSON object.
+    pub anonymous_claims: Option<String>,
+}
+
+impl Auth {
+    /// Whether any token can be verified at all.
+    pub fn has_key(&self) -> bool {
+        self.hs256_secret.is_some() || self.public_key_file.is_some() || self.jwks.is_some()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// `host:port` or `unix:/path`.
+    pub listen: String,
+    pub admin_listen: Option<String>,
+    pub trusted_proxies: Vec<IpNet>,
+    /// As browsers write them: scheme, host and a port that is not the scheme's own.
+    pub allowed_origins: Vec<String>,
+    pub tls_certificate_file: Option<PathBuf>,
+    pub tls_key_file: Option<PathBuf>,
+    pub header_timeout: Duration,
+    pub drain: Duration,
+    pub spread: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub connections: usize,
+    pub connections_per_address: usize,
+    pub connections_per_user: usize,
+    pub rooms_per_connection: usize,
+    pub room_name_bytes: usize,
+    pub message_bytes: usize,
+    /// The burst is twice this.
+    pub messages_per_second: usize,
+    /// Per subscription.
+    pub queue_bytes: usize,
+    pub replay_events: usize,
+    pub replay_bytes: usize,
+    pub write_stall: Duration,
+    pub request_head_bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Hub {
+    pub ring_bytes: usize,
+    /// `hub.ring_seconds`.
+    pub ring_age: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// The longest time between two looks at the log.
+    pub floor: Duration,
+    /// Between two round trips through NOTIFY.
+    pub proof: Duration,
+    pub proof_timeout: Duration,
+    pub backoff_min: Duration,
+    pub backoff_max: Duration,
+    pub look_timeout: Duration,
+    pub ready_lag: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Websocket {
+    pub heartbeat: Duration,
+    pub ping: Duration,
+    pub pong_timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Sse {
+    pub heartbeat: Duration,
+    pub retry: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// A level or directives of tracing's filter.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Human on a terminal, JSON otherwise.
+    Auto,
+    Human,
+    Json,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("url", &self.url.as_deref().map(redact_url))
+            .field("listen_url", &self.listen_url.as_deref().map(redact_url))
+            .field("pool_size", &self.pool_size)
+            .field("statement_timeout", &self.statement_timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("pool_wait", &self.pool_wait)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth")
+            .field("hs256_secret", &self.hs256_secret.as_ref().map(|_| "***"))
+            .field("public_key_file", &self.public_key_file)
+            .field("jwks", &self.jwks.as_deref().map(redact_url))
+            .field("jwks_refresh", &self.jwks_refresh)
+            .field("issuer", &self.issuer)
+            .field("audience", &self.audience)
+            .field("leeway", &self.leeway)
+            .field("cookie", &self.cookie)
+            .field("anonymous_claims", &self.anonymous_claims)
+            .finish()
+    }
+}

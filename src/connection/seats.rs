@@ -1,0 +1,105 @@
+//! The seats of the house: connections in all, by address and by user.
+//! Hands seats over to the transports; a seat is free again when it is dropped.
+//! It must never count somebody who has left.
+
+use super::{Gate, Refusal};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Who sits where: connections in all, by address and by user.
+#[derive(Clone, Debug, Default)]
+pub struct Seats(Arc<Mutex<Seating>>);
+
+#[derive(Debug, Default)]
+struct Seating {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+    by_user: HashMap<String, usize>,
+}
+
+/// A seat taken; it is free again when this is dropped.
+#[derive(Debug)]
+pub struct Seat {
+    seats: Seats,
+    address: Option<IpAddr>,
+    user: Option<String>,
+}
+
+impl Seats {
+    /// Takes a seat for somebody whose name is not known yet.
+    ///
+    /// # Errors
+    /// The house is full, or this address has all it may have.
+    pub fn sit(&self, gate: &Gate, address: Option<IpAddr>) -> Result<Seat, Refusal> {
+        let limits = &gate.settings.limits;
+        let mut seating = self.seating();
+        if seating.all >= limits.connections {
+            return Err(Refusal::Overloaded);
+        }
+        if let Some(address) = address {
+            let count = seating.by_address.entry(address).or_default();
+            if *count >= limits.connections_per_address {
+                return Err(Refusal::TooMany);
+            }
+            *count += 1;
+        }
+        seating.all += 1;
+        Ok(Seat {
+            seats: self.clone(),
+            address,
+            user: None,
+        })
+    }
+
+    /// Connections in all.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.seating().all
+    }
+
+    fn seating(&self) -> std::sync::MutexGuard<'_, Seating> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    /// Puts a name to the seat.
+    ///
+    /// # Errors
+    /// This user has all the connections they may have.
+    pub fn belongs_to(&mut self, gate: &Gate, user: Option<&str>) -> Result<(), Refusal> {
+        let Some(user) = user else { return Ok(()) };
+        let mut seating = self.seats.seating();
+        let count = seating.by_user.entry(user.to_owned()).or_default();
+        if *count >= gate.settings.limits.connections_per_user {
+            return Err(Refusal::TooMany);
+        }
+        *count += 1;
+        drop(seating);
+        self.user = Some(user.to_owned());
+        Ok(())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut seating = self.seats.seating();
+        seating.all -= 1;
+        if let Some(address) = self.address {
+            release(&mut seating.by_address, &address);
+        }
+        if let Some(user) = &self.user {
+            release(&mut seating.by_user, user);
+        }
+    }
+}
+
+fn release<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The way to the socket: what the hub queued, in its order, and heartbeats when it is quiet.
+//! Hands frames over to the sink. It must never say that all is written before it is.
+
+use super::{Connection, Socket};
+use crate::connection::Refusal;
+use crate::connection::admission::Identity;
+use crate::event::{Event, to_json};
+use crate::hub::Delivery;
+use crate::report;
+use futures_util::SinkExt;
+use futures_util::stream::SplitSink;
+use serde::Serialize;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Welcome<'a> {
+    r#type: &'static str,
+    connection_id: &'a str,
+    user: Option<&'a str>,
+    rooms: &'a [Arc<str>],
+    bookmark: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<u64>,
+    heartbeat: u64,
+}
+
+/// What the first seam is answered with.
+pub(super) struct Greeting {
+    pub identity: Identity,
+    pub resumes: bool,
+}
+
+impl Connection<'_> {
+    pub(super) async fn write(
+        &self,
+        sink: &mut SplitSink<&mut Socket, Message>,
+        greeting: Greeting,
+    ) -> Refusal {
+        match self.write_all(sink, greeting).await {
+            Ok(never) => match never {},
+            Err(why) => why,
+        }
+    }
+
+    async fn write_all(
+        &self,
+        sink: &mut SplitSink<&mut Socket, Message>,
+        greeting: Greeting,
+    ) -> Result<std::convert::Infallible, Refusal> {
+        let settings = &self.gate.settings;
+        let standpoint = self.gate.hub.standpoint();
+        let mut greeting = Some(greeting);
+        let mut next_ping = Instant::now() + settings.websocket.ping;
+        let mut last_frame = Instant::now();
+        loop {
+            let next = next_ping.min(last_frame + settings.websocket.heartbeat);
+            let taken = tokio::time::timeout_at(next.into(), self.subscription.take()).await;
+            let now = Instant::now();
+            let sent = async {
+                if let Ok(taken) = taken {
+                    let mut events = 0;
+                    for delivery in taken? {
+                        events += self.write_one(sink, delivery, &mut greeting).await?;
+                    }
+                    report::delivered(events);
+                    last_frame = now;
+                }
+                if now >= next_ping {
+                    sink.feed(Message::Ping(bytes::Bytes::new()))
+                        .await
+                        .map_err(gone)?;
+                    next_ping = now + settings.websocket.ping;
+                }
+                // The standpoint first: what lies before it was queued before it was set, so an
+                // empty queue means that all of it was written.
+                let here = standpoint.borrow().clone();
+                if now >= last_frame + settings.websocket.heartbeat && self.subscription.is_idle() {
+                    if let Some(here) = here {
+                        let frame = json!({ "type": "heartbeat", "bookmark": &*here.bookmark });
+                        sink.feed(text(&frame)).await.map_err(gone)?;
+                    }
+                    last_frame = now;
+                }
+                sink.flush().await.map_err(gone)
+            };
+            // A reader that takes nothing at all fills no queue of ours when little happens.
+            timeout(settings.limits.write_stall, sent)
+                .await
+                .unwrap_or(Err(Refusal::Lagged))?;
+        }
+    }
+
+    /// Writes a delivery; returns how many events it held.
+    async fn write_one(
+        &self,
+        sink: &mut SplitSink<&mut Socket, Message>,
+        delivery: Delivery,
+        greeting: &mut Option<Greeting>,
+    ) -> Result<usize, Refusal> {
+        match delivery {
+            Delivery::Event(event) => self.write_event(sink, &event).await,
+            Delivery::Reply(frame) => sink
+                .feed(Message::Text(frame))
+                .await
+                .map(|()| 0)
+                .map_err(gone),
+            Delivery::Gap { reason, bookmark } => {
+                report::gap(reason);
+                let rooms = self.subscription.rooms();
+                self.write_gap(sink, &rooms, reason, &bookmark).await
+            }
+            Delivery::Seam(seam) => {
+                let (here, tag, rooms) = (
+                    Arc::clone(&seam.standpoint),
+                    seam.tag.clone(),
+                    seam.rooms.clone(),
+                );
+                let first = greeting.take();
+                let resolved = match self.gate.resolve(*seam).await {
+                    Ok(resolved) => resolved,
+                    // At the start it comes back with the same bookmark; later the other rooms
+                    // live on, and these are told the truth.
+                    Err(refusal) if first.is_some() => return Err(refusal),
+                    Err(_) => {
+                        let mut frame = json!({ "type": "subscribed", "rooms": rooms,
+                            "outcome": "gap", "reason": "unavailable", "bookmark": &*here.bookmark });
+                        if let Some(tag) = tag {
+                            frame["id"] = tag;
+                        }
+                        return sink.feed(text(&frame)).await.map(|()| 0).map_err(gone);
+                    }
+                };
+                let mut announced = true;
+                if let Some(greeting) = first {
+                    announced = greeting.resumes;
+                    let welcome = Welcome {
+                        r#type: "welcome",
+                        connection_id: self.connection,
+                        user: greeting.identity.user.as_deref(),
+                        rooms: &resolved.frame.rooms,
+                        bookmark: &resolved.frame.bookmark,
+                        expires_at: (greeting.identity.expires_at != u64::MAX)
+                            .then_some(greeting.identity.expires_at),
+                        heartbeat: self.gate.settings.websocket.heartbeat.as_secs(),
+                    };
+                    sink.feed(text(&welcome)).await.map_err(gone)?;
+                }
+                if announced {
+                    sink.feed(text(&resolved.frame)).await.map_err(gone)?;
+                }
+                let mut events = 0;
+                for event in &resolved.events {
+                    events += self.write_event(sink, event).await?;
+                }
+                Ok(events)
+            }
+        }
+    }
+
+    async fn write_event(
+        &self,
+        sink: &mut SplitSink<&mut Socket, Message>,
+        event: &Event,
+    ) -> Result<usize, Refusal> {
+        if event.lost {
+            report::gap(event.reason());
+            let bookmark = event.bookmark().cloned().unwrap_or_else(|| "".into());
+            let rooms = self.subscription.concerned(&event.rooms);
+            return self
+                .write_gap(sink, &rooms, event.reason(), &bookmark)
+                .await;
+        }
+        sink.feed(Message::Text(event.websocket_text()))
+            .await
+            .map(|()| 1)
+            .map_err(gone)
+    }
+
+    async fn write_gap(
+        &self,
+        sink: &mut SplitSink<&mut Socket, Message>,
+        rooms: &[Arc<str>],
+        reason: &str,
+        bookmark: &str,
+    ) -> Result<usize, Refusal> {
+        let frame =
+            json!({ "type": "gap", "rooms": rooms, "reason": reason, "bookmark": bookmark });
+        sink.feed(text(&frame)).await.map(|()| 0).map_err(gone)
+    }
+}
+
+fn gone(_: Error) -> Refusal {
+    Refusal::Gone
+}
+
+fn text<T: Serialize>(frame: &T) -> Message {
+    Message::text(to_json(frame))
+}

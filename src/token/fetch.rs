@@ -1,0 +1,178 @@
+//! Where a JWKS comes from: a file, or a URL by HTTP(S).
+//! Hands its bytes to the key set, or why they can't be had.
+//! It must never wait for an issuer without a bound, follow a redirect, or name credentials in an error.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::TokioExecutor;
+use tokio_rustls::rustls;
+
+use super::VerifierError;
+use crate::config;
+
+/// Bytes of a JWKS: hundreds of keys.
+pub(super) const JWKS_BYTES: usize = 256 * 1024;
+/// An issuer that does not answer within this is away; the keys at hand go on to count.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
+
+type HttpsClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
+/// A place with its name for errors, without credentials.
+pub(super) struct Place {
+    pub(super) name: String,
+    kind: Kind,
+}
+
+enum Kind {
+    File(PathBuf),
+    Url(hyper::Uri, Box<HttpsClient>),
+}
+
+impl Place {
+    pub(super) fn new(jwks: &str) -> Result<Place, VerifierError> {
+        let name = config::redact_url(jwks);
+        let kind = if config::is_http(jwks) {
+            let uri = jwks.parse().map_err(|_| {
+                VerifierError::Unusable(name.clone(), "this is not a URL".to_owned())
+            })?;
+            Kind::Url(uri, Box::new(client()))
+        } else {
+            Kind::File(PathBuf::from(jwks))
+        };
+        Ok(Place { name, kind })
+    }
+
+    /// What can be read without waiting: a file, but no URL.
+    pub(super) fn at_once(&self) -> Result<Option<Vec<u8>>, VerifierError> {
+        match &self.kind {
+            Kind::File(path) => std::fs::read(path)
+                .map(Some)
+                .map_err(|error| VerifierError::Unreadable(self.name.clone(), error)),
+            Kind::Url(..) => Ok(None),
+        }
+    }
+
+    pub(super) async fn read(&self) -> Result<Bytes, VerifierError> {
+        let failed = |reason: String| VerifierError::Fetch(self.name.clone(), reason);
+        tokio::time::timeout(FETCH_TIMEOUT, async {
+            match &self.kind {
+                Kind::File(path) => tokio::fs::read(path)
+                    .await
+                    .map(Bytes::from)
+                    .map_err(|error| VerifierError::Unreadable(self.name.clone(), error)),
+                Kind::Url(uri, client) => get(client, uri).await.map_err(failed),
+            }
+        })
+        .await
+        .unwrap_or_else(|_| Err(failed("no answer in time".to_owned())))
+    }
+}
+
+async fn get(client: &HttpsClient, uri: &hyper::Uri) -> Result<Bytes, String> {
+    let answer = client.get(uri.clone()).await;
+    let answer = answer.map_err(|error| causes(&error))?;
+    if answer.status() != hyper::StatusCode::OK {
+        return Err(format!("the answer was {}", answer.status()));
+    }
+    let body = Limited::new(answer.into_body(), JWKS_BYTES).collect().await;
+    body.map(|body| body.to_bytes())
+        .map_err(|error| error.to_string())
+}
+
+/// The system's certificates, so that a company's own authority counts; else those of the web.
+fn client() -> HttpsClient {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    let provider = rustls::crypto::ring::default_provider();
+    let tls = rustls::ClientConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .expect("ring knows the default versions of TLS")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_http1()
+        .build();
+    Client::builder(TokioExecutor::new()).build(connector)
+}
+
+/// An error with its causes, for "client error (Connect)" alone helps nobody.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text += &format!(": {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::TokenError;
+    use crate::token::jwks::REFRESH_PAUSE_S;
+    use crate::token::sample::*;
+    use jsonwebtoken::Algorithm;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn a_jwks_behind_a_url() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!(
+            "http://me:hidden@{}/jwks.json",
+            listener.local_addr().unwrap()
+        );
+        let good = jwks(&[member(ED25519_PUBLIC, Some("a"))]);
+        let answers = [
+            ("503 Service Unavailable", String::new()),
+            ("302 Found", good.clone()),
+            ("200 OK", "x".repeat(JWKS_BYTES + 1)),
+            ("200 OK", good),
+        ];
+        let count = answers.len();
+        let server = tokio::spawn(async move {
+            for (status, body) in answers {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(socket.read_u8().await.unwrap());
+                }
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+                );
+                // The client hangs up on a body that is too long.
+                let _ = socket.write_all(answer.as_bytes()).await;
+            }
+        });
+
+        let verifier = by_jwks(&url).unwrap();
+        let token = token(Algorithm::EdDSA, Some("a"));
+        assert_eq!(refused(&verifier, &token), TokenError::UnknownKey);
+        assert!(
+            verifier.needs_refresh(NOW),
+            "a set that was never read is due"
+        );
+        for round in 0..count as u64 {
+            let answer = verifier.refresh(NOW + round * REFRESH_PAUSE_S).await;
+            assert_eq!(answer.is_ok(), round == 3, "{answer:?}");
+            let text = answer
+                .err()
+                .map(|error| error.to_string())
+                .unwrap_or_default();
+            assert!(!text.contains("hidden"), "{text}");
+        }
+        assert!(verifier.verify(&token, NOW).is_ok());
+        server.await.unwrap();
+    }
+}
