@@ -2,8 +2,8 @@
 //! pauses, hand-written and attached triggers, state events, and how the log is read.
 
 use crate::support::{
-    self, Database, Server, Subscriber, TRANSPORTS, connect, marker, serve, serve_process, token,
-    within, ws,
+    Database, Server, Subscriber, TRANSPORTS, Version, connect, marker, on, on_every_version,
+    serve, serve_process, token, within, ws,
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -18,8 +18,8 @@ const SETUP: &str = "
     grant select, insert, update, delete on public.note to lab_app;
     grant select on public.note to rowcast_owner";
 
-async fn database() -> Database {
-    let database = support::database().await;
+async fn database(version: Version) -> Database {
+    let database = on(version).await.database().await;
     database.run(SETUP).await;
     database
 }
@@ -54,9 +54,8 @@ async fn taken(database: &Database, everybody: &mut [Subscriber]) {
     }
 }
 
-#[tokio::test]
-async fn existing_notifications_are_pushed_by_one_row() {
-    let database = database().await;
+async fn existing_notifications_are_pushed_by_one_row(version: Version) {
+    let database = database(version).await;
     let mut program = serve_process(&database, &[]).await;
     let rooms = "rooms=open:7,open:lab:x,open:hello";
     let mut socket = ws(&program, &token("1", "", ""), rooms).await;
@@ -145,9 +144,8 @@ async fn listen(
     (client, receiver)
 }
 
-#[tokio::test]
-async fn announcements_reach_other_programs_and_never_abort_a_write() {
-    let database = database().await;
+async fn announcements_reach_other_programs_and_never_abort_a_write(version: Version) {
+    let database = database(version).await;
     let server = serve(&database, |_| ()).await;
     let mut everybody = everybody(&server).await;
     everybody.truncate(1);
@@ -201,9 +199,8 @@ async fn announcements_reach_other_programs_and_never_abort_a_write() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn a_pause_ends_with_a_gap() {
-    let database = database().await;
+async fn a_pause_ends_with_a_gap(version: Version) {
+    let database = database(version).await;
     let server = serve(&database, |_| ()).await;
     let mut everybody = everybody(&server).await;
     let emit = "select rowcast.emit('held', 'e', array['open:1'], '{}')";
@@ -240,9 +237,8 @@ async fn a_pause_ends_with_a_gap() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn a_trigger_by_hand_inserts_into_the_log() {
-    let database = database().await;
+async fn a_trigger_by_hand_inserts_into_the_log(version: Version) {
+    let database = database(version).await;
     database
         .run(
             "create function public.note_written() returns trigger language plpgsql
@@ -279,9 +275,8 @@ async fn a_trigger_by_hand_inserts_into_the_log() {
 const QUERY: &str = "select 'note' as name, array['open:1'] as rooms, \
                      json_build_object('n', text::int) as data from new_rows";
 
-#[tokio::test]
-async fn a_lossy_trigger_lets_the_write_go_and_tells_everybody() {
-    let database = database().await;
+async fn a_lossy_trigger_lets_the_write_go_and_tells_everybody(version: Version) {
+    let database = database(version).await;
     database
         .run(&format!(
             "select rowcast.attach('public.note', 'insert', $q${QUERY}$q$)"
@@ -336,9 +331,8 @@ async fn a_lossy_trigger_lets_the_write_go_and_tells_everybody() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn what_the_log_would_refuse_is_lost_and_not_the_write() {
-    let database = database().await;
+async fn what_the_log_would_refuse_is_lost_and_not_the_write(version: Version) {
+    let database = database(version).await;
     let server = serve(&database, |_| ()).await;
     let mut everybody = everybody(&server).await;
     let legacy = database.legacy().await;
@@ -396,9 +390,8 @@ async fn what_the_log_would_refuse_is_lost_and_not_the_write() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn a_strict_trigger_aborts_the_write() {
-    let database = database().await;
+async fn a_strict_trigger_aborts_the_write(version: Version) {
+    let database = database(version).await;
     let attach = format!("select rowcast.attach('public.note', 'insert', $q${QUERY}$q$, 'strict')");
     database.run(&attach).await;
     let server = serve(&database, |_| ()).await;
@@ -432,9 +425,8 @@ async fn a_strict_trigger_aborts_the_write() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn attach_says_what_is_wrong_with_a_query() {
-    let database = database().await;
+async fn attach_says_what_is_wrong_with_a_query(version: Version) {
+    let database = database(version).await;
     database
         .run(
             "create view public.notes as select * from public.note;
@@ -547,9 +539,8 @@ async fn attach_says_what_is_wrong_with_a_query() {
     assert_eq!(database.ask::<i64>(triggers).await, 0);
 }
 
-#[tokio::test]
-async fn writes_straight_to_a_leaf_are_seen() {
-    let database = database().await;
+async fn writes_straight_to_a_leaf_are_seen(version: Version) {
+    let database = database(version).await;
     database
         .run(
             "create table public.part (id int, k int) partition by list (k);
@@ -614,9 +605,8 @@ const SPOTS: &str = "
         ('spots', 'spots', array['open:1'], json_build_object('id', p_id), 'public.render_spots')
     $$";
 
-#[tokio::test]
-async fn state_events_collapse_and_are_rendered_at_the_end() {
-    let database = database().await;
+async fn state_events_collapse_and_are_rendered_at_the_end(version: Version) {
+    let database = database(version).await;
     database.run(SPOTS).await;
     let server = serve(&database, |_| ()).await;
     let before = database.bookmark().await;
@@ -682,9 +672,8 @@ async fn state_events_collapse_and_are_rendered_at_the_end() {
     server.stop().await;
 }
 
-#[tokio::test]
-async fn a_replay_above_its_limit_is_a_gap_and_never_cut_short() {
-    let database = database().await;
+async fn a_replay_above_its_limit_is_a_gap_and_never_cut_short(version: Version) {
+    let database = database(version).await;
     database.run(SPOTS).await;
     // A copied database has no history before somebody serves it.
     serve(&database, |_| ()).await.stop().await;
@@ -724,9 +713,8 @@ async fn a_replay_above_its_limit_is_a_gap_and_never_cut_short() {
     }
 }
 
-#[tokio::test]
-async fn the_log_is_never_read_by_a_sequential_scan() {
-    let database = database().await;
+async fn the_log_is_never_read_by_a_sequential_scan(version: Version) {
+    let database = database(version).await;
     let busy = database.legacy().await;
     let mut reader = database.client("postgres").await;
     let emit = "select rowcast.emit('c', 'e', array['open:1'], '{}') from generate_series(1, 3)";
@@ -763,4 +751,19 @@ async fn the_log_is_never_read_by_a_sequential_scan() {
         );
         transaction.commit().await.expect("it ends");
     }
+}
+
+on_every_version! {
+    existing_notifications_are_pushed_by_one_row
+    announcements_reach_other_programs_and_never_abort_a_write
+    a_pause_ends_with_a_gap
+    a_trigger_by_hand_inserts_into_the_log
+    a_lossy_trigger_lets_the_write_go_and_tells_everybody
+    what_the_log_would_refuse_is_lost_and_not_the_write
+    a_strict_trigger_aborts_the_write
+    attach_says_what_is_wrong_with_a_query
+    writes_straight_to_a_leaf_are_seen
+    state_events_collapse_and_are_rendered_at_the_end
+    a_replay_above_its_limit_is_a_gap_and_never_cut_short
+    the_log_is_never_read_by_a_sequential_scan
 }

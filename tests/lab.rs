@@ -2,12 +2,15 @@
 //! the rooms that should have them. One subscriber sits in each room; a marker that reaches all of
 //! them after each statement proves what did not come.
 
-use crate::support::{self, Database, Server, Subscriber, marker, serve, token, ws};
+use crate::support::{
+    Database, Server, Subscriber, Version, marker, on, on_every_version, serve, token, ws,
+};
+use rowcast::config::Settings;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
 /// Two organizations with a lab each. Slot 11 has two spots, 12 has one, 21 is in the other lab.
-const SAMPLE: &str = "
+pub const SAMPLE: &str = "
     insert into lab.organizations (org_id, name) values (1, 'Physics'), (2, 'Chemistry');
     insert into lab.labs (lab_id, org_id, name) values (1, 1, 'Optics'), (2, 2, 'Synthesis');
     insert into lab.slots (slot_id, lab_id, starts_at, ends_at, capacity) values
@@ -31,26 +34,29 @@ const ROOMS: [(&str, &str, &str, &str); 10] = [
     ("user:99", "99", "user", "1"),
 ];
 
-const EVERYBODY: &[&str] = &["*"];
+pub const EVERYBODY: &[&str] = &["*"];
 
 /// An event that is to come: name, channel, rooms, data.
-type Told<'a> = (&'a str, &'a str, &'a [&'a str], Value);
+pub type Told<'a> = (&'a str, &'a str, &'a [&'a str], Value);
 
-struct Lab {
-    database: Database,
+/// The lab with somebody in each room.
+pub struct Lab {
+    pub database: Database,
     server: Server,
-    legacy: Client,
+    pub legacy: Client,
     seats: Vec<(&'static str, Subscriber)>,
 }
 
 impl Lab {
     /// The lab with this much more in it, and somebody in each room.
-    async fn open(more: &str) -> Self {
-        let database = support::lab().await;
+    pub async fn open(version: Version, more: &str) -> Self {
+        let database = on(version).await.lab().await;
         let legacy = database.legacy().await;
         legacy.batch_execute(SAMPLE).await.expect("sample data");
         legacy.batch_execute(more).await.expect("more sample data");
-        let server = serve(&database, |_| ()).await;
+        // Ten thousand rows of one statement are to fit.
+        let wide = |settings: &mut Settings| settings.limits.queue_bytes = 16 << 20;
+        let server = serve(&database, wide).await;
         let mut seats = Vec::new();
         for (room, sub, role, org) in ROOMS {
             seats.push((room, only(&server, room, &token(sub, role, org)).await));
@@ -64,19 +70,11 @@ impl Lab {
     }
 
     /// Runs SQL as the application; exactly these events reach exactly their rooms, in this order.
-    async fn tells(&mut self, sql: &str, expected: &[Told<'_>]) {
-        let done = self.legacy.batch_execute(sql).await;
-        done.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-        let rooms: Vec<&str> = self.seats.iter().map(|(room, _)| *room).collect();
-        marker(&self.database, &rooms).await;
-        for (room, somebody) in &mut self.seats {
-            let heard = somebody.events_until("marker").await;
-            let wanted: Vec<_> = expected
-                .iter()
-                .filter(|(_, _, rooms, _)| rooms.contains(room) || *rooms == EVERYBODY)
-                .collect();
-            let came: Vec<_> = heard.iter().map(|e| (&e["name"], &e["data"])).collect();
-            assert_eq!(came.len(), wanted.len(), "{room} heard {came:#?}\n{sql}");
+    pub async fn tells(&mut self, sql: &str, expected: &[Told<'_>]) {
+        self.writes(sql).await;
+        for (room, heard) in self.heard().await {
+            let wanted: Vec<_> = at(room, expected).collect();
+            assert_eq!(heard.len(), wanted.len(), "{room} heard {heard:#?}\n{sql}");
             for (event, (name, channel, _, data)) in heard.iter().zip(wanted) {
                 let frame = json!({
                     "type": "event", "name": name, "channel": channel, "data": data,
@@ -94,10 +92,33 @@ impl Lab {
         }
     }
 
-    async fn close(self) {
+    /// Runs SQL as the application.
+    pub async fn writes(&self, sql: &str) {
+        let done = self.legacy.batch_execute(sql).await;
+        done.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
+    /// What each room has heard since this was last asked.
+    pub async fn heard(&mut self) -> Vec<(&'static str, Vec<Value>)> {
+        let rooms: Vec<&str> = self.seats.iter().map(|(room, _)| *room).collect();
+        marker(&self.database, &rooms).await;
+        let mut all = Vec::new();
+        for (room, somebody) in &mut self.seats {
+            all.push((*room, somebody.events_until("marker").await));
+        }
+        all
+    }
+
+    pub async fn close(self) {
         drop(self.seats);
         self.server.stop().await;
     }
+}
+
+/// Those of these events that reach a room.
+pub fn at<'a>(room: &str, events: &'a [Told<'a>]) -> impl Iterator<Item = &'a Told<'a>> {
+    let reach = move |rooms: &[&str]| rooms.contains(&room) || *rooms == *EVERYBODY;
+    events.iter().filter(move |(_, _, rooms, _)| reach(rooms))
 }
 
 /// A subscriber in this room and no other, wherever their token has put them.
@@ -116,13 +137,12 @@ async fn only(server: &Server, room: &'static str, token: &str) -> Subscriber {
     somebody
 }
 
-fn slot(slot: u32, lab: u32, status: &str, spots: u32) -> Value {
+pub fn slot(slot: u32, lab: u32, status: &str, spots: u32) -> Value {
     json!({ "slotId": slot, "labId": lab, "status": status, "availableSpots": spots })
 }
 
-#[tokio::test]
-async fn booking_created() {
-    let mut lab = Lab::open("").await;
+async fn booking_created(version: Version) {
+    let mut lab = Lab::open(version, "").await;
     lab.tells(
         "insert into lab.bookings (booking_id, user_id, slot_id, lab_id) values (7, '1', 11, 1)",
         &[
@@ -145,11 +165,10 @@ async fn booking_created() {
     lab.close().await;
 }
 
-#[tokio::test]
-async fn booking_updated() {
+async fn booking_updated(version: Version) {
     let more = "insert into lab.bookings (booking_id, user_id, slot_id, lab_id)
         values (7, '1', 11, 1)";
-    let mut lab = Lab::open(more).await;
+    let mut lab = Lab::open(version, more).await;
     let updated = |status: &str, by: &str| {
         (
             "booking:updated",
@@ -180,11 +199,10 @@ async fn booking_updated() {
     lab.close().await;
 }
 
-#[tokio::test]
-async fn booking_cancelled() {
+async fn booking_cancelled(version: Version) {
     let more = "insert into lab.bookings (booking_id, user_id, slot_id, lab_id, status)
         values (7, '1', 11, 1, 'confirmed'), (8, '2', 11, 1, 'confirmed')";
-    let mut lab = Lab::open(more).await;
+    let mut lab = Lab::open(version, more).await;
     let cancelled = |booking: u32, user: &str| json!({ "bookingId": booking, "userId": user, "slotId": 11, "labId": 1 });
     lab.tells(
         "update lab.bookings set status = 'cancelled' where booking_id = 7",
@@ -225,9 +243,8 @@ async fn booking_cancelled() {
     lab.close().await;
 }
 
-#[tokio::test]
-async fn time_slot_updated() {
-    let mut lab = Lab::open("").await;
+async fn time_slot_updated(version: Version) {
+    let mut lab = Lab::open(version, "").await;
     let told = |slot| ("time-slot:updated", "slots", &["lab:1"][..], slot);
     let closed = "update lab.slots set status = 'closed' where slot_id = 11";
     lab.tells(closed, &[told(slot(11, 1, "closed", 2))]).await;
@@ -285,9 +302,8 @@ const LINE: &str = "
       (33, '1', 12, '2026-11-20 08:02Z');
 ";
 
-#[tokio::test]
-async fn waitlist_position_changed() {
-    let mut lab = Lab::open(LINE).await;
+async fn waitlist_position_changed(version: Version) {
+    let mut lab = Lab::open(version, LINE).await;
     let moved = |waitlist: u32, user: &str, old: u32, new: u32| {
         json!({ "waitlistId": waitlist, "userId": user, "slotId": 12,
             "oldPosition": old, "newPosition": new })
@@ -313,9 +329,8 @@ async fn waitlist_position_changed() {
     lab.close().await;
 }
 
-#[tokio::test]
-async fn waitlist_spot_available() {
-    let mut lab = Lab::open(LINE).await;
+async fn waitlist_spot_available(version: Version) {
+    let mut lab = Lab::open(version, LINE).await;
     lab.tells(
         "update lab.bookings set status = 'cancelled' where booking_id = 7",
         &[
@@ -343,9 +358,8 @@ async fn waitlist_spot_available() {
     lab.close().await;
 }
 
-#[tokio::test]
-async fn notification_new() {
-    let mut lab = Lab::open("").await;
+async fn notification_new(version: Version) {
+    let mut lab = Lab::open(version, "").await;
     lab.tells(
         "insert into lab.notifications (notification_id, user_id, type, message)
          values (41, '1', 'reminder', 'Tomorrow at 8')",
@@ -363,9 +377,8 @@ async fn notification_new() {
     lab.close().await;
 }
 
-#[tokio::test]
-async fn lab_status_changed() {
-    let mut lab = Lab::open("").await;
+async fn lab_status_changed(version: Version) {
+    let mut lab = Lab::open(version, "").await;
     let told = |reason: Value| {
         (
             "lab:status-changed",
@@ -383,9 +396,8 @@ async fn lab_status_changed() {
     lab.close().await;
 }
 
-#[tokio::test]
-async fn system_announcement() {
-    let mut lab = Lab::open("").await;
+async fn system_announcement(version: Version) {
+    let mut lab = Lab::open(version, "").await;
     let told = |severity: &str, until: Value| {
         (
             "system:announcement",
@@ -406,11 +418,10 @@ async fn system_announcement() {
     lab.close().await;
 }
 
-#[tokio::test]
-async fn payment_completed_failed_refunded() {
+async fn payment_completed_failed_refunded(version: Version) {
     let more = "insert into lab.bookings (booking_id, user_id, slot_id, lab_id)
         values (7, '1', 11, 1)";
-    let mut lab = Lab::open(more).await;
+    let mut lab = Lab::open(version, more).await;
     let told = |name, status: &str| {
         (
             name,
@@ -438,9 +449,8 @@ async fn payment_completed_failed_refunded() {
     lab.close().await;
 }
 
-#[tokio::test]
-async fn what_is_rolled_back_is_never_told() {
-    let mut lab = Lab::open("").await;
+async fn what_is_rolled_back_is_never_told(version: Version) {
+    let mut lab = Lab::open(version, "").await;
     let undone = "begin;
         insert into lab.bookings (user_id, slot_id, lab_id) values ('1', 11, 1); rollback";
     lab.tells(undone, &[]).await;
@@ -448,9 +458,8 @@ async fn what_is_rolled_back_is_never_told() {
 }
 
 /// Forbidden rooms and rooms that do not exist are answered alike, and none of them is joined.
-#[tokio::test]
-async fn everybody_joins_what_access_sql_says_and_nothing_else() {
-    let database = support::lab().await;
+async fn everybody_joins_what_access_sql_says_and_nothing_else(version: Version) {
+    let database = on(version).await.lab().await;
     database.run(SAMPLE).await;
     let server = serve(&database, |_| ()).await;
     let asked = "user:1,user:2,lab:1,lab:99,admin:all,admin:org:1,admin:org:2,super-admin,other";
@@ -488,4 +497,19 @@ async fn everybody_joins_what_access_sql_says_and_nothing_else() {
         assert_eq!(somebody.events_until("marker").await, [] as [Value; 0]);
     }
     server.stop().await;
+}
+
+on_every_version! {
+    booking_created
+    booking_updated
+    booking_cancelled
+    time_slot_updated
+    waitlist_position_changed
+    waitlist_spot_available
+    notification_new
+    lab_status_changed
+    system_announcement
+    payment_completed_failed_refunded
+    what_is_rolled_back_is_never_told
+    everybody_joins_what_access_sql_says_and_nothing_else
 }

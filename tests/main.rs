@@ -17,6 +17,8 @@ mod migrate;
 
 /// The lab system, end to end: SQL in, frames out, at exactly the rooms of lab.md.
 mod lab;
+/// All the ways SQL has to write: bulk, upsert, COPY, cascade, partitions, overlapping transactions.
+mod writes;
 
 /// From the log to the hub: lost connections, and bookmark arithmetic against PostgreSQL.
 mod listener;
@@ -36,6 +38,9 @@ mod token;
 
 /// The subcommands as people type them.
 mod commands;
+
+/// The throwaway PostgreSQL of the demo and of these tests: nothing of it outlives its owner.
+mod cluster;
 
 /// The demo's page in a real browser.
 mod browser;

@@ -33,9 +33,6 @@ begin
       message = format('%s is not a table', p_table),
       hint = 'Attach to the tables that a view reads, not to the view.';
   end if;
-  if p_operation = 'truncate' and exists (select from pg_inherits where inhrelid = p_table) then
-    raise notice 'rowcast: % is a partition; truncating its parent fires the parent''s trigger only', p_table;
-  end if;
 
   if position('$body$' in p_query) > 0 then
     raise exception using errcode = 'RC003',

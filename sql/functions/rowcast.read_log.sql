@@ -65,7 +65,8 @@ begin
   asked as (
     select render, array_agg(distinct key) as keys from stated group by render
   ),
-  rendered as (
+  -- Once for all: inlined, it would be rendered anew for each row of a large batch.
+  rendered as materialized (
     select a.render, r.key, r.data, r.failed
     from asked a cross join lateral rowcast.render(a.render, a.keys) r
   )

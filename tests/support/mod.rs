@@ -4,7 +4,8 @@
 //!
 //! - `database().await`: migrated; `lab().await`: and `triggers/lab` applied; `empty().await`: neither.
 //! - `on(Version::V14).await.lab().await`: the same on another PostgreSQL; [`VERSIONS`] lists
-//!   them (`ROWCAST_TEST_POSTGRES_14`, `…_18` name their directories of programs).
+//!   them (`ROWCAST_TEST_POSTGRES_14`, `…_18` name their directories of programs), and
+//!   `on_every_version! { a b }` makes a test of each function `async fn a(version: Version)` there.
 //! - `Postgres::start(version, &[("name", "setting")]).await`: a cluster of the test's own, to be
 //!   crashed (`postgres.cluster.stop(Mode::Immediate)`, `start_again()`); the same three methods.
 //! - [`Database`]: `service_url`, `legacy_url`, `superuser_url`; `client(role)`, `legacy()`,
@@ -45,6 +46,32 @@ pub use server::{
     Answer, Process, Served, Server, get, serve, serve_process, serve_unready, settings,
 };
 pub use subscriber::{Subscriber, TRANSPORTS, Transport, connect, sse, try_sse, ws, ws_with};
+
+/// Makes three tests of each of these functions, one for each of [`VERSIONS`], which they are given:
+/// `booking_created::v14` and so on.
+macro_rules! on_every_version {
+    ($($test:ident)*) => {
+        $(mod $test {
+            use crate::support::Version;
+
+            #[tokio::test]
+            async fn installed() {
+                super::$test(Version::Installed).await;
+            }
+
+            #[tokio::test]
+            async fn v14() {
+                super::$test(Version::V14).await;
+            }
+
+            #[tokio::test]
+            async fn v18() {
+                super::$test(Version::V18).await;
+            }
+        })*
+    };
+}
+pub(crate) use on_every_version;
 
 use rowcast::connection::unix_now;
 use serde_json::{Value, json};
