@@ -850,10 +850,22 @@ CREATE FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_que
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
+  v_told text := 'rowcast.told_' || left(md5(p_function), 12);
   v_guard text := case
     when p_operation in ('insert', 'update') then 'if not exists (select from new_rows) then return null; end if;'
     when p_operation = 'delete' then 'if not exists (select from old_rows) then return null; end if;'
-    else '-- truncate has no rows to look at'
+    -- TRUNCATE of a parent fires this for every table that it empties: once is enough, unless
+    -- somebody has told something since.
+    else format(
+      'if current_setting(%L, true) = (select last_value::text from rowcast.event_id_seq) then return null; end if;',
+      v_told
+    )
+  end;
+  v_done text := case
+    when p_operation = 'truncate' then format(
+      'perform set_config(%L, last_value::text, true) from rowcast.event_id_seq;', v_told
+    )
+    else ''
   end;
   -- A null name becomes the empty one, which the domain refuses where a lossy trigger can catch it.
   v_select text := format(
@@ -876,10 +888,11 @@ begin
 %4$s
   ) q
   where cardinality(q.rooms) > 0;
+  %5$s
   return null;
 end
 $body$
-$source$, p_function, v_guard, v_select, p_query);
+$source$, p_function, v_guard, v_select, p_query, v_done);
   end if;
 
   return format($source$
@@ -911,11 +924,12 @@ begin
   elsif cardinality(v_events) > 0 then
     insert into rowcast.event (channel, name, rooms, data, render)
     select e.channel, e.name, e.rooms, e.data, e.render from unnest(v_events) e;
+    %8$s
   end if;
   return null;
 end
 $body$
-$source$, p_function, v_guard, v_select, p_query, p_channel, p_table::text, p_operation);
+$source$, p_function, v_guard, v_select, p_query, p_channel, p_table::text, p_operation, v_done);
 end
 $_$;
 
