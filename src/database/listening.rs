@@ -55,7 +55,7 @@ impl Heard {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Begins to wait for a word of [`Database::echo`].
+    /// Begins to wait for a word of [`Database::echo`](super::Database::echo).
     pub fn expect(&self, word: &str) {
         *self.expected() = Some(word.to_owned());
     }
