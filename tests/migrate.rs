@@ -35,6 +35,39 @@ async fn from_empty_to_latest_and_again_harmlessly() {
     }
 }
 
+/// Managed databases give nobody a superuser. From 16 on, whoever creates a role may not act as it
+/// unless it is granted.
+#[tokio::test]
+async fn without_a_superuser() {
+    for version in VERSIONS {
+        // A cluster of its own: in the others the roles are there already.
+        let postgres = support::Postgres::start(version, &[]).await;
+        let connect = async |role: &str| {
+            let url = postgres.cluster.url("postgres", role);
+            let client = rowcast::database::connect_and_drive(&url, support::PATIENCE).await;
+            client.unwrap_or_else(|error| panic!("{version:?} {role}: {error}"))
+        };
+        let superuser = connect("postgres").await;
+        let setup = "create role dba login createrole; grant create on database postgres to dba";
+        superuser.batch_execute(setup).await.expect("a DBA");
+        let mut dba = connect("dba").await;
+        let first = run(&mut dba).await;
+        assert!(first.migrations >= 3, "{version:?}: {first:?}");
+        assert_eq!(run(&mut dba).await, migrate::Done::default(), "{version:?}");
+        let attached = "create schema app; create table app.t (id int primary key); \
+             grant usage on schema app to rowcast_owner; select rowcast.attach('app.t', 'insert', \
+             $$ select 'e' as name, array['*'] as rooms, to_json(n) as data from new_rows n $$); \
+             insert into app.t values (1)";
+        dba.batch_execute(attached)
+            .await
+            .unwrap_or_else(|error| panic!("{version:?}: {error:?}"));
+        let row = superuser
+            .query_one("select count(*) from rowcast.event", &[])
+            .await;
+        assert_eq!(row.expect("the log").get::<_, i64>(0), 1, "{version:?}");
+    }
+}
+
 #[tokio::test]
 async fn twenty_at_once() {
     let database = support::empty().await;
