@@ -36,6 +36,9 @@ mod transport;
 /// Who gets in, and for how long.
 mod token;
 
+/// Everything at once, at random, reconciled exactly.
+mod storm;
+
 /// The subcommands as people type them.
 mod commands;
 
