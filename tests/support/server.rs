@@ -118,6 +118,8 @@ pub struct Process {
     pub address: String,
     child: Child,
     lines: Lines,
+    /// Ends when the log has been read to its end.
+    reading: tokio::task::JoinHandle<()>,
 }
 
 type Lines = Arc<Mutex<Vec<String>>>;
@@ -152,7 +154,7 @@ pub async fn serve_process(database: &Database, env: &[(&str, &str)]) -> Process
     let lines = Lines::default();
     let mut stderr = BufReader::new(child.stderr.take().expect("a pipe")).lines();
     let sink = Arc::clone(&lines);
-    tokio::spawn(async move {
+    let reading = tokio::spawn(async move {
         while let Ok(Some(line)) = stderr.next_line().await {
             sink.lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -164,6 +166,7 @@ pub async fn serve_process(database: &Database, env: &[(&str, &str)]) -> Process
         address: String::new(),
         child,
         lines,
+        reading,
     };
     let serving = process.log_line(r#""message":"serving""#).await;
     let serving: Value = serde_json::from_str(&serving).expect("JSON logs");
@@ -202,14 +205,15 @@ impl Process {
     /// Waits for a line with this text.
     pub async fn log_line(&mut self, text: &str) -> String {
         let lines = Arc::clone(&self.lines);
-        let child = &mut self.child;
+        let reading = &self.reading;
         eventually(&format!("a line of the log with {text}"), async || {
+            // Asked first: what was read before the end is then all there.
+            let ended = reading.is_finished();
             let seen = lines.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if let Some(line) = seen.iter().find(|line| line.contains(text)) {
                 return Some(line.clone());
             }
-            let ended = child.try_wait().expect("it is our child");
-            assert!(ended.is_none(), "it ended: {}", seen.join("\n"));
+            assert!(!ended, "it ended: {}", seen.join("\n"));
             None
         })
         .await
