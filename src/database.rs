@@ -241,8 +241,7 @@ impl Database {
             ", e.part from (table rest union all table later) e \
              order by e.part, e.id limit $5"
         );
-        let mut names: Vec<&str> = rooms.iter().map(AsRef::as_ref).collect();
-        names.push(crate::event::EVERYBODY);
+        let names: Vec<&str> = rooms.iter().map(AsRef::as_ref).collect();
         let base = since.base.to_postgres();
         let batch = since.batch.as_ref().map(|(batch, _)| batch.to_postgres());
         let id = since

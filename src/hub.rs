@@ -6,9 +6,9 @@
 mod ring;
 
 use crate::bookmark::{Bookmark, Standpoint};
-use crate::event::{Batch, EVERYBODY, Event};
+use crate::event::{Batch, EVERYBODY, Event, Place};
 use ring::Ring;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -60,10 +60,28 @@ pub struct Seam {
     /// What the client called this subscribe, as JSON.
     pub tag: Option<serde_json::Value>,
     pub rooms: Vec<Arc<str>>,
+    /// Rooms to replay: those, and with the first join the one of everybody.
+    pub wanted: Vec<Arc<str>>,
+    /// Rooms joined before, each with where.
+    pub joined: HashMap<Arc<str>, Arc<Standpoint>>,
     pub standpoint: Arc<Standpoint>,
     /// The bookmark that was brought, as it was written.
     pub since: Option<Arc<str>>,
     pub replay: Replay,
+}
+
+impl Seam {
+    /// Whether the connection got an event live already, through a room that it joined before.
+    #[must_use]
+    pub fn was_live(&self, event: &Event) -> bool {
+        let live = |place: &Place, room| {
+            self.joined
+                .get(room)
+                .is_some_and(|at: &Arc<Standpoint>| !at.snapshot.sees(place.xid))
+        };
+        let place = event.place.as_ref();
+        place.is_some_and(|place| event.rooms.iter().any(|room| live(place, room)))
+    }
 }
 
 /// From when a subscribe wants its events.
@@ -104,7 +122,8 @@ struct Queue {
 pub struct Subscription {
     id: u64,
     queue: Mutex<Queue>,
-    rooms: Mutex<HashSet<Arc<str>>>,
+    /// With the standpoint at which each was joined: what is later came through it live.
+    rooms: Mutex<HashMap<Arc<str>, Arc<Standpoint>>>,
     wake: Notify,
     ended: Notify,
     limit: usize,
@@ -117,6 +136,8 @@ struct Table {
     ring: Ring,
     standpoint: Option<Arc<Standpoint>>,
     offered: u64,
+    /// Set when the service stops.
+    ended: Option<Ended>,
 }
 
 #[derive(Debug)]
@@ -163,7 +184,7 @@ impl Hub {
         }))
     }
 
-    /// Opens a subscription that is in the room of everybody and no other.
+    /// Opens a subscription that is in no room: events come with its first join, and none before.
     #[must_use]
     pub fn open(&self) -> Arc<Subscription> {
         let subscription = Arc::new(Subscription {
@@ -176,7 +197,6 @@ impl Hub {
             hub: Arc::clone(&self.0),
         });
         self.0.subscriptions.fetch_add(1, Ordering::Relaxed);
-        lock(&self.0.table).enter(&subscription, &EVERYBODY.into());
         subscription
     }
 
@@ -211,20 +231,34 @@ impl Hub {
             subscription.end(Ended::Restart);
             return;
         };
-        for room in rooms {
-            table.enter(subscription, room);
+        if let Some(ended) = table.ended {
+            drop(table);
+            subscription.end(ended);
+            return;
+        }
+        let joined = lock(&subscription.rooms).clone();
+        let mut wanted = rooms.to_vec();
+        if joined.is_empty() {
+            wanted.push(EVERYBODY.into());
+        }
+        for room in &wanted {
+            table.enter(subscription, room, &standpoint);
         }
         let (replay, text) = match since {
             Since::Now => (Replay::Live, None),
             Since::Unreadable => (Replay::Gap("bookmark"), None),
             Since::Bookmark(since, text) => (
-                table.ring.replay(since, rooms, &standpoint, &self.0.limits),
+                table
+                    .ring
+                    .replay(since, &wanted, &standpoint, &self.0.limits),
                 Some(text),
             ),
         };
         let seam = Seam {
             tag,
             rooms: rooms.to_vec(),
+            wanted,
+            joined,
             standpoint,
             since: text,
             replay,
@@ -307,9 +341,12 @@ impl Hub {
             .for_each(|subscription| subscription.wake.notify_one());
     }
 
-    /// Ends every subscription.
+    /// Ends every subscription, and whoever joins from now on.
     pub fn end_all(&self, ended: Ended) {
-        let everybody: Vec<_> = lock(&self.0.table).everybody().collect();
+        let mut table = lock(&self.0.table);
+        table.ended = Some(ended);
+        let everybody: Vec<_> = table.everybody().collect();
+        drop(table);
         everybody
             .iter()
             .for_each(|subscription| subscription.end(ended));
@@ -330,8 +367,10 @@ impl Hub {
 }
 
 impl Table {
-    fn enter(&mut self, subscription: &Arc<Subscription>, room: &Arc<str>) {
-        if lock(&subscription.rooms).insert(Arc::clone(room)) {
+    fn enter(&mut self, subscription: &Arc<Subscription>, room: &Arc<str>, at: &Arc<Standpoint>) {
+        let mut rooms = lock(&subscription.rooms);
+        if !rooms.contains_key(room) {
+            rooms.insert(Arc::clone(room), Arc::clone(at));
             let members = self.rooms.entry(Arc::clone(room)).or_default();
             members.insert(subscription.id, Arc::clone(subscription));
         }
@@ -458,7 +497,7 @@ impl Subscription {
     #[must_use]
     pub fn rooms(&self) -> Vec<Arc<str>> {
         lock(&self.rooms)
-            .iter()
+            .keys()
             .filter(|room| ***room != *EVERYBODY)
             .cloned()
             .collect()
@@ -470,26 +509,24 @@ impl Subscription {
         let mine = lock(&self.rooms);
         rooms
             .iter()
-            .filter(|room| mine.contains(*room))
+            .filter(|room| mine.contains_key(*room))
             .cloned()
             .collect()
     }
 
-    /// Leaves every room and the hub. Whoever opened a subscription calls this at the end.
+    /// Leaves every room and the hub. Whoever opened a subscription calls this once, at the end.
     pub fn close(&self) {
         let mut table = lock(&self.hub.table);
-        let rooms: Vec<_> = lock(&self.rooms).iter().cloned().collect();
+        let rooms: Vec<_> = lock(&self.rooms).keys().cloned().collect();
         for room in &rooms {
             table.exit(self, room);
         }
         drop(table);
-        if !rooms.is_empty() {
-            self.hub.subscriptions.fetch_sub(1, Ordering::Relaxed);
-            let mut queue = lock(&self.queue);
-            queue.waiting.clear();
-            let bytes = std::mem::take(&mut queue.bytes);
-            self.hub.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        }
+        self.hub.subscriptions.fetch_sub(1, Ordering::Relaxed);
+        let mut queue = lock(&self.queue);
+        queue.waiting.clear();
+        let bytes = std::mem::take(&mut queue.bytes);
+        self.hub.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -497,7 +534,6 @@ impl Subscription {
 mod tests {
     use super::*;
     use crate::bookmark::{Snapshot, Spelling};
-    use crate::event::Place;
     use serde_json::value::RawValue;
 
     const LIMITS: Limits = Limits {
@@ -685,6 +721,53 @@ mod tests {
             Instant::now(),
         );
         assert_eq!(taken(&subscription), ["live", "1", "ring []", "2"]);
+    }
+
+    /// A resume takes a moment to prepare: what is told to everybody meanwhile lies in its replay.
+    #[test]
+    fn what_comes_before_the_first_join_comes_once() {
+        let hub = hub(LIMITS);
+        let subscription = hub.open();
+        publish(
+            &hub,
+            &place(11, 11, &[]),
+            &[(1, 10, &["*"])],
+            Instant::now(),
+        );
+        join(&hub, &subscription, &["a"], since("h.10_0"));
+        assert_eq!(taken(&subscription), ["ring [1]"]);
+    }
+
+    #[test]
+    fn a_later_join_does_not_repeat_what_came_through_other_rooms() {
+        let hub = hub(LIMITS);
+        let subscription = hub.open();
+        join(&hub, &subscription, &["a"], Since::Now);
+        let events: &[(u64, u64, &[&str])] =
+            &[(1, 10, &["a", "b"]), (2, 10, &["*"]), (3, 10, &["b"])];
+        publish(&hub, &place(11, 11, &[]), events, Instant::now());
+        join(&hub, &subscription, &["b"], since("h.10_0"));
+        let waiting = subscription.take_waiting().unwrap();
+        let Some(Delivery::Seam(seam)) = waiting.into_iter().last() else {
+            panic!("a seam was expected")
+        };
+        let Replay::Ring(found) = &seam.replay else {
+            panic!("{seam:?}")
+        };
+        let lacked = found.iter().filter(|event| !seam.was_live(event));
+        let ids: Vec<u64> = lacked
+            .map(|event| event.place.as_ref().unwrap().id)
+            .collect();
+        assert_eq!(ids, [3]);
+    }
+
+    #[test]
+    fn who_joins_while_the_service_stops_is_ended_too() {
+        let hub = hub(LIMITS);
+        let subscription = hub.open();
+        hub.end_all(Ended::Restart);
+        join(&hub, &subscription, &["a"], Since::Now);
+        assert_eq!(subscription.take_waiting().unwrap_err(), Ended::Restart);
     }
 
     #[test]

@@ -26,9 +26,9 @@ async fn write(db: &Database, writer: u64, seed: u64) {
         client.batch_execute("begin").await.unwrap();
         for _ in 0..random.random_range(1..=8) {
             number += 1;
-            let room = random.random_range(1..=2);
+            let room = ["r:1", "r:2", "*"][random.random_range(0..3)];
             let sql = format!(
-                "select rowcast.emit('c', 'e', array['r:{room}'], '{{\"row\":{writer},\"n\":{number}}}')"
+                "select rowcast.emit('c', 'e', array['{room}'], '{{\"row\":{writer},\"n\":{number}}}')"
             );
             let taken_back = random.random_bool(0.2);
             let sql = if taken_back {

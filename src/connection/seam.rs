@@ -38,14 +38,8 @@ impl Gate {
     ///
     /// # Errors
     /// The log could not be read.
-    pub async fn resolve(&self, seam: Seam) -> Result<Resolved, Refusal> {
-        let Seam {
-            tag,
-            rooms,
-            standpoint,
-            replay,
-            since,
-        } = seam;
+    pub async fn resolve(&self, mut seam: Seam) -> Result<Resolved, Refusal> {
+        let replay = std::mem::replace(&mut seam.replay, Replay::Live);
         let limits = &self.settings.limits;
         let (mut events, mut reason) = (Vec::new(), None);
         let live = matches!(replay, Replay::Live);
@@ -60,7 +54,7 @@ impl Gate {
                 let (most, bytes) = (limits.replay_events, limits.replay_bytes);
                 let found = self
                     .database
-                    .replay(&since, &standpoint, &rooms, most, bytes)
+                    .replay(&since, &seam.standpoint, &seam.wanted, most, bytes)
                     .await;
                 match found {
                     Ok(LogReplay::Events(found)) => events = found,
@@ -73,6 +67,7 @@ impl Gate {
             }
             Replay::Gap(why) => reason = Some(why),
         }
+        events.retain(|event| !seam.was_live(event));
         if let Some(lost) = events.iter().find(|event| event.lost) {
             reason = Some(lost.reason());
         }
@@ -86,12 +81,12 @@ impl Gate {
             events.clear();
         }
         let count = (outcome == "recovered").then_some(events.len());
-        let bookmark = if events.is_empty() { None } else { since };
-        let bookmark = bookmark.unwrap_or_else(|| Arc::clone(&standpoint.bookmark));
+        let bookmark = seam.since.filter(|_| !events.is_empty());
+        let bookmark = bookmark.unwrap_or_else(|| Arc::clone(&seam.standpoint.bookmark));
         let frame = Subscribed {
             r#type: "subscribed",
-            id: tag,
-            rooms,
+            id: seam.tag,
+            rooms: seam.rooms,
             outcome,
             count,
             reason,

@@ -4,7 +4,7 @@
 
 use super::{Limits, Replay};
 use crate::bookmark::{Bookmark, Snapshot, Spelling, Standpoint};
-use crate::event::{Batch, EVERYBODY, Event, Place};
+use crate::event::{Batch, Event, Place};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -114,10 +114,7 @@ impl Ring {
                 .range(range)
                 .flat_map(|kept| &kept.batch.events);
             batches.filter_map(|event| {
-                let here = event
-                    .rooms
-                    .iter()
-                    .any(|r| **r == *EVERYBODY || rooms.contains(r));
+                let here = event.rooms.iter().any(|room| rooms.contains(room));
                 event
                     .place
                     .as_ref()
