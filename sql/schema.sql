@@ -1028,6 +1028,16 @@ COMMENT ON COLUMN rowcast.channel.event IS 'For notify: the event''s name or a t
 
 COMMENT ON COLUMN rowcast.channel.paused IS 'Its events are held back; when it is let go, everybody is told of a gap.';
 
+CREATE SEQUENCE rowcast.doorbell
+    AS smallint
+    START WITH 0
+    INCREMENT BY 1
+    MINVALUE 0
+    MAXVALUE 1
+    CACHE 1;
+
+ALTER TABLE rowcast.doorbell OWNER TO rowcast_owner;
+
 CREATE SEQUENCE rowcast.event_id_seq
     START WITH 1
     INCREMENT BY 1
@@ -1230,6 +1240,17 @@ ALTER TABLE rowcast.session_rule OWNER TO rowcast_owner;
 
 COMMENT ON TABLE rowcast.session_rule IS 'Functions (text) returns jsonb: exchange an application''s own session cookie for claims with exp, or null.';
 
+CREATE TABLE rowcast.setting (
+    doorbell text,
+    CONSTRAINT setting_doorbell CHECK ((doorbell = ANY (ARRAY['adaptive'::text, 'always'::text, 'never'::text])))
+);
+
+ALTER TABLE rowcast.setting OWNER TO rowcast_owner;
+
+COMMENT ON TABLE rowcast.setting IS 'One row: what holds for this database, whoever serves it.';
+
+COMMENT ON COLUMN rowcast.setting.doorbell IS 'Set by rowcast.set_doorbell: adaptive, always or never; null: as the service is configured.';
+
 ALTER TABLE ONLY rowcast.event ATTACH PARTITION rowcast.event_0 FOR VALUES IN ('0');
 
 ALTER TABLE ONLY rowcast.event ATTACH PARTITION rowcast.event_1 FOR VALUES IN ('1');
@@ -1279,6 +1300,8 @@ CREATE INDEX event_3_xid_idx ON rowcast.event_3 USING btree (xid);
 CREATE INDEX event_4_xid_idx ON rowcast.event_4 USING btree (xid);
 
 CREATE INDEX event_5_xid_idx ON rowcast.event_5 USING btree (xid);
+
+CREATE UNIQUE INDEX setting_is_one_row ON rowcast.setting USING btree ((true));
 
 ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_0_xid_idx;
 
