@@ -85,7 +85,8 @@ impl Listener {
         mut stopping: watch::Receiver<bool>,
     ) -> Result<(), ListenerError> {
         let mut listening = Listening::open(&self.url, &self.connect).await?;
-        if place.standpoint.is_none() {
+        place.queue_is_filling = listening.queue_was_filling;
+        if place.standpoint.is_none() && !place.queue_is_filling {
             // Later the pool may be away while this connection still brings events.
             self.hear_in_silence(&listening).await?;
         }
@@ -116,11 +117,20 @@ impl Listener {
             if leader.act(&listening, proof.heard).await? {
                 continue;
             }
-            tokio::select! {
-                () = listening.heard.rung() => {}
-                () = self.hub.look_wanted() => {}
-                () = tokio::time::sleep(leader.wait(took)) => {}
-                () = stopped(&mut stopping) => return leader.step_down(&listening).await,
+            let rest = tokio::time::sleep(leader.wait(took));
+            tokio::pin!(rest);
+            loop {
+                tokio::select! {
+                    () = listening.heard.rung() => break,
+                    () = self.hub.look_wanted() => break,
+                    () = &mut rest => break,
+                    () = stopped(&mut stopping) => return leader.step_down(&listening).await,
+                    () = tokio::time::sleep(self.settings.lead_retry), if !leader.leads() => {
+                        if leader.act(&listening, proof.heard).await? {
+                            break;
+                        }
+                    }
+                }
             }
         }
     }
@@ -194,6 +204,10 @@ impl Listener {
             }
         }
         leader.saw(&looked);
+        if looked.queue_is_filling && !place.queue_is_filling {
+            report::notify_queue_fills(looked.queue_usage);
+        }
+        place.queue_is_filling = looked.queue_is_filling;
         let Looked {
             batch,
             rings,
@@ -219,13 +233,13 @@ impl Listener {
         listening: &Listening,
         place: &Place,
     ) -> Result<(), ListenerError> {
-        if let Some(asked) = &proof.asked {
+        if place.queue_is_filling {
+            // Nothing may be notified, and we poll: what LISTEN would hear does not matter.
+            *proof = Proof::default();
+            self.is_proven(place);
+        } else if let Some(asked) = &proof.asked {
             if listening.heard.echoed() {
-                if self.pulse.proven()
-                    && let Some(here) = &place.standpoint
-                {
-                    report::listener_ready(&here.history);
-                }
+                self.is_proven(place);
                 proof.heard = true;
                 proof.next = Some(*asked + self.settings.proof);
                 proof.asked = None;
@@ -237,6 +251,14 @@ impl Listener {
             proof.asked = Some(Instant::now());
         }
         Ok(())
+    }
+
+    fn is_proven(&self, place: &Place) {
+        if self.pulse.proven()
+            && let Some(here) = &place.standpoint
+        {
+            report::listener_ready(&here.history);
+        }
     }
 
     fn ask_for_echo(&self, listening: &Listening) {
@@ -319,6 +341,7 @@ struct Place {
     /// The log no longer reaches back to where we stood.
     forgotten: bool,
     look_timeout: Duration,
+    queue_is_filling: bool,
     /// As it was last reported.
     doorbell: Option<Doorbell>,
 }
@@ -330,6 +353,7 @@ impl Place {
             channels: Channels::default(),
             forgotten: false,
             look_timeout: settings.look_timeout,
+            queue_is_filling: false,
             doorbell: None,
         }
     }

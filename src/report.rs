@@ -161,6 +161,15 @@ pub fn leads() {
     tracing::info!("leading");
 }
 
+/// NOTIFY's queue fills up: writers ring no more, whatever the doorbell's mode.
+pub fn notify_queue_fills(usage: f64) {
+    tracing::warn!(
+        usage,
+        "the NOTIFY queue fills up: somebody who did LISTEN sits in a transaction; until it empties, \
+         writers do not ring and the log is polled"
+    );
+}
+
 /// How writers wake the listener, and who said so.
 pub fn doorbell(mode: &str, set_in_sql: bool, has_prepared_transactions: bool) {
     tracing::info!(mode, set_in_sql, "doorbell");

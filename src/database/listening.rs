@@ -61,6 +61,8 @@ pub struct Listening {
     pub notifications: mpsc::Receiver<(String, String)>,
     /// PREPARE TRANSACTION is possible here, and NOTIFY makes it fail.
     pub has_prepared_transactions: bool,
+    /// NOTIFY had to be left alone when this connection was opened.
+    pub queue_was_filling: bool,
     timeout: Duration,
     link_timeout: Duration,
     driver: tokio::task::JoinHandle<()>,
@@ -107,7 +109,8 @@ impl Listening {
         let opened = async {
             client.batch_execute(&listen).await?;
             let sql = "select pg_backend_pid(), \
-                       current_setting('max_prepared_transactions')::integer > 0";
+                       current_setting('max_prepared_transactions')::integer > 0, \
+                       rowcast.notify_queue_is_filling()";
             let row = client.query_one(sql, &[]).await?;
             let look = client.prepare_typed(LOOK, &[Type::TEXT]).await?;
             Ok::<_, tokio_postgres::Error>((row, look))
@@ -122,6 +125,7 @@ impl Listening {
             heard,
             notifications,
             has_prepared_transactions: row.get(1),
+            queue_was_filling: row.get(2),
             timeout,
             link_timeout: settings.link_timeout,
             driver,
