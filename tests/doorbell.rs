@@ -339,6 +339,34 @@ async fn leadership_passes_to_and_fro_under_load() {
     }
 }
 
+/// While nobody rings, the others hear from the leader what it found.
+#[tokio::test]
+async fn the_leader_tells_the_others_what_came_in_silence() {
+    let db = leaked(database().await);
+    let nodes = [
+        serve(db, by_the_bell_alone).await,
+        serve(db, by_the_bell_alone).await,
+    ];
+    let follower = eventually("one leads and one does not", async || {
+        let leads = nodes.each_ref().map(|node| node.gate.pulse.bell());
+        match leads.map(|bell| bell.is_some_and(|bell| bell.leads)) {
+            [true, false] => Some(&nodes[1]),
+            [false, true] => Some(&nodes[0]),
+            _ => None,
+        }
+    })
+    .await;
+    let mut reader = everybody(follower).await;
+    let load = Load::start(db, 4);
+    until_it_rings(db, false).await;
+    for _ in 0..20 {
+        let committed = i64::try_from(load.committed.load(Ordering::Relaxed)).unwrap();
+        while reader.expect_event("e").await["data"]["n"].as_i64().unwrap() < committed {}
+        assert!(!rings(db).await);
+    }
+    load.end().await;
+}
+
 /// Who stops gently leaves writers silent if nobody is left, and the lead to another at once.
 #[tokio::test]
 async fn a_gentle_stop_leaves_writers_silent() {
