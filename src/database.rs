@@ -182,9 +182,16 @@ impl Database {
             begun?;
             return Ok(rows?);
         }
-        // Who knows what this connection still waits for: it must not be used again.
+        Err(self.forget(client))
+    }
+
+    /// Who knows what a connection that did not answer still waits for: it must not be used again.
+    /// What silenced it, such as a firewall that forgot us, has mostly silenced the idle ones too,
+    /// and each would cost somebody a whole timeout.
+    fn forget(&self, client: deadpool_postgres::Object) -> DatabaseError {
         drop(deadpool_postgres::Object::take(client));
-        Err(DatabaseError::Timeout(self.timeout))
+        self.pool.retain(|_, _| false);
+        DatabaseError::Timeout(self.timeout)
     }
 
     /// For each room, whether these claims (JSON text) may join it.
@@ -307,7 +314,10 @@ impl Database {
         let client = self.pool.get().await?;
         let sql = format!("notify {DOORBELL}, '{word}'");
         let asked = tokio::time::timeout(self.timeout, client.batch_execute(&sql)).await;
-        Ok(asked.map_err(|_| DatabaseError::Timeout(self.timeout))??)
+        match asked {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(self.forget(client)),
+        }
     }
 }
 
