@@ -316,12 +316,12 @@ impl Hub {
         table.ring.begin(&standpoint);
         table.standpoint = Some(Arc::clone(&standpoint));
         drop(table);
-        self.0
-            .standpoint
-            .send_replace(Some(Arc::clone(&standpoint)));
+        // Before the standpoint is known: a heartbeat with the new history's bookmark must find the
+        // gap in the queue, or a reader that is cut behind it would never hear of the gap.
         if !first {
             self.tell_gap(reason);
         }
+        self.0.standpoint.send_replace(Some(standpoint));
     }
 
     /// Tells everybody that something may be missing, for this reason.
