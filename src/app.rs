@@ -3,7 +3,7 @@
 //! leave one connection waiting for another.
 
 use crate::config::Settings;
-use crate::connection::{Gate, seats::Seats, sse::Cut, unix_now};
+use crate::connection::{Gate, recheck, seats::Seats, sse::Cut, unix_now};
 use crate::database::{Database, DatabaseError};
 use crate::hub::{Ended, Hub, Limits};
 use crate::listener::{Listener, Pulse};
@@ -156,7 +156,10 @@ impl App {
         };
         let gate = Arc::new(gate);
         tokio::spawn(refresh_keys(Arc::downgrade(&gate)));
-        let listener = tokio::spawn(listener.run());
+        let listening = Arc::clone(&gate);
+        let listener = tokio::spawn(async move {
+            tokio::join!(listener.run(), recheck::run(listening));
+        });
         Ok(Self {
             gate,
             socket,

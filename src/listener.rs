@@ -204,6 +204,7 @@ impl Listener {
         let Some(batch) = listening.look(from, self.settings.look_timeout).await? else {
             return Err(ListenerError::NewHistory);
         };
+        self.hear_access(listening).await?;
         let to = Arc::clone(&batch.to);
         if let Some(last) = batch.events.last() {
             report::batch(batch.events.len(), age(&last.at));
@@ -215,6 +216,17 @@ impl Listener {
         self.hub.publish(batch, Instant::now());
         self.pulse.beat(&self.pulse.looked);
         Ok(to)
+    }
+
+    /// Passes on a change of rules or revocations that the look saw, before what the look found: a
+    /// batch is not for those who were revoked before it.
+    async fn hear_access(&self, listening: &Listening) -> Result<(), ListenerError> {
+        let known = self.hub.access_known();
+        if listening.access_version() != known {
+            let access = listening.access(known).await?;
+            self.hub.access_changed(&access);
+        }
+        Ok(())
     }
 
     /// Asks over the pool for a notification, and sees to it that it comes: a LISTEN that a pooler

@@ -2,3 +2,6 @@
 
 grant select on rowcast.channel to rowcast_service;
 grant select on rowcast.failure to rowcast_service;
+grant select on rowcast.setting to rowcast_service;
+-- Which users to send away.
+grant select on rowcast.revocation to rowcast_service;

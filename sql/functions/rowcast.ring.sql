@@ -10,6 +10,10 @@ begin
     perform pg_notify('rowcast', 'channels');
     return null;
   end if;
+  if tg_table_name <> 'event' then
+    perform pg_notify('rowcast', '');
+    return null;
+  end if;
   if not exists (select from new_events) then
     return null;
   end if;
@@ -45,6 +49,11 @@ begin
   if not exists (select from pg_trigger where tgrelid = 'rowcast.channel'::regclass and tgname = '_900_rowcast_ring') then
     create trigger _900_rowcast_ring after insert or update or delete or truncate on rowcast.channel
       for each statement execute function rowcast.ring();
+  end if;
+  if not exists (select from pg_trigger where tgrelid = 'rowcast.setting'::regclass and tgname = '_900_rowcast_ring') then
+    create trigger _900_rowcast_ring after update on rowcast.setting
+      for each statement execute function rowcast.ring();
+    alter table rowcast.setting enable always trigger _900_rowcast_ring;
   end if;
 end
 $$;

@@ -8,11 +8,11 @@ use crate::config;
 use crate::event::Batch;
 use crate::notification::NotifyChannel;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio_postgres::types::Type;
-use tokio_postgres::{AsyncMessage, Client};
+use tokio_postgres::{AsyncMessage, Client, Row};
 
 /// Notifications of `notify` channels that may wait for the listener; more are told as a gap.
 const NOTIFICATIONS: usize = 10_000;
@@ -92,6 +92,8 @@ pub struct Listening {
     /// Channel and payload of `notify` channels.
     pub notifications: mpsc::Receiver<(String, String)>,
     timeout: Duration,
+    /// What the last look saw.
+    access_version: AtomicI64,
     driver: tokio::task::JoinHandle<()>,
 }
 
@@ -136,6 +138,7 @@ impl Listening {
             heard,
             notifications,
             timeout,
+            access_version: AtomicI64::new(0),
             driver,
         };
         listening.execute(&format!("listen {DOORBELL}")).await?;
@@ -148,6 +151,20 @@ impl Listening {
     ) -> Result<T, DatabaseError> {
         let answer = tokio::time::timeout(self.timeout, asked).await;
         Ok(answer.map_err(|_| DatabaseError::Timeout(self.timeout))??)
+    }
+
+    /// A query in one round trip.
+    pub(super) async fn query_typed(
+        &self,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, DatabaseError> {
+        self.within(self.client.query_typed(sql, params)).await
+    }
+
+    /// The version of rules and revocations that the last look saw.
+    pub fn access_version(&self) -> i64 {
+        self.access_version.load(Ordering::Relaxed)
     }
 
     async fn execute(&self, sql: &str) -> Result<(), DatabaseError> {
@@ -218,7 +235,8 @@ impl Listening {
         timeout: Duration,
     ) -> Result<Option<Batch>, DatabaseError> {
         let sql = concat!(
-            "select pg_current_snapshot()::text as snapshot, rowcast.history() as history, ",
+            "select pg_current_snapshot()::text as snapshot, rowcast.history() as history, \
+             (select access_version from rowcast.setting) as access, ",
             event_columns!(),
             " from (values (1)) one \
              left join rowcast.read_log($1::text::pg_snapshot) e on true order by e.id"
@@ -229,6 +247,9 @@ impl Listening {
         let answer = tokio::time::timeout(timeout, asked).await;
         let rows = answer.map_err(|_| DatabaseError::Timeout(timeout))??;
         let row = first(&rows)?;
+        let access: Option<i64> = row.get("access");
+        self.access_version
+            .store(access.unwrap_or(0), Ordering::Relaxed);
         if row.get::<_, &str>("history") != &*from.history {
             return Ok(None);
         }
