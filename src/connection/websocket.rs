@@ -140,7 +140,12 @@ impl Connection<'_> {
     ) -> Refusal {
         let since = visit.since();
         let resumes = since.is_some();
-        let since = self.gate.reach(since.as_deref()).await;
+        // Nobody may outlive their time here, either.
+        let since = tokio::select! {
+            since = self.gate.reach(since.as_deref()) => since,
+            ended = self.subscription.ended() => return ended.into(),
+            () = until(identity.expires_at) => return Refusal::Expired,
+        };
         let unreadable = matches!(since, crate::hub::Since::Unreadable);
         self.gate.hub.join(
             self.subscription,
