@@ -24,10 +24,12 @@ macro_rules! event_columns {
     };
 }
 
+mod access;
 mod heard;
 mod listening;
 mod tls;
 
+pub use access::{Answer, Asked};
 pub use heard::Heard;
 pub use listening::{Channels, Listening, Looked};
 
@@ -192,38 +194,6 @@ impl Database {
         drop(deadpool_postgres::Object::take(client));
         self.pool.retain(|_, _| false);
         DatabaseError::Timeout(self.timeout)
-    }
-
-    /// For each room, whether these claims (JSON text) may join it.
-    ///
-    /// # Errors
-    /// The database, or a rule's function.
-    pub async fn admit(
-        &self,
-        claims: &str,
-        rooms: &[Arc<str>],
-    ) -> Result<Vec<bool>, DatabaseError> {
-        let names: Vec<&str> = rooms.iter().map(AsRef::as_ref).collect();
-        let sql = "select allowed from rowcast.admit($1::text::jsonb, $2) with ordinality \
-                   order by ordinality";
-        let rows = self
-            .read(sql, &[(&claims, Type::TEXT), (&names, Type::TEXT_ARRAY)])
-            .await?;
-        if rows.len() != rooms.len() {
-            return Err(DatabaseError::Answer("rowcast.admit left rooms out"));
-        }
-        Ok(rows.iter().map(|row| row.get(0)).collect())
-    }
-
-    /// The rooms these claims are in from the start.
-    ///
-    /// # Errors
-    /// The database, or a rule's function.
-    pub async fn home_rooms(&self, claims: &str) -> Result<Vec<Arc<str>>, DatabaseError> {
-        let sql = "select rowcast.home_rooms($1::text::jsonb)";
-        let rows = self.read(sql, &[(&claims, Type::TEXT)]).await?;
-        let rooms: Vec<String> = first(&rows)?.get(0);
-        Ok(rooms.into_iter().map(Into::into).collect())
     }
 
     /// Names of the cookies that the application's own sessions live in.

@@ -191,6 +191,7 @@ impl Listener {
             }
         };
         place.look_timeout = self.settings.look_timeout;
+        self.hear_access(listening, looked.access_version).await?;
         let (doorbell, batch) = (leader.doorbell(&looked), &looked.batch);
         if place.doorbell.replace(doorbell) != Some(doorbell) {
             let prepared = listening.has_prepared_transactions;
@@ -222,6 +223,17 @@ impl Listener {
             leads: leader.leads(),
             queue_usage,
         });
+        Ok(())
+    }
+
+    /// Passes on a change of rules or revocations that the look saw, before what the look found: a
+    /// batch is not for those who were revoked before it.
+    async fn hear_access(&self, listening: &Listening, seen: i64) -> Result<(), ListenerError> {
+        let known = self.hub.access_known();
+        if seen != known {
+            let access = listening.access(known).await?;
+            self.hub.access_changed(&access);
+        }
         Ok(())
     }
 

@@ -17,6 +17,7 @@ static LOST_CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 static RING_REPLAYS: AtomicU64 = AtomicU64::new(0);
 static LOG_REPLAYS: AtomicU64 = AtomicU64::new(0);
 static GAPS: AtomicU64 = AtomicU64::new(0);
+static WITHDRAWALS: AtomicU64 = AtomicU64::new(0);
 static NOTIFICATIONS: AtomicU64 = AtomicU64::new(0);
 static FAILURES: AtomicU64 = AtomicU64::new(0);
 static LATENCY: [AtomicU64; BUCKETS.len() + 1] = [const { AtomicU64::new(0) }; BUCKETS.len() + 1];
@@ -211,6 +212,14 @@ pub fn refused(transport: &'static str, word: &str, detail: &str, address: &str)
     tracing::info!(transport, word, detail, address, "refused");
 }
 
+/// Rules have changed, and everybody was asked for again: identities, rooms taken away, and
+/// questions that were not answered and will be asked again.
+pub fn rechecked(identities: usize, withdrawn: usize, failed: usize, took: Duration) {
+    add(&WITHDRAWALS, withdrawn);
+    let took_ms = took.as_millis();
+    tracing::info!(identities, withdrawn, failed, took_ms, "rechecked");
+}
+
 /// A connection could not be served for a reason of the database's.
 pub fn database_failed(what: &str, error: &dyn std::fmt::Display) {
     add(&FAILURES, 1);
@@ -249,6 +258,11 @@ pub fn prometheus() -> String {
             "Resumes answered by a query.",
         ),
         ("rowcast_gaps_total", &GAPS, "Gaps told to subscribers."),
+        (
+            "rowcast_withdrawals_total",
+            &WITHDRAWALS,
+            "Rooms taken from connections, because a rule no longer grants them.",
+        ),
         (
             "rowcast_notifications_total",
             &NOTIFICATIONS,

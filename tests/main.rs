@@ -36,6 +36,8 @@ mod input;
 /// What lies between: poolers, TLS, Unix sockets, outages, stalled readers, restarts, metrics.
 mod transport;
 
+/// What is taken while somebody listens: a user revoked, a rule withdrawn, a token that ends.
+mod access;
 /// Who gets in, and for how long.
 mod token;
 
