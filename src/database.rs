@@ -10,6 +10,7 @@ use crate::event::{Event, Place};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use futures_util::future::join3;
 use serde_json::value::RawValue;
+use servers::{Connected, Servers};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::types::{ToSql, Type};
@@ -25,6 +26,7 @@ macro_rules! event_columns {
 }
 
 mod listening;
+mod servers;
 mod tls;
 
 pub use listening::{Channels, Heard, Listening};
@@ -39,26 +41,52 @@ pub enum DatabaseError {
     Address(String),
     #[error("TLS to the database: {0}")]
     Tls(String),
-    #[error("no connection to the database: {0}")]
+    #[error("no connection to the database: {}", describe_pool(.0))]
     Pool(#[from] deadpool_postgres::PoolError),
+    #[error("none of the database's servers will do: {0}")]
+    Servers(String),
     #[error("the database: {}", describe(.0))]
     Postgres(#[from] tokio_postgres::Error),
     #[error("the database did not answer within {} ms", .0.as_millis())]
     Timeout(Duration),
+    #[error("the pool's server is not the one that the listener reads, or has begun a new history")]
+    Elsewhere,
     #[error("the database answered something unexpected: {0}")]
     Answer(&'static str),
+}
+
+/// What to do about a server that takes no writes.
+const ON_THE_PRIMARY: &str = "a hot standby, or read-only by default; Rowcast works on the primary: \
+     name that one, or all of them, as in postgres://rowcast_service@one,two/app";
+
+fn describe_pool(error: &deadpool_postgres::PoolError) -> String {
+    match error {
+        deadpool_postgres::PoolError::Backend(error) => describe(error),
+        other => other.to_string(),
+    }
 }
 
 /// tokio-postgres says only "db error" by itself; what a first start runs into gets its remedy.
 fn describe(error: &tokio_postgres::Error) -> String {
     let Some(db) = error.as_db_error() else {
-        let source = std::error::Error::source(error);
-        return source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+        let Some(source) = std::error::Error::source(error) else {
+            return error.to_string();
+        };
+        let source = source.to_string();
+        // What tokio-postgres says of a server that is not read-write.
+        let hint = if source == "database does not allow writes" {
+            format!(" ({ON_THE_PRIMARY})")
+        } else {
+            String::new()
+        };
+        return format!("{error}: {source}{hint}");
     };
     let hint = match db.code().code() {
         "3F000" | "42883" | "42P01" if db.message().contains("rowcast") => {
             Some("this database has no schema of Rowcast's, or an older one: run `rowcast migrate`")
         }
+        // Read-only, which is a hot standby mostly.
+        "25006" => Some(ON_THE_PRIMARY),
         "42501" => Some("connect as rowcast_service, or as a role that was granted it"),
         _ => db.hint(),
     };
@@ -66,26 +94,12 @@ fn describe(error: &tokio_postgres::Error) -> String {
     format!("{} [{}]{hint}", db.message(), db.code().code())
 }
 
-/// Opens a connection of its own, past any pool.
+/// Opens a connection of its own, past any pool; each server of the address has `timeout`.
 ///
 /// # Errors
 /// The address, TLS or the server.
-pub async fn connect(
-    url: &str,
-    timeout: Duration,
-) -> Result<
-    (
-        Client,
-        tokio_postgres::Connection<tokio_postgres::Socket, tls::Stream>,
-    ),
-    DatabaseError,
-> {
-    let (mut config, connector) = tls::parse(url)?;
-    config.connect_timeout(timeout);
-    let connected = tokio::time::timeout(timeout, config.connect(connector));
-    Ok(connected
-        .await
-        .map_err(|_| DatabaseError::Timeout(timeout))??)
+pub async fn connect(url: &str, timeout: Duration) -> Result<Connected, DatabaseError> {
+    Servers::parse(url, timeout)?.connect().await
 }
 
 /// The same, with the connection driven by a task of its own, for commands.
@@ -126,16 +140,16 @@ impl Database {
     /// # Errors
     /// The address.
     pub fn new(url: &str, settings: &config::Database) -> Result<Self, DatabaseError> {
-        let (mut config, connector) = tls::parse(url)?;
-        config.connect_timeout(settings.connect_timeout);
+        let servers = Servers::parse(url, settings.connect_timeout)?;
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let manager = Manager::from_config(config, connector, recycling);
+        let (config, patience) = (servers.config().clone(), servers.patience());
+        let manager = Manager::from_connect(config, servers, recycling);
         let pool = Pool::builder(manager)
             .max_size(settings.pool_size)
             .wait_timeout(Some(settings.pool_wait))
-            .create_timeout(Some(settings.connect_timeout))
+            .create_timeout(Some(patience))
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| DatabaseError::Address(error.to_string()))?;
