@@ -166,6 +166,12 @@ impl Database {
         })
     }
 
+    /// Closes the connections that nobody uses: the server behind them may be gone without a word,
+    /// or no longer be the one to ask.
+    pub fn forget(&self) {
+        self.pool.retain(|_, _| false);
+    }
+
     /// One statement in a read-only transaction with a timeout, in a single round trip.
     async fn read(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
         let client = self.pool.get().await?;
@@ -250,9 +256,10 @@ impl Database {
                $2::text::pg_snapshot, $3, $4, $5) e where $2 is not null), \
              later as (select 2 as part, e.* from rowcast.read_log( \
                coalesce($2, $1)::text::pg_snapshot, $6::text::pg_snapshot, null, $4, $5) e) \
-             select ",
+             select case when not pg_is_in_recovery() then rowcast.history() end as history, ",
             event_columns!(),
-            ", e.part from (table rest union all table later) e \
+            ", e.part from (values (1)) one \
+             left join (table rest union all table later) e on true \
              order by e.part, e.id limit $5"
         );
         let names: Vec<&str> = rooms.iter().map(AsRef::as_ref).collect();
@@ -272,7 +279,14 @@ impl Database {
             (&most, Type::INT8),
             (&target, Type::TEXT),
         ];
-        let rows = self.read(sql, &params).await?;
+        let mut rows = self.read(sql, &params).await?;
+        // The pool may have come to another server than the listener: what it lacks would pass for
+        // what there is to recover.
+        if first(&rows)?.get::<_, Option<&str>>("history") != Some(&*to.history) {
+            self.forget();
+            return Err(DatabaseError::Elsewhere);
+        }
+        rows.retain(|row| row.get::<_, Option<i64>>("id").is_some());
         if rows.len() > limit {
             return Ok(LogReplay::TooMuch);
         }

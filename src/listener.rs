@@ -144,6 +144,8 @@ impl Listener {
         channels: &mut Channels,
     ) -> Result<std::convert::Infallible, ListenerError> {
         let mut listening = Listening::open(&self.url, &self.connect).await?;
+        // After a failover the pool's are to a server that is gone, or was the primary once.
+        self.database.forget();
         if standpoint.is_none() {
             // Later the pool may be away while this connection still brings events.
             self.hear_in_silence(&listening).await?;
