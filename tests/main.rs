@@ -23,6 +23,8 @@ mod writes;
 /// From the log to the hub: lost connections, and bookmark arithmetic against PostgreSQL.
 mod listener;
 
+/// What makes old bookmarks lie: failover, crash, restore, copies; and transactions prepared.
+mod histories;
 /// Whoever comes back with a bookmark receives exactly what it lacks.
 mod resume;
 
@@ -30,7 +32,9 @@ mod resume;
 mod channel;
 /// Bad input and limits: an error to act on, and everything else lives on.
 mod input;
-/// What lies between: poolers, TLS, Unix sockets, outages, stalled readers, restarts, metrics.
+/// Readers that stop, crawl or vanish: cut within their bounds, at nobody else's cost.
+mod readers;
+/// What lies between: poolers, TLS, Unix sockets, outages, restarts, metrics.
 mod transport;
 
 /// Who gets in, and for how long.
