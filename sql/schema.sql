@@ -400,6 +400,9 @@ begin
   if rowcast.history() = 'none' then
     lock table rowcast.history_mark in exclusive mode;
     if rowcast.history() = 'none' then
+      -- Not to wait for a standby that is missing. Losing this in a crash loses nothing: that
+      -- begins another history.
+      perform set_config('synchronous_commit', 'off', true);
       perform rowcast.new_history();
     end if;
   end if;
@@ -581,6 +584,17 @@ ALTER FUNCTION rowcast.new_history() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.new_history() IS 'Makes every earlier bookmark answer with a gap.';
 
+CREATE FUNCTION rowcast.notify_queue_is_filling() RETURNS boolean
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select pg_notification_queue_usage() >= 0.1
+$$;
+
+ALTER FUNCTION rowcast.notify_queue_is_filling() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.notify_queue_is_filling() IS 'Whether NOTIFY''s queue is a tenth full: nothing of ours notifies then.';
+
 CREATE FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) RETURNS record
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -728,15 +742,25 @@ CREATE FUNCTION rowcast.ring() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-  if tg_table_name = 'channel' then
-    perform pg_notify('rowcast', 'channels');
+  if tg_table_name <> 'event' then
+    -- What a DBA changed: rare, and never in an application's transaction.
+    if exists (select from rowcast.channel where delivery = 'announce') then
+      perform setval('rowcast.announcing', 1);
+    end if;
+    if not rowcast.notify_queue_is_filling() then
+      perform pg_notify('rowcast', tg_table_name);
+    end if;
     return null;
   end if;
-  if not exists (select from new_events) then
-    return null;
+
+  -- The rows are in the log, so this transaction has an xid: only now may the flag be read. An
+  -- expression without a query, as the next, for every write pays for it.
+  if pg_sequence_last_value('rowcast.doorbell'::regclass) = 1 then
+    if exists (select from new_events) and not rowcast.notify_queue_is_filling() then
+      perform pg_notify('rowcast', '');
+    end if;
   end if;
-  perform pg_notify('rowcast', '');
-  if exists (select from rowcast.channel where delivery = 'announce') then
+  if pg_sequence_last_value('rowcast.announcing'::regclass) = 1 then
     -- Above 7,999 bytes NOTIFY would abort the application's write: the id is enough to ask for it.
     perform pg_notify(e.channel, case
       when octet_length(b.body) <= 7999 then b.body
@@ -747,7 +771,8 @@ begin
     cross join lateral (
       select json_build_object('id', e.id::text, 'name', e.name, 'rooms', e.rooms, 'data', e.data)::text
         as body
-    ) b;
+    ) b
+    where not rowcast.notify_queue_is_filling();
   end if;
   return null;
 end
@@ -755,7 +780,7 @@ $$;
 
 ALTER FUNCTION rowcast.ring() OWNER TO rowcast_owner;
 
-COMMENT ON FUNCTION rowcast.ring() IS 'Wakes the listener, and announces events of channels with delivery announce to others.';
+COMMENT ON FUNCTION rowcast.ring() IS 'Wakes the listener if it sleeps, and announces events of channels with delivery announce to others.';
 
 CREATE FUNCTION rowcast.session_claims(p_cookies jsonb) RETURNS jsonb
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -790,6 +815,30 @@ $$;
 ALTER FUNCTION rowcast.session_cookies() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.session_cookies() IS 'Names of the cookies that rowcast.session_rule knows.';
+
+CREATE FUNCTION rowcast.set_doorbell(p_mode text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if p_mode not in ('adaptive', 'always', 'never') then
+    raise exception using errcode = 'RC003',
+      message = format('there is no doorbell %L', p_mode),
+      hint = 'adaptive: writers ring only while the listener sleeps. always: every write does. '
+        'never: none does, the listener polls. null: as the service is configured.';
+  end if;
+  update rowcast.setting set doorbell = p_mode;
+  if p_mode = 'always' then
+    perform setval('rowcast.doorbell', 1);
+  elsif p_mode = 'never' then
+    perform setval('rowcast.doorbell', 0);
+  end if;
+end
+$$;
+
+ALTER FUNCTION rowcast.set_doorbell(p_mode text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.set_doorbell(p_mode text) IS 'Switches the doorbell: adaptive, always, never, or null for the service''s own setting.';
 
 CREATE FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, p_function text) RETURNS void
     LANGUAGE plpgsql
@@ -960,6 +1009,16 @@ $$;
 ALTER FUNCTION rowcast.unpause() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.unpause() IS 'Tells everybody of a gap when a paused channel is let go.';
+
+CREATE SEQUENCE rowcast.announcing
+    AS smallint
+    START WITH 0
+    INCREMENT BY 1
+    MINVALUE 0
+    MAXVALUE 1
+    CACHE 1;
+
+ALTER TABLE rowcast.announcing OWNER TO rowcast_owner;
 
 CREATE TABLE rowcast.attached (
     relation regclass NOT NULL,
@@ -1330,6 +1389,8 @@ CREATE TRIGGER _900_rowcast_ring AFTER INSERT ON rowcast.event REFERENCING NEW T
 
 ALTER TABLE rowcast.event ENABLE ALWAYS TRIGGER _900_rowcast_ring;
 
+CREATE TRIGGER _900_rowcast_ring AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON rowcast.setting FOR EACH STATEMENT EXECUTE FUNCTION rowcast.ring();
+
 GRANT USAGE ON SCHEMA rowcast TO PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) FROM PUBLIC;
@@ -1368,6 +1429,9 @@ REVOKE ALL ON FUNCTION rowcast.is_below(p_table regclass, p_parent regclass) FRO
 
 REVOKE ALL ON FUNCTION rowcast.new_history() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.notify_queue_is_filling() FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.notify_queue_is_filling() TO rowcast_service;
+
 REVOKE ALL ON FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) TO rowcast_service;
 
@@ -1386,6 +1450,8 @@ GRANT ALL ON FUNCTION rowcast.session_claims(p_cookies jsonb) TO rowcast_service
 REVOKE ALL ON FUNCTION rowcast.session_cookies() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.session_cookies() TO rowcast_service;
 
+REVOKE ALL ON FUNCTION rowcast.set_doorbell(p_mode text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, p_function text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.trigger_function_name(p_table regclass, p_operation text) FROM PUBLIC;
@@ -1398,4 +1464,8 @@ GRANT SELECT ON TABLE rowcast.attachment TO rowcast_service;
 
 GRANT SELECT ON TABLE rowcast.channel TO rowcast_service;
 
+GRANT SELECT,UPDATE ON SEQUENCE rowcast.doorbell TO rowcast_service;
+
 GRANT SELECT ON TABLE rowcast.failure TO rowcast_service;
+
+GRANT SELECT ON TABLE rowcast.setting TO rowcast_service;

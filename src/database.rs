@@ -25,11 +25,13 @@ macro_rules! event_columns {
     };
 }
 
+mod heard;
 mod listening;
 mod servers;
 mod tls;
 
-pub use listening::{Channels, Heard, Listening};
+pub use heard::Heard;
+pub use listening::{Channels, Listening, Looked};
 
 /// The doorbell: one channel with a constant payload (see `sql/functions/rowcast.ring.sql`).
 pub const DOORBELL: &str = "rowcast";
@@ -98,8 +100,13 @@ fn describe(error: &tokio_postgres::Error) -> String {
 ///
 /// # Errors
 /// The address, TLS or the server.
-pub async fn connect(url: &str, timeout: Duration) -> Result<Connected, DatabaseError> {
-    Servers::parse(url, timeout)?.connect().await
+pub async fn connect(
+    url: &str,
+    timeout: Duration,
+    link_timeout: Option<Duration>,
+) -> Result<Connected, DatabaseError> {
+    let servers = Servers::parse(url, timeout, link_timeout)?;
+    servers.connect().await
 }
 
 /// The same, with the connection driven by a task of its own, for commands.
@@ -107,7 +114,7 @@ pub async fn connect(url: &str, timeout: Duration) -> Result<Connected, Database
 /// # Errors
 /// As [`connect`].
 pub async fn connect_and_drive(url: &str, timeout: Duration) -> Result<Client, DatabaseError> {
-    let (client, connection) = connect(url, timeout).await?;
+    let (client, connection) = connect(url, timeout, None).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(error = describe(&error), "connection to the database ended");
@@ -140,7 +147,8 @@ impl Database {
     /// # Errors
     /// The address.
     pub fn new(url: &str, settings: &config::Database) -> Result<Self, DatabaseError> {
-        let servers = Servers::parse(url, settings.connect_timeout)?;
+        let link = Some(settings.link_timeout);
+        let servers = Servers::parse(url, settings.connect_timeout, link)?;
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };

@@ -308,9 +308,9 @@ impl Hub {
         }
     }
 
-    /// Begins a history: at the first look, and when the database's own has ended. Everybody who
-    /// was there is told of a gap.
-    pub fn begin(&self, standpoint: Arc<Standpoint>) {
+    /// Begins anew: at the first look, when the database's history has ended, when its log is too
+    /// short. Everybody who was there is told of a gap, for this reason.
+    pub fn begin(&self, standpoint: Arc<Standpoint>, reason: &'static str) {
         let mut table = lock(&self.0.table);
         let first = table.standpoint.is_none();
         table.ring.begin(&standpoint);
@@ -320,7 +320,7 @@ impl Hub {
             .standpoint
             .send_replace(Some(Arc::clone(&standpoint)));
         if !first {
-            self.tell_gap("history");
+            self.tell_gap(reason);
         }
     }
 
@@ -551,7 +551,7 @@ mod tests {
 
     fn hub(limits: Limits) -> Hub {
         let hub = Hub::new(limits);
-        hub.begin(place(10, 10, &[]));
+        hub.begin(place(10, 10, &[]), "history");
         hub
     }
 
@@ -836,7 +836,10 @@ mod tests {
         let subscription = hub.open();
         join(&hub, &subscription, &["a"], Since::Now);
         let snapshot = Snapshot::new(5, 5, &[]).unwrap();
-        hub.begin(Arc::new(Standpoint::new("i".into(), snapshot, 4)));
+        hub.begin(
+            Arc::new(Standpoint::new("i".into(), snapshot, 4)),
+            "history",
+        );
         join(&hub, &subscription, &["a"], since("h.10_0"));
         assert_eq!(taken(&subscription), ["live", "gap history", "gap history"]);
     }

@@ -23,10 +23,13 @@ mod writes;
 /// From the log to the hub: lost connections, and bookmark arithmetic against PostgreSQL.
 mod listener;
 
-/// What makes old bookmarks lie: failover, crash, restore, copies; and transactions prepared.
-mod histories;
+/// Who rings and who leads: nothing is missed while that changes.
+mod doorbell;
+
 /// Whoever comes back with a bookmark receives exactly what it lacks.
 mod resume;
+/// What makes old bookmarks lie: failover, crash, restore, copies; and transactions prepared.
+mod histories;
 
 /// Ways into the log and round it: notifications, announcements, pauses, attached triggers, states.
 mod channel;

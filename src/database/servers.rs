@@ -26,9 +26,16 @@ pub struct Servers {
 impl Servers {
     /// Reads an address; each server then has `timeout` to let us in. tokio-postgres goes through
     /// them by itself, but waits without an end for one that accepts and is frozen.
-    pub fn parse(address: &str, timeout: Duration) -> Result<Self, DatabaseError> {
+    pub fn parse(
+        address: &str,
+        timeout: Duration,
+        link_timeout: Option<Duration>,
+    ) -> Result<Self, DatabaseError> {
         let (mut config, connector) = tls::parse(address)?;
         config.connect_timeout(timeout);
+        if let Some(dead_after) = link_timeout {
+            watch_link(&mut config, dead_after);
+        }
         let mut first = each(&config);
         let last = first.pop().unwrap_or(config);
         Ok(Self {
@@ -109,6 +116,17 @@ impl deadpool_postgres::Connect for Servers {
             Ok((client, driver))
         })
     }
+}
+
+/// A link that dies in silence is noticed within this time, by keepalives or by what it does not
+/// acknowledge.
+fn watch_link(config: &mut Config, dead_after: Duration) {
+    config
+        .keepalives(true)
+        .keepalives_idle(dead_after / 2)
+        .keepalives_interval(dead_after / 6)
+        .keepalives_retries(3)
+        .tcp_user_timeout(dead_after);
 }
 
 /// The same address for each server alone. Empty where the lists contradict each other: whoever
@@ -210,7 +228,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn servers(address: &str) -> Vec<Config> {
-        let servers = Servers::parse(address, SECOND).unwrap();
+        let servers = Servers::parse(address, SECOND, None).unwrap();
         let mut all = servers.first;
         all.push(servers.last);
         all
@@ -221,7 +239,7 @@ mod tests {
         let rest = "user=u password=p dbname=d options='-c x=1' sslmode=require channel_binding=require \
                     keepalives_interval=3 keepalives_retries=4 application_name=a";
         let place = |place: &str| {
-            Servers::parse(&format!("{place} {rest}"), SECOND)
+            Servers::parse(&format!("{place} {rest}"), SECOND, None)
                 .unwrap()
                 .last
         };
@@ -258,6 +276,6 @@ mod tests {
             }
         }
         let standby = "postgres://u@a,b/d?target_session_attrs=standby";
-        assert!(Servers::parse(standby, SECOND).is_err());
+        assert!(Servers::parse(standby, SECOND, None).is_err());
     }
 }
