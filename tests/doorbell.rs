@@ -361,7 +361,11 @@ async fn the_leader_tells_the_others_what_came_in_silence() {
     until_it_rings(db, false).await;
     for _ in 0..20 {
         let committed = i64::try_from(load.committed.load(Ordering::Relaxed)).unwrap();
-        while reader.expect_event("e").await["data"]["n"].as_i64().unwrap() < committed {}
+        while reader.expect_event("e").await["data"]["n"]
+            .as_i64()
+            .unwrap()
+            < committed
+        {}
         assert!(!rings(db).await);
     }
     load.end().await;

@@ -26,10 +26,10 @@ mod listener;
 /// Who rings and who leads: nothing is missed while that changes.
 mod doorbell;
 
-/// Whoever comes back with a bookmark receives exactly what it lacks.
-mod resume;
 /// What makes old bookmarks lie: failover, crash, restore, copies; and transactions prepared.
 mod histories;
+/// Whoever comes back with a bookmark receives exactly what it lacks.
+mod resume;
 
 /// Ways into the log and round it: notifications, announcements, pauses, attached triggers, states.
 mod channel;
