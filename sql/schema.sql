@@ -468,6 +468,9 @@ begin
   if rowcast.history() = 'none' then
     lock table rowcast.history_mark in exclusive mode;
     if rowcast.history() = 'none' then
+      -- Not to wait for a standby that is missing. Losing this in a crash loses nothing: that
+      -- begins another history.
+      perform set_config('synchronous_commit', 'off', true);
       perform rowcast.new_history();
     end if;
   end if;
@@ -574,13 +577,18 @@ CREATE FUNCTION rowcast.history() RETURNS text
 declare
   v_mark rowcast.history_mark;
 begin
-  select * into v_mark from rowcast.history_mark;
-  if not pg_is_in_recovery() and not exists (
-    select from rowcast.history_pulse where nonce = v_mark.nonce
-  ) then
+  if (select count(*) from rowcast.history_mark) <> 1 then
     return 'none';
   end if;
-  if v_mark.database_oid is distinct from
+  select * into v_mark from rowcast.history_mark;
+  -- Two conditions: on a standby even to plan a query of an unlogged table is an error.
+  if not pg_is_in_recovery() then
+    if not exists (select from rowcast.history_pulse where nonce = v_mark.nonce) then
+      return 'none';
+    end if;
+  end if;
+  if v_mark.nonce not like '%/' || (select system_identifier from pg_control_system())
+    or v_mark.database_oid is distinct from
       (select oid from pg_database where datname = current_database())
     or v_mark.log_oid is distinct from 'rowcast.event'::regclass::oid then
     return 'none';
@@ -655,14 +663,16 @@ CREATE FUNCTION rowcast.new_history() RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  v_nonce text := gen_random_uuid()::text;
+  v_nonce text := gen_random_uuid() || '/' || (select system_identifier from pg_control_system());
 begin
   lock table rowcast.history_mark in exclusive mode;
   delete from rowcast.history_mark;
   delete from rowcast.history_pulse;
-  -- Rows whose transaction this server has not reached yet came with a restore: they would
-  -- surface later as if they were new.
-  delete from rowcast.event where xid >= pg_snapshot_xmax(pg_current_snapshot())
+  -- Rows whose transaction this server has not reached yet, or of which it is another one that is
+  -- still open, came with a restore: they would surface later as if they were new. What those open
+  -- transactions wrote themselves is not visible here.
+  delete from rowcast.event where xid >= pg_snapshot_xmin(pg_current_snapshot())
+    and not pg_visible_in_snapshot(xid, pg_current_snapshot())
     and xid <> pg_current_xact_id();
   insert into rowcast.history_mark
   select v_nonce, oid, 'rowcast.event'::regclass::oid

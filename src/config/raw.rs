@@ -85,6 +85,7 @@ sections! {
         message_bytes: u64,
         messages_per_second: u64,
         queue_bytes: u64,
+        unsent_bytes: u64,
         replay_events: u64,
         replay_bytes: u64,
         write_stall_ms: u64,

@@ -96,6 +96,7 @@ pub struct Limits {
     pub messages_per_second: usize,
     /// Per subscription.
     pub queue_bytes: usize,
+    pub unsent_bytes: usize,
     pub replay_events: usize,
     pub replay_bytes: usize,
     pub write_stall: Duration,

@@ -11,7 +11,7 @@ use crate::event::{Event, sse_frame, to_json};
 use crate::hub::{Delivery, Identity, Since, Subscription};
 use crate::report;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{FutureExt, stream};
 use serde_json::json;
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -120,12 +120,15 @@ struct End {
 
 impl Drop for End {
     fn drop(&mut self) {
+        // A body that is stuck is never asked again: the hub knows why it was cut.
+        let cut = self.subscription.ended().now_or_never();
+        let why = cut.map_or(self.why, |ended| Refusal::from(ended).word());
         self.subscription.close();
         self.watch.abort();
         report::closed(
             "sse",
             &self.connection,
-            self.why,
+            why,
             self.began.elapsed().as_secs_f64(),
         );
     }
