@@ -42,11 +42,25 @@ pub enum DatabaseError {
     #[error("no connection to the database: {0}")]
     Pool(#[from] deadpool_postgres::PoolError),
     #[error("the database: {}", describe(.0))]
-    Postgres(#[from] tokio_postgres::Error),
+    Postgres(tokio_postgres::Error),
+    #[error("the log has forgotten some of what came after this place")]
+    Forgotten,
     #[error("the database did not answer within {} ms", .0.as_millis())]
     Timeout(Duration),
     #[error("the database answered something unexpected: {0}")]
     Answer(&'static str),
+}
+
+/// What `rowcast.read_log` raises when retention has passed the place that it is asked about.
+const FORGOTTEN: &str = "RC007";
+
+impl From<tokio_postgres::Error> for DatabaseError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.code() {
+            Some(code) if code.code() == FORGOTTEN => Self::Forgotten,
+            _ => Self::Postgres(error),
+        }
+    }
 }
 
 /// tokio-postgres says only "db error" by itself; what a first start runs into gets its remedy.
@@ -116,6 +130,8 @@ pub enum LogReplay {
     Events(Vec<Arc<Event>>),
     /// More than the limits allow.
     TooMuch,
+    /// Some of it is no longer in the log.
+    Forgotten,
 }
 
 type Param<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -258,7 +274,10 @@ impl Database {
             (&most, Type::INT8),
             (&target, Type::TEXT),
         ];
-        let rows = self.read(sql, &params).await?;
+        let rows = match self.read(sql, &params).await {
+            Err(DatabaseError::Forgotten) => return Ok(LogReplay::Forgotten),
+            rows => rows?,
+        };
         if rows.len() > limit {
             return Ok(LogReplay::TooMuch);
         }

@@ -176,8 +176,11 @@ const SERVICE_CALLS: &[&str] = &[
     "highest_xid",
     "history",
     "home_rooms",
+    "log_size",
     "parse_bookmark",
     "read_log",
+    // Empties leaves of the log that are past keep_for or keep_bytes, and nothing else.
+    "rotate_log",
     "session_claims",
     "session_cookies",
 ];
