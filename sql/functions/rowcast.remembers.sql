@@ -21,11 +21,7 @@ begin
   end if;
   return exists (
     select from rowcast.forgotten f
-    where f.truncation >= v_truncation
-      and pg_snapshot_xmax(f.seen) <= pg_snapshot_xmax(p_from)
-      and not exists (
-        select from pg_snapshot_xip(p_from) x where pg_visible_in_snapshot(x, f.seen)
-      )
+    where f.truncation >= v_truncation and rowcast.is_subset(f.seen, p_from)
   );
 end
 $$;
