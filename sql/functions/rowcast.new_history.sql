@@ -28,7 +28,7 @@ begin
     ),
     pg_current_snapshot()
   )
-  where false and pg_sequence_last_value('rowcast.horizon'::regclass) is not null;
+  where pg_sequence_last_value('rowcast.horizon'::regclass) is not null;
   insert into rowcast.history_mark
   select v_nonce, oid, 'rowcast.event'::regclass::oid
   from pg_database where datname = current_database();

@@ -5,19 +5,17 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_last bigint;
 begin
   if tg_table_name = 'channel' then
     perform pg_notify('rowcast', 'channels');
     return null;
   end if;
-  select max(id) into v_last from new_events;
-  if v_last is null then
+  if not exists (select from new_events) then
     return null;
   end if;
   -- One in thousands looks whether anybody keeps the log within its bounds.
-  if v_last >= pg_sequence_last_value('rowcast.bound'::regclass) then
+  if pg_sequence_last_value('rowcast.event_id_seq'::regclass)
+      >= pg_sequence_last_value('rowcast.bound'::regclass) then
     perform rowcast.bound_log();
   end if;
   perform pg_notify('rowcast', '');
