@@ -770,6 +770,17 @@ ALTER FUNCTION rowcast.new_xid() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.new_xid() IS 'An xid above every xid that was given out before.';
 
+CREATE FUNCTION rowcast.notify_queue_is_filling() RETURNS boolean
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select pg_notification_queue_usage() >= 0.1
+$$;
+
+ALTER FUNCTION rowcast.notify_queue_is_filling() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.notify_queue_is_filling() IS 'Whether NOTIFY''s queue is a tenth full: nothing of ours notifies then.';
+
 CREATE FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) RETURNS record
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -945,23 +956,31 @@ CREATE FUNCTION rowcast.ring() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-declare
-  v_last bigint;
 begin
-  if tg_table_name = 'channel' then
-    perform pg_notify('rowcast', 'channels');
+  if tg_table_name <> 'event' then
+    -- What a DBA changed: rare, and never in an application's transaction.
+    if exists (select from rowcast.channel where delivery = 'announce') then
+      perform setval('rowcast.announcing', 1);
+    end if;
+    if not rowcast.notify_queue_is_filling() then
+      perform pg_notify('rowcast', tg_table_name);
+    end if;
     return null;
   end if;
-  select max(id) into v_last from new_events;
-  if v_last is null then
-    return null;
+
+  -- The rows are in the log, so this transaction has an xid: only now may the flag be read. An
+  -- expression without a query, as the next, for every write pays for it.
+  if pg_sequence_last_value('rowcast.doorbell'::regclass) = 1 then
+    if exists (select from new_events) and not rowcast.notify_queue_is_filling() then
+      perform pg_notify('rowcast', '');
+    end if;
   end if;
   -- One in thousands looks whether anybody keeps the log within its bounds.
-  if v_last >= pg_sequence_last_value('rowcast.bound'::regclass) then
+  if pg_sequence_last_value('rowcast.event_id_seq'::regclass)
+      >= pg_sequence_last_value('rowcast.bound'::regclass) then
     perform rowcast.bound_log();
   end if;
-  perform pg_notify('rowcast', '');
-  if exists (select from rowcast.channel where delivery = 'announce') then
+  if pg_sequence_last_value('rowcast.announcing'::regclass) = 1 then
     -- Above 7,999 bytes NOTIFY would abort the application's write: the id is enough to ask for it.
     perform pg_notify(e.channel, case
       when octet_length(b.body) <= 7999 then b.body
@@ -972,7 +991,8 @@ begin
     cross join lateral (
       select json_build_object('id', e.id::text, 'name', e.name, 'rooms', e.rooms, 'data', e.data)::text
         as body
-    ) b;
+    ) b
+    where not rowcast.notify_queue_is_filling();
   end if;
   return null;
 end
@@ -980,7 +1000,7 @@ $$;
 
 ALTER FUNCTION rowcast.ring() OWNER TO rowcast_owner;
 
-COMMENT ON FUNCTION rowcast.ring() IS 'Wakes the listener, and announces events of channels with delivery announce to others.';
+COMMENT ON FUNCTION rowcast.ring() IS 'Wakes the listener if it sleeps, and announces events of channels with delivery announce to others.';
 
 CREATE FUNCTION rowcast.rotate_log(p_read pg_snapshot DEFAULT NULL::pg_snapshot, OUT moved boolean, OUT forgotten integer, OUT refused integer) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1086,6 +1106,30 @@ $$;
 ALTER FUNCTION rowcast.session_cookies() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.session_cookies() IS 'Names of the cookies that rowcast.session_rule knows.';
+
+CREATE FUNCTION rowcast.set_doorbell(p_mode text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if p_mode not in ('adaptive', 'always', 'never') then
+    raise exception using errcode = 'RC003',
+      message = format('there is no doorbell %L', p_mode),
+      hint = 'adaptive: writers ring only while the listener sleeps. always: every write does. '
+        'never: none does, the listener polls. null: as the service is configured.';
+  end if;
+  update rowcast.setting set doorbell = p_mode;
+  if p_mode = 'always' then
+    perform setval('rowcast.doorbell', 1);
+  elsif p_mode = 'never' then
+    perform setval('rowcast.doorbell', 0);
+  end if;
+end
+$$;
+
+ALTER FUNCTION rowcast.set_doorbell(p_mode text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.set_doorbell(p_mode text) IS 'Switches the doorbell: adaptive, always, never, or null for the service''s own setting.';
 
 CREATE FUNCTION rowcast.set_horizon(p_horizon bigint, p_seen pg_snapshot) RETURNS void
     LANGUAGE plpgsql
@@ -1349,6 +1393,16 @@ $$;
 ALTER FUNCTION rowcast.unpause() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.unpause() IS 'Tells everybody of a gap when a paused channel is let go.';
+
+CREATE SEQUENCE rowcast.announcing
+    AS smallint
+    START WITH 0
+    INCREMENT BY 1
+    MINVALUE 0
+    MAXVALUE 1
+    CACHE 1;
+
+ALTER TABLE rowcast.announcing OWNER TO rowcast_owner;
 
 CREATE TABLE rowcast.attached (
     relation regclass NOT NULL,
@@ -1812,6 +1866,8 @@ CREATE TRIGGER _900_rowcast_ring AFTER INSERT ON rowcast.event REFERENCING NEW T
 
 ALTER TABLE rowcast.event ENABLE ALWAYS TRIGGER _900_rowcast_ring;
 
+CREATE TRIGGER _900_rowcast_ring AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON rowcast.setting FOR EACH STATEMENT EXECUTE FUNCTION rowcast.ring();
+
 CREATE CONSTRAINT TRIGGER _900_rowcast_settle AFTER INSERT ON rowcast.overdue DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rowcast.settle_overdue();
 
 ALTER TABLE rowcast.overdue ENABLE ALWAYS TRIGGER _900_rowcast_settle;
@@ -1869,6 +1925,9 @@ REVOKE ALL ON FUNCTION rowcast.new_history() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.new_xid() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.notify_queue_is_filling() FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.notify_queue_is_filling() TO rowcast_service;
+
 REVOKE ALL ON FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) TO rowcast_service;
 
@@ -1892,6 +1951,8 @@ GRANT ALL ON FUNCTION rowcast.session_claims(p_cookies jsonb) TO rowcast_service
 REVOKE ALL ON FUNCTION rowcast.session_cookies() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.session_cookies() TO rowcast_service;
 
+REVOKE ALL ON FUNCTION rowcast.set_doorbell(p_mode text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.set_horizon(p_horizon bigint, p_seen pg_snapshot) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, p_function text) FROM PUBLIC;
@@ -1912,4 +1973,8 @@ GRANT SELECT ON TABLE rowcast.attachment TO rowcast_service;
 
 GRANT SELECT ON TABLE rowcast.channel TO rowcast_service;
 
+GRANT SELECT,UPDATE ON SEQUENCE rowcast.doorbell TO rowcast_service;
+
 GRANT SELECT ON TABLE rowcast.failure TO rowcast_service;
+
+GRANT SELECT ON TABLE rowcast.setting TO rowcast_service;

@@ -30,6 +30,9 @@ use warp::reply::Response;
 /// Sockets that wait for their request, beyond the connections that are seated.
 const SPARE_SOCKETS: usize = 1000;
 
+/// How long the listener may take to give the lead back, after the drain.
+const STEP_DOWN: Duration = Duration::from_secs(1);
+
 /// Why the service could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -113,6 +116,7 @@ pub struct App {
     admin: Option<Socket>,
     tls: Option<TlsAcceptor>,
     listener: tokio::task::JoinHandle<()>,
+    listening: watch::Sender<bool>,
 }
 
 impl App {
@@ -156,13 +160,15 @@ impl App {
         };
         let gate = Arc::new(gate);
         tokio::spawn(refresh_keys(Arc::downgrade(&gate)));
-        let listener = tokio::spawn(listener.run());
+        let (listening, listener_stops) = watch::channel(false);
+        let listener = tokio::spawn(listener.run(listener_stops));
         Ok(Self {
             gate,
             socket,
             admin,
             tls,
             listener,
+            listening,
         })
     }
 
@@ -173,7 +179,7 @@ impl App {
     }
 
     /// The same, with routes of the caller's, which are to include [`routes`].
-    pub async fn run_with<F>(self, filter: F, shutdown: impl Future<Output = ()>)
+    pub async fn run_with<F>(mut self, filter: F, shutdown: impl Future<Output = ()>)
     where
         F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
     {
@@ -202,13 +208,20 @@ impl App {
         tracing::info!(connections = gate.seats.taken(), "stopping");
         stop.send_replace(true);
         gate.hub.end_all(Ended::Restart);
+        // Nobody here waits for events any more: another node may lead.
+        self.listening.send_replace(true);
         let drained = async {
             while gate.seats.taken() > 0 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
         let drained = tokio::time::timeout(gate.settings.http.drain, drained).await;
-        self.listener.abort();
+        if tokio::time::timeout(STEP_DOWN, &mut self.listener)
+            .await
+            .is_err()
+        {
+            self.listener.abort();
+        }
         if let Socket::Unix(listener) = &self.socket
             && let Some(path) = listener
                 .local_addr()

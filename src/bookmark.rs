@@ -76,6 +76,12 @@ impl Snapshot {
         self.xmax
     }
 
+    /// The transactions that were in progress, ascending.
+    #[must_use]
+    pub fn running(&self) -> &[u64] {
+        &self.running
+    }
+
     /// The same place for all events up to `highest`, which must be the highest xid of any event
     /// visible here: bookmarks then stand still while nothing happens, and name no transaction
     /// that a crash may hand out anew.

@@ -24,7 +24,7 @@ pub use raw::{
 };
 pub use redact::redact_url;
 pub use settings::{
-    Auth, Database, Http, Hub, Limits, Listener, Log, LogFormat, Settings, Sse, Websocket,
+    Auth, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Settings, Sse, Websocket,
 };
 pub(crate) use value::is_http;
 

@@ -24,10 +24,12 @@ macro_rules! event_columns {
     };
 }
 
+mod heard;
 mod listening;
 mod tls;
 
-pub use listening::{Channels, Heard, Listening};
+pub use heard::Heard;
+pub use listening::{Channels, Listening, Looked};
 
 /// The doorbell: one channel with a constant payload (see `sql/functions/rowcast.ring.sql`).
 pub const DOORBELL: &str = "rowcast";
@@ -80,6 +82,17 @@ fn describe(error: &tokio_postgres::Error) -> String {
     format!("{} [{}]{hint}", db.message(), db.code().code())
 }
 
+/// A link that dies in silence is noticed within this time, by keepalives or by what it does not
+/// acknowledge.
+fn watch_link(config: &mut tokio_postgres::Config, dead_after: Duration) {
+    config
+        .keepalives(true)
+        .keepalives_idle(dead_after / 2)
+        .keepalives_interval(dead_after / 6)
+        .keepalives_retries(3)
+        .tcp_user_timeout(dead_after);
+}
+
 /// Opens a connection of its own, past any pool.
 ///
 /// # Errors
@@ -87,6 +100,7 @@ fn describe(error: &tokio_postgres::Error) -> String {
 pub async fn connect(
     url: &str,
     timeout: Duration,
+    link_timeout: Option<Duration>,
 ) -> Result<
     (
         Client,
@@ -96,6 +110,9 @@ pub async fn connect(
 > {
     let (mut config, connector) = tls::parse(url)?;
     config.connect_timeout(timeout);
+    if let Some(dead_after) = link_timeout {
+        watch_link(&mut config, dead_after);
+    }
     let connected = tokio::time::timeout(timeout, config.connect(connector));
     Ok(connected
         .await
@@ -107,7 +124,7 @@ pub async fn connect(
 /// # Errors
 /// As [`connect`].
 pub async fn connect_and_drive(url: &str, timeout: Duration) -> Result<Client, DatabaseError> {
-    let (client, connection) = connect(url, timeout).await?;
+    let (client, connection) = connect(url, timeout, None).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(error = describe(&error), "connection to the database ended");
@@ -144,6 +161,7 @@ impl Database {
     pub fn new(url: &str, settings: &config::Database) -> Result<Self, DatabaseError> {
         let (mut config, connector) = tls::parse(url)?;
         config.connect_timeout(settings.connect_timeout);
+        watch_link(&mut config, settings.link_timeout);
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
@@ -180,9 +198,16 @@ impl Database {
             begun?;
             return Ok(rows?);
         }
-        // Who knows what this connection still waits for: it must not be used again.
+        Err(self.forget(client))
+    }
+
+    /// Who knows what a connection that did not answer still waits for: it must not be used again.
+    /// What silenced it, such as a firewall that forgot us, has mostly silenced the idle ones too,
+    /// and each would cost somebody a whole timeout.
+    fn forget(&self, client: deadpool_postgres::Object) -> DatabaseError {
         drop(deadpool_postgres::Object::take(client));
-        Err(DatabaseError::Timeout(self.timeout))
+        self.pool.retain(|_, _| false);
+        DatabaseError::Timeout(self.timeout)
     }
 
     /// For each room, whether these claims (JSON text) may join it.
@@ -308,7 +333,10 @@ impl Database {
         let client = self.pool.get().await?;
         let sql = format!("notify {DOORBELL}, '{word}'");
         let asked = tokio::time::timeout(self.timeout, client.batch_execute(&sql)).await;
-        Ok(asked.map_err(|_| DatabaseError::Timeout(self.timeout))??)
+        match asked {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(self.forget(client)),
+        }
     }
 }
 

@@ -308,20 +308,20 @@ impl Hub {
         }
     }
 
-    /// Begins a history: at the first look, and when the database's own has ended. Everybody who
-    /// was there is told of a gap.
-    pub fn begin(&self, standpoint: Arc<Standpoint>) {
+    /// Begins anew: at the first look, when the database's history has ended, when its log is too
+    /// short. Everybody who was there is told of a gap, for this reason.
+    pub fn begin(&self, standpoint: Arc<Standpoint>, reason: &'static str) {
         let mut table = lock(&self.0.table);
         let first = table.standpoint.is_none();
         table.ring.begin(&standpoint);
         table.standpoint = Some(Arc::clone(&standpoint));
         drop(table);
-        self.0
-            .standpoint
-            .send_replace(Some(Arc::clone(&standpoint)));
+        // Before the standpoint is known: a heartbeat with the new history's bookmark must find the
+        // gap in the queue, or a reader that is cut behind it would never hear of the gap.
         if !first {
-            self.tell_gap("history");
+            self.tell_gap(reason);
         }
+        self.0.standpoint.send_replace(Some(standpoint));
     }
 
     /// Tells everybody that something may be missing, for this reason.
@@ -551,7 +551,7 @@ mod tests {
 
     fn hub(limits: Limits) -> Hub {
         let hub = Hub::new(limits);
-        hub.begin(place(10, 10, &[]));
+        hub.begin(place(10, 10, &[]), "history");
         hub
     }
 
@@ -836,7 +836,10 @@ mod tests {
         let subscription = hub.open();
         join(&hub, &subscription, &["a"], Since::Now);
         let snapshot = Snapshot::new(5, 5, &[]).unwrap();
-        hub.begin(Arc::new(Standpoint::new("i".into(), snapshot, 4)));
+        hub.begin(
+            Arc::new(Standpoint::new("i".into(), snapshot, 4)),
+            "history",
+        );
         join(&hub, &subscription, &["a"], since("h.10_0"));
         assert_eq!(taken(&subscription), ["live", "gap history", "gap history"]);
     }

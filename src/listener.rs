@@ -4,14 +4,21 @@
 //! move on from a batch that it has not published.
 
 use crate::bookmark::Standpoint;
-use crate::config;
-use crate::database::{Channels, Database, DatabaseError, Listening};
+use crate::config::{self, Doorbell};
+use crate::database::{Channels, Database, DatabaseError, Heard, Listening, Looked};
 use crate::event::Event;
 use crate::hub::Hub;
 use crate::report;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use leader::Leader;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+mod leader;
+mod pace;
+mod pulse;
+
+pub use pulse::{Bell, Pulse};
 
 /// Why the listener is not listening.
 #[derive(Debug, thiserror::Error)]
@@ -28,80 +35,8 @@ pub enum ListenerError {
     Deaf(Duration),
     #[error("the database began a new history")]
     NewHistory,
-}
-
-/// What `/readyz` asks: when the listener last proved itself.
-#[derive(Debug)]
-pub struct Pulse {
-    start: Instant,
-    /// Milliseconds since `start` of the last look and of the last proof, 0 for never.
-    looked: AtomicU64,
-    proven: AtomicU64,
-    trouble: Mutex<String>,
-}
-
-impl Default for Pulse {
-    fn default() -> Self {
-        let (looked, proven) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self {
-            start: Instant::now(),
-            looked,
-            proven,
-            trouble: Mutex::new("starting".into()),
-        }
-    }
-}
-
-impl Pulse {
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis())
-            .unwrap_or(u64::MAX)
-            .max(1)
-    }
-
-    fn beat(&self, which: &AtomicU64) {
-        which.store(self.now(), Ordering::Relaxed);
-    }
-
-    fn stop(&self, trouble: &ListenerError) {
-        self.proven.store(0, Ordering::Relaxed);
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble.to_string();
-    }
-
-    /// Time since the last look at the log that was answered.
-    #[must_use]
-    pub fn lag(&self) -> Duration {
-        Duration::from_millis(self.now() - self.looked.load(Ordering::Relaxed).min(self.now()))
-    }
-
-    /// Whether events get through, or why not.
-    ///
-    /// # Errors
-    /// The reason, in words for an operator.
-    pub fn check(&self, settings: &config::Listener) -> Result<(), String> {
-        let proven = self.proven.load(Ordering::Relaxed);
-        if proven == 0 {
-            return Err(self
-                .trouble
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone());
-        }
-        let silent = Duration::from_millis(self.now().saturating_sub(proven));
-        if silent > settings.proof + settings.proof_timeout + settings.floor {
-            return Err(format!(
-                "the doorbell was not heard for {} ms",
-                silent.as_millis()
-            ));
-        }
-        if self.lag() > settings.ready_lag {
-            return Err(format!(
-                "the log was not read for {} ms",
-                self.lag().as_millis()
-            ));
-        }
-        Ok(())
-    }
+    #[error("the log no longer reaches back to where the listener stood")]
+    Forgotten,
 }
 
 /// The listener's side of a service.
@@ -115,96 +50,156 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens until dropped.
-    pub async fn run(self) {
+    /// Listens until `stopping` says true; then lets another node lead.
+    pub async fn run(self, stopping: watch::Receiver<bool>) {
         let mut wait = self.settings.backoff_min;
-        let mut channels = Channels::default();
-        let mut standpoint = None;
+        let mut place = Place::new(&self.settings);
         loop {
             let began = Instant::now();
-            let Err(error) = self.attend(&mut standpoint, &mut channels).await;
+            let error = match self.attend(&mut place, stopping.clone()).await {
+                Ok(()) => return,
+                Err(error) => error,
+            };
             self.pulse.stop(&error);
             if began.elapsed() > self.settings.backoff_max {
                 wait = self.settings.backoff_min;
             }
             let jittered = wait.mul_f64(rand::random_range(0.5..1.0));
-            if matches!(error, ListenerError::NewHistory) {
+            if matches!(error, ListenerError::NewHistory | ListenerError::Forgotten) {
                 continue;
             }
             report::listener_lost(&error.to_string(), jittered);
-            tokio::time::sleep(jittered).await;
+            let mut stopping = stopping.clone();
+            tokio::select! {
+                () = tokio::time::sleep(jittered) => {}
+                () = stopped(&mut stopping) => return,
+            }
             wait = (wait * 2).min(self.settings.backoff_max);
         }
     }
 
-    /// One connection, from LISTEN to its loss.
+    /// One connection, from LISTEN to its loss, or to the stop.
     async fn attend(
         &self,
-        standpoint: &mut Option<Arc<Standpoint>>,
-        channels: &mut Channels,
-    ) -> Result<std::convert::Infallible, ListenerError> {
+        place: &mut Place,
+        mut stopping: watch::Receiver<bool>,
+    ) -> Result<(), ListenerError> {
         let mut listening = Listening::open(&self.url, &self.connect).await?;
-        if standpoint.is_none() {
+        place.queue_is_filling = listening.queue_was_filling;
+        if place.standpoint.is_none() && !place.queue_is_filling {
             // Later the pool may be away while this connection still brings events.
             self.hear_in_silence(&listening).await?;
         }
-        self.take_channels(&listening, &Channels::default(), channels)
+        self.take_channels(&listening, &Channels::default(), &mut place.channels)
             .await?;
-        let found = listening.standpoint().await?;
-        let known = standpoint
-            .as_ref()
-            .filter(|known| known.history == found.history);
-        let mut here = if let Some(known) = known {
-            // Catching up: the first look reads from where we stood.
-            Arc::clone(known)
-        } else {
-            if standpoint.is_some() {
-                report::history_changed(&found.history);
-            }
-            let found = Arc::new(found);
-            self.hub.begin(Arc::clone(&found));
-            found
-        };
-        if !channels.notify.is_empty() && standpoint.is_some() {
-            // What was notified meanwhile is gone, and was never in a log.
-            self.hub.tell_gap("listener");
-        }
-        *standpoint = Some(Arc::clone(&here));
+        self.take_place(&listening, place).await?;
         let mut proof = Proof::default();
+        let mut leader = Leader::new(&self.settings, &listening);
         loop {
-            self.check_proof(&mut proof, &listening, &here.history)?;
+            self.check_proof(&mut proof, &listening, place)?;
             if listening.heard.channels_changed() {
-                let before = channels.clone();
-                self.take_channels(&listening, &before, channels).await?;
+                let before = place.channels.clone();
+                self.take_channels(&listening, &before, &mut place.channels)
+                    .await?;
             }
             if listening.heard.overflowed() {
                 self.hub.tell_gap("overflow");
             }
             while let Ok((channel, payload)) = listening.notifications.try_recv() {
-                self.pass_on(channels, &channel, &payload);
+                self.pass_on(&place.channels, &channel, &payload);
             }
-            here = self.look(&listening, &here).await?;
-            *standpoint = Some(Arc::clone(&here));
+            let began = Instant::now();
+            self.look(&listening, place, &mut leader).await?;
+            let took = began.elapsed();
             if listening.heard.is_closed() {
                 return Err(ListenerError::Closed);
             }
-            tokio::select! {
-                () = listening.heard.rung() => {}
-                () = self.hub.look_wanted() => {}
-                () = tokio::time::sleep(self.settings.floor) => {}
+            if leader.act(&listening, proof.heard).await? {
+                continue;
+            }
+            let rest = tokio::time::sleep(leader.wait(took));
+            tokio::pin!(rest);
+            loop {
+                tokio::select! {
+                    () = listening.heard.rung() => break,
+                    () = self.hub.look_wanted() => break,
+                    () = &mut rest => break,
+                    () = stopped(&mut stopping) => return leader.step_down(&listening).await,
+                    () = tokio::time::sleep(self.settings.lead_retry), if !leader.leads() => {
+                        if leader.act(&listening, proof.heard).await? {
+                            break;
+                        }
+                    }
+                }
             }
         }
+    }
+
+    /// Where to go on reading: where we stood, or at a new beginning.
+    async fn take_place(
+        &self,
+        listening: &Listening,
+        place: &mut Place,
+    ) -> Result<(), ListenerError> {
+        let found = listening.standpoint().await?;
+        let stood = place.standpoint.take();
+        let known = stood
+            .clone()
+            .filter(|known| known.history == found.history && !place.forgotten);
+        place.standpoint = Some(if let Some(known) = known {
+            // Catching up: the first look reads from where we stood.
+            known
+        } else {
+            let reason = if place.forgotten {
+                report::log_is_shorter();
+                "horizon"
+            } else {
+                if stood.is_some() {
+                    report::history_changed(&found.history);
+                }
+                "history"
+            };
+            let found = Arc::new(found);
+            self.hub.begin(Arc::clone(&found), reason);
+            found
+        });
+        place.forgotten = false;
+        if !place.channels.notify.is_empty() && stood.is_some() {
+            // What was notified meanwhile is gone, and was never in a log.
+            self.hub.tell_gap("listener");
+        }
+        Ok(())
     }
 
     async fn look(
         &self,
         listening: &Listening,
-        from: &Arc<Standpoint>,
-    ) -> Result<Arc<Standpoint>, ListenerError> {
-        let Some(batch) = listening.look(from, self.settings.look_timeout).await? else {
-            return Err(ListenerError::NewHistory);
+        place: &mut Place,
+        leader: &mut Leader,
+    ) -> Result<(), ListenerError> {
+        let from = place.standpoint.clone().ok_or(ListenerError::NewHistory)?;
+        let looked = match listening.look(&from, place.look_timeout).await {
+            Ok(Some(looked)) => looked,
+            Ok(None) => return Err(ListenerError::NewHistory),
+            Err(DatabaseError::Forgotten) => {
+                place.forgotten = true;
+                return Err(ListenerError::Forgotten);
+            }
+            Err(error) => {
+                if matches!(error, DatabaseError::Timeout(_)) {
+                    // Perhaps there is only much to read: the next may take longer.
+                    let longer = place.look_timeout * 2;
+                    place.look_timeout = longer.min(self.settings.look_timeout_max);
+                }
+                return Err(error.into());
+            }
         };
-        let to = Arc::clone(&batch.to);
+        place.look_timeout = self.settings.look_timeout;
+        let (doorbell, batch) = (leader.doorbell(&looked), &looked.batch);
+        if place.doorbell.replace(doorbell) != Some(doorbell) {
+            let prepared = listening.has_prepared_transactions;
+            report::doorbell(doorbell.word(), looked.doorbell.is_some(), prepared);
+        }
         if let Some(last) = batch.events.last() {
             report::batch(batch.events.len(), age(&last.at));
             let failed = |event: &&Arc<Event>| event.lost && event.reason() != "paused";
@@ -212,9 +207,26 @@ impl Listener {
                 report::events_lost(&event.channel, &event.name);
             }
         }
+        leader.saw(&looked);
+        if looked.queue_is_filling && !place.queue_is_filling {
+            report::notify_queue_fills(looked.queue_usage);
+        }
+        place.queue_is_filling = looked.queue_is_filling;
+        let Looked {
+            batch,
+            rings,
+            queue_usage,
+            ..
+        } = looked;
+        place.standpoint = Some(Arc::clone(&batch.to));
         self.hub.publish(batch, Instant::now());
-        self.pulse.beat(&self.pulse.looked);
-        Ok(to)
+        self.pulse.looked(Bell {
+            doorbell,
+            rings,
+            leads: leader.leads(),
+            queue_usage,
+        });
+        Ok(())
     }
 
     /// Asks over the pool for a notification, and sees to it that it comes: a LISTEN that a pooler
@@ -223,14 +235,16 @@ impl Listener {
         &self,
         proof: &mut Proof,
         listening: &Listening,
-        history: &str,
+        place: &Place,
     ) -> Result<(), ListenerError> {
-        if let Some(asked) = &proof.asked {
+        if place.queue_is_filling {
+            // Nothing may be notified, and we poll: what LISTEN would hear does not matter.
+            *proof = Proof::default();
+            self.is_proven(place);
+        } else if let Some(asked) = &proof.asked {
             if listening.heard.echoed() {
-                if self.pulse.proven.load(Ordering::Relaxed) == 0 {
-                    report::listener_ready(history);
-                }
-                self.pulse.beat(&self.pulse.proven);
+                self.is_proven(place);
+                proof.heard = true;
                 proof.next = Some(*asked + self.settings.proof);
                 proof.asked = None;
             } else if asked.elapsed() > self.settings.proof_timeout {
@@ -243,8 +257,16 @@ impl Listener {
         Ok(())
     }
 
+    fn is_proven(&self, place: &Place) {
+        if self.pulse.proven()
+            && let Some(here) = &place.standpoint
+        {
+            report::listener_ready(&here.history);
+        }
+    }
+
     fn ask_for_echo(&self, listening: &Listening) {
-        let word = format!("echo:{:016x}", rand::random::<u64>());
+        let word = format!("{}{:016x}", Heard::ECHO, rand::random::<u64>());
         listening.heard.expect(&word);
         let database = self.database.clone();
         tokio::spawn(async move {
@@ -316,11 +338,43 @@ impl Listener {
     }
 }
 
+/// Where the listener stands; kept from one connection to the next.
+struct Place {
+    standpoint: Option<Arc<Standpoint>>,
+    channels: Channels,
+    /// The log no longer reaches back to where we stood.
+    forgotten: bool,
+    look_timeout: Duration,
+    queue_is_filling: bool,
+    /// As it was last reported.
+    doorbell: Option<Doorbell>,
+}
+
+impl Place {
+    fn new(settings: &config::Listener) -> Self {
+        Self {
+            standpoint: None,
+            channels: Channels::default(),
+            forgotten: false,
+            look_timeout: settings.look_timeout,
+            queue_is_filling: false,
+            doorbell: None,
+        }
+    }
+}
+
 /// The round trip that is under way, or when the next is due.
 #[derive(Default)]
 struct Proof {
+    /// This connection was heard at least once.
+    heard: bool,
     asked: Option<Instant>,
     next: Option<Instant>,
+}
+
+/// Ends when the service stops, or is dropped.
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    drop(stopping.wait_for(|stop| *stop).await);
 }
 
 /// How long ago an event was inserted, by two clocks that may disagree.

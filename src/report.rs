@@ -149,6 +149,45 @@ pub fn history_changed(history: &str) {
     );
 }
 
+/// The log was cut while the listener was away: everybody is told of a gap.
+pub fn log_is_shorter() {
+    tracing::warn!(
+        "the log no longer reaches back to where the listener stood: everybody is told of a gap"
+    );
+}
+
+/// This node leads: it sets the doorbell's flag, and keeps the log short.
+pub fn leads() {
+    tracing::info!("leading");
+}
+
+/// NOTIFY's queue fills up: writers ring no more, whatever the doorbell's mode.
+pub fn notify_queue_fills(usage: f64) {
+    tracing::warn!(
+        usage,
+        "the NOTIFY queue fills up: somebody who did LISTEN sits in a transaction; until it empties, \
+         writers do not ring and the log is polled"
+    );
+}
+
+/// How writers wake the listener, and who said so.
+pub fn doorbell(mode: &str, set_in_sql: bool, has_prepared_transactions: bool) {
+    tracing::info!(mode, set_in_sql, "doorbell");
+    if has_prepared_transactions && mode == "never" && !set_in_sql {
+        tracing::warn!(
+            "max_prepared_transactions is above 0 here, and NOTIFY would make PREPARE TRANSACTION \
+             fail: writers never ring, and the listener polls. If nothing is ever prepared, set \
+             listener.doorbell to adaptive"
+        );
+    } else if has_prepared_transactions && mode != "never" {
+        tracing::warn!(
+            mode,
+            "max_prepared_transactions is above 0 here, and while writers ring, PREPARE TRANSACTION \
+             fails for those that pushed events"
+        );
+    }
+}
+
 /// `rowcast.channel` was read.
 pub fn channels(notify: usize, paused: usize) {
     tracing::info!(notify, paused, "channels");

@@ -1,6 +1,7 @@
 //! The paths: what a request is taken apart into, and which transport gets it.
 //! Hands over to the connections. It must never decide who may do what: that is admission's.
 
+use crate::config::Doorbell;
 use crate::connection::admission::Visit;
 use crate::connection::{Gate, Refusal, sse, websocket};
 use crate::report;
@@ -244,6 +245,30 @@ fn metrics(gate: &Gate) -> Response {
         let _ = writeln!(
             text,
             "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}"
+        );
+    }
+    if let Some(bell) = gate.pulse.bell() {
+        let modes = [Doorbell::Adaptive, Doorbell::Always, Doorbell::Never];
+        let name = "rowcast_doorbell_mode";
+        let _ = writeln!(
+            text,
+            "# HELP {name} 1 for the mode in force.\n# TYPE {name} gauge"
+        );
+        for mode in modes {
+            let (word, on) = (mode.word(), u8::from(mode == bell.doorbell));
+            let _ = writeln!(text, "{name}{{mode=\"{word}\"}} {on}");
+        }
+        let _ = writeln!(
+            text,
+            "# HELP rowcast_doorbell_rings 1 while writers ring.\n\
+             # TYPE rowcast_doorbell_rings gauge\nrowcast_doorbell_rings {}\n\
+             # HELP rowcast_leads 1 if this node leads.\n\
+             # TYPE rowcast_leads gauge\nrowcast_leads {}\n\
+             # HELP rowcast_notify_queue_usage Of PostgreSQL's NOTIFY queue, 0 to 1.\n\
+             # TYPE rowcast_notify_queue_usage gauge\nrowcast_notify_queue_usage {}",
+            u8::from(bell.rings),
+            u8::from(bell.leads),
+            bell.queue_usage
         );
     }
     let lag = gate.pulse.lag().as_secs_f64();

@@ -23,6 +23,9 @@ mod writes;
 /// From the log to the hub: lost connections, and bookmark arithmetic against PostgreSQL.
 mod listener;
 
+/// Who rings and who leads: nothing is missed while that changes.
+mod doorbell;
+
 /// Whoever comes back with a bookmark receives exactly what it lacks.
 mod resume;
 

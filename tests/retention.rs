@@ -431,6 +431,33 @@ async fn no_writer_waits_and_no_reader_misses_anything(version: Version) {
     assert!(longest_ago);
 }
 
+/// A listener whose place the log has passed: everybody is told, and it goes on from the present.
+async fn a_listener_left_behind_tells_everybody(version: Version) {
+    let db = database(version).await;
+    let server = serve(&db, |_| {}).await;
+    let mut reader = connect(TRANSPORTS[0], &server, &token("1", "user", ""), "").await;
+    reader.expect("welcome").await;
+    // Forgotten by the very transaction that wrote it: nobody can have read it.
+    let writer = db.client("postgres").await;
+    writer.batch_execute("begin").await.unwrap();
+    emit(&writer).await;
+    let aged = "update rowcast.leaf set entered_at = entered_at - interval '2 days', \
+                  left_at = left_at - interval '2 days'";
+    rotate_as(&writer, None).await;
+    writer.batch_execute(aged).await.unwrap();
+    assert!(rotate_as(&writer, None).await.moved);
+    writer.batch_execute(aged).await.unwrap();
+    eventually("it is forgotten", async || {
+        rotate_as(&writer, None).await.forgotten
+    })
+    .await;
+    writer.batch_execute("commit").await.unwrap();
+    assert_eq!(reader.expect("gap").await["reason"], "horizon");
+    emit(&writer).await;
+    reader.expect_event("e").await;
+    assert_eq!(count(&db).await, 1);
+}
+
 /// What nobody has read is spared, and whoever stands where the leader stood has no gap, though
 /// another transaction with a low xid has ended since.
 async fn what_was_read_is_forgotten_without_a_gap(version: Version) {
@@ -755,6 +782,7 @@ on_every_version! {
     the_horizon_is_read_after_the_scan
     no_writer_waits_and_no_reader_misses_anything
     bloat_stays_flat
+    a_listener_left_behind_tells_everybody
     what_was_read_is_forgotten_without_a_gap
     an_old_snapshot_forgets_no_more_than_it_says
     a_database_without_a_service_does_not_fill_its_disk

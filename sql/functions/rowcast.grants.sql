@@ -2,3 +2,7 @@
 
 grant select on rowcast.channel to rowcast_service;
 grant select on rowcast.failure to rowcast_service;
+grant select on rowcast.setting to rowcast_service;
+-- The leading listener sets the flag as a statement of its own; within a function, its snapshot
+-- would come too early.
+grant select, update on sequence rowcast.doorbell to rowcast_service;

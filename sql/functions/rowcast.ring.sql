@@ -1,4 +1,6 @@
 -- The doorbell. The only place that calls pg_notify: everything else inserts into rowcast.event.
+-- It rings only where a listener sleeps, because NOTIFY makes committing writers wait for each
+-- other, and never into a queue that fills up, because a full one makes COMMIT fail.
 
 create or replace function rowcast.ring() returns trigger
 language plpgsql
@@ -6,20 +8,30 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if tg_table_name = 'channel' then
-    perform pg_notify('rowcast', 'channels');
+  if tg_table_name <> 'event' then
+    -- What a DBA changed: rare, and never in an application's transaction.
+    if exists (select from rowcast.channel where delivery = 'announce') then
+      perform setval('rowcast.announcing', 1);
+    end if;
+    if not rowcast.notify_queue_is_filling() then
+      perform pg_notify('rowcast', tg_table_name);
+    end if;
     return null;
   end if;
-  if not exists (select from new_events) then
-    return null;
+
+  -- The rows are in the log, so this transaction has an xid: only now may the flag be read. An
+  -- expression without a query, as the next, for every write pays for it.
+  if pg_sequence_last_value('rowcast.doorbell'::regclass) = 1 then
+    if exists (select from new_events) and not rowcast.notify_queue_is_filling() then
+      perform pg_notify('rowcast', '');
+    end if;
   end if;
   -- One in thousands looks whether anybody keeps the log within its bounds.
   if pg_sequence_last_value('rowcast.event_id_seq'::regclass)
       >= pg_sequence_last_value('rowcast.bound'::regclass) then
     perform rowcast.bound_log();
   end if;
-  perform pg_notify('rowcast', '');
-  if exists (select from rowcast.channel where delivery = 'announce') then
+  if pg_sequence_last_value('rowcast.announcing'::regclass) = 1 then
     -- Above 7,999 bytes NOTIFY would abort the application's write: the id is enough to ask for it.
     perform pg_notify(e.channel, case
       when octet_length(b.body) <= 7999 then b.body
@@ -30,16 +42,19 @@ begin
     cross join lateral (
       select json_build_object('id', e.id::text, 'name', e.name, 'rooms', e.rooms, 'data', e.data)::text
         as body
-    ) b;
+    ) b
+    where not rowcast.notify_queue_is_filling();
   end if;
   return null;
 end
 $$;
 revoke all on function rowcast.ring() from public;
 comment on function rowcast.ring() is
-  'Wakes the listener, and announces events of channels with delivery announce to others.';
+  'Wakes the listener if it sleeps, and announces events of channels with delivery announce to others.';
 
 do $$
+declare
+  v_table text;
 begin
   if not exists (select from pg_trigger where tgrelid = 'rowcast.event'::regclass and tgname = '_900_rowcast_ring') then
     create trigger _900_rowcast_ring after insert on rowcast.event
@@ -47,9 +62,16 @@ begin
     -- A table whose own triggers are ALWAYS needs the doorbell ALWAYS.
     alter table rowcast.event enable always trigger _900_rowcast_ring;
   end if;
-  if not exists (select from pg_trigger where tgrelid = 'rowcast.channel'::regclass and tgname = '_900_rowcast_ring') then
-    create trigger _900_rowcast_ring after insert or update or delete or truncate on rowcast.channel
-      for each statement execute function rowcast.ring();
-  end if;
+  foreach v_table in array array['channel', 'setting'] loop
+    if not exists (
+      select from pg_trigger
+      where tgrelid = format('rowcast.%I', v_table)::regclass and tgname = '_900_rowcast_ring'
+    ) then
+      execute format(
+        'create trigger _900_rowcast_ring after insert or update or delete or truncate on rowcast.%I '
+        'for each statement execute function rowcast.ring()', v_table
+      );
+    end if;
+  end loop;
 end
 $$;

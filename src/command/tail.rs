@@ -169,7 +169,7 @@ async fn within<T>(asked: impl Future<Output = Result<T, tokio_postgres::Error>>
 
 /// A connection that listens to the doorbell.
 async fn open(url: &str, timeout: Duration) -> Outcome<(Client, Arc<Notify>)> {
-    let (client, mut connection) = database::connect(url, timeout).await?;
+    let (client, mut connection) = database::connect(url, timeout, None).await?;
     let rung = Arc::new(Notify::new());
     let bell = Arc::clone(&rung);
     tokio::spawn(async move {

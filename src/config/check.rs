@@ -12,7 +12,7 @@ use super::raw::{
 };
 use super::redact::redact_url;
 use super::settings::{
-    Auth, Database, Http, Hub, Limits, Listener, Log, LogFormat, Settings, Sse, Websocket,
+    Auth, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Settings, Sse, Websocket,
 };
 use super::value::{Check, DAY_MS, GIB, is_http};
 use super::{ConfigError, settled};
@@ -65,6 +65,7 @@ impl Check {
             statement_timeout: self
                 .millis("database.statement_timeout_ms", raw.statement_timeout_ms),
             connect_timeout: self.millis("database.connect_timeout_ms", raw.connect_timeout_ms),
+            link_timeout: self.millis("database.link_timeout_ms", raw.link_timeout_ms),
             pool_wait: self.millis("database.pool_wait_ms", raw.pool_wait_ms),
         }
     }
@@ -218,13 +219,31 @@ impl Check {
                 raw.proof_timeout_ms, raw.proof_s
             ));
         }
+        if raw.look_timeout_max_ms < raw.look_timeout_ms {
+            self.say(&format!(
+                "`listener.look_timeout_max_ms` is {} and `listener.look_timeout_ms` {}: \
+                 it grows, so the former must not be the smaller.",
+                raw.look_timeout_max_ms, raw.look_timeout_ms
+            ));
+        }
+        let doorbell = raw.doorbell.as_deref();
+        if let Some(word) = doorbell.filter(|word| Doorbell::parse(word).is_none()) {
+            self.wrong("listener.doorbell", word, "write adaptive, always or never");
+        }
         Listener {
+            doorbell: doorbell.and_then(Doorbell::parse),
+            busy_commits: self.size("listener.busy_commits", raw.busy_commits, 20..=1_000_000),
+            poll: self.millis("listener.poll_ms", raw.poll_ms),
+            idle_poll: self.millis("listener.idle_poll_ms", raw.idle_poll_ms),
+            tick: self.millis("listener.tick_ms", raw.tick_ms),
+            lead_retry: self.millis("listener.lead_retry_ms", raw.lead_retry_ms),
             floor: self.millis("listener.floor_ms", raw.floor_ms),
             proof: self.seconds("listener.proof_s", raw.proof_s, 1),
             proof_timeout: self.millis("listener.proof_timeout_ms", raw.proof_timeout_ms),
             backoff_min: self.millis("listener.backoff_min_ms", raw.backoff_min_ms),
             backoff_max: self.millis("listener.backoff_max_ms", raw.backoff_max_ms),
             look_timeout: self.millis("listener.look_timeout_ms", raw.look_timeout_ms),
+            look_timeout_max: self.millis("listener.look_timeout_max_ms", raw.look_timeout_max_ms),
             ready_lag: self.millis("listener.ready_lag_ms", raw.ready_lag_ms),
         }
     }
@@ -279,6 +298,8 @@ mod tests {
             ("ROWCAST__HTTP__TLS_KEY_FILE", "/key"),
             ("ROWCAST__HTTP__SPREAD_MS", "20000"),
             ("ROWCAST__LIMITS__CONNECTIONS", "0"),
+            ("ROWCAST__LISTENER__DOORBELL", "sometimes"),
+            ("ROWCAST__LISTENER__LOOK_TIMEOUT_MS", "90000"),
             ("ROWCAST__LISTENER__BACKOFF_MIN_MS", "9000"),
             ("ROWCAST__LISTENER__PROOF_TIMEOUT_MS", "90000"),
             ("ROWCAST__LOG__FORMAT", "xml"),
@@ -296,6 +317,8 @@ mod tests {
             "http.tls_key_file",
             "http.spread_ms",
             "limits.connections",
+            "listener.doorbell",
+            "listener.look_timeout_max_ms",
             "listener.backoff_min_ms",
             "listener.proof_timeout_ms",
             "log.format",

@@ -51,6 +51,7 @@ sections! {
         pool_size: u64,
         statement_timeout_ms: u64,
         connect_timeout_ms: u64,
+        link_timeout_ms: u64,
         pool_wait_ms: u64,
     }
     auth: RawAuth {
@@ -94,12 +95,19 @@ sections! {
         ring_seconds: u64,
     }
     listener: RawListener {
+        doorbell: Option<String>,
+        busy_commits: u64,
+        poll_ms: u64,
+        idle_poll_ms: u64,
+        tick_ms: u64,
+        lead_retry_ms: u64,
         floor_ms: u64,
         proof_s: u64,
         proof_timeout_ms: u64,
         backoff_min_ms: u64,
         backoff_max_ms: u64,
         look_timeout_ms: u64,
+        look_timeout_max_ms: u64,
         ready_lag_ms: u64,
     }
     websocket: RawWebsocket {

@@ -34,6 +34,8 @@ pub struct Database {
     pub pool_size: usize,
     pub statement_timeout: Duration,
     pub connect_timeout: Duration,
+    /// Silence after which the link counts as dead, on both its ends.
+    pub link_timeout: Duration,
     pub pool_wait: Duration,
 }
 
@@ -109,6 +111,14 @@ pub struct Hub {
 
 #[derive(Clone, Debug)]
 pub struct Listener {
+    /// None: adaptive, unless the server has prepared transactions.
+    pub doorbell: Option<Doorbell>,
+    /// Per second.
+    pub busy_commits: usize,
+    pub poll: Duration,
+    pub idle_poll: Duration,
+    pub tick: Duration,
+    pub lead_retry: Duration,
     /// The longest time between two looks at the log.
     pub floor: Duration,
     /// Between two round trips through NOTIFY.
@@ -116,8 +126,43 @@ pub struct Listener {
     pub proof_timeout: Duration,
     pub backoff_min: Duration,
     pub backoff_max: Duration,
+    /// Of the first look; doubled after each in vain, up to `look_timeout_max`.
     pub look_timeout: Duration,
+    pub look_timeout_max: Duration,
     pub ready_lag: Duration,
+}
+
+/// How writers wake the listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doorbell {
+    /// They ring while it sleeps, and not while it looks anyway.
+    Adaptive,
+    /// Every write rings.
+    Always,
+    /// None does: the listener polls.
+    Never,
+}
+
+impl Doorbell {
+    /// Reads the word, as the configuration and `rowcast.setting` have it.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "adaptive" => Some(Self::Adaptive),
+            "always" => Some(Self::Always),
+            "never" => Some(Self::Never),
+            _ => None,
+        }
+    }
+
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Adaptive => "adaptive",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -156,6 +201,7 @@ impl fmt::Debug for Database {
             .field("pool_size", &self.pool_size)
             .field("statement_timeout", &self.statement_timeout)
             .field("connect_timeout", &self.connect_timeout)
+            .field("link_timeout", &self.link_timeout)
             .field("pool_wait", &self.pool_wait)
             .finish()
     }

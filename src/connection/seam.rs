@@ -14,6 +14,10 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Resolved {
     pub frame: Subscribed,
+    /// What a welcome that goes before says: where the reader stood. It may be cut off behind it,
+    /// and would never hear of a gap if the welcome had moved it on. Nothing if it brought none
+    /// that can be read: what it brought stays its own.
+    pub before: Option<Arc<str>>,
     pub events: Vec<Arc<Event>>,
 }
 
@@ -82,6 +86,11 @@ impl Gate {
             events.clear();
         }
         let count = (outcome == "recovered").then_some(events.len());
+        let before = match (reason, &seam.since) {
+            (Some(_), since) => since.clone(),
+            (None, Some(since)) if !events.is_empty() => Some(Arc::clone(since)),
+            (None, _) => Some(Arc::clone(&seam.standpoint.bookmark)),
+        };
         let bookmark = seam.since.filter(|_| !events.is_empty());
         let bookmark = bookmark.unwrap_or_else(|| Arc::clone(&seam.standpoint.bookmark));
         let frame = Subscribed {
@@ -93,6 +102,10 @@ impl Gate {
             reason,
             bookmark,
         };
-        Ok(Resolved { frame, events })
+        Ok(Resolved {
+            frame,
+            before,
+            events,
+        })
     }
 }

@@ -4,6 +4,7 @@
 //! EventSource would not come back.
 
 use super::admission::{Admitted, Identity, Visit, explain};
+use super::seam::Resolved;
 use super::seats::Seat;
 use super::{Gate, Refusal, until};
 use crate::event::{Event, sse_frame, to_json};
@@ -245,7 +246,7 @@ impl Body {
             Delivery::Seam(seam) => {
                 let resolved = self.gate.resolve(*seam).await?;
                 if let Some(greeting) = self.greeting.take() {
-                    self.write_welcome(frames, &greeting, &resolved.frame);
+                    self.write_welcome(frames, &greeting, &resolved);
                     if greeting.resumes {
                         let id = Some(&*resolved.frame.bookmark);
                         let data = to_json(&resolved.frame);
@@ -261,12 +262,7 @@ impl Body {
         }
     }
 
-    fn write_welcome(
-        &self,
-        frames: &mut Vec<u8>,
-        greeting: &Greeting,
-        subscribed: &super::seam::Subscribed,
-    ) {
+    fn write_welcome(&self, frames: &mut Vec<u8>, greeting: &Greeting, resolved: &Resolved) {
         let settings = &self.gate.settings.sse;
         frames.extend(format!("retry: {}\n", settings.retry.as_millis()).into_bytes());
         let expires = greeting.identity.expires_at;
@@ -274,14 +270,16 @@ impl Body {
             "type": "welcome",
             "connectionId": self.end.connection,
             "user": greeting.identity.user,
-            "rooms": subscribed.rooms,
-            "bookmark": &*subscribed.bookmark,
+            "rooms": resolved.frame.rooms,
             "heartbeat": settings.heartbeat.as_secs(),
         });
         if expires != u64::MAX {
             welcome["expiresAt"] = expires.into();
         }
-        let id = Some(&*subscribed.bookmark);
+        let id = resolved.before.as_deref();
+        if let Some(bookmark) = id {
+            welcome["bookmark"] = bookmark.into();
+        }
         frames.extend(sse_frame(Some("rowcast:welcome"), id, &welcome.to_string()));
         let bad = crate::bookmark::NotABookmark.to_string();
         let unreadable = greeting

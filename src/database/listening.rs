@@ -1,21 +1,36 @@
-//! The listening connection: direct, of its own, never through a pooler. What is heard on it, and
-//! the log as it is read on it.
+//! The listening connection: direct, of its own, never through a pooler. What is heard on it, the
+//! log as it is read on it, and what the leading node says on it.
 //! Hands batches over to the listener. It must never lose a notification without saying so.
 
-use super::{DOORBELL, DatabaseError, Param, connect, event_from, first, snapshot_from};
-use crate::bookmark::{Spelling, Standpoint};
-use crate::config;
+use super::{DOORBELL, DatabaseError, connect, event_from, first, snapshot_from};
+use crate::bookmark::{Snapshot, Spelling, Standpoint};
+use crate::config::{self, Doorbell};
 use crate::event::Batch;
 use crate::notification::NotifyChannel;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
-use tokio_postgres::types::Type;
-use tokio_postgres::{AsyncMessage, Client};
+use tokio::sync::mpsc;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{AsyncMessage, Client, Row, Statement};
+
+use super::heard::Heard;
 
 /// Notifications of `notify` channels that may wait for the listener; more are told as a gap.
 const NOTIFICATIONS: usize = 10_000;
+
+/// The session advisory lock of the leading node ([`crate::migrate`] has the number before it).
+const LEADER_LOCK: i64 = 7_692_279;
+
+/// What a look asks: the state of the doorbell, and the events, if any, one a row.
+const LOOK: &str = concat!(
+    "select pg_current_snapshot()::text as snapshot, rowcast.history() as history, \
+     (select doorbell from rowcast.setting) as doorbell, \
+     (select last_value = 1 from rowcast.doorbell) as rings, \
+     rowcast.notify_queue_is_filling() as queue_is_filling, \
+     pg_notification_queue_usage() as queue_usage, ",
+    event_columns!(),
+    " from (values (1)) one left join rowcast.read_log($1::text::pg_snapshot) e on true order by e.id"
+);
 
 /// The rows of `rowcast.channel` that the running service acts on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,74 +39,32 @@ pub struct Channels {
     pub paused: Vec<String>,
 }
 
-/// What was heard on the listening connection.
-#[derive(Debug, Default)]
-pub struct Heard {
-    rung: Notify,
-    channels: AtomicBool,
-    overflowed: AtomicBool,
-    closed: AtomicBool,
-    expected: std::sync::Mutex<Option<String>>,
-}
-
-impl Heard {
-    /// Ends when the doorbell rang, or the connection ended.
-    pub async fn rung(&self) {
-        self.rung.notified().await;
-    }
-
-    /// Whether `rowcast.channel` changed since the last time.
-    pub fn channels_changed(&self) -> bool {
-        self.channels.swap(false, Ordering::AcqRel)
-    }
-
-    /// Whether notifications were lost for want of room since the last time.
-    pub fn overflowed(&self) -> bool {
-        self.overflowed.swap(false, Ordering::AcqRel)
-    }
-
-    /// Whether the connection has ended.
-    pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
-
-    /// Begins to wait for a word of [`Database::echo`](super::Database::echo).
-    pub fn expect(&self, word: &str) {
-        *self.expected() = Some(word.to_owned());
-    }
-
-    /// Whether the word that was expected has come back.
-    pub fn echoed(&self) -> bool {
-        self.expected().is_none()
-    }
-
-    fn expected(&self) -> std::sync::MutexGuard<'_, Option<String>> {
-        self.expected
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// Anybody may ring: a word that is not ours means no more than a ring.
-    fn hear(&self, payload: &str) {
-        if payload == "channels" {
-            self.channels.store(true, Ordering::Release);
-        }
-        let mut expected = self.expected();
-        if expected.as_deref() == Some(payload) {
-            *expected = None;
-        }
-        drop(expected);
-        self.rung.notify_one();
-    }
+/// What one look has shown.
+#[derive(Debug)]
+pub struct Looked {
+    pub batch: Batch,
+    /// As set in SQL; nothing: as configured.
+    pub doorbell: Option<Doorbell>,
+    /// Whether the flag tells writers to ring.
+    pub rings: bool,
+    pub queue_is_filling: bool,
+    /// Of NOTIFY's queue, 0 to 1.
+    pub queue_usage: f64,
 }
 
 /// The listening connection: direct, of its own, never through a pooler.
 pub struct Listening {
     client: Client,
+    look: Statement,
     pub heard: Arc<Heard>,
     /// Channel and payload of `notify` channels.
     pub notifications: mpsc::Receiver<(String, String)>,
+    /// PREPARE TRANSACTION is possible here, and NOTIFY makes it fail.
+    pub has_prepared_transactions: bool,
+    /// NOTIFY had to be left alone when this connection was opened.
+    pub queue_was_filling: bool,
     timeout: Duration,
+    link_timeout: Duration,
     driver: tokio::task::JoinHandle<()>,
 }
 
@@ -108,7 +81,8 @@ impl Listening {
     /// The connection.
     pub async fn open(url: &str, settings: &config::Database) -> Result<Self, DatabaseError> {
         let timeout = settings.connect_timeout;
-        let (client, mut connection) = connect(url, timeout).await?;
+        let link = Some(settings.link_timeout);
+        let (client, mut connection) = connect(url, timeout, link).await?;
         let heard = Arc::new(Heard::default());
         let (sender, notifications) = mpsc::channel(NOTIFICATIONS);
         let ear = Arc::clone(&heard);
@@ -118,28 +92,44 @@ impl Listening {
             while let Some(Ok(message)) = futures_util::StreamExt::next(&mut messages).await {
                 if let AsyncMessage::Notification(note) = message {
                     if note.channel() == DOORBELL {
-                        ear.hear(note.payload());
+                        ear.hear(note.process_id(), note.payload());
                     } else {
                         let note = (note.channel().to_owned(), note.payload().to_owned());
                         if sender.try_send(note).is_err() {
-                            ear.overflowed.store(true, Ordering::Release);
+                            ear.overflow();
                         }
-                        ear.rung.notify_one();
+                        ear.ring();
                     }
                 }
             }
-            ear.closed.store(true, Ordering::Release);
-            ear.rung.notify_one();
+            ear.close();
         });
-        let listening = Self {
+        let within = async |asked| tokio::time::timeout(timeout, asked).await;
+        let listen = format!("listen {DOORBELL}");
+        let opened = async {
+            client.batch_execute(&listen).await?;
+            let sql = "select pg_backend_pid(), \
+                       current_setting('max_prepared_transactions')::integer > 0, \
+                       rowcast.notify_queue_is_filling()";
+            let row = client.query_one(sql, &[]).await?;
+            let look = client.prepare_typed(LOOK, &[Type::TEXT]).await?;
+            Ok::<_, tokio_postgres::Error>((row, look))
+        };
+        let (row, look) = within(Box::pin(opened))
+            .await
+            .map_err(|_| DatabaseError::Timeout(timeout))??;
+        heard.is_not(row.get(0));
+        Ok(Self {
             client,
+            look,
             heard,
             notifications,
+            has_prepared_transactions: row.get(1),
+            queue_was_filling: row.get(2),
             timeout,
+            link_timeout: settings.link_timeout,
             driver,
-        };
-        listening.execute(&format!("listen {DOORBELL}")).await?;
-        Ok(listening)
+        })
     }
 
     async fn within<T>(
@@ -154,6 +144,13 @@ impl Listening {
         self.within(self.client.batch_execute(sql)).await
     }
 
+    async fn ask<T>(&self, sql: &str) -> Result<T, DatabaseError>
+    where
+        T: for<'a> tokio_postgres::types::FromSql<'a>,
+    {
+        Ok(self.within(self.client.query_one(sql, &[])).await?.get(0))
+    }
+
     /// Begins to listen to another channel, or stops.
     ///
     /// # Errors
@@ -162,6 +159,83 @@ impl Listening {
         let word = if on { "listen" } else { "unlisten" };
         self.execute(&format!("{word} \"{}\"", channel.replace('"', "\"\"")))
             .await
+    }
+
+    /// Takes the lead, if nobody has it: the lock is this connection's, and ends with it. `alive`:
+    /// silence of this connection after which the server may end it, and give the lead to another.
+    ///
+    /// # Errors
+    /// The connection.
+    pub async fn try_to_lead(&self, alive: Duration) -> Result<bool, DatabaseError> {
+        // On a standby the lock would be had, and the flag could not be set.
+        let sql = format!(
+            "select case when pg_is_in_recovery() then false \
+             else pg_try_advisory_lock({LEADER_LOCK}) end"
+        );
+        let leads = self.ask(&sql).await?;
+        if leads {
+            let (link, alive) = (self.link_timeout, alive.as_millis());
+            let (unacknowledged, idle) = (link.as_millis(), link.as_secs().div_ceil(2).max(1));
+            self.execute(&format!(
+                "set idle_session_timeout = {alive}; set tcp_user_timeout = {unacknowledged}; \
+                 set tcp_keepalives_idle = {idle}; set tcp_keepalives_interval = {idle}; \
+                 set tcp_keepalives_count = 2"
+            ))
+            .await?;
+        }
+        Ok(leads)
+    }
+
+    /// Tells writers to ring, or not to. In a transaction of its own: its xid lifts the next
+    /// snapshot above those of all who have read the flag before. It waits for no disk and no
+    /// standby, or a missing one would hang us.
+    ///
+    /// # Errors
+    /// The connection.
+    pub async fn set_doorbell(&self, rings: bool) -> Result<(), DatabaseError> {
+        self.execute(&format!(
+            "begin; set local synchronous_commit = off; \
+             select setval('rowcast.doorbell', {}); commit",
+            u8::from(rings)
+        ))
+        .await
+    }
+
+    /// Tells the other nodes.
+    ///
+    /// # Errors
+    /// The connection, or a full NOTIFY queue.
+    pub async fn tell(&self, word: &str) -> Result<(), DatabaseError> {
+        self.execute(&format!(
+            "begin; set local synchronous_commit = off; notify {DOORBELL}, '{word}'; commit"
+        ))
+        .await
+    }
+
+    /// How many writers wait for each other at NOTIFY's lock.
+    ///
+    /// # Errors
+    /// The connection.
+    pub async fn waiting_writers(&self) -> Result<i64, DatabaseError> {
+        // The lock that NOTIFY takes at commit, on "database 0".
+        self.ask(
+            "select count(*) from pg_locks where not granted and locktype = 'object' \
+             and classid = 'pg_database'::regclass and objid = 0",
+        )
+        .await
+    }
+
+    /// Gives the lead back, with writers silent: whoever looks next will look anyway.
+    ///
+    /// # Errors
+    /// The connection.
+    pub async fn step_down(&self, keep_ringing: bool) -> Result<(), DatabaseError> {
+        if !keep_ringing {
+            self.set_doorbell(false).await?;
+        }
+        self.ask::<bool>(&format!("select pg_advisory_unlock({LEADER_LOCK})"))
+            .await?;
+        self.tell(Heard::LEAD).await
     }
 
     /// The rows of `rowcast.channel` that matter to the service.
@@ -216,47 +290,44 @@ impl Listening {
         &self,
         from: &Standpoint,
         timeout: Duration,
-    ) -> Result<Option<Batch>, DatabaseError> {
-        let sql = concat!(
-            "select pg_current_snapshot()::text as snapshot, rowcast.history() as history, ",
-            event_columns!(),
-            " from (values (1)) one \
-             left join rowcast.read_log($1::text::pg_snapshot) e on true order by e.id"
-        );
+    ) -> Result<Option<Looked>, DatabaseError> {
         let since = from.snapshot.to_postgres();
-        let params: [Param; 1] = [(&since, Type::TEXT)];
-        let asked = self.client.query_typed(sql, &params);
+        let params: [&(dyn ToSql + Sync); 1] = [&since];
+        let asked = self.client.query(&self.look, &params);
         let answer = tokio::time::timeout(timeout, asked).await;
         let rows = answer.map_err(|_| DatabaseError::Timeout(timeout))??;
         let row = first(&rows)?;
         if row.get::<_, &str>("history") != &*from.history {
             return Ok(None);
         }
-        let snapshot = snapshot_from(row.get("snapshot"))?;
-        if row.get::<_, Option<i64>>("id").is_none() {
-            let to = Standpoint::new(Arc::clone(&from.history), snapshot, from.highest);
-            return Ok(Some(Batch {
-                to: Arc::new(to),
-                events: Vec::new(),
-            }));
-        }
-        let xids = rows
-            .iter()
-            .filter_map(|row| u64::try_from(row.get::<_, i64>("xid")).ok());
-        let highest = xids.max().unwrap_or(0).max(from.highest);
-        let to = Standpoint::new(Arc::clone(&from.history), snapshot, highest);
-        let spelling = Spelling::of(&to.history, &from.place, Some(&to.place));
-        let mut events = Vec::with_capacity(rows.len());
-        for (index, row) in rows.iter().enumerate() {
-            events.push(Arc::new(event_from(
-                row,
-                &spelling,
-                index + 1 == rows.len(),
-            )?));
-        }
-        Ok(Some(Batch {
-            to: Arc::new(to),
-            events,
+        let word: Option<&str> = row.get("doorbell");
+        Ok(Some(Looked {
+            batch: batch_from(&rows, from, snapshot_from(row.get("snapshot"))?)?,
+            doorbell: word.and_then(Doorbell::parse),
+            rings: row.get("rings"),
+            queue_is_filling: row.get("queue_is_filling"),
+            queue_usage: row.get("queue_usage"),
         }))
     }
+}
+
+/// The events of a look; one row without any means none.
+fn batch_from(rows: &[Row], from: &Standpoint, snapshot: Snapshot) -> Result<Batch, DatabaseError> {
+    let rows = match rows {
+        [row] if row.get::<_, Option<i64>>("id").is_none() => &[],
+        rows => rows,
+    };
+    let xids = rows
+        .iter()
+        .filter_map(|row| u64::try_from(row.get::<_, i64>("xid")).ok());
+    let highest = xids.max().unwrap_or(0).max(from.highest);
+    let to = Standpoint::new(Arc::clone(&from.history), snapshot, highest);
+    let spelling = Spelling::of(&to.history, &from.place, Some(&to.place));
+    let mut events = Vec::with_capacity(rows.len());
+    for (index, row) in rows.iter().enumerate() {
+        let is_last = index + 1 == rows.len();
+        events.push(Arc::new(event_from(row, &spelling, is_last)?));
+    }
+    let to = Arc::new(to);
+    Ok(Batch { to, events })
 }

@@ -23,7 +23,8 @@ struct Welcome<'a> {
     connection_id: &'a str,
     user: Option<&'a str>,
     rooms: &'a [Arc<str>],
-    bookmark: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bookmark: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<u64>,
     heartbeat: u64,
@@ -143,7 +144,7 @@ impl Connection<'_> {
                         connection_id: self.connection,
                         user: greeting.identity.user.as_deref(),
                         rooms: &resolved.frame.rooms,
-                        bookmark: &resolved.frame.bookmark,
+                        bookmark: resolved.before.as_deref(),
                         expires_at: (greeting.identity.expires_at != u64::MAX)
                             .then_some(greeting.identity.expires_at),
                         heartbeat: self.gate.settings.websocket.heartbeat.as_secs(),

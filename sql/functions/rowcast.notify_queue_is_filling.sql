@@ -1,0 +1,15 @@
+-- NOTIFY's queue is one for the whole cluster, and a session that once did LISTEN and then sits in a
+-- transaction, in any database, keeps it from emptying. Full, it makes COMMIT fail, which no handler
+-- in a trigger can catch. A tenth is far from full, and far above what a healthy server ever holds.
+
+create or replace function rowcast.notify_queue_is_filling() returns boolean
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select pg_notification_queue_usage() >= 0.1
+$$;
+revoke all on function rowcast.notify_queue_is_filling() from public;
+grant execute on function rowcast.notify_queue_is_filling() to rowcast_service;
+comment on function rowcast.notify_queue_is_filling() is
+  'Whether NOTIFY''s queue is a tenth full: nothing of ours notifies then.';

@@ -1,0 +1,163 @@
+//! What the leading node does besides looking: sets the flag that tells writers to ring or not, and
+//! tells the other nodes what it found in silence. Any node may lead; one does.
+//! Hands back how long to wait. It must never set the flag and look in one transaction.
+
+use super::ListenerError;
+use super::pace::{Pace, Seen};
+use crate::config::{self, Doorbell};
+use crate::database::{Heard, Listening, Looked};
+use crate::report;
+use std::time::{Duration, Instant};
+
+/// Between two counts of the writers that wait for NOTIFY's lock.
+const COUNT_EVERY: Duration = Duration::from_millis(50);
+
+/// So many writers waiting for each other are no chance any more.
+const BLOCKED: i64 = 2;
+
+/// A node that has not proved its LISTEN for so many of its intervals is gone.
+const MISSED_PROOFS: u32 = 3;
+
+/// One connection's part in the lead.
+pub(super) struct Leader {
+    pace: Pace,
+    settings: config::Listener,
+    /// How writers are to ring where SQL says nothing.
+    configured: Doorbell,
+    /// When the lead was last asked for, and since when it is ours.
+    asked: Option<Instant>,
+    since: Option<Instant>,
+    counted: Instant,
+    ticked: Option<Instant>,
+    owes_tick: bool,
+}
+
+impl Leader {
+    pub fn new(settings: &config::Listener, listening: &Listening) -> Self {
+        let now = Instant::now();
+        let default = if listening.has_prepared_transactions {
+            Doorbell::Never
+        } else {
+            Doorbell::Adaptive
+        };
+        Self {
+            pace: Pace::new(settings, now),
+            settings: settings.clone(),
+            configured: settings.doorbell.unwrap_or(default),
+            asked: None,
+            since: None,
+            counted: now,
+            ticked: None,
+            owes_tick: false,
+        }
+    }
+
+    pub fn leads(&self) -> bool {
+        self.pace.leads()
+    }
+
+    /// How writers are to wake us.
+    pub fn doorbell(&self, looked: &Looked) -> Doorbell {
+        looked.doorbell.unwrap_or(self.configured)
+    }
+
+    /// Takes what a look has shown.
+    pub fn saw(&mut self, looked: &Looked) {
+        let events = &looked.batch.events;
+        let xids = events.iter().filter_map(|event| event.place.as_ref());
+        let xids: std::collections::HashSet<u64> = xids.map(|place| place.xid).collect();
+        if !events.is_empty() && self.pace.is_quiet() {
+            self.owes_tick = true;
+        }
+        let seen = Seen {
+            snapshot: looked.batch.to.snapshot.clone(),
+            commits: xids.len(),
+            doorbell: self.doorbell(looked),
+            rings: looked.rings,
+            queue_is_filling: looked.queue_is_filling,
+        };
+        self.pace.saw(&seen, Instant::now());
+    }
+
+    /// Does what is due. Says whether to look again at once. `proven`: this connection was heard.
+    ///
+    /// # Errors
+    /// The connection.
+    pub async fn act(
+        &mut self,
+        listening: &Listening,
+        proven: bool,
+    ) -> Result<bool, ListenerError> {
+        let now = Instant::now();
+        let free = listening.heard.lead_is_free();
+        if !self.leads() {
+            let due = self
+                .asked
+                .is_none_or(|asked| now - asked >= self.settings.lead_retry);
+            // Behind a pooler the lock would be somebody else's.
+            if !proven || !(due || free) {
+                return Ok(false);
+            }
+            self.asked = Some(now);
+            if !listening.try_to_lead(self.alive()).await? {
+                return Ok(false);
+            }
+            report::leads();
+            self.pace.lead(now);
+            self.since = Some(now);
+            self.owes_tick = true;
+            return Ok(true);
+        }
+        if self.pace.may_be_blocking() && now - self.counted >= COUNT_EVERY {
+            self.counted = now;
+            if listening.waiting_writers().await? >= BLOCKED {
+                self.pace.blocks(now);
+            }
+        }
+        if let Some(rings) = self.pace.wants(now) {
+            listening.set_doorbell(rings).await?;
+            self.pace.was_set(rings, Instant::now());
+            return Ok(true);
+        }
+        self.tick(listening, now).await;
+        Ok(false)
+    }
+
+    /// Once to begin with, for whatever the last leader had found and not told; then while others
+    /// are there.
+    async fn tick(&mut self, listening: &Listening, now: Instant) {
+        let others = listening.heard.others().max(self.since);
+        let others = others.is_some_and(|at| now - at < self.settings.proof * MISSED_PROOFS);
+        let due = self.ticked.is_none_or(|at| now - at >= self.settings.tick);
+        if !self.owes_tick || !due {
+            return;
+        }
+        self.owes_tick = false;
+        if (others || self.ticked.is_none()) && !self.pace.must_not_notify() {
+            self.ticked = Some(now);
+            if let Err(error) = listening.tell(Heard::TICK).await {
+                report::database_failed("tick", &error);
+            }
+        }
+    }
+
+    /// How long to wait for the bell; `took`: how long the last look was.
+    pub fn wait(&self, took: Duration) -> Duration {
+        self.pace.wait(Instant::now(), took)
+    }
+
+    /// Lets another node lead, or nobody: then writers pay nothing.
+    pub async fn step_down(&self, listening: &Listening) -> Result<(), ListenerError> {
+        if self.leads() {
+            let always = self.pace.doorbell() == Doorbell::Always;
+            listening.step_down(always).await?;
+        }
+        Ok(())
+    }
+
+    /// Silence of a leader's connection after which it is dead: it says something at every floor.
+    fn alive(&self) -> Duration {
+        let alive = (self.settings.floor * 5).max(Duration::from_secs(5));
+        alive.min(Duration::from_secs(86_400))
+    }
+}

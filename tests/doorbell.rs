@@ -1,0 +1,630 @@
+//! The adaptive doorbell: who rings, who does not, and that nothing is missed as it changes. With
+//! the floor and the proof switched off, for they would hide a lost wake-up for a second.
+
+use crate::support::{
+    Database, PATIENCE, Postgres, Server, Subscriber, Version, database, eventually, get, lab,
+    marker, on, on_every_version, serve, serve_process, token, within, ws,
+};
+use rowcast::config::{Doorbell, Settings};
+use rowcast::database::Listening;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio_postgres::{AsyncMessage, Client, NoTls};
+
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// Neither floor nor proof: only the doorbell wakes the listener.
+fn by_the_bell_alone(settings: &mut Settings) {
+    settings.listener.floor = NEVER;
+    settings.listener.proof = NEVER;
+}
+
+async fn everybody(server: &Server) -> Subscriber {
+    let mut reader = ws(server, &token("1", "user", ""), "").await;
+    reader.expect("welcome").await;
+    reader
+}
+
+/// Whether writers are told to ring.
+async fn rings(db: &Database) -> bool {
+    db.ask("select coalesce(pg_sequence_last_value('rowcast.doorbell') = 1, false)")
+        .await
+}
+
+async fn until_it_rings(db: &Database, wanted: bool) {
+    eventually(&format!("the flag is {wanted}"), async || {
+        (rings(db).await == wanted).then_some(())
+    })
+    .await;
+}
+
+async fn emit(client: &Client, number: usize) {
+    let sql = format!("select rowcast.emit('c', 'e', array['*'], '{{\"n\":{number}}}')");
+    client.batch_execute(&sql).await.unwrap();
+}
+
+/// Commits as fast as it can until told to stop; says how many.
+async fn write_until(db: &Database, stop: Arc<AtomicBool>, committed: Arc<AtomicUsize>) {
+    let client = db.client("postgres").await;
+    while !stop.load(Ordering::Relaxed) {
+        let number = committed.fetch_add(1, Ordering::Relaxed);
+        emit(&client, number).await;
+    }
+}
+
+/// Writers in the background, so many at once.
+struct Load {
+    stop: Arc<AtomicBool>,
+    committed: Arc<AtomicUsize>,
+    writers: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(db: &'static Database, writers: usize) -> Self {
+        let (stop, committed) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
+        let writers = (0..writers)
+            .map(|_| tokio::spawn(write_until(db, Arc::clone(&stop), Arc::clone(&committed))));
+        Self {
+            writers: writers.collect(),
+            stop,
+            committed,
+        }
+    }
+
+    async fn end(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        for writer in self.writers {
+            writer.await.unwrap();
+        }
+        self.committed.load(Ordering::Relaxed)
+    }
+}
+
+/// For writers that outlive a statement of the test.
+fn leaked(db: Database) -> &'static Database {
+    Box::leak(Box::new(db))
+}
+
+/// Somebody else who listens to the doorbell, and how often it rang.
+async fn ear(db: &Database) -> Arc<AtomicUsize> {
+    let (client, mut connection) = tokio_postgres::connect(&db.superuser_url, NoTls)
+        .await
+        .unwrap();
+    let heard = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&heard);
+    tokio::spawn(async move {
+        let mut messages =
+            futures_util::stream::poll_fn(move |context| connection.poll_message(context));
+        while let Some(Ok(message)) = futures_util::StreamExt::next(&mut messages).await {
+            if let AsyncMessage::Notification(note) = message
+                && note.payload().is_empty()
+            {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    client.batch_execute("listen rowcast").await.unwrap();
+    // It listens as long as its client lives.
+    std::mem::forget(client);
+    heard
+}
+
+#[tokio::test]
+async fn quiet_writers_ring_and_busy_ones_do_not() {
+    let db = leaked(database().await);
+    let server = serve(db, by_the_bell_alone).await;
+    let mut reader = everybody(&server).await;
+    let heard = ear(db).await;
+    until_it_rings(db, true).await;
+    for number in 0..20 {
+        emit(db.superuser().await, number).await;
+        reader.expect_event("e").await;
+    }
+    eventually("twenty rings", async || {
+        (heard.load(Ordering::Relaxed) >= 20).then_some(())
+    })
+    .await;
+    let load = Load::start(db, 4);
+    until_it_rings(db, false).await;
+    let (silent, rung) = (
+        load.committed.load(Ordering::Relaxed),
+        heard.load(Ordering::Relaxed),
+    );
+    eventually("two thousand more", async || {
+        (load.committed.load(Ordering::Relaxed) >= silent + 2000).then_some(())
+    })
+    .await;
+    let more = heard.load(Ordering::Relaxed) - rung;
+    assert!(more <= 200, "{more} of 2000 rang");
+    let written = load.end().await;
+    marker(db, &["*"]).await;
+    assert_eq!(reader.events_until("marker").await.len(), written);
+    until_it_rings(db, true).await;
+}
+
+/// Transactions that found the bell silent, and commit when the listener sleeps.
+async fn who_found_the_bell_silent_is_heard(version: Version) {
+    let db = leaked(on(version).await.lab().await);
+    db.run(
+        "create table public.note (id int primary key); \
+         select rowcast.attach('public.note', 'insert', \
+           $$select 'note' as name, array['*'] as rooms, json_build_object('n', id) as data from new_rows$$); \
+         create function public.late() returns trigger language plpgsql security definer as $$ \
+           begin perform rowcast.emit('c', 'late', array['*'], '{}'); return null; end $$; \
+         create table public.deferred (id int); \
+         create constraint trigger late after insert on public.deferred \
+           deferrable initially deferred for each row execute function public.late()",
+    )
+    .await;
+    let server = serve(db, by_the_bell_alone).await;
+    let mut reader = everybody(&server).await;
+    let shapes: [(&str, &str, &[&str]); 6] = [
+        ("insert into public.note values (1)", "", &["note"]),
+        (
+            "savepoint a; insert into public.note values (2); release a",
+            "",
+            &["note"],
+        ),
+        (
+            "insert into public.note values (3); savepoint a; insert into public.note values (4)",
+            "rollback to a",
+            &["note"],
+        ),
+        (
+            "insert into public.note select generate_series(10, 12)",
+            "",
+            &["note", "note", "note"],
+        ),
+        ("insert into public.deferred values (1)", "", &["late"]),
+        (
+            "insert into public.note values (5)",
+            "insert into public.note values (6)",
+            &["note", "note"],
+        ),
+    ];
+    for (before, after, events) in shapes {
+        let load = Load::start(db, 4);
+        until_it_rings(db, false).await;
+        let writer = db.client("postgres").await;
+        writer
+            .batch_execute(&format!("begin; {before}"))
+            .await
+            .unwrap();
+        load.end().await;
+        marker(db, &["*"]).await;
+        reader.frames_until("marker").await;
+        until_it_rings(db, true).await;
+        writer
+            .batch_execute(&format!("{after}; commit"))
+            .await
+            .unwrap();
+        for name in events {
+            reader.expect_event(name).await;
+        }
+    }
+    let load = Load::start(db, 4);
+    until_it_rings(db, false).await;
+    let writer = db.client("postgres").await;
+    writer.batch_execute("begin").await.unwrap();
+    let sink = writer.copy_in("copy public.note from stdin").await.unwrap();
+    tokio::pin!(sink);
+    let rows = bytes::Bytes::from_static(b"20\n21\n");
+    futures_util::SinkExt::send(&mut sink, rows).await.unwrap();
+    sink.finish().await.unwrap();
+    load.end().await;
+    marker(db, &["*"]).await;
+    reader.frames_until("marker").await;
+    until_it_rings(db, true).await;
+    writer.batch_execute("commit").await.unwrap();
+    reader.expect_event("note").await;
+    reader.expect_event("note").await;
+}
+
+on_every_version! { who_found_the_bell_silent_is_heard }
+
+/// What the order protects from: a writer that has read 0 and is the youngest of all. The flag set
+/// and the snapshot taken in one transaction, or by an unlogged sequence, do not see it.
+#[tokio::test]
+async fn the_wrong_orders_miss_a_writer() {
+    let db = on(Version::V18).await.database().await;
+    db.run("create unlogged sequence public.unlogged minvalue 0")
+        .await;
+    let settings = crate::support::settings(&db);
+    let listening = Listening::open(&db.service_url, &settings.database)
+        .await
+        .unwrap();
+    let leader = db.client("postgres").await;
+    let standpoint = listening.standpoint().await.unwrap();
+    let running = async |sql: &str| -> (String, String) {
+        listening.set_doorbell(false).await.unwrap();
+        let writer = db.client("postgres").await;
+        writer
+            .batch_execute("begin; select rowcast.emit('c', 'e', array['*'], '{}')")
+            .await
+            .unwrap();
+        let row = writer.query_one("select pg_current_xact_id()::text", &[]);
+        let xid: String = row.await.unwrap().get(0);
+        let answers = leader.simple_query(sql).await.unwrap();
+        let snapshot = answers.iter().rev().find_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        });
+        writer.batch_execute("rollback").await.unwrap();
+        (xid, snapshot.unwrap())
+    };
+    let sees = |snapshot: &str, xid: &str| {
+        snapshot
+            .rsplit(':')
+            .next()
+            .unwrap()
+            .split(',')
+            .any(|running| running == xid)
+    };
+    let wrong = [
+        "begin; select setval('rowcast.doorbell', 1); select pg_current_snapshot()::text; commit",
+        "select pg_current_snapshot()::text from (select setval('rowcast.doorbell', 1)) s",
+        "select setval('public.unlogged', 1); select pg_current_snapshot()::text",
+    ];
+    for sql in wrong {
+        let (xid, snapshot) = running(sql).await;
+        assert!(!sees(&snapshot, &xid), "{sql}: {xid} in {snapshot}");
+    }
+    let right =
+        "begin; select setval('rowcast.doorbell', 1); commit; select pg_current_snapshot()::text";
+    let (xid, snapshot) = running(right).await;
+    assert!(sees(&snapshot, &xid), "{xid} in {snapshot}");
+
+    // And as the listener does it.
+    listening.set_doorbell(false).await.unwrap();
+    let writer = db.client("postgres").await;
+    let begin = "begin; select rowcast.emit('c', 'e', array['*'], '{}')";
+    writer.batch_execute(begin).await.unwrap();
+    let row = writer.query_one("select pg_current_xact_id()::text::bigint", &[]);
+    let xid: i64 = row.await.unwrap().get(0);
+    listening.set_doorbell(true).await.unwrap();
+    let looked = listening.look(&standpoint, PATIENCE).await.unwrap();
+    let snapshot = &looked.unwrap().batch.to.snapshot;
+    assert!(snapshot.running().contains(&xid.cast_unsigned()));
+}
+
+/// The process that leads on a database.
+async fn leader(db: &Database) -> Option<i32> {
+    db.ask(
+        "select max(pid) from pg_locks where locktype = 'advisory' and objid = 7692279 and granted \
+         and database = (select oid from pg_database where datname = current_database())",
+    )
+    .await
+}
+
+/// Two nodes under load, and the leader's connection cut again and again: both deliver everything.
+#[tokio::test]
+async fn leadership_passes_to_and_fro_under_load() {
+    let db = leaked(database().await);
+    let nodes = [
+        serve(db, by_the_bell_alone).await,
+        serve(db, by_the_bell_alone).await,
+    ];
+    let mut readers = [everybody(&nodes[0]).await, everybody(&nodes[1]).await];
+    let load = Load::start(db, 2);
+    let mut leaders = Vec::new();
+    let pass = async {
+        for _ in 0..8 {
+            let pid = eventually("somebody leads", async || {
+                leader(db).await.filter(|pid| leaders.last() != Some(pid))
+            })
+            .await;
+            leaders.push(pid);
+            db.run(&format!("select pg_terminate_backend({pid})")).await;
+        }
+        let written = load.end().await;
+        marker(db, &["*"]).await;
+        written
+    };
+    let [first, second] = &mut readers;
+    let (written, first, second) = tokio::join!(
+        pass,
+        first.events_until("marker"),
+        second.events_until("marker")
+    );
+    for events in [first, second] {
+        let mut numbers: Vec<i64> = events
+            .iter()
+            .map(|event| event["data"]["n"].as_i64().unwrap())
+            .collect();
+        assert_eq!(numbers.len(), written);
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), written, "once each");
+    }
+}
+
+/// While nobody rings, the others hear from the leader what it found.
+#[tokio::test]
+async fn the_leader_tells_the_others_what_came_in_silence() {
+    let db = leaked(database().await);
+    let nodes = [
+        serve(db, by_the_bell_alone).await,
+        serve(db, by_the_bell_alone).await,
+    ];
+    let follower = eventually("one leads and one does not", async || {
+        let leads = nodes.each_ref().map(|node| node.gate.pulse.bell());
+        match leads.map(|bell| bell.is_some_and(|bell| bell.leads)) {
+            [true, false] => Some(&nodes[1]),
+            [false, true] => Some(&nodes[0]),
+            _ => None,
+        }
+    })
+    .await;
+    let mut reader = everybody(follower).await;
+    let load = Load::start(db, 4);
+    until_it_rings(db, false).await;
+    for _ in 0..20 {
+        let committed = i64::try_from(load.committed.load(Ordering::Relaxed)).unwrap();
+        while reader.expect_event("e").await["data"]["n"]
+            .as_i64()
+            .unwrap()
+            < committed
+        {}
+        assert!(!rings(db).await);
+    }
+    load.end().await;
+}
+
+/// Who stops gently leaves writers silent if nobody is left, and the lead to another at once.
+#[tokio::test]
+async fn a_gentle_stop_leaves_writers_silent() {
+    let db = database().await;
+    let first = serve(&db, by_the_bell_alone).await;
+    let retry = |settings: &mut Settings| {
+        by_the_bell_alone(settings);
+        settings.listener.lead_retry = NEVER;
+    };
+    until_it_rings(&db, true).await;
+    let second = serve(&db, retry).await;
+    let mut reader = everybody(&second).await;
+    let before = leader(&db).await.unwrap();
+    first.stop().await;
+    // Not by its own clock: it was told.
+    let after = eventually("the other leads", async || leader(&db).await).await;
+    assert_ne!(before, after);
+    until_it_rings(&db, true).await;
+    emit(db.superuser().await, 1).await;
+    reader.expect_event("e").await;
+    second.stop().await;
+    assert!(!rings(&db).await);
+    assert_eq!(leader(&db).await, None);
+}
+
+/// Who dies asleep leaves the flag: writers ring for nobody, and the next start loses nothing.
+#[tokio::test]
+async fn who_dies_asleep_leaves_the_flag() {
+    let db = database().await;
+    let mut program = serve_process(&db, &[]).await;
+    until_it_rings(&db, true).await;
+    program.signal(nix::sys::signal::Signal::SIGKILL);
+    program.exited().await;
+    eventually("nobody leads", async || {
+        leader(&db).await.is_none().then_some(())
+    })
+    .await;
+    assert!(rings(&db).await);
+    let bookmark = db.bookmark().await;
+    emit(db.superuser().await, 1).await;
+    let server = serve(&db, by_the_bell_alone).await;
+    let mut reader = ws(
+        &server,
+        &token("1", "user", ""),
+        &format!("since={bookmark}"),
+    )
+    .await;
+    reader.expect("welcome").await;
+    assert_eq!(reader.expect("subscribed").await["outcome"], "recovered");
+    reader.expect_event("e").await;
+    emit(db.superuser().await, 2).await;
+    reader.expect_event("e").await;
+}
+
+/// From SQL, at once: for writers even before it commits, and whether or not anybody serves.
+#[tokio::test]
+async fn the_switch_in_sql_takes_effect_at_once() {
+    let db = database().await;
+    db.run("select rowcast.set_doorbell('always')").await;
+    assert!(rings(&db).await);
+    db.run("select rowcast.set_doorbell('never')").await;
+    assert!(!rings(&db).await);
+    let server = serve(&db, by_the_bell_alone).await;
+    let mut reader = everybody(&server).await;
+    let heard = ear(&db).await;
+    let mode = async |mode: Doorbell| {
+        eventually("the mode is taken", async || {
+            let bell = server.gate.pulse.bell()?;
+            (bell.doorbell == mode).then_some(())
+        })
+        .await;
+    };
+    mode(Doorbell::Never).await;
+    for number in 0..50 {
+        emit(db.superuser().await, number).await;
+        reader.expect_event("e").await;
+    }
+    assert_eq!(heard.load(Ordering::Relaxed), 0);
+    db.run("select rowcast.set_doorbell('always')").await;
+    assert!(rings(&db).await);
+    mode(Doorbell::Always).await;
+    let load = futures_util::future::join_all((0..2000).map(|_| async {
+        emit(db.superuser().await, 1).await;
+    }));
+    load.await;
+    assert!(rings(&db).await);
+    marker(&db, &["*"]).await;
+    assert_eq!(reader.events_until("marker").await.len(), 2000);
+    eventually("every write rang", async || {
+        (heard.load(Ordering::Relaxed) >= 2000).then_some(())
+    })
+    .await;
+    db.run("select rowcast.set_doorbell(null)").await;
+    mode(Doorbell::Adaptive).await;
+    let wrong = db
+        .superuser()
+        .await
+        .batch_execute("select rowcast.set_doorbell('loud')");
+    assert_eq!(wrong.await.unwrap_err().code().unwrap().code(), "RC003");
+    let metrics = get(&server, "/metrics", &[]).await.body;
+    for line in [
+        "rowcast_doorbell_mode{mode=\"adaptive\"} 1",
+        "rowcast_doorbell_mode{mode=\"always\"} 0",
+        "rowcast_leads 1",
+        "rowcast_notify_queue_usage 0",
+    ] {
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line}\n{metrics}"
+        );
+    }
+}
+
+/// NOTIFY makes PREPARE TRANSACTION fail: where something may be prepared, nothing rings.
+#[tokio::test]
+async fn prepared_transactions_are_never_made_to_fail() {
+    let postgres = Postgres::start(Version::Installed, &[("max_prepared_transactions", "8")]).await;
+    let db = postgres.lab().await;
+    let mut program = serve_process(&db, &[]).await;
+    program
+        .log_line("max_prepared_transactions is above 0")
+        .await;
+    let mut reader = ws(&program, &token("1", "user", ""), "").await;
+    reader.expect("welcome").await;
+    let client = db.client("postgres").await;
+    for number in 0..10 {
+        let prepare = format!(
+            "begin; select rowcast.emit('c', 'e', array['*'], '{{}}'); prepare transaction 'p{number}'"
+        );
+        client.batch_execute(&prepare).await.unwrap();
+        marker(&db, &["*"]).await;
+        assert_eq!(reader.events_until("marker").await.len(), 0);
+        let commit = format!("commit prepared 'p{number}'");
+        client.batch_execute(&commit).await.unwrap();
+        reader.expect_event("e").await;
+    }
+    // Whoever insists gets what NOTIFY does.
+    db.run("select rowcast.set_doorbell('always')").await;
+    let refused = client
+        .batch_execute(
+            "begin; select rowcast.emit('c', 'e', array['*'], '{}'); prepare transaction 'q'",
+        )
+        .await;
+    let message = refused
+        .unwrap_err()
+        .as_db_error()
+        .unwrap()
+        .message()
+        .to_owned();
+    assert!(message.contains("PREPARE"), "{message}");
+    program.log_line("fails for those that pushed events").await;
+}
+
+/// A foreign listener that is idle in a transaction, in another database: the queue fills up.
+#[tokio::test]
+async fn a_full_notify_queue_fails_no_write() {
+    let postgres = Postgres::start(Version::V18, &[("max_notify_queue_pages", "64")]).await;
+    let db = postgres.database().await;
+    let foreign = postgres.empty().await;
+    let server = serve(&db, |_| {}).await;
+    let mut reader = everybody(&server).await;
+    db.run("select rowcast.set_doorbell('always')").await;
+    until_it_rings(&db, true).await;
+    let idle = foreign.client("postgres").await;
+    // Two statements: together they would be one transaction, in which nothing is listened to yet.
+    idle.batch_execute("listen x").await.unwrap();
+    idle.batch_execute("begin; select 1").await.unwrap();
+    let fill = async |to: f64| {
+        let filler = foreign.client("postgres").await;
+        let note = format!("notify x, '{}'", "x".repeat(7000));
+        while db.ask::<f64>("select pg_notification_queue_usage()").await < to {
+            if filler.batch_execute(&note).await.is_err() {
+                break;
+            }
+        }
+    };
+    fill(0.11).await;
+    until_it_rings(&db, false).await;
+    emit(db.superuser().await, 1).await;
+    reader.expect_event("e").await;
+    fill(1.0).await;
+    let notified = foreign
+        .superuser()
+        .await
+        .batch_execute("notify y, 'z'")
+        .await;
+    let full = notified
+        .unwrap_err()
+        .as_db_error()
+        .unwrap()
+        .message()
+        .to_owned();
+    assert!(full.contains("NOTIFY queue"), "{full}");
+    // DBAs, writers and new services go on.
+    db.run("select rowcast.set_doorbell(null)").await;
+    db.run("insert into rowcast.channel (name, delivery) values ('c', 'announce')")
+        .await;
+    for number in 0..20 {
+        emit(db.superuser().await, number).await;
+        reader.expect_event("e").await;
+    }
+    let another = serve(&db, |_| {}).await;
+    let mut second = everybody(&another).await;
+    emit(db.superuser().await, 1).await;
+    second.expect_event("e").await;
+    reader.expect_event("e").await;
+    assert_eq!(get(&server, "/readyz", &[]).await.status, 200);
+    idle.batch_execute("commit").await.unwrap();
+    until_it_rings(&db, true).await;
+    emit(db.superuser().await, 1).await;
+    reader.expect_event("e").await;
+}
+
+/// On a slow disk writers that ring commit one after another, at a rate that looks like quiet.
+#[tokio::test]
+async fn writers_that_wait_for_each_other_are_released() {
+    let slow = [
+        ("fsync", "on"),
+        ("commit_delay", "30000"),
+        ("commit_siblings", "0"),
+    ];
+    let postgres = Postgres::start(Version::Installed, &slow).await;
+    let db = leaked(postgres.database().await);
+    let server = serve(db, |settings| {
+        by_the_bell_alone(settings);
+        settings.listener.busy_commits = 1_000_000;
+    })
+    .await;
+    let mut reader = everybody(&server).await;
+    until_it_rings(db, true).await;
+    let load = Load::start(db, 8);
+    until_it_rings(db, false).await;
+    let written = load.end().await;
+    marker(db, &["*"]).await;
+    assert_eq!(reader.events_until("marker").await.len(), written);
+}
+
+/// Statements of no rows, or without events.
+#[tokio::test]
+async fn a_write_that_pushes_nothing_rings_for_nobody() {
+    let db = lab().await;
+    let server = serve(&db, by_the_bell_alone).await;
+    let mut reader = everybody(&server).await;
+    until_it_rings(&db, true).await;
+    let heard = ear(&db).await;
+    db.run("update lab.bookings set status = status where false; insert into rowcast.event (channel, name, rooms) select 'c', 'e', array['*'] where false")
+        .await;
+    marker(&db, &["*"]).await;
+    within("the marker's ring", async {
+        while heard.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    reader.expect_event("marker").await;
+    assert_eq!(heard.load(Ordering::Relaxed), 1);
+}
