@@ -50,13 +50,27 @@ pub enum DatabaseError {
     #[error("none of the database's servers will do: {0}")]
     Servers(String),
     #[error("the database: {}", describe(.0))]
-    Postgres(#[from] tokio_postgres::Error),
+    Postgres(tokio_postgres::Error),
+    #[error("the log has forgotten some of what came after this place")]
+    Forgotten,
     #[error("the database did not answer within {} ms", .0.as_millis())]
     Timeout(Duration),
     #[error("the pool's server is not the one that the listener reads, or has begun a new history")]
     Elsewhere,
     #[error("the database answered something unexpected: {0}")]
     Answer(&'static str),
+}
+
+/// What `rowcast.read_log` raises when retention has passed the place that it is asked about.
+const FORGOTTEN: &str = "RC007";
+
+impl From<tokio_postgres::Error> for DatabaseError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.code() {
+            Some(code) if code.code() == FORGOTTEN => Self::Forgotten,
+            _ => Self::Postgres(error),
+        }
+    }
 }
 
 /// What to do about a server that takes no writes.
@@ -133,12 +147,36 @@ pub struct Database {
     timeout: Duration,
 }
 
+/// What `rowcast.rotate_log()` did.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotated {
+    /// Writers go on in another leaf.
+    pub moved: bool,
+    /// The leaf that was emptied.
+    pub forgotten: Option<i32>,
+    /// Leaves that could not be emptied, because somebody holds a lock.
+    pub refused: i32,
+}
+
+/// What the log takes.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSize {
+    /// With indexes.
+    pub bytes: i64,
+    /// About how many.
+    pub events: i64,
+    /// Seconds since its oldest leaf was entered; none if it is empty.
+    pub age: Option<f64>,
+}
+
 /// What a replay read from the log.
 #[derive(Debug)]
 pub enum LogReplay {
     Events(Vec<Arc<Event>>),
     /// More than the limits allow.
     TooMuch,
+    /// Some of it is no longer in the log.
+    Forgotten,
 }
 
 type Param<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -264,7 +302,10 @@ impl Database {
             (&most, Type::INT8),
             (&target, Type::TEXT),
         ];
-        let mut rows = self.read(sql, &params).await?;
+        let mut rows = match self.read(sql, &params).await {
+            Err(DatabaseError::Forgotten) => return Ok(LogReplay::Forgotten),
+            rows => rows?,
+        };
         // The pool may have come to another server than the listener: what it lacks would pass for
         // what there is to recover.
         if first(&rows)?.get::<_, Option<&str>>("history") != Some(&*to.history) {
@@ -292,6 +333,41 @@ impl Database {
         } else {
             LogReplay::Events(events)
         })
+    }
+
+    /// Keeps the log within its bounds, sparing what comes after `read`; and what it takes then.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn rotate_log(&self, read: &Snapshot) -> Result<(Rotated, LogSize), DatabaseError> {
+        let client = self.pool.get().await?;
+        let (rotate, size) = (
+            "select moved, forgotten, refused from rowcast.rotate_log($1::text::pg_snapshot)",
+            "select bytes, events, extract(epoch from clock_timestamp() - oldest_at)::float8 as age \
+             from rowcast.log_size()",
+        );
+        let read = read.to_postgres();
+        let params: [Param; 1] = [(&read, Type::TEXT)];
+        let asked = async {
+            let rotated = client.query_typed(rotate, &params).await?;
+            Ok::<_, tokio_postgres::Error>((rotated, client.query_typed(size, &[]).await?))
+        };
+        let Ok(answer) = tokio::time::timeout(self.timeout, asked).await else {
+            return Err(self.give_up(client));
+        };
+        let (rotated, size) = answer?;
+        let (rotated, size) = (first(&rotated)?, first(&size)?);
+        let rotated = Rotated {
+            moved: rotated.get("moved"),
+            forgotten: rotated.get("forgotten"),
+            refused: rotated.get("refused"),
+        };
+        let size = LogSize {
+            bytes: size.get("bytes"),
+            events: size.get("events"),
+            age: size.get("age"),
+        };
+        Ok((rotated, size))
     }
 
     /// Rings the doorbell with a word of our own, to see whether the listener hears it.

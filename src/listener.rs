@@ -96,7 +96,7 @@ impl Listener {
             .await?;
         self.take_place(&listening, place).await?;
         let mut proof = Proof::default();
-        let mut leader = Leader::new(&self.settings, &listening);
+        let mut leader = Leader::new(self, &listening);
         loop {
             self.check_proof(&mut proof, &listening, place)?;
             if listening.heard.channels_changed() {
@@ -183,6 +183,10 @@ impl Listener {
         let looked = match listening.look(&from, place.look_timeout).await {
             Ok(Some(looked)) => looked,
             Ok(None) => return Err(ListenerError::NewHistory),
+            Err(DatabaseError::Forgotten) => {
+                place.forgotten = true;
+                return Err(ListenerError::Forgotten);
+            }
             Err(error) => {
                 if matches!(error, DatabaseError::Timeout(_)) {
                     // Perhaps there is only much to read: the next may take longer.

@@ -19,6 +19,7 @@ static LOG_REPLAYS: AtomicU64 = AtomicU64::new(0);
 static GAPS: AtomicU64 = AtomicU64::new(0);
 static WITHDRAWALS: AtomicU64 = AtomicU64::new(0);
 static NOTIFICATIONS: AtomicU64 = AtomicU64::new(0);
+static LOCKED_LEAVES: AtomicU64 = AtomicU64::new(0);
 static FAILURES: AtomicU64 = AtomicU64::new(0);
 static LATENCY: [AtomicU64; BUCKETS.len() + 1] = [const { AtomicU64::new(0) }; BUCKETS.len() + 1];
 static LATENCY_MICROS: AtomicU64 = AtomicU64::new(0);
@@ -171,6 +172,20 @@ pub fn notify_queue_fills(usage: f64) {
     );
 }
 
+/// The log moved on to another leaf, or forgot one.
+pub fn log_rotated(moved: bool, forgotten: Option<i32>, bytes: i64) {
+    tracing::info!(moved, forgotten, bytes, "log rotated");
+}
+
+/// Leaves of the log could not be emptied.
+pub fn log_is_locked(leaves: i32) {
+    add(&LOCKED_LEAVES, 1);
+    tracing::debug!(
+        leaves,
+        "somebody holds a lock on the log: it is not emptied"
+    );
+}
+
 /// How writers wake the listener, and who said so.
 pub fn doorbell(mode: &str, set_in_sql: bool, has_prepared_transactions: bool) {
     tracing::info!(mode, set_in_sql, "doorbell");
@@ -267,6 +282,11 @@ pub fn prometheus() -> String {
             "rowcast_notifications_total",
             &NOTIFICATIONS,
             "Notifications of notify channels pushed.",
+        ),
+        (
+            "rowcast_log_refusals_total",
+            &LOCKED_LEAVES,
+            "Times that a lock kept the log from being emptied.",
         ),
         (
             "rowcast_failures_total",

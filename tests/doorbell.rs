@@ -18,6 +18,8 @@ const NEVER: Duration = Duration::from_secs(3600);
 fn by_the_bell_alone(settings: &mut Settings) {
     settings.listener.floor = NEVER;
     settings.listener.proof = NEVER;
+    // Readers share two cores with the writers here, and one batch of theirs is a lot.
+    settings.limits.queue_bytes = 1 << 30;
 }
 
 async fn everybody(server: &Server) -> Subscriber {

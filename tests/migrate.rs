@@ -182,9 +182,12 @@ const SERVICE_CALLS: &[&str] = &[
     "events_since",
     "highest_xid",
     "history",
+    "log_size",
     "notify_queue_is_filling",
     "parse_bookmark",
     "read_log",
+    // Empties leaves of the log that are past keep_for or keep_bytes, and nothing else.
+    "rotate_log",
     "session_claims",
     "session_cookies",
 ];

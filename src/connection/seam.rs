@@ -67,6 +67,7 @@ impl Gate {
                 match found {
                     Ok(LogReplay::Events(found)) => events = found,
                     Ok(LogReplay::TooMuch) => reason = Some("limit"),
+                    Ok(LogReplay::Forgotten) => reason = Some("horizon"),
                     Err(error) => {
                         report::database_failed("replay", &error);
                         return Err(Refusal::DatabaseAway);
