@@ -30,6 +30,11 @@ use warp::reply::Response;
 /// Sockets that wait for their request, beyond the connections that are seated.
 const SPARE_SOCKETS: usize = 1000;
 
+/// Bytes that the system takes for a socket beyond what it can send: what it holds can't be called
+/// back from a reader that is cut, and it would take megabytes for one that is slow.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES: u32 = 64 * 1024;
+
 /// Why the service could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -96,7 +101,11 @@ impl Socket {
                 let _ = stream.set_nodelay(true);
                 // What is not taken for that long never will be: quiet streams have no other clock.
                 #[cfg(target_os = "linux")]
-                let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(stall));
+                {
+                    let socket = socket2::SockRef::from(&stream);
+                    let _ = socket.set_tcp_user_timeout(Some(stall));
+                    let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
+                }
                 #[cfg(not(target_os = "linux"))]
                 let _ = stall;
                 Ok((Stream::Tcp(stream), Peer(Some(peer.ip().to_canonical()))))
