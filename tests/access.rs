@@ -503,12 +503,6 @@ async fn a_token_that_expires_cuts_a_stalled_reader_in_its_replay() {
     let database = support::database().await;
     let since = long_replay(&database).await;
     let server = serve(&database, |_| ()).await;
-    // Late in a second: whoever counts in whole ones would be late by most of one.
-    eventually("the end of a second", async || {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        (now.expect("after 1970").subsec_millis() > 850).then_some(())
-    })
-    .await;
     let expires = unix_now() + 3;
     let brief = token_with(&json!({ "sub": "1", "exp": expires }));
     let mut readers = Vec::new();
@@ -553,7 +547,10 @@ async fn a_withdrawn_rule_takes_its_rooms_on_every_node() {
             "delete from rowcast.room_rule where pattern = 'org:*'",
             "update rowcast.room_rule set may_join = 'public.no(jsonb, text)' where pattern = 'org:*'",
             "insert into rowcast.room_rule values ('org:1', 'public.no(jsonb, text)')",
-            "truncate rowcast.room_rule; insert into rowcast.room_rule values ('open', 'public.yes(jsonb, text)')",
+            "alter table rowcast.room_rule disable trigger _800_rowcast_access;
+             truncate rowcast.room_rule;
+             insert into rowcast.room_rule values ('open', 'public.yes(jsonb, text)');
+             alter table rowcast.room_rule enable always trigger _800_rowcast_access",
             "delete from public.members; select rowcast.recheck()",
         ] {
             let database = way.database().await;
