@@ -625,7 +625,7 @@ async fn what_waits_for_a_withdrawn_room_is_not_delivered() {
         let database = support::database().await;
         database.run(RULES).await;
         let server = serve(&database, |settings| {
-            settings.limits.queue_bytes = 100_000_000
+            settings.limits.queue_bytes = 100_000_000;
         })
         .await;
         let mut reader = connect(transport, &server, &issued("1", -5), "rooms=org:1,open").await;
