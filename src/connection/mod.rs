@@ -149,3 +149,28 @@ pub async fn until(unix: u64) {
         tokio::time::sleep(left.min(Duration::from_secs(30))).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> Duration {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.unwrap_or_default()
+    }
+
+    /// Counted in whole seconds, whoever begins late in one would wait for most of one too many.
+    #[tokio::test]
+    async fn an_end_comes_at_its_second() {
+        while now().subsec_millis() < 500 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let end = now().as_secs() + 1;
+        until(end).await;
+        let late = now().checked_sub(Duration::from_secs(end));
+        assert!(
+            late.is_some_and(|late| late < Duration::from_millis(400)),
+            "{late:?}"
+        );
+    }
+}

@@ -114,12 +114,14 @@ async fn close(gate: &Gate, socket: &mut Socket, why: Refusal) {
     };
     let end = tokio::time::Instant::now() + why.grace();
     let said = timeout_at(end, socket.close(Some(frame))).await;
+    let mut answered = false;
     if let Ok(Ok(())) = said {
         // Until the other side has answered, or the socket would be reset under its last frames.
-        let answered = async { while let Some(Ok(_)) = socket.next().await {} };
-        let _ = timeout_at(end, answered).await;
-    } else if why.ends_access() {
-        // What stands in its way is nothing that it may still have.
+        let answer = async { while let Some(Ok(_)) = socket.next().await {} };
+        answered = timeout_at(end, answer).await.is_ok();
+    }
+    if !answered && why.ends_access() {
+        // What it has not taken by now is nothing that it may still have.
         socket.get_ref().forget_unsent();
     }
 }
