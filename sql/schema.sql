@@ -43,6 +43,74 @@ ALTER TYPE rowcast.emission OWNER TO rowcast_owner;
 
 COMMENT ON TYPE rowcast.emission IS 'An event as an attached query computes it, before it has an id.';
 
+CREATE FUNCTION rowcast.access(p_asked jsonb, p_leeway bigint DEFAULT 0) RETURNS TABLE(version bigint, claims text, revoked boolean, home text[], allowed text[], failed text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_asked jsonb;
+  v_claims jsonb;
+  v_other text[];
+begin
+  select s.access_version into version from rowcast.setting s;
+  for v_asked in
+    select value from jsonb_array_elements(p_asked) with ordinality order by ordinality
+  loop
+    home := '{}';
+    allowed := '{}';
+    failed := null;
+    v_claims := v_asked -> 'claims';
+    -- A rule that fails for one must not keep the others from their answer.
+    begin
+      if jsonb_typeof(v_asked -> 'session') = 'object' then
+        v_claims := rowcast.session_claims(v_asked -> 'session');
+      end if;
+      claims := v_claims::text;
+      revoked := rowcast.is_revoked(v_claims, p_leeway, (v_asked ->> 'version')::bigint);
+      if v_claims is not null and not revoked then
+        home := rowcast.home_rooms(v_claims);
+        v_other := array(
+          select r from jsonb_array_elements_text(v_asked -> 'rooms') r where r <> all (home)
+        );
+        allowed := array(select a.room from rowcast.admit(v_claims, v_other) a where a.allowed);
+      end if;
+    exception
+      when others then
+        failed := sqlerrm;
+    end;
+    return next;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION rowcast.access(p_asked jsonb, p_leeway bigint) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.access(p_asked jsonb, p_leeway bigint) IS 'For each element, its claims, whether they are revoked, home rooms, and which rooms are allowed.';
+
+CREATE FUNCTION rowcast.access_changed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_version bigint;
+begin
+  if tg_table_name <> 'revocation' then
+    perform rowcast.recheck();
+    return null;
+  end if;
+  update rowcast.setting set access_version = access_version + 1
+  returning access_version into v_version;
+  -- Neither column fires this trigger again.
+  update rowcast.revocation set at = clock_timestamp(), version = v_version where sub = new.sub;
+  return null;
+end
+$$;
+
+ALTER FUNCTION rowcast.access_changed() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.access_changed() IS 'Counts a change of rules or a revocation, at the end of its transaction.';
+
 CREATE FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) RETURNS TABLE(room text, allowed boolean)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -434,6 +502,9 @@ begin
   if rowcast.history() = 'none' then
     lock table rowcast.history_mark in exclusive mode;
     if rowcast.history() = 'none' then
+      -- Not to wait for a standby that is missing. Losing this in a crash loses nothing: that
+      -- begins another history.
+      perform set_config('synchronous_commit', 'off', true);
       perform rowcast.new_history();
     end if;
   end if;
@@ -588,6 +659,20 @@ ALTER FUNCTION rowcast.forget_leaf(p_leaf integer, p_read pg_snapshot) OWNER TO 
 
 COMMENT ON FUNCTION rowcast.forget_leaf(p_leaf integer, p_read pg_snapshot) IS 'Empties a leaf of the log without waiting; false if it is in use, or not all of it in p_read.';
 
+CREATE FUNCTION rowcast.forget_revocations(p_older_than interval) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with gone as (
+    delete from rowcast.revocation where at < clock_timestamp() - p_older_than returning sub
+  )
+  select count(*) from gone
+$$;
+
+ALTER FUNCTION rowcast.forget_revocations(p_older_than interval) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.forget_revocations(p_older_than interval) IS 'Removes revocations older than this, which has to be the longest life of a token; how many.';
+
 CREATE FUNCTION rowcast.highest_xid() RETURNS xid8
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -611,13 +696,18 @@ CREATE FUNCTION rowcast.history() RETURNS text
 declare
   v_mark rowcast.history_mark;
 begin
-  select * into v_mark from rowcast.history_mark;
-  if not pg_is_in_recovery() and not exists (
-    select from rowcast.history_pulse where nonce = v_mark.nonce
-  ) then
+  if (select count(*) from rowcast.history_mark) <> 1 then
     return 'none';
   end if;
-  if v_mark.database_oid is distinct from
+  select * into v_mark from rowcast.history_mark;
+  -- Two conditions: on a standby even to plan a query of an unlogged table is an error.
+  if not pg_is_in_recovery() then
+    if not exists (select from rowcast.history_pulse where nonce = v_mark.nonce) then
+      return 'none';
+    end if;
+  end if;
+  if v_mark.nonce not like '%/' || (select system_identifier from pg_control_system())
+    or v_mark.database_oid is distinct from
       (select oid from pg_database where datname = current_database())
     or v_mark.log_oid is distinct from 'rowcast.event'::regclass::oid then
     return 'none';
@@ -668,6 +758,25 @@ ALTER FUNCTION rowcast.is_below(p_table regclass, p_parent regclass) OWNER TO ro
 
 COMMENT ON FUNCTION rowcast.is_below(p_table regclass, p_parent regclass) IS 'Whether p_table is a partition or an inheritance child of p_parent.';
 
+CREATE FUNCTION rowcast.is_revoked(p_claims jsonb, p_leeway bigint DEFAULT 0, p_version bigint DEFAULT NULL::bigint) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select exists (
+    select from rowcast.revocation r
+    where r.sub = p_claims ->> 'sub'
+      and (
+        jsonb_typeof(p_claims -> 'iat') is distinct from 'number'
+        or floor((p_claims ->> 'iat')::numeric) <= floor(extract(epoch from r.at)) + p_leeway
+        or r.version > p_version
+      )
+  )
+$$;
+
+ALTER FUNCTION rowcast.is_revoked(p_claims jsonb, p_leeway bigint, p_version bigint) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.is_revoked(p_claims jsonb, p_leeway bigint, p_version bigint) IS 'Whether a revocation stands against these claims; leeway of clocks in seconds.';
+
 CREATE FUNCTION rowcast.is_subset(p_seen pg_snapshot, p_in pg_snapshot) RETURNS boolean
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -712,16 +821,18 @@ CREATE FUNCTION rowcast.new_history() RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  v_nonce text := gen_random_uuid()::text;
+  v_nonce text := gen_random_uuid() || '/' || (select system_identifier from pg_control_system());
 begin
   lock table rowcast.history_mark in exclusive mode;
   -- Nobody forgets meanwhile (rowcast.rotate_log).
   perform pg_advisory_xact_lock(7692280);
   delete from rowcast.history_mark;
   delete from rowcast.history_pulse;
-  -- Rows whose transaction this server has not reached yet came with a restore: they would
-  -- surface later as if they were new.
-  delete from rowcast.event where xid >= pg_snapshot_xmax(pg_current_snapshot())
+  -- Rows whose transaction this server has not reached yet, or of which it is another one that is
+  -- still open, came with a restore: they would surface later as if they were new. What those open
+  -- transactions wrote themselves is not visible here.
+  delete from rowcast.event where xid >= pg_snapshot_xmin(pg_current_snapshot())
+    and not pg_visible_in_snapshot(xid, pg_current_snapshot())
     and xid <> pg_current_xact_id();
   -- The same with the horizon: one above all transactions of this server would be a gap for ever.
   -- Whoever gets a bookmark of the new history has nothing to do with what was forgotten before.
@@ -882,6 +993,18 @@ ALTER FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bi
 
 COMMENT ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint) IS 'Events visible in p_to (or now) and not in p_from; SQLSTATE RC007 if some were forgotten.';
 
+CREATE FUNCTION rowcast.recheck() RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  update rowcast.setting
+  set access_version = access_version + 1, rules_version = access_version + 1
+$$;
+
+ALTER FUNCTION rowcast.recheck() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.recheck() IS 'Every connection is admitted anew, on every node, as soon as this is committed.';
+
 CREATE FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operation text, p_sqlstate text, p_message text, p_context text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -952,6 +1075,31 @@ ALTER FUNCTION rowcast.render(p_function text, p_keys jsonb[]) OWNER TO rowcast_
 
 COMMENT ON FUNCTION rowcast.render(p_function text, p_keys jsonb[]) IS 'State events: payloads for keys, in the snapshot of the batch.';
 
+CREATE FUNCTION rowcast.restore(p_user text) RETURNS boolean
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with gone as (delete from rowcast.revocation where sub = p_user returning sub)
+  select exists (select from gone)
+$$;
+
+ALTER FUNCTION rowcast.restore(p_user text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.restore(p_user text) IS 'Takes back what rowcast.revoke did.';
+
+CREATE FUNCTION rowcast.revoke(p_user text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  -- Setting sub to itself is what tells the trigger, which counts and takes the time at the commit.
+  insert into rowcast.revocation (sub) values (p_user)
+  on conflict on constraint revocation_pkey do update set sub = excluded.sub
+$$;
+
+ALTER FUNCTION rowcast.revoke(p_user text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.revoke(p_user text) IS 'Ends all connections of this user (claim sub); only tokens issued later are accepted.';
+
 CREATE FUNCTION rowcast.ring() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -965,22 +1113,7 @@ begin
     if not rowcast.notify_queue_is_filling() then
       perform pg_notify('rowcast', tg_table_name);
     end if;
-    return null;
-  end if;
-
-  -- The rows are in the log, so this transaction has an xid: only now may the flag be read. An
-  -- expression without a query, as the next, for every write pays for it.
-  if pg_sequence_last_value('rowcast.doorbell'::regclass) = 1 then
-    if exists (select from new_events) and not rowcast.notify_queue_is_filling() then
-      perform pg_notify('rowcast', '');
-    end if;
-  end if;
-  -- One in thousands looks whether anybody keeps the log within its bounds.
-  if pg_sequence_last_value('rowcast.event_id_seq'::regclass)
-      >= pg_sequence_last_value('rowcast.bound'::regclass) then
-    perform rowcast.bound_log();
-  end if;
-  if pg_sequence_last_value('rowcast.announcing'::regclass) = 1 then
+  elsif tg_name = '_910_rowcast_announce' then
     -- Above 7,999 bytes NOTIFY would abort the application's write: the id is enough to ask for it.
     perform pg_notify(e.channel, case
       when octet_length(b.body) <= 7999 then b.body
@@ -993,6 +1126,19 @@ begin
         as body
     ) b
     where not rowcast.notify_queue_is_filling();
+  else
+    -- No rows were inserted by who has no xid.
+    if pg_sequence_last_value('rowcast.doorbell'::regclass) = 1
+      and pg_current_xact_id_if_assigned() is not null
+      and not rowcast.notify_queue_is_filling()
+    then
+      perform pg_notify('rowcast', '');
+    end if;
+    -- One in thousands looks whether anybody keeps the log within its bounds.
+    if pg_sequence_last_value('rowcast.event_id_seq'::regclass)
+        >= pg_sequence_last_value('rowcast.bound'::regclass) then
+      perform rowcast.bound_log();
+    end if;
   end if;
   return null;
 end
@@ -1728,6 +1874,23 @@ ALTER TABLE rowcast.overdue OWNER TO rowcast_owner;
 
 COMMENT ON TABLE rowcast.overdue IS 'Transactions that rotate the log when they commit, for want of a service; else empty.';
 
+CREATE TABLE rowcast.revocation (
+    sub text NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    version bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT revocation_sub CHECK (((octet_length(sub) >= 1) AND (octet_length(sub) <= 2048)))
+);
+
+ALTER TABLE rowcast.revocation OWNER TO rowcast_owner;
+
+COMMENT ON TABLE rowcast.revocation IS 'Users whose tokens issued up to then no longer count; written by rowcast.revoke.';
+
+COMMENT ON COLUMN rowcast.revocation.sub IS 'The claim sub.';
+
+COMMENT ON COLUMN rowcast.revocation.at IS 'Clock at the commit of the revocation.';
+
+COMMENT ON COLUMN rowcast.revocation.version IS 'The access_version that this revocation made.';
+
 CREATE TABLE rowcast.room_rule (
     pattern text NOT NULL,
     may_join regprocedure NOT NULL,
@@ -1760,6 +1923,8 @@ CREATE TABLE rowcast.setting (
     doorbell text,
     keep_for interval DEFAULT '1 day'::interval NOT NULL,
     keep_bytes bigint DEFAULT 1073741824 NOT NULL,
+    access_version bigint DEFAULT 0 NOT NULL,
+    rules_version bigint DEFAULT 0 NOT NULL,
     CONSTRAINT setting_doorbell CHECK ((doorbell = ANY (ARRAY['adaptive'::text, 'always'::text, 'never'::text]))),
     CONSTRAINT setting_keep_bytes CHECK ((keep_bytes >= 1048576)),
     CONSTRAINT setting_keep_for CHECK (((keep_for >= '00:01:00'::interval) AND (keep_for <= '10 years'::interval)))
@@ -1774,6 +1939,10 @@ COMMENT ON COLUMN rowcast.setting.doorbell IS 'Set by rowcast.set_doorbell: adap
 COMMENT ON COLUMN rowcast.setting.keep_for IS 'Events are kept this long, and a quarter longer at most, unless keep_bytes is reached before.';
 
 COMMENT ON COLUMN rowcast.setting.keep_bytes IS 'The log with its indexes takes this many bytes, whether or not anybody serves this database.';
+
+COMMENT ON COLUMN rowcast.setting.access_version IS 'Counts revocations and changes of rules, in their own transactions; every look at the log reads it.';
+
+COMMENT ON COLUMN rowcast.setting.rules_version IS 'The access_version of the last change of rules: whoever was admitted before it is asked for again.';
 
 CREATE SEQUENCE rowcast.truncation
     START WITH 1
@@ -1819,6 +1988,9 @@ ALTER TABLE ONLY rowcast.migration_history
 ALTER TABLE ONLY rowcast.overdue
     ADD CONSTRAINT overdue_pkey PRIMARY KEY (xid);
 
+ALTER TABLE ONLY rowcast.revocation
+    ADD CONSTRAINT revocation_pkey PRIMARY KEY (sub);
+
 ALTER TABLE ONLY rowcast.room_rule
     ADD CONSTRAINT room_rule_pkey PRIMARY KEY (pattern);
 
@@ -1858,11 +2030,39 @@ ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_4_xid_idx;
 
 ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_5_xid_idx;
 
+CREATE CONSTRAINT TRIGGER _800_rowcast_access AFTER INSERT OR DELETE OR UPDATE ON rowcast.home_rule DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rowcast.access_changed();
+
+ALTER TABLE rowcast.home_rule ENABLE ALWAYS TRIGGER _800_rowcast_access;
+
+CREATE CONSTRAINT TRIGGER _800_rowcast_access AFTER INSERT OR UPDATE OF sub ON rowcast.revocation DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rowcast.access_changed();
+
+ALTER TABLE rowcast.revocation ENABLE ALWAYS TRIGGER _800_rowcast_access;
+
+CREATE CONSTRAINT TRIGGER _800_rowcast_access AFTER INSERT OR DELETE OR UPDATE ON rowcast.room_rule DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rowcast.access_changed();
+
+ALTER TABLE rowcast.room_rule ENABLE ALWAYS TRIGGER _800_rowcast_access;
+
+CREATE CONSTRAINT TRIGGER _800_rowcast_access AFTER INSERT OR DELETE OR UPDATE ON rowcast.session_rule DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rowcast.access_changed();
+
+ALTER TABLE rowcast.session_rule ENABLE ALWAYS TRIGGER _800_rowcast_access;
+
+CREATE TRIGGER _800_rowcast_access_truncate AFTER TRUNCATE ON rowcast.home_rule FOR EACH STATEMENT EXECUTE FUNCTION rowcast.access_changed();
+
+ALTER TABLE rowcast.home_rule ENABLE ALWAYS TRIGGER _800_rowcast_access_truncate;
+
+CREATE TRIGGER _800_rowcast_access_truncate AFTER TRUNCATE ON rowcast.room_rule FOR EACH STATEMENT EXECUTE FUNCTION rowcast.access_changed();
+
+ALTER TABLE rowcast.room_rule ENABLE ALWAYS TRIGGER _800_rowcast_access_truncate;
+
+CREATE TRIGGER _800_rowcast_access_truncate AFTER TRUNCATE ON rowcast.session_rule FOR EACH STATEMENT EXECUTE FUNCTION rowcast.access_changed();
+
+ALTER TABLE rowcast.session_rule ENABLE ALWAYS TRIGGER _800_rowcast_access_truncate;
+
 CREATE TRIGGER _800_rowcast_unpause AFTER DELETE OR UPDATE ON rowcast.channel FOR EACH ROW EXECUTE FUNCTION rowcast.unpause();
 
 CREATE TRIGGER _900_rowcast_ring AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON rowcast.channel FOR EACH STATEMENT EXECUTE FUNCTION rowcast.ring();
 
-CREATE TRIGGER _900_rowcast_ring AFTER INSERT ON rowcast.event REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION rowcast.ring();
+CREATE TRIGGER _900_rowcast_ring AFTER INSERT ON rowcast.event FOR EACH STATEMENT WHEN (((pg_sequence_last_value('rowcast.doorbell'::regclass) = 1) OR (pg_sequence_last_value('rowcast.event_id_seq'::regclass) >= pg_sequence_last_value('rowcast.bound'::regclass)))) EXECUTE FUNCTION rowcast.ring();
 
 ALTER TABLE rowcast.event ENABLE ALWAYS TRIGGER _900_rowcast_ring;
 
@@ -1872,10 +2072,18 @@ CREATE CONSTRAINT TRIGGER _900_rowcast_settle AFTER INSERT ON rowcast.overdue DE
 
 ALTER TABLE rowcast.overdue ENABLE ALWAYS TRIGGER _900_rowcast_settle;
 
+CREATE TRIGGER _910_rowcast_announce AFTER INSERT ON rowcast.event REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT WHEN ((pg_sequence_last_value('rowcast.announcing'::regclass) = 1)) EXECUTE FUNCTION rowcast.ring();
+
+ALTER TABLE rowcast.event ENABLE ALWAYS TRIGGER _910_rowcast_announce;
+
 GRANT USAGE ON SCHEMA rowcast TO PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.access(p_asked jsonb, p_leeway bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.access(p_asked jsonb, p_leeway bigint) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.access_changed() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, p_mode text) FROM PUBLIC;
 
@@ -1903,6 +2111,8 @@ GRANT ALL ON FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[], p_li
 
 REVOKE ALL ON FUNCTION rowcast.forget_leaf(p_leaf integer, p_read pg_snapshot) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.forget_revocations(p_older_than interval) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.highest_xid() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.highest_xid() TO rowcast_service;
 
@@ -1910,9 +2120,10 @@ REVOKE ALL ON FUNCTION rowcast.history() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.history() TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.home_rooms(p_claims jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION rowcast.home_rooms(p_claims jsonb) TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.is_below(p_table regclass, p_parent regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.is_revoked(p_claims jsonb, p_leeway bigint, p_version bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.is_subset(p_seen pg_snapshot, p_in pg_snapshot) FROM PUBLIC;
 
@@ -1934,11 +2145,17 @@ GRANT ALL ON FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, 
 REVOKE ALL ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint) TO rowcast_service;
 
+REVOKE ALL ON FUNCTION rowcast.recheck() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operation text, p_sqlstate text, p_message text, p_context text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.remembers(p_from pg_snapshot) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.render(p_function text, p_keys jsonb[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.restore(p_user text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.revoke(p_user text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.ring() FROM PUBLIC;
 
@@ -1976,5 +2193,7 @@ GRANT SELECT ON TABLE rowcast.channel TO rowcast_service;
 GRANT SELECT,UPDATE ON SEQUENCE rowcast.doorbell TO rowcast_service;
 
 GRANT SELECT ON TABLE rowcast.failure TO rowcast_service;
+
+GRANT SELECT ON TABLE rowcast.revocation TO rowcast_service;
 
 GRANT SELECT ON TABLE rowcast.setting TO rowcast_service;

@@ -3,7 +3,7 @@
 //! leave one connection waiting for another.
 
 use crate::config::Settings;
-use crate::connection::{Gate, seats::Seats, sse::Cut, unix_now};
+use crate::connection::{Gate, recheck, seats::Seats, sse::Cut, unix_now};
 use crate::database::{Database, DatabaseError};
 use crate::hub::{Ended, Hub, Limits};
 use crate::listener::{Listener, Pulse};
@@ -90,8 +90,9 @@ impl Socket {
         }
     }
 
-    /// `stall`: how long the other side may leave bytes unacknowledged.
-    async fn accept(&self, stall: Duration) -> io::Result<(Stream, Peer)> {
+    /// Accepts, and bounds what the kernel does for us: how long the other side may leave bytes
+    /// unacknowledged, and how many may lie unsent.
+    async fn accept(&self, limits: &crate::config::Limits) -> io::Result<(Stream, Peer)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
@@ -99,9 +100,14 @@ impl Socket {
                 let _ = stream.set_nodelay(true);
                 // What is not taken for that long never will be: quiet streams have no other clock.
                 #[cfg(target_os = "linux")]
-                let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(stall));
+                {
+                    let socket = socket2::SockRef::from(&stream);
+                    let _ = socket.set_tcp_user_timeout(Some(limits.write_stall));
+                    let unsent = u32::try_from(limits.unsent_bytes).unwrap_or(u32::MAX);
+                    let _ = socket.set_tcp_notsent_lowat(unsent);
+                }
                 #[cfg(not(target_os = "linux"))]
-                let _ = stall;
+                let _ = limits;
                 Ok((Stream::Tcp(stream), Peer(Some(peer.ip().to_canonical()))))
             }
             Self::Unix(listener) => Ok((Stream::Unix(listener.accept().await?.0), Peer(None))),
@@ -161,7 +167,14 @@ impl App {
         let gate = Arc::new(gate);
         tokio::spawn(refresh_keys(Arc::downgrade(&gate)));
         let (listening, listener_stops) = watch::channel(false);
-        let listener = tokio::spawn(listener.run(listener_stops));
+        let rechecked = Arc::clone(&gate);
+        let listener = tokio::spawn(async move {
+            // The listener ends gently, and the recheck with it.
+            tokio::select! {
+                () = listener.run(listener_stops) => {}
+                () = recheck::run(rechecked) => {}
+            }
+        });
         Ok(Self {
             gate,
             socket,
@@ -269,7 +282,7 @@ async fn accept_all<F>(
         .header_read_timeout(gate.settings.http.header_timeout)
         .max_buf_size(gate.settings.limits.request_head_bytes.max(8192));
     loop {
-        let (stream, peer) = match socket.accept(gate.settings.limits.write_stall).await {
+        let (stream, peer) = match socket.accept(&gate.settings.limits).await {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, mostly: a pause lets some be closed.

@@ -10,6 +10,7 @@ use crate::event::{Event, Place};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use futures_util::future::join3;
 use serde_json::value::RawValue;
+use servers::{Connected, Servers};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::types::{ToSql, Type};
@@ -24,10 +25,13 @@ macro_rules! event_columns {
     };
 }
 
+mod access;
 mod heard;
 mod listening;
+mod servers;
 mod tls;
 
+pub use access::{Answer, Asked};
 pub use heard::Heard;
 pub use listening::{Channels, Listening, Looked};
 
@@ -41,14 +45,18 @@ pub enum DatabaseError {
     Address(String),
     #[error("TLS to the database: {0}")]
     Tls(String),
-    #[error("no connection to the database: {0}")]
+    #[error("no connection to the database: {}", describe_pool(.0))]
     Pool(#[from] deadpool_postgres::PoolError),
+    #[error("none of the database's servers will do: {0}")]
+    Servers(String),
     #[error("the database: {}", describe(.0))]
     Postgres(tokio_postgres::Error),
     #[error("the log has forgotten some of what came after this place")]
     Forgotten,
     #[error("the database did not answer within {} ms", .0.as_millis())]
     Timeout(Duration),
+    #[error("the pool's server is not the one that the listener reads, or has begun a new history")]
+    Elsewhere,
     #[error("the database answered something unexpected: {0}")]
     Answer(&'static str),
 }
@@ -65,16 +73,38 @@ impl From<tokio_postgres::Error> for DatabaseError {
     }
 }
 
+/// What to do about a server that takes no writes.
+const ON_THE_PRIMARY: &str = "a hot standby, or read-only by default; Rowcast works on the primary: \
+     name that one, or all of them, as in postgres://rowcast_service@one,two/app";
+
+fn describe_pool(error: &deadpool_postgres::PoolError) -> String {
+    match error {
+        deadpool_postgres::PoolError::Backend(error) => describe(error),
+        other => other.to_string(),
+    }
+}
+
 /// tokio-postgres says only "db error" by itself; what a first start runs into gets its remedy.
 fn describe(error: &tokio_postgres::Error) -> String {
     let Some(db) = error.as_db_error() else {
-        let source = std::error::Error::source(error);
-        return source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+        let Some(source) = std::error::Error::source(error) else {
+            return error.to_string();
+        };
+        let source = source.to_string();
+        // What tokio-postgres says of a server that is not read-write.
+        let hint = if source == "database does not allow writes" {
+            format!(" ({ON_THE_PRIMARY})")
+        } else {
+            String::new()
+        };
+        return format!("{error}: {source}{hint}");
     };
     let hint = match db.code().code() {
         "3F000" | "42883" | "42P01" if db.message().contains("rowcast") => {
             Some("this database has no schema of Rowcast's, or an older one: run `rowcast migrate`")
         }
+        // Read-only, which is a hot standby mostly.
+        "25006" => Some(ON_THE_PRIMARY),
         "42501" => Some("connect as rowcast_service, or as a role that was granted it"),
         _ => db.hint(),
     };
@@ -82,18 +112,7 @@ fn describe(error: &tokio_postgres::Error) -> String {
     format!("{} [{}]{hint}", db.message(), db.code().code())
 }
 
-/// A link that dies in silence is noticed within this time, by keepalives or by what it does not
-/// acknowledge.
-fn watch_link(config: &mut tokio_postgres::Config, dead_after: Duration) {
-    config
-        .keepalives(true)
-        .keepalives_idle(dead_after / 2)
-        .keepalives_interval(dead_after / 6)
-        .keepalives_retries(3)
-        .tcp_user_timeout(dead_after);
-}
-
-/// Opens a connection of its own, past any pool.
+/// Opens a connection of its own, past any pool; each server of the address has `timeout`.
 ///
 /// # Errors
 /// The address, TLS or the server.
@@ -101,22 +120,9 @@ pub async fn connect(
     url: &str,
     timeout: Duration,
     link_timeout: Option<Duration>,
-) -> Result<
-    (
-        Client,
-        tokio_postgres::Connection<tokio_postgres::Socket, tls::Stream>,
-    ),
-    DatabaseError,
-> {
-    let (mut config, connector) = tls::parse(url)?;
-    config.connect_timeout(timeout);
-    if let Some(dead_after) = link_timeout {
-        watch_link(&mut config, dead_after);
-    }
-    let connected = tokio::time::timeout(timeout, config.connect(connector));
-    Ok(connected
-        .await
-        .map_err(|_| DatabaseError::Timeout(timeout))??)
+) -> Result<Connected, DatabaseError> {
+    let servers = Servers::parse(url, timeout, link_timeout)?;
+    servers.connect().await
 }
 
 /// The same, with the connection driven by a task of its own, for commands.
@@ -141,6 +147,28 @@ pub struct Database {
     timeout: Duration,
 }
 
+/// What `rowcast.rotate_log()` did.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotated {
+    /// Writers go on in another leaf.
+    pub moved: bool,
+    /// The leaf that was emptied.
+    pub forgotten: Option<i32>,
+    /// Leaves that could not be emptied, because somebody holds a lock.
+    pub refused: i32,
+}
+
+/// What the log takes.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSize {
+    /// With indexes.
+    pub bytes: i64,
+    /// About how many.
+    pub events: i64,
+    /// Seconds since its oldest leaf was entered; none if it is empty.
+    pub age: Option<f64>,
+}
+
 /// What a replay read from the log.
 #[derive(Debug)]
 pub enum LogReplay {
@@ -159,17 +187,17 @@ impl Database {
     /// # Errors
     /// The address.
     pub fn new(url: &str, settings: &config::Database) -> Result<Self, DatabaseError> {
-        let (mut config, connector) = tls::parse(url)?;
-        config.connect_timeout(settings.connect_timeout);
-        watch_link(&mut config, settings.link_timeout);
+        let link = Some(settings.link_timeout);
+        let servers = Servers::parse(url, settings.connect_timeout, link)?;
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let manager = Manager::from_config(config, connector, recycling);
+        let (config, patience) = (servers.config().clone(), servers.patience());
+        let manager = Manager::from_connect(config, servers, recycling);
         let pool = Pool::builder(manager)
             .max_size(settings.pool_size)
             .wait_timeout(Some(settings.pool_wait))
-            .create_timeout(Some(settings.connect_timeout))
+            .create_timeout(Some(patience))
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| DatabaseError::Address(error.to_string()))?;
@@ -186,6 +214,12 @@ impl Database {
         })
     }
 
+    /// Closes the connections that nobody uses: the server behind them may be gone without a word,
+    /// or no longer be the one to ask.
+    pub fn forget(&self) {
+        self.pool.retain(|_, _| false);
+    }
+
     /// One statement in a read-only transaction with a timeout, in a single round trip.
     async fn read(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
         let client = self.pool.get().await?;
@@ -198,48 +232,16 @@ impl Database {
             begun?;
             return Ok(rows?);
         }
-        Err(self.forget(client))
+        Err(self.give_up(client))
     }
 
     /// Who knows what a connection that did not answer still waits for: it must not be used again.
     /// What silenced it, such as a firewall that forgot us, has mostly silenced the idle ones too,
     /// and each would cost somebody a whole timeout.
-    fn forget(&self, client: deadpool_postgres::Object) -> DatabaseError {
+    fn give_up(&self, client: deadpool_postgres::Object) -> DatabaseError {
         drop(deadpool_postgres::Object::take(client));
-        self.pool.retain(|_, _| false);
+        self.forget();
         DatabaseError::Timeout(self.timeout)
-    }
-
-    /// For each room, whether these claims (JSON text) may join it.
-    ///
-    /// # Errors
-    /// The database, or a rule's function.
-    pub async fn admit(
-        &self,
-        claims: &str,
-        rooms: &[Arc<str>],
-    ) -> Result<Vec<bool>, DatabaseError> {
-        let names: Vec<&str> = rooms.iter().map(AsRef::as_ref).collect();
-        let sql = "select allowed from rowcast.admit($1::text::jsonb, $2) with ordinality \
-                   order by ordinality";
-        let rows = self
-            .read(sql, &[(&claims, Type::TEXT), (&names, Type::TEXT_ARRAY)])
-            .await?;
-        if rows.len() != rooms.len() {
-            return Err(DatabaseError::Answer("rowcast.admit left rooms out"));
-        }
-        Ok(rows.iter().map(|row| row.get(0)).collect())
-    }
-
-    /// The rooms these claims are in from the start.
-    ///
-    /// # Errors
-    /// The database, or a rule's function.
-    pub async fn home_rooms(&self, claims: &str) -> Result<Vec<Arc<str>>, DatabaseError> {
-        let sql = "select rowcast.home_rooms($1::text::jsonb)";
-        let rows = self.read(sql, &[(&claims, Type::TEXT)]).await?;
-        let rooms: Vec<String> = first(&rows)?.get(0);
-        Ok(rooms.into_iter().map(Into::into).collect())
     }
 
     /// Names of the cookies that the application's own sessions live in.
@@ -277,9 +279,10 @@ impl Database {
                $2::text::pg_snapshot, $3, $4, $5) e where $2 is not null), \
              later as (select 2 as part, e.* from rowcast.read_log( \
                coalesce($2, $1)::text::pg_snapshot, $6::text::pg_snapshot, null, $4, $5) e) \
-             select ",
+             select case when not pg_is_in_recovery() then rowcast.history() end as history, ",
             event_columns!(),
-            ", e.part from (table rest union all table later) e \
+            ", e.part from (values (1)) one \
+             left join (table rest union all table later) e on true \
              order by e.part, e.id limit $5"
         );
         let names: Vec<&str> = rooms.iter().map(AsRef::as_ref).collect();
@@ -299,10 +302,17 @@ impl Database {
             (&most, Type::INT8),
             (&target, Type::TEXT),
         ];
-        let rows = match self.read(sql, &params).await {
+        let mut rows = match self.read(sql, &params).await {
             Err(DatabaseError::Forgotten) => return Ok(LogReplay::Forgotten),
             rows => rows?,
         };
+        // The pool may have come to another server than the listener: what it lacks would pass for
+        // what there is to recover.
+        if first(&rows)?.get::<_, Option<&str>>("history") != Some(&*to.history) {
+            self.forget();
+            return Err(DatabaseError::Elsewhere);
+        }
+        rows.retain(|row| row.get::<_, Option<i64>>("id").is_some());
         if rows.len() > limit {
             return Ok(LogReplay::TooMuch);
         }
@@ -325,6 +335,41 @@ impl Database {
         })
     }
 
+    /// Keeps the log within its bounds, sparing what comes after `read`; and what it takes then.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn rotate_log(&self, read: &Snapshot) -> Result<(Rotated, LogSize), DatabaseError> {
+        let client = self.pool.get().await?;
+        let (rotate, size) = (
+            "select moved, forgotten, refused from rowcast.rotate_log($1::text::pg_snapshot)",
+            "select bytes, events, extract(epoch from clock_timestamp() - oldest_at)::float8 as age \
+             from rowcast.log_size()",
+        );
+        let read = read.to_postgres();
+        let params: [Param; 1] = [(&read, Type::TEXT)];
+        let asked = async {
+            let rotated = client.query_typed(rotate, &params).await?;
+            Ok::<_, tokio_postgres::Error>((rotated, client.query_typed(size, &[]).await?))
+        };
+        let Ok(answer) = tokio::time::timeout(self.timeout, asked).await else {
+            return Err(self.give_up(client));
+        };
+        let (rotated, size) = answer?;
+        let (rotated, size) = (first(&rotated)?, first(&size)?);
+        let rotated = Rotated {
+            moved: rotated.get("moved"),
+            forgotten: rotated.get("forgotten"),
+            refused: rotated.get("refused"),
+        };
+        let size = LogSize {
+            bytes: size.get("bytes"),
+            events: size.get("events"),
+            age: size.get("age"),
+        };
+        Ok((rotated, size))
+    }
+
     /// Rings the doorbell with a word of our own, to see whether the listener hears it.
     ///
     /// # Errors
@@ -335,7 +380,7 @@ impl Database {
         let asked = tokio::time::timeout(self.timeout, client.batch_execute(&sql)).await;
         match asked {
             Ok(answer) => Ok(answer?),
-            Err(_) => Err(self.forget(client)),
+            Err(_) => Err(self.give_up(client)),
         }
     }
 }

@@ -26,6 +26,8 @@ mod listener;
 /// Who rings and who leads: nothing is missed while that changes.
 mod doorbell;
 
+/// What makes old bookmarks lie: failover, crash, restore, copies; and transactions prepared.
+mod histories;
 /// Whoever comes back with a bookmark receives exactly what it lacks.
 mod resume;
 
@@ -36,9 +38,13 @@ mod retention;
 mod channel;
 /// Bad input and limits: an error to act on, and everything else lives on.
 mod input;
-/// What lies between: poolers, TLS, Unix sockets, outages, stalled readers, restarts, metrics.
+/// Readers that stop, crawl or vanish: cut within their bounds, at nobody else's cost.
+mod readers;
+/// What lies between: poolers, TLS, Unix sockets, outages, restarts, metrics.
 mod transport;
 
+/// What is taken while somebody listens: a user revoked, a rule withdrawn, a token that ends.
+mod access;
 /// Who gets in, and for how long.
 mod token;
 

@@ -2,10 +2,9 @@
 //! both transports, from the ring and from the log, and on another node.
 
 use crate::support::{
-    self, Database, Postgres, Server, Subscriber, TRANSPORTS, Transport, Version, connect, marker,
-    on, serve, token,
+    self, Database, Server, Subscriber, TRANSPORTS, Transport, Version, connect, marker, on, serve,
+    token,
 };
-use rowcast::command::postgres::Mode;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::Client;
@@ -390,54 +389,4 @@ async fn a_bookmark_is_of_the_statement_that_prints_it() {
         before, after,
         "the snapshot of the transaction, not of the moment"
     );
-}
-
-/// Crash recovery takes back transactions that were never flushed and hands out their numbers
-/// again: every bookmark of before is a gap, for those who stayed and those who come back.
-#[tokio::test]
-async fn a_crash_is_never_silence() {
-    let settings = [("synchronous_commit", "off"), ("wal_writer_delay", "10s")];
-    let mut postgres = Postgres::start(Version::Installed, &settings).await;
-    let db = postgres.database().await;
-    db.run("checkpoint").await;
-    let server = serve(&db, |_| {}).await;
-    let user = token("1", "user", "");
-    let mut stays = support::ws(&server, &user, "").await;
-    stays.expect("welcome").await;
-    for _ in 0..20 {
-        db.run("select rowcast.emit('c', 'before', array['*'], '{}')")
-            .await;
-    }
-    let mut last = Value::Null;
-    for _ in 0..20 {
-        last = stays.expect_event("before").await;
-    }
-    postgres.cluster.stop(Mode::Immediate).await.unwrap();
-    postgres.cluster.start_again().await.unwrap();
-    assert_eq!(stays.expect("gap").await["reason"], "history");
-    let writer = db.client("postgres").await;
-    let survived: i64 = writer
-        .query_one("select count(*) from rowcast.event", &[])
-        .await
-        .unwrap()
-        .get(0);
-    assert!(
-        survived < 20,
-        "some were never flushed, or this proves nothing: {survived}"
-    );
-    writer
-        .batch_execute("select rowcast.emit('c', 'after', array['*'], '{}')")
-        .await
-        .unwrap();
-    stays.expect_event("after").await;
-    let since = last["bookmark"].as_str().unwrap();
-    for transport in TRANSPORTS {
-        let mut back = connect(transport, &server, &user, &format!("since={since}")).await;
-        back.expect("welcome").await;
-        let subscribed = back.expect("subscribed").await;
-        assert_eq!(
-            (&subscribed["outcome"], &subscribed["reason"]),
-            (&"gap".into(), &"history".into())
-        );
-    }
 }

@@ -2,8 +2,8 @@
 //! that stall, a restart, and what operators see of it.
 
 use crate::support::{
-    self, Database, Postgres, Served, Server, Subscriber, TRANSPORTS, Transport, Version, connect,
-    eventually, get, marker, serve, serve_process, serve_unready, sse, token, try_sse, within, ws,
+    self, Database, Postgres, Served, Server, Subscriber, TRANSPORTS, Version, connect, eventually,
+    get, marker, serve, serve_process, serve_unready, sse, token, try_sse, within, ws,
 };
 use futures_util::StreamExt;
 use nix::sys::signal::Signal;
@@ -564,72 +564,6 @@ async fn sigterm_says_goodbye_within_its_bound() {
         "nobody listens any more"
     );
     drop(mute);
-}
-
-/// Somebody who asks by this transport and then reads nothing.
-async fn stalled(server: &Server, transport: Transport) -> TcpStream {
-    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4096).expect("a small buffer");
-    let address = server.address.parse().expect("an address");
-    let mut stream = socket.connect(address).await.expect("it listens");
-    let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
-                   sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    let (path, more) = match transport {
-        Transport::WebSocket => ("/ws", upgrade),
-        Transport::Sse => ("/sse", ""),
-    };
-    let token = token("2", "", "");
-    let request = format!("GET {path}?token={token} HTTP/1.1\r\nhost: x\r\n{more}\r\n");
-    stream
-        .write_all(request.as_bytes())
-        .await
-        .expect("it takes it");
-    let mut first = [0; 1];
-    within("an answer", stream.read_exact(&mut first))
-        .await
-        .expect("an answer");
-    stream
-}
-
-#[tokio::test]
-async fn a_stalled_reader_is_cut_and_nobody_waits_for_it() {
-    let database = support::database().await;
-    let limit = 300_000;
-    let server = serve(&database, |settings| settings.limits.queue_bytes = limit).await;
-    for transport in TRANSPORTS {
-        let mut reader = connect(Transport::WebSocket, &server, &token("1", "", ""), "").await;
-        reader.expect("welcome").await;
-        let mut stalled = stalled(&server, transport).await;
-        eventually("both are in", async || {
-            (server.gate.hub.sizes().subscriptions == 2).then_some(())
-        })
-        .await;
-        let emit = "select rowcast.emit('c', 'big', array['*'], to_json(repeat('x', 50000)))";
-        eventually("the stalled one is cut", async || {
-            database.run(emit).await;
-            let began = Instant::now();
-            reader.expect_event("big").await;
-            let delay = began.elapsed();
-            assert!(delay < Duration::from_secs(1), "the other waited {delay:?}");
-            let waiting = server.gate.hub.sizes().queue_bytes;
-            assert!(waiting <= 2 * limit + 60_000, "{waiting} bytes wait");
-            (server.gate.seats.taken() == 1).then_some(())
-        })
-        .await;
-        eventually("nothing waits", async || {
-            (server.gate.hub.sizes().queue_bytes == 0).then_some(())
-        })
-        .await;
-        let mut rest = Vec::new();
-        // Torn or closed, it ends.
-        let _ = within("the end", stalled.read_to_end(&mut rest)).await;
-        drop(reader);
-        eventually("all have left", async || {
-            (server.gate.seats.taken() == 0).then_some(())
-        })
-        .await;
-    }
-    server.stop().await;
 }
 
 /// Somewhere else to ask.

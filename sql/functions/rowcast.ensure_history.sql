@@ -10,6 +10,9 @@ begin
   if rowcast.history() = 'none' then
     lock table rowcast.history_mark in exclusive mode;
     if rowcast.history() = 'none' then
+      -- Not to wait for a standby that is missing. Losing this in a crash loses nothing: that
+      -- begins another history.
+      perform set_config('synchronous_commit', 'off', true);
       perform rowcast.new_history();
     end if;
   end if;

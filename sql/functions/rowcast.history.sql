@@ -1,5 +1,8 @@
 -- The name of the current history, ten hexadecimal digits; 'none' while nobody has begun one since
 -- a crash, a promotion or a restore. A bookmark of another history is answered with a gap.
+-- A dump carries both halves of the mark, and two clusters that were set up alike give out the same
+-- oids: so the nonce ends in the cluster's own identifier. Two marks are a restore into a database
+-- that somebody was served from meanwhile.
 
 create or replace function rowcast.history() returns text
 language plpgsql
@@ -10,13 +13,18 @@ as $$
 declare
   v_mark rowcast.history_mark;
 begin
-  select * into v_mark from rowcast.history_mark;
-  if not pg_is_in_recovery() and not exists (
-    select from rowcast.history_pulse where nonce = v_mark.nonce
-  ) then
+  if (select count(*) from rowcast.history_mark) <> 1 then
     return 'none';
   end if;
-  if v_mark.database_oid is distinct from
+  select * into v_mark from rowcast.history_mark;
+  -- Two conditions: on a standby even to plan a query of an unlogged table is an error.
+  if not pg_is_in_recovery() then
+    if not exists (select from rowcast.history_pulse where nonce = v_mark.nonce) then
+      return 'none';
+    end if;
+  end if;
+  if v_mark.nonce not like '%/' || (select system_identifier from pg_control_system())
+    or v_mark.database_oid is distinct from
       (select oid from pg_database where datname = current_database())
     or v_mark.log_oid is distinct from 'rowcast.event'::regclass::oid then
     return 'none';

@@ -8,16 +8,18 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_nonce text := gen_random_uuid()::text;
+  v_nonce text := gen_random_uuid() || '/' || (select system_identifier from pg_control_system());
 begin
   lock table rowcast.history_mark in exclusive mode;
   -- Nobody forgets meanwhile (rowcast.rotate_log).
   perform pg_advisory_xact_lock(7692280);
   delete from rowcast.history_mark;
   delete from rowcast.history_pulse;
-  -- Rows whose transaction this server has not reached yet came with a restore: they would
-  -- surface later as if they were new.
-  delete from rowcast.event where xid >= pg_snapshot_xmax(pg_current_snapshot())
+  -- Rows whose transaction this server has not reached yet, or of which it is another one that is
+  -- still open, came with a restore: they would surface later as if they were new. What those open
+  -- transactions wrote themselves is not visible here.
+  delete from rowcast.event where xid >= pg_snapshot_xmin(pg_current_snapshot())
+    and not pg_visible_in_snapshot(xid, pg_current_snapshot())
     and xid <> pg_current_xact_id();
   -- The same with the horizon: one above all transactions of this server would be a gap for ever.
   -- Whoever gets a bookmark of the new history has nothing to do with what was forgotten before.

@@ -11,13 +11,14 @@
 mod binaries;
 mod leftovers;
 mod place;
+mod standby;
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -156,7 +157,7 @@ impl Cluster {
     pub async fn start(options: Options) -> Result<Self, ClusterError> {
         let made = tokio::task::spawn_blocking(move || {
             sweep();
-            Self::make(options)
+            Self::make(options, Self::initdb)
         });
         let mut cluster = made.await.map_err(|source| ClusterError::System {
             what: "making a cluster".into(),
@@ -166,8 +167,11 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Everything up to the start: binaries, directory, initdb. Blocks.
-    fn make(options: Options) -> Result<Self, ClusterError> {
+    /// Everything up to the start: binaries, directories, and what `fill` puts there. Blocks.
+    fn make(
+        options: Options,
+        fill: impl FnOnce(&Self) -> Result<(), ClusterError>,
+    ) -> Result<Self, ClusterError> {
         let user = place::unprivileged_user()?;
         let (bin_dir, version) = binaries::find(options.bin_dir.as_deref(), user.as_ref())?;
         let directory = place::directory(user.as_ref())?;
@@ -199,14 +203,14 @@ impl Cluster {
             _guard: guard,
             _lock: lock,
         };
-        cluster.initdb()?;
+        for part in ["data", "socket", "log"] {
+            cluster.make_private(part)?;
+        }
+        fill(&cluster)?;
         Ok(cluster)
     }
 
     fn initdb(&self) -> Result<(), ClusterError> {
-        for part in ["data", "socket", "log"] {
-            self.make_private(part)?;
-        }
         let password_file = self.path("socket").join("password");
         fs::write(&password_file, &self.password).map_err(failing("writing", &password_file))?;
         // macOS knows no C.UTF-8; C with UTF8 sorts and compares alike.
@@ -234,15 +238,7 @@ impl Cluster {
             .output()
             .map_err(failing("running", &self.bin_dir.join("initdb")))?;
         fs::remove_file(&password_file).map_err(failing("removing", &password_file))?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let words = [output.stdout, output.stderr].concat();
-        let output = last_lines(&String::from_utf8_lossy(&words));
-        Err(ClusterError::Failed {
-            program: "initdb",
-            output,
-        })
+        succeeded("initdb", &output)
     }
 
     /// A directory that only the server's user can enter.
@@ -509,6 +505,15 @@ fn quoted(text: &str) -> impl std::fmt::Display {
 fn failing(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ClusterError {
     let what = format!("{doing} {}", path.display());
     move |source| ClusterError::System { what, source }
+}
+
+fn succeeded(program: &'static str, output: &Output) -> Result<(), ClusterError> {
+    if output.status.success() {
+        return Ok(());
+    }
+    let words = [&*output.stdout, &*output.stderr].concat();
+    let output = last_lines(&String::from_utf8_lossy(&words));
+    Err(ClusterError::Failed { program, output })
 }
 
 /// Enough to see what went wrong, little enough for a terminal.

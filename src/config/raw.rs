@@ -85,9 +85,12 @@ sections! {
         message_bytes: u64,
         messages_per_second: u64,
         queue_bytes: u64,
+        unsent_bytes: u64,
         replay_events: u64,
         replay_bytes: u64,
         write_stall_ms: u64,
+        recheck_questions: u64,
+        recheck_patience_ms: u64,
         request_head_bytes: u64,
     }
     hub: RawHub {

@@ -96,9 +96,13 @@ pub struct Limits {
     pub messages_per_second: usize,
     /// Per subscription.
     pub queue_bytes: usize,
+    pub unsent_bytes: usize,
     pub replay_events: usize,
     pub replay_bytes: usize,
     pub write_stall: Duration,
+    /// Per statement.
+    pub recheck_questions: usize,
+    pub recheck_patience: Duration,
     pub request_head_bytes: usize,
 }
 

@@ -5,7 +5,7 @@
 use super::{Gate, Refusal};
 use crate::database::LogReplay;
 use crate::event::Event;
-use crate::hub::{Replay, Seam};
+use crate::hub::{Replay, Seam, Subscription};
 use crate::report;
 use serde::Serialize;
 use std::sync::Arc;
@@ -42,7 +42,11 @@ impl Gate {
     ///
     /// # Errors
     /// The log could not be read.
-    pub async fn resolve(&self, mut seam: Seam) -> Result<Resolved, Refusal> {
+    pub async fn resolve(
+        &self,
+        mut seam: Seam,
+        subscription: &Subscription,
+    ) -> Result<Resolved, Refusal> {
         let replay = std::mem::replace(&mut seam.replay, Replay::Live);
         let limits = &self.settings.limits;
         let (mut events, mut reason) = (Vec::new(), None);
@@ -72,7 +76,7 @@ impl Gate {
             }
             Replay::Gap(why) => reason = Some(why),
         }
-        events.retain(|event| !seam.was_live(event));
+        events.retain(|event| !seam.was_live(event) && subscription.may_hear(&event.rooms));
         if let Some(lost) = events.iter().find(|event| event.lost) {
             reason = Some(lost.reason());
         }
@@ -96,7 +100,7 @@ impl Gate {
         let frame = Subscribed {
             r#type: "subscribed",
             id: seam.tag,
-            rooms: seam.rooms,
+            rooms: subscription.not_withdrawn(seam.rooms),
             outcome,
             count,
             reason,

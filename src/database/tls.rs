@@ -1,11 +1,11 @@
 //! libpq's sslmodes for a crate that knows three of the six: the address is read here, rustls
-//! verifies what the mode demands.
+//! verifies what the mode demands. So is `target_session_attrs`, of which it lacks some as well.
 //! Hands a connector over to the connections. It must never accept less than the mode says.
 
 use super::DatabaseError;
 use std::str::FromStr;
 use std::sync::Arc;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{
@@ -34,7 +34,12 @@ enum Check {
 
 /// Reads an address with libpq's `sslmode` and `sslrootcert`.
 pub fn parse(address: &str) -> Result<(tokio_postgres::Config, MakeRustlsConnect), DatabaseError> {
-    let (address, mode, root) = split(address)?;
+    let Parts {
+        address,
+        mode,
+        root,
+        target,
+    } = split(address)?;
     let check = match mode.as_deref() {
         None | Some("disable" | "allow" | "prefer") => Check::Nothing,
         // libpq: with a root certificate, require means verify-ca.
@@ -60,6 +65,18 @@ pub fn parse(address: &str) -> Result<(tokio_postgres::Config, MakeRustlsConnect
         None | Some("allow" | "prefer") => SslMode::Prefer,
         Some(_) => SslMode::Require,
     });
+    config.target_session_attrs(match target.as_deref() {
+        // A standby can't LISTEN, has no history to begin, and what it has not replayed yet would
+        // be missing from a replay.
+        None | Some("read-write" | "primary") => TargetSessionAttrs::ReadWrite,
+        Some("any") => TargetSessionAttrs::Any,
+        Some(other) => {
+            return Err(DatabaseError::Address(format!(
+                "target_session_attrs={other}: Rowcast works on the primary; \
+                 leave it out, or say read-write, primary or any"
+            )));
+        }
+    });
     if config.get_application_name().is_none() {
         config.application_name("rowcast");
     }
@@ -70,39 +87,58 @@ pub fn parse(address: &str) -> Result<(tokio_postgres::Config, MakeRustlsConnect
     Ok((config, MakeRustlsConnect::new(client)))
 }
 
-/// Takes the two parameters that tokio-postgres doesn't know out of the address.
-fn split(address: &str) -> Result<(String, Option<String>, Option<String>), DatabaseError> {
+/// An address without what is read here.
+#[derive(Default)]
+struct Parts {
+    address: String,
+    mode: Option<String>,
+    root: Option<String>,
+    target: Option<String>,
+}
+
+impl Parts {
+    /// Takes a parameter that tokio-postgres doesn't know, or not all of; false if it is another.
+    fn take(&mut self, key: &str, value: &str) -> bool {
+        let place = match key {
+            "sslmode" => &mut self.mode,
+            "sslrootcert" => &mut self.root,
+            "target_session_attrs" => &mut self.target,
+            _ => return false,
+        };
+        *place = Some(value.to_owned());
+        true
+    }
+}
+
+fn split(address: &str) -> Result<Parts, DatabaseError> {
+    let mut parts = Parts::default();
+    let mut kept = Vec::new();
     if !address.starts_with("postgres://") && !address.starts_with("postgresql://") {
         // Keywords and values, as libpq takes them too.
-        let (mut mode, mut root, mut kept) = (None, None, Vec::new());
         for pair in address.split_whitespace() {
-            match pair.split_once('=') {
-                Some(("sslmode", value)) => mode = Some(value.to_owned()),
-                Some(("sslrootcert", value)) => root = Some(value.trim_matches('\'').to_owned()),
-                _ => kept.push(pair),
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if !parts.take(key, value.trim_matches('\'')) {
+                kept.push(pair);
             }
         }
-        return Ok((kept.join(" "), mode, root));
+        parts.address = kept.join(" ");
+        return Ok(parts);
     }
     let (rest, query) = address.split_once('?').unwrap_or((address, ""));
-    let (mut mode, mut root, mut kept) = (None, None, Vec::new());
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = percent_encoding::percent_decode_str(value)
             .decode_utf8()
             .map_err(|_| DatabaseError::Address(format!("{key} is not UTF-8")))?;
-        match key {
-            "sslmode" => mode = Some(value.into_owned()),
-            "sslrootcert" => root = Some(value.into_owned()),
-            _ => kept.push(pair),
+        if !parts.take(key, &value) {
+            kept.push(pair);
         }
     }
-    let query = if kept.is_empty() {
-        String::new()
-    } else {
-        format!("?{}", kept.join("&"))
-    };
-    Ok((format!("{rest}{query}"), mode, root))
+    parts.address = rest.to_owned();
+    if !kept.is_empty() {
+        parts.address = format!("{rest}?{}", kept.join("&"));
+    }
+    Ok(parts)
 }
 
 fn client_config(check: Check, root: Option<&str>) -> Result<ClientConfig, DatabaseError> {

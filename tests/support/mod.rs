@@ -8,6 +8,7 @@
 //!   `on_every_version! { a b }` makes a test of each function `async fn a(version: Version)` there.
 //! - `Postgres::start(version, &[("name", "setting")]).await`: a cluster of the test's own, to be
 //!   crashed (`postgres.cluster.stop(Mode::Immediate)`, `start_again()`); the same three methods.
+//!   `postgres.standby(&[]).await` streams from it; `postgres.named("test_0")` is a database by name.
 //! - [`Database`]: `service_url`, `legacy_url`, `superuser_url`; `client(role)`, `legacy()`,
 //!   `superuser()`, `run(sql)` as the superuser, `bookmark()`.
 //! - `marker(&database, &["lab:1"]).await`: an event `marker`, so that what did not come before it

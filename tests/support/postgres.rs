@@ -2,7 +2,7 @@
 //! Hands URLs and connections over to the stations. It must never give two tests the same database.
 
 use super::{PATIENCE, within};
-use rowcast::command::postgres::{Cluster, Options, SUPERUSER};
+use rowcast::command::postgres::{Cluster, ClusterError, Options, SUPERUSER};
 use rowcast::{database, migrate};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -86,10 +86,17 @@ impl Postgres {
                 .collect(),
             ..Options::default()
         };
+        Self::over(Cluster::start(options).await)
+    }
+
+    /// A hot standby that streams from this one, with these settings above its own.
+    pub async fn standby(&self, settings: &[(&str, &str)]) -> Self {
+        Self::over(self.cluster.standby(settings).await)
+    }
+
+    fn over(cluster: Result<Cluster, ClusterError>) -> Self {
         Self {
-            cluster: Cluster::start(options)
-                .await
-                .unwrap_or_else(|error| panic!("{error}")),
+            cluster: cluster.unwrap_or_else(|error| panic!("{error}")),
             plain: OnceCell::new(),
             lab: OnceCell::new(),
             databases: AtomicU32::new(0),
@@ -154,6 +161,11 @@ impl Postgres {
             .batch_execute(&created)
             .await
             .unwrap_or_else(|error| panic!("{created}: {error:?}"));
+        self.named(name)
+    }
+
+    /// A database that is there already.
+    pub fn named(&self, name: &str) -> Database {
         let url = |role: &str| self.cluster.url(name, role);
         Database {
             name: name.to_owned(),

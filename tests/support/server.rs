@@ -183,6 +183,11 @@ pub async fn serve_process(database: &Database, env: &[(&str, &str)]) -> Process
 }
 
 impl Process {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = self.child.id().expect("it runs");

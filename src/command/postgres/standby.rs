@@ -1,0 +1,48 @@
+//! A hot standby of a cluster: a base backup of it in a directory of its own, which then streams.
+//! Hands over a second cluster, dropped like the first.
+//! It must never outlive its own directory, nor write to the cluster that it copies.
+
+use std::io;
+
+use super::{Cluster, ClusterError, Options, SUPERUSER, failing, succeeded};
+
+impl Cluster {
+    /// Makes a standby of this cluster, which has to run, with its settings and these, and waits
+    /// until it answers. Needs `pg_basebackup` beside the server's programs.
+    ///
+    /// # Errors
+    /// Any [`ClusterError`]; nothing is left behind then.
+    pub async fn standby(&self, settings: &[(&str, &str)]) -> Result<Self, ClusterError> {
+        let mut options = Options {
+            bin_dir: Some(self.bin_dir.clone()),
+            tcp: false,
+            ..self.options.clone()
+        };
+        let more = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        options.settings.extend(more);
+        // The part about the database is only for a server that is asked for rows.
+        let source = self.url("postgres", SUPERUSER);
+        let made = tokio::task::spawn_blocking(move || {
+            Self::make(options, |standby| standby.back_up(&source))
+        });
+        let mut standby = made.await.map_err(|source| ClusterError::System {
+            what: "making a standby".into(),
+            source: io::Error::other(source),
+        })??;
+        standby.start_again().await?;
+        Ok(standby)
+    }
+
+    fn back_up(&self, source: &str) -> Result<(), ClusterError> {
+        let output = self
+            .program("pg_basebackup")
+            .args(["--dbname", source, "--write-recovery-conf", "--no-sync"])
+            .args(["--checkpoint=fast", "--wal-method=stream", "--pgdata"])
+            .arg(self.path("data"))
+            .output()
+            .map_err(failing("running", &self.bin_dir.join("pg_basebackup")))?;
+        succeeded("pg_basebackup", &output)
+    }
+}

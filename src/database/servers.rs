@@ -1,0 +1,281 @@
+//! The servers that an address names, asked in turn: the first that answers in time and takes writes
+//! is the one. Hands connections over to the pool and to the listener.
+//! It must never let a server that says nothing keep us from the next.
+
+use super::{DatabaseError, describe, tls};
+use std::fmt::Write;
+use std::pin::Pin;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_postgres::config::Host;
+use tokio_postgres::{Client, Config, Connection, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// A client, and what has to be driven for it.
+pub type Connected = (Client, Connection<Socket, tls::Stream>);
+
+/// All that an address names, in its order.
+#[derive(Clone)]
+pub struct Servers {
+    first: Vec<Config>,
+    last: Config,
+    connector: MakeRustlsConnect,
+    timeout: Duration,
+}
+
+impl Servers {
+    /// Reads an address; each server then has `timeout` to let us in. tokio-postgres goes through
+    /// them by itself, but waits without an end for one that accepts and is frozen.
+    pub fn parse(
+        address: &str,
+        timeout: Duration,
+        link_timeout: Option<Duration>,
+    ) -> Result<Self, DatabaseError> {
+        let (mut config, connector) = tls::parse(address)?;
+        config.connect_timeout(timeout);
+        if let Some(dead_after) = link_timeout {
+            watch_link(&mut config, dead_after);
+        }
+        let mut first = each(&config);
+        let last = first.pop().unwrap_or(config);
+        Ok(Self {
+            first,
+            last,
+            connector,
+            timeout,
+        })
+    }
+
+    /// The address as a whole, for those who only want to show it.
+    pub fn config(&self) -> &Config {
+        &self.last
+    }
+
+    /// How long it may take until all have been asked.
+    pub fn patience(&self) -> Duration {
+        let count = self.first.len() + 1;
+        self.timeout * u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Connects to the first that will do.
+    ///
+    /// # Errors
+    /// What each of them said.
+    pub async fn connect(&self) -> Result<Connected, DatabaseError> {
+        let mut said = String::new();
+        if let Some(connected) = self.try_first(&mut said).await {
+            return Ok(connected);
+        }
+        match self.try_one(&self.last).await {
+            Err(error) if !said.is_empty() => {
+                let _ = write!(said, "{}: {error}", name(&self.last));
+                Err(DatabaseError::Servers(said))
+            }
+            answer => answer,
+        }
+    }
+
+    async fn try_first(&self, said: &mut String) -> Option<Connected> {
+        for server in &self.first {
+            match self.try_one(server).await {
+                Ok(connected) => return Some(connected),
+                Err(error) => {
+                    let _ = write!(said, "{}: {error}; ", name(server));
+                }
+            }
+        }
+        None
+    }
+
+    async fn try_one(&self, server: &Config) -> Result<Connected, DatabaseError> {
+        let asked = tokio::time::timeout(self.timeout, server.connect(self.connector.clone()));
+        Ok(asked
+            .await
+            .map_err(|_| DatabaseError::Timeout(self.timeout))??)
+    }
+}
+
+type Opening<'a> = Pin<
+    Box<dyn Future<Output = Result<(Client, JoinHandle<()>), tokio_postgres::Error>> + Send + 'a>,
+>;
+
+impl deadpool_postgres::Connect for Servers {
+    fn connect(&self, _: &Config) -> Opening<'_> {
+        Box::pin(async move {
+            let mut said = String::new();
+            let (client, connection) = match self.try_first(&mut said).await {
+                Some(connected) => connected,
+                // The pool's own timeout is ours for all: see `patience`.
+                None => self.last.connect(self.connector.clone()).await?,
+            };
+            let driver = tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(error = describe(&error), "connection of the pool ended");
+                }
+            });
+            Ok((client, driver))
+        })
+    }
+}
+
+/// A link that dies in silence is noticed within this time, by keepalives or by what it does not
+/// acknowledge.
+fn watch_link(config: &mut Config, dead_after: Duration) {
+    config
+        .keepalives(true)
+        .keepalives_idle(dead_after / 2)
+        .keepalives_interval(dead_after / 6)
+        .keepalives_retries(3)
+        .tcp_user_timeout(dead_after);
+}
+
+/// The same address for each server alone. Empty where the lists contradict each other: whoever
+/// connects is then told so.
+fn each(config: &Config) -> Vec<Config> {
+    let (hosts, addresses, ports) = (
+        config.get_hosts(),
+        config.get_hostaddrs(),
+        config.get_ports(),
+    );
+    let count = hosts.len().max(addresses.len());
+    let fits = |length: usize| length <= 1 || length == count;
+    if count < 2 || !fits(ports.len()) || (hosts.len() != count && addresses.len() != count) {
+        return Vec::new();
+    }
+    if !hosts.is_empty() && !addresses.is_empty() && hosts.len() != addresses.len() {
+        return Vec::new();
+    }
+    let one = |index: usize| {
+        let mut one = without_place(config);
+        match hosts.get(index) {
+            Some(Host::Tcp(host)) => {
+                one.host(host);
+            }
+            #[cfg(unix)]
+            Some(Host::Unix(path)) => {
+                one.host_path(path);
+            }
+            None => {}
+        }
+        if let Some(address) = addresses.get(index) {
+            one.hostaddr(*address);
+        }
+        if let Some(port) = ports.get(index).or_else(|| ports.first()) {
+            one.port(*port);
+        }
+        one
+    };
+    (0..count).map(one).collect()
+}
+
+/// Everything but the places: tokio-postgres only adds to those.
+fn without_place(config: &Config) -> Config {
+    let mut one = Config::new();
+    if let Some(user) = config.get_user() {
+        one.user(user);
+    }
+    if let Some(password) = config.get_password() {
+        one.password(password);
+    }
+    if let Some(name) = config.get_dbname() {
+        one.dbname(name);
+    }
+    if let Some(options) = config.get_options() {
+        one.options(options);
+    }
+    if let Some(name) = config.get_application_name() {
+        one.application_name(name);
+    }
+    if let Some(timeout) = config.get_connect_timeout() {
+        one.connect_timeout(*timeout);
+    }
+    if let Some(timeout) = config.get_tcp_user_timeout() {
+        one.tcp_user_timeout(*timeout);
+    }
+    if let Some(interval) = config.get_keepalives_interval() {
+        one.keepalives_interval(interval);
+    }
+    if let Some(retries) = config.get_keepalives_retries() {
+        one.keepalives_retries(retries);
+    }
+    one.ssl_mode(config.get_ssl_mode())
+        .ssl_negotiation(config.get_ssl_negotiation())
+        .keepalives(config.get_keepalives())
+        .keepalives_idle(config.get_keepalives_idle())
+        .target_session_attrs(config.get_target_session_attrs())
+        .channel_binding(config.get_channel_binding())
+        .load_balance_hosts(config.get_load_balance_hosts());
+    one
+}
+
+/// A server's place, for people.
+fn name(config: &Config) -> String {
+    let place = match (config.get_hosts().first(), config.get_hostaddrs().first()) {
+        (Some(Host::Tcp(host)), _) => host.clone(),
+        #[cfg(unix)]
+        (Some(Host::Unix(path)), _) => path.display().to_string(),
+        (None, Some(address)) => address.to_string(),
+        (None, None) => String::new(),
+    };
+    let port = config.get_ports().first().copied().unwrap_or(5432);
+    format!("{place}:{port}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn servers(address: &str) -> Vec<Config> {
+        let servers = Servers::parse(address, SECOND, None).unwrap();
+        let mut all = servers.first;
+        all.push(servers.last);
+        all
+    }
+
+    #[test]
+    fn each_server_is_the_address_with_one_place() {
+        let rest = "user=u password=p dbname=d options='-c x=1' sslmode=require channel_binding=require \
+                    keepalives_interval=3 keepalives_retries=4 application_name=a";
+        let place = |place: &str| {
+            Servers::parse(&format!("{place} {rest}"), SECOND, None)
+                .unwrap()
+                .last
+        };
+        for (several, one) in [
+            ("host=a,/b port=1,2", ["host=a port=1", "host=/b port=2"]),
+            ("host=a,b", ["host=a", "host=b"]),
+            ("host=a,b port=7", ["host=a port=7", "host=b port=7"]),
+            (
+                "host=a,b hostaddr=10.0.0.1,10.0.0.2",
+                ["host=a hostaddr=10.0.0.1", "host=b hostaddr=10.0.0.2"],
+            ),
+        ] {
+            let found = servers(&format!("{several} {rest}"));
+            assert_eq!(found, one.map(place), "{several}");
+        }
+        let url = "postgres://u:p@a:1,%2Fb:2/d?target_session_attrs=read-write";
+        let names: Vec<String> = servers(url).iter().map(name).collect();
+        assert_eq!(names, ["a:1", "/b:2"]);
+        // What contradicts itself is left whole, for tokio-postgres to refuse.
+        assert_eq!(servers("host=a,b port=1,2,3").len(), 1);
+    }
+
+    #[test]
+    fn only_a_primary_will_do_unless_any_is_said() {
+        use tokio_postgres::config::TargetSessionAttrs::{Any, ReadWrite};
+        for (said, means) in [
+            ("", ReadWrite),
+            ("?target_session_attrs=read-write", ReadWrite),
+            ("?target_session_attrs=primary", ReadWrite),
+            ("?target_session_attrs=any", Any),
+        ] {
+            for server in servers(&format!("postgres://u@a,b/d{said}")) {
+                assert_eq!(server.get_target_session_attrs(), means, "{said}");
+            }
+        }
+        let standby = "postgres://u@a,b/d?target_session_attrs=standby";
+        assert!(Servers::parse(standby, SECOND, None).is_err());
+    }
+}
