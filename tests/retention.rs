@@ -409,7 +409,7 @@ async fn no_writer_waits_and_no_reader_misses_anything(version: Version) {
             forgotten.extend(rotated.forgotten);
             refused += rotated.refused;
             before.clone_from(&place);
-            if moved >= 12 && forgotten.len() >= 5 {
+            if moved >= 8 && forgotten.len() >= 3 {
                 enough.store(true, Ordering::Release);
             }
         }
