@@ -1,5 +1,6 @@
 -- The name of the current history, ten hexadecimal digits; 'none' while nobody has begun one since
--- a crash, a promotion or a restore. A bookmark of another history is answered with a gap.
+-- a crash, a promotion, a restore, or a loss that the log could not be told of. A bookmark of another
+-- history is answered with a gap.
 
 create or replace function rowcast.history() returns text
 language plpgsql
@@ -19,6 +20,9 @@ begin
   if v_mark.database_oid is distinct from
       (select oid from pg_database where datname = current_database())
     or v_mark.log_oid is distinct from 'rowcast.event'::regclass::oid then
+    return 'none';
+  end if;
+  if exists (select from rowcast.history_break) then
     return 'none';
   end if;
   return left(md5(concat_ws('/', v_mark.nonce, v_mark.database_oid, v_mark.log_oid)), 10);

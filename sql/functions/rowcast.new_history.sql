@@ -13,6 +13,8 @@ begin
   lock table rowcast.history_mark in exclusive mode;
   delete from rowcast.history_mark;
   delete from rowcast.history_pulse;
+  -- Those whose writes are visible here: all bookmarks of the new history lie behind them.
+  delete from rowcast.history_break;
   -- Rows whose transaction this server has not reached yet came with a restore: they would
   -- surface later as if they were new.
   delete from rowcast.event where xid >= pg_snapshot_xmax(pg_current_snapshot())
