@@ -197,6 +197,29 @@ async fn a_loss_is_told_to_the_rooms_concerned_and_to_nobody_else(version: Versi
     }
 }
 
+/// Functions that an earlier version made stay as they are until they are attached again.
+async fn a_trigger_of_an_earlier_version_still_fails_gently(version: Version) {
+    let database = database(version).await;
+    database
+        .run(
+            "create function public.earlier() returns trigger language plpgsql
+               security definer set search_path = pg_catalog, pg_temp as $f$
+               begin
+                 perform rowcast.record_failure('orders', 'public.orders', 'insert', '22012', 'e', 'c');
+                 return null;
+               end $f$;
+             alter function public.earlier() owner to rowcast_owner;
+             create trigger earlier after insert on public.orders for each statement
+               execute function public.earlier()",
+        )
+        .await;
+    let wrote = database.legacy().await.batch_execute(FAILING).await;
+    wrote.expect("sacred");
+    let told = "select name || rooms::text || (select count(*) from rowcast.failure)
+        from rowcast.event";
+    assert_eq!(database.ask::<String>(told).await, "rowcast:gap{*}1");
+}
+
 /// An error as the application gets it.
 async fn refused(client: &Client, sql: &str) -> DbError {
     let refused = client.batch_execute(sql).await.expect_err(sql);
@@ -582,6 +605,7 @@ async fn the_forgotten_ways_of_writing(version: Version) {
 
 on_every_version! {
     a_loss_is_told_to_the_rooms_concerned_and_to_nobody_else
+    a_trigger_of_an_earlier_version_still_fails_gently
     a_strict_trigger_says_whose_error_it_is
     ten_thousand_statements_in_one_transaction
     a_bulk_update_after_a_single_one_is_planned_anew

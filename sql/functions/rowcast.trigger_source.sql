@@ -5,7 +5,8 @@
 -- of those slows everybody else's reads, so later statements only compute inside it, without a
 -- write, and insert outside.
 -- The plan of a static statement is made once a session, for as few rows as there were at the time:
--- above a hundred rows one is made for them, or a nested loop would take the square of the time.
+-- above a hundred rows it does nothing and one is made for them, or a nested loop would take the
+-- square of the time.
 -- Above p_reset_above events the rooms are told to read anew. One more than that is computed.
 
 create or replace function rowcast.trigger_source(
@@ -38,22 +39,20 @@ declare
   );
   -- TRUNCATE of a parent fires this for every table that it empties: once is enough, unless
   -- somebody has told something since.
-  v_guard text := case
-    when p_operation = 'truncate' then format(
-      'if current_setting(%L, true) = (select last_value::text from rowcast.event_id_seq) then
-    return null;
-  end if;
-  v_rows := 1;',
-      v_told
-    )
-    else format(
-      'select count(*) into v_rows from (select from %s limit 101) l;
-  if v_rows = 0 then
+  v_guard text := case when p_operation = 'truncate' then format(
+    'if current_setting(%L, true) = (select last_value::text from rowcast.event_id_seq) then
     return null;
   end if;',
-      v_rows
-    )
-  end;
+    v_told
+  ) else '' end;
+  -- Conditions that are looked at once, before the query: it is not even begun for no rows.
+  v_few text := case when p_operation = 'truncate' then '' else format(
+    '
+      and exists (select from %1$s) and not exists (select from %1$s offset 100)',
+    v_rows
+  ) end;
+  v_many text := case when p_operation = 'truncate' then 'false'
+    else format('exists (select from %s offset 100)', v_rows) end;
   v_done text := case
     when p_operation = 'truncate' then format(
       'perform set_config(%L, last_value::text, true) from rowcast.event_id_seq;', v_told
@@ -93,56 +92,57 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $body$
 #variable_conflict use_column
 declare
-  v_selected constant text := $query$
-    {selected}
-  $query$;
-  v_rows bigint;
-  v_spent text;
-  v_guarded boolean;
-  v_events rowcast.emission[];
+  v_spent text := current_setting('rowcast.guarded', true);
+  v_guarded boolean := v_spent is null or length(v_spent) < 8;
   v_count bigint;
-  v_above boolean := false;
-  v_concerned rowcast.concern[];
+  v_events rowcast.emission[];
+  v_above boolean;
   v_state text;
   v_message text;
   v_detail text;
   v_hint text;
   v_context text;
+  v_concerned rowcast.concern[];
+  v_selected constant text := $query$
+    {selected}
+  $query$;
 begin
   {guard}
-  v_spent := coalesce(current_setting('rowcast.guarded', true), '');
-  v_guarded := length(v_spent) < 8;
   begin
-    if v_rows > 100 and v_guarded then
-      execute 'insert into rowcast.event (channel, name, rooms, data, render) '
-        || v_selected || '{limit}';
+    if v_guarded then
+      insert into rowcast.event (channel, name, rooms, data, render)
+    {selected}{few}{limit};
       get diagnostics v_count = row_count;
-    elsif v_rows > 100 then
+      if v_count = 0 and {many} then
+        execute 'insert into rowcast.event (channel, name, rooms, data, render) '
+          || v_selected || '{limit}';
+        get diagnostics v_count = row_count;
+      end if;
+      {above}
+      if v_count > 0 then
+        v_spent := set_config('rowcast.guarded', concat(v_spent, 'x'), true);
+        {done}
+      end if;
+      return null;
+    end if;
+
+    v_events := array(select row(s.*)::rowcast.emission from (
+    {selected}{few}{limit}
+      ) s);
+    v_count := cardinality(v_events);
+    if v_count = 0 and {many} then
       execute 'select array(select row(s.*)::rowcast.emission from ('
         || v_selected || '{limit}) s)' into v_events;
       v_count := cardinality(v_events);
-    elsif v_guarded then
-      insert into rowcast.event (channel, name, rooms, data, render)
-    {selected}{limit};
-      get diagnostics v_count = row_count;
-    else
-      v_events := array(select row(s.*)::rowcast.emission from (
-    {selected}{limit}
-      ) s);
-      v_count := cardinality(v_events);
     end if;
     {above}
-    if v_count > 0 and v_guarded then
-      perform set_config('rowcast.guarded', v_spent || 'x', true);
-      {done}
-    end if;
   exception
     when others then
       get stacked diagnostics v_state = returned_sqlstate, v_message = message_text,
         v_detail = pg_exception_detail, v_hint = pg_exception_hint, v_context = pg_exception_context;
   end;
   if v_state is null then
-    if v_count > 0 and not v_guarded then
+    if v_count > 0 then
       insert into rowcast.event (channel, name, rooms, data, render)
       select e.channel, e.name, e.rooms, e.data, e.render from unnest(v_events) e;
       {done}
@@ -151,7 +151,7 @@ begin
   end if;
 
   if v_guarded then
-    perform set_config('rowcast.guarded', v_spent || 'x', true);
+    v_spent := set_config('rowcast.guarded', concat(v_spent, 'x'), true);
   end if;
   begin
     -- Names and data are not asked for, so PostgreSQL does not compute them.
@@ -182,6 +182,8 @@ $body$
 $source$;
   -- The query comes last, for it may contain anything.
   v_body := replace(v_body, '{guard}', v_guard);
+  v_body := replace(v_body, '{few}', v_few);
+  v_body := replace(v_body, '{many}', v_many);
   v_body := replace(v_body, '{above}', v_above);
   v_body := replace(v_body, '{done}', v_done);
   v_body := replace(v_body, '{failed}', v_failed);
