@@ -7,6 +7,15 @@ ALTER SCHEMA rowcast OWNER TO rowcast_owner;
 
 COMMENT ON SCHEMA rowcast IS 'Rowcast: the event log, its doorbell, and the rules of who may hear what.';
 
+CREATE TYPE rowcast.concern AS (
+	channel text,
+	room text
+);
+
+ALTER TYPE rowcast.concern OWNER TO rowcast_owner;
+
+COMMENT ON TYPE rowcast.concern IS 'A room that a statement had something to tell to, on a channel.';
+
 CREATE DOMAIN rowcast.name AS text
 	CONSTRAINT name_has_no_control_characters CHECK ((VALUE !~ '[[:cntrl:]]'::text))
 	CONSTRAINT name_is_bounded CHECK (((octet_length(VALUE) >= 1) AND (octet_length(VALUE) <= 200)));
@@ -151,7 +160,7 @@ ALTER FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) OWNER TO rowcast_ow
 
 COMMENT ON FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) IS 'For each room, whether these claims may join it.';
 
-CREATE FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, p_mode text DEFAULT 'lossy'::text) RETURNS void
+CREATE FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, p_mode text DEFAULT 'lossy'::text, p_reset_above integer DEFAULT 10000) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -172,16 +181,21 @@ begin
       message = format('there is no mode %L', p_mode),
       hint = 'lossy: an error loses the events and tells a gap. strict: it aborts the write.';
   end if;
+  if p_reset_above < 0 then
+    raise exception using errcode = 'RC003',
+      message = format('%s is no number of events', p_reset_above),
+      hint = 'reset_above: a statement with more events tells one reset per room; null: never.';
+  end if;
   if (select relkind from pg_class where oid = p_table) not in ('r', 'p') then
     raise exception using errcode = 'RC003',
       message = format('%s is not a table', p_table),
       hint = 'Attach to the tables that a view reads, not to the view.';
   end if;
 
-  if position('$body$' in p_query) > 0 then
+  if p_query ~ '\$(body|query)\$' then
     raise exception using errcode = 'RC003',
-      message = format('the query for %s on %s contains $body$', p_operation, p_table),
-      hint = 'It is the quote of the function round it: use another.';
+      message = format('the query for %s on %s contains $body$ or $query$', p_operation, p_table),
+      hint = 'They are the quotes of the function round it: use others.';
   end if;
   select a.relation into v_other
   from rowcast.attached a
@@ -197,7 +211,8 @@ begin
   select relname into v_channel from pg_class where oid = p_table;
   v_function := rowcast.trigger_function_name(p_table, p_operation);
   v_source := rowcast.trigger_source(
-    p_table, p_operation, rtrim(p_query, E' \n\t;'), p_mode, v_columns, v_channel, v_function
+    p_table, p_operation, rtrim(p_query, E' \n\t;'), p_mode, p_reset_above, v_columns, v_channel,
+    v_function
   );
   -- The same again is left alone: replacing a function costs every session its plans.
   if not exists (
@@ -221,18 +236,19 @@ begin
     execute format('drop function if exists %s()', v_source);
   end loop;
 
-  insert into rowcast.attached as a (relation, operation, mode, query, function_name)
-  values (p_table, p_operation, p_mode, p_query, v_function)
+  insert into rowcast.attached as a (relation, operation, mode, query, function_name, reset_above)
+  values (p_table, p_operation, p_mode, p_query, v_function, p_reset_above)
   on conflict on constraint attached_pkey
-  do update set mode = excluded.mode, query = excluded.query, function_name = excluded.function_name
-  where (a.mode, a.query, a.function_name)
-    is distinct from (excluded.mode, excluded.query, excluded.function_name);
+  do update set mode = excluded.mode, query = excluded.query,
+    function_name = excluded.function_name, reset_above = excluded.reset_above
+  where (a.mode, a.query, a.function_name, a.reset_above) is distinct from
+    (excluded.mode, excluded.query, excluded.function_name, excluded.reset_above);
 end
 $_$;
 
-ALTER FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, p_mode text) OWNER TO rowcast_owner;
+ALTER FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, p_mode text, p_reset_above integer) OWNER TO rowcast_owner;
 
-COMMENT ON FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, p_mode text) IS 'Attaches a query that turns changed rows into events; again replaces it. SQLSTATE RC003, RC004.';
+COMMENT ON FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, p_mode text, p_reset_above integer) IS 'Attaches a query that turns changed rows into events; again replaces it. SQLSTATE RC003, RC004.';
 
 CREATE FUNCTION rowcast.bookmark() RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -712,6 +728,9 @@ begin
     or v_mark.log_oid is distinct from 'rowcast.event'::regclass::oid then
     return 'none';
   end if;
+  if exists (select from rowcast.history_break) then
+    return 'none';
+  end if;
   return left(md5(concat_ws('/', v_mark.nonce, v_mark.database_oid, v_mark.log_oid)), 10);
 end
 $$;
@@ -828,6 +847,8 @@ begin
   perform pg_advisory_xact_lock(7692280);
   delete from rowcast.history_mark;
   delete from rowcast.history_pulse;
+  -- Those whose writes are visible here: all bookmarks of the new history lie behind them.
+  delete from rowcast.history_break;
   -- Rows whose transaction this server has not reached yet, or of which it is another one that is
   -- still open, came with a restore: they would surface later as if they were new. What those open
   -- transactions wrote themselves is not visible here.
@@ -1005,28 +1026,85 @@ ALTER FUNCTION rowcast.recheck() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.recheck() IS 'Every connection is admitted anew, on every node, as soon as this is committed.';
 
-CREATE FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operation text, p_sqlstate text, p_message text, p_context text) RETURNS void
+CREATE FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operation text, p_sqlstate text, p_message text, p_context text, p_concerned rowcast.concern[] DEFAULT NULL::rowcast.concern[], p_guarded boolean DEFAULT true) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+  v_gap constant json := '{"reason":"trigger"}';
+  v_concerned rowcast.concern[];
 begin
   raise warning 'rowcast: events of % on % are lost: % (%)', p_operation, p_relation, p_message, p_sqlstate
     using hint = 'See rowcast.failure; the write itself went through.';
+  -- The failure may be that a room or a channel is none: those nobody can be told of.
+  v_concerned := array(
+    select row(
+      case when octet_length(c.channel) between 1 and 200 and c.channel !~ '[[:cntrl:]]'
+        then c.channel else p_channel end,
+      c.room
+    )::rowcast.concern
+    from unnest(p_concerned) c
+    where octet_length(c.room) <= 32768 and c.room !~ '[[:cntrl:]]'
+  );
+  if cardinality(v_concerned) = 0 then
+    v_concerned := array[row(p_channel, '*')::rowcast.concern];
+  end if;
+
+  if not p_guarded then
+    insert into rowcast.failure (channel, relation, operation, sqlstate, message, context)
+    values (p_channel, p_relation, p_operation, p_sqlstate, p_message, p_context);
+    perform rowcast.tell_rooms('rowcast:gap', v_gap, v_concerned);
+    return;
+  end if;
   begin
     insert into rowcast.failure (channel, relation, operation, sqlstate, message, context)
     values (p_channel, p_relation, p_operation, p_sqlstate, p_message, p_context);
-    insert into rowcast.event (channel, name, rooms, data)
-    values (p_channel, 'rowcast:gap', array['*'], json_build_object('reason', 'trigger'));
   exception
     when others then
-      raise warning 'rowcast: and the failure could not be recorded: %', sqlerrm;
+      raise warning 'rowcast: and rowcast.failure could not be written: %', sqlerrm;
+  end;
+  begin
+    perform rowcast.tell_rooms('rowcast:gap', v_gap, v_concerned);
+  exception
+    when others then
+      raise warning 'rowcast: and the gap could not be written, so that everybody is told of one: %', sqlerrm;
+      insert into rowcast.history_break default values;
   end;
 end
 $$;
 
-ALTER FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operation text, p_sqlstate text, p_message text, p_context text) OWNER TO rowcast_owner;
+ALTER FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operation text, p_sqlstate text, p_message text, p_context text, p_concerned rowcast.concern[], p_guarded boolean) OWNER TO rowcast_owner;
 
-COMMENT ON FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operation text, p_sqlstate text, p_message text, p_context text) IS 'Records that a lossy trigger lost events, and tells everybody of a gap.';
+COMMENT ON FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operation text, p_sqlstate text, p_message text, p_context text, p_concerned rowcast.concern[], p_guarded boolean) IS 'Records that a lossy trigger lost events, and tells the rooms concerned of a gap.';
+
+CREATE FUNCTION rowcast.refuse_write(p_relation text, p_operation text, p_sqlstate text, p_message text, p_detail text, p_hint text, p_context text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  raise exception using
+    errcode = p_sqlstate,
+    message = p_message,
+    detail = concat_ws(
+      e'\n',
+      nullif(p_detail, ''),
+      format('rowcast could not write the events of %s on %s, and its trigger is strict.', p_operation, p_relation),
+      p_context
+    ),
+    hint = concat_ws(
+      e'\n',
+      nullif(p_hint, ''),
+      format(
+        'Attached as lossy it lets the write go; rowcast.detach(%L, %L) takes the trigger away.',
+        p_relation, p_operation
+      )
+    );
+end
+$$;
+
+ALTER FUNCTION rowcast.refuse_write(p_relation text, p_operation text, p_sqlstate text, p_message text, p_detail text, p_hint text, p_context text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.refuse_write(p_relation text, p_operation text, p_sqlstate text, p_message text, p_detail text, p_hint text, p_context text) IS 'Raises the error of a strict trigger, with where it comes from.';
 
 CREATE FUNCTION rowcast.remembers(p_from pg_snapshot) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1376,6 +1454,26 @@ ALTER FUNCTION rowcast.spare_leaf(p_turn bigint) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.spare_leaf(p_turn bigint) IS 'How far ahead the next empty leaf is, or null.';
 
+CREATE FUNCTION rowcast.tell_rooms(p_name text, p_data json, p_concerned rowcast.concern[]) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  insert into rowcast.event (channel, name, rooms, data)
+  select p.channel, p_name, array_agg(p.room order by p.room), p_data
+  from (
+    select c.channel, c.room, sum(octet_length(c.room)) over (
+      partition by c.channel order by c.room rows unbounded preceding
+    ) / 32768 as part
+    from (select distinct channel, room from unnest(p_concerned)) c
+  ) p
+  group by p.channel, p.part
+  order by p.channel, p.part
+$$;
+
+ALTER FUNCTION rowcast.tell_rooms(p_name text, p_data json, p_concerned rowcast.concern[]) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.tell_rooms(p_name text, p_data json, p_concerned rowcast.concern[]) IS 'Writes an event of this name and data for all these rooms.';
+
 CREATE FUNCTION rowcast.tend_log(p_last bigint) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1431,97 +1529,184 @@ ALTER FUNCTION rowcast.trigger_function_name(p_table regclass, p_operation text)
 
 COMMENT ON FUNCTION rowcast.trigger_function_name(p_table regclass, p_operation text) IS 'Name of the trigger function for a table and an operation.';
 
-CREATE FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_columns text[], p_channel text, p_function text) RETURNS text
+CREATE FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_reset_above integer, p_columns text[], p_channel text, p_function text) RETURNS text
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
   v_told text := 'rowcast.told_' || left(md5(p_function), 12);
-  v_guard text := case
-    when p_operation in ('insert', 'update') then 'if not exists (select from new_rows) then return null; end if;'
-    when p_operation = 'delete' then 'if not exists (select from old_rows) then return null; end if;'
-    -- TRUNCATE of a parent fires this for every table that it empties: once is enough, unless
-    -- somebody has told something since.
-    else format(
-      'if current_setting(%L, true) = (select last_value::text from rowcast.event_id_seq) then return null; end if;',
-      v_told
-    )
-  end;
+  v_rows text := case p_operation when 'delete' then 'old_rows' else 'new_rows' end;
+  -- A null name becomes the empty one, which the domain refuses.
+  v_selected text := format(
+    'select %s as channel, coalesce(q.name, '''') as name, q.rooms, q.data::json as data, %s as render
+    from (
+{query}
+    ) q
+    where cardinality(q.rooms) > 0',
+    case when 'channel' = any (p_columns) then format('coalesce(q.channel, %L)', p_channel)
+      else quote_literal(p_channel) end,
+    case when 'render' = any (p_columns) then 'q.render' else 'null::text' end
+  );
+  -- TRUNCATE of a parent fires this for every table that it empties: once is enough, unless
+  -- somebody has told something since.
+  v_guard text := case when p_operation = 'truncate' then format(
+    'if current_setting(%L, true) = (select last_value::text from rowcast.event_id_seq) then
+    return null;
+  end if;',
+    v_told
+  ) else '' end;
+  -- Conditions that are looked at once, before the query: it is not even begun for no rows.
+  v_few text := case when p_operation = 'truncate' then '' else format(
+    '
+      and exists (select from %1$s) and not exists (select from %1$s offset 100)',
+    v_rows
+  ) end;
+  v_many text := case when p_operation = 'truncate' then 'false'
+    else format('exists (select from %s offset 100)', v_rows) end;
   v_done text := case
     when p_operation = 'truncate' then format(
       'perform set_config(%L, last_value::text, true) from rowcast.event_id_seq;', v_told
     )
     else ''
   end;
-  -- A null name becomes the empty one, which the domain refuses where a lossy trigger can catch it.
-  v_select text := format(
-    '%s, coalesce(q.name, ''''), q.rooms, q.data::json, %s',
-    case when 'channel' = any (p_columns) then format('coalesce(q.channel, %L)', p_channel)
-      else quote_literal(p_channel) end,
-    case when 'render' = any (p_columns) then 'q.render' else 'null' end
+  v_limit text := coalesce(' limit ' || p_reset_above::bigint + 1, '');
+  v_above text := case
+    when p_reset_above is null then ''
+    else format(
+      'if v_count > %1$s then
+      v_above := true;
+      raise exception ''more than %1$s events'';
+    end if;',
+      p_reset_above
+    )
+  end;
+  v_failed text := case p_mode
+    when 'strict' then format(
+      'perform rowcast.refuse_write(%L, %L, v_state, v_message, v_detail, v_hint, v_context);',
+      p_table::text, p_operation
+    )
+    else format(
+      'perform rowcast.record_failure(
+    %L, %L, %L, v_state, v_message, v_context, v_concerned, v_guarded
+  );',
+      p_channel, p_table::text, p_operation
+    )
+  end;
+  v_reset text := quote_literal(
+    json_build_object('table', p_table::text, 'operation', p_operation)::text
   );
+  v_body text;
 begin
-  if p_mode = 'strict' then
-    return format($source$
-create or replace function %1$s() returns trigger
+  v_body := format(e'\ncreate or replace function %s() returns trigger', p_function) || $source$
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $body$
-begin
-  %2$s
-  insert into rowcast.event (channel, name, rooms, data, render)
-  select %3$s
-  from (
-%4$s
-  ) q
-  where cardinality(q.rooms) > 0;
-  %5$s
-  return null;
-end
-$body$
-$source$, p_function, v_guard, v_select, p_query, v_done);
-  end if;
-
-  return format($source$
-create or replace function %1$s() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $body$
+#variable_conflict use_column
 declare
+  v_spent text := current_setting('rowcast.guarded', true);
+  v_guarded boolean := v_spent is null or length(v_spent) < 8;
+  v_count bigint;
   v_events rowcast.emission[];
+  v_above boolean;
   v_state text;
   v_message text;
+  v_detail text;
+  v_hint text;
   v_context text;
+  v_concerned rowcast.concern[];
+  v_selected constant text := $query$
+    {selected}
+  $query$;
 begin
-  %2$s
+  {guard}
   begin
-    v_events := array(
-      select row(%3$s)::rowcast.emission
-      from (
-%4$s
-      ) q
-      where cardinality(q.rooms) > 0
-    );
+    if v_guarded then
+      insert into rowcast.event (channel, name, rooms, data, render)
+    {selected}{few}{limit};
+      get diagnostics v_count = row_count;
+      if v_count = 0 and {many} then
+        execute 'insert into rowcast.event (channel, name, rooms, data, render) '
+          || v_selected || '{limit}';
+        get diagnostics v_count = row_count;
+      end if;
+      {above}
+      if v_count > 0 then
+        v_spent := set_config('rowcast.guarded', concat(v_spent, 'x'), true);
+        {done}
+      end if;
+      return null;
+    end if;
+
+    v_events := array(select row(s.*)::rowcast.emission from (
+    {selected}{few}{limit}
+      ) s);
+    v_count := cardinality(v_events);
+    if v_count = 0 and {many} then
+      execute 'select array(select row(s.*)::rowcast.emission from ('
+        || v_selected || '{limit}) s)' into v_events;
+      v_count := cardinality(v_events);
+    end if;
+    {above}
   exception
     when others then
       get stacked diagnostics v_state = returned_sqlstate, v_message = message_text,
-        v_context = pg_exception_context;
+        v_detail = pg_exception_detail, v_hint = pg_exception_hint, v_context = pg_exception_context;
   end;
-  if v_state is not null then
-    perform rowcast.record_failure(%5$L, %6$L, %7$L, v_state, v_message, v_context);
-  elsif cardinality(v_events) > 0 then
-    insert into rowcast.event (channel, name, rooms, data, render)
-    select e.channel, e.name, e.rooms, e.data, e.render from unnest(v_events) e;
-    %8$s
+  if v_state is null then
+    if v_count > 0 then
+      insert into rowcast.event (channel, name, rooms, data, render)
+      select e.channel, e.name, e.rooms, e.data, e.render from unnest(v_events) e;
+      {done}
+    end if;
+    return null;
   end if;
+
+  if v_guarded then
+    v_spent := set_config('rowcast.guarded', concat(v_spent, 'x'), true);
+  end if;
+  begin
+    -- Names and data are not asked for, so PostgreSQL does not compute them.
+    execute 'select array(select row(d.channel, d.room)::rowcast.concern from ('
+      'select distinct s.channel, r.room from (' || v_selected
+      || ') s cross join lateral unnest(s.rooms) r (room)) d)' into v_concerned;
+    if v_above and v_guarded then
+      perform rowcast.tell_rooms('reset', {reset}, v_concerned);
+      {done}
+      return null;
+    end if;
+  exception
+    when others then
+      if v_above then
+        get stacked diagnostics v_state = returned_sqlstate, v_message = message_text,
+          v_detail = pg_exception_detail, v_hint = pg_exception_hint, v_context = pg_exception_context;
+      end if;
+  end;
+  if v_above and not v_guarded and v_concerned is not null then
+    perform rowcast.tell_rooms('reset', {reset}, v_concerned);
+    {done}
+    return null;
+  end if;
+  {failed}
   return null;
 end
 $body$
-$source$, p_function, v_guard, v_select, p_query, p_channel, p_table::text, p_operation, v_done);
+$source$;
+  -- The query comes last, for it may contain anything.
+  v_body := replace(v_body, '{guard}', v_guard);
+  v_body := replace(v_body, '{few}', v_few);
+  v_body := replace(v_body, '{many}', v_many);
+  v_body := replace(v_body, '{above}', v_above);
+  v_body := replace(v_body, '{done}', v_done);
+  v_body := replace(v_body, '{failed}', v_failed);
+  v_body := replace(v_body, '{limit}', v_limit);
+  v_body := replace(v_body, '{reset}', v_reset);
+  v_body := replace(v_body, '{selected}', v_selected);
+  return replace(v_body, '{query}', p_query);
 end
 $_$;
 
-ALTER FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_columns text[], p_channel text, p_function text) OWNER TO rowcast_owner;
+ALTER FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_reset_above integer, p_columns text[], p_channel text, p_function text) OWNER TO rowcast_owner;
 
-COMMENT ON FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_columns text[], p_channel text, p_function text) IS 'The create function statement that rowcast.attach runs; shown by `rowcast triggers apply --dry-run`.';
+COMMENT ON FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_reset_above integer, p_columns text[], p_channel text, p_function text) IS 'The create function statement that rowcast.attach runs; shown by `rowcast triggers apply --dry-run`.';
 
 CREATE FUNCTION rowcast.unpause() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1556,13 +1741,17 @@ CREATE TABLE rowcast.attached (
     mode text NOT NULL,
     query text NOT NULL,
     function_name text NOT NULL,
+    reset_above integer,
     CONSTRAINT attached_mode CHECK ((mode = ANY (ARRAY['lossy'::text, 'strict'::text]))),
-    CONSTRAINT attached_operation CHECK ((operation = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text, 'truncate'::text])))
+    CONSTRAINT attached_operation CHECK ((operation = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text, 'truncate'::text]))),
+    CONSTRAINT attached_reset_above CHECK ((reset_above >= 0))
 );
 
 ALTER TABLE rowcast.attached OWNER TO rowcast_owner;
 
 COMMENT ON TABLE rowcast.attached IS 'What rowcast.attach was told; read it through rowcast.attachment.';
+
+COMMENT ON COLUMN rowcast.attached.reset_above IS 'A statement with more events than this tells one event `reset` per room instead; null: never.';
 
 CREATE VIEW rowcast.attachment AS
  WITH RECURSIVE below AS (
@@ -1584,12 +1773,13 @@ CREATE VIEW rowcast.attachment AS
         CASE
             WHEN (c.oid IS NULL) THEN 'table dropped'::text
             WHEN (t.oid IS NULL) THEN 'missing'::text
-            WHEN (t.tgenabled = 'D'::"char") THEN 'disabled'::text
+            WHEN (t.tgenabled <> ALL (ARRAY['O'::"char", 'A'::"char"])) THEN 'disabled'::text
             WHEN ((a.operation = 'update'::text) AND (NOT (EXISTS ( SELECT
                FROM pg_index i
               WHERE ((i.indrelid = b.oid) AND (i.indisprimary OR i.indisunique)))))) THEN 'no primary key'::text
             ELSE 'ok'::text
-        END AS state
+        END AS state,
+    a.reset_above
    FROM (((rowcast.attached a
      JOIN below b ON ((b.root = (a.relation)::oid)))
      LEFT JOIN pg_class c ON ((c.oid = b.oid)))
@@ -1779,7 +1969,7 @@ CREATE TABLE rowcast.failure (
 
 ALTER TABLE rowcast.failure OWNER TO rowcast_owner;
 
-COMMENT ON TABLE rowcast.failure IS 'Errors of lossy triggers: the application''s write went through, its events are lost, and everybody was told of a gap.';
+COMMENT ON TABLE rowcast.failure IS 'Errors of lossy triggers: the application''s write went through, its events are lost, and the rooms concerned were told of a gap.';
 
 ALTER TABLE rowcast.failure ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME rowcast.failure_id_seq
@@ -1798,6 +1988,14 @@ CREATE TABLE rowcast.forgotten (
 ALTER TABLE rowcast.forgotten OWNER TO rowcast_owner;
 
 COMMENT ON TABLE rowcast.forgotten IS 'One row: a snapshot that sees every event that was forgotten up to this truncation.';
+
+CREATE TABLE rowcast.history_break (
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+ALTER TABLE rowcast.history_break OWNER TO rowcast_owner;
+
+COMMENT ON TABLE rowcast.history_break IS 'Events were lost and the log could not be written to say so: while there is a row, every bookmark is answered with a gap. rowcast.ensure_history() begins a new history and takes it away.';
 
 CREATE TABLE rowcast.history_mark (
     nonce text NOT NULL,
@@ -2085,7 +2283,7 @@ REVOKE ALL ON FUNCTION rowcast.access_changed() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, p_mode text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, p_mode text, p_reset_above integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.bound_log() FROM PUBLIC;
 
@@ -2147,7 +2345,9 @@ GRANT ALL ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_a
 
 REVOKE ALL ON FUNCTION rowcast.recheck() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operation text, p_sqlstate text, p_message text, p_context text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operation text, p_sqlstate text, p_message text, p_context text, p_concerned rowcast.concern[], p_guarded boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.refuse_write(p_relation text, p_operation text, p_sqlstate text, p_message text, p_detail text, p_hint text, p_context text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.remembers(p_from pg_snapshot) FROM PUBLIC;
 
@@ -2178,11 +2378,13 @@ REVOKE ALL ON FUNCTION rowcast.settle_overdue() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.spare_leaf(p_turn bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.tell_rooms(p_name text, p_data json, p_concerned rowcast.concern[]) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.tend_log(p_last bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.trigger_function_name(p_table regclass, p_operation text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_columns text[], p_channel text, p_function text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_reset_above integer, p_columns text[], p_channel text, p_function text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.unpause() FROM PUBLIC;
 

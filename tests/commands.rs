@@ -72,6 +72,14 @@ async fn triggers_are_applied_once_compared_and_detached() {
              $$ select 'x' as name, array['*'] as rooms, '{}'::json as data from new_rows $$)",
             "foreign",
         ),
+        (
+            "do $$ declare a rowcast.attached; begin
+               select * into strict a from rowcast.attached
+               where relation = 'lab.payments'::regclass and operation = 'insert';
+               perform rowcast.attach(a.relation, a.operation, a.query, a.mode, 7);
+             end $$",
+            "reset_above differs",
+        ),
     ] {
         db.run(sql).await;
         let status = run(&db, &["triggers", "status", LAB]).await;
@@ -82,6 +90,8 @@ async fn triggers_are_applied_once_compared_and_detached() {
     db.run("alter table lab.bookings enable trigger _900_rowcast_insert")
         .await;
     assert!(run(&db, &["triggers", "apply", LAB]).await.status.success());
+    let thresholds = "select array_agg(distinct reset_above) from rowcast.attached";
+    assert_eq!(db.ask::<Vec<i32>>(thresholds).await, [10_000]);
     assert_eq!(
         run(&db, &["triggers", "status", LAB]).await.status.code(),
         Some(0)

@@ -17,6 +17,8 @@ mod migrate;
 
 /// The lab system, end to end: SQL in, frames out, at exactly the rooms of lab.md.
 mod lab;
+/// The legacy application comes first: failing triggers, full disks, very large statements.
+mod legacy;
 /// All the ways SQL has to write: bulk, upsert, COPY, cascade, partitions, overlapping transactions.
 mod writes;
 

@@ -6,7 +6,8 @@ create or replace function rowcast.attach(
   p_table regclass,
   p_operation text,
   p_query text,
-  p_mode text default 'lossy'
+  p_mode text default 'lossy',
+  p_reset_above integer default 10000
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -28,16 +29,21 @@ begin
       message = format('there is no mode %L', p_mode),
       hint = 'lossy: an error loses the events and tells a gap. strict: it aborts the write.';
   end if;
+  if p_reset_above < 0 then
+    raise exception using errcode = 'RC003',
+      message = format('%s is no number of events', p_reset_above),
+      hint = 'reset_above: a statement with more events tells one reset per room; null: never.';
+  end if;
   if (select relkind from pg_class where oid = p_table) not in ('r', 'p') then
     raise exception using errcode = 'RC003',
       message = format('%s is not a table', p_table),
       hint = 'Attach to the tables that a view reads, not to the view.';
   end if;
 
-  if position('$body$' in p_query) > 0 then
+  if p_query ~ '\$(body|query)\$' then
     raise exception using errcode = 'RC003',
-      message = format('the query for %s on %s contains $body$', p_operation, p_table),
-      hint = 'It is the quote of the function round it: use another.';
+      message = format('the query for %s on %s contains $body$ or $query$', p_operation, p_table),
+      hint = 'They are the quotes of the function round it: use others.';
   end if;
   select a.relation into v_other
   from rowcast.attached a
@@ -53,7 +59,8 @@ begin
   select relname into v_channel from pg_class where oid = p_table;
   v_function := rowcast.trigger_function_name(p_table, p_operation);
   v_source := rowcast.trigger_source(
-    p_table, p_operation, rtrim(p_query, E' \n\t;'), p_mode, v_columns, v_channel, v_function
+    p_table, p_operation, rtrim(p_query, E' \n\t;'), p_mode, p_reset_above, v_columns, v_channel,
+    v_function
   );
   -- The same again is left alone: replacing a function costs every session its plans.
   if not exists (
@@ -77,14 +84,15 @@ begin
     execute format('drop function if exists %s()', v_source);
   end loop;
 
-  insert into rowcast.attached as a (relation, operation, mode, query, function_name)
-  values (p_table, p_operation, p_mode, p_query, v_function)
+  insert into rowcast.attached as a (relation, operation, mode, query, function_name, reset_above)
+  values (p_table, p_operation, p_mode, p_query, v_function, p_reset_above)
   on conflict on constraint attached_pkey
-  do update set mode = excluded.mode, query = excluded.query, function_name = excluded.function_name
-  where (a.mode, a.query, a.function_name)
-    is distinct from (excluded.mode, excluded.query, excluded.function_name);
+  do update set mode = excluded.mode, query = excluded.query,
+    function_name = excluded.function_name, reset_above = excluded.reset_above
+  where (a.mode, a.query, a.function_name, a.reset_above) is distinct from
+    (excluded.mode, excluded.query, excluded.function_name, excluded.reset_above);
 end
 $$;
-revoke all on function rowcast.attach(regclass, text, text, text) from public;
-comment on function rowcast.attach(regclass, text, text, text) is
+revoke all on function rowcast.attach(regclass, text, text, text, integer) from public;
+comment on function rowcast.attach(regclass, text, text, text, integer) is
   'Attaches a query that turns changed rows into events; again replaces it. SQLSTATE RC003, RC004.';

@@ -16,12 +16,13 @@ select
   case
     when c.oid is null then 'table dropped'
     when t.oid is null then 'missing'
-    when t.tgenabled = 'D' then 'disabled'
+    when t.tgenabled not in ('O', 'A') then 'disabled'
     when a.operation = 'update' and not exists (
       select from pg_index i where i.indrelid = b.oid and (i.indisprimary or i.indisunique)
     ) then 'no primary key'
     else 'ok'
-  end as state
+  end as state,
+  a.reset_above
 from rowcast.attached a
 join below b on b.root = a.relation
 left join pg_class c on c.oid = b.oid

@@ -1,5 +1,6 @@
 -- The name of the current history, ten hexadecimal digits; 'none' while nobody has begun one since
--- a crash, a promotion or a restore. A bookmark of another history is answered with a gap.
+-- a crash, a promotion, a restore, or a loss that the log could not be told of. A bookmark of another
+-- history is answered with a gap.
 -- A dump carries both halves of the mark, and two clusters that were set up alike give out the same
 -- oids: so the nonce ends in the cluster's own identifier. Two marks are a restore into a database
 -- that somebody was served from meanwhile.
@@ -27,6 +28,9 @@ begin
     or v_mark.database_oid is distinct from
       (select oid from pg_database where datname = current_database())
     or v_mark.log_oid is distinct from 'rowcast.event'::regclass::oid then
+    return 'none';
+  end if;
+  if exists (select from rowcast.history_break) then
     return 'none';
   end if;
   return left(md5(concat_ws('/', v_mark.nonce, v_mark.database_oid, v_mark.log_oid)), 10);

@@ -15,6 +15,8 @@ begin
   perform pg_advisory_xact_lock(7692280);
   delete from rowcast.history_mark;
   delete from rowcast.history_pulse;
+  -- Those whose writes are visible here: all bookmarks of the new history lie behind them.
+  delete from rowcast.history_break;
   -- Rows whose transaction this server has not reached yet, or of which it is another one that is
   -- still open, came with a restore: they would surface later as if they were new. What those open
   -- transactions wrote themselves is not visible here.

@@ -1,6 +1,12 @@
--- What a lossy trigger does when its query fails: a row that says why, a warning, and a gap for
--- everybody, told through the log itself so that a later resume hears of it too.
--- A failure to record must not fail the application's write either.
+-- What a lossy trigger does when its events are lost: a warning, a row that says why, and a gap for
+-- the rooms concerned, told through the log itself so that a later resume hears of it too.
+-- Neither may fail the application's write. Where not even the gap can be written (a full disk under
+-- the log), a new history answers every bookmark with a gap. Only if that can't be noted either, the
+-- write fails: a loss is never silent.
+-- Each safety net round a write costs a subtransaction with an xid: only the first statements of a
+-- transaction have them.
+
+drop function if exists rowcast.record_failure(text, text, text, text, text, text);
 
 create or replace function rowcast.record_failure(
   p_channel text,
@@ -8,26 +14,56 @@ create or replace function rowcast.record_failure(
   p_operation text,
   p_sqlstate text,
   p_message text,
-  p_context text
+  p_context text,
+  p_concerned rowcast.concern[] default null,
+  p_guarded boolean default true
 ) returns void
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_gap constant json := '{"reason":"trigger"}';
+  v_concerned rowcast.concern[];
 begin
   raise warning 'rowcast: events of % on % are lost: % (%)', p_operation, p_relation, p_message, p_sqlstate
     using hint = 'See rowcast.failure; the write itself went through.';
+  -- The failure may be that a room or a channel is none: those nobody can be told of.
+  v_concerned := array(
+    select row(
+      case when octet_length(c.channel) between 1 and 200 and c.channel !~ '[[:cntrl:]]'
+        then c.channel else p_channel end,
+      c.room
+    )::rowcast.concern
+    from unnest(p_concerned) c
+    where octet_length(c.room) <= 32768 and c.room !~ '[[:cntrl:]]'
+  );
+  if cardinality(v_concerned) = 0 then
+    v_concerned := array[row(p_channel, '*')::rowcast.concern];
+  end if;
+
+  if not p_guarded then
+    insert into rowcast.failure (channel, relation, operation, sqlstate, message, context)
+    values (p_channel, p_relation, p_operation, p_sqlstate, p_message, p_context);
+    perform rowcast.tell_rooms('rowcast:gap', v_gap, v_concerned);
+    return;
+  end if;
   begin
     insert into rowcast.failure (channel, relation, operation, sqlstate, message, context)
     values (p_channel, p_relation, p_operation, p_sqlstate, p_message, p_context);
-    insert into rowcast.event (channel, name, rooms, data)
-    values (p_channel, 'rowcast:gap', array['*'], json_build_object('reason', 'trigger'));
   exception
     when others then
-      raise warning 'rowcast: and the failure could not be recorded: %', sqlerrm;
+      raise warning 'rowcast: and rowcast.failure could not be written: %', sqlerrm;
+  end;
+  begin
+    perform rowcast.tell_rooms('rowcast:gap', v_gap, v_concerned);
+  exception
+    when others then
+      raise warning 'rowcast: and the gap could not be written, so that everybody is told of one: %', sqlerrm;
+      insert into rowcast.history_break default values;
   end;
 end
 $$;
-revoke all on function rowcast.record_failure(text, text, text, text, text, text) from public;
-comment on function rowcast.record_failure(text, text, text, text, text, text) is
-  'Records that a lossy trigger lost events, and tells everybody of a gap.';
+revoke all on function rowcast.record_failure(text, text, text, text, text, text, rowcast.concern[], boolean) from public;
+comment on function rowcast.record_failure(text, text, text, text, text, text, rowcast.concern[], boolean) is
+  'Records that a lossy trigger lost events, and tells the rooms concerned of a gap.';

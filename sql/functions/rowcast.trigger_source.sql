@@ -1,13 +1,20 @@
 -- The same safe body for every table: the text of the trigger function round an attached query.
--- lossy computes the events inside a safety net, without a write (a write there would cost the
--- application a subtransaction with an xid for each statement), and inserts them outside it.
--- strict inserts directly: an error aborts the application's statement.
+--
+-- The first eight statements of a transaction that write events do so inside a safety net, which
+-- catches what the log refuses too, but costs a subtransaction with an xid. A long transaction full
+-- of those slows everybody else's reads, so later statements only compute inside it, without a
+-- write, and insert outside.
+-- The plan of a static statement is made once a session, for as few rows as there were at the time:
+-- above a hundred rows it does nothing and one is made for them, or a nested loop would take the
+-- square of the time.
+-- Above p_reset_above events the rooms are told to read anew. One more than that is computed.
 
 create or replace function rowcast.trigger_source(
   p_table regclass,
   p_operation text,
   p_query text,
   p_mode text,
+  p_reset_above integer,
   p_columns text[],
   p_channel text,
   p_function text
@@ -18,87 +25,174 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_told text := 'rowcast.told_' || left(md5(p_function), 12);
-  v_guard text := case
-    when p_operation in ('insert', 'update') then 'if not exists (select from new_rows) then return null; end if;'
-    when p_operation = 'delete' then 'if not exists (select from old_rows) then return null; end if;'
-    -- TRUNCATE of a parent fires this for every table that it empties: once is enough, unless
-    -- somebody has told something since.
-    else format(
-      'if current_setting(%L, true) = (select last_value::text from rowcast.event_id_seq) then return null; end if;',
-      v_told
-    )
-  end;
+  v_rows text := case p_operation when 'delete' then 'old_rows' else 'new_rows' end;
+  -- A null name becomes the empty one, which the domain refuses.
+  v_selected text := format(
+    'select %s as channel, coalesce(q.name, '''') as name, q.rooms, q.data::json as data, %s as render
+    from (
+{query}
+    ) q
+    where cardinality(q.rooms) > 0',
+    case when 'channel' = any (p_columns) then format('coalesce(q.channel, %L)', p_channel)
+      else quote_literal(p_channel) end,
+    case when 'render' = any (p_columns) then 'q.render' else 'null::text' end
+  );
+  -- TRUNCATE of a parent fires this for every table that it empties: once is enough, unless
+  -- somebody has told something since.
+  v_guard text := case when p_operation = 'truncate' then format(
+    'if current_setting(%L, true) = (select last_value::text from rowcast.event_id_seq) then
+    return null;
+  end if;',
+    v_told
+  ) else '' end;
+  -- Conditions that are looked at once, before the query: it is not even begun for no rows.
+  v_few text := case when p_operation = 'truncate' then '' else format(
+    '
+      and exists (select from %1$s) and not exists (select from %1$s offset 100)',
+    v_rows
+  ) end;
+  v_many text := case when p_operation = 'truncate' then 'false'
+    else format('exists (select from %s offset 100)', v_rows) end;
   v_done text := case
     when p_operation = 'truncate' then format(
       'perform set_config(%L, last_value::text, true) from rowcast.event_id_seq;', v_told
     )
     else ''
   end;
-  -- A null name becomes the empty one, which the domain refuses where a lossy trigger can catch it.
-  v_select text := format(
-    '%s, coalesce(q.name, ''''), q.rooms, q.data::json, %s',
-    case when 'channel' = any (p_columns) then format('coalesce(q.channel, %L)', p_channel)
-      else quote_literal(p_channel) end,
-    case when 'render' = any (p_columns) then 'q.render' else 'null' end
+  v_limit text := coalesce(' limit ' || p_reset_above::bigint + 1, '');
+  v_above text := case
+    when p_reset_above is null then ''
+    else format(
+      'if v_count > %1$s then
+      v_above := true;
+      raise exception ''more than %1$s events'';
+    end if;',
+      p_reset_above
+    )
+  end;
+  v_failed text := case p_mode
+    when 'strict' then format(
+      'perform rowcast.refuse_write(%L, %L, v_state, v_message, v_detail, v_hint, v_context);',
+      p_table::text, p_operation
+    )
+    else format(
+      'perform rowcast.record_failure(
+    %L, %L, %L, v_state, v_message, v_context, v_concerned, v_guarded
+  );',
+      p_channel, p_table::text, p_operation
+    )
+  end;
+  v_reset text := quote_literal(
+    json_build_object('table', p_table::text, 'operation', p_operation)::text
   );
+  v_body text;
 begin
-  if p_mode = 'strict' then
-    return format($source$
-create or replace function %1$s() returns trigger
+  v_body := format(e'\ncreate or replace function %s() returns trigger', p_function) || $source$
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $body$
-begin
-  %2$s
-  insert into rowcast.event (channel, name, rooms, data, render)
-  select %3$s
-  from (
-%4$s
-  ) q
-  where cardinality(q.rooms) > 0;
-  %5$s
-  return null;
-end
-$body$
-$source$, p_function, v_guard, v_select, p_query, v_done);
-  end if;
-
-  return format($source$
-create or replace function %1$s() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $body$
+#variable_conflict use_column
 declare
+  v_spent text := current_setting('rowcast.guarded', true);
+  v_guarded boolean := v_spent is null or length(v_spent) < 8;
+  v_count bigint;
   v_events rowcast.emission[];
+  v_above boolean;
   v_state text;
   v_message text;
+  v_detail text;
+  v_hint text;
   v_context text;
+  v_concerned rowcast.concern[];
+  v_selected constant text := $query$
+    {selected}
+  $query$;
 begin
-  %2$s
+  {guard}
   begin
-    v_events := array(
-      select row(%3$s)::rowcast.emission
-      from (
-%4$s
-      ) q
-      where cardinality(q.rooms) > 0
-    );
+    if v_guarded then
+      insert into rowcast.event (channel, name, rooms, data, render)
+    {selected}{few}{limit};
+      get diagnostics v_count = row_count;
+      if v_count = 0 and {many} then
+        execute 'insert into rowcast.event (channel, name, rooms, data, render) '
+          || v_selected || '{limit}';
+        get diagnostics v_count = row_count;
+      end if;
+      {above}
+      if v_count > 0 then
+        v_spent := set_config('rowcast.guarded', concat(v_spent, 'x'), true);
+        {done}
+      end if;
+      return null;
+    end if;
+
+    v_events := array(select row(s.*)::rowcast.emission from (
+    {selected}{few}{limit}
+      ) s);
+    v_count := cardinality(v_events);
+    if v_count = 0 and {many} then
+      execute 'select array(select row(s.*)::rowcast.emission from ('
+        || v_selected || '{limit}) s)' into v_events;
+      v_count := cardinality(v_events);
+    end if;
+    {above}
   exception
     when others then
       get stacked diagnostics v_state = returned_sqlstate, v_message = message_text,
-        v_context = pg_exception_context;
+        v_detail = pg_exception_detail, v_hint = pg_exception_hint, v_context = pg_exception_context;
   end;
-  if v_state is not null then
-    perform rowcast.record_failure(%5$L, %6$L, %7$L, v_state, v_message, v_context);
-  elsif cardinality(v_events) > 0 then
-    insert into rowcast.event (channel, name, rooms, data, render)
-    select e.channel, e.name, e.rooms, e.data, e.render from unnest(v_events) e;
-    %8$s
+  if v_state is null then
+    if v_count > 0 then
+      insert into rowcast.event (channel, name, rooms, data, render)
+      select e.channel, e.name, e.rooms, e.data, e.render from unnest(v_events) e;
+      {done}
+    end if;
+    return null;
   end if;
+
+  if v_guarded then
+    v_spent := set_config('rowcast.guarded', concat(v_spent, 'x'), true);
+  end if;
+  begin
+    -- Names and data are not asked for, so PostgreSQL does not compute them.
+    execute 'select array(select row(d.channel, d.room)::rowcast.concern from ('
+      'select distinct s.channel, r.room from (' || v_selected
+      || ') s cross join lateral unnest(s.rooms) r (room)) d)' into v_concerned;
+    if v_above and v_guarded then
+      perform rowcast.tell_rooms('reset', {reset}, v_concerned);
+      {done}
+      return null;
+    end if;
+  exception
+    when others then
+      if v_above then
+        get stacked diagnostics v_state = returned_sqlstate, v_message = message_text,
+          v_detail = pg_exception_detail, v_hint = pg_exception_hint, v_context = pg_exception_context;
+      end if;
+  end;
+  if v_above and not v_guarded and v_concerned is not null then
+    perform rowcast.tell_rooms('reset', {reset}, v_concerned);
+    {done}
+    return null;
+  end if;
+  {failed}
   return null;
 end
 $body$
-$source$, p_function, v_guard, v_select, p_query, p_channel, p_table::text, p_operation, v_done);
+$source$;
+  -- The query comes last, for it may contain anything.
+  v_body := replace(v_body, '{guard}', v_guard);
+  v_body := replace(v_body, '{few}', v_few);
+  v_body := replace(v_body, '{many}', v_many);
+  v_body := replace(v_body, '{above}', v_above);
+  v_body := replace(v_body, '{done}', v_done);
+  v_body := replace(v_body, '{failed}', v_failed);
+  v_body := replace(v_body, '{limit}', v_limit);
+  v_body := replace(v_body, '{reset}', v_reset);
+  v_body := replace(v_body, '{selected}', v_selected);
+  return replace(v_body, '{query}', p_query);
 end
 $$;
-revoke all on function rowcast.trigger_source(regclass, text, text, text, text[], text, text) from public;
-comment on function rowcast.trigger_source(regclass, text, text, text, text[], text, text) is
+revoke all on function rowcast.trigger_source(regclass, text, text, text, integer, text[], text, text) from public;
+comment on function rowcast.trigger_source(regclass, text, text, text, integer, text[], text, text) is
   'The create function statement that rowcast.attach runs; shown by `rowcast triggers apply --dry-run`.';

@@ -375,10 +375,11 @@ async fn dry_run(client: &mut Client, dir: &Path) -> Outcome<String> {
                     operation,
                     query,
                     mode,
+                    reset_above,
                     ..
                 } = &attach;
                 let row = transaction
-                    .query_one(COMPOSED, &[&oid, operation, query, mode])
+                    .query_one(COMPOSED, &[&oid, operation, query, mode, reset_above])
                     .await?;
                 transaction.rollback().await?;
                 let comment = format!("{}\n", statement.comment);

@@ -1,4 +1,4 @@
--- What rowcast.attach does with a query ($3, mode $4) for table $1 and operation $2, as text.
+-- What rowcast.attach does with a query ($3, mode $4, reset_above $5) for table $1 and operation $2, as text.
 with recursive wanted as (
   select
     c.oid::regclass as relation,
@@ -39,17 +39,21 @@ triggers as (
 select concat(
   'begin;',
   rtrim(rowcast.trigger_source(
-    w.relation, $2, rtrim($3, E' \n\t;'), $4, w.columns, w.channel, w.function
+    w.relation, $2, rtrim($3, E' \n\t;'), $4, $5, w.columns, w.channel, w.function
   ), E'\n'),
   E';\n',
   format(E'alter function %s() owner to rowcast_owner;\n', w.function),
   format(E'revoke all on function %s() from public;\n', w.function),
   format(E'grant execute on function %s() to current_user;\n', w.function),
   t.text,
-  E'insert into rowcast.attached as a (relation, operation, mode, query, function_name)\n',
-  format(E'values (%L, %L, %L, %L, %L)\n', format('%I.%I', w.schema, w.channel), $2, $4, $3, w.function),
+  E'insert into rowcast.attached as a (relation, operation, mode, query, function_name, reset_above)\n',
+  format(
+    E'values (%L, %L, %L, %L, %L, %s)\n',
+    format('%I.%I', w.schema, w.channel), $2, $4, $3, w.function, coalesce($5::integer::text, 'null')
+  ),
   E'on conflict on constraint attached_pkey do update\n',
-  E'set mode = excluded.mode, query = excluded.query, function_name = excluded.function_name;\n',
+  E'set mode = excluded.mode, query = excluded.query, function_name = excluded.function_name,\n',
+  E'  reset_above = excluded.reset_above;\n',
   E'commit;\n'
 )
 from wanted w cross join triggers t

@@ -10,12 +10,12 @@ use tokio_postgres::{Client, Error, Row, Transaction};
 const LEAVES: &str = include_str!("leaves.sql");
 const FOREIGN: &str = include_str!("foreign.sql");
 
-const ATTACHED: &str = "select mode, query, function_name from rowcast.attached \
+const ATTACHED: &str = "select mode, query, function_name, reset_above from rowcast.attached \
     where relation::oid = $1 and operation = $2";
 
 const IN_DATABASE: &str = "select a.relation::oid, a.operation, a.query, a.mode, \
     case when c.oid is null then 'oid ' || a.relation::oid \
-    else format('%I.%I', n.nspname, c.relname) end, c.oid is not null \
+    else format('%I.%I', n.nspname, c.relname) end, c.oid is not null, a.reset_above \
     from rowcast.attached a left join pg_class c on c.oid = a.relation \
     left join pg_namespace n on n.oid = c.relnamespace order by 5, 2";
 
@@ -26,7 +26,7 @@ const FUNCTION: &str = "select prosrc, prosecdef and proowner = 'rowcast_owner':
 
 /// The function as `rowcast.attach` would make it: with temporary tables, in a transaction that is
 /// rolled back.
-const EXPECTED: &str = "select rowcast.trigger_source(c.oid, $2, rtrim($3, E' \\n\\t;'), $4, \
+const EXPECTED: &str = "select rowcast.trigger_source(c.oid, $2, rtrim($3, E' \\n\\t;'), $4, $5, \
     rowcast.check_query(c.oid, $2, $3), c.relname::text, \
     rowcast.trigger_function_name(c.oid, $2)), rowcast.trigger_function_name(c.oid, $2) \
     from pg_class c where c.oid = $1";
@@ -116,6 +116,7 @@ pub async fn in_database(client: &Client) -> Outcome<Vec<Attach>> {
         operation: row.get(1),
         query: row.get(2),
         mode: row.get(3),
+        reset_above: row.get(6),
     };
     Ok(client
         .query(IN_DATABASE, &[])
@@ -164,6 +165,12 @@ pub async fn inspect(client: &mut Client, attach: &Attach) -> Outcome<Status> {
                     );
                 }
             }
+            if attach.reset_above != row.get(3) {
+                status.find(
+                    State::Changed,
+                    format!("reset_above differs from {}", attach.place),
+                );
+            }
             let name: String = row.get(2);
             compare_function(&transaction, &mut status, &name, expected.ok()).await?;
             let leaves = transaction
@@ -187,10 +194,11 @@ async fn expected(
         operation,
         query,
         mode,
+        reset_above,
         ..
     } = attach;
     let row = attempt
-        .query_one(EXPECTED, &[&oid, operation, query, mode])
+        .query_one(EXPECTED, &[&oid, operation, query, mode, reset_above])
         .await;
     attempt.rollback().await?;
     Ok(row.map(|row| (row.get(0), row.get(1))))

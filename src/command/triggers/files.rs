@@ -19,6 +19,18 @@ pub struct File {
     pub statements: Vec<Statement>,
 }
 
+/// The parameters of `rowcast.attach`, with what stands for one that a call leaves out.
+const ATTACH: [(&str, &str); 5] = [
+    ("p_table", "null"),
+    ("p_operation", "null"),
+    ("p_query", "null"),
+    ("p_mode", "'lossy'"),
+    ("p_reset_above", "10000"),
+];
+
+/// Those of `rowcast.detach`.
+const DETACH: [(&str, &str); 2] = [("p_table", "null"), ("p_operation", "null")];
+
 /// A call of `rowcast.attach` in a file (or, for `status` without files, in the database).
 #[derive(Clone, Debug)]
 pub struct Attach {
@@ -31,6 +43,8 @@ pub struct Attach {
     pub operation: String,
     pub query: String,
     pub mode: String,
+    /// A statement with more events becomes one `reset` per room; none: never.
+    pub reset_above: Option<i32>,
 }
 
 /// A call of `rowcast.detach` in a file.
@@ -153,12 +167,12 @@ pub async fn order(client: &Client, file: &File, statement: &Statement) -> Outco
         return Ok(None);
     };
     let place = file.place(statement.line);
-    let names: &[&str] = match call.function.as_str() {
-        "attach" => &["p_table", "p_operation", "p_query", "p_mode"],
-        "detach" => &["p_table", "p_operation"],
+    let parameters: &[(&str, &str)] = match call.function.as_str() {
+        "attach" => &ATTACH,
+        "detach" => &DETACH,
         _ => return Ok(None),
     };
-    let sql = selecting(&call, names).map_err(|why| format!("{place}: {why}"))?;
+    let sql = selecting(&call, parameters).map_err(|why| format!("{place}: {why}"))?;
     let row = client.query_one(&sql, &[]).await;
     let row = row.map_err(|error| format!("{place}: {}", explain(&error)))?;
     let text = |index: usize| row.get::<_, Option<String>>(index);
@@ -179,7 +193,12 @@ pub async fn order(client: &Client, file: &File, statement: &Statement) -> Outco
     } else {
         let operation = operation.ok_or_else(|| format!("{place}: the operation is null"))?;
         let query = text(2).ok_or_else(|| format!("{place}: the query is null"))?;
-        let mode = text(3).unwrap_or_else(|| "lossy".to_owned());
+        let mode = text(3).ok_or_else(|| format!("{place}: the mode is null"))?;
+        let number = |text: String| {
+            text.parse()
+                .map_err(|_| format!("{place}: {text}: no count"))
+        };
+        let reset_above = text(4).map(number).transpose()?;
         Order::Attach(Attach {
             place,
             table,
@@ -187,20 +206,24 @@ pub async fn order(client: &Client, file: &File, statement: &Statement) -> Outco
             operation,
             query,
             mode,
+            reset_above,
         })
     }))
 }
 
-/// A statement that evaluates the arguments in the order of the parameters; absent ones are null.
-fn selecting(call: &Call, names: &[&str]) -> Result<String, String> {
-    let mut columns = vec!["null::text".to_owned(); names.len()];
+/// A statement that evaluates the arguments in the order of the parameters.
+fn selecting(call: &Call, parameters: &[(&str, &str)]) -> Result<String, String> {
+    let absent = |(_, default): &(&str, &str)| format!("({default})::text");
+    let mut columns: Vec<String> = parameters.iter().map(absent).collect();
     for (index, argument) in call.arguments.iter().enumerate() {
         let at = match &argument.name {
-            Some(name) => names.iter().position(|known| known == name),
-            None => (index < names.len()).then_some(index),
+            Some(name) => parameters.iter().position(|(known, _)| known == name),
+            None => (index < parameters.len()).then_some(index),
         };
-        let at =
-            at.ok_or_else(|| format!("rowcast.{} takes {}", call.function, names.join(", ")))?;
+        let at = at.ok_or_else(|| {
+            let names: Vec<&str> = parameters.iter().map(|(name, _)| *name).collect();
+            format!("rowcast.{} takes {}", call.function, names.join(", "))
+        })?;
         columns[at] = format!("({})::text", argument.sql);
     }
     Ok(format!("select {}", columns.join(",\n")))
@@ -255,10 +278,7 @@ mod tests {
 
     fn selected(sql: &str) -> Result<String, String> {
         let statements = split(sql).unwrap();
-        selecting(
-            &statements[0].call().unwrap(),
-            &["p_table", "p_operation", "p_query", "p_mode"],
-        )
+        selecting(&statements[0].call().unwrap(), &ATTACH)
     }
 
     #[test]
@@ -266,10 +286,10 @@ mod tests {
         let sql = selected("select rowcast.attach('a', p_query => $$ x $$, p_operation := 'i')");
         assert_eq!(
             sql.unwrap(),
-            "select ('a')::text,\n('i')::text,\n($$ x $$)::text,\nnull::text"
+            "select ('a')::text,\n('i')::text,\n($$ x $$)::text,\n('lossy')::text,\n(10000)::text"
         );
         assert!(selected("select rowcast.attach('a', wrong => 1)").is_err());
-        assert!(selected("select rowcast.attach(1, 2, 3, 4, 5)").is_err());
+        assert!(selected("select rowcast.attach(1, 2, 3, 4, 5, 6)").is_err());
     }
 
     #[test]
