@@ -1623,10 +1623,12 @@ begin
       insert into rowcast.event (channel, name, rooms, data, render)
     {selected}{few}{limit};
       get diagnostics v_count = row_count;
-      if v_count = 0 and {many} then
-        execute 'insert into rowcast.event (channel, name, rooms, data, render) '
-          || v_selected || '{limit}';
-        get diagnostics v_count = row_count;
+      if v_count = 0 then
+        if {many} then
+          execute 'insert into rowcast.event (channel, name, rooms, data, render) '
+            || v_selected || '{limit}';
+          get diagnostics v_count = row_count;
+        end if;
       end if;
       {above}
       if v_count > 0 then
@@ -1640,10 +1642,12 @@ begin
     {selected}{few}{limit}
       ) s);
     v_count := cardinality(v_events);
-    if v_count = 0 and {many} then
-      execute 'select array(select row(s.*)::rowcast.emission from ('
-        || v_selected || '{limit}) s)' into v_events;
-      v_count := cardinality(v_events);
+    if v_count = 0 then
+      if {many} then
+        execute 'select array(select row(s.*)::rowcast.emission from ('
+          || v_selected || '{limit}) s)' into v_events;
+        v_count := cardinality(v_events);
+      end if;
     end if;
     {above}
   exception

@@ -7,6 +7,7 @@
 -- The plan of a static statement is made once a session, for as few rows as there were at the time:
 -- above a hundred rows it does nothing and one is made for them, or a nested loop would take the
 -- square of the time.
+-- Conditions with a sub-select stand alone: with one, PL/pgSQL runs the whole of them as a query.
 -- Above p_reset_above events the rooms are told to read anew. One more than that is computed.
 
 create or replace function rowcast.trigger_source(
@@ -113,10 +114,12 @@ begin
       insert into rowcast.event (channel, name, rooms, data, render)
     {selected}{few}{limit};
       get diagnostics v_count = row_count;
-      if v_count = 0 and {many} then
-        execute 'insert into rowcast.event (channel, name, rooms, data, render) '
-          || v_selected || '{limit}';
-        get diagnostics v_count = row_count;
+      if v_count = 0 then
+        if {many} then
+          execute 'insert into rowcast.event (channel, name, rooms, data, render) '
+            || v_selected || '{limit}';
+          get diagnostics v_count = row_count;
+        end if;
       end if;
       {above}
       if v_count > 0 then
@@ -130,10 +133,12 @@ begin
     {selected}{few}{limit}
       ) s);
     v_count := cardinality(v_events);
-    if v_count = 0 and {many} then
-      execute 'select array(select row(s.*)::rowcast.emission from ('
-        || v_selected || '{limit}) s)' into v_events;
-      v_count := cardinality(v_events);
+    if v_count = 0 then
+      if {many} then
+        execute 'select array(select row(s.*)::rowcast.emission from ('
+          || v_selected || '{limit}) s)' into v_events;
+        v_count := cardinality(v_events);
+      end if;
     end if;
     {above}
   exception
