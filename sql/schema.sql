@@ -631,7 +631,19 @@ declare
 begin
   -- Once without the lock: dead ends of the index are marked, and it is quick with the lock.
   execute v_newest into v_last, v_now;
-  execute format('lock table %s in access exclusive mode nowait', v_leaf);
+  -- Looks hold it for a fraction of a millisecond, again and again: a service tries a few times.
+  for v_try in 1..5 loop
+    begin
+      execute format('lock table %s in access exclusive mode nowait', v_leaf);
+      exit;
+    exception
+      when lock_not_available then
+        if p_read is null or v_try = 5 then
+          raise;
+        end if;
+        perform pg_sleep(0.001);
+    end;
+  end loop;
   if current_setting('transaction_isolation') = 'read committed' then
     execute v_newest into v_last, v_now;
   else

@@ -1,5 +1,6 @@
 -- Notes which leaf is written since when, however writers came there; moves on the id at which they
--- would look after the log themselves; and mends what a truncation that failed half-way left behind.
+-- would look after the log themselves; mends what a truncation that failed half-way left behind; and
+-- lets go of old failures.
 -- Writes nothing while nothing changes: it is called once a second for years.
 
 create or replace function rowcast.tend_log(p_last bigint) returns void
@@ -31,6 +32,8 @@ begin
       pg_current_snapshot()
     );
   end if;
+  delete from rowcast.failure
+  where id <= (select max(id) from rowcast.failure) - (select keep_failures from rowcast.setting);
 end
 $$;
 revoke all on function rowcast.tend_log(bigint) from public;

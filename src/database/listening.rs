@@ -9,9 +9,9 @@ use crate::event::Batch;
 use crate::notification::NotifyChannel;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{AsyncMessage, Client, Row, Statement};
+use tokio_postgres::{AsyncMessage, Client, Row, SimpleQueryMessage, Statement};
 
 use super::heard::Heard;
 
@@ -20,6 +20,10 @@ const NOTIFICATIONS: usize = 10_000;
 
 /// The session advisory lock of the leading node ([`crate::migrate`] has the number before it).
 const LEADER_LOCK: i64 = 7_692_279;
+
+/// What is to be known of the server before anything else.
+const OPENING: &str = "select pg_backend_pid(), \
+     current_setting('max_prepared_transactions')::integer > 0, rowcast.notify_queue_is_filling()";
 
 /// What a look asks: the state of the doorbell, and the events, if any, one a row.
 const LOOK: &str = concat!(
@@ -58,7 +62,7 @@ pub struct Looked {
 /// The listening connection: direct, of its own, never through a pooler.
 pub struct Listening {
     client: Client,
-    look: Statement,
+    look: OnceCell<Statement>,
     pub heard: Arc<Heard>,
     /// Channel and payload of `notify` channels.
     pub notifications: mpsc::Receiver<(String, String)>,
@@ -107,28 +111,29 @@ impl Listening {
             }
             ear.close();
         });
-        let within = async |asked| tokio::time::timeout(timeout, asked).await;
-        let listen = format!("listen {DOORBELL}");
         let opened = async {
-            client.batch_execute(&listen).await?;
-            let sql = "select pg_backend_pid(), \
-                       current_setting('max_prepared_transactions')::integer > 0, \
-                       rowcast.notify_queue_is_filling()";
-            let row = client.query_one(sql, &[]).await?;
-            let look = client.prepare_typed(LOOK, &[Type::TEXT]).await?;
-            Ok::<_, tokio_postgres::Error>((row, look))
+            // In simple queries, and LISTEN the last: the proof that follows needs silence, and what
+            // was prepared would be closed in the middle of it.
+            let answers = client.simple_query(OPENING).await?;
+            client.batch_execute(&format!("listen {DOORBELL}")).await?;
+            Ok::<_, tokio_postgres::Error>(answers)
         };
-        let (row, look) = within(Box::pin(opened))
-            .await
-            .map_err(|_| DatabaseError::Timeout(timeout))??;
-        heard.is_not(row.get(0));
+        let answers = tokio::time::timeout(timeout, opened).await;
+        let answers = answers.map_err(|_| DatabaseError::Timeout(timeout))??;
+        let row = answers.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let row = row.ok_or(DatabaseError::Answer("no row of the opening"))?;
+        let pid = row.get(0).and_then(|pid| pid.parse().ok());
+        heard.is_not(pid.ok_or(DatabaseError::Answer("no process id"))?);
         Ok(Self {
             client,
-            look,
+            look: OnceCell::new(),
             heard,
             notifications,
-            has_prepared_transactions: row.get(1),
-            queue_was_filling: row.get(2),
+            has_prepared_transactions: row.get(1) == Some("t"),
+            queue_was_filling: row.get(2) == Some("t"),
             timeout,
             link_timeout: settings.link_timeout,
             driver,
@@ -305,7 +310,11 @@ impl Listening {
     ) -> Result<Option<Looked>, DatabaseError> {
         let since = from.snapshot.to_postgres();
         let params: [&(dyn ToSql + Sync); 1] = [&since];
-        let asked = self.client.query(&self.look, &params);
+        let asked = async {
+            let prepare = || self.client.prepare_typed(LOOK, &[Type::TEXT]);
+            let look = self.look.get_or_try_init(prepare).await?;
+            self.client.query(look, &params).await
+        };
         let answer = tokio::time::timeout(timeout, asked).await;
         let rows = answer.map_err(|_| DatabaseError::Timeout(timeout))??;
         let row = first(&rows)?;

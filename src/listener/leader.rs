@@ -30,8 +30,11 @@ pub(super) struct Leader {
     /// Looking after the log, which may take a while.
     rotation: Option<tokio::task::JoinHandle<()>>,
     rotated: Instant,
-    /// As of the last look: what is not visible in it is not to be forgotten.
+    /// As of the last look.
     snapshot: Option<Snapshot>,
+    /// As of the last turn: what is not visible in it is not to be forgotten, for other nodes may
+    /// not have read it yet.
+    read: Option<Snapshot>,
     pace: Pace,
     settings: config::Listener,
     /// How writers are to ring where SQL says nothing.
@@ -59,6 +62,7 @@ impl Leader {
             rotation: None,
             rotated: now,
             snapshot: None,
+            read: None,
             pace: Pace::new(settings, now),
             settings: settings.clone(),
             configured: settings.doorbell.unwrap_or(default),
@@ -149,13 +153,14 @@ impl Leader {
             .rotation
             .as_ref()
             .is_some_and(|task| !task.is_finished());
-        let Some(read) = self.snapshot.clone() else {
-            return;
-        };
         if runs || now - self.rotated < ROTATE_EVERY {
             return;
         }
         self.rotated = now;
+        let read = std::mem::replace(&mut self.read, self.snapshot.clone());
+        let Some(read) = read else {
+            return;
+        };
         let (database, pulse) = (self.database.clone(), Arc::clone(&self.pulse));
         self.rotation = Some(tokio::spawn(async move {
             match database.rotate_log(&read).await {
