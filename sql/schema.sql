@@ -43,6 +43,74 @@ ALTER TYPE rowcast.emission OWNER TO rowcast_owner;
 
 COMMENT ON TYPE rowcast.emission IS 'An event as an attached query computes it, before it has an id.';
 
+CREATE FUNCTION rowcast.access(p_asked jsonb, p_leeway bigint DEFAULT 0) RETURNS TABLE(version bigint, claims text, revoked boolean, home text[], allowed text[], failed text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_asked jsonb;
+  v_claims jsonb;
+  v_other text[];
+begin
+  select s.access_version into version from rowcast.setting s;
+  for v_asked in
+    select value from jsonb_array_elements(p_asked) with ordinality order by ordinality
+  loop
+    home := '{}';
+    allowed := '{}';
+    failed := null;
+    v_claims := v_asked -> 'claims';
+    -- A rule that fails for one must not keep the others from their answer.
+    begin
+      if jsonb_typeof(v_asked -> 'session') = 'object' then
+        v_claims := rowcast.session_claims(v_asked -> 'session');
+      end if;
+      claims := v_claims::text;
+      revoked := rowcast.is_revoked(v_claims, p_leeway, (v_asked ->> 'version')::bigint);
+      if v_claims is not null and not revoked then
+        home := rowcast.home_rooms(v_claims);
+        v_other := array(
+          select r from jsonb_array_elements_text(v_asked -> 'rooms') r where r <> all (home)
+        );
+        allowed := array(select a.room from rowcast.admit(v_claims, v_other) a where a.allowed);
+      end if;
+    exception
+      when others then
+        failed := sqlerrm;
+    end;
+    return next;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION rowcast.access(p_asked jsonb, p_leeway bigint) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.access(p_asked jsonb, p_leeway bigint) IS 'For each element, its claims, whether they are revoked, home rooms, and which rooms are allowed.';
+
+CREATE FUNCTION rowcast.access_changed() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_version bigint;
+begin
+  if tg_table_name <> 'revocation' then
+    perform rowcast.recheck();
+    return null;
+  end if;
+  update rowcast.setting set access_version = access_version + 1
+  returning access_version into v_version;
+  -- Neither column fires this trigger again.
+  update rowcast.revocation set at = clock_timestamp(), version = v_version where sub = new.sub;
+  return null;
+end
+$$;
+
+ALTER FUNCTION rowcast.access_changed() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.access_changed() IS 'Counts a change of rules or a revocation, at the end of its transaction.';
+
 CREATE FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) RETURNS TABLE(room text, allowed boolean)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -195,6 +263,40 @@ $$;
 ALTER FUNCTION rowcast.bookmark() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.bookmark() IS 'The place from which a browser resumes exactly, when printed beside data of the same snapshot.';
+
+CREATE FUNCTION rowcast.bound_log() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '10ms'
+    AS $$
+declare
+  v_last bigint := pg_sequence_last_value('rowcast.event_id_seq'::regclass);
+  v_share bigint;
+begin
+  perform setval('rowcast.bound', v_last + 4096);
+  select keep_bytes / 5 into v_share from rowcast.setting;
+  if exists (
+    select from pg_locks
+    where locktype = 'advisory' and classid = 0 and objid = 7692279 and objsubid = 1 and granted
+      and database = (select oid from pg_database where datname = current_database())
+  ) then
+    v_share := v_share * 2;
+    if not rowcast.leaf_is_full(v_last & ~1048575, v_share) then
+      return;
+    end if;
+  end if;
+  if rowcast.leaf_is_full(v_last, v_share) or rowcast.spare_leaf(v_last >> 20) is null then
+    insert into rowcast.overdue values (pg_current_xact_id()) on conflict do nothing;
+  end if;
+exception
+  when others then
+    raise warning 'rowcast: the log could not be bounded: % (%)', sqlerrm, sqlstate;
+end
+$$;
+
+ALTER FUNCTION rowcast.bound_log() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.bound_log() IS 'Has the writer rotate the log when it commits, where no service does.';
 
 CREATE FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) RETURNS text[]
     LANGUAGE plpgsql
@@ -414,6 +516,21 @@ ALTER FUNCTION rowcast.ensure_history() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.ensure_history() IS 'Returns the current history, beginning a new one after a crash, a promotion or a restore.';
 
+CREATE FUNCTION rowcast.enter_leaf(p_turn bigint) RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  update rowcast.leaf set left_at = clock_timestamp()
+  where leaf <> p_turn % 6 and turn is not null and left_at is null;
+  update rowcast.leaf
+  set turn = p_turn, entered_at = clock_timestamp(), left_at = null, refused_at = null
+  where leaf = p_turn % 6;
+$$;
+
+ALTER FUNCTION rowcast.enter_leaf(p_turn bigint) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.enter_leaf(p_turn bigint) IS 'Notes that this turn''s leaf is written now.';
+
 CREATE FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[] DEFAULT NULL::text[], p_limit bigint DEFAULT 10000) RETURNS TABLE(outcome text, reason text, bookmark text, id bigint, at timestamp with time zone, channel text, name text, rooms text[], data json)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -431,22 +548,27 @@ begin
   elsif pg_snapshot_xmax(coalesce(v_place.batch, v_place.base)) > pg_snapshot_xmax(v_now) then
     v_gap := 'future';
   else
-    -- Nothing may be returned before it is known that all of it can be.
-    select case
-      when count(*) > p_limit then 'limit'
-      when bool_or(n.failed or n.name = 'rowcast:gap') then 'trigger'
-    end
-    into v_gap
-    from (
-      select l.failed, l.name
-      from rowcast.read_log(v_place.base, v_place.batch, v_place.id, p_rooms, p_limit + 1) l
-      where v_place.batch is not null
-      union all
-      select l.failed, l.name
-      from rowcast.read_log(
-        coalesce(v_place.batch, v_place.base), null, null, p_rooms, p_limit + 1
-      ) l
-    ) n;
+    begin
+      -- Nothing may be returned before it is known that all of it can be.
+      select case
+        when count(*) > p_limit then 'limit'
+        when bool_or(n.failed or n.name = 'rowcast:gap') then 'trigger'
+      end
+      into v_gap
+      from (
+        select l.failed, l.name
+        from rowcast.read_log(v_place.base, v_place.batch, v_place.id, p_rooms, p_limit + 1) l
+        where v_place.batch is not null
+        union all
+        select l.failed, l.name
+        from rowcast.read_log(
+          coalesce(v_place.batch, v_place.base), null, null, p_rooms, p_limit + 1
+        ) l
+      ) n;
+    exception
+      when sqlstate 'RC007' then
+        v_gap := 'horizon';
+    end;
   end if;
   if v_gap is not null then
     return query select 'gap', v_gap, v_end, null::bigint, null::timestamptz, null, null, null::text[], null::json;
@@ -476,17 +598,96 @@ ALTER FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[], p_limit big
 
 COMMENT ON FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[], p_limit bigint) IS 'The events a reader with this bookmark lacks in these rooms (null: all), or a gap.';
 
+CREATE FUNCTION rowcast.forget_leaf(p_leaf integer, p_read pg_snapshot) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $_$
+declare
+  v_leaf text := format('rowcast.event_%s', p_leaf);
+  v_newest text := format(
+    'select (select xid from %s order by xid desc limit 1), pg_current_snapshot()', v_leaf
+  );
+  v_last xid8;
+  v_now pg_snapshot;
+  v_unread boolean;
+begin
+  -- Once without the lock: dead ends of the index are marked, and it is quick with the lock.
+  execute v_newest into v_last, v_now;
+  execute format('lock table %s in access exclusive mode nowait', v_leaf);
+  if current_setting('transaction_isolation') = 'read committed' then
+    execute v_newest into v_last, v_now;
+  else
+    -- Its snapshot may be old. But no transaction that has ended has an xid above a new one.
+    v_last := rowcast.new_xid();
+    v_now := format('%s:%s:', v_last, v_last)::pg_snapshot;
+  end if;
+  execute format(
+    'select exists (select from %1$s where xid >= pg_snapshot_xmax($1))
+      or exists (select from %1$s where xid = any (array(select pg_snapshot_xip($1))))',
+    v_leaf
+  ) into v_unread using p_read;
+  -- Or writers have come in after all, with the last id of the leaf before.
+  if v_unread or (pg_sequence_last_value('rowcast.event_id_seq'::regclass) >> 20) % 6 = p_leaf then
+    raise lock_not_available;
+  end if;
+  if v_last is not null then
+    -- The less it sees, the fewer gaps: p_read sees all of the leaf, and whoever stands there or
+    -- later is safe, whatever has ended since.
+    if exists (select from rowcast.forgotten where rowcast.is_subset(seen, p_read)) then
+      v_now := p_read;
+    end if;
+    perform rowcast.set_horizon(
+      greatest(
+        pg_sequence_last_value('rowcast.horizon'::regclass),
+        v_last::text::bigint + 1
+      ),
+      v_now
+    );
+  end if;
+  execute format('truncate %s', v_leaf);
+  return true;
+exception
+  when lock_not_available then
+    -- A lock that was taken in vain is given back by this.
+    return false;
+end
+$_$;
+
+ALTER FUNCTION rowcast.forget_leaf(p_leaf integer, p_read pg_snapshot) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.forget_leaf(p_leaf integer, p_read pg_snapshot) IS 'Empties a leaf of the log without waiting; false if it is in use, or not all of it in p_read.';
+
+CREATE FUNCTION rowcast.forget_revocations(p_older_than interval) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with gone as (
+    delete from rowcast.revocation where at < clock_timestamp() - p_older_than returning sub
+  )
+  select count(*) from gone
+$$;
+
+ALTER FUNCTION rowcast.forget_revocations(p_older_than interval) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.forget_revocations(p_older_than interval) IS 'Removes revocations older than this, which has to be the longest life of a token; how many.';
+
 CREATE FUNCTION rowcast.highest_xid() RETURNS xid8
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     AS $$
-  select xid from rowcast.event order by xid desc limit 1
+  select greatest(
+    (select xid from rowcast.event order by xid desc limit 1),
+    (pg_sequence_last_value('rowcast.horizon'::regclass) - 1)::text::xid8
+  )
 $$;
 
 ALTER FUNCTION rowcast.highest_xid() OWNER TO rowcast_owner;
 
-COMMENT ON FUNCTION rowcast.highest_xid() IS 'Highest xid in the log, or null.';
+COMMENT ON FUNCTION rowcast.highest_xid() IS 'Highest xid that the log has or had, or null.';
 
 CREATE FUNCTION rowcast.history() RETURNS text
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -557,6 +758,64 @@ ALTER FUNCTION rowcast.is_below(p_table regclass, p_parent regclass) OWNER TO ro
 
 COMMENT ON FUNCTION rowcast.is_below(p_table regclass, p_parent regclass) IS 'Whether p_table is a partition or an inheritance child of p_parent.';
 
+CREATE FUNCTION rowcast.is_revoked(p_claims jsonb, p_leeway bigint DEFAULT 0, p_version bigint DEFAULT NULL::bigint) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select exists (
+    select from rowcast.revocation r
+    where r.sub = p_claims ->> 'sub'
+      and (
+        jsonb_typeof(p_claims -> 'iat') is distinct from 'number'
+        or floor((p_claims ->> 'iat')::numeric) <= floor(extract(epoch from r.at)) + p_leeway
+        or r.version > p_version
+      )
+  )
+$$;
+
+ALTER FUNCTION rowcast.is_revoked(p_claims jsonb, p_leeway bigint, p_version bigint) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.is_revoked(p_claims jsonb, p_leeway bigint, p_version bigint) IS 'Whether a revocation stands against these claims; leeway of clocks in seconds.';
+
+CREATE FUNCTION rowcast.is_subset(p_seen pg_snapshot, p_in pg_snapshot) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select pg_snapshot_xmax(p_seen) <= pg_snapshot_xmax(p_in) and not exists (
+    select from pg_snapshot_xip(p_in) x where pg_visible_in_snapshot(x, p_seen)
+  )
+$$;
+
+ALTER FUNCTION rowcast.is_subset(p_seen pg_snapshot, p_in pg_snapshot) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.is_subset(p_seen pg_snapshot, p_in pg_snapshot) IS 'Whether all that p_seen sees is visible in p_in.';
+
+CREATE FUNCTION rowcast.leaf_is_full(p_last bigint, p_share bigint) RETURNS boolean
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select p_last & 1048575 >= 786432
+    or pg_total_relation_size(format('rowcast.event_%s', (p_last >> 20) % 6)) > p_share
+$$;
+
+ALTER FUNCTION rowcast.leaf_is_full(p_last bigint, p_share bigint) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.leaf_is_full(p_last bigint, p_share bigint) IS 'Whether the leaf of this id has its share of bytes, or nearly all of its ids.';
+
+CREATE FUNCTION rowcast.log_size(OUT bytes bigint, OUT events bigint, OUT oldest_at timestamp with time zone, OUT refused_at timestamp with time zone) RETURNS record
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select sum(pg_total_relation_size(t.leaf)), sum(pg_stat_get_live_tuples(t.leaf)),
+    min(l.entered_at) filter (where pg_relation_size(t.leaf) > 0), min(l.refused_at)
+  from rowcast.leaf l
+  cross join lateral (select format('rowcast.event_%s', l.leaf)::regclass as leaf) t
+$$;
+
+ALTER FUNCTION rowcast.log_size(OUT bytes bigint, OUT events bigint, OUT oldest_at timestamp with time zone, OUT refused_at timestamp with time zone) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.log_size(OUT bytes bigint, OUT events bigint, OUT oldest_at timestamp with time zone, OUT refused_at timestamp with time zone) IS 'Bytes with indexes; about how many events; since when the oldest leaf was written; and since when a lock keeps a leaf from being emptied.';
+
 CREATE FUNCTION rowcast.new_history() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -565,6 +824,8 @@ declare
   v_nonce text := gen_random_uuid() || '/' || (select system_identifier from pg_control_system());
 begin
   lock table rowcast.history_mark in exclusive mode;
+  -- Nobody forgets meanwhile (rowcast.rotate_log).
+  perform pg_advisory_xact_lock(7692280);
   delete from rowcast.history_mark;
   delete from rowcast.history_pulse;
   -- Rows whose transaction this server has not reached yet, or of which it is another one that is
@@ -573,6 +834,16 @@ begin
   delete from rowcast.event where xid >= pg_snapshot_xmin(pg_current_snapshot())
     and not pg_visible_in_snapshot(xid, pg_current_snapshot())
     and xid <> pg_current_xact_id();
+  -- The same with the horizon: one above all transactions of this server would be a gap for ever.
+  -- Whoever gets a bookmark of the new history has nothing to do with what was forgotten before.
+  perform rowcast.set_horizon(
+    least(
+      pg_sequence_last_value('rowcast.horizon'::regclass),
+      pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+    ),
+    pg_current_snapshot()
+  )
+  where pg_sequence_last_value('rowcast.horizon'::regclass) is not null;
   insert into rowcast.history_mark
   select v_nonce, oid, 'rowcast.event'::regclass::oid
   from pg_database where datname = current_database();
@@ -583,6 +854,32 @@ $$;
 ALTER FUNCTION rowcast.new_history() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.new_history() IS 'Makes every earlier bookmark answer with a gap.';
+
+CREATE FUNCTION rowcast.new_xid() RETURNS xid8
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_own bigint := pg_current_xact_id()::text::bigint;
+  v_new bigint;
+begin
+  -- This block is the subtransaction, for its exception clause.
+  begin
+    update rowcast.forgotten set truncation = truncation returning xmin::text::bigint into v_new;
+  exception
+    when division_by_zero then null;
+  end;
+  v_new := (v_own >> 32 << 32) + v_new;
+  if v_new < v_own then
+    v_new := v_new + (1::bigint << 32);
+  end if;
+  return v_new::text::xid8;
+end
+$$;
+
+ALTER FUNCTION rowcast.new_xid() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.new_xid() IS 'An xid above every xid that was given out before.';
 
 CREATE FUNCTION rowcast.notify_queue_is_filling() RETURNS boolean
     LANGUAGE sql
@@ -629,6 +926,7 @@ CREATE FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot DEFAULT NU
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
+    SET jit TO 'off'
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 #variable_conflict use_column
@@ -682,12 +980,30 @@ begin
   left join rendered r on r.render = s.render and r.key = s.key
   where w.render is null or (not s.superseded and r.key is not null) or (select off from cut)
   order by w.id;
+
+  if not rowcast.remembers(p_from) then
+    raise exception using errcode = 'RC007',
+      message = 'the log has forgotten some of what came after this place',
+      hint = 'Read the data anew, and go on from rowcast.bookmark().';
+  end if;
 end
 $$;
 
 ALTER FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint) OWNER TO rowcast_owner;
 
-COMMENT ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint) IS 'Events visible in p_to (or now) and not in p_from.';
+COMMENT ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint) IS 'Events visible in p_to (or now) and not in p_from; SQLSTATE RC007 if some were forgotten.';
+
+CREATE FUNCTION rowcast.recheck() RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  update rowcast.setting
+  set access_version = access_version + 1, rules_version = access_version + 1
+$$;
+
+ALTER FUNCTION rowcast.recheck() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.recheck() IS 'Every connection is admitted anew, on every node, as soon as this is committed.';
 
 CREATE FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operation text, p_sqlstate text, p_message text, p_context text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -711,6 +1027,28 @@ $$;
 ALTER FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operation text, p_sqlstate text, p_message text, p_context text) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operation text, p_sqlstate text, p_message text, p_context text) IS 'Records that a lossy trigger lost events, and tells everybody of a gap.';
+
+CREATE FUNCTION rowcast.remembers(p_from pg_snapshot) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_horizon bigint := pg_sequence_last_value('rowcast.horizon'::regclass);
+  v_truncation bigint := pg_sequence_last_value('rowcast.truncation'::regclass);
+begin
+  if v_horizon is null or pg_snapshot_xmin(p_from)::text::bigint >= v_horizon then
+    return true;
+  end if;
+  return exists (
+    select from rowcast.forgotten f
+    where f.truncation >= v_truncation and rowcast.is_subset(f.seen, p_from)
+  );
+end
+$$;
+
+ALTER FUNCTION rowcast.remembers(p_from pg_snapshot) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.remembers(p_from pg_snapshot) IS 'Whether all that the log has forgotten is visible in this snapshot; to be asked after a scan.';
 
 CREATE FUNCTION rowcast.render(p_function text, p_keys jsonb[]) RETURNS TABLE(key jsonb, data json, failed boolean)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -737,6 +1075,31 @@ ALTER FUNCTION rowcast.render(p_function text, p_keys jsonb[]) OWNER TO rowcast_
 
 COMMENT ON FUNCTION rowcast.render(p_function text, p_keys jsonb[]) IS 'State events: payloads for keys, in the snapshot of the batch.';
 
+CREATE FUNCTION rowcast.restore(p_user text) RETURNS boolean
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with gone as (delete from rowcast.revocation where sub = p_user returning sub)
+  select exists (select from gone)
+$$;
+
+ALTER FUNCTION rowcast.restore(p_user text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.restore(p_user text) IS 'Takes back what rowcast.revoke did.';
+
+CREATE FUNCTION rowcast.revoke(p_user text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  -- Setting sub to itself is what tells the trigger, which counts and takes the time at the commit.
+  insert into rowcast.revocation (sub) values (p_user)
+  on conflict on constraint revocation_pkey do update set sub = excluded.sub
+$$;
+
+ALTER FUNCTION rowcast.revoke(p_user text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.revoke(p_user text) IS 'Ends all connections of this user (claim sub); only tokens issued later are accepted.';
+
 CREATE FUNCTION rowcast.ring() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -750,17 +1113,7 @@ begin
     if not rowcast.notify_queue_is_filling() then
       perform pg_notify('rowcast', tg_table_name);
     end if;
-    return null;
-  end if;
-
-  -- The rows are in the log, so this transaction has an xid: only now may the flag be read. An
-  -- expression without a query, as the next, for every write pays for it.
-  if pg_sequence_last_value('rowcast.doorbell'::regclass) = 1 then
-    if exists (select from new_events) and not rowcast.notify_queue_is_filling() then
-      perform pg_notify('rowcast', '');
-    end if;
-  end if;
-  if pg_sequence_last_value('rowcast.announcing'::regclass) = 1 then
+  elsif tg_name = '_910_rowcast_announce' then
     -- Above 7,999 bytes NOTIFY would abort the application's write: the id is enough to ask for it.
     perform pg_notify(e.channel, case
       when octet_length(b.body) <= 7999 then b.body
@@ -773,6 +1126,19 @@ begin
         as body
     ) b
     where not rowcast.notify_queue_is_filling();
+  else
+    -- No rows were inserted by who has no xid.
+    if pg_sequence_last_value('rowcast.doorbell'::regclass) = 1
+      and pg_current_xact_id_if_assigned() is not null
+      and not rowcast.notify_queue_is_filling()
+    then
+      perform pg_notify('rowcast', '');
+    end if;
+    -- One in thousands looks whether anybody keeps the log within its bounds.
+    if pg_sequence_last_value('rowcast.event_id_seq'::regclass)
+        >= pg_sequence_last_value('rowcast.bound'::regclass) then
+      perform rowcast.bound_log();
+    end if;
   end if;
   return null;
 end
@@ -781,6 +1147,77 @@ $$;
 ALTER FUNCTION rowcast.ring() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.ring() IS 'Wakes the listener if it sleeps, and announces events of channels with delivery announce to others.';
+
+CREATE FUNCTION rowcast.rotate_log(p_read pg_snapshot DEFAULT NULL::pg_snapshot, OUT moved boolean, OUT forgotten integer, OUT refused integer) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '10ms'
+    AS $$
+declare
+  v_last bigint := coalesce(pg_sequence_last_value('rowcast.event_id_seq'::regclass), 1);
+  v_turn bigint := v_last >> 20;
+  v_setting rowcast.setting;
+  v_other record;
+  v_due boolean;
+  v_spare integer;
+begin
+  moved := false;
+  refused := 0;
+  if not pg_try_advisory_xact_lock(7692280) then
+    return;
+  end if;
+  perform rowcast.tend_log(v_last);
+  select * into v_setting from rowcast.setting;
+  v_due := rowcast.leaf_is_full(v_last, v_setting.keep_bytes / 5)
+    or pg_relation_size(format('rowcast.event_%s', v_turn % 6)) > 0 and exists (
+      select from rowcast.leaf
+      where turn = v_turn and entered_at < clock_timestamp() - v_setting.keep_for / 4
+    );
+  v_spare := rowcast.spare_leaf(v_turn);
+  if v_due and v_spare is not null then
+    -- Three laps further. Writers go on drawing ids between these lines, and an id must never come
+    -- twice: for that they would have to draw 18 million.
+    v_turn := v_turn + 18 + v_spare;
+    perform setval('rowcast.event_id_seq', v_turn << 20);
+    perform rowcast.enter_leaf(v_turn);
+    v_last := v_turn << 20;
+    perform rowcast.tend_log(v_last);
+    v_spare := rowcast.spare_leaf(v_turn);
+    v_due := false;
+    moved := true;
+  end if;
+  for v_other in
+    select l.leaf, a.ahead, coalesce(
+      l.left_at < clock_timestamp() - v_setting.keep_for, false
+    ) as old
+    from generate_series(1, 5) as a (ahead)
+    join rowcast.leaf l on l.leaf = (v_turn + a.ahead) % 6
+    where pg_relation_size(format('rowcast.event_%s', l.leaf)) > 0
+    order by a.ahead
+  loop
+    -- In the last ids of a leaf writers are about to come to the next by themselves.
+    continue when v_other.ahead = 1 and v_last & 1048575 > 983040
+      or not (v_other.old or v_spare is null and (v_other.ahead = 1 or v_due));
+    if rowcast.forget_leaf(v_other.leaf, p_read) then
+      forgotten := v_other.leaf;
+      update rowcast.leaf set refused_at = null
+      where leaf = v_other.leaf and refused_at is not null;
+      return;
+    end if;
+    refused := refused + 1;
+    update rowcast.leaf set refused_at = clock_timestamp()
+    where leaf = v_other.leaf and refused_at is null;
+  end loop;
+exception
+  -- Only an administrator's lock on a whole leaf or on these books.
+  when lock_not_available then
+    refused := refused + 1;
+end
+$$;
+
+ALTER FUNCTION rowcast.rotate_log(p_read pg_snapshot, OUT moved boolean, OUT forgotten integer, OUT refused integer) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.rotate_log(p_read pg_snapshot, OUT moved boolean, OUT forgotten integer, OUT refused integer) IS 'Keeps the log within keep_for and keep_bytes: whether it moved to another leaf, which leaf it emptied, and how many it could not, because somebody holds a lock.';
 
 CREATE FUNCTION rowcast.session_claims(p_cookies jsonb) RETURNS jsonb
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -840,6 +1277,33 @@ ALTER FUNCTION rowcast.set_doorbell(p_mode text) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.set_doorbell(p_mode text) IS 'Switches the doorbell: adaptive, always, never, or null for the service''s own setting.';
 
+CREATE FUNCTION rowcast.set_horizon(p_horizon bigint, p_seen pg_snapshot) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_before bigint := pg_sequence_last_value('rowcast.truncation'::regclass);
+begin
+  -- Not above the horizon, or no bookmark would reach it while nothing happens; and up to it, or a
+  -- transaction that forgets events of its own would leave these out.
+  update rowcast.forgotten
+  set truncation = setval('rowcast.truncation', coalesce(v_before, 0) + 1), seen = format(
+    '%s:%s:%s',
+    least(pg_snapshot_xmin(p_seen)::text::bigint, p_horizon),
+    p_horizon,
+    (
+      select string_agg(x::text, ',' order by x)
+      from pg_snapshot_xip(p_seen) x where x::text::bigint < p_horizon
+    )
+  )::pg_snapshot;
+  perform setval('rowcast.horizon', p_horizon);
+end
+$$;
+
+ALTER FUNCTION rowcast.set_horizon(p_horizon bigint, p_seen pg_snapshot) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.set_horizon(p_horizon bigint, p_seen pg_snapshot) IS 'Writes the horizon, and the snapshot that sees all that lies behind it.';
+
 CREATE FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, p_function text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -880,6 +1344,72 @@ $$;
 ALTER FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, p_function text) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, p_function text) IS 'Creates the triggers of an attachment where they are missing.';
+
+CREATE FUNCTION rowcast.settle_overdue() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  delete from rowcast.overdue where xid = new.xid;
+  perform rowcast.rotate_log();
+  return null;
+exception
+  when others then
+    raise warning 'rowcast: the log could not be rotated: % (%)', sqlerrm, sqlstate;
+    return null;
+end
+$$;
+
+ALTER FUNCTION rowcast.settle_overdue() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.settle_overdue() IS 'Rotates the log for want of a service.';
+
+CREATE FUNCTION rowcast.spare_leaf(p_turn bigint) RETURNS integer
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select min(ahead) from generate_series(1, 5) ahead
+  where pg_relation_size(format('rowcast.event_%s', (p_turn + ahead) % 6)) = 0
+$$;
+
+ALTER FUNCTION rowcast.spare_leaf(p_turn bigint) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.spare_leaf(p_turn bigint) IS 'How far ahead the next empty leaf is, or null.';
+
+CREATE FUNCTION rowcast.tend_log(p_last bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_turn bigint := p_last >> 20;
+  v_before bigint;
+begin
+  select turn into v_before from rowcast.leaf where turn is not null and left_at is null;
+  if v_before is distinct from v_turn then
+    -- Every leaf on the way was left just now, as far as anybody knows: rather keep it too long.
+    update rowcast.leaf set turn = t, left_at = clock_timestamp()
+    from generate_series(greatest(coalesce(v_before, 0), v_turn - 5), v_turn - 1) t
+    where leaf = t % 6;
+    perform rowcast.enter_leaf(v_turn);
+  end if;
+  if pg_sequence_last_value('rowcast.bound'::regclass) < p_last + 2048 then
+    perform setval('rowcast.bound', p_last + 4096);
+  end if;
+  if current_setting('transaction_isolation') = 'read committed' and exists (
+    select from rowcast.forgotten
+    where truncation < pg_sequence_last_value('rowcast.truncation'::regclass)
+  ) then
+    perform rowcast.set_horizon(
+      coalesce(pg_sequence_last_value('rowcast.horizon'::regclass), 1),
+      pg_current_snapshot()
+    );
+  end if;
+end
+$$;
+
+ALTER FUNCTION rowcast.tend_log(p_last bigint) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.tend_log(p_last bigint) IS 'Keeps the books of rowcast.rotate_log().';
 
 CREATE FUNCTION rowcast.trigger_function_name(p_table regclass, p_operation text) RETURNS text
     LANGUAGE sql STABLE
@@ -1070,6 +1600,17 @@ ALTER TABLE rowcast.attachment OWNER TO rowcast_owner;
 
 COMMENT ON VIEW rowcast.attachment IS 'Attached queries, one row per table they should be on, and their state.';
 
+CREATE SEQUENCE rowcast.bound
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER TABLE rowcast.bound OWNER TO rowcast_owner;
+
+COMMENT ON SEQUENCE rowcast.bound IS 'Id from which the next writer calls rowcast.bound_log().';
+
 CREATE TABLE rowcast.channel (
     name rowcast.name NOT NULL,
     delivery text DEFAULT 'log'::text NOT NULL,
@@ -1150,7 +1691,8 @@ CREATE TABLE rowcast.event_0 (
     rooms rowcast.rooms NOT NULL,
     data rowcast.payload,
     render text
-);
+)
+WITH (autovacuum_enabled=off, toast.autovacuum_enabled=off);
 
 ALTER TABLE rowcast.event_0 OWNER TO rowcast_owner;
 
@@ -1163,7 +1705,8 @@ CREATE TABLE rowcast.event_1 (
     rooms rowcast.rooms NOT NULL,
     data rowcast.payload,
     render text
-);
+)
+WITH (autovacuum_enabled=off, toast.autovacuum_enabled=off);
 
 ALTER TABLE rowcast.event_1 OWNER TO rowcast_owner;
 
@@ -1176,7 +1719,8 @@ CREATE TABLE rowcast.event_2 (
     rooms rowcast.rooms NOT NULL,
     data rowcast.payload,
     render text
-);
+)
+WITH (autovacuum_enabled=off, toast.autovacuum_enabled=off);
 
 ALTER TABLE rowcast.event_2 OWNER TO rowcast_owner;
 
@@ -1189,7 +1733,8 @@ CREATE TABLE rowcast.event_3 (
     rooms rowcast.rooms NOT NULL,
     data rowcast.payload,
     render text
-);
+)
+WITH (autovacuum_enabled=off, toast.autovacuum_enabled=off);
 
 ALTER TABLE rowcast.event_3 OWNER TO rowcast_owner;
 
@@ -1202,7 +1747,8 @@ CREATE TABLE rowcast.event_4 (
     rooms rowcast.rooms NOT NULL,
     data rowcast.payload,
     render text
-);
+)
+WITH (autovacuum_enabled=off, toast.autovacuum_enabled=off);
 
 ALTER TABLE rowcast.event_4 OWNER TO rowcast_owner;
 
@@ -1215,7 +1761,8 @@ CREATE TABLE rowcast.event_5 (
     rooms rowcast.rooms NOT NULL,
     data rowcast.payload,
     render text
-);
+)
+WITH (autovacuum_enabled=off, toast.autovacuum_enabled=off);
 
 ALTER TABLE rowcast.event_5 OWNER TO rowcast_owner;
 
@@ -1243,6 +1790,15 @@ ALTER TABLE rowcast.failure ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE rowcast.forgotten (
+    truncation bigint NOT NULL,
+    seen pg_snapshot NOT NULL
+);
+
+ALTER TABLE rowcast.forgotten OWNER TO rowcast_owner;
+
+COMMENT ON TABLE rowcast.forgotten IS 'One row: a snapshot that sees every event that was forgotten up to this truncation.';
+
 CREATE TABLE rowcast.history_mark (
     nonce text NOT NULL,
     database_oid oid NOT NULL,
@@ -1269,6 +1825,38 @@ ALTER TABLE rowcast.home_rule OWNER TO rowcast_owner;
 
 COMMENT ON TABLE rowcast.home_rule IS 'Functions (claims jsonb) returns text[]: the rooms a user is in from the start.';
 
+CREATE SEQUENCE rowcast.horizon
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER TABLE rowcast.horizon OWNER TO rowcast_owner;
+
+COMMENT ON SEQUENCE rowcast.horizon IS 'Every event that was ever forgotten has an xid below it.';
+
+CREATE TABLE rowcast.leaf (
+    leaf integer NOT NULL,
+    turn bigint,
+    entered_at timestamp with time zone,
+    left_at timestamp with time zone,
+    refused_at timestamp with time zone,
+    CONSTRAINT leaf_is_one_of_six CHECK (((leaf >= 0) AND (leaf <= 5)))
+);
+
+ALTER TABLE rowcast.leaf OWNER TO rowcast_owner;
+
+COMMENT ON TABLE rowcast.leaf IS 'What rowcast.rotate_log() saw of the leaves of the log; it may notice late, never early.';
+
+COMMENT ON COLUMN rowcast.leaf.turn IS 'Id of its events divided by 2^20; null: never written.';
+
+COMMENT ON COLUMN rowcast.leaf.entered_at IS 'Since when it is, or was, the leaf that is written.';
+
+COMMENT ON COLUMN rowcast.leaf.left_at IS 'When another took over; null: it is written now.';
+
+COMMENT ON COLUMN rowcast.leaf.refused_at IS 'Since when somebody holds a lock on it and keeps it from being emptied.';
+
 CREATE TABLE rowcast.migration_history (
     version integer NOT NULL,
     name character varying(255),
@@ -1277,6 +1865,31 @@ CREATE TABLE rowcast.migration_history (
 );
 
 ALTER TABLE rowcast.migration_history OWNER TO rowcast_owner;
+
+CREATE TABLE rowcast.overdue (
+    xid xid8 NOT NULL
+);
+
+ALTER TABLE rowcast.overdue OWNER TO rowcast_owner;
+
+COMMENT ON TABLE rowcast.overdue IS 'Transactions that rotate the log when they commit, for want of a service; else empty.';
+
+CREATE TABLE rowcast.revocation (
+    sub text NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    version bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT revocation_sub CHECK (((octet_length(sub) >= 1) AND (octet_length(sub) <= 2048)))
+);
+
+ALTER TABLE rowcast.revocation OWNER TO rowcast_owner;
+
+COMMENT ON TABLE rowcast.revocation IS 'Users whose tokens issued up to then no longer count; written by rowcast.revoke.';
+
+COMMENT ON COLUMN rowcast.revocation.sub IS 'The claim sub.';
+
+COMMENT ON COLUMN rowcast.revocation.at IS 'Clock at the commit of the revocation.';
+
+COMMENT ON COLUMN rowcast.revocation.version IS 'The access_version that this revocation made.';
 
 CREATE TABLE rowcast.room_rule (
     pattern text NOT NULL,
@@ -1308,7 +1921,13 @@ COMMENT ON TABLE rowcast.session_rule IS 'Functions (text) returns jsonb: exchan
 
 CREATE TABLE rowcast.setting (
     doorbell text,
-    CONSTRAINT setting_doorbell CHECK ((doorbell = ANY (ARRAY['adaptive'::text, 'always'::text, 'never'::text])))
+    keep_for interval DEFAULT '1 day'::interval NOT NULL,
+    keep_bytes bigint DEFAULT 1073741824 NOT NULL,
+    access_version bigint DEFAULT 0 NOT NULL,
+    rules_version bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT setting_doorbell CHECK ((doorbell = ANY (ARRAY['adaptive'::text, 'always'::text, 'never'::text]))),
+    CONSTRAINT setting_keep_bytes CHECK ((keep_bytes >= 1048576)),
+    CONSTRAINT setting_keep_for CHECK (((keep_for >= '00:01:00'::interval) AND (keep_for <= '10 years'::interval)))
 );
 
 ALTER TABLE rowcast.setting OWNER TO rowcast_owner;
@@ -1316,6 +1935,25 @@ ALTER TABLE rowcast.setting OWNER TO rowcast_owner;
 COMMENT ON TABLE rowcast.setting IS 'One row: what holds for this database, whoever serves it.';
 
 COMMENT ON COLUMN rowcast.setting.doorbell IS 'Set by rowcast.set_doorbell: adaptive, always or never; null: as the service is configured.';
+
+COMMENT ON COLUMN rowcast.setting.keep_for IS 'Events are kept this long, and a quarter longer at most, unless keep_bytes is reached before.';
+
+COMMENT ON COLUMN rowcast.setting.keep_bytes IS 'The log with its indexes takes this many bytes, whether or not anybody serves this database.';
+
+COMMENT ON COLUMN rowcast.setting.access_version IS 'Counts revocations and changes of rules, in their own transactions; every look at the log reads it.';
+
+COMMENT ON COLUMN rowcast.setting.rules_version IS 'The access_version of the last change of rules: whoever was admitted before it is asked for again.';
+
+CREATE SEQUENCE rowcast.truncation
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+ALTER TABLE rowcast.truncation OWNER TO rowcast_owner;
+
+COMMENT ON SEQUENCE rowcast.truncation IS 'Number of the last truncation that was begun: tells whether rowcast.forgotten is up to date.';
 
 ALTER TABLE ONLY rowcast.event ATTACH PARTITION rowcast.event_0 FOR VALUES IN ('0');
 
@@ -1341,8 +1979,17 @@ ALTER TABLE ONLY rowcast.failure
 ALTER TABLE ONLY rowcast.home_rule
     ADD CONSTRAINT home_rule_pkey PRIMARY KEY (rooms_of);
 
+ALTER TABLE ONLY rowcast.leaf
+    ADD CONSTRAINT leaf_pkey PRIMARY KEY (leaf);
+
 ALTER TABLE ONLY rowcast.migration_history
     ADD CONSTRAINT migration_history_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY rowcast.overdue
+    ADD CONSTRAINT overdue_pkey PRIMARY KEY (xid);
+
+ALTER TABLE ONLY rowcast.revocation
+    ADD CONSTRAINT revocation_pkey PRIMARY KEY (sub);
 
 ALTER TABLE ONLY rowcast.room_rule
     ADD CONSTRAINT room_rule_pkey PRIMARY KEY (pattern);
@@ -1367,6 +2014,8 @@ CREATE INDEX event_4_xid_idx ON rowcast.event_4 USING btree (xid);
 
 CREATE INDEX event_5_xid_idx ON rowcast.event_5 USING btree (xid);
 
+CREATE UNIQUE INDEX forgotten_is_one_row ON rowcast.forgotten USING btree ((true));
+
 CREATE UNIQUE INDEX setting_is_one_row ON rowcast.setting USING btree ((true));
 
 ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_0_xid_idx;
@@ -1381,22 +2030,64 @@ ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_4_xid_idx;
 
 ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_5_xid_idx;
 
+CREATE CONSTRAINT TRIGGER _800_rowcast_access AFTER INSERT OR DELETE OR UPDATE ON rowcast.home_rule DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rowcast.access_changed();
+
+ALTER TABLE rowcast.home_rule ENABLE ALWAYS TRIGGER _800_rowcast_access;
+
+CREATE CONSTRAINT TRIGGER _800_rowcast_access AFTER INSERT OR UPDATE OF sub ON rowcast.revocation DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rowcast.access_changed();
+
+ALTER TABLE rowcast.revocation ENABLE ALWAYS TRIGGER _800_rowcast_access;
+
+CREATE CONSTRAINT TRIGGER _800_rowcast_access AFTER INSERT OR DELETE OR UPDATE ON rowcast.room_rule DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rowcast.access_changed();
+
+ALTER TABLE rowcast.room_rule ENABLE ALWAYS TRIGGER _800_rowcast_access;
+
+CREATE CONSTRAINT TRIGGER _800_rowcast_access AFTER INSERT OR DELETE OR UPDATE ON rowcast.session_rule DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rowcast.access_changed();
+
+ALTER TABLE rowcast.session_rule ENABLE ALWAYS TRIGGER _800_rowcast_access;
+
+CREATE TRIGGER _800_rowcast_access_truncate AFTER TRUNCATE ON rowcast.home_rule FOR EACH STATEMENT EXECUTE FUNCTION rowcast.access_changed();
+
+ALTER TABLE rowcast.home_rule ENABLE ALWAYS TRIGGER _800_rowcast_access_truncate;
+
+CREATE TRIGGER _800_rowcast_access_truncate AFTER TRUNCATE ON rowcast.room_rule FOR EACH STATEMENT EXECUTE FUNCTION rowcast.access_changed();
+
+ALTER TABLE rowcast.room_rule ENABLE ALWAYS TRIGGER _800_rowcast_access_truncate;
+
+CREATE TRIGGER _800_rowcast_access_truncate AFTER TRUNCATE ON rowcast.session_rule FOR EACH STATEMENT EXECUTE FUNCTION rowcast.access_changed();
+
+ALTER TABLE rowcast.session_rule ENABLE ALWAYS TRIGGER _800_rowcast_access_truncate;
+
 CREATE TRIGGER _800_rowcast_unpause AFTER DELETE OR UPDATE ON rowcast.channel FOR EACH ROW EXECUTE FUNCTION rowcast.unpause();
 
 CREATE TRIGGER _900_rowcast_ring AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON rowcast.channel FOR EACH STATEMENT EXECUTE FUNCTION rowcast.ring();
 
-CREATE TRIGGER _900_rowcast_ring AFTER INSERT ON rowcast.event REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT EXECUTE FUNCTION rowcast.ring();
+CREATE TRIGGER _900_rowcast_ring AFTER INSERT ON rowcast.event FOR EACH STATEMENT WHEN (((pg_sequence_last_value('rowcast.doorbell'::regclass) = 1) OR (pg_sequence_last_value('rowcast.event_id_seq'::regclass) >= pg_sequence_last_value('rowcast.bound'::regclass)))) EXECUTE FUNCTION rowcast.ring();
 
 ALTER TABLE rowcast.event ENABLE ALWAYS TRIGGER _900_rowcast_ring;
 
 CREATE TRIGGER _900_rowcast_ring AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON rowcast.setting FOR EACH STATEMENT EXECUTE FUNCTION rowcast.ring();
 
+CREATE CONSTRAINT TRIGGER _900_rowcast_settle AFTER INSERT ON rowcast.overdue DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rowcast.settle_overdue();
+
+ALTER TABLE rowcast.overdue ENABLE ALWAYS TRIGGER _900_rowcast_settle;
+
+CREATE TRIGGER _910_rowcast_announce AFTER INSERT ON rowcast.event REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT WHEN ((pg_sequence_last_value('rowcast.announcing'::regclass) = 1)) EXECUTE FUNCTION rowcast.ring();
+
+ALTER TABLE rowcast.event ENABLE ALWAYS TRIGGER _910_rowcast_announce;
+
 GRANT USAGE ON SCHEMA rowcast TO PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.access(p_asked jsonb, p_leeway bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.access(p_asked jsonb, p_leeway bigint) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.access_changed() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) FROM PUBLIC;
-GRANT ALL ON FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, p_mode text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.bound_log() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) FROM PUBLIC;
 
@@ -1413,8 +2104,14 @@ GRANT ALL ON FUNCTION rowcast.encode_snapshot(p_snapshot pg_snapshot) TO rowcast
 REVOKE ALL ON FUNCTION rowcast.ensure_history() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.ensure_history() TO rowcast_service;
 
+REVOKE ALL ON FUNCTION rowcast.enter_leaf(p_turn bigint) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[], p_limit bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[], p_limit bigint) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.forget_leaf(p_leaf integer, p_read pg_snapshot) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.forget_revocations(p_older_than interval) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.highest_xid() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.highest_xid() TO rowcast_service;
@@ -1423,11 +2120,21 @@ REVOKE ALL ON FUNCTION rowcast.history() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.history() TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.home_rooms(p_claims jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION rowcast.home_rooms(p_claims jsonb) TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.is_below(p_table regclass, p_parent regclass) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.is_revoked(p_claims jsonb, p_leeway bigint, p_version bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.is_subset(p_seen pg_snapshot, p_in pg_snapshot) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.leaf_is_full(p_last bigint, p_share bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.log_size(OUT bytes bigint, OUT events bigint, OUT oldest_at timestamp with time zone, OUT refused_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.log_size(OUT bytes bigint, OUT events bigint, OUT oldest_at timestamp with time zone, OUT refused_at timestamp with time zone) TO rowcast_service;
+
 REVOKE ALL ON FUNCTION rowcast.new_history() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.new_xid() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.notify_queue_is_filling() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.notify_queue_is_filling() TO rowcast_service;
@@ -1438,11 +2145,22 @@ GRANT ALL ON FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, 
 REVOKE ALL ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint) TO rowcast_service;
 
+REVOKE ALL ON FUNCTION rowcast.recheck() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operation text, p_sqlstate text, p_message text, p_context text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.remembers(p_from pg_snapshot) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.render(p_function text, p_keys jsonb[]) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.restore(p_user text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.revoke(p_user text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.ring() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.rotate_log(p_read pg_snapshot, OUT moved boolean, OUT forgotten integer, OUT refused integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.rotate_log(p_read pg_snapshot, OUT moved boolean, OUT forgotten integer, OUT refused integer) TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.session_claims(p_cookies jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.session_claims(p_cookies jsonb) TO rowcast_service;
@@ -1452,7 +2170,15 @@ GRANT ALL ON FUNCTION rowcast.session_cookies() TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.set_doorbell(p_mode text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.set_horizon(p_horizon bigint, p_seen pg_snapshot) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, p_function text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.settle_overdue() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.spare_leaf(p_turn bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.tend_log(p_last bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.trigger_function_name(p_table regclass, p_operation text) FROM PUBLIC;
 
@@ -1467,5 +2193,7 @@ GRANT SELECT ON TABLE rowcast.channel TO rowcast_service;
 GRANT SELECT,UPDATE ON SEQUENCE rowcast.doorbell TO rowcast_service;
 
 GRANT SELECT ON TABLE rowcast.failure TO rowcast_service;
+
+GRANT SELECT ON TABLE rowcast.revocation TO rowcast_service;
 
 GRANT SELECT ON TABLE rowcast.setting TO rowcast_service;

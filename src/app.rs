@@ -3,7 +3,7 @@
 //! leave one connection waiting for another.
 
 use crate::config::Settings;
-use crate::connection::{Gate, seats::Seats, sse::Cut, unix_now};
+use crate::connection::{Gate, recheck, seats::Seats, sse::Cut, unix_now};
 use crate::database::{Database, DatabaseError};
 use crate::hub::{Ended, Hub, Limits};
 use crate::listener::{Listener, Pulse};
@@ -167,7 +167,14 @@ impl App {
         let gate = Arc::new(gate);
         tokio::spawn(refresh_keys(Arc::downgrade(&gate)));
         let (listening, listener_stops) = watch::channel(false);
-        let listener = tokio::spawn(listener.run(listener_stops));
+        let rechecked = Arc::clone(&gate);
+        let listener = tokio::spawn(async move {
+            // The listener ends gently, and the recheck with it.
+            tokio::select! {
+                () = listener.run(listener_stops) => {}
+                () = recheck::run(rechecked) => {}
+            }
+        });
         Ok(Self {
             gate,
             socket,

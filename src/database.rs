@@ -25,11 +25,13 @@ macro_rules! event_columns {
     };
 }
 
+mod access;
 mod heard;
 mod listening;
 mod servers;
 mod tls;
 
+pub use access::{Answer, Asked};
 pub use heard::Heard;
 pub use listening::{Channels, Listening, Looked};
 
@@ -48,13 +50,27 @@ pub enum DatabaseError {
     #[error("none of the database's servers will do: {0}")]
     Servers(String),
     #[error("the database: {}", describe(.0))]
-    Postgres(#[from] tokio_postgres::Error),
+    Postgres(tokio_postgres::Error),
+    #[error("the log has forgotten some of what came after this place")]
+    Forgotten,
     #[error("the database did not answer within {} ms", .0.as_millis())]
     Timeout(Duration),
     #[error("the pool's server is not the one that the listener reads, or has begun a new history")]
     Elsewhere,
     #[error("the database answered something unexpected: {0}")]
     Answer(&'static str),
+}
+
+/// What `rowcast.read_log` raises when retention has passed the place that it is asked about.
+const FORGOTTEN: &str = "RC007";
+
+impl From<tokio_postgres::Error> for DatabaseError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.code() {
+            Some(code) if code.code() == FORGOTTEN => Self::Forgotten,
+            _ => Self::Postgres(error),
+        }
+    }
 }
 
 /// What to do about a server that takes no writes.
@@ -131,12 +147,36 @@ pub struct Database {
     timeout: Duration,
 }
 
+/// What `rowcast.rotate_log()` did.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotated {
+    /// Writers go on in another leaf.
+    pub moved: bool,
+    /// The leaf that was emptied.
+    pub forgotten: Option<i32>,
+    /// Leaves that could not be emptied, because somebody holds a lock.
+    pub refused: i32,
+}
+
+/// What the log takes.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSize {
+    /// With indexes.
+    pub bytes: i64,
+    /// About how many.
+    pub events: i64,
+    /// Seconds since its oldest leaf was entered; none if it is empty.
+    pub age: Option<f64>,
+}
+
 /// What a replay read from the log.
 #[derive(Debug)]
 pub enum LogReplay {
     Events(Vec<Arc<Event>>),
     /// More than the limits allow.
     TooMuch,
+    /// Some of it is no longer in the log.
+    Forgotten,
 }
 
 type Param<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -192,41 +232,16 @@ impl Database {
             begun?;
             return Ok(rows?);
         }
-        // Who knows what this connection still waits for: it must not be used again.
+        Err(self.give_up(client))
+    }
+
+    /// Who knows what a connection that did not answer still waits for: it must not be used again.
+    /// What silenced it, such as a firewall that forgot us, has mostly silenced the idle ones too,
+    /// and each would cost somebody a whole timeout.
+    fn give_up(&self, client: deadpool_postgres::Object) -> DatabaseError {
         drop(deadpool_postgres::Object::take(client));
-        Err(DatabaseError::Timeout(self.timeout))
-    }
-
-    /// For each room, whether these claims (JSON text) may join it.
-    ///
-    /// # Errors
-    /// The database, or a rule's function.
-    pub async fn admit(
-        &self,
-        claims: &str,
-        rooms: &[Arc<str>],
-    ) -> Result<Vec<bool>, DatabaseError> {
-        let names: Vec<&str> = rooms.iter().map(AsRef::as_ref).collect();
-        let sql = "select allowed from rowcast.admit($1::text::jsonb, $2) with ordinality \
-                   order by ordinality";
-        let rows = self
-            .read(sql, &[(&claims, Type::TEXT), (&names, Type::TEXT_ARRAY)])
-            .await?;
-        if rows.len() != rooms.len() {
-            return Err(DatabaseError::Answer("rowcast.admit left rooms out"));
-        }
-        Ok(rows.iter().map(|row| row.get(0)).collect())
-    }
-
-    /// The rooms these claims are in from the start.
-    ///
-    /// # Errors
-    /// The database, or a rule's function.
-    pub async fn home_rooms(&self, claims: &str) -> Result<Vec<Arc<str>>, DatabaseError> {
-        let sql = "select rowcast.home_rooms($1::text::jsonb)";
-        let rows = self.read(sql, &[(&claims, Type::TEXT)]).await?;
-        let rooms: Vec<String> = first(&rows)?.get(0);
-        Ok(rooms.into_iter().map(Into::into).collect())
+        self.forget();
+        DatabaseError::Timeout(self.timeout)
     }
 
     /// Names of the cookies that the application's own sessions live in.
@@ -287,7 +302,10 @@ impl Database {
             (&most, Type::INT8),
             (&target, Type::TEXT),
         ];
-        let mut rows = self.read(sql, &params).await?;
+        let mut rows = match self.read(sql, &params).await {
+            Err(DatabaseError::Forgotten) => return Ok(LogReplay::Forgotten),
+            rows => rows?,
+        };
         // The pool may have come to another server than the listener: what it lacks would pass for
         // what there is to recover.
         if first(&rows)?.get::<_, Option<&str>>("history") != Some(&*to.history) {
@@ -317,6 +335,41 @@ impl Database {
         })
     }
 
+    /// Keeps the log within its bounds, sparing what comes after `read`; and what it takes then.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn rotate_log(&self, read: &Snapshot) -> Result<(Rotated, LogSize), DatabaseError> {
+        let client = self.pool.get().await?;
+        let (rotate, size) = (
+            "select moved, forgotten, refused from rowcast.rotate_log($1::text::pg_snapshot)",
+            "select bytes, events, extract(epoch from clock_timestamp() - oldest_at)::float8 as age \
+             from rowcast.log_size()",
+        );
+        let read = read.to_postgres();
+        let params: [Param; 1] = [(&read, Type::TEXT)];
+        let asked = async {
+            let rotated = client.query_typed(rotate, &params).await?;
+            Ok::<_, tokio_postgres::Error>((rotated, client.query_typed(size, &[]).await?))
+        };
+        let Ok(answer) = tokio::time::timeout(self.timeout, asked).await else {
+            return Err(self.give_up(client));
+        };
+        let (rotated, size) = answer?;
+        let (rotated, size) = (first(&rotated)?, first(&size)?);
+        let rotated = Rotated {
+            moved: rotated.get("moved"),
+            forgotten: rotated.get("forgotten"),
+            refused: rotated.get("refused"),
+        };
+        let size = LogSize {
+            bytes: size.get("bytes"),
+            events: size.get("events"),
+            age: size.get("age"),
+        };
+        Ok((rotated, size))
+    }
+
     /// Rings the doorbell with a word of our own, to see whether the listener hears it.
     ///
     /// # Errors
@@ -325,7 +378,10 @@ impl Database {
         let client = self.pool.get().await?;
         let sql = format!("notify {DOORBELL}, '{word}'");
         let asked = tokio::time::timeout(self.timeout, client.batch_execute(&sql)).await;
-        Ok(asked.map_err(|_| DatabaseError::Timeout(self.timeout))??)
+        match asked {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(self.give_up(client)),
+        }
     }
 }
 

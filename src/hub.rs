@@ -4,12 +4,15 @@
 //! closed as lagged; it never skips silently and never slows another.
 
 mod ring;
+mod roster;
 
 use crate::bookmark::{Bookmark, Standpoint};
 use crate::event::{Batch, EVERYBODY, Event, Place};
 use ring::Ring;
+use roster::Roster;
+pub use roster::{Access, Identity, Stale};
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
@@ -37,6 +40,12 @@ pub enum Ended {
     Lagged,
     /// The service stops.
     Restart,
+    /// The user was revoked.
+    Revoked,
+    /// The session it came with is none any more.
+    NoSession,
+    /// The rules have changed, and the database could not be asked in time what that means for it.
+    Unconfirmed,
 }
 
 /// What waits in a subscription's queue, in the order in which it is to be written.
@@ -52,6 +61,8 @@ pub enum Delivery {
     Seam(Box<Seam>),
     /// A frame of the connection's own, in its place among the events.
     Reply(Utf8Bytes),
+    /// This room was taken from the connection: a rule no longer grants it.
+    Withdrawn(Arc<str>),
 }
 
 /// The moment at which rooms were joined: the replay lies before it, live events behind it.
@@ -124,6 +135,8 @@ pub struct Subscription {
     queue: Mutex<Queue>,
     /// With the standpoint at which each was joined: what is later came through it live.
     rooms: Mutex<HashMap<Arc<str>, Arc<Standpoint>>>,
+    /// Whether rooms were taken from it: then what waits may be of one of those.
+    narrowed: AtomicBool,
     wake: Notify,
     ended: Notify,
     limit: usize,
@@ -146,6 +159,8 @@ struct Shared {
     limits: Limits,
     standpoint: watch::Sender<Option<Arc<Standpoint>>>,
     look: Notify,
+    roster: Mutex<Roster>,
+    stale: Notify,
     subscriptions: AtomicUsize,
     waiting_bytes: AtomicUsize,
     next: AtomicU64,
@@ -178,6 +193,8 @@ impl Hub {
             limits,
             standpoint: watch::Sender::new(None),
             look: Notify::new(),
+            roster: Mutex::default(),
+            stale: Notify::new(),
             subscriptions: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
             next: AtomicU64::new(1),
@@ -191,6 +208,7 @@ impl Hub {
             id: self.0.next.fetch_add(1, Ordering::Relaxed),
             queue: Mutex::default(),
             rooms: Mutex::default(),
+            narrowed: AtomicBool::new(false),
             wake: Notify::new(),
             ended: Notify::new(),
             limit: self.0.limits.queue_bytes,
@@ -217,8 +235,24 @@ impl Hub {
     }
 
     /// Joins rooms and queues the seam with their replay: what lies between `since` and where the
-    /// hub stands now. Later events queue behind it.
+    /// hub stands now. Later events queue behind it. `under` is the version of the rules that
+    /// allowed them: if they have changed meanwhile, they are asked again.
     pub fn join(
+        &self,
+        subscription: &Arc<Subscription>,
+        rooms: &[Arc<str>],
+        since: Since,
+        tag: Option<serde_json::Value>,
+        under: i64,
+    ) {
+        self.queue_seam(subscription, rooms, since, tag);
+        // Behind the joining, never before: a change in between would go unseen.
+        if lock(&self.0.roster).joined(subscription.id, under) {
+            self.0.stale.notify_one();
+        }
+    }
+
+    fn queue_seam(
         &self,
         subscription: &Arc<Subscription>,
         rooms: &[Arc<str>],
@@ -281,6 +315,68 @@ impl Hub {
         left
     }
 
+    /// Takes rooms away, and says so in the queue. Nothing of them is written any more, whatever
+    /// waits; see [`Subscription::may_hear`].
+    pub fn withdraw(&self, subscription: &Subscription, rooms: &[Arc<str>]) -> usize {
+        subscription.narrowed.store(true, Ordering::Release);
+        let left = self.leave(subscription, rooms);
+        for room in &left {
+            subscription.push(Delivery::Withdrawn(Arc::clone(room)), 200, None);
+        }
+        subscription.wake.notify_one();
+        left.len()
+    }
+
+    /// Says who a subscription belongs to, and under which version they were let in. Before the
+    /// first join.
+    pub fn enter(&self, subscription: &Arc<Subscription>, identity: Identity, version: i64) {
+        if lock(&self.0.roster).enter(subscription, identity, version) {
+            self.0.stale.notify_one();
+        }
+    }
+
+    /// As whom a subscription is to be judged now.
+    #[must_use]
+    pub fn identity(&self, subscription: &Subscription) -> Option<Identity> {
+        lock(&self.0.roster).identity(subscription.id)
+    }
+
+    /// Somebody brought a new token: all their rooms were admitted under this version.
+    pub fn renew(&self, subscription: &Subscription, identity: Identity, version: i64) {
+        if lock(&self.0.roster).renew(subscription.id, identity, version) {
+            self.0.stale.notify_one();
+        }
+    }
+
+    /// The version of rules and revocations that the listener saw last.
+    #[must_use]
+    pub fn access_known(&self) -> i64 {
+        lock(&self.0.roster).known()
+    }
+
+    /// Takes a change of rules or revocations: connections of revoked users end here and now.
+    pub fn access_changed(&self, access: &Access) {
+        if lock(&self.0.roster).change(access) {
+            self.0.stale.notify_one();
+        }
+    }
+
+    /// Ends when somebody has to be asked for.
+    pub async fn stale_noticed(&self) {
+        self.0.stale.notified().await;
+    }
+
+    /// Those whose rooms have to be asked for.
+    #[must_use]
+    pub fn stale(&self) -> Vec<Stale> {
+        lock(&self.0.roster).stale()
+    }
+
+    /// Notes that somebody's rooms were asked for under this version, perhaps with new claims.
+    pub fn confirm(&self, stale: &Stale, claims: Option<Arc<str>>, version: i64) {
+        lock(&self.0.roster).confirm(stale, claims, version);
+    }
+
     /// Takes a batch: queues it for everybody concerned, keeps it for those who come back.
     /// `now` is the clock by which batches grow old.
     pub fn publish(&self, batch: Batch, now: Instant) {
@@ -316,12 +412,12 @@ impl Hub {
         table.ring.begin(&standpoint);
         table.standpoint = Some(Arc::clone(&standpoint));
         drop(table);
-        self.0
-            .standpoint
-            .send_replace(Some(Arc::clone(&standpoint)));
+        // Before the standpoint is known: a heartbeat with the new history's bookmark must find the
+        // gap in the queue, or a reader that is cut behind it would never hear of the gap.
         if !first {
             self.tell_gap(reason);
         }
+        self.0.standpoint.send_replace(Some(standpoint));
     }
 
     /// Tells everybody that something may be missing, for this reason.
@@ -487,6 +583,32 @@ impl Subscription {
         }
     }
 
+    /// Why the hub has ended it, if it has.
+    #[must_use]
+    pub fn over(&self) -> Option<Ended> {
+        lock(&self.queue).ended
+    }
+
+    /// Whether something for these rooms may still be written: asked at the last moment, for a room
+    /// may have been taken away while it waited.
+    #[must_use]
+    pub fn may_hear(&self, rooms: &[Arc<str>]) -> bool {
+        if !self.narrowed.load(Ordering::Acquire) {
+            return true;
+        }
+        let mine = lock(&self.rooms);
+        rooms.iter().any(|room| mine.contains_key(room))
+    }
+
+    /// Of these rooms, those that may still be spoken of.
+    #[must_use]
+    pub fn not_withdrawn(&self, rooms: Vec<Arc<str>>) -> Vec<Arc<str>> {
+        if !self.narrowed.load(Ordering::Acquire) {
+            return rooms;
+        }
+        self.concerned(&rooms)
+    }
+
     /// Whether nothing waits: a writer may then say that it has caught up.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -516,6 +638,7 @@ impl Subscription {
 
     /// Leaves every room and the hub. Whoever opened a subscription calls this once, at the end.
     pub fn close(&self) {
+        lock(&self.hub.roster).leave(self.id);
         let mut table = lock(&self.hub.table);
         let rooms: Vec<_> = lock(&self.rooms).keys().cloned().collect();
         for room in &rooms {
@@ -594,7 +717,7 @@ mod tests {
 
     fn join(hub: &Hub, subscription: &Arc<Subscription>, rooms: &[&str], since: Since) {
         let rooms: Vec<Arc<str>> = rooms.iter().map(|room| Arc::from(*room)).collect();
-        hub.join(subscription, &rooms, since, None);
+        hub.join(subscription, &rooms, since, None, 0);
     }
 
     /// What waits, in words: event ids, and how seams were answered.
@@ -609,6 +732,7 @@ mod tests {
             Delivery::Event(event) => format!("{}", ids(&[event])[0]),
             Delivery::Gap { reason, .. } => format!("gap {reason}"),
             Delivery::Reply(_) => "reply".into(),
+            Delivery::Withdrawn(room) => format!("withdrawn {room}"),
             Delivery::Seam(seam) => match seam.replay {
                 Replay::Live => "live".into(),
                 Replay::Ring(events) => format!("ring {:?}", ids(&events)),

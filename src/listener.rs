@@ -96,7 +96,7 @@ impl Listener {
             .await?;
         self.take_place(&listening, place).await?;
         let mut proof = Proof::default();
-        let mut leader = Leader::new(&self.settings, &listening);
+        let mut leader = Leader::new(self, &listening);
         loop {
             self.check_proof(&mut proof, &listening, place)?;
             if listening.heard.channels_changed() {
@@ -183,6 +183,10 @@ impl Listener {
         let looked = match listening.look(&from, place.look_timeout).await {
             Ok(Some(looked)) => looked,
             Ok(None) => return Err(ListenerError::NewHistory),
+            Err(DatabaseError::Forgotten) => {
+                place.forgotten = true;
+                return Err(ListenerError::Forgotten);
+            }
             Err(error) => {
                 if matches!(error, DatabaseError::Timeout(_)) {
                     // Perhaps there is only much to read: the next may take longer.
@@ -193,6 +197,7 @@ impl Listener {
             }
         };
         place.look_timeout = self.settings.look_timeout;
+        self.hear_access(listening, looked.access_version).await?;
         let (doorbell, batch) = (leader.doorbell(&looked), &looked.batch);
         if place.doorbell.replace(doorbell) != Some(doorbell) {
             let prepared = listening.has_prepared_transactions;
@@ -224,6 +229,17 @@ impl Listener {
             leads: leader.leads(),
             queue_usage,
         });
+        Ok(())
+    }
+
+    /// Passes on a change of rules or revocations that the look saw, before what the look found: a
+    /// batch is not for those who were revoked before it.
+    async fn hear_access(&self, listening: &Listening, seen: i64) -> Result<(), ListenerError> {
+        let known = self.hub.access_known();
+        if seen != known {
+            let access = listening.access(known).await?;
+            self.hub.access_changed(&access);
+        }
         Ok(())
     }
 

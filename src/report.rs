@@ -17,7 +17,9 @@ static LOST_CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 static RING_REPLAYS: AtomicU64 = AtomicU64::new(0);
 static LOG_REPLAYS: AtomicU64 = AtomicU64::new(0);
 static GAPS: AtomicU64 = AtomicU64::new(0);
+static WITHDRAWALS: AtomicU64 = AtomicU64::new(0);
 static NOTIFICATIONS: AtomicU64 = AtomicU64::new(0);
+static LOCKED_LEAVES: AtomicU64 = AtomicU64::new(0);
 static FAILURES: AtomicU64 = AtomicU64::new(0);
 static LATENCY: [AtomicU64; BUCKETS.len() + 1] = [const { AtomicU64::new(0) }; BUCKETS.len() + 1];
 static LATENCY_MICROS: AtomicU64 = AtomicU64::new(0);
@@ -170,6 +172,20 @@ pub fn notify_queue_fills(usage: f64) {
     );
 }
 
+/// The log moved on to another leaf, or forgot one.
+pub fn log_rotated(moved: bool, forgotten: Option<i32>, bytes: i64) {
+    tracing::info!(moved, forgotten, bytes, "log rotated");
+}
+
+/// Leaves of the log could not be emptied.
+pub fn log_is_locked(leaves: i32) {
+    add(&LOCKED_LEAVES, 1);
+    tracing::debug!(
+        leaves,
+        "somebody holds a lock on the log: it is not emptied"
+    );
+}
+
 /// How writers wake the listener, and who said so.
 pub fn doorbell(mode: &str, set_in_sql: bool, has_prepared_transactions: bool) {
     tracing::info!(mode, set_in_sql, "doorbell");
@@ -211,6 +227,14 @@ pub fn refused(transport: &'static str, word: &str, detail: &str, address: &str)
     tracing::info!(transport, word, detail, address, "refused");
 }
 
+/// Rules have changed, and everybody was asked for again: identities, rooms taken away, and
+/// questions that were not answered and will be asked again.
+pub fn rechecked(identities: usize, withdrawn: usize, failed: usize, took: Duration) {
+    add(&WITHDRAWALS, withdrawn);
+    let took_ms = took.as_millis();
+    tracing::info!(identities, withdrawn, failed, took_ms, "rechecked");
+}
+
 /// A connection could not be served for a reason of the database's.
 pub fn database_failed(what: &str, error: &dyn std::fmt::Display) {
     add(&FAILURES, 1);
@@ -250,9 +274,19 @@ pub fn prometheus() -> String {
         ),
         ("rowcast_gaps_total", &GAPS, "Gaps told to subscribers."),
         (
+            "rowcast_withdrawals_total",
+            &WITHDRAWALS,
+            "Rooms taken from connections, because a rule no longer grants them.",
+        ),
+        (
             "rowcast_notifications_total",
             &NOTIFICATIONS,
             "Notifications of notify channels pushed.",
+        ),
+        (
+            "rowcast_log_refusals_total",
+            &LOCKED_LEAVES,
+            "Times that a lock kept the log from being emptied.",
         ),
         (
             "rowcast_failures_total",

@@ -271,6 +271,20 @@ fn metrics(gate: &Gate) -> Response {
             bell.queue_usage
         );
     }
+    if let Some(size) = gate.pulse.log_size() {
+        let _ = writeln!(
+            text,
+            "# HELP rowcast_log_bytes What the log takes, with indexes.\n\
+             # TYPE rowcast_log_bytes gauge\nrowcast_log_bytes {}\n\
+             # HELP rowcast_log_events About how many events the log holds.\n\
+             # TYPE rowcast_log_events gauge\nrowcast_log_events {}\n\
+             # HELP rowcast_log_age_seconds Since the oldest leaf of the log was entered.\n\
+             # TYPE rowcast_log_age_seconds gauge\nrowcast_log_age_seconds {}",
+            size.bytes,
+            size.events,
+            size.age.unwrap_or(0.0)
+        );
+    }
     let lag = gate.pulse.lag().as_secs_f64();
     let name = "rowcast_lag_seconds";
     let _ = writeln!(

@@ -43,6 +43,9 @@ pub enum TokenError {
     MissingExpiry,
     #[error("the token is signed with a key that is not known")]
     UnknownKey,
+    /// Said by the database, see `rowcast.is_revoked`.
+    #[error("the token's user was revoked after it was issued")]
+    Revoked,
 }
 
 impl TokenError {
@@ -58,6 +61,7 @@ impl TokenError {
             Self::Algorithm => "algorithm",
             Self::MissingExpiry => "missing-expiry",
             Self::UnknownKey => "unknown-key",
+            Self::Revoked => "revoked",
         }
     }
 }
@@ -331,6 +335,7 @@ mod tests {
             (TokenError::Algorithm, "algorithm"),
             (MissingExpiry, "missing-expiry"),
             (UnknownKey, "unknown-key"),
+            (TokenError::Revoked, "revoked"),
         ];
         for (error, word) in all {
             assert_eq!(error.word(), word);

@@ -31,6 +31,9 @@ mod histories;
 /// Whoever comes back with a bookmark receives exactly what it lacks.
 mod resume;
 
+/// The log stays within its bounds, nobody waits for that, and nobody misses it in silence.
+mod retention;
+
 /// Ways into the log and round it: notifications, announcements, pauses, attached triggers, states.
 mod channel;
 /// Bad input and limits: an error to act on, and everything else lives on.
@@ -40,6 +43,8 @@ mod readers;
 /// What lies between: poolers, TLS, Unix sockets, outages, restarts, metrics.
 mod transport;
 
+/// What is taken while somebody listens: a user revoked, a rule withdrawn, a token that ends.
+mod access;
 /// Who gets in, and for how long.
 mod token;
 

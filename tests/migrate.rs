@@ -164,9 +164,16 @@ fn dump(database: &Database) -> String {
 }
 
 /// All that `serve` does in the schema. More is a question: why does the service need it?
-const SERVICE_READS: &[&str] = &["attachment", "channel", "doorbell", "failure", "setting"];
+const SERVICE_READS: &[&str] = &[
+    "attachment",
+    "channel",
+    "doorbell",
+    "failure",
+    "revocation",
+    "setting",
+];
 const SERVICE_CALLS: &[&str] = &[
-    "admit",
+    "access",
     "bookmark",
     // Text to snapshot and back: arithmetic that reads nothing.
     "decode_snapshot",
@@ -175,10 +182,12 @@ const SERVICE_CALLS: &[&str] = &[
     "events_since",
     "highest_xid",
     "history",
-    "home_rooms",
+    "log_size",
     "notify_queue_is_filling",
     "parse_bookmark",
     "read_log",
+    // Empties leaves of the log that are past keep_for or keep_bytes, and nothing else.
+    "rotate_log",
     "session_claims",
     "session_cookies",
 ];
@@ -244,6 +253,11 @@ async fn the_service_may_do_only_what_it_does() {
             "select rowcast.emit('a', 'b', array['c'], '{}')",
             "update rowcast.channel set paused = true",
             "insert into rowcast.room_rule values ('x', 'lab_push.may_join_user(jsonb, text)')",
+            "select rowcast.revoke('1')",
+            "select rowcast.restore('1')",
+            "select rowcast.recheck()",
+            "delete from rowcast.revocation",
+            "update rowcast.setting set access_version = 0",
             "select from lab.bookings",
             "select rowcast.render('lab_push.slot_state', array['{}'::jsonb])",
             "create table rowcast.mine ()",
@@ -271,6 +285,7 @@ async fn the_legacy_role_has_nothing_but_the_bookmark() {
             "select from rowcast.event",
             "select rowcast.emit('a', 'b', array['c'], '{}')",
             "select rowcast.new_history()",
+            "select rowcast.revoke('1')",
             "select rowcast.attach('lab.bookings', 'insert', 'select 1')",
             "create trigger mine after insert on lab.bookings
                for each statement execute function rowcast.ring()",

@@ -40,5 +40,6 @@ begin
 end
 $$;
 revoke all on function rowcast.admit(jsonb, text[]) from public;
-grant execute on function rowcast.admit(jsonb, text[]) to rowcast_service;
+-- The service asks rowcast.access, which calls this.
+revoke all on function rowcast.admit(jsonb, text[]) from rowcast_service;
 comment on function rowcast.admit(jsonb, text[]) is 'For each room, whether these claims may join it.';

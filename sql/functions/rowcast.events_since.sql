@@ -35,22 +35,27 @@ begin
   elsif pg_snapshot_xmax(coalesce(v_place.batch, v_place.base)) > pg_snapshot_xmax(v_now) then
     v_gap := 'future';
   else
-    -- Nothing may be returned before it is known that all of it can be.
-    select case
-      when count(*) > p_limit then 'limit'
-      when bool_or(n.failed or n.name = 'rowcast:gap') then 'trigger'
-    end
-    into v_gap
-    from (
-      select l.failed, l.name
-      from rowcast.read_log(v_place.base, v_place.batch, v_place.id, p_rooms, p_limit + 1) l
-      where v_place.batch is not null
-      union all
-      select l.failed, l.name
-      from rowcast.read_log(
-        coalesce(v_place.batch, v_place.base), null, null, p_rooms, p_limit + 1
-      ) l
-    ) n;
+    begin
+      -- Nothing may be returned before it is known that all of it can be.
+      select case
+        when count(*) > p_limit then 'limit'
+        when bool_or(n.failed or n.name = 'rowcast:gap') then 'trigger'
+      end
+      into v_gap
+      from (
+        select l.failed, l.name
+        from rowcast.read_log(v_place.base, v_place.batch, v_place.id, p_rooms, p_limit + 1) l
+        where v_place.batch is not null
+        union all
+        select l.failed, l.name
+        from rowcast.read_log(
+          coalesce(v_place.batch, v_place.base), null, null, p_rooms, p_limit + 1
+        ) l
+      ) n;
+    exception
+      when sqlstate 'RC007' then
+        v_gap := 'horizon';
+    end;
   end if;
   if v_gap is not null then
     return query select 'gap', v_gap, v_end, null::bigint, null::timestamptz, null, null, null::text[], null::json;

@@ -20,5 +20,6 @@ begin
 end
 $$;
 revoke all on function rowcast.home_rooms(jsonb) from public;
-grant execute on function rowcast.home_rooms(jsonb) to rowcast_service;
+-- The service asks rowcast.access, which calls this.
+revoke all on function rowcast.home_rooms(jsonb) from rowcast_service;
 comment on function rowcast.home_rooms(jsonb) is 'Rooms joined at connect, from every rowcast.home_rule.';

@@ -11,6 +11,8 @@ declare
   v_nonce text := gen_random_uuid() || '/' || (select system_identifier from pg_control_system());
 begin
   lock table rowcast.history_mark in exclusive mode;
+  -- Nobody forgets meanwhile (rowcast.rotate_log).
+  perform pg_advisory_xact_lock(7692280);
   delete from rowcast.history_mark;
   delete from rowcast.history_pulse;
   -- Rows whose transaction this server has not reached yet, or of which it is another one that is
@@ -19,6 +21,16 @@ begin
   delete from rowcast.event where xid >= pg_snapshot_xmin(pg_current_snapshot())
     and not pg_visible_in_snapshot(xid, pg_current_snapshot())
     and xid <> pg_current_xact_id();
+  -- The same with the horizon: one above all transactions of this server would be a gap for ever.
+  -- Whoever gets a bookmark of the new history has nothing to do with what was forgotten before.
+  perform rowcast.set_horizon(
+    least(
+      pg_sequence_last_value('rowcast.horizon'::regclass),
+      pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+    ),
+    pg_current_snapshot()
+  )
+  where pg_sequence_last_value('rowcast.horizon'::regclass) is not null;
   insert into rowcast.history_mark
   select v_nonce, oid, 'rowcast.event'::regclass::oid
   from pg_database where datname = current_database();

@@ -1,6 +1,9 @@
 -- The doorbell. The only place that calls pg_notify: everything else inserts into rowcast.event.
 -- It rings only where a listener sleeps, because NOTIFY makes committing writers wait for each
 -- other, and never into a queue that fills up, because a full one makes COMMIT fail.
+-- Every write pays for the question whether to ring. So it stands in the triggers' WHEN, which is
+-- asked without calling this, behind the statement: the rows are in the log, their transaction has
+-- an xid, and only so may the flag be read.
 
 create or replace function rowcast.ring() returns trigger
 language plpgsql
@@ -16,17 +19,7 @@ begin
     if not rowcast.notify_queue_is_filling() then
       perform pg_notify('rowcast', tg_table_name);
     end if;
-    return null;
-  end if;
-
-  -- The rows are in the log, so this transaction has an xid: only now may the flag be read. An
-  -- expression without a query, as the next, for every write pays for it.
-  if pg_sequence_last_value('rowcast.doorbell'::regclass) = 1 then
-    if exists (select from new_events) and not rowcast.notify_queue_is_filling() then
-      perform pg_notify('rowcast', '');
-    end if;
-  end if;
-  if pg_sequence_last_value('rowcast.announcing'::regclass) = 1 then
+  elsif tg_name = '_910_rowcast_announce' then
     -- Above 7,999 bytes NOTIFY would abort the application's write: the id is enough to ask for it.
     perform pg_notify(e.channel, case
       when octet_length(b.body) <= 7999 then b.body
@@ -39,6 +32,19 @@ begin
         as body
     ) b
     where not rowcast.notify_queue_is_filling();
+  else
+    -- No rows were inserted by who has no xid.
+    if pg_sequence_last_value('rowcast.doorbell'::regclass) = 1
+      and pg_current_xact_id_if_assigned() is not null
+      and not rowcast.notify_queue_is_filling()
+    then
+      perform pg_notify('rowcast', '');
+    end if;
+    -- One in thousands looks whether anybody keeps the log within its bounds.
+    if pg_sequence_last_value('rowcast.event_id_seq'::regclass)
+        >= pg_sequence_last_value('rowcast.bound'::regclass) then
+      perform rowcast.bound_log();
+    end if;
   end if;
   return null;
 end
@@ -51,11 +57,25 @@ do $$
 declare
   v_table text;
 begin
-  if not exists (select from pg_trigger where tgrelid = 'rowcast.event'::regclass and tgname = '_900_rowcast_ring') then
-    create trigger _900_rowcast_ring after insert on rowcast.event
-      referencing new table as new_events for each statement execute function rowcast.ring();
+  -- As long as the log's trigger has no WHEN, it is one of before.
+  if not exists (
+    select from pg_trigger
+    where tgrelid = 'rowcast.event'::regclass and tgname = '_900_rowcast_ring' and tgqual is not null
+  ) then
+    create or replace trigger _900_rowcast_ring after insert on rowcast.event for each statement
+      when (
+        pg_sequence_last_value('rowcast.doorbell'::regclass) = 1
+        or pg_sequence_last_value('rowcast.event_id_seq'::regclass)
+          >= pg_sequence_last_value('rowcast.bound'::regclass)
+      )
+      execute function rowcast.ring();
+    create or replace trigger _910_rowcast_announce after insert on rowcast.event
+      referencing new table as new_events for each statement
+      when (pg_sequence_last_value('rowcast.announcing'::regclass) = 1)
+      execute function rowcast.ring();
     -- A table whose own triggers are ALWAYS needs the doorbell ALWAYS.
     alter table rowcast.event enable always trigger _900_rowcast_ring;
+    alter table rowcast.event enable always trigger _910_rowcast_announce;
   end if;
   foreach v_table in array array['channel', 'setting'] loop
     if not exists (

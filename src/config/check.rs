@@ -196,6 +196,8 @@ impl Check {
             replay_events: self.size("limits.replay_events", raw.replay_events, MANY),
             replay_bytes: self.size("limits.replay_bytes", raw.replay_bytes, 1024..=GIB),
             write_stall: self.millis("limits.write_stall_ms", raw.write_stall_ms),
+            recheck_questions: self.size("limits.recheck_questions", raw.recheck_questions, MANY),
+            recheck_patience: self.millis("limits.recheck_patience_ms", raw.recheck_patience_ms),
             // Below 8192 no request could carry the longest token that is accepted.
             request_head_bytes: self.size(
                 "limits.request_head_bytes",

@@ -89,6 +89,8 @@ sections! {
         replay_events: u64,
         replay_bytes: u64,
         write_stall_ms: u64,
+        recheck_questions: u64,
+        recheck_patience_ms: u64,
         request_head_bytes: u64,
     }
     hub: RawHub {

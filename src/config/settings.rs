@@ -100,6 +100,9 @@ pub struct Limits {
     pub replay_events: usize,
     pub replay_bytes: usize,
     pub write_stall: Duration,
+    /// Per statement.
+    pub recheck_questions: usize,
+    pub recheck_patience: Duration,
     pub request_head_bytes: usize,
 }
 

@@ -5,10 +5,10 @@
 
 use super::{Gate, Refusal, unix_now};
 use crate::bookmark::Bookmark;
-use crate::database::DatabaseError;
-use crate::hub::Since;
+use crate::database::{Answer, Asked, DatabaseError};
+use crate::hub::{Identity, Since};
 use crate::report;
-use crate::token::Claims;
+use crate::token::{Claims, TokenError};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -152,24 +152,12 @@ fn is_trusted(gate: &Gate, address: IpAddr) -> bool {
         .any(|net| net.contains(&address))
 }
 
-/// Somebody who has proved who they are.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    pub user: Option<String>,
-    /// Unix seconds.
-    pub expires_at: u64,
-    /// JSON text, for SQL.
-    pub claims: Arc<str>,
-}
-
-impl Identity {
-    fn from_claims(claims: &Claims) -> Self {
-        let user = claims.subject.clone();
-        Self {
-            user,
-            expires_at: claims.expires_at,
-            claims: claims.json.to_string().into(),
-        }
+fn identity_of(claims: &Claims) -> Identity {
+    Identity {
+        user: claims.subject.clone(),
+        expires_at: claims.expires_at,
+        claims: claims.json.to_string().into(),
+        session: None,
     }
 }
 
@@ -206,6 +194,7 @@ impl Gate {
                 user: None,
                 expires_at: u64::MAX,
                 claims,
+                session: None,
             });
         }
         Err(Refusal::NoToken)
@@ -218,7 +207,7 @@ impl Gate {
     pub async fn identify_token(&self, token: &str) -> Result<Identity, Refusal> {
         let claims = self.verifier.verify_or_refresh(token, unix_now()).await;
         claims
-            .map(|claims| Identity::from_claims(&claims))
+            .map(|claims| identity_of(&claims))
             .map_err(Refusal::BadToken)
     }
 
@@ -244,43 +233,44 @@ impl Gate {
             .session_claims(&sent)
             .await
             .map_err(away("session"))?;
-        let claims = claims.and_then(|text| serde_json::from_str(&text).ok());
+        let mut identity = self.identity_of_session(claims.as_deref())?;
+        identity.session = Some(sent.into());
+        Ok(Some(identity))
+    }
+
+    /// Who the claims of a session (JSON text) belong to; nothing is a session that is none.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn identity_of_session(&self, claims: Option<&str>) -> Result<Identity, Refusal> {
+        let claims = claims.and_then(|text| serde_json::from_str(text).ok());
         let claims = claims.ok_or(Refusal::BadSession)?;
         let leeway = self.settings.auth.leeway.as_secs();
         let claims = Claims::from_json(claims, unix_now(), leeway).map_err(Refusal::BadToken)?;
-        Ok(Some(Identity::from_claims(&claims)))
+        Ok(identity_of(&claims))
     }
 
     /// Checks names of rooms and asks SQL for each. Home rooms need no rule.
     ///
     /// # Errors
-    /// The database is away.
+    /// The user was revoked, or the database is away.
     pub async fn admit(
         &self,
         identity: &Identity,
         rooms: Vec<String>,
     ) -> Result<Admitted, Refusal> {
-        let mut admitted = Admitted::default();
-        let mut asked: Vec<Arc<str>> = Vec::new();
-        for room in rooms {
-            let limits = &self.settings.limits;
-            if room.is_empty()
-                || room.len() > limits.room_name_bytes
-                || room.chars().any(char::is_control)
-            {
-                admitted.refused.push((room, "bad-room"));
-            } else if !asked.iter().any(|known| **known == *room) {
-                asked.push(room.into());
-            }
-        }
-        if !asked.is_empty() {
-            let answers = self.database.admit(&identity.claims, &asked).await;
-            for (room, allowed) in asked.into_iter().zip(answers.map_err(away("admission"))?) {
-                if allowed {
-                    admitted.rooms.push(room);
-                } else {
-                    admitted.refused.push((room.to_string(), "forbidden"));
-                }
+        let (asked, refused) = self.check_names(rooms);
+        let answer = self.ask(identity, &asked).await?;
+        let mut admitted = Admitted {
+            version: answer.version,
+            refused,
+            ..Admitted::default()
+        };
+        for room in asked {
+            if answer.grants(&room) {
+                admitted.rooms.push(room);
+            } else {
+                admitted.refused.push((room.to_string(), "forbidden"));
             }
         }
         Ok(admitted)
@@ -289,22 +279,26 @@ impl Gate {
     /// The home rooms, and those of a request.
     ///
     /// # Errors
-    /// The database is away.
+    /// The user was revoked, or the database is away.
     pub async fn welcome(
         &self,
         identity: &Identity,
         rooms: Vec<String>,
     ) -> Result<Admitted, Refusal> {
-        let (home, admitted) = tokio::join!(
-            self.database.home_rooms(&identity.claims),
-            self.admit(identity, rooms)
-        );
-        let (home, mut admitted) = (home.map_err(away("home rooms"))?, admitted?);
-        admitted
-            .refused
-            .retain(|(room, _)| home.iter().all(|known| **known != **room));
-        admitted.rooms.retain(|room| !home.contains(room));
-        admitted.rooms.splice(0..0, home);
+        let (asked, refused) = self.check_names(rooms);
+        let answer = self.ask(identity, &asked).await?;
+        let mut admitted = Admitted {
+            version: answer.version,
+            refused,
+            rooms: answer.home.clone(),
+        };
+        for room in asked {
+            if !answer.grants(&room) {
+                admitted.refused.push((room.to_string(), "forbidden"));
+            } else if !admitted.rooms.contains(&room) {
+                admitted.rooms.push(room);
+            }
+        }
         let most = self.settings.limits.rooms_per_connection;
         while admitted.rooms.len() > most {
             let room = admitted
@@ -315,6 +309,41 @@ impl Gate {
             admitted.refused.push((room, "too-many-rooms"));
         }
         Ok(admitted)
+    }
+
+    /// The names that can be asked for, each once, and those that can't.
+    fn check_names(&self, rooms: Vec<String>) -> (Vec<Arc<str>>, Vec<(String, &'static str)>) {
+        let (mut asked, mut refused) = (Vec::<Arc<str>>::new(), Vec::new());
+        let most = self.settings.limits.room_name_bytes;
+        for room in rooms {
+            if room.is_empty() || room.len() > most || room.chars().any(char::is_control) {
+                refused.push((room, "bad-room"));
+            } else if !asked.iter().any(|known| **known == *room) {
+                asked.push(room.into());
+            }
+        }
+        (asked, refused)
+    }
+
+    async fn ask(&self, identity: &Identity, rooms: &[Arc<str>]) -> Result<Answer, Refusal> {
+        let asked = Asked {
+            identity,
+            rooms,
+            version: None,
+            again: false,
+        };
+        let leeway = self.settings.auth.leeway.as_secs();
+        let answers = self.database.access(&[asked], leeway).await;
+        let answer = answers.map_err(away("admission"))?.into_iter().next();
+        let answer = answer.ok_or(Refusal::DatabaseAway)?;
+        if let Some(error) = &answer.failed {
+            report::database_failed("admission", error);
+            return Err(Refusal::DatabaseAway);
+        }
+        if answer.revoked {
+            return Err(Refusal::BadToken(TokenError::Revoked));
+        }
+        Ok(answer)
     }
 
     /// Reads a bookmark and waits until the hub has reached it: it may come from a page that was
@@ -351,6 +380,8 @@ impl Gate {
 /// Rooms that were admitted, and those that were not with the word of the error.
 #[derive(Debug, Default)]
 pub struct Admitted {
+    /// Of rules and revocations, as the answer saw them.
+    pub version: i64,
     pub rooms: Vec<Arc<str>>,
     pub refused: Vec<(String, &'static str)>,
 }
@@ -363,6 +394,7 @@ pub fn explain(code: &str) -> &'static str {
             "a room's name has 1 byte at least, is bounded, and holds no control characters"
         }
         "too-many-rooms" => "this connection is in as many rooms as it may be: leave some first",
+        "withdrawn" => "this room is no longer yours: nothing more of it will come",
         _ => "no such room for you",
     }
 }

@@ -3,6 +3,7 @@
 //! the one a request proved.
 
 pub mod admission;
+pub mod recheck;
 pub mod seam;
 pub mod seats;
 pub mod sse;
@@ -50,6 +51,8 @@ pub enum Refusal {
     Lagged,
     #[error("the token has expired")]
     Expired,
+    #[error("the user was revoked: come back with a new token")]
+    Revoked,
     #[error("the message is too big")]
     TooBig,
     #[error("this is not the protocol")]
@@ -72,6 +75,7 @@ impl Refusal {
             Self::Restart => (503, 1012, "restart"),
             Self::Lagged => (503, 4000, "lagged"),
             Self::Expired => (401, 4001, "token-expired"),
+            Self::Revoked => (401, 4002, "revoked"),
             Self::TooBig => (413, 1009, "message-too-big"),
             Self::Protocol => (400, 4004, "protocol-error"),
             Self::NoPong => (408, 4005, "no-pong"),
@@ -93,6 +97,19 @@ impl Refusal {
         )
     }
 
+    /// Whether nothing more is theirs, not even what is on its way: then the end waits for nobody.
+    #[must_use]
+    pub fn ends_access(self) -> bool {
+        matches!(self, Self::Expired | Self::Revoked | Self::BadSession)
+    }
+
+    /// How long the last words may take to leave before the socket is cut: of who may hear nothing
+    /// more, so short that all in all it takes less than a second.
+    #[must_use]
+    pub fn grace(self) -> Duration {
+        Duration::from_millis(if self.ends_access() { 300 } else { 2000 })
+    }
+
     /// How long to wait before coming back: random, so that those who were cut together do not
     /// return together.
     #[must_use]
@@ -106,6 +123,9 @@ impl From<Ended> for Refusal {
         match ended {
             Ended::Lagged => Self::Lagged,
             Ended::Restart => Self::Restart,
+            Ended::Revoked => Self::Revoked,
+            Ended::NoSession => Self::BadSession,
+            Ended::Unconfirmed => Self::DatabaseAway,
         }
     }
 }
@@ -117,14 +137,15 @@ pub fn unix_now() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-/// Ends when the unix time is reached.
+/// Ends when the unix time is reached, and not a whole second later.
 pub async fn until(unix: u64) {
     loop {
-        let left = unix.saturating_sub(unix_now());
-        if left == 0 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let left = Duration::from_secs(unix).saturating_sub(since.unwrap_or_default());
+        if left.is_zero() {
             return;
         }
         // In slices: the machine may sleep, and the clock be set.
-        tokio::time::sleep(Duration::from_secs(left.min(30))).await;
+        tokio::time::sleep(left.min(Duration::from_secs(30))).await;
     }
 }

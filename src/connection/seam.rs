@@ -5,7 +5,7 @@
 use super::{Gate, Refusal};
 use crate::database::LogReplay;
 use crate::event::Event;
-use crate::hub::{Replay, Seam};
+use crate::hub::{Replay, Seam, Subscription};
 use crate::report;
 use serde::Serialize;
 use std::sync::Arc;
@@ -14,6 +14,10 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Resolved {
     pub frame: Subscribed,
+    /// What a welcome that goes before says: where the reader stood. It may be cut off behind it,
+    /// and would never hear of a gap if the welcome had moved it on. Nothing if it brought none
+    /// that can be read: what it brought stays its own.
+    pub before: Option<Arc<str>>,
     pub events: Vec<Arc<Event>>,
 }
 
@@ -38,7 +42,11 @@ impl Gate {
     ///
     /// # Errors
     /// The log could not be read.
-    pub async fn resolve(&self, mut seam: Seam) -> Result<Resolved, Refusal> {
+    pub async fn resolve(
+        &self,
+        mut seam: Seam,
+        subscription: &Subscription,
+    ) -> Result<Resolved, Refusal> {
         let replay = std::mem::replace(&mut seam.replay, Replay::Live);
         let limits = &self.settings.limits;
         let (mut events, mut reason) = (Vec::new(), None);
@@ -59,6 +67,7 @@ impl Gate {
                 match found {
                     Ok(LogReplay::Events(found)) => events = found,
                     Ok(LogReplay::TooMuch) => reason = Some("limit"),
+                    Ok(LogReplay::Forgotten) => reason = Some("horizon"),
                     Err(error) => {
                         report::database_failed("replay", &error);
                         return Err(Refusal::DatabaseAway);
@@ -67,7 +76,7 @@ impl Gate {
             }
             Replay::Gap(why) => reason = Some(why),
         }
-        events.retain(|event| !seam.was_live(event));
+        events.retain(|event| !seam.was_live(event) && subscription.may_hear(&event.rooms));
         if let Some(lost) = events.iter().find(|event| event.lost) {
             reason = Some(lost.reason());
         }
@@ -81,17 +90,26 @@ impl Gate {
             events.clear();
         }
         let count = (outcome == "recovered").then_some(events.len());
+        let before = match (reason, &seam.since) {
+            (Some(_), since) => since.clone(),
+            (None, Some(since)) if !events.is_empty() => Some(Arc::clone(since)),
+            (None, _) => Some(Arc::clone(&seam.standpoint.bookmark)),
+        };
         let bookmark = seam.since.filter(|_| !events.is_empty());
         let bookmark = bookmark.unwrap_or_else(|| Arc::clone(&seam.standpoint.bookmark));
         let frame = Subscribed {
             r#type: "subscribed",
             id: seam.tag,
-            rooms: seam.rooms,
+            rooms: subscription.not_withdrawn(seam.rooms),
             outcome,
             count,
             reason,
             bookmark,
         };
-        Ok(Resolved { frame, events })
+        Ok(Resolved {
+            frame,
+            before,
+            events,
+        })
     }
 }

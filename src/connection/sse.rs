@@ -3,11 +3,12 @@
 //! are watched by a task beside it. It must never answer a temporary refusal with a status: an
 //! EventSource would not come back.
 
-use super::admission::{Admitted, Identity, Visit, explain};
+use super::admission::{Admitted, Visit, explain};
+use super::seam::Resolved;
 use super::seats::Seat;
-use super::{Gate, Refusal, until};
+use super::{Gate, Refusal, unix_now, until};
 use crate::event::{Event, sse_frame, to_json};
-use crate::hub::{Delivery, Since, Subscription};
+use crate::hub::{Delivery, Identity, Since, Subscription};
 use crate::report;
 use bytes::Bytes;
 use futures_util::{FutureExt, stream};
@@ -15,14 +16,15 @@ use serde_json::json;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use sync_wrapper::SyncStream;
 use tokio::sync::Notify;
 use warp::http::{HeaderValue, StatusCode};
 use warp::reply::{Reply, Response};
 
-/// How long the last frames may take to leave before the connection is cut.
-const GRACE: Duration = Duration::from_secs(2);
+/// Bytes that are written in one piece, but for a single event: between two pieces it is asked
+/// whether the reader may still have the next.
+const PIECE: usize = 64 * 1024;
 
 /// Cuts a connection from outside its body.
 #[derive(Clone, Debug, Default)]
@@ -77,7 +79,9 @@ pub fn refused(refusal: Refusal) -> Response {
 fn last_frames(gate: &Gate, refusal: Refusal) -> Bytes {
     let wait = match refusal {
         // Nothing is wrong on our side: the next attempt may come at once.
-        Refusal::Lagged | Refusal::Expired => gate.settings.sse.retry,
+        Refusal::Lagged => gate.settings.sse.retry,
+        // Nor does it have to wait for its final refusal.
+        _ if refusal.ends_access() => gate.settings.sse.retry,
         _ => refusal.wait(gate.settings.http.spread),
     };
     let error = json!({ "type": "error", "code": refusal.word(), "message": refusal.to_string() });
@@ -149,19 +153,22 @@ async fn open(
     let since = gate.reach(since.as_deref()).await;
     let unreadable = matches!(since, Since::Unreadable);
     let subscription = gate.hub.open();
-    gate.hub.join(&subscription, &admitted.rooms, since, None);
+    let version = admitted.version;
+    gate.hub.enter(&subscription, identity.clone(), version);
+    gate.hub
+        .join(&subscription, &admitted.rooms, since, None, version);
     let connection = format!("{:016x}", rand::random::<u64>());
     report::opened("sse", &connection, identity.user.as_deref(), shown);
 
     let expires_at = identity.expires_at;
     let watched = Arc::clone(&subscription);
     let watch = tokio::spawn(async move {
-        tokio::select! {
-            _ = watched.ended() => {}
-            () = until(expires_at) => {}
-        }
+        let why: Refusal = tokio::select! {
+            ended = watched.ended() => ended.into(),
+            () = until(expires_at) => Refusal::Expired,
+        };
         // The body ends by itself while its socket takes bytes; one that is stuck is cut.
-        tokio::time::sleep(GRACE).await;
+        tokio::time::sleep(why.grace()).await;
         cut.0.notify_one();
     });
     let why = "closed";
@@ -227,49 +234,63 @@ impl Body {
                 }
             }
         }
+        self.go_on()?;
         let mut frames = Vec::new();
         let mut events = 0;
-        while let Some(delivery) = self.waiting.pop_front() {
+        while frames.len() < PIECE
+            && let Some(delivery) = self.waiting.pop_front()
+        {
             events += self.write(&mut frames, delivery).await?;
         }
         report::delivered(events);
         Ok(frames.into())
     }
 
+    /// Asked before each piece, and after what may have taken long.
+    fn go_on(&self) -> Result<(), Refusal> {
+        if let Some(ended) = self.subscription.over() {
+            return Err(ended.into());
+        }
+        if unix_now() >= self.expires_at {
+            return Err(Refusal::Expired);
+        }
+        Ok(())
+    }
+
     async fn write(&mut self, frames: &mut Vec<u8>, delivery: Delivery) -> Result<usize, Refusal> {
         match delivery {
             Delivery::Event(event) => Ok(self.write_event(frames, &event)),
             Delivery::Reply(_) => Ok(0),
+            Delivery::Withdrawn(room) => {
+                write_error(frames, "forbidden", explain("withdrawn"), Some(&room));
+                Ok(0)
+            }
             Delivery::Gap { reason, bookmark } => {
                 let rooms = self.subscription.rooms();
                 self.write_gap(frames, &rooms, reason, &bookmark);
                 Ok(0)
             }
             Delivery::Seam(seam) => {
-                let resolved = self.gate.resolve(*seam).await?;
+                let resolved = self.gate.resolve(*seam, &self.subscription).await?;
+                self.go_on()?;
                 if let Some(greeting) = self.greeting.take() {
-                    self.write_welcome(frames, &greeting, &resolved.frame);
+                    self.write_welcome(frames, &greeting, &resolved);
                     if greeting.resumes {
                         let id = Some(&*resolved.frame.bookmark);
                         let data = to_json(&resolved.frame);
                         frames.extend(sse_frame(Some("rowcast:subscribed"), id, &data));
                     }
                 }
-                Ok(resolved
-                    .events
-                    .iter()
-                    .map(|event| self.write_event(frames, event))
-                    .sum())
+                // Before everything else that waits, piece by piece.
+                for event in resolved.events.into_iter().rev() {
+                    self.waiting.push_front(Delivery::Event(event));
+                }
+                Ok(0)
             }
         }
     }
 
-    fn write_welcome(
-        &self,
-        frames: &mut Vec<u8>,
-        greeting: &Greeting,
-        subscribed: &super::seam::Subscribed,
-    ) {
+    fn write_welcome(&self, frames: &mut Vec<u8>, greeting: &Greeting, resolved: &Resolved) {
         let settings = &self.gate.settings.sse;
         frames.extend(format!("retry: {}\n", settings.retry.as_millis()).into_bytes());
         let expires = greeting.identity.expires_at;
@@ -277,14 +298,16 @@ impl Body {
             "type": "welcome",
             "connectionId": self.end.connection,
             "user": greeting.identity.user,
-            "rooms": subscribed.rooms,
-            "bookmark": &*subscribed.bookmark,
+            "rooms": resolved.frame.rooms,
             "heartbeat": settings.heartbeat.as_secs(),
         });
         if expires != u64::MAX {
             welcome["expiresAt"] = expires.into();
         }
-        let id = Some(&*subscribed.bookmark);
+        let id = resolved.before.as_deref();
+        if let Some(bookmark) = id {
+            welcome["bookmark"] = bookmark.into();
+        }
         frames.extend(sse_frame(Some("rowcast:welcome"), id, &welcome.to_string()));
         let bad = crate::bookmark::NotABookmark.to_string();
         let unreadable = greeting
@@ -293,15 +316,14 @@ impl Body {
         let refused = greeting.admitted.refused.iter();
         let refused = refused.map(|(room, code)| (*code, explain(code), Some(room)));
         for (code, message, room) in unreadable.into_iter().chain(refused) {
-            let mut error = json!({ "type": "error", "code": code, "message": message });
-            if let Some(room) = room {
-                error["room"] = room.as_str().into();
-            }
-            frames.extend(sse_frame(Some("rowcast:error"), None, &error.to_string()));
+            write_error(frames, code, message, room.map(String::as_str));
         }
     }
 
     fn write_event(&self, frames: &mut Vec<u8>, event: &Event) -> usize {
+        if !self.subscription.may_hear(&event.rooms) {
+            return 0;
+        }
         if event.lost {
             let rooms = self.subscription.concerned(&event.rooms);
             let bookmark = event.bookmark().cloned().unwrap_or_else(|| "".into());
@@ -321,4 +343,12 @@ impl Body {
             &gap.to_string(),
         ));
     }
+}
+
+fn write_error(frames: &mut Vec<u8>, code: &str, message: &str, room: Option<&str>) {
+    let mut error = json!({ "type": "error", "code": code, "message": message });
+    if let Some(room) = room {
+        error["room"] = room.into();
+    }
+    frames.extend(sse_frame(Some("rowcast:error"), None, &error.to_string()));
 }

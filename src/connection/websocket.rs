@@ -6,9 +6,9 @@
 mod read;
 mod write;
 
-use super::admission::{Admitted, Identity, Visit};
+use super::admission::{Admitted, Visit};
 use super::{Gate, Refusal, unix_now, until};
-use crate::hub::Subscription;
+use crate::hub::{Identity, Subscription};
 use crate::report;
 use crate::stream::Stream;
 use futures_util::StreamExt;
@@ -16,12 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-
-/// How long the other side may take to accept the close frame.
-const CLOSE: Duration = Duration::from_secs(2);
 
 /// Read buffer of a socket: clients send little. The library's default is 128 KiB for each.
 const READ_BUFFER: usize = 1024;
@@ -55,6 +52,8 @@ pub async fn serve(gate: Arc<Gate>, stream: Stream, rest: bytes::Bytes, visit: V
             report::opened("websocket", &connection, identity.user.as_deref(), &shown);
             let subscription = gate.hub.open();
             let _close = Closing(Arc::clone(&subscription));
+            gate.hub
+                .enter(&subscription, identity.clone(), admitted.version);
             let session = Connection {
                 gate: &gate,
                 connection: &connection,
@@ -74,7 +73,7 @@ pub async fn serve(gate: Arc<Gate>, stream: Stream, rest: bytes::Bytes, visit: V
             refusal
         }
     };
-    let _ = timeout(CLOSE, close(&gate, &mut socket, why)).await;
+    close(&gate, &mut socket, why).await;
 }
 
 /// Sees to it that a subscription is closed, however the connection ends.
@@ -113,9 +112,15 @@ async fn close(gate: &Gate, socket: &mut Socket, why: Refusal) {
         code: code.into(),
         reason: reason.into(),
     };
-    if socket.close(Some(frame)).await.is_ok() {
+    let end = tokio::time::Instant::now() + why.grace();
+    let said = timeout_at(end, socket.close(Some(frame))).await;
+    if let Ok(Ok(())) = said {
         // Until the other side has answered, or the socket would be reset under its last frames.
-        while let Some(Ok(_)) = socket.next().await {}
+        let answered = async { while let Some(Ok(_)) = socket.next().await {} };
+        let _ = timeout_at(end, answered).await;
+    } else if why.ends_access() {
+        // What stands in its way is nothing that it may still have.
+        socket.get_ref().forget_unsent();
     }
 }
 
@@ -135,11 +140,20 @@ impl Connection<'_> {
     ) -> Refusal {
         let since = visit.since();
         let resumes = since.is_some();
-        let since = self.gate.reach(since.as_deref()).await;
+        // Nobody may outlive their time here, either.
+        let since = tokio::select! {
+            since = self.gate.reach(since.as_deref()) => since,
+            ended = self.subscription.ended() => return ended.into(),
+            () = until(identity.expires_at) => return Refusal::Expired,
+        };
         let unreadable = matches!(since, crate::hub::Since::Unreadable);
-        self.gate
-            .hub
-            .join(self.subscription, &admitted.rooms, since, None);
+        self.gate.hub.join(
+            self.subscription,
+            &admitted.rooms,
+            since,
+            None,
+            admitted.version,
+        );
         if unreadable {
             self.error(
                 None,
@@ -153,13 +167,10 @@ impl Connection<'_> {
         let seen = AtomicU64::new(unix_now());
         let (expiry, expires) = watch::channel(identity.expires_at);
         let (mut sink, mut stream) = socket.split();
-        let greeting = write::Greeting {
-            identity: identity.clone(),
-            resumes,
-        };
+        let greeting = write::Greeting { identity, resumes };
         tokio::select! {
             why = self.write(&mut sink, greeting) => why,
-            why = self.read(&mut stream, identity, &expiry, &seen) => why,
+            why = self.read(&mut stream, &expiry, &seen) => why,
             ended = self.subscription.ended() => ended.into(),
             () = expired(expires) => Refusal::Expired,
             () = self.watch_pongs(&seen) => Refusal::NoPong,

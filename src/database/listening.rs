@@ -2,7 +2,7 @@
 //! log as it is read on it, and what the leading node says on it.
 //! Hands batches over to the listener. It must never lose a notification without saying so.
 
-use super::{DOORBELL, DatabaseError, connect, event_from, first, snapshot_from};
+use super::{DOORBELL, DatabaseError, Param, connect, event_from, first, snapshot_from};
 use crate::bookmark::{Snapshot, Spelling, Standpoint};
 use crate::config::{self, Doorbell};
 use crate::event::Batch;
@@ -25,6 +25,7 @@ const LEADER_LOCK: i64 = 7_692_279;
 const LOOK: &str = concat!(
     "select pg_current_snapshot()::text as snapshot, rowcast.history() as history, \
      (select doorbell from rowcast.setting) as doorbell, \
+     coalesce((select access_version from rowcast.setting), 0) as access_version, \
      (select last_value = 1 from rowcast.doorbell) as rings, \
      rowcast.notify_queue_is_filling() as queue_is_filling, \
      pg_notification_queue_usage() as queue_usage, ",
@@ -45,6 +46,8 @@ pub struct Looked {
     pub batch: Batch,
     /// As set in SQL; nothing: as configured.
     pub doorbell: Option<Doorbell>,
+    /// Counts changes of rules and revocations.
+    pub access_version: i64,
     /// Whether the flag tells writers to ring.
     pub rings: bool,
     pub queue_is_filling: bool,
@@ -138,6 +141,15 @@ impl Listening {
     ) -> Result<T, DatabaseError> {
         let answer = tokio::time::timeout(self.timeout, asked).await;
         Ok(answer.map_err(|_| DatabaseError::Timeout(self.timeout))??)
+    }
+
+    /// A query in one round trip.
+    pub(super) async fn query_typed(
+        &self,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, DatabaseError> {
+        self.within(self.client.query_typed(sql, params)).await
     }
 
     async fn execute(&self, sql: &str) -> Result<(), DatabaseError> {
@@ -304,6 +316,7 @@ impl Listening {
         Ok(Some(Looked {
             batch: batch_from(&rows, from, snapshot_from(row.get("snapshot"))?)?,
             doorbell: word.and_then(Doorbell::parse),
+            access_version: row.get("access_version"),
             rings: row.get("rings"),
             queue_is_filling: row.get("queue_is_filling"),
             queue_usage: row.get("queue_usage"),

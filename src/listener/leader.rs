@@ -2,11 +2,13 @@
 //! tells the other nodes what it found in silence. Any node may lead; one does.
 //! Hands back how long to wait. It must never set the flag and look in one transaction.
 
-use super::ListenerError;
 use super::pace::{Pace, Seen};
+use super::{Listener, ListenerError, Pulse};
+use crate::bookmark::Snapshot;
 use crate::config::{self, Doorbell};
-use crate::database::{Heard, Listening, Looked};
+use crate::database::{Database, Heard, Listening, Looked};
 use crate::report;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Between two counts of the writers that wait for NOTIFY's lock.
@@ -18,8 +20,18 @@ const BLOCKED: i64 = 2;
 /// A node that has not proved its LISTEN for so many of its intervals is gone.
 const MISSED_PROOFS: u32 = 3;
 
+/// Between two turns of looking after the log.
+const ROTATE_EVERY: Duration = Duration::from_secs(1);
+
 /// One connection's part in the lead.
 pub(super) struct Leader {
+    database: Database,
+    pulse: Arc<Pulse>,
+    /// Looking after the log, which may take a while.
+    rotation: Option<tokio::task::JoinHandle<()>>,
+    rotated: Instant,
+    /// As of the last look: what is not visible in it is not to be forgotten.
+    snapshot: Option<Snapshot>,
     pace: Pace,
     settings: config::Listener,
     /// How writers are to ring where SQL says nothing.
@@ -33,7 +45,8 @@ pub(super) struct Leader {
 }
 
 impl Leader {
-    pub fn new(settings: &config::Listener, listening: &Listening) -> Self {
+    pub fn new(listener: &Listener, listening: &Listening) -> Self {
+        let settings = &listener.settings;
         let now = Instant::now();
         let default = if listening.has_prepared_transactions {
             Doorbell::Never
@@ -41,6 +54,11 @@ impl Leader {
             Doorbell::Adaptive
         };
         Self {
+            database: listener.database.clone(),
+            pulse: Arc::clone(&listener.pulse),
+            rotation: None,
+            rotated: now,
+            snapshot: None,
             pace: Pace::new(settings, now),
             settings: settings.clone(),
             configured: settings.doorbell.unwrap_or(default),
@@ -69,6 +87,7 @@ impl Leader {
         if !events.is_empty() && self.pace.is_quiet() {
             self.owes_tick = true;
         }
+        self.snapshot = Some(looked.batch.to.snapshot.clone());
         let seen = Seen {
             snapshot: looked.batch.to.snapshot.clone(),
             commits: xids.len(),
@@ -120,7 +139,38 @@ impl Leader {
             return Ok(true);
         }
         self.tick(listening, now).await;
+        self.rotate(now);
         Ok(false)
+    }
+
+    /// Looks after the log, beside the looks: one must not wait for the other.
+    fn rotate(&mut self, now: Instant) {
+        let runs = self
+            .rotation
+            .as_ref()
+            .is_some_and(|task| !task.is_finished());
+        let Some(read) = self.snapshot.clone() else {
+            return;
+        };
+        if runs || now - self.rotated < ROTATE_EVERY {
+            return;
+        }
+        self.rotated = now;
+        let (database, pulse) = (self.database.clone(), Arc::clone(&self.pulse));
+        self.rotation = Some(tokio::spawn(async move {
+            match database.rotate_log(&read).await {
+                Ok((rotated, size)) => {
+                    pulse.measured(size);
+                    if rotated.moved || rotated.forgotten.is_some() {
+                        report::log_rotated(rotated.moved, rotated.forgotten, size.bytes);
+                    }
+                    if rotated.refused > 0 {
+                        report::log_is_locked(rotated.refused);
+                    }
+                }
+                Err(error) => report::database_failed("rotation", &error),
+            }
+        }));
     }
 
     /// Once to begin with, for whatever the last leader had found and not told; then while others

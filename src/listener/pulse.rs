@@ -3,6 +3,7 @@
 
 use super::ListenerError;
 use crate::config::{self, Doorbell};
+use crate::database::LogSize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,6 +29,7 @@ pub struct Pulse {
     proven: AtomicU64,
     trouble: Mutex<String>,
     bell: Mutex<Option<Bell>>,
+    log: Mutex<Option<LogSize>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -42,6 +44,7 @@ impl Default for Pulse {
             proven: AtomicU64::new(0),
             trouble: Mutex::new("starting".into()),
             bell: Mutex::default(),
+            log: Mutex::default(),
         }
     }
 }
@@ -76,6 +79,18 @@ impl Pulse {
     #[must_use]
     pub fn bell(&self) -> Option<Bell> {
         *lock(&self.bell)
+    }
+
+    /// The leader has measured the log.
+    pub(super) fn measured(&self, size: LogSize) {
+        *lock(&self.log) = Some(size);
+    }
+
+    /// What the log took when this node last looked after it; nothing while another leads.
+    #[must_use]
+    pub fn log_size(&self) -> Option<LogSize> {
+        let leads = self.bell().is_some_and(|bell| bell.leads);
+        lock(&self.log).filter(|_| leads)
     }
 
     /// Time since the last look at the log that was answered.

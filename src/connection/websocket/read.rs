@@ -3,7 +3,7 @@
 //! place among the events. A frame that is wrong must never end what other frames have begun.
 
 use super::{Connection, Socket};
-use crate::connection::admission::{Admitted, Identity, explain};
+use crate::connection::admission::{Admitted, explain};
 use crate::connection::{Refusal, unix_now};
 use crate::report;
 use futures_util::StreamExt;
@@ -30,7 +30,6 @@ impl Connection<'_> {
     pub(super) async fn read(
         &self,
         stream: &mut SplitStream<&mut Socket>,
-        mut identity: Identity,
         expiry: &watch::Sender<u64>,
         seen: &AtomicU64,
     ) -> Refusal {
@@ -62,13 +61,13 @@ impl Connection<'_> {
                 Message::Binary(_) => {
                     self.error(None, "bad-message", "frames are text, not binary", None);
                 }
-                Message::Text(frame) => self.hear(&frame, &mut identity, expiry).await,
+                Message::Text(frame) => self.hear(&frame, expiry).await,
             }
         }
         Refusal::Gone
     }
 
-    async fn hear(&self, frame: &str, identity: &mut Identity, expiry: &watch::Sender<u64>) {
+    async fn hear(&self, frame: &str, expiry: &watch::Sender<u64>) {
         let said: Value = serde_json::from_str(frame).unwrap_or_default();
         let id = said.get("id").cloned();
         let frame: Frame = match serde_json::from_value(said) {
@@ -82,8 +81,7 @@ impl Connection<'_> {
         match frame.r#type.as_str() {
             "subscribe" => match frame.rooms {
                 Some(rooms) if !rooms.is_empty() => {
-                    self.subscribe(identity, rooms, frame.since.as_deref(), id)
-                        .await;
+                    self.subscribe(rooms, frame.since.as_deref(), id).await;
                 }
                 _ => self.error(
                     id,
@@ -103,7 +101,7 @@ impl Connection<'_> {
                 self.reply("unsubscribed", id, &json!({ "rooms": left }));
             }
             "auth" => match frame.token {
-                Some(token) => self.authenticate(identity, &token, expiry, id).await,
+                Some(token) => self.authenticate(&token, expiry, id).await,
                 None => self.error(id, "bad-message", "auth needs token", None),
             },
             "ping" => self.reply("pong", id, &json!({})),
@@ -120,13 +118,7 @@ impl Connection<'_> {
         }
     }
 
-    async fn subscribe(
-        &self,
-        identity: &Identity,
-        rooms: Vec<String>,
-        since: Option<&str>,
-        id: Option<Value>,
-    ) {
+    async fn subscribe(&self, rooms: Vec<String>, since: Option<&str>, id: Option<Value>) {
         let most = self.gate.settings.limits.rooms_per_connection;
         let mine = self.subscription.rooms();
         let new = rooms
@@ -136,7 +128,10 @@ impl Connection<'_> {
         if mine.len() + new > most {
             return self.error(id, "too-many-rooms", &format!("at most {most} rooms"), None);
         }
-        let admitted = match self.gate.admit(identity, rooms).await {
+        let Some(identity) = self.gate.hub.identity(self.subscription) else {
+            return;
+        };
+        let admitted = match self.gate.admit(&identity, rooms).await {
             Ok(admitted) => admitted,
             Err(refusal) => return self.error(id, refusal.word(), &refusal.to_string(), None),
         };
@@ -146,19 +141,20 @@ impl Connection<'_> {
             return self.error(id, "bad-bookmark", &message, None);
         }
         self.report_refused(&admitted, id.as_ref());
-        self.gate
-            .hub
-            .join(self.subscription, &admitted.rooms, since, id);
+        self.gate.hub.join(
+            self.subscription,
+            &admitted.rooms,
+            since,
+            id,
+            admitted.version,
+        );
     }
 
     /// A new token for the same user: every room is admitted anew.
-    async fn authenticate(
-        &self,
-        identity: &mut Identity,
-        token: &str,
-        expiry: &watch::Sender<u64>,
-        id: Option<Value>,
-    ) {
+    async fn authenticate(&self, token: &str, expiry: &watch::Sender<u64>, id: Option<Value>) {
+        let Some(identity) = self.gate.hub.identity(self.subscription) else {
+            return;
+        };
         let renewed = match self.gate.identify_token(token).await {
             Ok(renewed) if renewed.user == identity.user => renewed,
             Ok(_) => {
@@ -179,20 +175,20 @@ impl Connection<'_> {
             .filter(|room| !admitted.rooms.contains(room))
             .collect();
         self.gate.hub.leave(self.subscription, &lost);
+        let expires_at = renewed.expires_at;
+        self.gate
+            .hub
+            .renew(self.subscription, renewed, admitted.version);
         self.report_refused(&admitted, id.as_ref());
-        expiry.send_replace(renewed.expires_at);
-        self.reply(
-            "authenticated",
-            id,
-            &json!({ "expiresAt": renewed.expires_at }),
-        );
+        expiry.send_replace(expires_at);
+        self.reply("authenticated", id, &json!({ "expiresAt": expires_at }));
         if !new.is_empty() {
             // Home rooms of the new claims.
+            let (now, under) = (crate::hub::Since::Now, admitted.version);
             self.gate
                 .hub
-                .join(self.subscription, &new, crate::hub::Since::Now, None);
+                .join(self.subscription, &new, now, None, under);
         }
-        *identity = renewed;
     }
 
     pub(super) fn report_refused(&self, admitted: &Admitted, id: Option<&Value>) {

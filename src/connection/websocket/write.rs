@@ -3,9 +3,9 @@
 
 use super::{Connection, Socket};
 use crate::connection::Refusal;
-use crate::connection::admission::Identity;
+use crate::connection::admission::explain;
 use crate::event::{Event, to_json};
-use crate::hub::Delivery;
+use crate::hub::{Delivery, Identity};
 use crate::report;
 use futures_util::SinkExt;
 use futures_util::stream::SplitSink;
@@ -23,7 +23,8 @@ struct Welcome<'a> {
     connection_id: &'a str,
     user: Option<&'a str>,
     rooms: &'a [Arc<str>],
-    bookmark: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bookmark: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<u64>,
     heartbeat: u64,
@@ -109,6 +110,11 @@ impl Connection<'_> {
                 .await
                 .map(|()| 0)
                 .map_err(gone),
+            Delivery::Withdrawn(room) => {
+                let frame = json!({ "type": "error", "code": "forbidden",
+                    "message": explain("withdrawn"), "room": &*room });
+                sink.feed(text(&frame)).await.map(|()| 0).map_err(gone)
+            }
             Delivery::Gap { reason, bookmark } => {
                 report::gap(reason);
                 let rooms = self.subscription.rooms();
@@ -121,7 +127,7 @@ impl Connection<'_> {
                     seam.rooms.clone(),
                 );
                 let first = greeting.take();
-                let resolved = match self.gate.resolve(*seam).await {
+                let resolved = match self.gate.resolve(*seam, self.subscription).await {
                     Ok(resolved) => resolved,
                     // At the start it comes back with the same bookmark; later the other rooms
                     // live on, and these are told the truth.
@@ -143,7 +149,7 @@ impl Connection<'_> {
                         connection_id: self.connection,
                         user: greeting.identity.user.as_deref(),
                         rooms: &resolved.frame.rooms,
-                        bookmark: &resolved.frame.bookmark,
+                        bookmark: resolved.before.as_deref(),
                         expires_at: (greeting.identity.expires_at != u64::MAX)
                             .then_some(greeting.identity.expires_at),
                         heartbeat: self.gate.settings.websocket.heartbeat.as_secs(),
@@ -167,6 +173,9 @@ impl Connection<'_> {
         sink: &mut SplitSink<&mut Socket, Message>,
         event: &Event,
     ) -> Result<usize, Refusal> {
+        if !self.subscription.may_hear(&event.rooms) {
+            return Ok(0);
+        }
         if event.lost {
             report::gap(event.reason());
             let bookmark = event.bookmark().cloned().unwrap_or_else(|| "".into());

@@ -1,0 +1,16 @@
+-- Sends a user away: every connection of theirs ends on every node as soon as this is committed,
+-- and tokens issued up to the commit are refused from then on. See rowcast.is_revoked for which.
+
+create or replace function rowcast.revoke(p_user text) returns void
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  -- Setting sub to itself is what tells the trigger, which counts and takes the time at the commit.
+  insert into rowcast.revocation (sub) values (p_user)
+  on conflict on constraint revocation_pkey do update set sub = excluded.sub
+$$;
+revoke all on function rowcast.revoke(text) from public;
+comment on function rowcast.revoke(text) is
+  'Ends all connections of this user (claim sub); only tokens issued later are accepted.';

@@ -1,0 +1,37 @@
+-- Notes which leaf is written since when, however writers came there; moves on the id at which they
+-- would look after the log themselves; and mends what a truncation that failed half-way left behind.
+-- Writes nothing while nothing changes: it is called once a second for years.
+
+create or replace function rowcast.tend_log(p_last bigint) returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_turn bigint := p_last >> 20;
+  v_before bigint;
+begin
+  select turn into v_before from rowcast.leaf where turn is not null and left_at is null;
+  if v_before is distinct from v_turn then
+    -- Every leaf on the way was left just now, as far as anybody knows: rather keep it too long.
+    update rowcast.leaf set turn = t, left_at = clock_timestamp()
+    from generate_series(greatest(coalesce(v_before, 0), v_turn - 5), v_turn - 1) t
+    where leaf = t % 6;
+    perform rowcast.enter_leaf(v_turn);
+  end if;
+  if pg_sequence_last_value('rowcast.bound'::regclass) < p_last + 2048 then
+    perform setval('rowcast.bound', p_last + 4096);
+  end if;
+  if current_setting('transaction_isolation') = 'read committed' and exists (
+    select from rowcast.forgotten
+    where truncation < pg_sequence_last_value('rowcast.truncation'::regclass)
+  ) then
+    perform rowcast.set_horizon(
+      coalesce(pg_sequence_last_value('rowcast.horizon'::regclass), 1),
+      pg_current_snapshot()
+    );
+  end if;
+end
+$$;
+revoke all on function rowcast.tend_log(bigint) from public;
+comment on function rowcast.tend_log(bigint) is 'Keeps the books of rowcast.rotate_log().';

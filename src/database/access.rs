@@ -1,0 +1,116 @@
+//! Who may hear what, as SQL answers it: for one at a connect, for many when rules have changed.
+//! Hands answers over to admission and the recheck, and what has changed to the listener.
+//! It must never mix the answers of two snapshots under one version.
+
+use super::{Database, DatabaseError, Listening, Param};
+use crate::hub::{Access, Identity};
+use std::fmt::Write;
+use std::sync::Arc;
+use tokio_postgres::types::Type;
+
+/// A question: may this identity be here, and in which rooms?
+#[derive(Clone, Debug)]
+pub struct Asked<'a> {
+    pub identity: &'a Identity,
+    pub rooms: &'a [Arc<str>],
+    /// The version under which they were let in before.
+    pub version: Option<i64>,
+    /// Whether a session is to be exchanged for claims again.
+    pub again: bool,
+}
+
+/// What SQL says to one question.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The version of rules and revocations that the answer was made under.
+    pub version: i64,
+    /// JSON text; nothing if the session is none any more.
+    pub claims: Option<String>,
+    pub revoked: bool,
+    /// Rooms they are in without asking.
+    pub home: Vec<Arc<str>>,
+    /// Which of the rooms asked for they may join, home rooms left out.
+    pub allowed: Vec<Arc<str>>,
+    /// What a rule's function failed with: then nothing else here counts.
+    pub failed: Option<String>,
+}
+
+impl Answer {
+    /// Whether a room is theirs.
+    #[must_use]
+    pub fn grants(&self, room: &Arc<str>) -> bool {
+        self.home.contains(room) || self.allowed.contains(room)
+    }
+}
+
+impl Database {
+    /// Asks for many in one statement and one snapshot; answers in the order of the questions.
+    /// `leeway` in seconds.
+    ///
+    /// # Errors
+    /// The database, or a rule's function that ran out of time.
+    pub async fn access(
+        &self,
+        asked: &[Asked<'_>],
+        leeway: u64,
+    ) -> Result<Vec<Answer>, DatabaseError> {
+        let (text, leeway) = (to_text(asked), i64::try_from(leeway).unwrap_or(i64::MAX));
+        let sql = "select version, claims, revoked, home, allowed, failed \
+                   from rowcast.access($1::text::jsonb, $2)";
+        let params: [Param; 2] = [(&text, Type::TEXT), (&leeway, Type::INT8)];
+        let rows = self.read(sql, &params).await?;
+        if rows.len() != asked.len() {
+            return Err(DatabaseError::Answer("rowcast.access left questions out"));
+        }
+        let list = |rooms: Vec<String>| rooms.into_iter().map(Into::into).collect();
+        let answers = rows.iter().map(|row| Answer {
+            version: row.get(0),
+            claims: row.get(1),
+            revoked: row.get::<_, Option<bool>>(2).unwrap_or(false),
+            home: list(row.get(3)),
+            allowed: list(row.get(4)),
+            failed: row.get(5),
+        });
+        Ok(answers.collect())
+    }
+}
+
+/// Claims and cookies are JSON already: they are put in as they are.
+fn to_text(asked: &[Asked<'_>]) -> String {
+    let mut text = String::from("[");
+    for (index, one) in asked.iter().enumerate() {
+        let comma = if index > 0 { "," } else { "" };
+        let session = one.identity.session.as_deref().unwrap_or("null");
+        let session = if one.again { session } else { "null" };
+        let version = one.version.map_or("null".to_owned(), |v| v.to_string());
+        let rooms = crate::event::to_json(&one.rooms);
+        let claims = &one.identity.claims;
+        let _ = write!(
+            text,
+            "{comma}{{\"claims\":{claims},\"session\":{session},\"rooms\":{rooms},\
+             \"version\":{version}}}"
+        );
+    }
+    text + "]"
+}
+
+impl Listening {
+    /// How rules and revocations stand, and who was revoked since a version. Asked on the listening
+    /// connection: a pool that is busy with rules must not keep a revocation from being heard.
+    ///
+    /// # Errors
+    /// The connection.
+    pub async fn access(&self, since: i64) -> Result<Access, DatabaseError> {
+        let sql = "select s.access_version, s.rules_version, r.sub, r.version \
+                   from rowcast.setting s left join rowcast.revocation r on r.version > $1";
+        let rows = self.query_typed(sql, &[(&since, Type::INT8)]).await?;
+        let mut access = Access::default();
+        for row in &rows {
+            (access.version, access.rules) = (row.get(0), row.get(1));
+            if let Some(user) = row.get(2) {
+                access.revoked.insert(user, row.get(3));
+            }
+        }
+        Ok(access)
+    }
+}

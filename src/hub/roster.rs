@@ -1,0 +1,302 @@
+//! Who is connected, as whom, and under which version of rules and revocations they were let in.
+//! Hands whoever was revoked to their end at once, and whoever may have lost rooms to whoever asks.
+//! It must never count somebody as confirmed for rooms that were joined after the question.
+
+use super::{Ended, Subscription};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Somebody who has proved who they are.
+#[derive(Clone)]
+pub struct Identity {
+    /// The claim `sub`.
+    pub user: Option<String>,
+    /// Unix seconds.
+    pub expires_at: u64,
+    /// JSON text, for SQL.
+    pub claims: Arc<str>,
+    /// The cookies that were exchanged for these claims, as JSON text, to be exchanged again.
+    pub session: Option<Arc<str>>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Claims are the user's business, and a session is as good as a password.
+        f.debug_struct("Identity")
+            .field("user", &self.user)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How rules and revocations stand in the database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Counts every change.
+    pub version: i64,
+    /// The version of the last change of rules.
+    pub rules: i64,
+    /// Users revoked since the version that was asked from, each with the version that did it.
+    pub revoked: HashMap<String, i64>,
+}
+
+/// Somebody for whom the rules are to be asked again.
+#[derive(Clone, Debug)]
+pub struct Stale {
+    pub subscription: Arc<Subscription>,
+    pub identity: Identity,
+    /// Under which they were let in.
+    pub version: i64,
+    joins: u64,
+}
+
+#[derive(Debug)]
+struct Member {
+    subscription: Arc<Subscription>,
+    identity: Identity,
+    version: i64,
+    /// Counts what an answer under way can't know of.
+    joins: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    /// The version that the listener saw last.
+    known: i64,
+    members: HashMap<u64, Member>,
+}
+
+impl Roster {
+    pub fn known(&self) -> i64 {
+        self.known
+    }
+
+    /// Puts somebody on the list; true if their answer is older than what is known by now.
+    pub fn enter(
+        &mut self,
+        subscription: &Arc<Subscription>,
+        identity: Identity,
+        version: i64,
+    ) -> bool {
+        let member = Member {
+            subscription: Arc::clone(subscription),
+            identity,
+            version,
+            joins: 0,
+        };
+        self.members.insert(subscription.id, member);
+        version < self.known
+    }
+
+    pub fn leave(&mut self, id: u64) {
+        self.members.remove(&id);
+    }
+
+    pub fn identity(&self, id: u64) -> Option<Identity> {
+        self.members.get(&id).map(|member| member.identity.clone())
+    }
+
+    /// Somebody joined rooms that were allowed under this version; true if that is an old one.
+    pub fn joined(&mut self, id: u64, version: i64) -> bool {
+        let known = self.known;
+        self.members.get_mut(&id).is_some_and(|member| {
+            member.joins += 1;
+            member.version = member.version.min(version);
+            member.version < known
+        })
+    }
+
+    /// Somebody proved anew who they are, and all their rooms were asked for under this version.
+    pub fn renew(&mut self, id: u64, identity: Identity, version: i64) -> bool {
+        let known = self.known;
+        self.members.get_mut(&id).is_some_and(|member| {
+            member.joins += 1;
+            (member.identity, member.version) = (identity, version);
+            version < known
+        })
+    }
+
+    /// Takes what has changed since the version that was known: ends the connections of revoked
+    /// users; true if others have to be asked for.
+    pub fn change(&mut self, access: &Access) -> bool {
+        let before = std::mem::replace(&mut self.known, access.version);
+        let mut stale = false;
+        for member in self.members.values_mut() {
+            if access.version < before {
+                // Another database, or an older one, in the place of the one we knew.
+                member.version = i64::MIN;
+            } else if member.version >= access.version {
+                continue;
+            }
+            let user = member.identity.user.as_deref();
+            let revoked = user.and_then(|user| access.revoked.get(user));
+            if revoked.is_some_and(|at| *at > member.version) {
+                // Let in before it: the token is older, whatever it says of itself.
+                member.subscription.end(Ended::Revoked);
+            } else if member.version >= before.max(access.rules) {
+                // Nothing else has changed for it.
+                member.version = access.version;
+            } else {
+                stale = true;
+            }
+        }
+        stale
+    }
+
+    /// Everybody whose answer is older than what is known.
+    pub fn stale(&self) -> Vec<Stale> {
+        let stale = self.members.values();
+        stale
+            .filter(|member| member.version < self.known && member.subscription.over().is_none())
+            .map(|member| Stale {
+                subscription: Arc::clone(&member.subscription),
+                identity: member.identity.clone(),
+                version: member.version,
+                joins: member.joins,
+            })
+            .collect()
+    }
+
+    /// Somebody's rooms were asked for under this version. What they joined meanwhile was not.
+    pub fn confirm(&mut self, stale: &Stale, claims: Option<Arc<str>>, version: i64) {
+        let member = self.members.get_mut(&stale.subscription.id);
+        let Some(member) = member.filter(|member| member.joins == stale.joins) else {
+            return;
+        };
+        member.version = version;
+        if let Some(claims) = claims {
+            member.identity.claims = claims;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bookmark::{Snapshot, Standpoint};
+    use crate::hub::{Hub, Limits, Since};
+    use std::time::Duration;
+
+    fn hub() -> Hub {
+        let hub = Hub::new(Limits {
+            queue_bytes: 100_000,
+            replay_events: 10,
+            replay_bytes: 100_000,
+            ring_bytes: 100_000,
+            ring_age: Duration::from_secs(60),
+        });
+        let snapshot = Snapshot::new(10, 10, &[]).unwrap();
+        hub.begin(
+            Arc::new(Standpoint::new("h".into(), snapshot, 9)),
+            "history",
+        );
+        hub
+    }
+
+    fn enter(hub: &Hub, user: &str, version: i64) -> Arc<Subscription> {
+        let subscription = hub.open();
+        let identity = Identity {
+            user: (!user.is_empty()).then(|| user.to_owned()),
+            expires_at: u64::MAX,
+            claims: "{}".into(),
+            session: None,
+        };
+        hub.enter(&subscription, identity, version);
+        hub.join(&subscription, &["a".into()], Since::Now, None, version);
+        subscription
+    }
+
+    fn change(hub: &Hub, version: i64, rules: i64, revoked: &[(&str, i64)]) {
+        let revoked = revoked.iter();
+        let revoked = revoked
+            .map(|(user, at)| ((*user).to_owned(), *at))
+            .collect();
+        hub.access_changed(&Access {
+            version,
+            rules,
+            revoked,
+        });
+    }
+
+    #[test]
+    fn a_revoked_user_ends_and_nobody_else_is_asked_for() {
+        let hub = hub();
+        change(&hub, 5, 0, &[]);
+        let (old, other, nobody) = (enter(&hub, "1", 5), enter(&hub, "2", 5), enter(&hub, "", 5));
+        // Came back with a new token before the listener saw either of these.
+        let back = enter(&hub, "1", 6);
+        change(&hub, 7, 4, &[("1", 6), ("9", 7)]);
+        assert_eq!(old.over(), Some(Ended::Revoked));
+        for alive in [&other, &nobody, &back] {
+            assert_eq!(alive.over(), None);
+        }
+        assert!(hub.stale().is_empty());
+    }
+
+    #[test]
+    fn a_change_of_rules_asks_for_those_who_came_before_it() {
+        let hub = hub();
+        change(&hub, 5, 0, &[]);
+        let (old, new) = (enter(&hub, "1", 5), enter(&hub, "2", 6));
+        change(&hub, 6, 6, &[]);
+        let stale = hub.stale();
+        assert_eq!(stale.len(), 1);
+        assert_eq!(stale[0].subscription.id, old.id);
+        hub.confirm(&stale[0], None, 6);
+        assert!(hub.stale().is_empty());
+        // Later, a revocation of somebody else confirms both.
+        change(&hub, 7, 6, &[("9", 7)]);
+        assert!(hub.stale().is_empty() && new.over().is_none());
+    }
+
+    #[test]
+    fn who_was_let_in_before_and_enters_after_a_change_is_asked_for() {
+        let hub = hub();
+        change(&hub, 6, 6, &[]);
+        let late = enter(&hub, "1", 5);
+        assert_eq!(hub.stale().len(), 1);
+        late.close();
+        assert!(hub.stale().is_empty(), "who has left is not");
+    }
+
+    #[test]
+    fn a_room_that_was_joined_after_the_question_is_not_confirmed_by_its_answer() {
+        let hub = hub();
+        change(&hub, 5, 0, &[]);
+        let subscription = enter(&hub, "1", 5);
+        change(&hub, 6, 6, &[]);
+        let asked = hub.stale();
+        // Allowed under the old rules, joined now.
+        hub.join(&subscription, &["b".into()], Since::Now, None, 5);
+        hub.confirm(&asked[0], None, 6);
+        assert_eq!(hub.stale().len(), 1);
+    }
+
+    #[test]
+    fn an_older_database_in_its_place_asks_for_everybody() {
+        let hub = hub();
+        change(&hub, 9, 3, &[]);
+        let _here = enter(&hub, "1", 9);
+        change(&hub, 4, 3, &[]);
+        assert_eq!(hub.stale().len(), 1);
+        hub.confirm(&hub.stale()[0], None, 4);
+        assert!(hub.stale().is_empty());
+    }
+
+    #[test]
+    fn nothing_of_a_withdrawn_room_may_be_written_any_more() {
+        let hub = hub();
+        let subscription = enter(&hub, "1", 0);
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        hub.join(&subscription, &[Arc::clone(&b)], Since::Now, None, 0);
+        assert_eq!(
+            hub.withdraw(&subscription, &[Arc::clone(&a), "c".into()]),
+            1
+        );
+        assert!(!subscription.may_hear(&[Arc::clone(&a)]));
+        assert!(subscription.may_hear(&[Arc::clone(&a), Arc::clone(&b)]));
+        assert!(subscription.may_hear(&["*".into()]));
+        assert_eq!(subscription.not_withdrawn(vec![a, Arc::clone(&b)]), [b]);
+    }
+}

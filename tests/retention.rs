@@ -1,0 +1,794 @@
+//! Retention: the log stays within its bounds, whoever serves, and nobody waits for that. Whoever
+//! comes from before what was forgotten is told of a gap, and nobody else is.
+
+use crate::support::{
+    Database, Server, TRANSPORTS, Version, connect, eventually, marker, on, on_every_version,
+    serve, token, within,
+};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tokio_postgres::Client;
+
+async fn database(version: Version) -> Database {
+    let db = on(version).await.database().await;
+    // A copied database begins a history of its own.
+    db.run(
+        "create schema app; grant usage on schema app to rowcast_owner; \
+            select rowcast.ensure_history()",
+    )
+    .await;
+    db
+}
+
+/// What one call of `rowcast.rotate_log` says.
+#[derive(Debug, PartialEq, Eq)]
+struct Rotated {
+    moved: bool,
+    forgotten: Option<i32>,
+    refused: i32,
+}
+
+async fn rotate_as(client: &Client, read: Option<&str>) -> Rotated {
+    let sql = "select moved, forgotten, refused from rowcast.rotate_log($1::text::pg_snapshot)";
+    let row = client.query_one(sql, &[&read]).await.unwrap();
+    Rotated {
+        moved: row.get(0),
+        forgotten: row.get(1),
+        refused: row.get(2),
+    }
+}
+
+async fn rotate(db: &Database) -> Rotated {
+    rotate_as(db.superuser().await, None).await
+}
+
+/// Lets this much time pass for the leaves.
+async fn age(db: &Database, interval: &str) {
+    let sql = format!(
+        "update rowcast.leaf set entered_at = entered_at - interval '{interval}', \
+           left_at = left_at - interval '{interval}'"
+    );
+    db.run(&sql).await;
+}
+
+/// The place of the listener. Whoever asks for a bookmark after this has it behind them, whatever
+/// else happens on this cluster.
+async fn place(db: &Database) -> String {
+    db.ask("select pg_current_snapshot()::text").await
+}
+
+/// Forgets everything that was written so far, as two days would; the listener stands there.
+async fn forget(db: &Database, read: &str) {
+    let client = db.superuser().await;
+    rotate(db).await;
+    for _ in 0..2 {
+        age(db, "2 days").await;
+        // A look of a service may be in the way at one time, and not at the next.
+        eventually("what is old is forgotten", async || {
+            let rotated = rotate_as(client, Some(read)).await;
+            (rotated.forgotten.is_none() && rotated.refused == 0).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(count(db).await, 0);
+}
+
+async fn count(db: &Database) -> i64 {
+    db.ask("select count(*) from rowcast.event").await
+}
+
+async fn bytes(db: &Database) -> i64 {
+    db.ask("select bytes from rowcast.log_size()").await
+}
+
+async fn emit(client: &Client) {
+    let sql = "select rowcast.emit('c', 'e', array['*'], '{}')";
+    client.execute(sql, &[]).await.unwrap();
+}
+
+/// Outcome, reason and how many events `rowcast.events_since` has for a bookmark.
+async fn events_since(client: &Client, bookmark: &str) -> (String, Option<String>, usize) {
+    let sql = "select outcome, reason from rowcast.events_since($1)";
+    let rows = client.query(sql, &[&bookmark]).await.unwrap();
+    let last = rows.last().expect("a row");
+    (last.get(0), last.get(1), rows.len() - 1)
+}
+
+fn end(events: usize) -> (String, Option<String>, usize) {
+    ("end".into(), None, events)
+}
+
+fn gap() -> (String, Option<String>, usize) {
+    ("gap".into(), Some("horizon".into()), 0)
+}
+
+/// What a resume at a node without memory says, on every transport.
+async fn assert_resume(server: &Server, bookmark: &str, outcome: &str, reason: Option<&str>) {
+    for transport in TRANSPORTS {
+        let query = format!("since={bookmark}");
+        let mut reader = connect(transport, server, &token("1", "user", ""), &query).await;
+        reader.expect("welcome").await;
+        let subscribed = reader.expect("subscribed").await;
+        assert_eq!(subscribed["outcome"], outcome, "{transport:?} {subscribed}");
+        assert_eq!(
+            subscribed["reason"].as_str(),
+            reason,
+            "{transport:?} {subscribed}"
+        );
+    }
+}
+
+async fn what_is_old_goes_and_its_readers_are_told(version: Version) {
+    let db = database(version).await;
+    let writer = db.client("postgres").await;
+    let before = db.bookmark().await;
+    emit(&writer).await;
+    let read = place(&db).await;
+    let after = db.bookmark().await;
+    // Young: it stays, in its leaf.
+    rotate(&db).await;
+    let nothing = Rotated {
+        moved: false,
+        forgotten: None,
+        refused: 0,
+    };
+    age(&db, "5 hours").await;
+    assert_eq!(rotate(&db).await, nothing);
+    // A quarter of a day is a leaf; a day is kept whole.
+    age(&db, "2 hours").await;
+    assert!(rotate(&db).await.moved);
+    age(&db, "23 hours").await;
+    assert_eq!(rotate(&db).await, nothing);
+    assert_eq!(events_since(&writer, &before).await, end(1));
+    age(&db, "2 hours").await;
+    assert_eq!(rotate_as(&writer, Some(&read)).await.forgotten, Some(0));
+    assert_eq!(count(&db).await, 0);
+    assert_eq!(events_since(&writer, &before).await, gap());
+    assert_eq!(events_since(&writer, &after).await, end(0));
+
+    let server = serve(&db, |_| {}).await;
+    assert_resume(&server, &before, "gap", Some("horizon")).await;
+    assert_resume(&server, &after, "recovered", None).await;
+    let highest = "select rowcast.highest_xid()::text::bigint \
+                   = pg_sequence_last_value('rowcast.horizon') - 1";
+    assert!(
+        db.ask::<bool>(highest).await,
+        "an empty log has a highest xid"
+    );
+    // Heartbeats of an empty log stand where its last event was, and are as good.
+    let mut live = connect(TRANSPORTS[0], &server, &token("1", "user", ""), "").await;
+    let welcome = live.expect("welcome").await;
+    let before = welcome["bookmark"].as_str().unwrap().to_owned();
+    assert_resume(&server, &before, "recovered", None).await;
+    marker(&db, &["*"]).await;
+    live.expect_event("marker").await;
+    let read = place(&db).await;
+    let after = db.bookmark().await;
+    forget(&db, &read).await;
+    let other = serve(&db, |_| {}).await;
+    assert_resume(&other, &before, "gap", Some("horizon")).await;
+    assert_resume(&other, &after, "recovered", None).await;
+}
+
+/// xmin stays behind the horizon for as long as one transaction is open: then the snapshot that
+/// sees what was forgotten decides.
+async fn a_long_transaction_makes_no_gap_of_its_own(version: Version) {
+    let db = database(version).await;
+    let (writer, long, other) = (
+        db.client("postgres").await,
+        db.legacy().await,
+        db.client("postgres").await,
+    );
+    long.batch_execute("begin; select pg_current_xact_id()")
+        .await
+        .unwrap();
+    let before = db.bookmark().await;
+    emit(&writer).await;
+    other.batch_execute("begin").await.unwrap();
+    emit(&other).await;
+    let between = db.bookmark().await;
+    other.batch_execute("commit").await.unwrap();
+    let after = db.bookmark().await;
+    emit(&writer).await;
+    let read = place(&db).await;
+    let last = db.bookmark().await;
+    forget(&db, &read).await;
+    emit(&writer).await;
+    let xmin = "select pg_snapshot_xmin(pg_current_snapshot())::text::bigint \
+                < pg_sequence_last_value('rowcast.horizon')";
+    assert!(db.ask::<bool>(xmin).await, "or this proves nothing");
+    assert_eq!(events_since(&writer, &before).await, gap());
+    assert_eq!(events_since(&writer, &between).await, gap());
+    assert_eq!(events_since(&writer, &after).await, gap());
+    assert_eq!(events_since(&writer, &last).await, end(1));
+    let server = serve(&db, |_| {}).await;
+    assert_resume(&server, &between, "gap", Some("horizon")).await;
+    assert_resume(&server, &last, "recovered", None).await;
+    long.batch_execute("commit").await.unwrap();
+    assert_eq!(events_since(&writer, &last).await, end(1));
+}
+
+/// A row may be older than the truncation that it should tell of: an old snapshot shows it still.
+async fn a_stale_account_of_what_was_forgotten_counts_for_nothing(version: Version) {
+    let db = database(version).await;
+    let (writer, long, late, reader) = (
+        db.client("postgres").await,
+        db.legacy().await,
+        db.client("postgres").await,
+        db.client("postgres").await,
+    );
+    let run = async |client: &Client, sql: &str| client.batch_execute(sql).await.unwrap();
+    run(&long, "begin; select pg_current_xact_id()").await;
+    rotate(&db).await;
+    emit(&writer).await;
+    run(&late, "begin; select pg_current_xact_id()").await;
+    emit(&writer).await;
+    // Forgotten while `late` has written nothing yet: the account does not see it.
+    forget(&db, &place(&db).await).await;
+    emit(&late).await;
+    emit(&writer).await;
+    let bookmark = db.bookmark().await;
+    run(&late, "commit").await;
+    run(&reader, "begin isolation level repeatable read; select 1").await;
+    forget(&db, &place(&db).await).await;
+    assert_eq!(events_since(&reader, &bookmark).await, gap());
+    run(&reader, "commit").await;
+    assert_eq!(events_since(&reader, &bookmark).await, gap());
+}
+
+/// The wrong order, made from the real function, is silent; the right one says so.
+async fn the_horizon_is_read_after_the_scan(version: Version) {
+    const BARRIER: &str =
+        "\n  perform pg_advisory_lock_shared(1);\n  perform pg_advisory_unlock_shared(1);\n";
+    let db = database(version).await;
+    let source: String = db
+        .ask("select pg_get_functiondef('rowcast.read_log'::regproc)")
+        .await;
+    let (from, to) = {
+        let from = source.find("  if not rowcast.remembers").expect("a check");
+        let to = from + source[from..].find("end if;").expect("its end") + "end if;".len();
+        (from, to)
+    };
+    let (check, without) = (
+        &source[from..to],
+        format!("{}{}", &source[..from], &source[to..]),
+    );
+    let top = without.find("\nbegin\n").expect("a body") + "\nbegin\n".len();
+    let bottom = from;
+    let with = |name: &str, above: &str, below: &str| {
+        let text = format!(
+            "{}{above}{}{below}{}",
+            &without[..top],
+            &without[top..bottom],
+            &without[bottom..]
+        );
+        text.replace("FUNCTION rowcast.read_log(", &format!("FUNCTION {name}("))
+    };
+    db.run(&with("app.wrong", &format!("{check}{BARRIER}"), ""))
+        .await;
+    db.run(&with("app.right", BARRIER, check)).await;
+    db.run(&with("app.between", "", &format!("{BARRIER}{check}")))
+        .await;
+    let (writer, holder, reader) = (
+        db.client("postgres").await,
+        db.client("postgres").await,
+        db.client("postgres").await,
+    );
+    for (name, silent) in [
+        ("app.wrong", true),
+        ("app.right", false),
+        ("app.between", false),
+    ] {
+        let from = place(&db).await;
+        for _ in 0..3 {
+            emit(&writer).await;
+        }
+        holder
+            .batch_execute("select pg_advisory_lock(1)")
+            .await
+            .unwrap();
+        let sql = format!("select count(*) from {name}('{from}')");
+        let read = reader.query_one(&sql, &[]);
+        let truncate = async {
+            let waits = "select exists (select from pg_locks where locktype = 'advisory' and \
+                         not granted and database = (select oid from pg_database \
+                         where datname = current_database()))";
+            eventually("the reader is at the barrier", async || {
+                db.ask::<bool>(waits).await.then_some(())
+            })
+            .await;
+            if name == "app.between" {
+                // It has read, and its locks keep the leaf as it is until it has finished.
+                rotate(&db).await;
+                age(&db, "2 days").await;
+                rotate(&db).await;
+                age(&db, "2 days").await;
+                let refused = rotate(&db).await;
+                assert_eq!((refused.forgotten, refused.refused), (None, 1));
+                assert_eq!(count(&db).await, 3);
+            } else {
+                forget(&db, &place(&db).await).await;
+            }
+            holder
+                .batch_execute("select pg_advisory_unlock(1)")
+                .await
+                .unwrap();
+        };
+        let (read, ()) = within("reading and forgetting", async {
+            tokio::join!(read, truncate)
+        })
+        .await;
+        match (name, read) {
+            ("app.between", Ok(row)) => assert_eq!(row.get::<_, i64>(0), 3),
+            (_, Ok(row)) => {
+                assert!(silent, "{name} said nothing");
+                assert_eq!(row.get::<_, i64>(0), 0, "{name} lost three events");
+            }
+            (_, Err(error)) => {
+                assert!(!silent, "{name}: {error:?}");
+                assert_eq!(error.code().map(|code| code.code()), Some("RC007"));
+            }
+        }
+    }
+}
+
+/// Small leaves, so that the ring turns often.
+const SMALL: &str = "update rowcast.setting set keep_bytes = 1048576";
+
+/// Writers under a lock_timeout that no wait of theirs may reach, a reader that looks as the
+/// listener does, a rotation after each look, one transaction that wrote long ago and one that only
+/// holds a snapshot.
+async fn no_writer_waits_and_no_reader_misses_anything(version: Version) {
+    const WRITERS: usize = 4;
+    const ROWS: usize = 10;
+    let db = database(version).await;
+    db.run(SMALL).await;
+    let (wrote, looked, reader) = (
+        db.client("postgres").await,
+        db.client("postgres").await,
+        db.client("postgres").await,
+    );
+    let mut place = place(&db).await;
+    wrote.batch_execute("begin").await.unwrap();
+    emit(&wrote).await;
+    let held = "begin isolation level repeatable read; select count(*) from rowcast.setting";
+    looked.batch_execute(held).await.unwrap();
+    let (enough, writing) = (AtomicBool::new(false), AtomicBool::new(true));
+    let write = async {
+        let (mut longest, mut statements) = (Duration::ZERO, 0);
+        let writers = (0..WRITERS).map(|_| async {
+            let client = db.client("postgres").await;
+            client
+                .batch_execute("set lock_timeout = '250ms'; set synchronous_commit = off")
+                .await
+                .unwrap();
+            let sql = format!(
+                "select rowcast.emit('c', 'e', array['*'], json_build_object('pad', repeat('x', 200)))
+                 from generate_series(1, {ROWS})"
+            );
+            let (mut longest, mut statements) = (Duration::ZERO, 0);
+            while !enough.load(Ordering::Acquire) {
+                let began = Instant::now();
+                client.batch_execute(&sql).await.unwrap();
+                longest = longest.max(began.elapsed());
+                statements += 1;
+            }
+            (longest, statements)
+        });
+        for one in futures_util::future::join_all(writers).await {
+            longest = longest.max(one.0);
+            statements += one.1;
+        }
+        writing.store(false, Ordering::Release);
+        (longest, statements)
+    };
+    let read = async {
+        let mut seen = BTreeSet::new();
+        let (mut moved, mut forgotten, mut refused) = (0, BTreeSet::new(), 0);
+        let mut before = place.clone();
+        loop {
+            let last = !writing.load(Ordering::Acquire);
+            if last {
+                wrote.batch_execute("commit").await.unwrap();
+            }
+            let sql = "select pg_current_snapshot()::text, e.id from (values (1)) one \
+                       left join rowcast.read_log($1::text::pg_snapshot) e on true";
+            for row in reader.query(sql, &[&place]).await.unwrap() {
+                place = row.get(0);
+                if let Some(id) = row.get::<_, Option<i64>>(1) {
+                    assert!(seen.insert(id), "{id} came twice");
+                }
+            }
+            if last {
+                break;
+            }
+            // As of the look before, as for other nodes, which may be behind.
+            let rotated = rotate_as(&reader, Some(&before)).await;
+            moved += usize::from(rotated.moved);
+            forgotten.extend(rotated.forgotten);
+            refused += rotated.refused;
+            before.clone_from(&place);
+            if moved >= 12 && forgotten.len() >= 5 {
+                enough.store(true, Ordering::Release);
+            }
+        }
+        (seen, moved, forgotten, refused)
+    };
+    let ((longest, statements), (seen, moved, forgotten, refused)) =
+        within("the ring turned twice", async { tokio::join!(write, read) }).await;
+    eprintln!("{version:?}: the longest statement took {longest:?}; moved {moved} times");
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
+    assert_eq!(seen.len(), statements * ROWS + 1);
+    assert!(refused > 0, "the leaf of the long transaction was in use");
+    assert!(!forgotten.contains(&0), "{forgotten:?}");
+    let stuck = "select refused_at is not null from rowcast.leaf where leaf = 0";
+    assert!(db.ask::<bool>(stuck).await, "and a DBA can see it");
+    looked.batch_execute("commit").await.unwrap();
+    let longest_ago: bool = db
+        .ask("select refused_at is not null from rowcast.log_size()")
+        .await;
+    assert!(longest_ago);
+}
+
+/// A listener whose place the log has passed: everybody is told, and it goes on from the present.
+async fn a_listener_left_behind_tells_everybody(version: Version) {
+    let db = database(version).await;
+    let server = serve(&db, |_| {}).await;
+    let mut reader = connect(TRANSPORTS[0], &server, &token("1", "user", ""), "").await;
+    reader.expect("welcome").await;
+    // Forgotten by the very transaction that wrote it: nobody can have read it.
+    let writer = db.client("postgres").await;
+    writer.batch_execute("begin").await.unwrap();
+    emit(&writer).await;
+    let aged = "update rowcast.leaf set entered_at = entered_at - interval '2 days', \
+                  left_at = left_at - interval '2 days'";
+    rotate_as(&writer, None).await;
+    writer.batch_execute(aged).await.unwrap();
+    assert!(rotate_as(&writer, None).await.moved);
+    writer.batch_execute(aged).await.unwrap();
+    eventually("it is forgotten", async || {
+        rotate_as(&writer, None).await.forgotten
+    })
+    .await;
+    writer.batch_execute("commit").await.unwrap();
+    assert_eq!(reader.expect("gap").await["reason"], "horizon");
+    emit(&writer).await;
+    reader.expect_event("e").await;
+    assert_eq!(count(&db).await, 1);
+}
+
+/// What nobody has read is spared, and whoever stands where the leader stood has no gap, though
+/// another transaction with a low xid has ended since.
+async fn what_was_read_is_forgotten_without_a_gap(version: Version) {
+    let db = database(version).await;
+    let (writer, long, silent) = (
+        db.client("postgres").await,
+        db.legacy().await,
+        db.legacy().await,
+    );
+    let begun = "begin; select pg_current_xact_id()";
+    long.batch_execute(begun).await.unwrap();
+    silent.batch_execute(begun).await.unwrap();
+    let before = place(&db).await;
+    emit(&writer).await;
+    let after = place(&db).await;
+    let bookmark = db.bookmark().await;
+    rotate(&db).await;
+    age(&db, "2 days").await;
+    assert!(rotate(&db).await.moved);
+    age(&db, "2 days").await;
+    silent.batch_execute("commit").await.unwrap();
+    let unread = rotate_as(&writer, Some(&before)).await;
+    assert_eq!((unread.forgotten, unread.refused), (None, 1));
+    assert_eq!(count(&db).await, 1);
+    assert_eq!(rotate_as(&writer, Some(&after)).await.forgotten, Some(0));
+    assert_eq!(events_since(&writer, &bookmark).await, end(0));
+}
+
+/// In a transaction with an old snapshot the newest of what it forgets is invisible.
+async fn an_old_snapshot_forgets_no_more_than_it_says(version: Version) {
+    for isolation in ["repeatable read", "serializable"] {
+        let db = database(version).await;
+        let (late, dba) = (db.client("postgres").await, db.client("postgres").await);
+        let bookmark = db.bookmark().await;
+        late.batch_execute("begin").await.unwrap();
+        emit(&late).await;
+        rotate(&db).await;
+        age(&db, "2 days").await;
+        assert!(rotate(&db).await.moved);
+        age(&db, "2 days").await;
+        let begun = format!("begin isolation level {isolation}; select 1");
+        dba.batch_execute(&begun).await.unwrap();
+        late.batch_execute("commit").await.unwrap();
+        assert_eq!(rotate_as(&dba, None).await.forgotten, Some(0));
+        dba.batch_execute("commit").await.unwrap();
+        assert_eq!(count(&db).await, 0);
+        assert_eq!(events_since(&dba, &bookmark).await, gap(), "{isolation}");
+    }
+}
+
+/// A service's rotation once in a while, as many events as it takes to turn the ring many times:
+/// `MILLIONS=10` of them, or one.
+async fn bloat_stays_flat(version: Version) {
+    const CHUNK: i64 = 20_000;
+    const BOUND: i64 = 20 << 20;
+    let db = database(version).await;
+    db.run(&format!("update rowcast.setting set keep_bytes = {BOUND}"))
+        .await;
+    let insert = format!(
+        "insert into rowcast.event (channel, name, rooms, data)
+         select 'c', 'e', array['r:' || n % 100], '{{\"n\":1}}' from generate_series(1, {CHUNK}) n"
+    );
+    // Or the writers would do the leader's work.
+    let leader = db.client("rowcast_service").await;
+    leader.batch_execute(LEADER).await.unwrap();
+    let (mut highest, mut moved, mut chunk) = (0, 0, 0);
+    let millions = std::env::var("MILLIONS").map_or(1, |text| text.parse().expect("a number"));
+    let events = match version {
+        Version::Installed => millions * 1_000_000,
+        _ => 300_000,
+    };
+    for _ in 0..events / CHUNK {
+        let before = bytes(&db).await;
+        db.run(&insert).await;
+        let after = bytes(&db).await;
+        chunk = chunk.max(after - before);
+        moved += usize::from(rotate(&db).await.moved);
+        highest = highest.max(bytes(&db).await);
+    }
+    // Besides the bound, what came since the leaf was last looked at.
+    assert!(
+        highest < BOUND + chunk,
+        "{highest} bytes, {chunk} in a chunk"
+    );
+    assert!(highest > BOUND / 2, "{highest}: what is allowed is used");
+    assert!(moved >= 7, "{moved}: the ring has turned");
+    let catalog: i64 = db
+        .ask("select pg_total_relation_size('pg_class') + pg_total_relation_size('rowcast.leaf')")
+        .await;
+    assert!(catalog < 4 << 20, "{catalog}");
+}
+
+/// The key of the leader's advisory lock.
+const LEADER: &str = "select pg_advisory_lock(7692279)";
+
+async fn a_database_without_a_service_does_not_fill_its_disk(version: Version) {
+    const BOUND: i64 = 5 << 20;
+    let db = database(version).await;
+    db.run(&format!("update rowcast.setting set keep_bytes = {BOUND}"))
+        .await;
+    db.run(
+        "create table app.note (id bigint generated always as identity, body text); \
+         grant usage on schema app to public; grant insert on app.note to public; \
+         grant select on app.note to rowcast_owner; \
+         select rowcast.attach('app.note', 'insert', $$ select 'noted' as name, array['*'] as rooms, \
+           json_build_object('body', body) as data from new_rows $$)",
+    )
+    .await;
+    let server = serve(&db, |_| {}).await;
+    let mut reader = connect(TRANSPORTS[0], &server, &token("1", "user", ""), "").await;
+    reader.expect("welcome").await;
+    let legacy = db.legacy().await;
+    let note = "insert into app.note (body) values ('one')";
+    legacy.batch_execute(note).await.unwrap();
+    let event = reader.expect_event("noted").await;
+    let bookmark = event["bookmark"].as_str().unwrap().to_owned();
+    server.stop().await;
+
+    let isolations = ["read committed", "repeatable read", "serializable"];
+    let (mut highest, mut written) = (0, 0);
+    for round in 0..180 {
+        let isolation = isolations[round % 3];
+        legacy
+            .batch_execute(&format!(
+                "begin isolation level {isolation}; insert into app.note (body)
+                 select repeat('x', 300) from generate_series(1, 1000); commit"
+            ))
+            .await
+            .unwrap();
+        written += 1000;
+        highest = highest.max(bytes(&db).await);
+    }
+    // The bound, and what may come between two looks: 4,096 events of half a kilobyte.
+    assert!(
+        highest < BOUND + 3 * 4096 * 512,
+        "{highest} bytes after {written} events"
+    );
+    assert!(count(&db).await > 4000, "and not more than it must");
+    let left: i64 = db.ask("select count(*) from rowcast.overdue").await;
+    assert_eq!(left, 0);
+
+    let server = serve(&db, |_| {}).await;
+    assert_resume(&server, &bookmark, "gap", Some("horizon")).await;
+    let mut back = connect(
+        TRANSPORTS[0],
+        &server,
+        &token("1", "user", ""),
+        &format!("since={bookmark}"),
+    )
+    .await;
+    assert_eq!(back.expect("welcome").await["type"], "welcome");
+    assert_eq!(back.expect("subscribed").await["reason"], "horizon");
+    legacy.batch_execute(note).await.unwrap();
+    back.expect_event("noted").await;
+}
+
+/// While somebody leads, writers leave the log to him, unless he hangs.
+async fn writers_leave_the_log_to_whoever_leads(version: Version) {
+    let db = database(version).await;
+    db.run(SMALL).await;
+    let leader = db.client("rowcast_service").await;
+    leader.batch_execute(LEADER).await.unwrap();
+    let insert = "insert into rowcast.event (channel, name, rooms, data)
+         select 'c', 'e', array['*'], json_build_object('pad', repeat('x', 300))
+         from generate_series(1, $1::int)";
+    let writer = db.client("postgres").await;
+    let leaves = "select count(distinct id >> 20) from rowcast.event";
+    let insert = async |rows: i32| writer.execute(insert, &[&rows]).await.unwrap();
+    // A leaf's share is 200 KB, and this is one and a half.
+    insert(700).await;
+    db.run("select setval('rowcast.bound', 1)").await;
+    insert(10).await;
+    insert(10).await;
+    assert_eq!(db.ask::<i64>(leaves).await, 1);
+    let bound: bool = db
+        .ask("select pg_sequence_last_value('rowcast.bound') >= 4096")
+        .await;
+    assert!(bound, "it was looked at");
+    insert(700).await;
+    db.run("select setval('rowcast.bound', 1)").await;
+    insert(10).await;
+    insert(10).await;
+    assert_eq!(db.ask::<i64>(leaves).await, 2, "twice a share is enough");
+    leader
+        .batch_execute("select pg_advisory_unlock_all()")
+        .await
+        .unwrap();
+    insert(700).await;
+    db.run("select setval('rowcast.bound', 1)").await;
+    insert(10).await;
+    insert(10).await;
+    assert_eq!(db.ask::<i64>(leaves).await, 3, "nobody leads");
+}
+
+/// Whatever keeps the log from being bounded, the application's write goes through.
+async fn a_bound_that_fails_fails_no_write(version: Version) {
+    let db = database(version).await;
+    db.run(SMALL).await;
+    let writer = db.client("postgres").await;
+    let write = async || {
+        db.run("select setval('rowcast.bound', 1)").await;
+        let sql = "begin; set local lock_timeout = '1s'; \
+            select rowcast.emit('c', 'e', array['*'], json_build_object('pad', repeat('x', 300))) \
+            from generate_series(1, 1000); commit";
+        writer.batch_execute(sql).await.unwrap();
+    };
+    write().await;
+    let dba = db.client("postgres").await;
+    // The books are locked for a minute, or gone.
+    for table in [
+        "rowcast.leaf",
+        "rowcast.setting",
+        "rowcast.event_4",
+        "rowcast.forgotten",
+    ] {
+        let lock = format!("begin; lock table {table} in access exclusive mode");
+        dba.batch_execute(&lock).await.unwrap();
+        write().await;
+        dba.batch_execute("rollback").await.unwrap();
+    }
+    for table in ["leaf", "setting", "overdue"] {
+        db.run(&format!("alter table rowcast.{table} rename to gone"))
+            .await;
+        write().await;
+        db.run(&format!("alter table rowcast.gone rename to {table}"))
+            .await;
+    }
+    let turn = "select max(id) >> 20 from rowcast.event";
+    let before: i64 = db.ask(turn).await;
+    write().await;
+    write().await;
+    assert!(
+        db.ask::<i64>(turn).await > before,
+        "and it is bounded again"
+    );
+}
+
+/// A dump holds the horizon of another server, whose transactions may be far ahead of this one's.
+async fn a_restored_horizon_ends_with_its_history(version: Version) {
+    let db = database(version).await;
+    let (writer, long) = (db.client("postgres").await, db.legacy().await);
+    emit(&writer).await;
+    forget(&db, &place(&db).await).await;
+    let far = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint + 1000000";
+    db.run(&format!(
+        "update rowcast.forgotten set seen = format('%s:%s:', {far}, {far})::pg_snapshot;
+         select setval('rowcast.horizon', {far})"
+    ))
+    .await;
+    let bookmark = db.bookmark().await;
+    assert_eq!(events_since(&writer, &bookmark).await, gap());
+    long.batch_execute("begin; select pg_current_xact_id()")
+        .await
+        .unwrap();
+    db.run("select rowcast.new_history()").await;
+    let bookmark = db.bookmark().await;
+    emit(&writer).await;
+    assert_eq!(events_since(&writer, &bookmark).await, end(1));
+    forget(&db, &place(&db).await).await;
+    assert_eq!(events_since(&writer, &bookmark).await, gap());
+    let clamp = format!("select rowcast.highest_xid()::text::bigint < {far} - 1000000");
+    assert!(db.ask::<bool>(&clamp).await);
+}
+
+/// A truncation that failed between its account and its end: the next call mends the account.
+async fn an_account_that_was_left_half_written_is_mended(version: Version) {
+    let db = database(version).await;
+    let (writer, long) = (db.client("postgres").await, db.legacy().await);
+    long.batch_execute("begin; select pg_current_xact_id()")
+        .await
+        .unwrap();
+    emit(&writer).await;
+    forget(&db, &place(&db).await).await;
+    let bookmark = db.bookmark().await;
+    assert_eq!(events_since(&writer, &bookmark).await, end(0));
+    db.run("select setval('rowcast.truncation', pg_sequence_last_value('rowcast.truncation') + 1)")
+        .await;
+    assert_eq!(events_since(&writer, &bookmark).await, gap());
+    rotate(&db).await;
+    let bookmark = db.bookmark().await;
+    assert_eq!(events_since(&writer, &bookmark).await, end(0));
+}
+
+/// Numbers that came to the next leaves by themselves, while nobody looked.
+async fn leaves_that_nobody_saw_are_kept_long_enough(version: Version) {
+    let db = database(version).await;
+    let writer = db.client("postgres").await;
+    for leaf in 0..4 {
+        db.run(
+            &format!("select setval('rowcast.event_id_seq', {leaf} << 20)")
+                .replace(", 0 << 20)", ", 1)"),
+        )
+        .await;
+        emit(&writer).await;
+    }
+    assert!(!rotate(&db).await.moved);
+    let turns = "select string_agg(coalesce(turn::text, '-') || (left_at is null)::text, ' ' order by leaf) \
+                 from rowcast.leaf";
+    assert_eq!(
+        db.ask::<String>(turns).await,
+        "0false 1false 2false 3true -true -true"
+    );
+    age(&db, "23 hours").await;
+    while rotate(&db).await.forgotten.is_some() {}
+    assert_eq!(count(&db).await, 4);
+    age(&db, "2 hours").await;
+    let mut calls = 0;
+    while rotate(&db).await.forgotten.is_some() {
+        calls += 1;
+    }
+    assert_eq!((calls, count(&db).await), (3, 1));
+    for refused in ["keep_for = '1 second'", "keep_bytes = 1000"] {
+        let update = format!("update rowcast.setting set {refused}");
+        assert!(db.superuser().await.batch_execute(&update).await.is_err());
+    }
+}
+
+on_every_version! {
+    what_is_old_goes_and_its_readers_are_told
+    a_long_transaction_makes_no_gap_of_its_own
+    a_stale_account_of_what_was_forgotten_counts_for_nothing
+    the_horizon_is_read_after_the_scan
+    no_writer_waits_and_no_reader_misses_anything
+    bloat_stays_flat
+    a_listener_left_behind_tells_everybody
+    what_was_read_is_forgotten_without_a_gap
+    an_old_snapshot_forgets_no_more_than_it_says
+    a_database_without_a_service_does_not_fill_its_disk
+    writers_leave_the_log_to_whoever_leads
+    a_bound_that_fails_fails_no_write
+    a_restored_horizon_ends_with_its_history
+    an_account_that_was_left_half_written_is_mended
+    leaves_that_nobody_saw_are_kept_long_enough
+}
