@@ -85,8 +85,10 @@ impl Listener {
         mut stopping: watch::Receiver<bool>,
     ) -> Result<(), ListenerError> {
         let mut listening = Listening::open(&self.url, &self.connect).await?;
-        // After a failover the pool's are to a server that is gone, or was the primary once.
-        self.database.forget();
+        if place.standpoint.is_some() {
+            // After a failover the pool's are to a server that is gone, or was the primary once.
+            self.database.forget();
+        }
         place.queue_is_filling = listening.queue_was_filling;
         if place.standpoint.is_none() && !place.queue_is_filling {
             // Later the pool may be away while this connection still brings events.

@@ -129,7 +129,7 @@ async fn others(server: &Server) -> Vec<Subscriber> {
     others
 }
 
-/// An event to everybody reaches those who read within a second, and the service stays ready.
+/// An event to those who read reaches them soon, and the service stays ready.
 async fn assert_no_delay(db: &Database, server: &Server, others: &mut [Subscriber]) {
     let began = Instant::now();
     marker(db, &["r:healthy"]).await;
@@ -137,7 +137,7 @@ async fn assert_no_delay(db: &Database, server: &Server, others: &mut [Subscribe
         other.frames_until("marker").await;
     }
     let delay = began.elapsed();
-    assert!(delay < SECOND, "the others waited {delay:?}");
+    assert!(delay < SLACK, "the others waited {delay:?}");
     assert_eq!(get(server, "/readyz", &[]).await.status, 200);
 }
 
@@ -149,24 +149,26 @@ async fn database() -> Database {
 
 /// In a quiet hour nothing waits for it that could grow: pings and heartbeats have to notice.
 #[tokio::test]
-async fn who_vanishes_is_cut_in_the_time_of_a_ping_or_a_heartbeat() {
+async fn who_is_gone_is_cut_in_the_time_of_a_ping_or_a_heartbeat() {
     let db = database().await;
     let server = serve(&db, shortened).await;
     let mut others = others(&server).await;
-    for (transport, bound) in [
-        // A ping and its pong, looked at in whole seconds.
-        (Transport::WebSocket, 4 * SECOND),
+    for (habit, transport, bound) in [
+        // A ping and its pong, looked at in whole seconds: what stands between may acknowledge for
+        // somebody who is gone.
+        (Habit::Stops, Transport::WebSocket, 4 * SECOND),
+        (Habit::Vanishes, Transport::WebSocket, 4 * SECOND),
         // A heartbeat, which nobody acknowledges for the time of a stall.
-        (Transport::Sse, 2 * SECOND),
+        (Habit::Vanishes, Transport::Sse, 2 * SECOND),
     ] {
         let stream = enter(&server.address, transport, "2", "").await;
         seated(&server, 3).await;
         let began = Instant::now();
-        let held = take_up(Habit::Vanishes, stream);
+        let held = take_up(habit, stream);
         while server.gate.seats.taken() > 2 {
             assert!(
                 began.elapsed() < bound + SLACK,
-                "{transport:?} is still in after {:?}",
+                "{transport:?} that {habit:?} is still in after {:?}",
                 began.elapsed()
             );
             assert_no_delay(&db, &server, &mut others).await;
@@ -285,7 +287,7 @@ async fn the_held_ones_hold_nobody_up() {
         assert_no_delay(&db, &server, &mut others).await;
     }
     let took = began.elapsed() / 100;
-    assert!(took < SECOND / 5, "{took:?} an event");
+    assert!(took < SECOND / 2, "{took:?} an event");
     assert_eq!(server.gate.seats.taken(), 42, "all are still held");
     assert!(server.gate.hub.sizes().queue_bytes > 40 * 100_000);
     server.stop().await;
@@ -382,7 +384,7 @@ async fn memory_stays_within_its_bound_however_many_stall() {
         "little ever waited"
     );
     assert!(most_waiting <= (READERS * (QUEUE + EVENT + 500)) as f64);
-    assert!(latest < 2 * SECOND, "the other waited {latest:?}");
+    assert!(latest < SLACK, "the other waited {latest:?}");
     eventually("all are counted as lagged", async || {
         let lagged = metric(&program, "rowcast_connections_closed_total", "lagged").await;
         (lagged >= READERS as f64).then_some(())
