@@ -1203,7 +1203,22 @@ begin
     if not rowcast.notify_queue_is_filling() then
       perform pg_notify('rowcast', tg_table_name);
     end if;
-  elsif tg_name = '_910_rowcast_announce' then
+    return null;
+  end if;
+  if not exists (select from new_events) then
+    return null;
+  end if;
+  if pg_sequence_last_value('rowcast.doorbell'::regclass) = 1
+    and not rowcast.notify_queue_is_filling()
+  then
+    perform pg_notify('rowcast', '');
+  end if;
+  -- One in thousands looks whether anybody keeps the log within its bounds.
+  if pg_sequence_last_value('rowcast.event_id_seq'::regclass)
+      >= pg_sequence_last_value('rowcast.bound'::regclass) then
+    perform rowcast.bound_log();
+  end if;
+  if pg_sequence_last_value('rowcast.announcing'::regclass) = 1 then
     -- Above 7,999 bytes NOTIFY would abort the application's write: the id is enough to ask for it.
     perform pg_notify(e.channel, case
       when octet_length(b.body) <= 7999 then b.body
@@ -1216,19 +1231,6 @@ begin
         as body
     ) b
     where not rowcast.notify_queue_is_filling();
-  else
-    -- No rows were inserted by who has no xid.
-    if pg_sequence_last_value('rowcast.doorbell'::regclass) = 1
-      and pg_current_xact_id_if_assigned() is not null
-      and not rowcast.notify_queue_is_filling()
-    then
-      perform pg_notify('rowcast', '');
-    end if;
-    -- One in thousands looks whether anybody keeps the log within its bounds.
-    if pg_sequence_last_value('rowcast.event_id_seq'::regclass)
-        >= pg_sequence_last_value('rowcast.bound'::regclass) then
-      perform rowcast.bound_log();
-    end if;
   end if;
   return null;
 end
@@ -1514,6 +1516,8 @@ begin
       pg_current_snapshot()
     );
   end if;
+  delete from rowcast.failure
+  where id <= (select max(id) from rowcast.failure) - (select keep_failures from rowcast.setting);
 end
 $$;
 
@@ -2139,8 +2143,10 @@ CREATE TABLE rowcast.setting (
     keep_bytes bigint DEFAULT 1073741824 NOT NULL,
     access_version bigint DEFAULT 0 NOT NULL,
     rules_version bigint DEFAULT 0 NOT NULL,
+    keep_failures integer DEFAULT 10000 NOT NULL,
     CONSTRAINT setting_doorbell CHECK ((doorbell = ANY (ARRAY['adaptive'::text, 'always'::text, 'never'::text]))),
     CONSTRAINT setting_keep_bytes CHECK ((keep_bytes >= 1048576)),
+    CONSTRAINT setting_keep_failures CHECK ((keep_failures >= 0)),
     CONSTRAINT setting_keep_for CHECK (((keep_for >= '00:01:00'::interval) AND (keep_for <= '10 years'::interval)))
 );
 
@@ -2157,6 +2163,8 @@ COMMENT ON COLUMN rowcast.setting.keep_bytes IS 'The log with its indexes takes 
 COMMENT ON COLUMN rowcast.setting.access_version IS 'Counts revocations and changes of rules, in their own transactions; every look at the log reads it.';
 
 COMMENT ON COLUMN rowcast.setting.rules_version IS 'The access_version of the last change of rules: whoever was admitted before it is asked for again.';
+
+COMMENT ON COLUMN rowcast.setting.keep_failures IS 'Of rowcast.failure so many rows are kept, the youngest.';
 
 CREATE SEQUENCE rowcast.truncation
     START WITH 1
@@ -2276,7 +2284,7 @@ CREATE TRIGGER _800_rowcast_unpause AFTER DELETE OR UPDATE ON rowcast.channel FO
 
 CREATE TRIGGER _900_rowcast_ring AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON rowcast.channel FOR EACH STATEMENT EXECUTE FUNCTION rowcast.ring();
 
-CREATE TRIGGER _900_rowcast_ring AFTER INSERT ON rowcast.event FOR EACH STATEMENT WHEN (((pg_sequence_last_value('rowcast.doorbell'::regclass) = 1) OR (pg_sequence_last_value('rowcast.event_id_seq'::regclass) >= pg_sequence_last_value('rowcast.bound'::regclass)))) EXECUTE FUNCTION rowcast.ring();
+CREATE TRIGGER _900_rowcast_ring AFTER INSERT ON rowcast.event REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT WHEN (((pg_sequence_last_value('rowcast.doorbell'::regclass) = 1) OR (pg_sequence_last_value('rowcast.announcing'::regclass) = 1) OR (pg_sequence_last_value('rowcast.event_id_seq'::regclass) >= pg_sequence_last_value('rowcast.bound'::regclass)))) EXECUTE FUNCTION rowcast.ring();
 
 ALTER TABLE rowcast.event ENABLE ALWAYS TRIGGER _900_rowcast_ring;
 
@@ -2285,10 +2293,6 @@ CREATE TRIGGER _900_rowcast_ring AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON
 CREATE CONSTRAINT TRIGGER _900_rowcast_settle AFTER INSERT ON rowcast.overdue DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rowcast.settle_overdue();
 
 ALTER TABLE rowcast.overdue ENABLE ALWAYS TRIGGER _900_rowcast_settle;
-
-CREATE TRIGGER _910_rowcast_announce AFTER INSERT ON rowcast.event REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT WHEN ((pg_sequence_last_value('rowcast.announcing'::regclass) = 1)) EXECUTE FUNCTION rowcast.ring();
-
-ALTER TABLE rowcast.event ENABLE ALWAYS TRIGGER _910_rowcast_announce;
 
 GRANT USAGE ON SCHEMA rowcast TO PUBLIC;
 
@@ -2404,11 +2408,16 @@ REVOKE ALL ON FUNCTION rowcast.trigger_source(p_table regclass, p_operation text
 
 REVOKE ALL ON FUNCTION rowcast.unpause() FROM PUBLIC;
 
+GRANT SELECT ON SEQUENCE rowcast.announcing TO PUBLIC;
+
 GRANT SELECT ON TABLE rowcast.attachment TO rowcast_service;
+
+GRANT SELECT ON SEQUENCE rowcast.bound TO PUBLIC;
 
 GRANT SELECT ON TABLE rowcast.channel TO rowcast_service;
 
 GRANT SELECT,UPDATE ON SEQUENCE rowcast.doorbell TO rowcast_service;
+GRANT SELECT ON SEQUENCE rowcast.doorbell TO PUBLIC;
 
 GRANT SELECT ON TABLE rowcast.failure TO rowcast_service;
 

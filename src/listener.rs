@@ -65,10 +65,10 @@ impl Listener {
                 wait = self.settings.backoff_min;
             }
             let jittered = wait.mul_f64(rand::random_range(0.5..1.0));
-            if matches!(error, ListenerError::NewHistory | ListenerError::Forgotten) {
-                continue;
+            // What ends a history again and again, such as a full disk, must not spin.
+            if !matches!(error, ListenerError::NewHistory | ListenerError::Forgotten) {
+                report::listener_lost(&error.to_string(), jittered);
             }
-            report::listener_lost(&error.to_string(), jittered);
             let mut stopping = stopping.clone();
             tokio::select! {
                 () = tokio::time::sleep(jittered) => {}

@@ -1,9 +1,9 @@
 -- The doorbell. The only place that calls pg_notify: everything else inserts into rowcast.event.
 -- It rings only where a listener sleeps, because NOTIFY makes committing writers wait for each
 -- other, and never into a queue that fills up, because a full one makes COMMIT fail.
--- Every write pays for the question whether to ring. So it stands in the triggers' WHEN, which is
--- asked without calling this, behind the statement: the rows are in the log, their transaction has
--- an xid, and only so may the flag be read.
+-- Every write pays for the question whether there is anything to do. So it stands in the trigger's
+-- WHEN, which is asked without calling this, behind the statement: the rows are in the log, their
+-- transaction has an xid, and only so may the flag be read.
 
 create or replace function rowcast.ring() returns trigger
 language plpgsql
@@ -19,7 +19,22 @@ begin
     if not rowcast.notify_queue_is_filling() then
       perform pg_notify('rowcast', tg_table_name);
     end if;
-  elsif tg_name = '_910_rowcast_announce' then
+    return null;
+  end if;
+  if not exists (select from new_events) then
+    return null;
+  end if;
+  if pg_sequence_last_value('rowcast.doorbell'::regclass) = 1
+    and not rowcast.notify_queue_is_filling()
+  then
+    perform pg_notify('rowcast', '');
+  end if;
+  -- One in thousands looks whether anybody keeps the log within its bounds.
+  if pg_sequence_last_value('rowcast.event_id_seq'::regclass)
+      >= pg_sequence_last_value('rowcast.bound'::regclass) then
+    perform rowcast.bound_log();
+  end if;
+  if pg_sequence_last_value('rowcast.announcing'::regclass) = 1 then
     -- Above 7,999 bytes NOTIFY would abort the application's write: the id is enough to ask for it.
     perform pg_notify(e.channel, case
       when octet_length(b.body) <= 7999 then b.body
@@ -32,19 +47,6 @@ begin
         as body
     ) b
     where not rowcast.notify_queue_is_filling();
-  else
-    -- No rows were inserted by who has no xid.
-    if pg_sequence_last_value('rowcast.doorbell'::regclass) = 1
-      and pg_current_xact_id_if_assigned() is not null
-      and not rowcast.notify_queue_is_filling()
-    then
-      perform pg_notify('rowcast', '');
-    end if;
-    -- One in thousands looks whether anybody keeps the log within its bounds.
-    if pg_sequence_last_value('rowcast.event_id_seq'::regclass)
-        >= pg_sequence_last_value('rowcast.bound'::regclass) then
-      perform rowcast.bound_log();
-    end if;
   end if;
   return null;
 end
@@ -62,20 +64,17 @@ begin
     select from pg_trigger
     where tgrelid = 'rowcast.event'::regclass and tgname = '_900_rowcast_ring' and tgqual is not null
   ) then
-    create or replace trigger _900_rowcast_ring after insert on rowcast.event for each statement
+    create or replace trigger _900_rowcast_ring after insert on rowcast.event
+      referencing new table as new_events for each statement
       when (
         pg_sequence_last_value('rowcast.doorbell'::regclass) = 1
+        or pg_sequence_last_value('rowcast.announcing'::regclass) = 1
         or pg_sequence_last_value('rowcast.event_id_seq'::regclass)
           >= pg_sequence_last_value('rowcast.bound'::regclass)
       )
       execute function rowcast.ring();
-    create or replace trigger _910_rowcast_announce after insert on rowcast.event
-      referencing new table as new_events for each statement
-      when (pg_sequence_last_value('rowcast.announcing'::regclass) = 1)
-      execute function rowcast.ring();
     -- A table whose own triggers are ALWAYS needs the doorbell ALWAYS.
     alter table rowcast.event enable always trigger _900_rowcast_ring;
-    alter table rowcast.event enable always trigger _910_rowcast_announce;
   end if;
   foreach v_table in array array['channel', 'setting'] loop
     if not exists (
