@@ -81,6 +81,8 @@ async fn main() -> ExitCode {
 
 async fn run(plan: &Plan) -> Result<Vec<Verdict>, Failure> {
     let stage = Stage::build().await?;
+    // Before anything is measured for nothing.
+    stage.pgbench()?;
     println!("{}\n", stage.describe().await?);
     let mut verdicts = Vec::new();
     for part in &plan.parts {
