@@ -3,7 +3,7 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check build clean
+.PHONY: help demo test check build bench-writers clean
 
 # rustup's own directory, for shells that were opened before it was installed.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -11,7 +11,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 target := $(or $(CARGO_TARGET_DIR),target)
 
 help: ## shows this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 # The dev profile: a newcomer waits for the build longer than for anything that it would speed up,
 # and `make check` has then built half of it.
@@ -36,6 +36,11 @@ check: ## the quick loop: format, lints, unit tests; no server, no browser
 build: ## the program, optimised, as target/release/rowcast
 	@.ci/setup build
 	cargo build --locked --release
+
+# The bench profile is the release profile. ARGS='--seconds 1 --rounds 1' for a glance.
+bench-writers: ## what Rowcast costs those who write: one table, in about six minutes
+	@.ci/setup demo
+	cargo bench --locked --bench writers -- $(ARGS)
 
 clean: ## removes everything that was built or unpacked here
 	cargo clean

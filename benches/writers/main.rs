@@ -1,0 +1,112 @@
+//! `make bench-writers`: what Rowcast costs those who write, against no trigger at all and against
+//! a hand-written trigger with `pg_notify`, in one table.
+//! Hands over to `stage` (a throwaway durable PostgreSQL with a live service), `pgbench` (the load),
+//! `probe` (commit to socket) and `bulk` and `neighbour` (what is not a single row).
+//! It must never touch a server that it did not start, and never judge numbers of two runs.
+
+mod bulk;
+mod neighbour;
+mod pgbench;
+mod probe;
+mod stage;
+mod writers;
+
+use clap::Parser;
+use stage::Stage;
+use std::process::ExitCode;
+
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// What is measured, and for how long.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "bench-writers",
+    about = "Measures what Rowcast costs those who write."
+)]
+pub struct Plan {
+    /// Seconds of one measurement.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// Rounds; each measures every variant once, and the median counts.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Numbers of concurrent writers.
+    #[arg(long, value_delimiter = ',', default_value = "1,8,16,32")]
+    writers: Vec<u32>,
+    /// Parts to run.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "writers,bulk,latency,neighbour"
+    )]
+    parts: Vec<Part>,
+    /// What cargo bench adds.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+enum Part {
+    Writers,
+    Bulk,
+    Latency,
+    Neighbour,
+}
+
+/// A target, what was measured, and whether that reaches it.
+pub struct Verdict {
+    pub target: String,
+    pub measured: String,
+    pub reached: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let plan = Plan::parse();
+    match run(&plan).await {
+        Ok(verdicts) => {
+            println!();
+            for verdict in verdicts {
+                let word = if verdict.reached { "reached" } else { "MISSED" };
+                println!("{word:8} {}: {}", verdict.target, verdict.measured);
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("bench-writers: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(plan: &Plan) -> Result<Vec<Verdict>, Failure> {
+    let stage = Stage::build().await?;
+    // Before anything is measured for nothing.
+    stage.pgbench()?;
+    println!("{}\n", stage.describe().await?);
+    let mut verdicts = Vec::new();
+    for part in &plan.parts {
+        verdicts.extend(match part {
+            Part::Writers => writers::measure(&stage, plan).await?,
+            Part::Bulk => bulk::measure(&stage, plan).await?,
+            Part::Latency => probe::measure(&stage, plan).await?,
+            Part::Neighbour => neighbour::measure(&stage, plan).await?,
+        });
+    }
+    stage.end().await;
+    Ok(verdicts)
+}
+
+/// The median; of nothing, 0.
+pub fn median(values: &[f64]) -> f64 {
+    quantile(values, 0.5)
+}
+
+/// The value below which this share of the values lies; of nothing, 0.
+pub fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().saturating_sub(1);
+    let place = (last as f64 * share).round() as usize;
+    sorted.get(place).copied().unwrap_or_default()
+}
