@@ -3,7 +3,7 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check build bench-writers clean
+.PHONY: help demo test faults check build bench-writers clean
 
 # rustup's own directory, for shells that were opened before it was installed.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -26,6 +26,12 @@ test: ## everything: format, lints, docs, unit, SQL, end-to-end, fault and brows
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	@source "$(target)/tools/test.env" && set -x && cargo test --locked $(ARGS)
+
+# Both names may be left out: by chance, and half a minute.
+faults: ## the fault suite for long, its mixtures for MINUTES=… from SEED=…
+	@.ci/setup test
+	@source "$(target)/tools/test.env" && set -x && SEED=$(SEED) MINUTES=$(MINUTES) \
+	  cargo test --locked --test main -- faults:: --nocapture
 
 check: ## the quick loop: format, lints, unit tests; no server, no browser
 	@.ci/setup build

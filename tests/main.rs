@@ -50,8 +50,8 @@ mod access;
 /// Who gets in, and for how long.
 mod token;
 
-/// Everything at once, at random, reconciled exactly.
-mod storm;
+/// Faults, each alone and in random mixtures, reconciled exactly.
+mod faults;
 
 /// The subcommands as people type them.
 mod commands;

@@ -277,6 +277,48 @@ async fn a_cut_before_the_first_event_loses_nothing() {
     }
 }
 
+/// The welcome goes before the frame that tells a gap: whoever is cut off between them, and comes
+/// back with the last bookmark received, is told again.
+#[tokio::test]
+async fn a_cut_between_welcome_and_gap_is_told_of_the_gap_again() {
+    let db = database(Version::Installed).await;
+    let server = serve(&db, |_| {}).await;
+    let start = db.bookmark().await;
+    db.run("select rowcast.new_history()").await;
+    let now = db.bookmark().await;
+    assert_ne!(history(&start), history(&now));
+    for transport in TRANSPORTS {
+        let mut since = start.clone();
+        for _ in 0..2 {
+            // Until this node knows the new history, or it would still recover.
+            support::eventually("the node knows the new history", async || {
+                let mut fresh = support::ws(&server, &token("1", "user", ""), "").await;
+                let welcome = fresh.expect("welcome").await;
+                (history(welcome["bookmark"].as_str().unwrap()) == history(&now)).then_some(())
+            })
+            .await;
+            let mut reader = subscriber(&server, transport, &since).await;
+            reader.expect("welcome").await;
+            since = reader.bookmark.clone().unwrap_or(since);
+            assert_eq!(
+                reader.expect("subscribed").await["outcome"],
+                "gap",
+                "{transport:?}"
+            );
+            let told = reader.bookmark.clone().unwrap();
+            assert_eq!(history(&told), history(&now), "{transport:?}");
+        }
+        // One that brought no bookmark that can be read has none to go on from before it is told.
+        let mut reader = subscriber(&server, transport, "nonsense").await;
+        let welcome = reader.expect("welcome").await;
+        assert_eq!(welcome["bookmark"], Value::Null, "{transport:?}");
+    }
+}
+
+fn history(bookmark: &str) -> &str {
+    bookmark.split('.').next().unwrap()
+}
+
 /// One cursor over several rooms: a second subscribe replays, and is cut in its middle.
 #[tokio::test]
 async fn a_replay_of_one_room_cut_in_its_middle_loses_nothing_of_the_other() {

@@ -121,10 +121,12 @@ impl deadpool_postgres::Connect for Servers {
 /// A link that dies in silence is noticed within this time, by keepalives or by what it does not
 /// acknowledge.
 fn watch_link(config: &mut Config, dead_after: Duration) {
+    // The system counts keepalives in whole seconds, and refuses zero.
+    let part = |parts: u32| (dead_after / parts).max(Duration::from_secs(1));
     config
         .keepalives(true)
-        .keepalives_idle(dead_after / 2)
-        .keepalives_interval(dead_after / 6)
+        .keepalives_idle(part(2))
+        .keepalives_interval(part(6))
         .keepalives_retries(3)
         .tcp_user_timeout(dead_after);
 }

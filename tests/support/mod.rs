@@ -30,6 +30,11 @@
 //! - `next()`, `expect("welcome")`, `expect_event("booking:created")`, `events_until("marker")`,
 //!   `frames_until("marker")`, `send(json)`, `send_message(Message)`, `closed()`.
 //!
+//! - `try_connect(transport, address, token, query)`: the same, where failing is no surprise.
+//!
+//! Faults: `proxy.rs` has a link that delays, cuts, halves and freezes; `reconcile.rs` compares what
+//! was committed with what each subscriber heard.
+//!
 //! Nothing sleeps: everything waits for a fact, within one [`PATIENCE`].
 
 #![allow(
@@ -39,6 +44,8 @@
 )]
 
 mod postgres;
+pub mod proxy;
+pub mod reconcile;
 mod server;
 mod subscriber;
 
@@ -46,7 +53,9 @@ pub use postgres::{Database, Postgres, VERSIONS, Version, database, empty, lab, 
 pub use server::{
     Answer, Process, Served, Server, get, serve, serve_process, serve_unready, settings,
 };
-pub use subscriber::{Subscriber, TRANSPORTS, Transport, connect, sse, try_sse, ws, ws_with};
+pub use subscriber::{
+    Subscriber, TRANSPORTS, Transport, connect, sse, try_connect, try_sse, ws, ws_with,
+};
 
 /// Makes three tests of each of these functions, one for each of [`VERSIONS`], which they are given:
 /// `booking_created::v14` and so on.

@@ -5,8 +5,10 @@
 use super::server::{Answer, Served, request};
 use super::{PATIENCE, within};
 use futures_util::{SinkExt, StreamExt};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Empty};
+use hyper::Request;
+use hyper::body::{Bytes, Incoming};
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use tokio::net::TcpStream;
@@ -116,6 +118,45 @@ pub async fn try_sse(
         body: response.into_body(),
         buffer,
     }))
+}
+
+/// Connects as a browser does, to whom nothing that fails is a surprise: why not, in words.
+///
+/// # Panics
+/// If SSE is refused for good: a status says so.
+pub async fn try_connect(
+    transport: Transport,
+    address: &str,
+    token: &str,
+    query: &str,
+) -> Result<Subscriber, String> {
+    let stream = TcpStream::connect(address).await;
+    let stream = stream.map_err(|error| error.to_string())?;
+    let _ = stream.set_nodelay(true);
+    let bearer = format!("Bearer {token}");
+    if transport == Transport::WebSocket {
+        let request = format!("ws://{address}/ws?{query}").into_client_request();
+        let mut request = request.expect("a request");
+        let bearer = HeaderValue::try_from(bearer).expect("a header's value");
+        request.headers_mut().insert("authorization", bearer);
+        let opened = tokio_tungstenite::client_async(request, stream).await;
+        let (socket, _) = opened.map_err(|error| error.to_string())?;
+        return Ok(Subscriber::over(Wire::WebSocket(Box::new(socket))));
+    }
+    let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = shaken.map_err(|error| error.to_string())?;
+    tokio::spawn(connection);
+    let request = Request::get(format!("/sse?{query}"))
+        .header("host", address)
+        .header("authorization", bearer)
+        .body(Empty::<Bytes>::new());
+    let answer = sender.send_request(request.expect("a request")).await;
+    let answer = answer.map_err(|error| error.to_string())?;
+    if answer.status() != 200 {
+        panic!("SSE was refused: {:?}", Answer::from(answer).await);
+    }
+    let (body, buffer) = (answer.into_body(), Vec::new());
+    Ok(Subscriber::over(Wire::Sse { body, buffer }))
 }
 
 impl Subscriber {

@@ -1,0 +1,211 @@
+//! The suite proves itself: mistakes built in on purpose, each in the test's own database or link,
+//! and the reconciliation has to name what was lost by them. The same run without the mistake loses
+//! nothing, so it is the mistake that is found.
+
+use super::late::LateListen;
+use super::outcome::Result;
+use super::rig::{Needs, Rig};
+use super::strike::Fault;
+use super::writers::Outcome;
+use crate::support::proxy::Upstream;
+use std::collections::BTreeSet;
+use tokio_postgres::Client;
+
+/// Puts a wrong `rowcast.read_log` in front of the right one, whatever its shape: it leaves out
+/// what the condition does not let through.
+macro_rules! read_log_where {
+    ($condition:literal) => {
+        concat!(
+            "do $do$ declare v_right record; begin \
+               select pg_get_function_arguments(oid) as arguments, \
+                 pg_get_function_result(oid) as result, \
+                 (select string_agg('$' || n, ', ') from generate_series(1, pronargs) n) as call \
+               into strict v_right from pg_proc where oid = 'rowcast.read_log'::regproc; \
+               alter function rowcast.read_log rename to read_log_right; \
+               execute format('create function rowcast.read_log(%s) returns %s language sql stable \
+                 security definer set search_path = pg_catalog, pg_temp \
+                 as $f$ select r.* from rowcast.read_log_right(%s) r where %s $f$', \
+                 v_right.arguments, v_right.result, v_right.call, $q$",
+            $condition,
+            "$q$); \
+               alter function rowcast.read_log owner to rowcast_owner; \
+               grant execute on function rowcast.read_log to rowcast_service; \
+             end $do$"
+        )
+    };
+}
+
+/// A cursor by id: what comes is what lies above the highest id seen.
+const BY_ID: &str = read_log_where!(
+    "r.id > coalesce((select max(e.id) from rowcast.event e \
+     where pg_visible_in_snapshot(e.xid, $1)), 0)"
+);
+
+/// What was in progress at the last look is forgotten.
+const IGNORED_XIP: &str = read_log_where!("r.xid >= pg_snapshot_xmax($1)");
+
+const RIGHT: &str = read_log_where!("true");
+
+/// A committed entry that everybody may hear.
+async fn commit(rig: &Rig, client: &Client, before: &str) -> i64 {
+    let number = rig.ledger.draw(1);
+    let mut open = rig.ledger.begin();
+    open.holds(number);
+    let sql = format!("{before}; insert into app.entry values ({number}, null, null, '{{*}}')");
+    client.batch_execute(&sql).await.unwrap();
+    open.sends_commit();
+    client.batch_execute("commit").await.unwrap();
+    open.settle(Outcome::Committed);
+    number
+}
+
+/// One transaction writes first and commits last, with everybody's look in between.
+async fn overtaken(rig: &Rig) -> i64 {
+    let (slow, fast) = (rig.superuser().await, rig.superuser().await);
+    let number = rig.ledger.draw(1);
+    let mut open = rig.ledger.begin();
+    open.holds(number);
+    let sql = format!("begin; insert into app.entry values ({number}, null, null, '{{*}}')");
+    slow.batch_execute(&sql).await.unwrap();
+    let hears_the_fast = rig.everybody_hears_of(1);
+    commit(rig, &fast, "begin").await;
+    hears_the_fast.await;
+    open.sends_commit();
+    slow.batch_execute("commit").await.unwrap();
+    open.settle(Outcome::Committed);
+    number
+}
+
+fn pairs(result: &Result, number: i64) -> BTreeSet<(String, String)> {
+    let event = format!("entry {number}");
+    let names = result.stories.iter().map(|story| story.name.clone());
+    names.map(|name| (name, event.clone())).collect()
+}
+
+/// A quiet run with the one overtaking, over a database that was changed so.
+async fn quiet_run(sql: &'static str) -> (Result, i64) {
+    let needs = Needs {
+        sql,
+        no_writers: true,
+        ..Needs::default()
+    };
+    let rig = Rig::start(needs, 1).await;
+    rig.everybody_beats(1).await;
+    let number = overtaken(&rig).await;
+    (rig.finish().await, number)
+}
+
+#[tokio::test]
+async fn a_cursor_by_id_is_found() {
+    let (result, number) = quiet_run(BY_ID).await;
+    assert_eq!(result.findings.missing, pairs(&result, number));
+}
+
+#[tokio::test]
+async fn an_ignored_xip_list_is_found() {
+    let (result, number) = quiet_run(IGNORED_XIP).await;
+    assert_eq!(result.findings.missing, pairs(&result, number));
+}
+
+/// The same detour without a mistake, and the same run.
+#[tokio::test]
+async fn the_detour_alone_loses_nothing() {
+    let (result, _) = quiet_run(RIGHT).await;
+    result.assert_clean();
+}
+
+/// Nobody has to stage it: the writers of every run overtake each other.
+#[tokio::test]
+async fn a_run_with_a_fault_finds_a_cursor_by_id_too() {
+    let needs = Needs {
+        sql: BY_ID,
+        ..Needs::default()
+    };
+    let rig = Rig::start(needs, 1).await;
+    rig.everybody_hears(30).await;
+    rig.strike(Fault::BackendsKilled).await;
+    rig.everybody_hears(30).await;
+    let result = rig.finish().await;
+    assert!(!result.findings.missing.is_empty(), "{}", result.summary);
+}
+
+/// A fault that no COMMIT was under way for proves nothing, and the run says so.
+#[tokio::test]
+async fn a_fault_that_strikes_nothing_is_found() {
+    let needs = Needs {
+        no_writers: true,
+        ..Needs::default()
+    };
+    let rig = Rig::start(needs, 1).await;
+    rig.everybody_beats(1).await;
+    rig.strike_anyway(Fault::ListenersKilled).await;
+    let result = rig.finish().await;
+    let found = &result.findings.other;
+    assert_eq!(
+        *found,
+        ["ListenersKilled struck nothing: no COMMIT was under way"]
+    );
+}
+
+/// Only the doorbell wakes the listener.
+const BY_THE_BELL_ALONE: &[(&str, &str)] = &[
+    ("ROWCAST__LISTENER__DOORBELL", "always"),
+    ("ROWCAST__LISTENER__FLOOR_MS", "3600000"),
+    ("ROWCAST__LISTENER__PROOF_S", "3600"),
+    ("ROWCAST__LISTENER__PROOF_TIMEOUT_MS", "3600000"),
+    ("ROWCAST__LISTENER__READY_LAG_MS", "3600000"),
+    ("ROWCAST__LISTENER__LEAD_RETRY_MS", "3600000"),
+];
+
+/// The service has asked nothing for a while: its listeners have looked, and wait.
+async fn is_quiet(client: &Client) -> bool {
+    let sql = "select coalesce(bool_and(state = 'idle' and state_change < now() - interval '300 ms'), \
+                 false) and count(*) filter (where backend_type = 'client backend') >= 2 \
+               from pg_stat_activity \
+               where datname = current_database() and usename = 'rowcast_service'";
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+/// The listeners come back over a link that hands their LISTEN on only after they have read the
+/// log; what is committed in between rings for nobody. With LISTEN first it is heard.
+async fn read_around_listen(listen_first: bool) -> (Result, i64) {
+    let needs = Needs {
+        no_writers: true,
+        settings: BY_THE_BELL_ALONE,
+        ..Needs::default()
+    };
+    let rig = Rig::start(needs, 1).await;
+    rig.everybody_beats(1).await;
+    let client = rig.superuser().await;
+    let hear = rig.everybody_hears_of(1);
+    commit(&rig, &client, "begin").await;
+    hear.await;
+    let late = LateListen::start(rig.socket.clone(), listen_first).await;
+    rig.link.lead_to(Upstream::Tcp(late.address.clone()));
+    rig.link.cut();
+    rig.until("both listeners have read the log again", async || {
+        late.asked() == 2 && is_quiet(&client).await
+    })
+    .await;
+    let number = commit(&rig, &client, "begin").await;
+    late.release();
+    rig.until("both are listening", async || late.listening() == 2)
+        .await;
+    if listen_first {
+        return (rig.finish().await, number);
+    }
+    // Two heartbeats each: whatever was queued for them has gone before.
+    rig.everybody_beats(2).await;
+    (rig.break_off().await, number)
+}
+
+#[tokio::test]
+async fn a_log_read_before_listen_is_found() {
+    let (result, number) = read_around_listen(false).await;
+    assert_eq!(result.findings.missing, pairs(&result, number));
+}
+
+#[tokio::test]
+async fn the_same_link_with_listen_first_loses_nothing() {
+    read_around_listen(true).await.0.assert_clean();
+}

@@ -1,0 +1,322 @@
+//! The faults: how each strikes, how long it lasts, and what `/readyz` has to say of it.
+//! A fault lasts until a fact is seen: both instances red, or everybody hearing again.
+//! It must never leave anything hurt behind: each ends what it began.
+
+use super::node::Node;
+use super::outcome::Strike;
+use super::rig::Rig;
+use crate::support::proxy::Way;
+use nix::sys::signal::Signal;
+use rowcast::command::postgres::Mode;
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    // PostgreSQL.
+    ListenersKilled,
+    BackendsKilled,
+    StoppedFast,
+    StoppedImmediately,
+    PostgresKilled,
+    // The link between the service and PostgreSQL.
+    LinkCut,
+    LinkHalved,
+    LinkDelayed,
+    /// Nothing passes, and nothing new either, for longer than the timeouts.
+    LinkFrozen,
+    /// The sockets that are open are dead for good, and nobody says so; new ones pass.
+    LinkHalfOpen,
+    // The link between the application and PostgreSQL: answers to COMMIT are lost.
+    AppLinkHalved,
+    // The door between subscribers and the instance that has most of them.
+    DoorCut,
+    DoorHalved,
+    DoorDelayed,
+    DoorFrozen,
+    // The instance itself, and both in turn.
+    ServiceKilled,
+    ServiceStopped,
+    Rolling,
+    // Transactions of a kind.
+    LongTransaction,
+    Subtransactions,
+    Prepared,
+}
+
+use Fault::{
+    AppLinkHalved, BackendsKilled, DoorCut, DoorDelayed, DoorFrozen, DoorHalved, LinkCut,
+    LinkDelayed, LinkFrozen, LinkHalfOpen, LinkHalved, ListenersKilled, LongTransaction,
+    PostgresKilled, Prepared, Rolling, ServiceKilled, ServiceStopped, StoppedFast,
+    StoppedImmediately, Subtransactions,
+};
+
+impl Fault {
+    /// Whether nothing is delivered by any instance while it lasts: all of them have to turn red.
+    fn stops_delivery(self) -> bool {
+        matches!(
+            self,
+            ListenersKilled
+                | BackendsKilled
+                | StoppedFast
+                | StoppedImmediately
+                | PostgresKilled
+                | LinkCut
+                | LinkHalved
+                | LinkFrozen
+                | LinkHalfOpen
+        )
+    }
+
+    /// Whether PostgreSQL comes back with another history.
+    fn ends_history(self) -> bool {
+        matches!(self, StoppedImmediately | PostgresKilled)
+    }
+
+    /// How connections of subscribers end because of it; nothing: they stay.
+    pub fn ends_connections_by(self) -> Option<&'static str> {
+        match self {
+            DoorCut | DoorHalved | ServiceKilled => Some("torn"),
+            DoorFrozen => Some("silence"),
+            ServiceStopped | Rolling => Some("restart"),
+            _ => None,
+        }
+    }
+
+    pub fn needs_cluster(self) -> bool {
+        matches!(self, StoppedFast | StoppedImmediately | PostgresKilled)
+    }
+}
+
+impl Rig {
+    /// Lets a fault strike while somebody's COMMIT is under way, sees it over, and sees all
+    /// instances green again.
+    pub async fn strike(&self, fault: Fault) {
+        self.ledger.commit_sent().await;
+        self.strike_anyway(fault).await;
+    }
+
+    /// The same, whether or not there is anything to strike.
+    pub async fn strike_anyway(&self, fault: Fault) {
+        let from = Instant::now();
+        if fault.ends_history() {
+            self.ended.fetch_add(1, Ordering::Relaxed);
+        }
+        if fault.stops_delivery() {
+            let what = format!("{fault:?}: /readyz turns red");
+            tokio::join!(self.red(&what), self.inflict(fault));
+        } else {
+            self.inflict(fault).await;
+        }
+        let strike = Strike {
+            name: format!("{fault:?}"),
+            from,
+        };
+        self.green(&format!("{fault:?} is over: /readyz turns green"))
+            .await;
+        let strikes = self.strikes.lock();
+        strikes.unwrap_or_else(PoisonError::into_inner).push(strike);
+    }
+
+    /// Until every instance was seen red at least once.
+    async fn red(&self, what: &str) {
+        let mut seen = BTreeSet::new();
+        let mut seen_red = async || {
+            for (number, node) in self.nodes.iter().enumerate() {
+                if !seen.contains(&number) && !node.is_ready().await {
+                    seen.insert(number);
+                }
+            }
+            seen.len() == self.nodes.len()
+        };
+        self.until(what, &mut seen_red).await;
+    }
+
+    async fn green(&self, what: &str) {
+        self.until(what, async || {
+            let mut ready = true;
+            for node in &self.nodes {
+                ready &= node.is_ready().await;
+            }
+            ready
+        })
+        .await;
+    }
+
+    async fn inflict(&self, fault: Fault) {
+        match fault {
+            ListenersKilled => self.kill_listeners().await,
+            BackendsKilled => self.kill_backends().await,
+            StoppedFast => self.stop_postgres(Some(Mode::Fast)).await,
+            StoppedImmediately => self.stop_postgres(Some(Mode::Immediate)).await,
+            PostgresKilled => self.stop_postgres(None).await,
+            LinkCut => {
+                self.link.set(Way::Refuse);
+                self.link.cut();
+                self.red("the link is cut: /readyz turns red").await;
+                self.link.set(Way::Pass);
+            }
+            LinkHalved => {
+                let before = self.link.halved();
+                self.link.set(Way::Halve(0.5));
+                let cut = async || self.link.halved() > before;
+                self.until("the service is cut", cut).await;
+                self.red("the link is halved: /readyz turns red").await;
+                self.link.set(Way::Pass);
+            }
+            LinkDelayed => {
+                self.link.set(Way::Delay(Duration::from_millis(20)));
+                self.everybody_hears(20).await;
+                self.link.set(Way::Pass);
+            }
+            LinkFrozen => {
+                self.link.set(Way::Freeze);
+                self.red("the link is frozen: /readyz turns red").await;
+                self.link.set(Way::Pass);
+            }
+            LinkHalfOpen => {
+                self.link.freeze_present();
+                self.red("the sockets are dead: /readyz turns red").await;
+                self.green("over other sockets: /readyz turns green").await;
+                self.everybody_hears(10).await;
+                self.link.cut();
+            }
+            AppLinkHalved => {
+                let lost = self.ledger.lost();
+                // Seldom, or hardly anybody would come as far as COMMIT.
+                self.app_link.set(Way::Halve(0.1));
+                let another = async || self.ledger.lost() > lost;
+                self.until("an answer to COMMIT is lost", another).await;
+                self.app_link.set(Way::Pass);
+            }
+            DoorCut | DoorHalved | DoorDelayed | DoorFrozen => self.hurt_door(fault).await,
+            ServiceKilled => self.end_service(Signal::SIGKILL).await,
+            ServiceStopped => self.end_service(Signal::SIGTERM).await,
+            Rolling => self.roll().await,
+            LongTransaction => self.long_transaction().await,
+            Subtransactions => self.subtransactions().await,
+            Prepared => self.prepared().await,
+        }
+    }
+
+    /// The service's backends, or only those that read the log on their listening connection.
+    async fn backends(&self, listening: bool) -> BTreeSet<i32> {
+        let client = self.superuser().await;
+        let sql = "select pid from pg_stat_activity where datname = current_database() \
+                   and usename = 'rowcast_service' and (not $1 \
+                     or (query like '%read_log(%' and query not like '%with rest as%'))";
+        // Another fault may strike the server meanwhile; then there are none.
+        let rows = client.query(sql, &[&listening]).await.unwrap_or_default();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// They also say other things: looked at until there is one for each instance.
+    pub async fn kill_listeners(&self) {
+        let mut found = BTreeSet::new();
+        self.until(
+            "each instance's listener is found and terminated",
+            async || {
+                found.extend(self.backends(true).await);
+                found.len() >= self.nodes.len() && self.terminate(&found).await
+            },
+        )
+        .await;
+    }
+
+    async fn kill_backends(&self) {
+        self.until("the service's backends are terminated", async || {
+            let found = self.backends(false).await;
+            self.terminate(&found).await
+        })
+        .await;
+    }
+
+    /// Whether somebody was there to be terminated.
+    async fn terminate(&self, pids: &BTreeSet<i32>) -> bool {
+        let pids: Vec<i32> = pids.iter().copied().collect();
+        let sql = "select count(*) filter (where pg_terminate_backend(pid)) > 0 \
+                   from unnest($1::int[]) pid";
+        let client = self.superuser().await;
+        let row = client.query_one(sql, &[&pids]).await;
+        row.is_ok_and(|row| row.get(0))
+    }
+
+    async fn stop_postgres(&self, mode: Option<Mode>) {
+        let mut postgres = self
+            .postgres
+            .as_ref()
+            .expect("a cluster of its own")
+            .lock()
+            .await;
+        let stopped = match mode {
+            Some(mode) => postgres.cluster.stop(mode).await,
+            None => postgres.cluster.kill9().await,
+        };
+        stopped.unwrap_or_else(|error| panic!("{error}"));
+        self.red("PostgreSQL is away: /readyz turns red").await;
+        let started = postgres.cluster.start_again().await;
+        started.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// The node with most subscribers; somebody is with one of them before long.
+    async fn busiest(&self) -> &Node {
+        let present = |node: &&Node| node.door.present();
+        self.until("somebody is connected", async || {
+            self.nodes.iter().any(|node| present(&node) > 0)
+        })
+        .await;
+        self.nodes.iter().max_by_key(present).expect("a node")
+    }
+
+    async fn hurt_door(&self, fault: Fault) {
+        let door = &self.busiest().await.door;
+        match fault {
+            DoorCut => door.cut(),
+            DoorHalved => {
+                let before = door.halved();
+                door.set(Way::Halve(0.5));
+                let cut = async || door.halved() > before;
+                self.until("subscribers are cut", cut).await;
+                door.set(Way::Pass);
+            }
+            DoorDelayed => {
+                door.set(Way::Delay(Duration::from_millis(100)));
+                self.everybody_hears(20).await;
+                door.set(Way::Pass);
+            }
+            DoorFrozen => {
+                door.set(Way::Freeze);
+                // Those who were behind it find out by themselves and go to the other one.
+                self.everybody_hears(10).await;
+                door.set(Way::Pass);
+            }
+            _ => unreachable!("no fault of a door"),
+        }
+        self.everybody_hears(10).await;
+    }
+
+    async fn end_service(&self, signal: Signal) {
+        let node = self.busiest().await;
+        let mut process = node.process.lock().await;
+        process.signal(signal);
+        process.exited().await;
+        drop(process);
+        assert!(!node.is_ready().await, "it has ended");
+        self.everybody_hears(10).await;
+        self.start_anew(node).await;
+    }
+
+    /// One instance after the other is replaced: the new one comes first.
+    async fn roll(&self) {
+        for node in &self.nodes {
+            let new = self.another().await;
+            node.lead_to(&new.address);
+            let mut old = std::mem::replace(&mut *node.process.lock().await, new);
+            old.signal(Signal::SIGTERM);
+            old.exited().await;
+            self.everybody_hears(10).await;
+        }
+    }
+}
