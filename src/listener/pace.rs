@@ -19,6 +19,9 @@ const LEAST_AWAKE: Duration = Duration::from_millis(500);
 /// open for hours costs nobody anything and is late by little.
 const DROWSY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
+/// As long as a look took, up to this, so long is the rest behind it.
+const SLOW_LOOK: Duration = Duration::from_millis(2);
+
 /// Between two looks of a node that can't rely on ticks because NOTIFY's queue fills up.
 const UNTOLD: Duration = Duration::from_millis(50);
 
@@ -194,8 +197,9 @@ impl Pace {
             }
             State::Awake => {
                 let quiet = now.duration_since(self.busy) / 10;
-                // Looks that have become slow must not take the machine from the writers.
-                let poll = self.settings.poll.max(took * 2);
+                // Looks that have become slow must not take the machine from the writers; but what
+                // waits for a slow one makes the next one slower.
+                let poll = self.settings.poll.max(took.min(SLOW_LOOK));
                 let most = if self.must_poll() {
                     poll.max(self.settings.idle_poll)
                 } else {
@@ -434,7 +438,12 @@ mod tests {
     fn slow_looks_leave_the_machine_to_the_writers() {
         let mut clock = Clock::leading();
         clock.look(1);
-        let took = Duration::from_millis(10);
-        assert_eq!(clock.pace.wait(clock.now, took), Duration::from_millis(20));
+        for (took, wait) in [(100, 1000), (1500, 1500), (500_000, 2000)] {
+            let took = Duration::from_micros(took);
+            assert_eq!(
+                clock.pace.wait(clock.now, took),
+                Duration::from_micros(wait)
+            );
+        }
     }
 }
