@@ -314,6 +314,23 @@ ALTER FUNCTION rowcast.bound_log() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.bound_log() IS 'Has the writer rotate the log when it commits, where no service does.';
 
+CREATE FUNCTION rowcast.check_horizon(p_from pg_snapshot) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if not rowcast.remembers(p_from) then
+    raise exception using errcode = 'RC007',
+      message = 'the log has forgotten some of what came after this place',
+      hint = 'Read the data anew, and go on from rowcast.bookmark().';
+  end if;
+end
+$$;
+
+ALTER FUNCTION rowcast.check_horizon(p_from pg_snapshot) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.check_horizon(p_from pg_snapshot) IS 'Raises RC007 if the log has forgotten some of what came after a snapshot.';
+
 CREATE FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) RETURNS text[]
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -847,6 +864,63 @@ ALTER FUNCTION rowcast.log_size(OUT bytes bigint, OUT events bigint, OUT oldest_
 
 COMMENT ON FUNCTION rowcast.log_size(OUT bytes bigint, OUT events bigint, OUT oldest_at timestamp with time zone, OUT refused_at timestamp with time zone) IS 'Bytes with indexes; about how many events; since when the oldest leaf was written; and since when a lock keeps a leaf from being emptied.';
 
+CREATE FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean) RETURNS TABLE(snapshot text, history text, doorbell text, access_version bigint, rings boolean, queue_usage double precision, id bigint, xid xid8, at timestamp with time zone, channel text, name text, rooms text[], data json, failed boolean, render text)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+#variable_conflict use_column
+declare
+  v_now pg_snapshot := pg_current_snapshot();
+begin
+  return query
+  select
+    v_now::text,
+    -- As rowcast.history(), without what can't change while a connection lives.
+    (
+      select left(md5(concat_ws('/', min(m.nonce), min(m.database_oid), min(m.log_oid))), 10)
+      from rowcast.history_mark m
+      having count(*) = 1 and not exists (select from rowcast.history_break)
+    ),
+    s.doorbell,
+    s.access_version,
+    pg_sequence_last_value('rowcast.doorbell'::regclass) = 1,
+    pg_notification_queue_usage(),
+    null::bigint, null::xid8, null::timestamptz, null, null, null::text[], null::json, null::boolean,
+    null
+  from rowcast.setting s;
+
+  if p_render then
+    return query
+    select null, null, null, null::bigint, null::boolean, null::float8,
+      l.id, l.xid, l.at, l.channel, l.name, l.rooms, l.data, l.failed, null
+    from rowcast.read_log(p_from) l
+    order by l.id;
+    return;
+  end if;
+
+  return query
+  select null, null, null, null::bigint, null::boolean, null::float8,
+    e.id, e.xid, e.at, e.channel::text, e.name::text, e.rooms::text[], e.data::json, false, e.render
+  from (
+    select * from rowcast.event n where n.xid >= pg_snapshot_xmax(p_from)
+    union all
+    select * from rowcast.event n where n.xid = any (array(
+      select x from pg_snapshot_xip(p_from) x where pg_visible_in_snapshot(x, v_now)
+    ))
+  ) e
+  where e.channel <> all (array(select c.name from rowcast.channel c where c.paused))
+  order by e.id;
+  perform rowcast.check_horizon(p_from);
+end
+$$;
+
+ALTER FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean) IS 'The state of things, and the events since a snapshot; with p_render, state events rendered.';
+
 CREATE FUNCTION rowcast.new_history() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1014,11 +1088,7 @@ begin
   where w.render is null or (not s.superseded and r.key is not null) or (select off from cut)
   order by w.id;
 
-  if not rowcast.remembers(p_from) then
-    raise exception using errcode = 'RC007',
-      message = 'the log has forgotten some of what came after this place',
-      hint = 'Read the data anew, and go on from rowcast.bookmark().';
-  end if;
+  perform rowcast.check_horizon(p_from);
 end
 $$;
 
@@ -2307,6 +2377,8 @@ REVOKE ALL ON FUNCTION rowcast.attach(p_table regclass, p_operation text, p_quer
 
 REVOKE ALL ON FUNCTION rowcast.bound_log() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.check_horizon(p_from pg_snapshot) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.decode_snapshot(p_text text) FROM PUBLIC;
@@ -2349,6 +2421,9 @@ REVOKE ALL ON FUNCTION rowcast.leaf_is_full(p_last bigint, p_share bigint) FROM 
 
 REVOKE ALL ON FUNCTION rowcast.log_size(OUT bytes bigint, OUT events bigint, OUT oldest_at timestamp with time zone, OUT refused_at timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.log_size(OUT bytes bigint, OUT events bigint, OUT oldest_at timestamp with time zone, OUT refused_at timestamp with time zone) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean) TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.new_history() FROM PUBLIC;
 

@@ -129,7 +129,8 @@ impl Event {
     #[must_use]
     pub fn weight(&self) -> usize {
         let bookmark = self.place.as_ref().map_or(0, |place| place.bookmark.len());
-        self.data.get().len() + self.name.len() + self.channel.len() + bookmark + 200
+        let rooms: usize = self.rooms.iter().map(|room| room.len() + 16).sum();
+        self.data.get().len() + self.name.len() + self.channel.len() + bookmark + rooms + 200
     }
 
     /// The WebSocket text frame, encoded at the first subscriber.

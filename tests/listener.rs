@@ -41,7 +41,7 @@ async fn what_commits_while_the_listener_comes_back_is_not_missed() {
         .unwrap();
     db.run(
         "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() \
-         and usename = 'rowcast_service' and query like '%read_log%'",
+         and usename = 'rowcast_service' and query like '%rowcast.look%'",
     )
     .await;
     until(&db, LISTENERS).await;

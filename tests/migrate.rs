@@ -185,6 +185,7 @@ const SERVICE_CALLS: &[&str] = &[
     "highest_xid",
     "history",
     "log_size",
+    "look",
     "notify_queue_is_filling",
     "parse_bookmark",
     "read_log",

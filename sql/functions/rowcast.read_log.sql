@@ -83,11 +83,7 @@ begin
   where w.render is null or (not s.superseded and r.key is not null) or (select off from cut)
   order by w.id;
 
-  if not rowcast.remembers(p_from) then
-    raise exception using errcode = 'RC007',
-      message = 'the log has forgotten some of what came after this place',
-      hint = 'Read the data anew, and go on from rowcast.bookmark().';
-  end if;
+  perform rowcast.check_horizon(p_from);
 end
 $$;
 revoke all on function rowcast.read_log(pg_snapshot, pg_snapshot, bigint, text[], bigint) from public;

@@ -2,18 +2,19 @@
 //! log as it is read on it, and what the leading node says on it.
 //! Hands batches over to the listener. It must never lose a notification without saying so.
 
-use super::{DOORBELL, DatabaseError, Param, connect, event_from, first, snapshot_from};
+use super::{DOORBELL, DatabaseError, Param, connect, event_from, snapshot_from};
 use crate::bookmark::{Snapshot, Spelling, Standpoint};
 use crate::config::{self, Doorbell};
 use crate::event::Batch;
 use crate::notification::NotifyChannel;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, mpsc};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Row, SimpleQueryMessage, Statement};
 
 use super::heard::Heard;
+use super::values::Xid8;
 
 /// Notifications of `notify` channels that may wait for the listener; more are told as a gap.
 const NOTIFICATIONS: usize = 10_000;
@@ -25,17 +26,14 @@ const LEADER_LOCK: i64 = 7_692_279;
 const OPENING: &str = "select pg_backend_pid(), \
      current_setting('max_prepared_transactions')::integer > 0, rowcast.notify_queue_is_filling()";
 
-/// What a look asks: the state of the doorbell, and the events, if any, one a row.
-const LOOK: &str = concat!(
-    "select pg_current_snapshot()::text as snapshot, rowcast.history() as history, \
-     (select doorbell from rowcast.setting) as doorbell, \
-     coalesce((select access_version from rowcast.setting), 0) as access_version, \
-     (select last_value = 1 from rowcast.doorbell) as rings, \
-     rowcast.notify_queue_is_filling() as queue_is_filling, \
-     pg_notification_queue_usage() as queue_usage, ",
-    event_columns!(),
-    " from (values (1)) one left join rowcast.read_log($1::text::pg_snapshot) e on true order by e.id"
-);
+const LOOK: &str = "select * from rowcast.look($1::text::pg_snapshot, $2)";
+
+/// From this use of NOTIFY's queue on it is left alone, as by `rowcast.notify_queue_is_filling()`.
+const FILLING: f64 = 0.1;
+
+/// How long state events are expected after some were found: each look that does not expect them is
+/// one in vain.
+const RENDERS_FOR: Duration = Duration::from_secs(10);
 
 /// The rows of `rowcast.channel` that the running service acts on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,6 +61,8 @@ pub struct Looked {
 pub struct Listening {
     client: Client,
     look: OnceCell<Statement>,
+    /// Until when state events are expected.
+    renders: Mutex<Option<Instant>>,
     pub heard: Arc<Heard>,
     /// Channel and payload of `notify` channels.
     pub notifications: mpsc::Receiver<(String, String)>,
@@ -130,6 +130,7 @@ impl Listening {
         Ok(Self {
             client,
             look: OnceCell::new(),
+            renders: Mutex::default(),
             heard,
             notifications,
             has_prepared_transactions: row.get(1) == Some("t"),
@@ -309,39 +310,56 @@ impl Listening {
         timeout: Duration,
     ) -> Result<Option<Looked>, DatabaseError> {
         let since = from.snapshot.to_postgres();
-        let params: [&(dyn ToSql + Sync); 1] = [&since];
+        let expects_states = self.renders().is_some_and(|until| Instant::now() < until);
+        let mut rows = self.rows(&since, expects_states, timeout).await?;
+        let is_state = |row: &Row| row.get::<_, Option<&str>>("render").is_some();
+        if rows.iter().any(is_state) {
+            // From the same place once more; nothing of the first was passed on.
+            *self.renders() = Some(Instant::now() + RENDERS_FOR);
+            rows = self.rows(&since, true, timeout).await?;
+        }
+        let (row, events) = rows
+            .split_first()
+            .ok_or(DatabaseError::Answer("rowcast.setting has no row"))?;
+        if row.get::<_, Option<&str>>("history") != Some(&*from.history) {
+            return Ok(None);
+        }
+        let word: Option<&str> = row.get("doorbell");
+        let queue_usage = row.get("queue_usage");
+        Ok(Some(Looked {
+            batch: batch_from(events, from, snapshot_from(row.get("snapshot"))?)?,
+            doorbell: word.and_then(Doorbell::parse),
+            access_version: row.get("access_version"),
+            rings: row.get::<_, Option<bool>>("rings").unwrap_or(false),
+            queue_is_filling: queue_usage >= FILLING,
+            queue_usage,
+        }))
+    }
+
+    fn renders(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.renders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn rows(
+        &self,
+        since: &str,
+        render: bool,
+        timeout: Duration,
+    ) -> Result<Vec<Row>, DatabaseError> {
+        let params: [&(dyn ToSql + Sync); 2] = [&since, &render];
         let asked = async {
-            let prepare = || self.client.prepare_typed(LOOK, &[Type::TEXT]);
+            let prepare = || self.client.prepare_typed(LOOK, &[Type::TEXT, Type::BOOL]);
             let look = self.look.get_or_try_init(prepare).await?;
             self.client.query(look, &params).await
         };
         let answer = tokio::time::timeout(timeout, asked).await;
-        let rows = answer.map_err(|_| DatabaseError::Timeout(timeout))??;
-        let row = first(&rows)?;
-        if row.get::<_, &str>("history") != &*from.history {
-            return Ok(None);
-        }
-        let word: Option<&str> = row.get("doorbell");
-        Ok(Some(Looked {
-            batch: batch_from(&rows, from, snapshot_from(row.get("snapshot"))?)?,
-            doorbell: word.and_then(Doorbell::parse),
-            access_version: row.get("access_version"),
-            rings: row.get("rings"),
-            queue_is_filling: row.get("queue_is_filling"),
-            queue_usage: row.get("queue_usage"),
-        }))
+        Ok(answer.map_err(|_| DatabaseError::Timeout(timeout))??)
     }
 }
 
-/// The events of a look; one row without any means none.
+/// The events of a look.
 fn batch_from(rows: &[Row], from: &Standpoint, snapshot: Snapshot) -> Result<Batch, DatabaseError> {
-    let rows = match rows {
-        [row] if row.get::<_, Option<i64>>("id").is_none() => &[],
-        rows => rows,
-    };
-    let xids = rows
-        .iter()
-        .filter_map(|row| u64::try_from(row.get::<_, i64>("xid")).ok());
+    let xids = rows.iter().map(|row| row.get::<_, Xid8>("xid").0);
     let highest = xids.max().unwrap_or(0).max(from.highest);
     let to = Standpoint::new(Arc::clone(&from.history), snapshot, highest);
     let spelling = Spelling::of(&to.history, &from.place, Some(&to.place));

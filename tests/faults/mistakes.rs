@@ -11,25 +11,27 @@ use crate::support::proxy::Upstream;
 use std::collections::BTreeSet;
 use tokio_postgres::Client;
 
-/// Puts a wrong `rowcast.read_log` in front of the right one, whatever its shape: it leaves out
-/// what the condition does not let through.
+/// Puts wrong ones in front of the right `rowcast.read_log` and `rowcast.look`, whatever their shape:
+/// they leave out the events that the condition does not let through.
 macro_rules! read_log_where {
     ($condition:literal) => {
         concat!(
-            "do $do$ declare v_right record; begin \
-               select pg_get_function_arguments(oid) as arguments, \
-                 pg_get_function_result(oid) as result, \
-                 (select string_agg('$' || n, ', ') from generate_series(1, pronargs) n) as call \
-               into strict v_right from pg_proc where oid = 'rowcast.read_log'::regproc; \
-               alter function rowcast.read_log rename to read_log_right; \
-               execute format('create function rowcast.read_log(%s) returns %s language sql stable \
-                 security definer set search_path = pg_catalog, pg_temp \
-                 as $f$ select r.* from rowcast.read_log_right(%s) r where %s $f$', \
-                 v_right.arguments, v_right.result, v_right.call, $q$",
+            "do $do$ declare v_name text; v_right record; begin \
+               foreach v_name in array array['read_log', 'look'] loop \
+                 select pg_get_function_arguments(oid) as arguments, \
+                   pg_get_function_result(oid) as result, \
+                   (select string_agg('$' || n, ', ') from generate_series(1, pronargs) n) as call \
+                 into strict v_right from pg_proc where oid = ('rowcast.' || v_name)::regproc; \
+                 execute format('alter function rowcast.%1$s rename to %1$s_right', v_name); \
+                 execute format('create function rowcast.%1$s(%2$s) returns %3$s language sql stable \
+                   security definer set search_path = pg_catalog, pg_temp \
+                   as $f$ select r.* from rowcast.%1$s_right(%4$s) r where r.id is null or (%5$s) $f$', \
+                   v_name, v_right.arguments, v_right.result, v_right.call, $q$",
             $condition,
             "$q$); \
-               alter function rowcast.read_log owner to rowcast_owner; \
-               grant execute on function rowcast.read_log to rowcast_service; \
+                 execute format('alter function rowcast.%s owner to rowcast_owner', v_name); \
+                 execute format('grant execute on function rowcast.%s to rowcast_service', v_name); \
+               end loop; \
              end $do$"
         )
     };

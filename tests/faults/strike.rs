@@ -206,7 +206,7 @@ impl Rig {
         let client = self.superuser().await;
         let sql = "select pid from pg_stat_activity where datname = current_database() \
                    and usename = 'rowcast_service' and (not $1 \
-                     or (query like '%read_log(%' and query not like '%with rest as%'))";
+                     or query like '%rowcast.look(%')";
         // Another fault may strike the server meanwhile; then there are none.
         let rows = client.query(sql, &[&listening]).await.unwrap_or_default();
         rows.iter().map(|row| row.get(0)).collect()

@@ -1,0 +1,83 @@
+-- What the listener asks again and again: a first row with the state of things, then the events that
+-- are visible now and were not in p_from, in order of id. The same question as rowcast.read_log, cut
+-- down to what nearly every look needs: state events come as they are written, and a listener that
+-- finds some asks again from the same place, with p_render.
+-- Rows that a statement sees are visible in its snapshot, so only the lower end is asked for. The
+-- horizon is read when the scan is over: RC007 if some of it was forgotten (see rowcast.read_log,
+-- also for the settings).
+
+create or replace function rowcast.look(p_from pg_snapshot, p_render boolean)
+returns table (
+  snapshot text,
+  history text,
+  doorbell text,
+  access_version bigint,
+  rings boolean,
+  queue_usage float8,
+  id bigint,
+  xid xid8,
+  at timestamptz,
+  channel text,
+  name text,
+  rooms text[],
+  data json,
+  failed boolean,
+  render text
+)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set jit = off
+set plan_cache_mode = force_generic_plan
+as $$
+#variable_conflict use_column
+declare
+  v_now pg_snapshot := pg_current_snapshot();
+begin
+  return query
+  select
+    v_now::text,
+    -- As rowcast.history(), without what can't change while a connection lives.
+    (
+      select left(md5(concat_ws('/', min(m.nonce), min(m.database_oid), min(m.log_oid))), 10)
+      from rowcast.history_mark m
+      having count(*) = 1 and not exists (select from rowcast.history_break)
+    ),
+    s.doorbell,
+    s.access_version,
+    pg_sequence_last_value('rowcast.doorbell'::regclass) = 1,
+    pg_notification_queue_usage(),
+    null::bigint, null::xid8, null::timestamptz, null, null, null::text[], null::json, null::boolean,
+    null
+  from rowcast.setting s;
+
+  if p_render then
+    return query
+    select null, null, null, null::bigint, null::boolean, null::float8,
+      l.id, l.xid, l.at, l.channel, l.name, l.rooms, l.data, l.failed, null
+    from rowcast.read_log(p_from) l
+    order by l.id;
+    return;
+  end if;
+
+  return query
+  select null, null, null, null::bigint, null::boolean, null::float8,
+    e.id, e.xid, e.at, e.channel::text, e.name::text, e.rooms::text[], e.data::json, false, e.render
+  from (
+    select * from rowcast.event n where n.xid >= pg_snapshot_xmax(p_from)
+    union all
+    select * from rowcast.event n where n.xid = any (array(
+      select x from pg_snapshot_xip(p_from) x where pg_visible_in_snapshot(x, v_now)
+    ))
+  ) e
+  where e.channel <> all (array(select c.name from rowcast.channel c where c.paused))
+  order by e.id;
+  perform rowcast.check_horizon(p_from);
+end
+$$;
+revoke all on function rowcast.look(pg_snapshot, boolean) from public;
+grant execute on function rowcast.look(pg_snapshot, boolean) to rowcast_service;
+comment on function rowcast.look(pg_snapshot, boolean) is
+  'The state of things, and the events since a snapshot; with p_render, state events rendered.';
