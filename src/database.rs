@@ -6,16 +6,15 @@
 
 use crate::bookmark::{Bookmark, Snapshot, Spelling, Standpoint};
 use crate::config;
-use crate::event::{Event, GAP, Place};
+use crate::event::Event;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use futures_util::future::join3;
-use serde_json::value::RawValue;
+use rows::{event_from, first};
 use servers::{Connected, Servers};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
-use values::{JsonText, Moment, Xid8};
 
 /// Columns of an event, in the order in which [`event_from`] reads them.
 macro_rules! event_columns {
@@ -27,6 +26,7 @@ macro_rules! event_columns {
 mod access;
 mod heard;
 mod listening;
+mod rows;
 mod servers;
 mod tls;
 mod values;
@@ -34,9 +34,6 @@ mod values;
 pub use access::{Answer, Asked};
 pub use heard::Heard;
 pub use listening::{Channels, Listening, Looked};
-
-/// Of an event that breaks the bounds, so many rooms are told of it at most.
-const BROKEN_ROOMS: usize = 1000;
 
 /// The doorbell: one channel with a constant payload (see `sql/functions/rowcast.ring.sql`).
 pub const DOORBELL: &str = "rowcast";
@@ -386,73 +383,4 @@ impl Database {
             Err(_) => Err(self.give_up(client)),
         }
     }
-}
-
-fn first(rows: &[Row]) -> Result<&Row, DatabaseError> {
-    rows.first()
-        .ok_or(DatabaseError::Answer("a function returned no row"))
-}
-
-/// Reads the columns of [`event_columns`]. A row that was inserted past all checks and breaks a
-/// bound is not passed on: what its rooms get is a gap.
-fn event_from(row: &Row, spelling: &Spelling, last: bool) -> Result<Event, DatabaseError> {
-    let id = u64::try_from(row.get::<_, i64>("id")).unwrap_or(0);
-    let Xid8(xid) = row.get("xid");
-    let bookmark = if last {
-        spelling.last_event(id)
-    } else {
-        spelling.event(id)
-    };
-    let place = Some(Place {
-        id,
-        xid,
-        bookmark: bookmark.into(),
-    });
-    let (channel, name): (&str, &str) = (row.get("channel"), row.get("name"));
-    let rooms: Vec<Option<&str>> = row.get("rooms");
-    let data = row.get::<_, Option<JsonText<'_>>>("data");
-    let data = data.map_or("null", |JsonText(text)| text);
-    let Moment(at) = row.get("at");
-    let at = format!("{at:.6}");
-    let failed = row.get("failed");
-    if !within_bounds(channel, name, &rooms, data) {
-        let rooms = rooms
-            .into_iter()
-            .flatten()
-            .take(BROKEN_ROOMS)
-            .map(Into::into);
-        let (channel, rooms) = ("rowcast".into(), rooms.collect());
-        let nothing = RawValue::NULL.to_owned();
-        return Ok(Event::new(
-            place,
-            channel,
-            GAP.into(),
-            rooms,
-            nothing,
-            at,
-            true,
-        ));
-    }
-    let rooms = rooms.into_iter().flatten().map(Into::into).collect();
-    let data = RawValue::from_string(data.to_owned())
-        .map_err(|_| DatabaseError::Answer("data is not JSON"))?;
-    let (channel, name) = (channel.to_owned(), name.to_owned());
-    Ok(Event::new(place, channel, name, rooms, data, at, failed))
-}
-
-/// The bounds that SQL keeps wherever it is asked to (docs/sql.md).
-fn within_bounds(channel: &str, name: &str, rooms: &[Option<&str>], data: &str) -> bool {
-    let is_name = |text: &str| (1..=200).contains(&text.len()) && !text.contains(char::is_control);
-    let rooms_bytes: usize = rooms.iter().flatten().map(|room| room.len()).sum();
-    is_name(channel)
-        && is_name(name)
-        && data.len() <= 1 << 20
-        && rooms_bytes <= 1 << 16
-        && rooms
-            .iter()
-            .all(|room| room.is_some_and(|room| !room.contains(char::is_control)))
-}
-
-fn snapshot_from(text: &str) -> Result<Snapshot, DatabaseError> {
-    Snapshot::from_postgres(text).ok_or(DatabaseError::Answer("a snapshot that is none"))
 }

@@ -3,20 +3,23 @@
 //! It must never wait, and knows neither Postgres nor a transport: a reader that falls behind is
 //! closed as lagged; it never skips silently and never slows another.
 
+mod delivery;
 mod ring;
 mod roster;
+mod subscription;
 
-use crate::bookmark::{Bookmark, Standpoint};
-use crate::event::{Batch, EVERYBODY, Event, Place};
+use crate::bookmark::Standpoint;
+use crate::event::{Batch, EVERYBODY, Event};
+pub use delivery::{Delivery, Ended, Replay, Seam, Since};
 use ring::Ring;
 use roster::Roster;
 pub use roster::{Access, Identity, Stale};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+pub use subscription::Subscription;
 use tokio::sync::{Notify, watch};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// Bounds of the hub.
 #[derive(Clone, Copy, Debug)]
@@ -31,116 +34,6 @@ pub struct Limits {
     pub ring_bytes: usize,
     /// How long a batch is kept.
     pub ring_age: Duration,
-}
-
-/// Why a subscription was ended by the hub.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It did not take its events in time: its queue was full.
-    Lagged,
-    /// The service stops.
-    Restart,
-    /// The user was revoked.
-    Revoked,
-    /// The session it came with is none any more.
-    NoSession,
-    /// The rules have changed, and the database could not be asked in time what that means for it.
-    Unconfirmed,
-}
-
-/// What waits in a subscription's queue, in the order in which it is to be written.
-#[derive(Debug)]
-pub enum Delivery {
-    Event(Arc<Event>),
-    /// Everything up to here may be incomplete in all rooms.
-    Gap {
-        reason: &'static str,
-        bookmark: Arc<str>,
-    },
-    /// Rooms begin here: the answer to a subscribe, with what they lack.
-    Seam(Box<Seam>),
-    /// A frame of the connection's own, in its place among the events.
-    Reply(Utf8Bytes),
-    /// This room was taken from the connection: a rule no longer grants it.
-    Withdrawn(Arc<str>),
-}
-
-/// The moment at which rooms were joined: the replay lies before it, live events behind it.
-#[derive(Debug)]
-pub struct Seam {
-    /// What the client called this subscribe, as JSON.
-    pub tag: Option<serde_json::Value>,
-    pub rooms: Vec<Arc<str>>,
-    /// Rooms to replay: those, and with the first join the one of everybody.
-    pub wanted: Vec<Arc<str>>,
-    /// Rooms joined before, each with where.
-    pub joined: HashMap<Arc<str>, Arc<Standpoint>>,
-    pub standpoint: Arc<Standpoint>,
-    /// The bookmark that was brought, as it was written.
-    pub since: Option<Arc<str>>,
-    pub replay: Replay,
-}
-
-impl Seam {
-    /// Whether the connection got an event live already, through a room that it joined before.
-    #[must_use]
-    pub fn was_live(&self, event: &Event) -> bool {
-        let live = |place: &Place, room| {
-            self.joined
-                .get(room)
-                .is_some_and(|at: &Arc<Standpoint>| !at.snapshot.sees(place.xid))
-        };
-        let place = event.place.as_ref();
-        place.is_some_and(|place| event.rooms.iter().any(|room| live(place, room)))
-    }
-}
-
-/// From when a subscribe wants its events.
-#[derive(Debug)]
-pub enum Since {
-    /// From now on.
-    Now,
-    /// From what was to be a bookmark: a gap, and never silence.
-    Unreadable,
-    /// From here, with its text.
-    Bookmark(Bookmark, Arc<str>),
-}
-
-/// How the rooms of a seam get what they lack.
-#[derive(Debug)]
-pub enum Replay {
-    /// No bookmark was given.
-    Live,
-    /// All of it was in the ring.
-    Ring(Vec<Arc<Event>>),
-    /// It has to be read from the log, up to the seam's standpoint.
-    Log(Bookmark),
-    /// It can't be proven complete, for this reason.
-    Gap(&'static str),
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: VecDeque<Delivery>,
-    bytes: usize,
-    /// Number of the last event offered, so that one that comes through several rooms comes once.
-    last: u64,
-    ended: Option<Ended>,
-}
-
-/// One connection's queue and the rooms it is in.
-#[derive(Debug)]
-pub struct Subscription {
-    id: u64,
-    queue: Mutex<Queue>,
-    /// With the standpoint at which each was joined: what is later came through it live.
-    rooms: Mutex<HashMap<Arc<str>, Arc<Standpoint>>>,
-    /// Whether rooms were taken from it: then what waits may be of one of those.
-    narrowed: AtomicBool,
-    wake: Notify,
-    ended: Notify,
-    limit: usize,
-    hub: Arc<Shared>,
 }
 
 #[derive(Debug, Default)]
@@ -504,159 +397,11 @@ impl Table {
     }
 }
 
-impl Subscription {
-    /// Queues a delivery; false if it was offered before or nobody is there to take it.
-    fn push(&self, delivery: Delivery, weight: usize, number: Option<u64>) -> bool {
-        let mut queue = lock(&self.queue);
-        if queue.ended.is_some() || number.is_some_and(|number| number == queue.last) {
-            return false;
-        }
-        queue.last = number.unwrap_or(queue.last);
-        queue.bytes += weight;
-        self.hub.waiting_bytes.fetch_add(weight, Ordering::Relaxed);
-        queue.waiting.push_back(delivery);
-        // A single event is never too much: its size is bounded where it is written.
-        if queue.bytes > self.limit && queue.waiting.len() > 1 {
-            self.finish(&mut queue, Ended::Lagged);
-        }
-        true
-    }
-
-    fn finish(&self, queue: &mut Queue, ended: Ended) {
-        queue.ended = Some(ended);
-        queue.waiting = VecDeque::new();
-        self.hub
-            .waiting_bytes
-            .fetch_sub(std::mem::take(&mut queue.bytes), Ordering::Relaxed);
-        self.wake.notify_one();
-        self.ended.notify_one();
-    }
-
-    /// Queues a frame of the connection's own.
-    pub fn reply(&self, text: Utf8Bytes) {
-        let weight = text.len() + 64;
-        self.push(Delivery::Reply(text), weight, None);
-        self.wake.notify_one();
-    }
-
-    /// Ends the subscription: what waits is dropped, `take` and `ended` say why.
-    pub fn end(&self, ended: Ended) {
-        let mut queue = lock(&self.queue);
-        if queue.ended.is_none() {
-            self.finish(&mut queue, ended);
-        }
-    }
-
-    /// Waits for deliveries and takes all that wait.
-    ///
-    /// # Errors
-    /// Why the subscription was ended.
-    pub async fn take(&self) -> Result<VecDeque<Delivery>, Ended> {
-        loop {
-            let taken = self.take_waiting()?;
-            if !taken.is_empty() {
-                return Ok(taken);
-            }
-            self.wake.notified().await;
-        }
-    }
-
-    fn take_waiting(&self) -> Result<VecDeque<Delivery>, Ended> {
-        let mut queue = lock(&self.queue);
-        if let Some(ended) = queue.ended {
-            return Err(ended);
-        }
-        self.hub
-            .waiting_bytes
-            .fetch_sub(std::mem::take(&mut queue.bytes), Ordering::Relaxed);
-        Ok(std::mem::take(&mut queue.waiting))
-    }
-
-    /// Ends when the hub ends the subscription, whatever its reader does: for the side that watches
-    /// over a writer that may be stuck.
-    pub async fn ended(&self) -> Ended {
-        loop {
-            if let Some(ended) = lock(&self.queue).ended {
-                return ended;
-            }
-            self.ended.notified().await;
-        }
-    }
-
-    /// Why the hub has ended it, if it has.
-    #[must_use]
-    pub fn over(&self) -> Option<Ended> {
-        lock(&self.queue).ended
-    }
-
-    /// Whether something for these rooms may still be written: asked at the last moment, for a room
-    /// may have been taken away while it waited.
-    #[must_use]
-    pub fn may_hear(&self, rooms: &[Arc<str>]) -> bool {
-        if !self.narrowed.load(Ordering::Acquire) {
-            return true;
-        }
-        let mine = lock(&self.rooms);
-        rooms.iter().any(|room| mine.contains_key(room))
-    }
-
-    /// Of these rooms, those that may still be spoken of.
-    #[must_use]
-    pub fn not_withdrawn(&self, rooms: Vec<Arc<str>>) -> Vec<Arc<str>> {
-        if !self.narrowed.load(Ordering::Acquire) {
-            return rooms;
-        }
-        self.concerned(&rooms)
-    }
-
-    /// Whether nothing waits: a writer may then say that it has caught up.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        lock(&self.queue).waiting.is_empty()
-    }
-
-    /// The rooms joined, without the one of everybody.
-    #[must_use]
-    pub fn rooms(&self) -> Vec<Arc<str>> {
-        lock(&self.rooms)
-            .keys()
-            .filter(|room| ***room != *EVERYBODY)
-            .cloned()
-            .collect()
-    }
-
-    /// Of these rooms, those that the subscription is in.
-    #[must_use]
-    pub fn concerned(&self, rooms: &[Arc<str>]) -> Vec<Arc<str>> {
-        let mine = lock(&self.rooms);
-        rooms
-            .iter()
-            .filter(|room| mine.contains_key(*room))
-            .cloned()
-            .collect()
-    }
-
-    /// Leaves every room and the hub. Whoever opened a subscription calls this once, at the end.
-    pub fn close(&self) {
-        lock(&self.hub.roster).leave(self.id);
-        let mut table = lock(&self.hub.table);
-        let rooms: Vec<_> = lock(&self.rooms).keys().cloned().collect();
-        for room in &rooms {
-            table.exit(self, room);
-        }
-        drop(table);
-        self.hub.subscriptions.fetch_sub(1, Ordering::Relaxed);
-        let mut queue = lock(&self.queue);
-        queue.waiting.clear();
-        let bytes = std::mem::take(&mut queue.bytes);
-        self.hub.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bookmark::{Snapshot, Spelling};
+    use crate::bookmark::{Bookmark, Snapshot, Spelling};
+    use crate::event::Place;
     use serde_json::value::RawValue;
 
     const LIMITS: Limits = Limits {

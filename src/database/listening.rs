@@ -2,7 +2,7 @@
 //! log as it is read on it, and what the leading node says on it.
 //! Hands batches over to the listener. It must never lose a notification without saying so.
 
-use super::{DOORBELL, DatabaseError, Param, connect, event_from, snapshot_from};
+use super::{DOORBELL, DatabaseError, Param, connect};
 use crate::bookmark::{Snapshot, Spelling, Standpoint};
 use crate::config::{self, Doorbell};
 use crate::event::Batch;
@@ -14,6 +14,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Row, SimpleQueryMessage, Statement};
 
 use super::heard::Heard;
+use super::rows::{event_from, snapshot_from};
 use super::values::Xid8;
 
 /// Notifications of `notify` channels that may wait for the listener; more are told as a gap.

@@ -62,38 +62,46 @@ impl Connection<'_> {
             let next = next_ping.min(last_frame + settings.websocket.heartbeat);
             let taken = tokio::time::timeout_at(next.into(), self.subscription.take()).await;
             let now = Instant::now();
-            let sent = async {
-                if let Ok(taken) = taken {
-                    let mut events = 0;
-                    for delivery in taken? {
-                        events += self.write_one(sink, delivery, &mut greeting).await?;
-                    }
-                    report::delivered(events);
-                    last_frame = now;
+            if let Ok(taken) = taken {
+                let mut events = 0;
+                for delivery in taken? {
+                    events += self.write_one(sink, delivery, &mut greeting).await?;
                 }
-                if now >= next_ping {
-                    sink.feed(Message::Ping(bytes::Bytes::new()))
-                        .await
-                        .map_err(gone)?;
-                    next_ping = now + settings.websocket.ping;
+                report::delivered(events);
+                last_frame = now;
+            }
+            if now >= next_ping {
+                self.feed(sink, Message::Ping(bytes::Bytes::new())).await?;
+                next_ping = now + settings.websocket.ping;
+            }
+            // The standpoint first: what lies before it was queued before it was set, so an
+            // empty queue means that all of it was written.
+            let here = standpoint.borrow().clone();
+            if now >= last_frame + settings.websocket.heartbeat && self.subscription.is_idle() {
+                if let Some(here) = here {
+                    let frame = json!({ "type": "heartbeat", "bookmark": &*here.bookmark });
+                    self.feed(sink, text(&frame)).await?;
                 }
-                // The standpoint first: what lies before it was queued before it was set, so an
-                // empty queue means that all of it was written.
-                let here = standpoint.borrow().clone();
-                if now >= last_frame + settings.websocket.heartbeat && self.subscription.is_idle() {
-                    if let Some(here) = here {
-                        let frame = json!({ "type": "heartbeat", "bookmark": &*here.bookmark });
-                        sink.feed(text(&frame)).await.map_err(gone)?;
-                    }
-                    last_frame = now;
-                }
-                sink.flush().await.map_err(gone)
-            };
-            // A reader that takes nothing at all fills no queue of ours when little happens.
-            timeout(settings.limits.write_stall, sent)
-                .await
-                .unwrap_or(Err(Refusal::Lagged))?;
+                last_frame = now;
+            }
+            self.in_time(sink.flush()).await?;
         }
+    }
+
+    async fn feed(
+        &self,
+        sink: &mut SplitSink<&mut Socket, Message>,
+        frame: Message,
+    ) -> Result<(), Refusal> {
+        self.in_time(sink.feed(frame)).await
+    }
+
+    /// One step towards the socket. A reader that takes nothing at all fills no queue of ours when
+    /// little happens, and one that is slow may take long for a whole replay.
+    async fn in_time(&self, step: impl Future<Output = Result<(), Error>>) -> Result<(), Refusal> {
+        timeout(self.gate.settings.limits.write_stall, step)
+            .await
+            .map_or(Err(Refusal::Lagged), |done| done.map_err(|_| Refusal::Gone))
     }
 
     /// Writes a delivery; returns how many events it held.
@@ -105,15 +113,11 @@ impl Connection<'_> {
     ) -> Result<usize, Refusal> {
         match delivery {
             Delivery::Event(event) => self.write_event(sink, &event).await,
-            Delivery::Reply(frame) => sink
-                .feed(Message::Text(frame))
-                .await
-                .map(|()| 0)
-                .map_err(gone),
+            Delivery::Reply(frame) => self.feed(sink, Message::Text(frame)).await.map(|()| 0),
             Delivery::Withdrawn(room) => {
                 let frame = json!({ "type": "error", "code": "forbidden",
                     "message": explain("withdrawn"), "room": &*room });
-                sink.feed(text(&frame)).await.map(|()| 0).map_err(gone)
+                self.feed(sink, text(&frame)).await.map(|()| 0)
             }
             Delivery::Gap { reason, bookmark } => {
                 report::gap(reason);
@@ -138,7 +142,7 @@ impl Connection<'_> {
                         if let Some(tag) = tag {
                             frame["id"] = tag;
                         }
-                        return sink.feed(text(&frame)).await.map(|()| 0).map_err(gone);
+                        return self.feed(sink, text(&frame)).await.map(|()| 0);
                     }
                 };
                 let mut announced = true;
@@ -154,10 +158,10 @@ impl Connection<'_> {
                             .then_some(greeting.identity.expires_at),
                         heartbeat: self.gate.settings.websocket.heartbeat.as_secs(),
                     };
-                    sink.feed(text(&welcome)).await.map_err(gone)?;
+                    self.feed(sink, text(&welcome)).await?;
                 }
                 if announced {
-                    sink.feed(text(&resolved.frame)).await.map_err(gone)?;
+                    self.feed(sink, text(&resolved.frame)).await?;
                 }
                 let mut events = 0;
                 for event in &resolved.events {
@@ -184,10 +188,8 @@ impl Connection<'_> {
                 .write_gap(sink, &rooms, event.reason(), &bookmark)
                 .await;
         }
-        sink.feed(Message::Text(event.websocket_text()))
-            .await
-            .map(|()| 1)
-            .map_err(gone)
+        let frame = Message::Text(event.websocket_text());
+        self.feed(sink, frame).await.map(|()| 1)
     }
 
     async fn write_gap(
@@ -199,12 +201,8 @@ impl Connection<'_> {
     ) -> Result<usize, Refusal> {
         let frame =
             json!({ "type": "gap", "rooms": rooms, "reason": reason, "bookmark": bookmark });
-        sink.feed(text(&frame)).await.map(|()| 0).map_err(gone)
+        self.feed(sink, text(&frame)).await.map(|()| 0)
     }
-}
-
-fn gone(_: Error) -> Refusal {
-    Refusal::Gone
 }
 
 fn text<T: Serialize>(frame: &T) -> Message {

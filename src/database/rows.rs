@@ -1,0 +1,86 @@
+//! Rows of the log as PostgreSQL sends them, and the values in them that tokio-postgres has no type
+//! for. Hands events over to whoever asked for rows.
+//! It must never pass on what breaks the bounds: rows may be inserted past all checks.
+
+use super::DatabaseError;
+use super::values::{JsonText, Moment, Xid8};
+use crate::bookmark::{Snapshot, Spelling};
+use crate::event::{Event, GAP, Place};
+use serde_json::value::RawValue;
+use tokio_postgres::Row;
+
+/// Of an event that breaks the bounds, so many rooms are told of it at most.
+const BROKEN_ROOMS: usize = 1000;
+
+pub(super) fn first(rows: &[Row]) -> Result<&Row, DatabaseError> {
+    rows.first()
+        .ok_or(DatabaseError::Answer("a function returned no row"))
+}
+
+/// Reads the columns of [`event_columns`]. A row that was inserted past all checks and breaks a
+/// bound is not passed on: what its rooms get is a gap.
+pub(super) fn event_from(
+    row: &Row,
+    spelling: &Spelling,
+    last: bool,
+) -> Result<Event, DatabaseError> {
+    let id = u64::try_from(row.get::<_, i64>("id")).unwrap_or(0);
+    let Xid8(xid) = row.get("xid");
+    let bookmark = if last {
+        spelling.last_event(id)
+    } else {
+        spelling.event(id)
+    };
+    let place = Some(Place {
+        id,
+        xid,
+        bookmark: bookmark.into(),
+    });
+    let (channel, name): (&str, &str) = (row.get("channel"), row.get("name"));
+    let rooms: Vec<Option<&str>> = row.get("rooms");
+    let data = row.get::<_, Option<JsonText<'_>>>("data");
+    let data = data.map_or("null", |JsonText(text)| text);
+    let Moment(at) = row.get("at");
+    let at = format!("{at:.6}");
+    let failed = row.get("failed");
+    if !within_bounds(channel, name, &rooms, data) {
+        let rooms = rooms
+            .into_iter()
+            .flatten()
+            .take(BROKEN_ROOMS)
+            .map(Into::into);
+        let (channel, rooms) = ("rowcast".into(), rooms.collect());
+        let nothing = RawValue::NULL.to_owned();
+        return Ok(Event::new(
+            place,
+            channel,
+            GAP.into(),
+            rooms,
+            nothing,
+            at,
+            true,
+        ));
+    }
+    let rooms = rooms.into_iter().flatten().map(Into::into).collect();
+    let data = RawValue::from_string(data.to_owned())
+        .map_err(|_| DatabaseError::Answer("data is not JSON"))?;
+    let (channel, name) = (channel.to_owned(), name.to_owned());
+    Ok(Event::new(place, channel, name, rooms, data, at, failed))
+}
+
+/// The bounds that SQL keeps wherever it is asked to (docs/sql.md).
+fn within_bounds(channel: &str, name: &str, rooms: &[Option<&str>], data: &str) -> bool {
+    let is_name = |text: &str| (1..=200).contains(&text.len()) && !text.contains(char::is_control);
+    let rooms_bytes: usize = rooms.iter().flatten().map(|room| room.len()).sum();
+    is_name(channel)
+        && is_name(name)
+        && data.len() <= 1 << 20
+        && rooms_bytes <= 1 << 16
+        && rooms
+            .iter()
+            .all(|room| room.is_some_and(|room| !room.contains(char::is_control)))
+}
+
+pub(super) fn snapshot_from(text: &str) -> Result<Snapshot, DatabaseError> {
+    Snapshot::from_postgres(text).ok_or(DatabaseError::Answer("a snapshot that is none"))
+}

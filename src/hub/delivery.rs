@@ -1,0 +1,94 @@
+//! What goes into a subscription's queue: events, gaps, and the seam between replay and live.
+//! Hands itself over to the connections. It must never be changed once it is queued.
+
+use crate::bookmark::{Bookmark, Standpoint};
+use crate::event::{Event, Place};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+/// Why a subscription was ended by the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It did not take its events in time: its queue was full.
+    Lagged,
+    /// The service stops.
+    Restart,
+    /// The user was revoked.
+    Revoked,
+    /// The session it came with is none any more.
+    NoSession,
+    /// The rules have changed, and the database could not be asked in time what that means for it.
+    Unconfirmed,
+}
+
+/// What waits in a subscription's queue, in the order in which it is to be written.
+#[derive(Debug)]
+pub enum Delivery {
+    Event(Arc<Event>),
+    /// Everything up to here may be incomplete in all rooms.
+    Gap {
+        reason: &'static str,
+        bookmark: Arc<str>,
+    },
+    /// Rooms begin here: the answer to a subscribe, with what they lack.
+    Seam(Box<Seam>),
+    /// A frame of the connection's own, in its place among the events.
+    Reply(Utf8Bytes),
+    /// This room was taken from the connection: a rule no longer grants it.
+    Withdrawn(Arc<str>),
+}
+
+/// The moment at which rooms were joined: the replay lies before it, live events behind it.
+#[derive(Debug)]
+pub struct Seam {
+    /// What the client called this subscribe, as JSON.
+    pub tag: Option<serde_json::Value>,
+    pub rooms: Vec<Arc<str>>,
+    /// Rooms to replay: those, and with the first join the one of everybody.
+    pub wanted: Vec<Arc<str>>,
+    /// Rooms joined before, each with where.
+    pub joined: HashMap<Arc<str>, Arc<Standpoint>>,
+    pub standpoint: Arc<Standpoint>,
+    /// The bookmark that was brought, as it was written.
+    pub since: Option<Arc<str>>,
+    pub replay: Replay,
+}
+
+impl Seam {
+    /// Whether the connection got an event live already, through a room that it joined before.
+    #[must_use]
+    pub fn was_live(&self, event: &Event) -> bool {
+        let live = |place: &Place, room| {
+            self.joined
+                .get(room)
+                .is_some_and(|at: &Arc<Standpoint>| !at.snapshot.sees(place.xid))
+        };
+        let place = event.place.as_ref();
+        place.is_some_and(|place| event.rooms.iter().any(|room| live(place, room)))
+    }
+}
+
+/// From when a subscribe wants its events.
+#[derive(Debug)]
+pub enum Since {
+    /// From now on.
+    Now,
+    /// From what was to be a bookmark: a gap, and never silence.
+    Unreadable,
+    /// From here, with its text.
+    Bookmark(Bookmark, Arc<str>),
+}
+
+/// How the rooms of a seam get what they lack.
+#[derive(Debug)]
+pub enum Replay {
+    /// No bookmark was given.
+    Live,
+    /// All of it was in the ring.
+    Ring(Vec<Arc<Event>>),
+    /// It has to be read from the log, up to the seam's standpoint.
+    Log(Bookmark),
+    /// It can't be proven complete, for this reason.
+    Gap(&'static str),
+}

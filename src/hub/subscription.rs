@@ -1,0 +1,185 @@
+//! One connection's queue, and the rooms it is in. The hub fills it, the connection takes from it.
+//! It must never hold more than its bound: who does not take in time is ended.
+
+use super::delivery::{Delivery, Ended};
+use super::{Shared, lock};
+use crate::bookmark::Standpoint;
+use crate::event::EVERYBODY;
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: VecDeque<Delivery>,
+    bytes: usize,
+    /// Number of the last event offered, so that one that comes through several rooms comes once.
+    last: u64,
+    ended: Option<Ended>,
+}
+
+/// One connection's queue and the rooms it is in.
+#[derive(Debug)]
+pub struct Subscription {
+    pub(super) id: u64,
+    pub(super) queue: Mutex<Queue>,
+    /// With the standpoint at which each was joined: what is later came through it live.
+    pub(super) rooms: Mutex<HashMap<Arc<str>, Arc<Standpoint>>>,
+    /// Whether rooms were taken from it: then what waits may be of one of those.
+    pub(super) narrowed: AtomicBool,
+    pub(super) wake: Notify,
+    pub(super) ended: Notify,
+    pub(super) limit: usize,
+    pub(super) hub: Arc<Shared>,
+}
+
+impl Subscription {
+    /// Queues a delivery; false if it was offered before or nobody is there to take it.
+    pub(super) fn push(&self, delivery: Delivery, weight: usize, number: Option<u64>) -> bool {
+        let mut queue = lock(&self.queue);
+        if queue.ended.is_some() || number.is_some_and(|number| number == queue.last) {
+            return false;
+        }
+        queue.last = number.unwrap_or(queue.last);
+        queue.bytes += weight;
+        self.hub.waiting_bytes.fetch_add(weight, Ordering::Relaxed);
+        queue.waiting.push_back(delivery);
+        // A single event is never too much: its size is bounded where it is written.
+        if queue.bytes > self.limit && queue.waiting.len() > 1 {
+            self.finish(&mut queue, Ended::Lagged);
+        }
+        true
+    }
+
+    fn finish(&self, queue: &mut Queue, ended: Ended) {
+        queue.ended = Some(ended);
+        queue.waiting = VecDeque::new();
+        self.hub
+            .waiting_bytes
+            .fetch_sub(std::mem::take(&mut queue.bytes), Ordering::Relaxed);
+        self.wake.notify_one();
+        self.ended.notify_one();
+    }
+
+    /// Queues a frame of the connection's own.
+    pub fn reply(&self, text: Utf8Bytes) {
+        let weight = text.len() + 64;
+        self.push(Delivery::Reply(text), weight, None);
+        self.wake.notify_one();
+    }
+
+    /// Ends the subscription: what waits is dropped, `take` and `ended` say why.
+    pub fn end(&self, ended: Ended) {
+        let mut queue = lock(&self.queue);
+        if queue.ended.is_none() {
+            self.finish(&mut queue, ended);
+        }
+    }
+
+    /// Waits for deliveries and takes all that wait.
+    ///
+    /// # Errors
+    /// Why the subscription was ended.
+    pub async fn take(&self) -> Result<VecDeque<Delivery>, Ended> {
+        loop {
+            let taken = self.take_waiting()?;
+            if !taken.is_empty() {
+                return Ok(taken);
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    pub(super) fn take_waiting(&self) -> Result<VecDeque<Delivery>, Ended> {
+        let mut queue = lock(&self.queue);
+        if let Some(ended) = queue.ended {
+            return Err(ended);
+        }
+        self.hub
+            .waiting_bytes
+            .fetch_sub(std::mem::take(&mut queue.bytes), Ordering::Relaxed);
+        Ok(std::mem::take(&mut queue.waiting))
+    }
+
+    /// Ends when the hub ends the subscription, whatever its reader does: for the side that watches
+    /// over a writer that may be stuck.
+    pub async fn ended(&self) -> Ended {
+        loop {
+            if let Some(ended) = lock(&self.queue).ended {
+                return ended;
+            }
+            self.ended.notified().await;
+        }
+    }
+
+    /// Why the hub has ended it, if it has.
+    #[must_use]
+    pub fn over(&self) -> Option<Ended> {
+        lock(&self.queue).ended
+    }
+
+    /// Whether something for these rooms may still be written: asked at the last moment, for a room
+    /// may have been taken away while it waited.
+    #[must_use]
+    pub fn may_hear(&self, rooms: &[Arc<str>]) -> bool {
+        if !self.narrowed.load(Ordering::Acquire) {
+            return true;
+        }
+        let mine = lock(&self.rooms);
+        rooms.iter().any(|room| mine.contains_key(room))
+    }
+
+    /// Of these rooms, those that may still be spoken of.
+    #[must_use]
+    pub fn not_withdrawn(&self, rooms: Vec<Arc<str>>) -> Vec<Arc<str>> {
+        if !self.narrowed.load(Ordering::Acquire) {
+            return rooms;
+        }
+        self.concerned(&rooms)
+    }
+
+    /// Whether nothing waits: a writer may then say that it has caught up.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        lock(&self.queue).waiting.is_empty()
+    }
+
+    /// The rooms joined, without the one of everybody.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<Arc<str>> {
+        lock(&self.rooms)
+            .keys()
+            .filter(|room| ***room != *EVERYBODY)
+            .cloned()
+            .collect()
+    }
+
+    /// Of these rooms, those that the subscription is in.
+    #[must_use]
+    pub fn concerned(&self, rooms: &[Arc<str>]) -> Vec<Arc<str>> {
+        let mine = lock(&self.rooms);
+        rooms
+            .iter()
+            .filter(|room| mine.contains_key(*room))
+            .cloned()
+            .collect()
+    }
+
+    /// Leaves every room and the hub. Whoever opened a subscription calls this once, at the end.
+    pub fn close(&self) {
+        lock(&self.hub.roster).leave(self.id);
+        let mut table = lock(&self.hub.table);
+        let rooms: Vec<_> = lock(&self.rooms).keys().cloned().collect();
+        for room in &rooms {
+            table.exit(self, room);
+        }
+        drop(table);
+        self.hub.subscriptions.fetch_sub(1, Ordering::Relaxed);
+        let mut queue = lock(&self.queue);
+        queue.waiting.clear();
+        let bytes = std::mem::take(&mut queue.bytes);
+        self.hub.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
