@@ -209,6 +209,11 @@ begin
 
   v_columns := rowcast.check_query(p_table, p_operation, p_query);
   select relname into v_channel from pg_class where oid = p_table;
+  if v_channel ~ '[[:cntrl:]]' then
+    raise exception using errcode = 'RC003',
+      message = format('the name of %s, which is its channel''s, has control characters', p_table),
+      hint = 'Rename it.';
+  end if;
   v_function := rowcast.trigger_function_name(p_table, p_operation);
   v_source := rowcast.trigger_source(
     p_table, p_operation, rtrim(p_query, E' \n\t;'), p_mode, p_reset_above, v_columns, v_channel,
@@ -426,6 +431,23 @@ ALTER FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query t
 
 COMMENT ON FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) IS 'Checks a query over new_rows and old_rows and returns its columns; SQLSTATE RC003 or RC004.';
 
+CREATE FUNCTION rowcast.checked_name(p_channel text, p_name text, p_rooms text[], p_data json) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_channel constant rowcast.name := coalesce(p_channel, '');
+  v_rooms constant rowcast.rooms := coalesce(p_rooms, '{}');
+  v_data constant rowcast.payload := p_data;
+begin
+  return coalesce(p_name, '')::rowcast.name;
+end
+$$;
+
+ALTER FUNCTION rowcast.checked_name(p_channel text, p_name text, p_rooms text[], p_data json) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.checked_name(p_channel text, p_name text, p_rooms text[], p_data json) IS 'Returns p_name; SQLSTATE 23514, with the bound''s name, for an event that is out of bounds.';
+
 CREATE FUNCTION rowcast.decode_snapshot(p_text text) RETURNS pg_snapshot
     LANGUAGE sql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -488,7 +510,7 @@ CREATE FUNCTION rowcast.emit(p_channel text, p_name text, p_rooms text[], p_data
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   insert into rowcast.event (channel, name, rooms, data)
-  values (p_channel, p_name, p_rooms, p_data)
+  values (p_channel, rowcast.checked_name(p_channel, p_name, p_rooms, p_data), p_rooms, p_data)
   returning id
 $$;
 
@@ -1543,15 +1565,18 @@ CREATE FUNCTION rowcast.tell_rooms(p_name text, p_data json, p_concerned rowcast
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   insert into rowcast.event (channel, name, rooms, data)
-  select p.channel, p_name, array_agg(p.room order by p.room), p_data
+  select t.channel, rowcast.checked_name(t.channel, p_name, t.rooms, p_data), t.rooms, p_data
   from (
-    select c.channel, c.room, sum(octet_length(c.room)) over (
-      partition by c.channel order by c.room rows unbounded preceding
-    ) / 32768 as part
-    from (select distinct channel, room from unnest(p_concerned)) c
-  ) p
-  group by p.channel, p.part
-  order by p.channel, p.part
+    select p.channel, p.part, array_agg(p.room order by p.room) as rooms
+    from (
+      select c.channel, c.room, sum(octet_length(c.room)) over (
+        partition by c.channel order by c.room rows unbounded preceding
+      ) / 32768 as part
+      from (select distinct channel, room from unnest(p_concerned)) c
+    ) p
+    group by p.channel, p.part
+  ) t
+  order by t.channel, t.part
 $$;
 
 ALTER FUNCTION rowcast.tell_rooms(p_name text, p_data json, p_concerned rowcast.concern[]) OWNER TO rowcast_owner;
@@ -1621,16 +1646,31 @@ CREATE FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_que
     AS $_$
 declare
   v_told text := 'rowcast.told_' || left(md5(p_function), 12);
+  v_channels boolean := 'channel' = any (p_columns);
   v_rows text := case p_operation when 'delete' then 'old_rows' else 'new_rows' end;
-  -- A null name becomes the empty one, which the domain refuses.
+  -- Short and plain is within all bounds; rowcast.checked_name decides on the rest, and refuses what
+  -- is null. 4,000 bytes are not 1 MiB even where they are compressed to the 255th part, PostgreSQL's
+  -- best. A null room becomes a control character.
+  -- Offset 0 keeps PostgreSQL from computing the query's columns once more for each mention.
   v_selected text := format(
-    'select %s as channel, coalesce(q.name, '''') as name, q.rooms, q.data::json as data, %s as render
+    'select q.channel,
+      case when octet_length(q.words) <= 200 and q.words !~ ''[[:cntrl:]]'' and q.name <> ''''%2$s
+          and (pg_column_size(q.data) <= 4000) is not false
+        then q.name else rowcast.checked_name(q.channel, q.name, q.rooms, q.data)
+      end as name,
+      q.rooms, q.data, q.render
     from (
+      select %1$s as channel, q.name, q.rooms, q.data::json as data, %4$s as render,
+        %3$sq.name || array_to_string(q.rooms, '''', e''\n'') as words
+      from (
 {query}
+      ) q offset 0
     ) q
     where cardinality(q.rooms) > 0',
-    case when 'channel' = any (p_columns) then format('coalesce(q.channel, %L)', p_channel)
-      else quote_literal(p_channel) end,
+    case when v_channels then format('coalesce(q.channel, %L)', p_channel)
+      else quote_literal(p_channel) || '::text' end,
+    case when v_channels then ' and q.channel <> ''''' else '' end,
+    case when v_channels then format('coalesce(q.channel, %L) || ', p_channel) else '' end,
     case when 'render' = any (p_columns) then 'q.render' else 'null::text' end
   );
   -- TRUNCATE of a parent fires this for every table that it empties: once is enough, unless
@@ -1656,6 +1696,7 @@ declare
     else ''
   end;
   v_limit text := coalesce(' limit ' || p_reset_above::bigint + 1, '');
+  v_unusual text := 'v_count ' || coalesce('not between 1 and ' || p_reset_above, '= 0');
   v_above text := case
     when p_reset_above is null then ''
     else format(
@@ -1688,8 +1729,8 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $body$
 #variable_conflict use_column
 declare
-  v_spent text := current_setting('rowcast.guarded', true);
-  v_guarded boolean := v_spent is null or length(v_spent) < 8;
+  v_spent text := coalesce(current_setting('rowcast.guarded', true), '');
+  v_guarded boolean;
   v_count bigint;
   v_events rowcast.emission[];
   v_above boolean;
@@ -1705,22 +1746,25 @@ declare
 begin
   {guard}
   begin
-    if v_guarded then
+    if length(v_spent) < 8 then
       insert into rowcast.event (channel, name, rooms, data, render)
     {selected}{few}{limit};
       get diagnostics v_count = row_count;
-      if v_count = 0 then
-        if {many} then
-          execute 'insert into rowcast.event (channel, name, rooms, data, render) '
-            || v_selected || '{limit}';
-          get diagnostics v_count = row_count;
+      if {unusual} then
+        if v_count = 0 then
+          if {many} then
+            execute 'insert into rowcast.event (channel, name, rooms, data, render) '
+              || v_selected || '{limit}';
+            get diagnostics v_count = row_count;
+          end if;
         end if;
+        if v_count = 0 then
+          return null;
+        end if;
+        {above}
       end if;
-      {above}
-      if v_count > 0 then
-        v_spent := set_config('rowcast.guarded', concat(v_spent, 'x'), true);
-        {done}
-      end if;
+      v_spent := set_config('rowcast.guarded', v_spent || 'x', true);
+      {done}
       return null;
     end if;
 
@@ -1750,8 +1794,9 @@ begin
     return null;
   end if;
 
+  v_guarded := length(v_spent) < 8;
   if v_guarded then
-    v_spent := set_config('rowcast.guarded', concat(v_spent, 'x'), true);
+    v_spent := set_config('rowcast.guarded', v_spent || 'x', true);
   end if;
   begin
     -- Names and data are not asked for, so PostgreSQL does not compute them.
@@ -1784,6 +1829,7 @@ $source$;
   v_body := replace(v_body, '{guard}', v_guard);
   v_body := replace(v_body, '{few}', v_few);
   v_body := replace(v_body, '{many}', v_many);
+  v_body := replace(v_body, '{unusual}', v_unusual);
   v_body := replace(v_body, '{above}', v_above);
   v_body := replace(v_body, '{done}', v_done);
   v_body := replace(v_body, '{failed}', v_failed);
@@ -1938,10 +1984,10 @@ CREATE TABLE rowcast.event (
     id bigint DEFAULT nextval('rowcast.event_id_seq'::regclass) NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    channel rowcast.name NOT NULL,
-    name rowcast.name NOT NULL,
-    rooms rowcast.rooms NOT NULL,
-    data rowcast.payload,
+    channel text NOT NULL,
+    name text NOT NULL,
+    rooms text[] NOT NULL,
+    data json,
     render text
 )
 PARTITION BY LIST ((((id >> 20) % (6)::bigint)));
@@ -1956,9 +2002,13 @@ COMMENT ON COLUMN rowcast.event.xid IS 'Top-level transaction, 64 bit; what a bo
 
 COMMENT ON COLUMN rowcast.event.at IS 'Clock at the insert; for measuring, never for order.';
 
-COMMENT ON COLUMN rowcast.event.rooms IS 'Who may hear it; the room * is everybody who is connected.';
+COMMENT ON COLUMN rowcast.event.channel IS 'Within the bounds of the domain rowcast.name.';
 
-COMMENT ON COLUMN rowcast.event.data IS 'The payload, or the key of a state event.';
+COMMENT ON COLUMN rowcast.event.name IS 'Within the bounds of the domain rowcast.name.';
+
+COMMENT ON COLUMN rowcast.event.rooms IS 'Who may hear it; the room * is everybody who is connected. Within the bounds of rowcast.rooms.';
+
+COMMENT ON COLUMN rowcast.event.data IS 'The payload, or the key of a state event. Within the bounds of rowcast.payload.';
 
 COMMENT ON COLUMN rowcast.event.render IS 'A state event: the function (jsonb[]) returns table (key jsonb, data json) that turns keys into payloads when the log is read.';
 
@@ -1966,10 +2016,10 @@ CREATE TABLE rowcast.event_0 (
     id bigint DEFAULT nextval('rowcast.event_id_seq'::regclass) NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    channel rowcast.name NOT NULL,
-    name rowcast.name NOT NULL,
-    rooms rowcast.rooms NOT NULL,
-    data rowcast.payload,
+    channel text NOT NULL,
+    name text NOT NULL,
+    rooms text[] NOT NULL,
+    data json,
     render text
 )
 WITH (autovacuum_enabled=off, toast.autovacuum_enabled=off);
@@ -1980,10 +2030,10 @@ CREATE TABLE rowcast.event_1 (
     id bigint DEFAULT nextval('rowcast.event_id_seq'::regclass) NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    channel rowcast.name NOT NULL,
-    name rowcast.name NOT NULL,
-    rooms rowcast.rooms NOT NULL,
-    data rowcast.payload,
+    channel text NOT NULL,
+    name text NOT NULL,
+    rooms text[] NOT NULL,
+    data json,
     render text
 )
 WITH (autovacuum_enabled=off, toast.autovacuum_enabled=off);
@@ -1994,10 +2044,10 @@ CREATE TABLE rowcast.event_2 (
     id bigint DEFAULT nextval('rowcast.event_id_seq'::regclass) NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    channel rowcast.name NOT NULL,
-    name rowcast.name NOT NULL,
-    rooms rowcast.rooms NOT NULL,
-    data rowcast.payload,
+    channel text NOT NULL,
+    name text NOT NULL,
+    rooms text[] NOT NULL,
+    data json,
     render text
 )
 WITH (autovacuum_enabled=off, toast.autovacuum_enabled=off);
@@ -2008,10 +2058,10 @@ CREATE TABLE rowcast.event_3 (
     id bigint DEFAULT nextval('rowcast.event_id_seq'::regclass) NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    channel rowcast.name NOT NULL,
-    name rowcast.name NOT NULL,
-    rooms rowcast.rooms NOT NULL,
-    data rowcast.payload,
+    channel text NOT NULL,
+    name text NOT NULL,
+    rooms text[] NOT NULL,
+    data json,
     render text
 )
 WITH (autovacuum_enabled=off, toast.autovacuum_enabled=off);
@@ -2022,10 +2072,10 @@ CREATE TABLE rowcast.event_4 (
     id bigint DEFAULT nextval('rowcast.event_id_seq'::regclass) NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    channel rowcast.name NOT NULL,
-    name rowcast.name NOT NULL,
-    rooms rowcast.rooms NOT NULL,
-    data rowcast.payload,
+    channel text NOT NULL,
+    name text NOT NULL,
+    rooms text[] NOT NULL,
+    data json,
     render text
 )
 WITH (autovacuum_enabled=off, toast.autovacuum_enabled=off);
@@ -2036,10 +2086,10 @@ CREATE TABLE rowcast.event_5 (
     id bigint DEFAULT nextval('rowcast.event_id_seq'::regclass) NOT NULL,
     xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    channel rowcast.name NOT NULL,
-    name rowcast.name NOT NULL,
-    rooms rowcast.rooms NOT NULL,
-    data rowcast.payload,
+    channel text NOT NULL,
+    name text NOT NULL,
+    rooms text[] NOT NULL,
+    data json,
     render text
 )
 WITH (autovacuum_enabled=off, toast.autovacuum_enabled=off);
@@ -2380,6 +2430,8 @@ REVOKE ALL ON FUNCTION rowcast.bound_log() FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowcast.check_horizon(p_from pg_snapshot) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.checked_name(p_channel text, p_name text, p_rooms text[], p_data json) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.decode_snapshot(p_text text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.decode_snapshot(p_text text) TO rowcast_service;

@@ -403,6 +403,162 @@ async fn what_the_log_would_refuse_is_lost_and_not_the_write(version: Version) {
     server.stop().await;
 }
 
+/// Channel, name, rooms and data of an event, and the bound that it breaks, if it breaks one.
+const BOUNDS: [(&str, &str, &str, &str, Option<&str>); 20] = [
+    ("'c'", "'e'", "array['a']", "'{}'", None),
+    ("null", "repeat('é', 100)", "array['a', 'b']", "null", None),
+    ("repeat('c', 200)", "'e'", "array['a']", "'{}'", None),
+    ("'c'", "'e'", "array[repeat('a', 65535), 'b']", "'{}'", None),
+    (
+        "'c'",
+        "'e'",
+        "array['a']",
+        "to_json(repeat('x', 1048574))",
+        None,
+    ),
+    ("'c'", "null", "array['a']", "'{}'", Some("name_is_bounded")),
+    ("'c'", "''", "array['a']", "'{}'", Some("name_is_bounded")),
+    ("''", "'e'", "array['a']", "'{}'", Some("name_is_bounded")),
+    (
+        "'c'",
+        "repeat('é', 100) || 'e'",
+        "array['a']",
+        "'{}'",
+        Some("name_is_bounded"),
+    ),
+    (
+        "repeat('c', 201)",
+        "'e'",
+        "array['a']",
+        "'{}'",
+        Some("name_is_bounded"),
+    ),
+    (
+        "'c'",
+        "chr(127)",
+        "array['a']",
+        "'{}'",
+        Some("name_has_no_control_characters"),
+    ),
+    (
+        "'c' || chr(10)",
+        "'e'",
+        "array['a']",
+        "'{}'",
+        Some("name_has_no_control_characters"),
+    ),
+    (
+        "'c'",
+        "'e'",
+        "array['a', chr(10)]",
+        "'{}'",
+        Some("rooms_have_no_control_characters"),
+    ),
+    (
+        "'c'",
+        "'e'",
+        "array['a', repeat('b', 300) || chr(1)]",
+        "'{}'",
+        Some("rooms_have_no_control_characters"),
+    ),
+    (
+        "'c'",
+        "'e'",
+        "array['a', null]",
+        "'{}'",
+        Some("rooms_are_named"),
+    ),
+    (
+        "'c'",
+        "'e'",
+        "array[null]::text[]",
+        "'{}'",
+        Some("rooms_are_named"),
+    ),
+    (
+        "'c'",
+        "'e'",
+        "array[null, repeat('b', 300)]",
+        "'{}'",
+        Some("rooms_are_named"),
+    ),
+    (
+        "'c'",
+        "'e'",
+        "array[repeat('a', 65536), 'b']",
+        "'{}'",
+        Some("rooms_are_bounded"),
+    ),
+    (
+        "'c'",
+        "'e'",
+        "array['a']",
+        "to_json(repeat('x', 1048575))",
+        Some("payload_is_bounded"),
+    ),
+    // Compressed it takes a hundredth.
+    (
+        "'c'",
+        "'e'",
+        "array['a']",
+        "(select data from public.large)",
+        Some("payload_is_bounded"),
+    ),
+];
+
+async fn the_bounds_are_kept_where_events_are_written(version: Version) {
+    let database = database(version).await;
+    database
+        .run(
+            "create table public.large (data json);
+             insert into public.large values (to_json(repeat('x', 1048575)));
+             grant select on public.large to rowcast_owner",
+        )
+        .await;
+    let compressed = "select pg_column_size(data) < 65536 from public.large";
+    assert!(database.ask::<bool>(compressed).await);
+    let (legacy, owner) = (database.legacy().await, database.client("postgres").await);
+    for (channel, name, rooms, data, bound) in BOUNDS {
+        // Left out, the column is a constant.
+        let column = match channel {
+            "'c'" => String::new(),
+            channel => format!(", {channel}::text as channel"),
+        };
+        let query = format!(
+            "select {name}::text as name, {rooms} as rooms, {data}::json as data{column} from new_rows"
+        );
+        let attach =
+            format!("select rowcast.attach('public.note', 'insert', $q${query}$q$, 'strict')");
+        database.run(&attach).await;
+        // One row and many, within the first eight statements of a transaction and after them.
+        for spent in ["", "xxxxxxxx"] {
+            for rows in [1, 101] {
+                let sql = format!(
+                    "begin; set local rowcast.guarded = '{spent}';
+                     insert into public.note select generate_series(1, {rows})"
+                );
+                let wrote = legacy.batch_execute(&sql).await;
+                legacy.batch_execute("rollback").await.expect("it may");
+                keeps(&format!("{sql} {query}"), wrote.err(), bound);
+            }
+        }
+        let channel = channel.replace("null", "'c'");
+        let emit = format!("select rowcast.emit({channel}, {name}, {rooms}, {data})");
+        keeps(&emit, owner.batch_execute(&emit).await.err(), bound);
+    }
+}
+
+fn keeps(what: &str, error: Option<tokio_postgres::Error>, bound: Option<&str>) {
+    let Some(bound) = bound else {
+        assert!(error.is_none(), "{what}: {error:?}");
+        return;
+    };
+    let error = error.unwrap_or_else(|| panic!("{what} went through"));
+    let error = error.as_db_error().expect("the server refused");
+    assert_eq!(error.code().code(), "23514", "{what}: {error:?}");
+    assert!(error.message().contains(bound), "{what}: {error:?}");
+}
+
 async fn a_strict_trigger_aborts_the_write(version: Version) {
     let database = database(version).await;
     let attach = format!("select rowcast.attach('public.note', 'insert', $q${QUERY}$q$, 'strict')");
@@ -773,6 +929,7 @@ on_every_version! {
     a_trigger_by_hand_inserts_into_the_log
     a_lossy_trigger_lets_the_write_go_and_tells_a_gap
     what_the_log_would_refuse_is_lost_and_not_the_write
+    the_bounds_are_kept_where_events_are_written
     a_strict_trigger_aborts_the_write
     attach_says_what_is_wrong_with_a_query
     writes_straight_to_a_leaf_are_seen

@@ -7,7 +7,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
   insert into rowcast.event (channel, name, rooms, data)
-  values (p_channel, p_name, p_rooms, p_data)
+  values (p_channel, rowcast.checked_name(p_channel, p_name, p_rooms, p_data), p_rooms, p_data)
   returning id
 $$;
 revoke all on function rowcast.emit(text, text, text[], json) from public;

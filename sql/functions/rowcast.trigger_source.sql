@@ -26,16 +26,31 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_told text := 'rowcast.told_' || left(md5(p_function), 12);
+  v_channels boolean := 'channel' = any (p_columns);
   v_rows text := case p_operation when 'delete' then 'old_rows' else 'new_rows' end;
-  -- A null name becomes the empty one, which the domain refuses.
+  -- Short and plain is within all bounds; rowcast.checked_name decides on the rest, and refuses what
+  -- is null. 4,000 bytes are not 1 MiB even where they are compressed to the 255th part, PostgreSQL's
+  -- best. A null room becomes a control character.
+  -- Offset 0 keeps PostgreSQL from computing the query's columns once more for each mention.
   v_selected text := format(
-    'select %s as channel, coalesce(q.name, '''') as name, q.rooms, q.data::json as data, %s as render
+    'select q.channel,
+      case when octet_length(q.words) <= 200 and q.words !~ ''[[:cntrl:]]'' and q.name <> ''''%2$s
+          and (pg_column_size(q.data) <= 4000) is not false
+        then q.name else rowcast.checked_name(q.channel, q.name, q.rooms, q.data)
+      end as name,
+      q.rooms, q.data, q.render
     from (
+      select %1$s as channel, q.name, q.rooms, q.data::json as data, %4$s as render,
+        %3$sq.name || array_to_string(q.rooms, '''', e''\n'') as words
+      from (
 {query}
+      ) q offset 0
     ) q
     where cardinality(q.rooms) > 0',
-    case when 'channel' = any (p_columns) then format('coalesce(q.channel, %L)', p_channel)
-      else quote_literal(p_channel) end,
+    case when v_channels then format('coalesce(q.channel, %L)', p_channel)
+      else quote_literal(p_channel) || '::text' end,
+    case when v_channels then ' and q.channel <> ''''' else '' end,
+    case when v_channels then format('coalesce(q.channel, %L) || ', p_channel) else '' end,
     case when 'render' = any (p_columns) then 'q.render' else 'null::text' end
   );
   -- TRUNCATE of a parent fires this for every table that it empties: once is enough, unless
@@ -61,6 +76,7 @@ declare
     else ''
   end;
   v_limit text := coalesce(' limit ' || p_reset_above::bigint + 1, '');
+  v_unusual text := 'v_count ' || coalesce('not between 1 and ' || p_reset_above, '= 0');
   v_above text := case
     when p_reset_above is null then ''
     else format(
@@ -93,8 +109,8 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $body$
 #variable_conflict use_column
 declare
-  v_spent text := current_setting('rowcast.guarded', true);
-  v_guarded boolean := v_spent is null or length(v_spent) < 8;
+  v_spent text := coalesce(current_setting('rowcast.guarded', true), '');
+  v_guarded boolean;
   v_count bigint;
   v_events rowcast.emission[];
   v_above boolean;
@@ -110,22 +126,25 @@ declare
 begin
   {guard}
   begin
-    if v_guarded then
+    if length(v_spent) < 8 then
       insert into rowcast.event (channel, name, rooms, data, render)
     {selected}{few}{limit};
       get diagnostics v_count = row_count;
-      if v_count = 0 then
-        if {many} then
-          execute 'insert into rowcast.event (channel, name, rooms, data, render) '
-            || v_selected || '{limit}';
-          get diagnostics v_count = row_count;
+      if {unusual} then
+        if v_count = 0 then
+          if {many} then
+            execute 'insert into rowcast.event (channel, name, rooms, data, render) '
+              || v_selected || '{limit}';
+            get diagnostics v_count = row_count;
+          end if;
         end if;
+        if v_count = 0 then
+          return null;
+        end if;
+        {above}
       end if;
-      {above}
-      if v_count > 0 then
-        v_spent := set_config('rowcast.guarded', concat(v_spent, 'x'), true);
-        {done}
-      end if;
+      v_spent := set_config('rowcast.guarded', v_spent || 'x', true);
+      {done}
       return null;
     end if;
 
@@ -155,8 +174,9 @@ begin
     return null;
   end if;
 
+  v_guarded := length(v_spent) < 8;
   if v_guarded then
-    v_spent := set_config('rowcast.guarded', concat(v_spent, 'x'), true);
+    v_spent := set_config('rowcast.guarded', v_spent || 'x', true);
   end if;
   begin
     -- Names and data are not asked for, so PostgreSQL does not compute them.
@@ -189,6 +209,7 @@ $source$;
   v_body := replace(v_body, '{guard}', v_guard);
   v_body := replace(v_body, '{few}', v_few);
   v_body := replace(v_body, '{many}', v_many);
+  v_body := replace(v_body, '{unusual}', v_unusual);
   v_body := replace(v_body, '{above}', v_above);
   v_body := replace(v_body, '{done}', v_done);
   v_body := replace(v_body, '{failed}', v_failed);
