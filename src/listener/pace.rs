@@ -19,9 +19,6 @@ const LEAST_AWAKE: Duration = Duration::from_millis(500);
 /// open for hours costs nobody anything and is late by little.
 const DROWSY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
-/// As long as a look took, up to this, so long is the rest behind it.
-const SLOW_LOOK: Duration = Duration::from_millis(2);
-
 /// Between two looks of a node that can't rely on ticks because NOTIFY's queue fills up.
 const UNTOLD: Duration = Duration::from_millis(50);
 
@@ -185,9 +182,10 @@ impl Pace {
         self.enter(if rings { State::Settling } else { State::Awake }, now);
     }
 
-    /// How long to wait for the bell until the next look. `took`: how long the last one was.
+    /// How long to wait for the bell until the next look. However long the last one took: to let
+    /// more come together behind a slow one would make the next one slower.
     #[must_use]
-    pub fn wait(&self, now: Instant, took: Duration) -> Duration {
+    pub fn wait(&self, now: Instant) -> Duration {
         let wait = match &self.state {
             State::Follows if self.queue_is_filling => UNTOLD,
             State::Follows | State::Asleep => self.settings.floor,
@@ -197,9 +195,7 @@ impl Pace {
             }
             State::Awake => {
                 let quiet = now.duration_since(self.busy) / 10;
-                // Looks that have become slow must not take the machine from the writers; but what
-                // waits for a slow one makes the next one slower.
-                let poll = self.settings.poll.max(took.min(SLOW_LOOK));
+                let poll = self.settings.poll;
                 let most = if self.must_poll() {
                     poll.max(self.settings.idle_poll)
                 } else {
@@ -292,7 +288,7 @@ mod tests {
                 self.rings = rings;
                 self.pace.was_set(rings, self.now);
             }
-            self.pace.wait(self.now, Duration::ZERO)
+            self.pace.wait(self.now)
         }
 
         /// Looks as often as it wants to for so long, with so many commits a second. Says how often.
@@ -432,18 +428,5 @@ mod tests {
         clock.rings = false;
         assert_eq!(clock.look(0), Duration::ZERO);
         assert!(clock.rings);
-    }
-
-    #[test]
-    fn slow_looks_leave_the_machine_to_the_writers() {
-        let mut clock = Clock::leading();
-        clock.look(1);
-        for (took, wait) in [(100, 1000), (1500, 1500), (500_000, 2000)] {
-            let took = Duration::from_micros(took);
-            assert_eq!(
-                clock.pace.wait(clock.now, took),
-                Duration::from_micros(wait)
-            );
-        }
     }
 }
