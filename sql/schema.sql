@@ -930,7 +930,7 @@ begin
 
   return query
   select null, null, null, null::bigint, null::boolean, null::float8,
-    e.id, e.xid, e.at, e.channel::text, e.name::text, e.rooms::text[], e.data::json, false, e.render
+    e.id, e.xid, e.at, e.channel, e.name, e.rooms, e.data, false, e.render
   from (
     select * from rowcast.event n where n.xid >= pg_snapshot_xmax(p_from)
     union all
@@ -1106,8 +1106,8 @@ begin
     select a.render, r.key, r.data, r.failed
     from asked a cross join lateral rowcast.render(a.render, a.keys) r
   )
-  select w.id, w.xid, w.at, w.channel::text, w.name::text, w.rooms::text[],
-    case when w.render is null then w.data::json else r.data end,
+  select w.id, w.xid, w.at, w.channel, w.name, w.rooms,
+    case when w.render is null then w.data else r.data end,
     coalesce(r.failed, false)
   from wanted w
   left join stated s on s.id = w.id

@@ -214,6 +214,10 @@ impl Listener {
         if looked.queue_is_filling && !place.queue_is_filling {
             report::notify_queue_fills(looked.queue_usage);
         }
+        if place.queue_is_filling && !looked.queue_is_filling {
+            // Whoever changed them meanwhile could not tell us.
+            listening.heard.recall_channels();
+        }
         place.queue_is_filling = looked.queue_is_filling;
         let Looked {
             batch,

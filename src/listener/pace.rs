@@ -10,6 +10,10 @@ use std::time::{Duration, Instant};
 
 /// How long commits are counted before they are a rate.
 const WINDOW: Duration = Duration::from_millis(200);
+const WINDOWS_PER_SECOND: usize = 5;
+
+/// Commits within the window below which nobody can be waiting for long.
+const FEW_COMMITS: usize = 4;
 
 /// The least time awake: setting the flag costs a transaction id, twice for each nap.
 const LEAST_AWAKE: Duration = Duration::from_millis(500);
@@ -45,7 +49,7 @@ enum State {
     /// The flag has been set in a transaction of its own, and the look behind it is yet to come.
     Settling,
     /// Writers ring, but for those that were under way when the flag was set.
-    Drowsy { since: Instant, running: Vec<u64> },
+    Drowsy { running: Vec<u64> },
     /// All writers ring.
     Asleep,
 }
@@ -113,7 +117,7 @@ impl Pace {
     pub fn may_be_blocking(&self) -> bool {
         matches!(self.state, State::Drowsy { .. } | State::Asleep)
             && self.doorbell == Doorbell::Adaptive
-            && self.recent_commits() >= 4
+            && self.recent_commits() >= FEW_COMMITS
     }
 
     /// Writers wait for each other because they ring.
@@ -142,18 +146,12 @@ impl Pace {
         match &mut self.state {
             State::Settling => {
                 let running = seen.snapshot.running().to_vec();
-                self.enter(
-                    State::Drowsy {
-                        since: now,
-                        running,
-                    },
-                    now,
-                );
+                self.enter(State::Drowsy { running }, now);
             }
-            State::Drowsy { running, .. } => running.retain(|xid| !seen.snapshot.sees(*xid)),
+            State::Drowsy { running } => running.retain(|xid| !seen.snapshot.sees(*xid)),
             _ => {}
         }
-        if matches!(&self.state, State::Drowsy { running, .. } if running.is_empty()) {
+        if matches!(&self.state, State::Drowsy { running } if running.is_empty()) {
             self.enter(State::Asleep, now);
         }
         let asleep = matches!(self.state, State::Drowsy { .. } | State::Asleep);
@@ -190,9 +188,7 @@ impl Pace {
             State::Follows if self.queue_is_filling => UNTOLD,
             State::Follows | State::Asleep => self.settings.floor,
             State::Settling => Duration::ZERO,
-            State::Drowsy { since, .. } => {
-                (now.duration_since(*since) / 20).clamp(DROWSY.0, DROWSY.1)
-            }
+            State::Drowsy { .. } => (now.duration_since(self.since) / 20).clamp(DROWSY.0, DROWSY.1),
             State::Awake => {
                 let quiet = now.duration_since(self.busy) / 10;
                 let poll = self.settings.poll;
@@ -224,13 +220,17 @@ impl Pace {
         self.commits.iter().map(|(_, commits)| commits).sum()
     }
 
+    fn commits_per_second(&self) -> usize {
+        self.recent_commits() * WINDOWS_PER_SECOND
+    }
+
     fn is_busy(&self) -> bool {
-        self.recent_commits() * 1000 >= self.settings.busy_commits * 200
+        self.commits_per_second() >= self.settings.busy_commits
     }
 
     /// Awake, and may it end? Below half of what woke us, so that it does not flutter.
     fn may_rest(&self, now: Instant) -> bool {
-        let calm = self.recent_commits() * 1000 * 2 < self.settings.busy_commits * 200;
+        let calm = self.commits_per_second() * 2 < self.settings.busy_commits;
         let long = now.duration_since(self.since) >= LEAST_AWAKE;
         !self.must_poll() && (self.doorbell == Doorbell::Always || (calm && long))
     }
