@@ -3,6 +3,7 @@
 //! It must never run SQL text that a page sends.
 
 use crate::connection::{Gate, unix_now};
+use include_dir::{Dir, include_dir};
 use jsonwebtoken::Algorithm;
 use serde_json::json;
 use std::sync::Arc;
@@ -12,9 +13,10 @@ use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
 use warp::{Filter, Rejection};
 
-const HTML: &str = include_str!("page.html");
-const CSS: &str = include_str!("page.css");
-const JS: &str = include_str!("page.js");
+static PAGE: Dir = include_dir!("$CARGO_MANIFEST_DIR/src/command/demo/page");
+/// The client as it is published: modules that a browser takes without a build.
+static CLIENT: Dir = include_dir!("$CARGO_MANIFEST_DIR/clients/javascript/src");
+const HTML: &str = include_str!("page/page.html");
 const POLICY: &str = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// How long the views' tokens live, in seconds: short enough to see one renewed.
@@ -42,12 +44,12 @@ pub fn routes(
                 )
             }
         });
-    let css = warp::path!("demo" / "page.css")
+    let files = warp::path!("demo" / String)
         .and(warp::get())
-        .map(|| file("text/css", CSS.into()));
-    let js = warp::path!("demo" / "page.js")
+        .and_then(|name: String| async move { embedded(&PAGE, &name) });
+    let client = warp::path!("client" / String)
         .and(warp::get())
-        .map(|| file("text/javascript", JS.into()));
+        .and_then(|name: String| async move { embedded(&CLIENT, &name) });
     let icon = warp::path!("favicon.ico")
         .and(warp::get())
         .map(|| StatusCode::NO_CONTENT.into_response());
@@ -69,9 +71,9 @@ pub fn routes(
         });
     page.or(state)
         .unify()
-        .or(css)
+        .or(files)
         .unify()
-        .or(js)
+        .or(client)
         .unify()
         .or(icon)
         .unify()
@@ -93,6 +95,18 @@ fn file(kind: &'static str, text: String) -> Response {
             .insert(name, warp::http::HeaderValue::from_static(value));
     }
     response
+}
+
+/// One of the files that were built in, none of any other kind.
+fn embedded(from: &'static Dir, name: &str) -> Result<Response, Rejection> {
+    let kind = match name.rsplit_once('.') {
+        Some((_, "js")) => "text/javascript; charset=utf-8",
+        Some((_, "css")) => "text/css; charset=utf-8",
+        _ => return Err(warp::reject::not_found()),
+    };
+    let text = from.get_file(name).and_then(|found| found.contents_utf8());
+    text.map(|text| file(kind, text.into()))
+        .ok_or_else(warp::reject::not_found)
 }
 
 fn failed(status: StatusCode, code: &str, message: &str) -> Response {
