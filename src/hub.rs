@@ -706,6 +706,38 @@ mod tests {
         );
     }
 
+    /// What waited was dropped: whoever then takes the standpoint for its own would miss it.
+    #[test]
+    fn who_was_ended_has_not_caught_up() {
+        let hub = hub(LIMITS);
+        let (ended, sealed) = (hub.open(), hub.open());
+        for subscription in [&ended, &sealed] {
+            join(&hub, subscription, &["a"], Since::Now);
+            taken(subscription);
+            assert!(subscription.is_idle());
+        }
+        publish(
+            &hub,
+            &place(11, 11, &[]),
+            &[(1, 10, &["a"])],
+            Instant::now(),
+        );
+        ended.end(Ended::Restart);
+        assert!(!ended.is_idle());
+        assert!(!ended.seal() && !sealed.seal());
+        // Sealed, it takes nothing more, and can still be ended.
+        publish(
+            &hub,
+            &place(12, 12, &[]),
+            &[(2, 11, &["a"])],
+            Instant::now(),
+        );
+        assert!(taken(&sealed).is_empty());
+        assert_eq!(hub.sizes().queue_bytes, 0);
+        sealed.end(Ended::Revoked);
+        assert_eq!(sealed.over(), Some(Ended::Revoked));
+    }
+
     #[test]
     fn old_batches_leave_the_ring_and_their_bookmarks_go_to_the_log() {
         let hub = hub(LIMITS);
