@@ -3,6 +3,7 @@
 //! It must never wait, and knows neither Postgres nor a transport: a reader that falls behind is
 //! closed as lagged; it never skips silently and never slows another.
 
+mod access;
 mod delivery;
 mod memory;
 mod ring;
@@ -11,11 +12,12 @@ mod subscription;
 
 use crate::bookmark::Standpoint;
 use crate::event::{Batch, EVERYBODY, Event};
+pub use access::Access;
 pub use delivery::{Delivery, Ended, Replay, Seam, Since};
 pub use memory::{Admission, Asker};
 use ring::Ring;
 use roster::Roster;
-pub use roster::{Access, Identity, Stale};
+pub use roster::{Identity, Stale};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -617,7 +617,7 @@ async fn a_connection_is_kept_for_the_next_poll() {
 async fn an_answer_on_its_way_is_torn_when_its_reader_is_revoked() {
     let database = database().await;
     let server = serve(&database, |settings| {
-        settings.limits.queue_bytes = 50_000_000
+        settings.limits.queue_bytes = 50_000_000;
     })
     .await;
     let token = issued("1");

@@ -1,9 +1,7 @@
 //! A thousand who lose the server at once come back within the time they are spread over and the
 //! time that the accept rate takes, and at no moment faster than that rate.
 
-use crate::support::{
-    self, Database, Process, eventually, marker, serve_process_at, token, within,
-};
+use crate::support::{self, Database, Process, marker, serve_process_at, token, within};
 use futures_util::StreamExt;
 use nix::sys::signal::Signal;
 use serde_json::Value;

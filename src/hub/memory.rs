@@ -3,7 +3,7 @@
 //! Hands admissions over to whoever comes back. It must never hold one that a change of rules or a
 //! revocation may have touched.
 
-use super::roster::{Access, Concern};
+use super::access::{Access, Concern};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
