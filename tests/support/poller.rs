@@ -66,6 +66,8 @@ impl Poller {
         let since = match &self.since {
             // What is brought first stands in the query already.
             Some(since) => format!("&since={since}"),
+            // How it went is told at once, as a stream tells it.
+            None if !self.query.contains("wait=") => "&wait=0".to_owned(),
             None => String::new(),
         };
         let query = match &self.since {
