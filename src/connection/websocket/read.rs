@@ -90,16 +90,14 @@ impl Connection<'_> {
                     None,
                 ),
             },
-            "unsubscribe" => {
-                let rooms: Vec<Arc<str>> = frame
-                    .rooms
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(Into::into)
-                    .collect();
-                let left = self.gate.hub.leave(self.subscription, &rooms);
-                self.reply("unsubscribed", id, &json!({ "rooms": left }));
-            }
+            "unsubscribe" => match frame.rooms {
+                Some(rooms) => {
+                    let rooms: Vec<Arc<str>> = rooms.into_iter().map(Into::into).collect();
+                    let left = self.gate.hub.leave(self.subscription, &rooms);
+                    self.reply("unsubscribed", id, &json!({ "rooms": left }));
+                }
+                None => self.error(id, "bad-message", "unsubscribe needs rooms", None),
+            },
             "auth" => match frame.token {
                 Some(token) => self.authenticate(&token, expiry, id).await,
                 None => self.error(id, "bad-message", "auth needs token", None),
