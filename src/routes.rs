@@ -3,7 +3,7 @@
 
 use crate::config::Doorbell;
 use crate::connection::admission::Visit;
-use crate::connection::{Gate, Refusal, sse, websocket};
+use crate::connection::{Gate, Refusal, call, sse, websocket};
 use crate::report;
 use crate::stream::Stream;
 use hyper::upgrade::OnUpgrade;
@@ -29,6 +29,8 @@ type Answer = (Response,);
 pub fn routes(gate: &Arc<Gate>) -> BoxedFilter<Answer> {
     let transports = websockets(Arc::clone(gate))
         .or(events(Arc::clone(gate)))
+        .unify()
+        .or(calls(Arc::clone(gate)))
         .unify();
     if gate.settings.http.admin_listen.is_some() {
         return transports.boxed();
@@ -89,6 +91,31 @@ fn events(
             }
         });
     preflight.or(stream).unify()
+}
+
+fn calls(
+    gate: Arc<Gate>,
+) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static {
+    let gates = Arc::clone(&gate);
+    let preflight = warp::path!("call" / String)
+        .and(warp::options())
+        .and(visit())
+        .map(move |_, visit: Visit| {
+            let answer = StatusCode::NO_CONTENT.into_response();
+            with_cors(&gates, &visit, answer)
+        });
+    let call = warp::path!("call" / String)
+        .and(warp::post())
+        .and(visit())
+        .and(warp::body::stream())
+        .then(move |name: String, visit: Visit, body| {
+            let gate = Arc::clone(&gate);
+            async move {
+                let answer = call::serve(Arc::clone(&gate), visit.clone(), name, body).await;
+                with_cors(&gate, &visit, answer)
+            }
+        });
+    preflight.or(call).unify()
 }
 
 /// Lets a listed origin's page read the answer.
@@ -239,6 +266,11 @@ fn metrics(gate: &Gate) -> Response {
             "rowcast_ring_batches",
             sizes.ring_batches,
             "Recent batches kept for resumes.",
+        ),
+        (
+            "rowcast_calls_inside",
+            gate.database.calls_inside(),
+            "Calls that run or wait.",
         ),
         ("rowcast_ready", ready, "1 if events get through."),
     ] {

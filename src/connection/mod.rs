@@ -3,6 +3,8 @@
 //! the one a request proved.
 
 pub mod admission;
+pub mod allowance;
+pub mod call;
 pub mod recheck;
 pub mod seam;
 pub mod seats;
@@ -24,6 +26,7 @@ pub struct Gate {
     pub database: Database,
     pub verifier: Verifier,
     pub seats: seats::Seats,
+    pub allowances: allowance::Allowances,
     pub pulse: Arc<Pulse>,
 }
 

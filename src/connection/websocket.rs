@@ -3,6 +3,7 @@
 //! It must never wait for its own send in the place that watches over it: lag, expiry and death are
 //! seen beside the write path.
 
+mod call;
 mod read;
 mod write;
 
@@ -27,7 +28,7 @@ const READ_BUFFER: usize = 1024;
 const WRITE_BUFFER: usize = 16 * 1024;
 
 /// The bound of what waits for a socket that takes nothing: what was collected, and one event, which
-/// the log bounds to 1 MiB of payload and 64 KiB of rooms.
+/// the log bounds to 1 MiB of payload and 64 KiB of rooms, or one answer to a call.
 const MAX_WRITE_BUFFER: usize = 2 * 1024 * 1024;
 
 type Socket = WebSocketStream<Stream>;
@@ -40,7 +41,7 @@ pub async fn serve(gate: Arc<Gate>, stream: Stream, rest: bytes::Bytes, visit: V
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
         .max_message_size(Some(gate.settings.limits.message_bytes))
-        .max_write_buffer_size(MAX_WRITE_BUFFER)
+        .max_write_buffer_size(MAX_WRITE_BUFFER + gate.settings.calls.result_bytes)
         .max_frame_size(Some(gate.settings.limits.message_bytes));
     let mut socket =
         Socket::from_partially_read(stream, rest.into(), Role::Server, Some(config)).await;
@@ -58,6 +59,7 @@ pub async fn serve(gate: Arc<Gate>, stream: Stream, rest: bytes::Bytes, visit: V
                 gate: &gate,
                 connection: &connection,
                 subscription: &subscription,
+                calls: call::Calls::new(gate.settings.calls.per_connection),
             };
             let why = session.run(&mut socket, identity, admitted, &visit).await;
             report::closed(
@@ -127,9 +129,10 @@ async fn close(gate: &Gate, socket: &mut Socket, why: Refusal) {
 }
 
 struct Connection<'a> {
-    gate: &'a Gate,
+    gate: &'a Arc<Gate>,
     connection: &'a str,
     subscription: &'a Arc<Subscription>,
+    calls: call::Calls,
 }
 
 impl Connection<'_> {
