@@ -3,6 +3,8 @@
 //! the one a request proved.
 
 pub mod admission;
+pub mod allowance;
+pub mod call;
 pub mod arrivals;
 pub mod frame;
 pub mod poll;
@@ -32,6 +34,7 @@ pub struct Gate {
     pub verifier: Verifier,
     pub seats: seats::Seats,
     pub arrivals: arrivals::Arrivals,
+    pub allowances: allowance::Allowances,
     pub pulse: Arc<Pulse>,
 }
 
