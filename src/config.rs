@@ -24,8 +24,8 @@ pub use raw::{
 };
 pub use redact::redact_url;
 pub use settings::{
-    Auth, Calls, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll, Settings, Sse,
-    Websocket,
+    Auth, Calls, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll, Settings,
+    Sse, Websocket,
 };
 pub(crate) use value::is_http;
 

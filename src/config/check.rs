@@ -13,8 +13,8 @@ use super::raw::{
 };
 use super::redact::redact_url;
 use super::settings::{
-    Auth, Calls, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll, Settings, Sse,
-    Websocket,
+    Auth, Calls, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll, Settings,
+    Sse, Websocket,
 };
 use super::value::{Check, DAY_MS, GIB, is_http};
 use super::{ConfigError, settled};

@@ -69,7 +69,9 @@ impl Allowances {
             return false;
         }
         let bucket = buckets.entry(name.to_owned());
-        bucket.or_insert_with(|| Allowance::new(rate, rate * 2, now)).take(now)
+        bucket
+            .or_insert_with(|| Allowance::new(rate, rate * 2, now))
+            .take(now)
     }
 }
 

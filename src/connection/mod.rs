@@ -4,8 +4,8 @@
 
 pub mod admission;
 pub mod allowance;
-pub mod call;
 pub mod arrivals;
+pub mod call;
 pub mod frame;
 pub mod poll;
 pub mod presence;

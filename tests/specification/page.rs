@@ -1,1 +1,0 @@
-//! docs/sse.md
