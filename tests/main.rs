@@ -57,6 +57,9 @@ mod token;
 /// Faults, each alone and in random mixtures, reconciled exactly.
 mod faults;
 
+/// The documents for machines: what servers send is what they say, all of it; and `docs/sse.md`.
+mod specification;
+
 /// The subcommands as people type them.
 mod commands;
 

@@ -20,7 +20,8 @@
 //!   short timings; `server.gate` to look inside, `server.stop().await`.
 //! - `serve_process(&database, &[("ROWCAST__LOG__LEVEL", "trace")]).await`: the real program;
 //!   `signal`, `exited().await`, `log()`, `log_line("text").await`.
-//! - `get(&server, "/readyz", &[("name", "header")]).await`: status, headers and body.
+//! - `get(&server, "/readyz", &[("name", "header")]).await`: status, headers and body;
+//!   `ask(&server, "POST", "/path", &[…], "body").await` by any method.
 //!
 //! Subscribers (`subscriber.rs`), one type for all transports, frames in the WebSocket's JSON:
 //!
@@ -37,6 +38,9 @@
 //! Faults: `proxy.rs` has a link that delays, cuts, halves and freezes; `reconcile.rs` compares what
 //! was committed with what each subscriber heard.
 //!
+//! Whatever a subscriber or `get` receives is held against `docs/asyncapi.yaml` and
+//! `docs/openapi.yaml` by `documented.rs`: a field or a code that they lack fails the test.
+//!
 //! Nothing sleeps: everything waits for a fact, within one [`PATIENCE`].
 
 #![allow(
@@ -45,6 +49,7 @@
     reason = "stations come and go; a helper that one of them used yesterday stays"
 )]
 
+pub mod documented;
 mod poller;
 mod postgres;
 pub mod proxy;
@@ -55,8 +60,8 @@ mod subscriber;
 pub use poller::Poller;
 pub use postgres::{Database, Postgres, VERSIONS, Version, database, empty, lab, marker, on};
 pub use server::{
-    Answer, Process, Served, Server, get, serve, serve_process, serve_process_at, serve_unready,
-    settings,
+    Answer, Process, Served, Server, ask, get, serve, serve_process, serve_process_at,
+    serve_unready, settings,
 };
 pub use subscriber::{
     EVERY_TRANSPORT, Subscriber, TRANSPORTS, Transport, connect, sse, try_connect, try_sse, ws,
