@@ -346,7 +346,12 @@ pub fn prometheus() -> String {
         "code",
         "Requests and frames refused.",
     );
-    CALLS.print(&mut text, "rowcast_calls_total", "outcome", "Calls of functions.");
+    CALLS.print(
+        &mut text,
+        "rowcast_calls_total",
+        "outcome",
+        "Calls of functions.",
+    );
     #[expect(clippy::cast_precision_loss, reason = "a sum for a graph")]
     let seconds = CALL_MICROS.load(Ordering::Relaxed) as f64 / 1e6;
     let name = "rowcast_call_seconds_total";

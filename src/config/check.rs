@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::raw::{
-    RawAuth, RawCalls, RawDatabase, RawHttp, RawLimits, RawListener, RawLog, RawSettings, RawWebsocket,
+    RawAuth, RawCalls, RawDatabase, RawHttp, RawLimits, RawListener, RawLog, RawSettings,
+    RawWebsocket,
 };
 use super::redact::redact_url;
 use super::settings::{
-    Auth, Calls, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Settings, Sse, Websocket,
+    Auth, Calls, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Settings, Sse,
+    Websocket,
 };
 use super::value::{Check, DAY_MS, GIB, is_http};
 use super::{ConfigError, settled};

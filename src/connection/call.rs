@@ -94,7 +94,10 @@ impl Gate {
         };
         let refusal = refusal(&failed);
         // What is not listed is whatever the caller sent.
-        let listed = !matches!(&failed, Failed::Unknown(_) | Failed::Revoked | Failed::Full | Failed::Database(_));
+        let listed = !matches!(
+            &failed,
+            Failed::Unknown(_) | Failed::Revoked | Failed::Full | Failed::Database(_)
+        );
         report::call_refused(
             transport,
             &caller.shown,

@@ -255,7 +255,10 @@ fn failed(error: tokio_postgres::Error) -> Failed {
         "RC008" => Failed::TooLarge,
         "40001" | "40P01" => Failed::Collided,
         // The connection, resources, an operator's hand.
-        _ if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) => {
+        _ if ["08", "53", "57", "58"]
+            .iter()
+            .any(|class| code.starts_with(class)) =>
+        {
             DatabaseError::from(error).into()
         }
         _ => {
@@ -277,7 +280,16 @@ fn place(error: &DbError) -> String {
         names.iter().any(|start| line.starts_with(start)) && !line.contains(" rowcast.call(")
     });
     let mut places: Vec<&str> = functions.take(PLACES).collect();
-    places.extend([error.schema(), error.table(), error.column(), error.constraint()].into_iter().flatten());
+    places.extend(
+        [
+            error.schema(),
+            error.table(),
+            error.column(),
+            error.constraint(),
+        ]
+        .into_iter()
+        .flatten(),
+    );
     places.join("; ")
 }
 

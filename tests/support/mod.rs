@@ -20,7 +20,8 @@
 //!   short timings; `server.gate` to look inside, `server.stop().await`.
 //! - `serve_process(&database, &[("ROWCAST__LOG__LEVEL", "trace")]).await`: the real program;
 //!   `signal`, `exited().await`, `log()`, `log_line("text").await`.
-//! - `get(&server, "/readyz", &[("name", "header")]).await`: status, headers and body.
+//! - `get(&server, "/readyz", &[("name", "header")]).await`: status, headers and body;
+//!   `post(&server, path, headers, body).await` likewise.
 //!
 //! Subscribers (`subscriber.rs`), one type for both transports, frames in the WebSocket's JSON:
 //!
@@ -51,7 +52,7 @@ mod subscriber;
 
 pub use postgres::{Database, Postgres, VERSIONS, Version, database, empty, lab, marker, on};
 pub use server::{
-    Answer, Process, Served, Server, get, serve, serve_process, serve_unready, settings,
+    Answer, Process, Served, Server, get, post, serve, serve_process, serve_unready, settings,
 };
 pub use subscriber::{
     Subscriber, TRANSPORTS, Transport, connect, sse, try_connect, try_sse, ws, ws_with,

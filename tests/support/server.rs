@@ -2,7 +2,7 @@
 //! Hands over addresses that answer. It must never return one that is not ready.
 
 use super::{Database, SECRET, eventually, within};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
@@ -258,11 +258,34 @@ pub async fn get(server: &impl Served, path: &str, headers: &[(&str, &str)]) -> 
     Answer::from(request(server, path, headers).await).await
 }
 
+/// Posts a body to a path, over a connection of its own.
+pub async fn post(
+    server: &impl Served,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Answer {
+    let mut request = Request::post(path).header("host", server.address());
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Full::new(body.into())).expect("a request");
+    Answer::from(send(server, request).await).await
+}
+
 pub(super) async fn request(
     server: &impl Served,
     path: &str,
     headers: &[(&str, &str)],
 ) -> Response<Incoming> {
+    let mut request = Request::get(path).header("host", server.address());
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    send(server, request.body(Full::default()).expect("a request")).await
+}
+
+async fn send(server: &impl Served, request: Request<Full<Bytes>>) -> Response<Incoming> {
     let asked = async {
         let stream = TcpStream::connect(server.address())
             .await
@@ -272,11 +295,6 @@ pub(super) async fn request(
             .expect("HTTP");
         // It ends when the answer is read or dropped.
         tokio::spawn(connection);
-        let mut request = Request::get(path).header("host", server.address());
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Empty::<Bytes>::new()).expect("a request");
         sender.send_request(request).await.expect("an answer")
     };
     within("the head of an answer", asked).await

@@ -4,7 +4,7 @@
 //! It must never hold more answers than the connection may have calls.
 
 use super::Connection;
-use crate::connection::call::{Caller, CallRefusal};
+use crate::connection::call::{CallRefusal, Caller};
 use crate::event::to_json;
 use crate::hub::Identity;
 use crate::report;
