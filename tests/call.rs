@@ -731,6 +731,9 @@ async fn limits_hold_and_nothing_is_cut_short() {
     assert_eq!(code("series", json!({ "n": 3 })).await, "too-large");
     // The service's bound on time, then the function's own.
     let _gate = close_gate(&database, 1).await;
+    database
+        .run("update rowcast.callable set timeout = '1 hour'")
+        .await;
     assert_eq!(code("gate", json!({ "n": 1 })).await, "call-timeout");
     let other = serve(&database, |settings| {
         settings.calls.timeout = Duration::from_secs(60);
@@ -989,23 +992,46 @@ async fn a_large_answer_is_no_lag() {
     let server = serve(&database, |settings| {
         settings.limits.queue_bytes = 65_536;
         settings.calls.result_bytes = 8 << 20;
+        // Longer than the lock below is held.
+        settings.database.statement_timeout = Duration::from_secs(60);
+        settings.calls.timeout = Duration::from_secs(60);
     })
     .await;
     database
-        .run("update rowcast.callable set max_bytes = 100000000")
+        .run("update rowcast.callable set max_bytes = 100000000, timeout = '1 minute'")
         .await;
     let mut socket = welcomed(&server, &user(), "rooms=things").await;
-    let frame = json!({ "type": "call", "function": "letters", "args": { "n": 5 << 20 }, "id": 1 });
-    socket.send(frame).await;
+    // Nobody can look up what is listed, until all have asked.
+    database
+        .run("begin; lock table rowcast.callable in access exclusive mode")
+        .await;
+    for id in 0..4 {
+        let args = json!({ "n": 5 << 20 });
+        let frame = json!({ "type": "call", "function": "letters", "args": args, "id": id });
+        socket.send(frame).await;
+    }
+    // Nothing is read yet: all but the first answer wait for the socket, and so do the events.
+    eventually("all are asked", async || {
+        (server.gate.database.calls_inside() == 4).then_some(())
+    })
+    .await;
+    database.run("commit").await;
+    eventually("all are answered", async || {
+        (server.gate.database.calls_inside() == 0).then_some(())
+    })
+    .await;
     for _ in 0..20 {
         marker(&database, &["things"]).await;
     }
-    let (mut markers, mut answered) = (0, false);
-    while markers < 20 || !answered {
+    let (mut markers, mut answers) = (0, 0);
+    while markers < 20 || answers < 4 {
         let frame = socket.next().await;
         match frame["type"].as_str() {
             Some("event") => markers += 1,
-            Some("result") => answered = frame["data"].as_str().map(str::len) == Some(5 << 20),
+            Some("result") => {
+                assert_eq!(frame["data"].as_str().map(str::len), Some(5 << 20));
+                answers += 1;
+            }
             other => panic!("{other:?}"),
         }
     }
