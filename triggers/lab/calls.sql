@@ -1,7 +1,7 @@
--- What the page asks for (rowcast's calls): the list of labs, a lab's week, and a user's bookings and
--- places in line. Each answers with the place in history that it is true at; what happens from there
--- on comes as events. Who may ask for what follows the rooms: who may join lab:1 may ask for its week,
--- who may join user:7 for what is of user 7. Times are in UTC.
+-- What the page asks for (rowcast's calls): the list of labs, a lab's week, and a user's bookings
+-- and places in line. Each answers with the place in history that it is true at; what happens from
+-- there on comes as events. Who may ask for what follows the rooms: who may join lab:1 may ask for
+-- its week, who may join user:7 for what is of user 7. Times are in UTC.
 
 create or replace function lab_push.is_signed_in(p_claims jsonb, p_name text) returns boolean
 language sql
@@ -53,8 +53,8 @@ as $$
   select l.lab_id, l.org_id, l.name, l.status, l.status_reason from lab.labs l order by l.lab_id
 $$;
 
--- A lab with its slots from Monday to Sunday, spots left counted, and the caller's bookings of them.
--- week: any of its days; null: the present week, or on a weekend the next.
+-- A lab with its slots from Monday to Sunday, spots left counted, and the caller's bookings of
+-- them. week: any of its days; null: the present week, or on a weekend the next.
 create or replace function lab_push.lab_week(lab bigint, week date default null) returns json
 language plpgsql
 stable
@@ -107,7 +107,8 @@ begin
 end
 $$;
 
--- A user's bookings that are not cancelled, of slots that end after a time; null: this week's Monday.
+-- A user's bookings that are not cancelled, of slots that end after a time; null: this week's
+-- Monday.
 create or replace function lab_push.user_bookings(
   user_id text default null,
   since timestamptz default null
@@ -180,7 +181,8 @@ $$;
 insert into rowcast.callable (name, function, may_call) values
   ('lab_list', 'lab_push.lab_list()', 'lab_push.is_signed_in(jsonb, text)'),
   ('lab_week', 'lab_push.lab_week(bigint, date)', 'lab_push.is_signed_in(jsonb, text)'),
-  ('user_bookings', 'lab_push.user_bookings(text, timestamptz)', 'lab_push.is_signed_in(jsonb, text)'),
+  ('user_bookings', 'lab_push.user_bookings(text, timestamptz)',
+    'lab_push.is_signed_in(jsonb, text)'),
   ('user_waitlists', 'lab_push.user_waitlists(text)', 'lab_push.is_signed_in(jsonb, text)')
 on conflict on constraint callable_pkey do update
 set function = excluded.function, may_call = excluded.may_call;
