@@ -248,7 +248,10 @@ impl Subscriber {
                 return Err((code, reason));
             }
         };
-        if let Some(bookmark) = frame["bookmark"].as_str() {
+        // A result's is the place of its data, not of the connection.
+        if let Some(bookmark) = frame["bookmark"].as_str()
+            && frame["type"] != "result"
+        {
             self.bookmark = Some(bookmark.to_owned());
         }
         self.received.push(frame.clone());
