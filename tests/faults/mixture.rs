@@ -1,7 +1,9 @@
-//! The faults in a random mixture: three lanes side by side, each of them one fault after another,
+//! The faults in a random mixture: five lanes side by side, each of them one fault after another,
 //! for as many minutes as `MINUTES` says. The plan follows from the seed alone.
 
+use super::retention::{SMALL_LOG, SMALL_RING};
 use super::rig::{Needs, Rig, seed};
+use super::stalled::SHORT_BOUNDS;
 use super::strike::Fault;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -46,6 +48,16 @@ const WITH_PREPARED: &[Weighted] = &[
     (Fault::Prepared, 5),
 ];
 
+const ACCESS: &[Weighted] = &[
+    (Fault::TokenExpired, 1),
+    (Fault::Revoked, 2),
+    (Fault::RuleWithdrawn, 2),
+];
+
+const READERS: &[Weighted] = &[(Fault::Stops, 1), (Fault::Crawls, 1), (Fault::Vanishes, 1)];
+
+const LOG: &[Weighted] = &[(Fault::Rotated, 3), (Fault::Passed, 1)];
+
 /// A lane's faults, each after a pause: the same for the same seed, however fast they go by.
 fn plan(seed: u64, lane: &[Weighted]) -> impl Iterator<Item = (Duration, Fault)> {
     let mut random = StdRng::seed_from_u64(seed);
@@ -82,6 +94,12 @@ async fn mixture(prepared: bool) {
             cluster: true,
             prepared,
             long: true,
+            sql: if prepared { SMALL_LOG } else { "" },
+            settings: if prepared {
+                &[SMALL_RING]
+            } else {
+                SHORT_BOUNDS
+            },
             ..Needs::default()
         },
         seed,
@@ -90,15 +108,18 @@ async fn mixture(prepared: bool) {
     rig.everybody_hears(10).await;
     let began = Instant::now();
     let end = began + Duration::from_secs_f64(60.0 * minutes);
-    let transactions = if prepared {
-        WITH_PREPARED
+    // Big events for those who do not read would empty a small log at once.
+    let (transactions, beside, name) = if prepared {
+        (WITH_PREPARED, LOG, "log")
     } else {
-        TRANSACTIONS
+        (TRANSACTIONS, READERS, "readers")
     };
     tokio::join!(
         drive(&rig, "PostgreSQL", seed, POSTGRES, began, end),
         drive(&rig, "services", seed + 1, SERVICES, began, end),
         drive(&rig, "transactions", seed + 2, transactions, began, end),
+        drive(&rig, "access", seed + 3, ACCESS, began, end),
+        drive(&rig, name, seed + 4, beside, began, end),
     );
     rig.everybody_hears(10).await;
     rig.finish().await.assert_clean();

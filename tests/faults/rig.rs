@@ -4,17 +4,18 @@
 //! It must never count a fault that struck nothing.
 
 use super::node::Node;
-use super::outcome::{Result, Strike};
-use super::readers::{READERS, Strings, Told, read};
+use super::outcome::{Result, Strike, settle};
+use super::readers::{READERS, Strings, read};
+use super::seat::Seat;
 use super::writers::{Ledger, audit, connected, page, schema, write};
 use crate::support::proxy::{Proxy, Upstream};
-use crate::support::reconcile::reconcile;
+use crate::support::reconcile::{Story, reconcile};
 use crate::support::{Database, Postgres, Process, Version, eventually, on, serve_process};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -77,10 +78,11 @@ pub struct Rig {
     pub ended: AtomicU32,
     pub seed: u64,
     settings: Vec<(&'static str, &'static str)>,
-    heard: Vec<Arc<AtomicU64>>,
-    beats: Vec<Arc<AtomicU64>>,
+    /// Of each subscriber.
+    pub seats: Vec<Arc<Seat>>,
+    turn: AtomicUsize,
     writers: Vec<JoinHandle<()>>,
-    readers: Vec<JoinHandle<Told>>,
+    readers: Vec<JoinHandle<Story>>,
     leave: watch::Sender<bool>,
     patience: Duration,
 }
@@ -126,8 +128,8 @@ impl Rig {
             ended: AtomicU32::new(0),
             seed,
             settings,
-            heard: Vec::new(),
-            beats: Vec::new(),
+            seats: Vec::new(),
+            turn: AtomicUsize::new(0),
             writers: Vec::new(),
             readers: Vec::new(),
             leave: watch::Sender::new(false),
@@ -143,17 +145,15 @@ impl Rig {
 
     fn seat_readers(&mut self) {
         for (number, who) in READERS.into_iter().enumerate() {
-            let (heard, beats) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
+            let seat = Arc::<Seat>::default();
             let strings = Strings {
                 doors: self.nodes.iter().map(|n| n.door.address.clone()).collect(),
                 database: self.db.legacy_url.clone(),
                 ledger: Arc::clone(&self.ledger),
                 leave: self.leave.subscribe(),
-                heard: Arc::clone(&heard),
-                beats: Arc::clone(&beats),
+                seat: Arc::clone(&seat),
             };
-            self.heard.push(heard);
-            self.beats.push(beats);
+            self.seats.push(seat);
             let seed = self.seed + 100 + number as u64;
             self.readers.push(tokio::spawn(read(who, strings, seed)));
         }
@@ -195,7 +195,7 @@ impl Rig {
     }
 
     async fn situation(&self) -> String {
-        let mut text = format!("heard {:?}\n", counts(&self.heard));
+        let mut text = format!("heard {:?}\n", self.counts(|seat| &seat.heard));
         for node in &self.nodes {
             text += &format!("{:?}\n", node.readyz().await);
             let process = node.process.lock().await;
@@ -214,32 +214,40 @@ impl Rig {
 
     /// The same, counted from the call on, however late it is waited for.
     pub fn everybody_hears_of(&self, more: u64) -> impl Future<Output = ()> {
-        self.reach(&self.heard, more, "heard")
+        self.reach(|seat| &seat.heard, more, "heard")
     }
 
     /// Waits until every subscriber was answered so many times more that it is up to date.
     pub async fn everybody_beats(&self, more: u64) {
-        self.reach(&self.beats, more, "beats").await;
+        self.reach(|seat| &seat.beats, more, "beats").await;
     }
 
     fn reach(
         &self,
-        counters: &[Arc<AtomicU64>],
+        counter: fn(&Seat) -> &AtomicU64,
         more: u64,
         what: &str,
     ) -> impl Future<Output = ()> {
-        let counters = counters.to_vec();
-        let goals: Vec<u64> = counts(&counters).iter().map(|count| count + more).collect();
+        let counts = self.counts(counter);
+        let goals: Vec<u64> = counts.iter().map(|count| count + more).collect();
         let what = format!("everybody: {more} {what} more");
         async move {
             self.until(&what, async || {
-                counts(&counters)
-                    .iter()
-                    .zip(&goals)
-                    .all(|(count, goal)| count >= goal)
+                let counts = self.counts(counter);
+                counts.iter().zip(&goals).all(|(count, goal)| count >= goal)
             })
             .await;
         }
+    }
+
+    fn counts(&self, counter: fn(&Seat) -> &AtomicU64) -> Vec<u64> {
+        let counts = self.seats.iter().map(|seat| counter(seat));
+        counts.map(|count| count.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Strikes that concern one of several take turns.
+    pub fn turn<'a, T>(&self, of: &'a [T]) -> &'a T {
+        &of[self.turn.fetch_add(1, Ordering::Relaxed) % of.len()]
     }
 
     /// A connection to the database as its superuser, however long it is away.
@@ -306,13 +314,15 @@ impl Rig {
         let mut stories = Vec::new();
         let mut ends: BTreeMap<String, u32> = BTreeMap::new();
         for reader in self.readers {
-            let told = reader.await.expect("a reader that does not panic");
-            for (how, count) in told.ends {
-                *ends.entry(how).or_default() += count;
+            stories.push(reader.await.expect("a reader that does not panic"));
+        }
+        for seat in &self.seats {
+            for (how, count) in &seat.known().ends {
+                *ends.entry(how.clone()).or_default() += count;
             }
-            stories.push(told.story);
         }
         let transactions = self.ledger.transactions();
+        settle(&mut stories, &transactions, &entries);
         let ended = self.ended.load(Ordering::Relaxed);
         let mut findings = reconcile(&entries.truth, &stories, ended);
         findings
@@ -347,11 +357,6 @@ impl Rig {
             summary,
         }
     }
-}
-
-fn counts(counters: &[Arc<AtomicU64>]) -> Vec<u64> {
-    let counts = counters.iter().map(|count| count.load(Ordering::Relaxed));
-    counts.collect()
 }
 
 fn socket(postgres: &Postgres) -> PathBuf {

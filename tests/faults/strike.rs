@@ -4,7 +4,10 @@
 
 use super::node::Node;
 use super::outcome::Strike;
+use super::retention::{SMALL_LOG, SMALL_RING};
 use super::rig::Rig;
+use super::stalled::SHORT_BOUNDS;
+use crate::readers::Habit;
 use crate::support::proxy::Way;
 use nix::sys::signal::Signal;
 use rowcast::command::postgres::Mode;
@@ -44,13 +47,25 @@ pub enum Fault {
     LongTransaction,
     Subtransactions,
     Prepared,
+    // What was granted, and is taken away and granted again.
+    TokenExpired,
+    Revoked,
+    RuleWithdrawn,
+    // The log, which is rotated, and passes somebody's bookmark.
+    Rotated,
+    Passed,
+    // Others, who do not read.
+    Stops,
+    Crawls,
+    Vanishes,
 }
 
 use Fault::{
-    AppLinkHalved, BackendsKilled, DoorCut, DoorDelayed, DoorFrozen, DoorHalved, LinkCut,
-    LinkDelayed, LinkFrozen, LinkHalfOpen, LinkHalved, ListenersKilled, LongTransaction,
-    PostgresKilled, Prepared, Rolling, ServiceKilled, ServiceStopped, StoppedFast,
-    StoppedImmediately, Subtransactions,
+    AppLinkHalved, BackendsKilled, Crawls, DoorCut, DoorDelayed, DoorFrozen, DoorHalved, LinkCut,
+    LinkDelayed, LinkFrozen, LinkHalfOpen, LinkHalved, ListenersKilled, LongTransaction, Passed,
+    PostgresKilled, Prepared, Revoked, Rolling, Rotated, RuleWithdrawn, ServiceKilled,
+    ServiceStopped, StoppedFast, StoppedImmediately, Stops, Subtransactions, TokenExpired,
+    Vanishes,
 };
 
 impl Fault {
@@ -81,7 +96,25 @@ impl Fault {
             DoorCut | DoorHalved | ServiceKilled => Some("torn"),
             DoorFrozen => Some("silence"),
             ServiceStopped | Rolling => Some("restart"),
+            TokenExpired => Some("expired"),
+            Revoked => Some("revoked"),
             _ => None,
+        }
+    }
+
+    /// Settings of the service that it is shown with.
+    pub fn settings(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Rotated | Passed => &[SMALL_RING],
+            Stops | Crawls | Vanishes => SHORT_BOUNDS,
+            _ => &[],
+        }
+    }
+
+    pub fn sql(self) -> &'static str {
+        match self {
+            Rotated | Passed => SMALL_LOG,
+            _ => "",
         }
     }
 
@@ -198,6 +231,14 @@ impl Rig {
             LongTransaction => self.long_transaction().await,
             Subtransactions => self.subtransactions().await,
             Prepared => self.prepared().await,
+            TokenExpired => self.token_expired().await,
+            Revoked => self.revoked().await,
+            RuleWithdrawn => self.rule_withdrawn().await,
+            Rotated => self.rotated().await,
+            Passed => self.passed().await,
+            Stops => self.stalled(Habit::Stops).await,
+            Crawls => self.stalled(Habit::Crawls).await,
+            Vanishes => self.stalled(Habit::Vanishes).await,
         }
     }
 

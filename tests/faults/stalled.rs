@@ -1,0 +1,90 @@
+//! Others beside those who are compared: they stop reading, read a byte a second, or vanish.
+//! Hands their habits over to their sockets, and waits until the service's own log says that they
+//! are gone. It must never count one whose instance was replaced meanwhile.
+
+use super::rig::Rig;
+use crate::readers::{Habit, take_up, try_enter};
+use crate::support::{TRANSPORTS, Transport};
+use std::time::Duration;
+
+/// Shorter than the defaults, so that their bounds can be waited for.
+pub const SHORT_BOUNDS: &[(&str, &str)] = &[
+    ("ROWCAST__LIMITS__WRITE_STALL_MS", "1000"),
+    ("ROWCAST__WEBSOCKET__PING_S", "2"),
+    ("ROWCAST__WEBSOCKET__PONG_TIMEOUT_S", "2"),
+];
+
+/// A second without progress, or a ping and its pong; then what a busy machine and other faults add.
+const BOUND: Duration = Duration::from_secs(1 + 2 + 2 + 4);
+
+/// More than the kernel holds for one who does not read, after a few of them.
+const BIG: &str = "select rowcast.emit('c', 'big', array['open:4'], to_json(repeat('x', 1000000)))";
+
+impl Rig {
+    pub async fn stalled(&self, habit: Habit) {
+        let transport = *self.turn(&TRANSPORTS);
+        while !self.stall(habit, transport).await {}
+    }
+
+    /// Whether it was cut by the instance that it came to.
+    async fn stall(&self, habit: Habit, transport: Transport) -> bool {
+        let node = self.turn(&self.nodes);
+        let (address, pid) = {
+            let process = node.process.lock().await;
+            (process.address.clone(), process.pid())
+        };
+        let user = format!("stalled-{}", rand::random::<u32>());
+        let entered = try_enter(&address, transport, &user, "rooms=open:4");
+        let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(2), entered).await else {
+            return false;
+        };
+        let log = async || {
+            let process = node.process.lock().await;
+            (process.log(), process.pid() == pid)
+        };
+        let Some(connection) = opened(&log().await.0, &user) else {
+            return false;
+        };
+        let held = take_up(habit, stream);
+        // Others are heard of meanwhile, and soon.
+        let hear = self.everybody_hears_of(10);
+        let fill = async {
+            for _ in 0..6 {
+                self.done(BIG).await;
+            }
+        };
+        tokio::join!(fill, hear);
+        let (mut there, mut cut) = (true, false);
+        let gone = format!("{transport:?} that {habit:?} is cut");
+        self.while_green(BOUND, &gone, async || {
+            let (log, same) = log().await;
+            there = same;
+            cut = closed(&log, &connection);
+            cut || !same
+        })
+        .await;
+        drop(held);
+        cut && there
+    }
+}
+
+fn lines<'a>(log: &'a str, message: &str) -> impl Iterator<Item = serde_json::Value> + use<'a> {
+    let with = format!(r#""message":"{message}""#);
+    let lines = log.lines().filter(move |line| line.contains(&with));
+    lines.filter_map(|line| serde_json::from_str(line).ok())
+}
+
+/// The word by which the connection of this user stands in the log.
+fn opened(log: &str, user: &str) -> Option<String> {
+    let mut opened = lines(log, "opened").map(|line| line["fields"].clone());
+    let mine = opened.find(|fields| fields["user"] == user)?;
+    mine["connection"].as_str().map(str::to_owned)
+}
+
+fn closed(log: &str, connection: &str) -> bool {
+    lines(log, "closed").any(|line| {
+        let fields = &line["fields"];
+        fields["connection"] == connection
+            && matches!(fields["why"].as_str(), Some("lagged" | "no-pong"))
+    })
+}
