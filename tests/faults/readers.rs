@@ -71,6 +71,8 @@ pub struct Strings {
     pub doors: Vec<String>,
     /// Where it reads its data.
     pub database: String,
+    /// Where it may look into the log as well.
+    pub log: String,
     pub ledger: Arc<Ledger>,
     /// Set when it is to leave, whatever it lacks.
     pub leave: watch::Receiver<bool>,
@@ -194,7 +196,7 @@ impl Reader {
 
     /// Asks the tables whether the log really lacked what this bookmark had before it.
     async fn answer_for_gap(&mut self, bookmark: &str) {
-        while let Some(client) = connected(&self.strings.database, &self.strings.ledger).await {
+        while let Some(client) = connected(&self.strings.log, &self.strings.ledger).await {
             let Ok(behind) = is_behind(&client, bookmark).await else {
                 continue;
             };

@@ -149,6 +149,7 @@ impl Rig {
             let strings = Strings {
                 doors: self.nodes.iter().map(|n| n.door.address.clone()).collect(),
                 database: self.db.legacy_url.clone(),
+                log: self.db.superuser_url.clone(),
                 ledger: Arc::clone(&self.ledger),
                 leave: self.leave.subscribe(),
                 seat: Arc::clone(&seat),

@@ -42,7 +42,17 @@ impl Rig {
             let process = node.process.lock().await;
             (process.log(), process.pid() == pid)
         };
-        let Some(connection) = opened(&log().await.0, &user) else {
+        let (mut connection, mut same) = (None, true);
+        self.until(
+            "somebody more is let in, or its instance is gone",
+            async || {
+                let now = log().await;
+                (connection, same) = (opened(&now.0, &user), now.1);
+                connection.is_some() || !same
+            },
+        )
+        .await;
+        let Some(connection) = connection.filter(|_| same) else {
             return false;
         };
         let held = take_up(habit, stream);
