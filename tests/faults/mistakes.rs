@@ -131,6 +131,35 @@ async fn a_run_with_a_fault_finds_a_cursor_by_id_too() {
     assert!(!result.findings.missing.is_empty(), "{}", result.summary);
 }
 
+/// Whoever asks whether the log still reaches back is told that it does.
+const REMEMBERS_ALL: &str = "update rowcast.setting set keep_bytes = 1048576; \
+     create or replace function rowcast.remembers(p_from pg_snapshot) returns boolean \
+       language sql volatile security definer set search_path = pg_catalog, pg_temp \
+       as 'select true'";
+
+/// The log passes a bookmark, and whoever comes back with it is told nothing.
+#[tokio::test]
+async fn a_log_that_forgets_in_silence_is_found() {
+    let needs = Needs {
+        sql: REMEMBERS_ALL,
+        settings: Fault::Passed.settings(),
+        ..Needs::default()
+    };
+    let rig = Rig::start(needs, 1).await;
+    rig.everybody_hears(10).await;
+    let (place, seat) = rig.bookmark_passed().await;
+    rig.returns(&[seat]).await;
+    let result = rig.finish().await;
+    let missing = &result.findings.missing;
+    assert!(!missing.is_empty(), "{}", result.summary);
+    let passed = &result.stories[place].name;
+    assert!(
+        missing.iter().all(|(who, _)| who == passed),
+        "{}",
+        result.findings
+    );
+}
+
 /// A fault that no COMMIT was under way for proves nothing, and the run says so.
 #[tokio::test]
 async fn a_fault_that_strikes_nothing_is_found() {

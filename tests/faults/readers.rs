@@ -99,6 +99,8 @@ struct Reader {
     bookmark: String,
     refused: u64,
     here: Here,
+    /// No answer came there, at that time: for a while it knocks elsewhere.
+    mute: Option<(usize, Instant)>,
 }
 
 /// What a frame asks of the reader.
@@ -127,6 +129,7 @@ pub async fn read(who: Who, strings: Strings, seed: u64) -> Story {
         bookmark: String::new(),
         refused: 0,
         here: Here::default(),
+        mute: None,
     };
     reader.read_page().await;
     let mut leave = reader.strings.leave.clone();
@@ -156,6 +159,12 @@ pub async fn read(who: Who, strings: Strings, seed: u64) -> Story {
             }
         }
         door = (door + 1) % reader.strings.doors.len();
+        if reader
+            .mute
+            .is_some_and(|(mute, at)| mute == door && at.elapsed() < SILENCE)
+        {
+            door = (door + 1) % reader.strings.doors.len();
+        }
     }
     assert!(
         reader.refused > 0 || who.4.is_empty(),
@@ -228,12 +237,18 @@ impl Reader {
             Ok(Ok(connection)) => connection,
             Ok(Err(why)) if why.starts_with("refused") => return self.is_refused(&why),
             Ok(Err(_)) => return self.ended("not opened"),
-            Err(_) => return self.ended("not opened in time"),
+            Err(_) => {
+                self.mute = Some((door, Instant::now()));
+                return self.ended("not opened in time");
+            }
         };
         loop {
             let read = tokio::time::timeout(SILENCE, connection.next_or_end()).await;
             match read {
-                Err(_) => return self.ended("silence"),
+                Err(_) => {
+                    self.mute = Some((door, Instant::now()));
+                    return self.ended("silence");
+                }
                 Ok(Err((1008, reason))) => return self.is_refused(&reason),
                 Ok(Err((code, reason))) => return self.ended_by(code, &reason),
                 Ok(Ok(frame)) => self.take(&connection, &frame)?,

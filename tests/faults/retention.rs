@@ -4,6 +4,7 @@
 
 use super::rig::Rig;
 use super::seat::Seat;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio_postgres::{Client, Error};
 
@@ -50,8 +51,10 @@ impl Rig {
     }
 
     /// Somebody is away until the log no longer has what they lack, and comes back.
-    pub async fn bookmark_passed(&self) -> &Seat {
-        let seat = self.turn(&self.seats);
+    pub async fn bookmark_passed(&self) -> (usize, Arc<Seat>) {
+        let places: Vec<usize> = (0..self.seats.len()).collect();
+        let place = *self.turn(&places);
+        let seat = Arc::clone(&self.seats[place]);
         seat.away.store(true, Ordering::SeqCst);
         seat.leaves();
         self.until("it is away", async || !seat.is(&seat.inside))
@@ -64,7 +67,7 @@ impl Rig {
         })
         .await;
         seat.away.store(false, Ordering::SeqCst);
-        seat
+        (place, seat)
     }
 
     /// The same, and it has to be told.
@@ -74,12 +77,8 @@ impl Rig {
             .iter()
             .map(|s| s.gaps.load(Ordering::SeqCst))
             .collect();
-        let seat = self.bookmark_passed().await;
-        let place = self
-            .seats
-            .iter()
-            .position(|other| std::ptr::eq(&**other, seat));
-        let before = gaps[place.expect("one of them")];
+        let (place, seat) = self.bookmark_passed().await;
+        let before = gaps[place];
         self.until("it is told of a gap", async || {
             seat.gaps.load(Ordering::SeqCst) > before
         })

@@ -29,10 +29,7 @@ impl Rig {
     /// Whether it was cut by the instance that it came to.
     async fn stall(&self, habit: Habit, transport: Transport) -> bool {
         let node = self.turn(&self.nodes);
-        let (address, pid) = {
-            let process = node.process.lock().await;
-            (process.address.clone(), process.pid())
-        };
+        let address = node.process.lock().await.address.clone();
         let user = format!("stalled-{}", rand::random::<u32>());
         let entered = try_enter(&address, transport, &user, "rooms=open:4");
         let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(2), entered).await else {
@@ -40,7 +37,7 @@ impl Rig {
         };
         let log = async || {
             let process = node.process.lock().await;
-            (process.log(), process.pid() == pid)
+            (process.log(), process.address == address)
         };
         let (mut connection, mut same) = (None, true);
         self.until(
@@ -69,8 +66,9 @@ impl Rig {
         self.while_green(BOUND, &gone, async || {
             let (log, same) = log().await;
             there = same;
-            cut = closed(&log, &connection);
-            cut || !same
+            let why = closed(&log, &connection);
+            cut = matches!(why.as_deref(), Some("lagged" | "no-pong"));
+            why.is_some() || !same
         })
         .await;
         drop(held);
@@ -91,10 +89,9 @@ fn opened(log: &str, user: &str) -> Option<String> {
     mine["connection"].as_str().map(str::to_owned)
 }
 
-fn closed(log: &str, connection: &str) -> bool {
-    lines(log, "closed").any(|line| {
-        let fields = &line["fields"];
-        fields["connection"] == connection
-            && matches!(fields["why"].as_str(), Some("lagged" | "no-pong"))
-    })
+/// Why it was closed, if it was.
+fn closed(log: &str, connection: &str) -> Option<String> {
+    let mut closed = lines(log, "closed").map(|line| line["fields"].clone());
+    let mine = closed.find(|fields| fields["connection"] == connection)?;
+    mine["why"].as_str().map(str::to_owned)
 }
