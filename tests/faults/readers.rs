@@ -366,6 +366,9 @@ impl Reader {
         if kind == "gap" || frame["outcome"] == "gap" {
             self.strings.seat.gaps.fetch_add(1, Ordering::SeqCst);
             let reason = frame["reason"].as_str().unwrap_or_default().to_owned();
+            if !matches!(reason.as_str(), "history" | "horizon") {
+                eprintln!("{} came with {last} and was told {frame}", self.story.name);
+            }
             let next = match reason.as_str() {
                 "horizon" => Next::Behind(last),
                 _ => Next::ReadAnew,

@@ -18,6 +18,8 @@ const FILL: &str = "with filler as (select rowcast.emit('filler', 'filler', arra
     insert into app.filler (id) select id from filler";
 
 /// Whether something was committed that this bookmark does not see, and that the log has forgotten.
+/// Or whether that can't be told of it: while a transaction that is older than what was forgotten is
+/// open, a bookmark from before the last leaf was emptied counts as behind.
 pub async fn is_behind(client: &Client, bookmark: &str) -> Result<bool, Error> {
     let sql = "with place as materialized (select (rowcast.parse_bookmark($1)).base) \
         select exists (select from place, app.entry n \
@@ -26,7 +28,13 @@ pub async fn is_behind(client: &Client, bookmark: &str) -> Result<bool, Error> {
                 and e.data ->> 'event' = 'entry ' || n.number)) \
           or exists (select from place, app.filler f \
             where not pg_visible_in_snapshot(f.xid, place.base) and not exists \
-              (select from rowcast.event e where e.xid = f.xid and e.id = f.id))";
+              (select from rowcast.event e where e.xid = f.xid and e.id = f.id)) \
+          or exists (select from place, rowcast.forgotten f \
+            where pg_snapshot_xmin(place.base)::text::bigint < \
+                pg_sequence_last_value('rowcast.horizon') \
+              and pg_snapshot_xmax(place.base) < pg_snapshot_xmax(f.seen) or exists \
+                (select from pg_snapshot_xip(place.base) x \
+                 where pg_visible_in_snapshot(x::text::xid8, f.seen)))";
     let row = client.query_one(sql, &[&bookmark]).await?;
     Ok(row.get(0))
 }
