@@ -32,9 +32,9 @@ pub async fn is_behind(client: &Client, bookmark: &str) -> Result<bool, Error> {
           or exists (select from place, rowcast.forgotten f \
             where pg_snapshot_xmin(place.base)::text::bigint < \
                 pg_sequence_last_value('rowcast.horizon') \
-              and pg_snapshot_xmax(place.base) < pg_snapshot_xmax(f.seen) or exists \
+              and (pg_snapshot_xmax(place.base) < pg_snapshot_xmax(f.seen) or exists \
                 (select from pg_snapshot_xip(place.base) x \
-                 where pg_visible_in_snapshot(x::text::xid8, f.seen)))";
+                 where pg_visible_in_snapshot(x::text::xid8, f.seen))))";
     let row = client.query_one(sql, &[&bookmark]).await?;
     Ok(row.get(0))
 }
