@@ -437,9 +437,14 @@ CREATE FUNCTION rowcast.checked_name(p_channel text, p_name text, p_rooms text[]
     AS $$
 declare
   v_channel constant rowcast.name := coalesce(p_channel, '');
-  v_rooms constant rowcast.rooms := coalesce(p_rooms, '{}');
   v_data constant rowcast.payload := p_data;
+  v_rooms rowcast.rooms;
 begin
+  if array_ndims(p_rooms) > 1 then
+    raise exception using errcode = '23514', constraint = 'rooms_are_a_list',
+      message = 'rooms are an array of several dimensions, which violates "rooms_are_a_list"';
+  end if;
+  v_rooms := coalesce(p_rooms, '{}');
   return coalesce(p_name, '')::rowcast.name;
 end
 $$;
@@ -925,7 +930,7 @@ begin
 
   return query
   select null, null, null, null::bigint, null::boolean, null::float8,
-    e.id, e.xid, e.at, e.channel::text, e.name::text, e.rooms::text[], e.data::json, false, e.render
+    e.id, e.xid, e.at, e.channel, e.name, e.rooms, e.data, false, e.render
   from (
     select * from rowcast.event n where n.xid >= pg_snapshot_xmax(p_from)
     union all
@@ -1101,8 +1106,8 @@ begin
     select a.render, r.key, r.data, r.failed
     from asked a cross join lateral rowcast.render(a.render, a.keys) r
   )
-  select w.id, w.xid, w.at, w.channel::text, w.name::text, w.rooms::text[],
-    case when w.render is null then w.data::json else r.data end,
+  select w.id, w.xid, w.at, w.channel, w.name, w.rooms,
+    case when w.render is null then w.data else r.data end,
     coalesce(r.failed, false)
   from wanted w
   left join stated s on s.id = w.id
@@ -1650,12 +1655,12 @@ declare
   v_rows text := case p_operation when 'delete' then 'old_rows' else 'new_rows' end;
   -- Short and plain is within all bounds; rowcast.checked_name decides on the rest, and refuses what
   -- is null. 4,000 bytes are not 1 MiB even where they are compressed to the 255th part, PostgreSQL's
-  -- best. A null room becomes a control character.
+  -- best. A null room becomes a control character; an array of several dimensions has no rooms[1].
   -- Offset 0 keeps PostgreSQL from computing the query's columns once more for each mention.
   v_selected text := format(
     'select q.channel,
       case when octet_length(q.words) <= 200 and q.words !~ ''[[:cntrl:]]'' and q.name <> ''''%2$s
-          and (pg_column_size(q.data) <= 4000) is not false
+          and q.rooms[1] is not null and (pg_column_size(q.data) <= 4000) is not false
         then q.name else rowcast.checked_name(q.channel, q.name, q.rooms, q.data)
       end as name,
       q.rooms, q.data, q.render

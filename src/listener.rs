@@ -112,16 +112,14 @@ impl Listener {
             while let Ok((channel, payload)) = listening.notifications.try_recv() {
                 self.pass_on(&place.channels, &channel, &payload);
             }
-            let began = Instant::now();
             self.look(&listening, place, &mut leader).await?;
-            let took = began.elapsed();
             if listening.heard.is_closed() {
                 return Err(ListenerError::Closed);
             }
             if leader.act(&listening, proof.heard).await? {
                 continue;
             }
-            let rest = tokio::time::sleep(leader.wait(took));
+            let rest = tokio::time::sleep(leader.wait());
             tokio::pin!(rest);
             loop {
                 tokio::select! {
@@ -215,6 +213,10 @@ impl Listener {
         leader.saw(&looked);
         if looked.queue_is_filling && !place.queue_is_filling {
             report::notify_queue_fills(looked.queue_usage);
+        }
+        if place.queue_is_filling && !looked.queue_is_filling {
+            // Whoever changed them meanwhile could not tell us.
+            listening.heard.recall_channels();
         }
         place.queue_is_filling = looked.queue_is_filling;
         let Looked {

@@ -404,7 +404,7 @@ async fn what_the_log_would_refuse_is_lost_and_not_the_write(version: Version) {
 }
 
 /// Channel, name, rooms and data of an event, and the bound that it breaks, if it breaks one.
-const BOUNDS: [(&str, &str, &str, &str, Option<&str>); 20] = [
+const BOUNDS: [(&str, &str, &str, &str, Option<&str>); 21] = [
     ("'c'", "'e'", "array['a']", "'{}'", None),
     ("null", "repeat('é', 100)", "array['a', 'b']", "null", None),
     ("repeat('c', 200)", "'e'", "array['a']", "'{}'", None),
@@ -496,6 +496,13 @@ const BOUNDS: [(&str, &str, &str, &str, Option<&str>); 20] = [
         "to_json(repeat('x', 1048575))",
         Some("payload_is_bounded"),
     ),
+    (
+        "'c'",
+        "'e'",
+        "array[['a', 'b'], ['c', 'd']]",
+        "'{}'",
+        Some("rooms_are_a_list"),
+    ),
     // Compressed it takes a hundredth.
     (
         "'c'",
@@ -546,6 +553,51 @@ async fn the_bounds_are_kept_where_events_are_written(version: Version) {
         let emit = format!("select rowcast.emit({channel}, {name}, {rooms}, {data})");
         keeps(&emit, owner.batch_execute(&emit).await.err(), bound);
     }
+}
+
+/// Nobody checks what is inserted by hand, and no reader takes it for an event.
+async fn what_breaks_the_bounds_by_hand_is_a_gap(version: Version) {
+    let database = database(version).await;
+    let server = serve(&database, |_| ()).await;
+    let before = database.bookmark().await;
+    let mut everybody = everybody(&server).await;
+    for (channel, name, rooms, data, bound) in BOUNDS {
+        let there = ["array['a']", "array['a', null]"].contains(&rooms) && name != "null";
+        if bound.is_none() || !there || data.contains("large") {
+            continue;
+        }
+        let rooms = rooms.replace("'a'", "'open:1'");
+        let row = format!("{channel}, {name}, {rooms}, {data}");
+        let insert = "insert into rowcast.event (channel, name, rooms, data) select";
+        database
+            .run(&format!("{insert} {}", row.replace("'{}'", "'{}'::json")))
+            .await;
+        for somebody in &mut everybody {
+            let gap = somebody.expect("gap").await;
+            assert_eq!(gap["reason"], "trigger", "{row}");
+        }
+    }
+    // Rooms that can't be read: everybody is told.
+    let square = "insert into rowcast.event (channel, name, rooms, data) \
+                  values ('c', 'n', array[['a', 'b'], ['c', 'd']], '{}')";
+    database.run(square).await;
+    for somebody in &mut everybody {
+        somebody.expect("gap").await;
+    }
+    for frames in until_now(&database, &mut everybody).await {
+        assert!(frames.is_empty(), "{frames:?}");
+    }
+    let other = serve(&database, |_| ()).await;
+    for server in [&server, &other] {
+        for transport in TRANSPORTS {
+            let query = format!("rooms=open:1&since={before}");
+            let mut somebody = connect(transport, server, &token("1", "", ""), &query).await;
+            somebody.expect("welcome").await;
+            assert_eq!(somebody.expect("subscribed").await["outcome"], "gap");
+        }
+    }
+    other.stop().await;
+    server.stop().await;
 }
 
 fn keeps(what: &str, error: Option<tokio_postgres::Error>, bound: Option<&str>) {
@@ -930,6 +982,7 @@ on_every_version! {
     a_lossy_trigger_lets_the_write_go_and_tells_a_gap
     what_the_log_would_refuse_is_lost_and_not_the_write
     the_bounds_are_kept_where_events_are_written
+    what_breaks_the_bounds_by_hand_is_a_gap
     a_strict_trigger_aborts_the_write
     attach_says_what_is_wrong_with_a_query
     writes_straight_to_a_leaf_are_seen

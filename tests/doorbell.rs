@@ -580,8 +580,21 @@ async fn a_full_notify_queue_fails_no_write() {
     second.expect_event("e").await;
     reader.expect_event("e").await;
     assert_eq!(get(&server, "/readyz", &[]).await.status, 200);
+    db.run(
+        "insert into rowcast.channel (name, delivery, rooms, event) \
+         values ('late', 'notify', array['*'], 'late')",
+    )
+    .await;
     idle.batch_execute("commit").await.unwrap();
     until_it_rings(&db, true).await;
+    // Nobody could be told of that channel while nothing was notified. It is read before a look, and
+    // the look that finds the second marker began after the one that found the first.
+    for _ in 0..2 {
+        marker(&db, &["*"]).await;
+        reader.expect_event("marker").await;
+    }
+    db.run("notify late, '{}'").await;
+    reader.expect_event("late").await;
     emit(db.superuser().await, 1).await;
     reader.expect_event("e").await;
 }

@@ -155,7 +155,7 @@ async fn first_place(db: &Database) -> String {
 
 /// Names of what a bookmark lacks, up to a marker that is there already.
 async fn lacked(db: &Database, server: &Server, transport: Transport, since: &str) -> Vec<String> {
-    server.gate.reach(Some(&db.bookmark().await)).await;
+    server.gate.reach(Some(&db.bookmark().await)).await.unwrap();
     let (mut back, subscribed) = resumed(server, transport, since).await;
     assert_eq!(subscribed["outcome"], "recovered", "{since}: {subscribed}");
     let events = back.events_until("marker").await;

@@ -300,7 +300,9 @@ async fn forged_bookmarks_are_errors_or_gaps_and_never_silence() {
     let database = database().await;
     let server = serve(&database, |_| ()).await;
     marker(&database, &["open:1"]).await;
-    let (malformed, elsewhere) = bad_bookmarks(&database.bookmark().await);
+    let here = database.bookmark().await;
+    server.gate.reach(Some(&here)).await.unwrap();
+    let (malformed, elsewhere) = bad_bookmarks(&here);
     let mut socket = somebody(&server, Transport::WebSocket).await;
     let subscribe =
         |since: &str| json!({ "type": "subscribe", "rooms": ["open:2"], "since": since, "id": 5 });

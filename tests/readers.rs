@@ -423,7 +423,7 @@ async fn who_was_cut_comes_back_and_lacks_nothing() {
                 .execute(emit, &[&format!("{written:06}")])
                 .await
                 .unwrap();
-            server.gate.reach(Some(&db.bookmark().await)).await;
+            server.gate.reach(Some(&db.bookmark().await)).await.unwrap();
             (server.gate.seats.taken() == 0).then_some(())
         })
         .await;

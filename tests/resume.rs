@@ -136,7 +136,7 @@ async fn read_all(
     since: &str,
 ) -> Vec<Received> {
     // Until this node has read the marker, or it would come behind the replay.
-    server.gate.reach(Some(&db.bookmark().await)).await;
+    server.gate.reach(Some(&db.bookmark().await)).await.unwrap();
     let mut reader = subscriber(server, transport, since).await;
     reader.expect("welcome").await;
     let subscribed = reader.expect("subscribed").await;
@@ -431,4 +431,28 @@ async fn a_bookmark_is_of_the_statement_that_prints_it() {
         before, after,
         "the snapshot of the transaction, not of the moment"
     );
+}
+
+/// A bookmark from ahead of a node that can't read the log at present: to be asked again, not a gap.
+#[tokio::test]
+async fn a_node_that_is_behind_sends_away_and_tells_no_gap() {
+    let db = database(Version::Installed).await;
+    let server = serve(&db, |settings| {
+        settings.listener.look_timeout = std::time::Duration::from_secs(60);
+    })
+    .await;
+    let holder = db.client("postgres").await;
+    let hold = "begin; lock table rowcast.channel in access exclusive mode";
+    holder.batch_execute(hold).await.unwrap();
+    marker(&db, &["r:1"]).await;
+    let ahead = db.bookmark().await;
+    let token = token("1", "user", "");
+    let mut socket = crate::support::ws(&server, &token, &format!("since={ahead}")).await;
+    assert_eq!(socket.closed().await.0, 1013);
+    let mut stream = crate::support::sse(&server, &token, &format!("since={ahead}")).await;
+    assert_eq!(stream.closed().await.1, "overloaded");
+    holder.batch_execute("commit").await.unwrap();
+    let mut socket = crate::support::ws(&server, &token, &format!("since={ahead}")).await;
+    socket.expect("welcome").await;
+    assert_eq!(socket.expect("subscribed").await["outcome"], "recovered");
 }

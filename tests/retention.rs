@@ -246,8 +246,10 @@ async fn the_horizon_is_read_after_the_scan(version: Version) {
         .ask("select pg_get_functiondef('rowcast.read_log'::regproc)")
         .await;
     let (from, to) = {
-        let from = source.find("  if not rowcast.remembers").expect("a check");
-        let to = from + source[from..].find("end if;").expect("its end") + "end if;".len();
+        let from = source
+            .find("  perform rowcast.check_horizon")
+            .expect("a check");
+        let to = from + source[from..].find(';').expect("its end") + 1;
         (from, to)
     };
     let (check, without) = (

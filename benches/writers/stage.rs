@@ -46,7 +46,7 @@ select rowcast.attach('shop.@', 'update', $$
   select 'order:status' as name, array['user:' || n.user_id] as rooms,
     json_build_object('orderId', n.order_id, 'status', n.status) as data
   from new_rows n
-$$);
+$$, 'lossy', null);
 ";
 
 /// What people write by hand: a row trigger, the row's key and user as JSON.

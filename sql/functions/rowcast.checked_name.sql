@@ -14,9 +14,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_channel constant rowcast.name := coalesce(p_channel, '');
-  v_rooms constant rowcast.rooms := coalesce(p_rooms, '{}');
   v_data constant rowcast.payload := p_data;
+  v_rooms rowcast.rooms;
 begin
+  if array_ndims(p_rooms) > 1 then
+    raise exception using errcode = '23514', constraint = 'rooms_are_a_list',
+      message = 'rooms are an array of several dimensions, which violates "rooms_are_a_list"';
+  end if;
+  v_rooms := coalesce(p_rooms, '{}');
   return coalesce(p_name, '')::rowcast.name;
 end
 $$;

@@ -64,7 +64,7 @@ begin
 
   return query
   select null, null, null, null::bigint, null::boolean, null::float8,
-    e.id, e.xid, e.at, e.channel::text, e.name::text, e.rooms::text[], e.data::json, false, e.render
+    e.id, e.xid, e.at, e.channel, e.name, e.rooms, e.data, false, e.render
   from (
     select * from rowcast.event n where n.xid >= pg_snapshot_xmax(p_from)
     union all

@@ -74,8 +74,8 @@ begin
     select a.render, r.key, r.data, r.failed
     from asked a cross join lateral rowcast.render(a.render, a.keys) r
   )
-  select w.id, w.xid, w.at, w.channel::text, w.name::text, w.rooms::text[],
-    case when w.render is null then w.data::json else r.data end,
+  select w.id, w.xid, w.at, w.channel, w.name, w.rooms,
+    case when w.render is null then w.data else r.data end,
     coalesce(r.failed, false)
   from wanted w
   left join stated s on s.id = w.id

@@ -30,12 +30,12 @@ declare
   v_rows text := case p_operation when 'delete' then 'old_rows' else 'new_rows' end;
   -- Short and plain is within all bounds; rowcast.checked_name decides on the rest, and refuses what
   -- is null. 4,000 bytes are not 1 MiB even where they are compressed to the 255th part, PostgreSQL's
-  -- best. A null room becomes a control character.
+  -- best. A null room becomes a control character; an array of several dimensions has no rooms[1].
   -- Offset 0 keeps PostgreSQL from computing the query's columns once more for each mention.
   v_selected text := format(
     'select q.channel,
       case when octet_length(q.words) <= 200 and q.words !~ ''[[:cntrl:]]'' and q.name <> ''''%2$s
-          and (pg_column_size(q.data) <= 4000) is not false
+          and q.rooms[1] is not null and (pg_column_size(q.data) <= 4000) is not false
         then q.name else rowcast.checked_name(q.channel, q.name, q.rooms, q.data)
       end as name,
       q.rooms, q.data, q.render

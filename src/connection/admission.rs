@@ -348,10 +348,15 @@ impl Gate {
 
     /// Reads a bookmark and waits until the hub has reached it: it may come from a page that was
     /// rendered, or from a node that looked, a moment ago.
-    pub async fn reach(&self, since: Option<&str>) -> Since {
-        let Some(text) = since else { return Since::Now };
+    ///
+    /// # Errors
+    /// The log is not read at present: nobody knows yet whether the place is from elsewhere.
+    pub async fn reach(&self, since: Option<&str>) -> Result<Since, Refusal> {
+        let Some(text) = since else {
+            return Ok(Since::Now);
+        };
         let Ok(bookmark) = Bookmark::parse(text) else {
-            return Since::Unreadable;
+            return Ok(Since::Unreadable);
         };
         let mut standpoint = self.hub.standpoint();
         let reached = async {
@@ -372,8 +377,10 @@ impl Gate {
                 }
             }
         };
-        let _ = tokio::time::timeout(REACH, reached).await;
-        Since::Bookmark(bookmark, text.into())
+        tokio::time::timeout(REACH, reached)
+            .await
+            .map(|()| Since::Bookmark(bookmark.clone(), text.into()))
+            .map_err(|_| Refusal::DatabaseAway)
     }
 }
 

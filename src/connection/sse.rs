@@ -150,7 +150,7 @@ async fn open(
     let admitted = gate.welcome(&identity, visit.rooms()).await?;
     let since = visit.since();
     let resumes = since.is_some();
-    let since = gate.reach(since.as_deref()).await;
+    let since = gate.reach(since.as_deref()).await?;
     let unreadable = matches!(since, Since::Unreadable);
     let subscription = gate.hub.open();
     let version = admitted.version;

@@ -144,7 +144,10 @@ impl Connection<'_> {
         let resumes = since.is_some();
         // Nobody may outlive their time here, either.
         let since = tokio::select! {
-            since = self.gate.reach(since.as_deref()) => since,
+            since = self.gate.reach(since.as_deref()) => match since {
+                Ok(since) => since,
+                Err(refusal) => return refusal,
+            },
             ended = self.subscription.ended() => return ended.into(),
             () = until(identity.expires_at) => return Refusal::Expired,
         };

@@ -42,6 +42,12 @@ impl Heard {
         self.channels.swap(false, Ordering::AcqRel)
     }
 
+    /// Has `rowcast.channel` read anew, as if it had changed.
+    pub fn recall_channels(&self) {
+        self.channels.store(true, Ordering::Release);
+        self.ring();
+    }
+
     /// Whether notifications were lost for want of room since the last time.
     pub fn overflowed(&self) -> bool {
         self.overflowed.swap(false, Ordering::AcqRel)

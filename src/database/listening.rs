@@ -319,9 +319,9 @@ impl Listening {
             *self.renders() = Some(Instant::now() + RENDERS_FOR);
             rows = self.rows(&since, true, timeout).await?;
         }
-        let (row, events) = rows
-            .split_first()
-            .ok_or(DatabaseError::Answer("rowcast.setting has no row"))?;
+        let (row, events) = rows.split_first().ok_or(DatabaseError::Answer(
+            "rowcast.setting has no row: insert into rowcast.setting default values",
+        ))?;
         if row.get::<_, Option<&str>>("history") != Some(&*from.history) {
             return Ok(None);
         }

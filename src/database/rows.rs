@@ -5,7 +5,7 @@
 use super::DatabaseError;
 use super::values::{JsonText, Moment, Xid8};
 use crate::bookmark::{Snapshot, Spelling};
-use crate::event::{Event, GAP, Place};
+use crate::event::{EVERYBODY, Event, GAP, Place};
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
 
@@ -37,18 +37,17 @@ pub(super) fn event_from(
         bookmark: bookmark.into(),
     });
     let (channel, name): (&str, &str) = (row.get("channel"), row.get("name"));
-    let rooms: Vec<Option<&str>> = row.get("rooms");
+    // Of more than one dimension they can't be read at all.
+    let rooms: Vec<Option<&str>> = row.try_get("rooms").unwrap_or_else(|_| vec![None]);
     let data = row.get::<_, Option<JsonText<'_>>>("data");
     let data = data.map_or("null", |JsonText(text)| text);
     let Moment(at) = row.get("at");
     let at = format!("{at:.6}");
     let failed = row.get("failed");
     if !within_bounds(channel, name, &rooms, data) {
-        let rooms = rooms
-            .into_iter()
-            .flatten()
-            .take(BROKEN_ROOMS)
-            .map(Into::into);
+        // Who was meant by a room that is none, nobody knows.
+        let rooms = rooms.into_iter().map(|room| room.unwrap_or(EVERYBODY));
+        let rooms = rooms.take(BROKEN_ROOMS).map(Into::into);
         let (channel, rooms) = ("rowcast".into(), rooms.collect());
         let nothing = RawValue::NULL.to_owned();
         return Ok(Event::new(

@@ -196,9 +196,9 @@ impl Leader {
         }
     }
 
-    /// How long to wait for the bell; `took`: how long the last look was.
-    pub fn wait(&self, took: Duration) -> Duration {
-        self.pace.wait(Instant::now(), took)
+    /// How long to wait for the bell.
+    pub fn wait(&self) -> Duration {
+        self.pace.wait(Instant::now())
     }
 
     /// Lets another node lead, or nobody: then writers pay nothing.

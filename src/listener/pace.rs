@@ -10,6 +10,10 @@ use std::time::{Duration, Instant};
 
 /// How long commits are counted before they are a rate.
 const WINDOW: Duration = Duration::from_millis(200);
+const WINDOWS_PER_SECOND: usize = 5;
+
+/// Commits within the window below which nobody can be waiting for long.
+const FEW_COMMITS: usize = 4;
 
 /// The least time awake: setting the flag costs a transaction id, twice for each nap.
 const LEAST_AWAKE: Duration = Duration::from_millis(500);
@@ -18,9 +22,6 @@ const LEAST_AWAKE: Duration = Duration::from_millis(500);
 /// at most. In between a twentieth of the time waited so far, so that a transaction that is left
 /// open for hours costs nobody anything and is late by little.
 const DROWSY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
-
-/// As long as a look took, up to this, so long is the rest behind it.
-const SLOW_LOOK: Duration = Duration::from_millis(2);
 
 /// Between two looks of a node that can't rely on ticks because NOTIFY's queue fills up.
 const UNTOLD: Duration = Duration::from_millis(50);
@@ -48,7 +49,7 @@ enum State {
     /// The flag has been set in a transaction of its own, and the look behind it is yet to come.
     Settling,
     /// Writers ring, but for those that were under way when the flag was set.
-    Drowsy { since: Instant, running: Vec<u64> },
+    Drowsy { running: Vec<u64> },
     /// All writers ring.
     Asleep,
 }
@@ -116,7 +117,7 @@ impl Pace {
     pub fn may_be_blocking(&self) -> bool {
         matches!(self.state, State::Drowsy { .. } | State::Asleep)
             && self.doorbell == Doorbell::Adaptive
-            && self.recent_commits() >= 4
+            && self.recent_commits() >= FEW_COMMITS
     }
 
     /// Writers wait for each other because they ring.
@@ -145,18 +146,12 @@ impl Pace {
         match &mut self.state {
             State::Settling => {
                 let running = seen.snapshot.running().to_vec();
-                self.enter(
-                    State::Drowsy {
-                        since: now,
-                        running,
-                    },
-                    now,
-                );
+                self.enter(State::Drowsy { running }, now);
             }
-            State::Drowsy { running, .. } => running.retain(|xid| !seen.snapshot.sees(*xid)),
+            State::Drowsy { running } => running.retain(|xid| !seen.snapshot.sees(*xid)),
             _ => {}
         }
-        if matches!(&self.state, State::Drowsy { running, .. } if running.is_empty()) {
+        if matches!(&self.state, State::Drowsy { running } if running.is_empty()) {
             self.enter(State::Asleep, now);
         }
         let asleep = matches!(self.state, State::Drowsy { .. } | State::Asleep);
@@ -185,21 +180,18 @@ impl Pace {
         self.enter(if rings { State::Settling } else { State::Awake }, now);
     }
 
-    /// How long to wait for the bell until the next look. `took`: how long the last one was.
+    /// How long to wait for the bell until the next look. However long the last one took: to let
+    /// more come together behind a slow one would make the next one slower.
     #[must_use]
-    pub fn wait(&self, now: Instant, took: Duration) -> Duration {
+    pub fn wait(&self, now: Instant) -> Duration {
         let wait = match &self.state {
             State::Follows if self.queue_is_filling => UNTOLD,
             State::Follows | State::Asleep => self.settings.floor,
             State::Settling => Duration::ZERO,
-            State::Drowsy { since, .. } => {
-                (now.duration_since(*since) / 20).clamp(DROWSY.0, DROWSY.1)
-            }
+            State::Drowsy { .. } => (now.duration_since(self.since) / 20).clamp(DROWSY.0, DROWSY.1),
             State::Awake => {
                 let quiet = now.duration_since(self.busy) / 10;
-                // Looks that have become slow must not take the machine from the writers; but what
-                // waits for a slow one makes the next one slower.
-                let poll = self.settings.poll.max(took.min(SLOW_LOOK));
+                let poll = self.settings.poll;
                 let most = if self.must_poll() {
                     poll.max(self.settings.idle_poll)
                 } else {
@@ -228,13 +220,17 @@ impl Pace {
         self.commits.iter().map(|(_, commits)| commits).sum()
     }
 
+    fn commits_per_second(&self) -> usize {
+        self.recent_commits() * WINDOWS_PER_SECOND
+    }
+
     fn is_busy(&self) -> bool {
-        self.recent_commits() * 1000 >= self.settings.busy_commits * 200
+        self.commits_per_second() >= self.settings.busy_commits
     }
 
     /// Awake, and may it end? Below half of what woke us, so that it does not flutter.
     fn may_rest(&self, now: Instant) -> bool {
-        let calm = self.recent_commits() * 1000 * 2 < self.settings.busy_commits * 200;
+        let calm = self.commits_per_second() * 2 < self.settings.busy_commits;
         let long = now.duration_since(self.since) >= LEAST_AWAKE;
         !self.must_poll() && (self.doorbell == Doorbell::Always || (calm && long))
     }
@@ -292,7 +288,7 @@ mod tests {
                 self.rings = rings;
                 self.pace.was_set(rings, self.now);
             }
-            self.pace.wait(self.now, Duration::ZERO)
+            self.pace.wait(self.now)
         }
 
         /// Looks as often as it wants to for so long, with so many commits a second. Says how often.
@@ -432,18 +428,5 @@ mod tests {
         clock.rings = false;
         assert_eq!(clock.look(0), Duration::ZERO);
         assert!(clock.rings);
-    }
-
-    #[test]
-    fn slow_looks_leave_the_machine_to_the_writers() {
-        let mut clock = Clock::leading();
-        clock.look(1);
-        for (took, wait) in [(100, 1000), (1500, 1500), (500_000, 2000)] {
-            let took = Duration::from_micros(took);
-            assert_eq!(
-                clock.pace.wait(clock.now, took),
-                Duration::from_micros(wait)
-            );
-        }
     }
 }

@@ -84,11 +84,19 @@ fn pairs(result: &Result, number: i64) -> BTreeSet<(String, String)> {
     names.map(|name| (name, event.clone())).collect()
 }
 
+/// Nobody but the two uses up a transaction id: a tick or a proof in between would hide the second
+/// from a reader that ignores the list, too.
+const NO_OTHER_XIDS: &[(&str, &str)] = &[
+    ("ROWCAST__LISTENER__DOORBELL", "always"),
+    ("ROWCAST__LISTENER__PROOF_S", "3600"),
+];
+
 /// A quiet run with the one overtaking, over a database that was changed so.
 async fn quiet_run(sql: &'static str) -> (Result, i64) {
     let needs = Needs {
         sql,
         no_writers: true,
+        settings: NO_OTHER_XIDS,
         ..Needs::default()
     };
     let rig = Rig::start(needs, 1).await;

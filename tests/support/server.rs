@@ -195,9 +195,11 @@ impl Process {
         kill(pid, signal).expect("it is ours");
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and until all that it had logged has been read.
     pub async fn exited(&mut self) -> ExitStatus {
         let exited = within("the program ends", self.child.wait()).await;
+        let read = within("its log ends with it", &mut self.reading).await;
+        read.expect("reading a log doesn't fail");
         exited.expect("it is our child")
     }
 

@@ -135,7 +135,10 @@ impl Connection<'_> {
             Ok(admitted) => admitted,
             Err(refusal) => return self.error(id, refusal.word(), &refusal.to_string(), None),
         };
-        let since = self.gate.reach(since).await;
+        let since = match self.gate.reach(since).await {
+            Ok(since) => since,
+            Err(refusal) => return self.error(id, refusal.word(), &refusal.to_string(), None),
+        };
         if matches!(since, crate::hub::Since::Unreadable) {
             let message = crate::bookmark::NotABookmark.to_string();
             return self.error(id, "bad-bookmark", &message, None);
