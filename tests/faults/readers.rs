@@ -2,7 +2,7 @@
 //! another door, and after a gap by reading the data anew.
 //! Hands each one's story over to the reconciliation. It must never dedupe, reorder or forgive.
 
-use super::retention::is_behind;
+use super::retention::standing;
 use super::seat::Seat;
 use super::writers::{Ledger, connected, page};
 use crate::support::reconcile::{Excuse, Gap, Heard, Page, Story};
@@ -203,14 +203,17 @@ impl Reader {
         }
     }
 
-    /// Asks the tables whether the log really lacked what this bookmark had before it.
+    /// Asks the tables whether the log lacked what this bookmark has before it.
     async fn answer_for_gap(&mut self, bookmark: &str) {
         while let Some(client) = connected(&self.strings.log, &self.strings.ledger).await {
-            let Ok(behind) = is_behind(&client, bookmark).await else {
+            let Ok(standing) = standing(&client, bookmark).await else {
                 continue;
             };
+            if !standing.lacks {
+                eprintln!("{}: gap at {bookmark}: {standing:?}", self.story.name);
+            }
             let gap = self.story.gaps.last_mut().expect("it was told of one");
-            gap.behind = behind;
+            gap.behind = standing.lacks || standing.is_in_doubt;
             return;
         }
     }

@@ -17,26 +17,37 @@ const FILL: &str = "with filler as (select rowcast.emit('filler', 'filler', arra
       (select to_json(string_agg(md5(random()::text), '')) from generate_series(1, 7000))) as id) \
     insert into app.filler (id) select id from filler";
 
-/// Whether something was committed that this bookmark does not see, and that the log has forgotten.
-/// Or whether that can't be told of it: while a transaction that is older than what was forgotten is
-/// open, a bookmark from before the last leaf was emptied counts as behind.
-pub async fn is_behind(client: &Client, bookmark: &str) -> Result<bool, Error> {
-    let sql = "with place as materialized (select (rowcast.parse_bookmark($1)).base) \
-        select exists (select from place, app.entry n \
-            where not pg_visible_in_snapshot(n.xid, place.base) and not exists \
-              (select from rowcast.event e where e.xid = n.xid \
-                and e.data ->> 'event' = 'entry ' || n.number)) \
-          or exists (select from place, app.filler f \
-            where not pg_visible_in_snapshot(f.xid, place.base) and not exists \
-              (select from rowcast.event e where e.xid = f.xid and e.id = f.id)) \
-          or exists (select from place, rowcast.forgotten f \
-            where pg_snapshot_xmin(place.base)::text::bigint < \
-                pg_sequence_last_value('rowcast.horizon') \
-              and (pg_snapshot_xmax(place.base) < pg_snapshot_xmax(f.seen) or exists \
-                (select from pg_snapshot_xip(place.base) x \
-                 where pg_visible_in_snapshot(x::text::xid8, f.seen))))";
+/// How a bookmark stands to what the log has forgotten. The application's rows and PostgreSQL's
+/// catalog say so: none of the product's books, and none of its functions but the one that reads a
+/// bookmark.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Standing {
+    /// Something was committed that the bookmark does not see, and the log has it no more.
+    pub lacks: bool,
+    /// Or that can't be told of it: a transaction was open that is older than something forgotten,
+    /// and a leaf was emptied later than the bookmark was taken.
+    pub is_in_doubt: bool,
+}
+
+pub async fn standing(client: &Client, bookmark: &str) -> Result<Standing, Error> {
+    let sql = "with place as materialized (select (rowcast.parse_bookmark($1)).base), \
+        forgotten as materialized ( \
+          select n.xid from app.entry n where not exists \
+            (select from rowcast.event e where e.xid = n.xid \
+              and e.data ->> 'event' = 'entry ' || n.number) \
+          union all select f.xid from app.filler f where not exists \
+            (select from rowcast.event e where e.xid = f.xid and e.id = f.id)) \
+        select exists (select from forgotten f where not pg_visible_in_snapshot(f.xid, place.base)), \
+          pg_snapshot_xmin(place.base) <= (select xid from forgotten order by xid desc limit 1) \
+          and exists (select from pg_inherits i join pg_class c on c.oid = i.inhrelid \
+            where i.inhparent = 'rowcast.event'::regclass \
+              and not pg_visible_in_snapshot(c.xmin::text::xid8, place.base)) \
+        from place";
     let row = client.query_one(sql, &[&bookmark]).await?;
-    Ok(row.get(0))
+    Ok(Standing {
+        lacks: row.get(0),
+        is_in_doubt: row.get::<_, Option<bool>>(1).unwrap_or_default(),
+    })
 }
 
 impl Rig {
@@ -71,7 +82,8 @@ impl Rig {
         self.until("its bookmark is passed", async || {
             self.rotate().await;
             let client = self.superuser().await;
-            is_behind(&client, &bookmark).await.unwrap_or_default()
+            let standing = standing(&client, &bookmark).await;
+            standing.unwrap_or_default().lacks
         })
         .await;
         seat.away.store(false, Ordering::SeqCst);

@@ -13,7 +13,7 @@ use crate::support::reconcile::{Story, reconcile};
 use crate::support::{Database, Postgres, Process, Version, eventually, on, serve_process};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -74,6 +74,8 @@ pub struct Rig {
     pub nodes: Vec<Node>,
     pub ledger: Arc<Ledger>,
     pub strikes: Mutex<Vec<Strike>>,
+    /// Instances that were seen red since a strike began that stops delivery.
+    pub seen_red: tokio::sync::Mutex<BTreeSet<usize>>,
     /// How many faults ended the history.
     pub ended: AtomicU32,
     pub seed: u64,
@@ -125,6 +127,7 @@ impl Rig {
             nodes,
             ledger,
             strikes: Mutex::default(),
+            seen_red: tokio::sync::Mutex::default(),
             ended: AtomicU32::new(0),
             seed,
             settings,
@@ -205,7 +208,30 @@ impl Rig {
             text += &lines.into_iter().rev().collect::<Vec<_>>().join("\n");
             text.push('\n');
         }
-        text
+        text + &self.backends_in_words().await
+    }
+
+    /// What the database is doing, and how its log stands.
+    async fn backends_in_words(&self) -> String {
+        let sql = "select concat_ws(' ', pid, usename, state, wait_event, now() - xact_start, \
+              left(query, 100), array(select relation::regclass::text || ' ' || mode from pg_locks l \
+                where l.pid = a.pid and relation in \
+                  (select inhrelid from pg_inherits where inhparent = 'rowcast.event'::regclass))) \
+            from pg_stat_activity a where datname = current_database() and pid <> pg_backend_pid() \
+            union all select concat_ws(' ', 'prepared', gid, now() - prepared) from pg_prepared_xacts \
+            union all select concat_ws(' ', l, pg_total_relation_size('rowcast.event_' || leaf)) \
+              from rowcast.leaf l";
+        let asked = async {
+            let client = self.superuser().await;
+            client.query(sql, &[]).await
+        };
+        match tokio::time::timeout(Duration::from_secs(5), asked).await {
+            Ok(Ok(rows)) => {
+                let lines = rows.iter().map(|row| row.get::<_, String>(0));
+                lines.collect::<Vec<_>>().join("\n")
+            }
+            silent => format!("the database says nothing: {silent:?}"),
+        }
     }
 
     /// Waits until every subscriber has heard so many events more.

@@ -5,7 +5,9 @@
 use super::rig::Rig;
 use crate::readers::{Habit, take_up, try_enter};
 use crate::support::TRANSPORTS;
+use std::io::ErrorKind;
 use std::time::Duration;
+use tokio::net::TcpStream;
 
 /// Shorter than the defaults, so that their bounds can be waited for.
 pub const SHORT_BOUNDS: &[(&str, &str)] = &[
@@ -46,13 +48,15 @@ impl Rig {
             let process = node.process.lock().await;
             (process.log(), process.address == address)
         };
-        let (mut connection, mut same) = (None, true);
+        let (mut connection, mut same, mut ended) = (None, true, false);
         self.until(
-            "somebody more is let in, or its instance is gone",
+            "somebody more is let in or refused, or its instance is gone",
             async || {
+                // A WebSocket is refused after its upgrade.
+                ended = ended || has_ended(&stream);
                 let now = log().await;
                 (connection, same) = (opened(&now.0, &user), now.1);
-                connection.is_some() || !same
+                connection.is_some() || ended || !same
             },
         )
         .await;
@@ -81,6 +85,18 @@ impl Rig {
         .await;
         drop(held);
         cut && there
+    }
+}
+
+/// Whether the other side has closed it, behind whatever it said.
+fn has_ended(stream: &TcpStream) -> bool {
+    let mut said = [0; 1024];
+    loop {
+        match stream.try_read(&mut said) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) => return error.kind() != ErrorKind::WouldBlock,
+        }
     }
 }
 

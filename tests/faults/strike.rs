@@ -9,6 +9,7 @@ use super::rig::Rig;
 use super::stalled::SHORT_BOUNDS;
 use crate::readers::Habit;
 use crate::support::proxy::Way;
+use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use rowcast::command::postgres::Mode;
 use std::collections::BTreeSet;
@@ -139,6 +140,7 @@ impl Rig {
         }
         if fault.stops_delivery() {
             let what = format!("{fault:?}: /readyz turns red");
+            self.seen_red.lock().await.clear();
             tokio::join!(self.red(&what), self.inflict(fault));
         } else {
             self.inflict(fault).await;
@@ -153,18 +155,19 @@ impl Rig {
         strikes.unwrap_or_else(PoisonError::into_inner).push(strike);
     }
 
-    /// Until every instance was seen red at least once.
+    /// Until every instance was seen red at least once since the strike began, by whoever looks.
     async fn red(&self, what: &str) {
-        let mut seen = BTreeSet::new();
-        let mut seen_red = async || {
-            for (number, node) in self.nodes.iter().enumerate() {
-                if !seen.contains(&number) && !node.is_ready().await {
-                    seen.insert(number);
-                }
-            }
+        self.until(what, async || {
+            let seen = self.seen_red.lock().await.clone();
+            let unseen = (0..self.nodes.len()).filter(|number| !seen.contains(number));
+            let asked = unseen.map(async |number| (number, self.nodes[number].is_ready().await));
+            let answers = join_all(asked).await;
+            let red = answers.iter().filter(|(_, ready)| !ready);
+            let mut seen = self.seen_red.lock().await;
+            seen.extend(red.map(|(number, _)| *number));
             seen.len() == self.nodes.len()
-        };
-        self.until(what, &mut seen_red).await;
+        })
+        .await;
     }
 
     async fn green(&self, what: &str) {
