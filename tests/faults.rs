@@ -3,7 +3,9 @@
 //! twice, none forbidden, each row in order. `make faults SEED=… MINUTES=…` runs the mixture long.
 
 mod access;
+mod failover;
 mod late;
+mod link;
 mod mistakes;
 mod mixture;
 mod node;
@@ -61,6 +63,7 @@ alone! {
     postgres_stopped_fast: Fault::StoppedFast;
     postgres_stopped_immediately: Fault::StoppedImmediately;
     postgres_killed: Fault::PostgresKilled;
+    a_failover_to_a_standby: Fault::FailedOver;
     the_link_cut: Fault::LinkCut;
     the_link_halved: Fault::LinkHalved;
     the_link_delayed: Fault::LinkDelayed;

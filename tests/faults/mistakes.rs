@@ -220,8 +220,8 @@ async fn read_around_listen(listen_first: bool) -> (Result, i64) {
     commit(&rig, &client, "begin").await;
     hear.await;
     let late = LateListen::start(rig.socket.clone(), listen_first).await;
-    rig.link.lead_to(Upstream::Tcp(late.address.clone()));
-    rig.link.cut();
+    rig.links.primary().lead_to(Upstream::Tcp(late.address.clone()));
+    rig.links.primary().cut();
     rig.until("both listeners have read the log again", async || {
         late.asked() == 2 && is_quiet(&client).await
     })

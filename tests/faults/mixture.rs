@@ -22,6 +22,7 @@ const POSTGRES: &[Weighted] = &[
     (Fault::StoppedFast, 2),
     (Fault::StoppedImmediately, 1),
     (Fault::PostgresKilled, 1),
+    (Fault::FailedOver, 1),
     (Fault::LinkCut, 3),
     (Fault::LinkHalved, 3),
     (Fault::LinkDelayed, 2),
@@ -78,7 +79,7 @@ async fn drive(rig: &Rig, name: &str, seed: u64, lane: &[Weighted], began: Insta
         }
         let at = began.elapsed().as_secs_f64();
         eprintln!("{at:7.2} s, seed {}, {name}: {fault:?}", rig.seed);
-        rig.strike(fault).await;
+        Box::pin(rig.strike(fault)).await;
     }
 }
 
@@ -114,8 +115,13 @@ async fn mixture(prepared: bool) {
     } else {
         (TRANSACTIONS, READERS, "readers")
     };
+    let postgres = async {
+        drive(&rig, "PostgreSQL", seed, POSTGRES, began, end).await;
+        // In every mixture once at least, with the others' last faults beside it.
+        Box::pin(rig.strike(Fault::FailedOver)).await;
+    };
     tokio::join!(
-        drive(&rig, "PostgreSQL", seed, POSTGRES, began, end),
+        postgres,
         drive(&rig, "services", seed + 1, SERVICES, began, end),
         drive(&rig, "transactions", seed + 2, transactions, began, end),
         drive(&rig, "access", seed + 3, ACCESS, began, end),

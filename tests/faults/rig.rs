@@ -3,6 +3,7 @@
 //! Hands everything that was written and heard over to the reconciliation.
 //! It must never count a fault that struck nothing.
 
+use super::link::Links;
 use super::node::Node;
 use super::outcome::{Result, Strike, settle};
 use super::readers::{READERS, Strings, read};
@@ -13,6 +14,7 @@ use crate::support::reconcile::{Story, reconcile};
 use crate::support::{Database, Postgres, Process, Version, eventually, on, serve_process};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use rowcast::command::postgres::SUPERUSER;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -68,9 +70,11 @@ pub struct Rig {
     pub postgres: Option<tokio::sync::Mutex<Postgres>>,
     pub db: Database,
     pub socket: PathBuf,
-    /// Between the service and PostgreSQL, and between the application and PostgreSQL.
-    pub link: Proxy,
+    /// Between the service and PostgreSQL, and between the application and PostgreSQL; and the one
+    /// that nobody hurts, to whichever server is the primary.
+    pub links: Links,
     pub app_link: Proxy,
+    pub front: Proxy,
     pub nodes: Vec<Node>,
     pub ledger: Arc<Ledger>,
     pub strikes: Mutex<Vec<Strike>>,
@@ -107,9 +111,14 @@ impl Rig {
         db.run(&schema()).await;
         db.run(needs.sql).await;
         let settings: Vec<_> = SETTINGS.iter().chain(needs.settings).copied().collect();
-        let link = Proxy::start(Upstream::Unix(socket.clone()), seed).await;
+        let links = Links::start(socket.clone(), seed).await;
         let app_link = Proxy::start(Upstream::Unix(socket.clone()), seed + 1).await;
-        db.service_url = through(&link, "rowcast_service", &db.name);
+        let front = Proxy::start(Upstream::Unix(socket.clone()), seed + 3).await;
+        db.service_url = links.url("rowcast_service", &db.name);
+        if own {
+            db.legacy_url = through(&front, "lab_app", &db.name);
+            db.superuser_url = through(&front, SUPERUSER, &db.name);
+        }
         let mut nodes = Vec::new();
         for number in 0..NODES {
             let process = serve_process(&db, &settings).await;
@@ -122,8 +131,9 @@ impl Rig {
         let mut rig = Self {
             postgres,
             socket,
-            link,
+            links,
             app_link,
+            front,
             nodes,
             ledger,
             strikes: Mutex::default(),
@@ -186,7 +196,7 @@ impl Rig {
                 Instant::now() < deadline,
                 "not within {:?}: {what}\n{}",
                 self.patience,
-                self.situation().await
+                Box::pin(self.situation()).await
             );
             if let Some(gone) = self.readers.iter().position(JoinHandle::is_finished) {
                 panic!(
@@ -386,7 +396,7 @@ impl Rig {
     }
 }
 
-fn socket(postgres: &Postgres) -> PathBuf {
+pub fn socket(postgres: &Postgres) -> PathBuf {
     let name = format!(".s.PGSQL.{}", postgres.cluster.port());
     postgres.cluster.socket_dir().join(name)
 }

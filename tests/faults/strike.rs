@@ -25,6 +25,7 @@ pub enum Fault {
     StoppedFast,
     StoppedImmediately,
     PostgresKilled,
+    FailedOver,
     // The link between the service and PostgreSQL.
     LinkCut,
     LinkHalved,
@@ -62,8 +63,8 @@ pub enum Fault {
 }
 
 use Fault::{
-    AppLinkHalved, BackendsKilled, Crawls, DoorCut, DoorDelayed, DoorFrozen, DoorHalved, LinkCut,
-    LinkDelayed, LinkFrozen, LinkHalfOpen, LinkHalved, ListenersKilled, LongTransaction, Passed,
+    AppLinkHalved, BackendsKilled, Crawls, DoorCut, DoorDelayed, DoorFrozen, DoorHalved, FailedOver,
+    LinkCut, LinkDelayed, LinkFrozen, LinkHalfOpen, LinkHalved, ListenersKilled, LongTransaction, Passed,
     PostgresKilled, Prepared, Revoked, Rolling, Rotated, RuleWithdrawn, ServiceKilled,
     ServiceStopped, StoppedFast, StoppedImmediately, Stops, Subtransactions, TokenExpired,
     Vanishes,
@@ -79,6 +80,7 @@ impl Fault {
                 | StoppedFast
                 | StoppedImmediately
                 | PostgresKilled
+                | FailedOver
                 | LinkCut
                 | LinkHalved
                 | LinkFrozen
@@ -88,7 +90,7 @@ impl Fault {
 
     /// Whether PostgreSQL comes back with another history.
     fn ends_history(self) -> bool {
-        matches!(self, StoppedImmediately | PostgresKilled)
+        matches!(self, StoppedImmediately | PostgresKilled | FailedOver)
     }
 
     /// How connections of subscribers end because of it; nothing: they stay.
@@ -120,7 +122,10 @@ impl Fault {
     }
 
     pub fn needs_cluster(self) -> bool {
-        matches!(self, StoppedFast | StoppedImmediately | PostgresKilled)
+        matches!(
+            self,
+            StoppedFast | StoppedImmediately | PostgresKilled | FailedOver
+        )
     }
 }
 
@@ -141,22 +146,27 @@ impl Rig {
         if fault.stops_delivery() {
             let what = format!("{fault:?}: /readyz turns red");
             self.seen_red.lock().await.clear();
-            tokio::join!(self.red(&what), self.inflict(fault));
+            tokio::join!(self.red(&what), Box::pin(self.inflict(fault)));
         } else {
-            self.inflict(fault).await;
+            Box::pin(self.inflict(fault)).await;
         }
-        let strike = Strike {
-            name: format!("{fault:?}"),
-            from,
-        };
         self.green(&format!("{fault:?} is over: /readyz turns green"))
             .await;
+        self.struck(&format!("{fault:?}"), from);
+    }
+
+    /// It counts only if a COMMIT was under way then.
+    pub fn struck(&self, name: &str, from: Instant) {
         let strikes = self.strikes.lock();
-        strikes.unwrap_or_else(PoisonError::into_inner).push(strike);
+        let mut strikes = strikes.unwrap_or_else(PoisonError::into_inner);
+        strikes.push(Strike {
+            name: name.to_owned(),
+            from,
+        });
     }
 
     /// Until every instance was seen red at least once since the strike began, by whoever looks.
-    async fn red(&self, what: &str) {
+    pub async fn red(&self, what: &str) {
         self.until(what, async || {
             let seen = self.seen_red.lock().await.clone();
             let unseen = (0..self.nodes.len()).filter(|number| !seen.contains(number));
@@ -188,36 +198,37 @@ impl Rig {
             StoppedFast => self.stop_postgres(Some(Mode::Fast)).await,
             StoppedImmediately => self.stop_postgres(Some(Mode::Immediate)).await,
             PostgresKilled => self.stop_postgres(None).await,
+            FailedOver => self.failed_over().await,
             LinkCut => {
-                self.link.set(Way::Refuse);
-                self.link.cut();
+                self.links.primary().set(Way::Refuse);
+                self.links.primary().cut();
                 self.red("the link is cut: /readyz turns red").await;
-                self.link.set(Way::Pass);
+                self.links.primary().set(Way::Pass);
             }
             LinkHalved => {
-                let before = self.link.halved();
-                self.link.set(Way::Halve(0.5));
-                let cut = async || self.link.halved() > before;
+                let before = self.links.primary().halved();
+                self.links.primary().set(Way::Halve(0.5));
+                let cut = async || self.links.primary().halved() > before;
                 self.until("the service is cut", cut).await;
                 self.red("the link is halved: /readyz turns red").await;
-                self.link.set(Way::Pass);
+                self.links.primary().set(Way::Pass);
             }
             LinkDelayed => {
-                self.link.set(Way::Delay(Duration::from_millis(20)));
+                self.links.primary().set(Way::Delay(Duration::from_millis(20)));
                 self.everybody_hears(20).await;
-                self.link.set(Way::Pass);
+                self.links.primary().set(Way::Pass);
             }
             LinkFrozen => {
-                self.link.set(Way::Freeze);
+                self.links.primary().set(Way::Freeze);
                 self.red("the link is frozen: /readyz turns red").await;
-                self.link.set(Way::Pass);
+                self.links.primary().set(Way::Pass);
             }
             LinkHalfOpen => {
-                self.link.freeze_present();
+                self.links.primary().freeze_present();
                 self.red("the sockets are dead: /readyz turns red").await;
                 self.green("over other sockets: /readyz turns green").await;
                 self.everybody_hears(10).await;
-                self.link.cut();
+                self.links.primary().cut();
             }
             AppLinkHalved => {
                 let lost = self.ledger.lost();
