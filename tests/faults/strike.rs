@@ -63,11 +63,11 @@ pub enum Fault {
 }
 
 use Fault::{
-    AppLinkHalved, BackendsKilled, Crawls, DoorCut, DoorDelayed, DoorFrozen, DoorHalved, FailedOver,
-    LinkCut, LinkDelayed, LinkFrozen, LinkHalfOpen, LinkHalved, ListenersKilled, LongTransaction, Passed,
-    PostgresKilled, Prepared, Revoked, Rolling, Rotated, RuleWithdrawn, ServiceKilled,
-    ServiceStopped, StoppedFast, StoppedImmediately, Stops, Subtransactions, TokenExpired,
-    Vanishes,
+    AppLinkHalved, BackendsKilled, Crawls, DoorCut, DoorDelayed, DoorFrozen, DoorHalved,
+    FailedOver, LinkCut, LinkDelayed, LinkFrozen, LinkHalfOpen, LinkHalved, ListenersKilled,
+    LongTransaction, Passed, PostgresKilled, Prepared, Revoked, Rolling, Rotated, RuleWithdrawn,
+    ServiceKilled, ServiceStopped, StoppedFast, StoppedImmediately, Stops, Subtransactions,
+    TokenExpired, Vanishes,
 };
 
 impl Fault {
@@ -214,7 +214,9 @@ impl Rig {
                 self.links.primary().set(Way::Pass);
             }
             LinkDelayed => {
-                self.links.primary().set(Way::Delay(Duration::from_millis(20)));
+                self.links
+                    .primary()
+                    .set(Way::Delay(Duration::from_millis(20)));
                 self.everybody_hears(20).await;
                 self.links.primary().set(Way::Pass);
             }
