@@ -113,7 +113,8 @@ export function open(options) {
     else if (type === 'gap') tellGap(/** @type {any} */ (frame))
     else if (type === 'welcome') {
       user = frame.user
-      if (opening.since) turn('recovering', 'catching up')
+      // One that takes the place of a live link has nothing to catch up but that moment.
+      if (opening.since && status !== 'live') turn('recovering', 'catching up')
       rooms.welcomed(frame, opening)
       if (!opening.since) expect(0)
     } else if (type === 'subscribed') {

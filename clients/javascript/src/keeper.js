@@ -35,6 +35,8 @@ const TRANSPORTS = { websocket, sse, poll }
 const DOUBT = 5000
 /** Milliseconds after which a link that has missed its heartbeats is given up, if a clock jumped. */
 const GRACE = 2000
+/** Milliseconds after its welcome before which a link is not opened anew at once. */
+const YOUNG = 1000
 /** Milliseconds between two looks at whether `token()` has another, after one was refused. */
 const TOKEN_POLL = 30_000
 /** Blame from which a transport is left for the next: one that has worked gets a second chance. */
@@ -328,7 +330,10 @@ export function keep(settings, host) {
 
   /** Opens the stream anew with other rooms; the old one goes on until the new one is welcomed. */
   function reopen() {
-    if (link?.welcomedAt !== undefined) void dial(link.index, true)
+    if (link?.welcomedAt === undefined) return
+    // One that has only just been opened is not opened anew without a pause.
+    const isYoung = clock.now() - link.welcomedAt < YOUNG
+    timer('reopen', isYoung ? pause.next() : 0, () => link && void dial(link.index, true))
   }
 
   /** @param {boolean} networkChanged */

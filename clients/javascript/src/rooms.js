@@ -173,7 +173,7 @@ export function roster(settings, keeper, report) {
       }
       const open = [...wishes]
       const loading = speaks ? undefined : open.find((wish) => wish.since)
-      const plain = open.filter((wish) => !wish.since && !wish.rooms.some((room) => rest.includes(room)))
+      const plain = open.filter((wish) => !wish.since && !(speaks && wish.rooms.some((room) => rest.includes(room))))
       return { rooms, since, rest, wishes: plain, loading, load: loading?.rooms, from: loading?.since }
     },
 
