@@ -1,4 +1,5 @@
 // Makes dist/: both entries, minified, as ECMAScript and CommonJS modules, each with its types.
+// The React entry imports the core instead of holding it a second time.
 import { build } from 'esbuild'
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -7,22 +8,28 @@ process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 rmSync('dist', { recursive: true, force: true })
 mkdirSync('dist')
 for (const [format, extension] of [['esm', '.js'], ['cjs', '.cjs']]) {
-  await build({
-    entryPoints: ['src/index.js', 'src/react.js'],
-    outdir: 'dist',
-    outExtension: { '.js': extension },
-    bundle: true,
-    minify: true,
-    format,
-    target: 'es2022',
-    external: ['react'],
-    sourcemap: true,
-    sourcesContent: true,
-    legalComments: 'none',
-  })
+  for (const entry of ['index', 'react']) {
+    await build({
+      entryPoints: [`src/${entry}.js`],
+      outfile: `dist/${entry}${extension}`,
+      bundle: true,
+      minify: true,
+      format,
+      target: 'es2022',
+      external: ['react'],
+      plugins: [
+        {
+          name: 'core',
+          setup(bundle) {
+            bundle.onResolve({ filter: /^\.\/index\.js$/ }, () => ({ path: `./index${extension}`, external: true }))
+          },
+        },
+      ],
+      sourcemap: true,
+    })
+  }
 }
-cpSync('src/types.d.ts', 'dist/index.d.ts')
-cpSync('src/types.d.ts', 'dist/index.d.cts')
-const react = readFileSync('src/react.d.ts', 'utf8')
-writeFileSync('dist/react.d.ts', react.replaceAll('./types.d.ts', './index.js'))
-writeFileSync('dist/react.d.cts', react.replaceAll('./types.d.ts', './index.cjs'))
+for (const [types, core] of [['.d.ts', './index.js'], ['.d.cts', './index.cjs']]) {
+  cpSync('src/types.d.ts', `dist/index${types}`)
+  writeFileSync(`dist/react${types}`, readFileSync('src/react.d.ts', 'utf8').replaceAll('./types.d.ts', core))
+}

@@ -100,22 +100,8 @@ export function useLive(call, rooms, reduce, deps = []) {
   return { ...shown, reload }
 }
 
-/** @type {WeakMap<Connection, import('./types.d.ts').StatusChange>} */
-const statuses = new WeakMap()
-
-/** @param {Connection} connection */
-function statusOf(connection) {
-  const { status, reason, transport } = connection
-  const known = statuses.get(connection)
-  if (known?.status === status && known.reason === reason && known.transport === transport) return known
-  const now = { status, reason, transport }
-  statuses.set(connection, now)
-  return now
-}
-
 export function useStatus() {
   const connection = useRowcast()
   const subscribe = useCallback((/** @type {() => void} */ fn) => connection.on('status', fn), [connection])
-  const get = () => statusOf(connection)
-  return useSyncExternalStore(subscribe, get, get)
+  return useSyncExternalStore(subscribe, connection.getStatus, connection.getStatus)
 }
