@@ -1,19 +1,28 @@
 // Makes dist/: both entries, minified, as ECMAScript and CommonJS modules, each with its types.
-// The React entry imports the core instead of holding it a second time.
+// The React entry imports the core instead of holding it a second time, and the core loads the
+// transports that few pages need.
 import { build } from 'esbuild'
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
+/** Properties that never leave these modules, neither to the application nor to the wire. */
+const INTERNAL =
+  /^(settings|opening|welcomedAt|heardAt|silence|heard|wire|isLive|speaks|tokens|reopen|forgive|refuse|later|asked|wishes|loading|holders|fresh|followers|expect|answered|lost|welcomed|subscribed|whose|left|begin|want|hold|release)$/
+
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 rmSync('dist', { recursive: true, force: true })
 mkdirSync('dist')
+// The same names in every file: they hand such objects to each other.
+const mangleCache = {}
 for (const [format, extension] of [['esm', '.js'], ['cjs', '.cjs']]) {
-  for (const entry of ['index', 'react']) {
-    await build({
+  for (const entry of ['index', 'fallback', 'react']) {
+    const { mangleCache: grown } = await build({
       entryPoints: [`src/${entry}.js`],
       outfile: `dist/${entry}${extension}`,
       bundle: true,
       minify: true,
+      mangleProps: INTERNAL,
+      mangleCache,
       format,
       target: 'es2022',
       external: ['react'],
@@ -21,12 +30,16 @@ for (const [format, extension] of [['esm', '.js'], ['cjs', '.cjs']]) {
         {
           name: 'core',
           setup(bundle) {
-            bundle.onResolve({ filter: /^\.\/index\.js$/ }, () => ({ path: `./index${extension}`, external: true }))
+            bundle.onResolve({ filter: /^\.\/(index|fallback)\.js$/ }, ({ path }) => ({
+              path: path.replace('.js', extension),
+              external: true,
+            }))
           },
         },
       ],
       sourcemap: true,
     })
+    Object.assign(mangleCache, grown)
   }
 }
 for (const [types, core] of [['.d.ts', './index.js'], ['.d.cts', './index.cjs']]) {

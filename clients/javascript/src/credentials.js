@@ -6,21 +6,15 @@
 
 import { RowcastError } from './errors.js'
 
-/** @param {import('./settings.js').Settings} settings */
-export function credentials({ token: source, later, callTimeout }) {
+/** @param {import('./types.d.ts').TokenSource | undefined} source */
+export function credentials(source) {
   /** The token in use; null where a cookie does. @type {string | null | undefined} */
   let current
   /** @type {string | null | undefined} */
   let refused
 
   async function ask() {
-    let cancel = () => {}
-    const late = new Promise((_, reject) => {
-      cancel = later(callTimeout, () => reject(new RowcastError('token', 'token() gave no answer')))
-    })
-    const asked = async () => (typeof source === 'function' ? source() : source ?? null)
-    /** @type {any} */
-    const token = await Promise.race([asked(), late]).finally(cancel)
+    const token = typeof source === 'function' ? await source() : (source ?? null)
     if (source !== undefined && !token) throw new RowcastError('unauthorized', 'token() gave no token')
     if (token === refused) throw new RowcastError('unauthorized', 'refused, and there is no other token')
     return (current = token)

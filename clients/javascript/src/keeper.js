@@ -10,8 +10,6 @@ import { backoff, FLOOR } from './backoff.js'
 import { credentials } from './credentials.js'
 import { FINAL, NEEDS_TOKEN, RowcastError } from './errors.js'
 import { remembered } from './memory.js'
-import { poll } from './poll.js'
-import { sse } from './sse.js'
 import { isOffline, onWake } from './wake.js'
 import { websocket } from './websocket.js'
 
@@ -28,8 +26,15 @@ import { websocket } from './websocket.js'
  *   error: (error: unknown) => void}} Host
  */
 
-/** @type {Record<string, Transport>} */
-const TRANSPORTS = { websocket, sse, poll }
+/** What few pages need comes in a file of its own. */
+const fallback = () => import('./fallback.js')
+
+/** @type {Record<string, (...link: Parameters<Transport>) => Wire | Promise<Wire>>} */
+const TRANSPORTS = {
+  websocket,
+  sse: async (link) => (await fallback()).sse(link),
+  poll: async (link) => (await fallback()).poll(link),
+}
 
 /** Milliseconds in which a link must say something once it is doubted that it lives. */
 const GRACE = 3000
@@ -48,7 +53,7 @@ export function keep(settings, host) {
   const { now, later, random, transports } = settings
   const pause = backoff(settings.retryMin, settings.retryMax, random)
   const renewal = backoff(500, 60_000, random)
-  const tokens = credentials(settings)
+  const tokens = credentials(settings.token)
   /** The link in use. @type {Link | undefined} */
   let link
   /** One beside it that is to take its place. @type {Link | undefined} */
@@ -87,6 +92,9 @@ export function keep(settings, host) {
 
   const isLive = () => link?.welcomedAt !== undefined
 
+  /** Says a frame; false if the link can't. @param {object} frame */
+  const send = (frame) => isLive() && !!link?.wire?.send(JSON.stringify(frame))
+
   /** @param {Link | undefined} one */
   const speaks = (one) => one !== undefined && transports[one.index] === 'websocket'
 
@@ -109,13 +117,15 @@ export function keep(settings, host) {
       notBefore = Infinity
       timer('retry')
     }
+    mine.stop = later(settings.connectTimeout, () => {
+      end(mine.opening ? new RowcastError('timeout', 'no answer') : new RowcastError('token', 'token() gave no answer'))
+    })
     try {
       mine.token = await tokens.ask()
       if (!isWanted()) return
       if (!beside) host.status(everLive ? 'recovering' : 'connecting', 'connecting')
-      mine.stop = later(settings.connectTimeout, () => end(new RowcastError('timeout', 'no answer')))
       mine.opening = host.opening(speaks(mine))
-      mine.wire = TRANSPORTS[transports[index]]({
+      mine.wire = await TRANSPORTS[transports[index]]({
         settings,
         token: mine.token,
         opening: mine.opening,
@@ -123,6 +133,7 @@ export function keep(settings, host) {
         frame: (frame) => isWanted() && heard(mine, frame),
         end,
       })
+      if (!isWanted()) mine.wire.close()
     } catch (error) {
       // Of token(), or of a WebSocket that the page's policy forbids.
       end(error instanceof RowcastError ? error : new RowcastError(mine.opening ? 'disconnected' : 'token', String(error)))
@@ -165,7 +176,11 @@ export function keep(settings, host) {
     everLive = true
     tolerated = 2
     tried = 0
-    timer('stable', settings.stableAfter, pause.reset)
+    timer('stable', settings.stableAfter, () => {
+      pause.reset()
+      // While it can be loaded, for when the network is another.
+      if (transports[1]) fallback().catch(() => {})
+    })
     timer('watch')
     if (mine.silence) watch(mine, mine.silence)
     renewAt(frame.expiresAt)
@@ -190,7 +205,7 @@ export function keep(settings, host) {
 
   /** @param {Link} mine */
   function doubt(mine) {
-    mine.wire?.send('{"type":"ping"}')
+    send({ type: 'ping' })
     watch(mine, GRACE, true)
   }
 
@@ -257,15 +272,12 @@ export function keep(settings, host) {
 
   async function renew() {
     const mine = link
-    if (!mine) return
-    const token = await tokens.ask().catch(host.error)
-    if (link !== mine) return
-    if (token && token !== mine.token) {
-      if (!mine.wire?.send(JSON.stringify({ type: 'auth', token, id: 'auth' }))) return void dial(mine.index, true)
-      mine.token = token
-    }
-    // Until the server has answered; then `authenticated` sets the time anew.
+    // Again, until the server has answered: then `authenticated` sets the time anew.
     timer('renew', renewal.next(), renew)
+    const token = await tokens.ask().catch(host.error)
+    if (!mine || link !== mine || !token || token === mine.token) return
+    if (!send({ type: 'auth', token, id: 'auth' })) return void dial(mine.index, true)
+    mine.token = token
   }
 
   /** Tries what is better than the link in use, now and then, beside it. */
@@ -323,8 +335,7 @@ export function keep(settings, host) {
       sleep = onWake(wake)
       void dial(preferred)
     },
-    /** Says a frame; false if the link can't. @param {object} frame */
-    send: (frame) => isLive() && !!link?.wire?.send(JSON.stringify(frame)),
+    send,
     /** Whether frames can be said on the link in use. */
     speaks: () => isLive() && speaks(link),
     transport: () => (isLive() ? /** @type {any} */ (transports[/** @type {Link} */ (link).index]) : undefined),
