@@ -121,7 +121,7 @@ export function keep(settings, host) {
       end(mine.opening ? new RowcastError('timeout', 'no answer') : new RowcastError('token', 'token() gave no answer'))
     })
     try {
-      mine.token = await tokens.ask()
+      mine.token = await (beside ? tokens.use() : tokens.ask())
       if (!isWanted()) return
       if (!beside) host.status(everLive ? 'recovering' : 'connecting', 'connecting')
       mine.opening = host.opening(speaks(mine))
@@ -273,9 +273,10 @@ export function keep(settings, host) {
   async function renew() {
     const mine = link
     // Again, until the server has answered: then `authenticated` sets the time anew.
-    timer('renew', renewal.next(), renew)
+    timer('renew', settings.connectTimeout, renew)
     const token = await tokens.ask().catch(host.error)
-    if (!mine || link !== mine || !token || token === mine.token) return
+    if (!mine || link !== mine) return
+    if (!token || token === mine.token) return timer('renew', renewal.next(), renew)
     if (!send({ type: 'auth', token, id: 'auth' })) return void dial(mine.index, true)
     mine.token = token
   }

@@ -257,7 +257,7 @@ describe('tokens', () => {
     expect(socket.protocols[1]).toBe('bearer.t1')
     await pass(260_000)
     expect(socket.said('auth')).toEqual([])
-    await pass(20_000)
+    await pass(12_000)
     expect(socket.said('auth')[0]).toMatchObject({ token: 't2' })
     socket.say({ type: 'authenticated', id: 'auth', expiresAt: unixIn(300) }, { type: 'heartbeat', bookmark: 'h' })
     await pass(40_000)

@@ -4,6 +4,9 @@ import { vi } from 'vitest'
 const CORE = process.env.ROWCAST_CLIENT_DIST ? '../dist/index.js' : '../src/index.js'
 export const { connect, RowcastError } = await import(CORE)
 
+// Loaded before any clock is stopped: modules are not loaded by timers.
+await import(CORE.replace('index', 'fallback'))
+
 /** Lets everything run that waits for nothing but its turn. */
 export const settle = () => vi.advanceTimersByTimeAsync(0)
 export const pass = (ms) => vi.advanceTimersByTimeAsync(ms)
