@@ -353,7 +353,7 @@ impl Reader {
         }
         self.here.lost.insert(room.to_owned());
         match self.who.0 {
-            Transport::Sse => ControlFlow::Break(Next::Retry),
+            Transport::Sse | Transport::Poll => ControlFlow::Break(Next::Retry),
             Transport::WebSocket => ControlFlow::Continue(()),
         }
     }
