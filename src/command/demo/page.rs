@@ -31,19 +31,6 @@ pub fn routes(
         let legacy = Arc::clone(&for_page);
         async move { answer(render(&legacy).await) }
     });
-    let for_state = Arc::clone(&legacy);
-    let state = warp::path!("demo" / "state")
-        .and(warp::get())
-        .then(move || {
-            let legacy = Arc::clone(&for_state);
-            async move {
-                answer(
-                    read_state(&legacy)
-                        .await
-                        .map(|state| file("application/json", state)),
-                )
-            }
-        });
     let files = warp::path!("demo" / String)
         .and(warp::get())
         .and_then(|name: String| async move { embedded(&PAGE, &name) });
@@ -69,9 +56,7 @@ pub fn routes(
             mint(&gate, &view)
                 .unwrap_or_else(|| failed(StatusCode::NOT_FOUND, "not-found", "user or admin"))
         });
-    page.or(state)
-        .unify()
-        .or(files)
+    page.or(files)
         .unify()
         .or(client)
         .unify()
@@ -126,18 +111,15 @@ fn answer(done: Result<Response, tokio_postgres::Error>) -> Response {
 /// The page as a legacy server would render it: data and bookmark from one statement.
 async fn render(legacy: &Client) -> Result<Response, tokio_postgres::Error> {
     // In a script element nothing but `<` can end it.
-    let state = read_state(legacy).await?.replace('<', "\\u003c");
+    let state: String = legacy
+        .query_one("select demo.state()::text", &[])
+        .await?
+        .get(0);
+    let state = state.replace('<', "\\u003c");
     Ok(file(
         "text/html; charset=utf-8",
         HTML.replace("{{STATE}}", &state),
     ))
-}
-
-async fn read_state(legacy: &Client) -> Result<String, tokio_postgres::Error> {
-    Ok(legacy
-        .query_one("select demo.state()::text", &[])
-        .await?
-        .get(0))
 }
 
 async fn run_statement(legacy: &Client, number: i32) -> Result<Response, tokio_postgres::Error> {

@@ -1,7 +1,7 @@
 // The admin's view: every lab at a glance, and what everybody does.
 // Hands over to the calendar. It must never keep other people's bookings: they pass by.
 
-import { drawCalendar, fillSlot } from "./calendar.js";
+import { showCalendar } from "./calendar.js";
 import { formatSecond } from "./clock.js";
 import { drawList, element, find, flash, setText } from "./dom.js";
 import { describe } from "./feed.js";
@@ -19,14 +19,14 @@ const ACTIVITY = {
 };
 
 export class AdminView extends View {
-  constructor(state) {
-    super("admin", state, state.labs.map((lab) => `lab:${lab.labId}`));
-    this.activity = [];
-    this.tally = { created: 0, updated: 0, cancelled: 0, payment: 0 };
-    this.drawAll();
-  }
+  activity = [];
+  tally = { created: 0, updated: 0, cancelled: 0, payment: 0 };
 
-  replaced() {}
+  constructor(rendered) {
+    super("admin", rendered);
+    for (const { labId } of rendered.labs) this.model.openWeek(labId);
+    this.#drawLabs();
+  }
 
   /** The admin sees other people's bookings, of which the model keeps none: they pass by. */
   seen(frame) {
@@ -42,20 +42,18 @@ export class AdminView extends View {
     return [[key, describe(frame.name, frame.data, this.model) || `Booking ${id}`]];
   }
 
-  drawAll() {
-    find("#admin-labs").replaceChildren(...[...this.model.labs.values()].map((lab) => element("section", { class: "lab", "data-lab": lab.labId, "data-status": lab.status },
-      element("div", { class: "lab-head", "data-status": lab.status }, element("i", { "aria-hidden": "true" }), element("b", {}, lab.name), element("span", { "data-fill": "" })),
-      drawCalendar(this.model, lab.labId, { small: true, caption: `${lab.name}: spots left` }))));
-    this.draw(["lab"]);
+  #drawLabs() {
+    find("#admin-labs").replaceChildren(...this.model.labs.map((lab) => element("section", { class: "lab", "data-lab": lab.labId },
+      element("div", { class: "lab-head" }, element("i", { "aria-hidden": "true" }), element("b", {}, lab.name), element("span", { "data-fill": "" })),
+      element("div", { "data-week": lab.labId }))));
   }
 
   draw(keys) {
-    for (const key of keys.filter((each) => each.startsWith("slot:"))) {
-      const slot = this.model.slots.get(key.slice(5));
-      for (const node of this.nodes(key)) if (slot) fillSlot(node, this.model, slot, false);
+    for (const lab of this.model.labs) {
+      showCalendar(find(`[data-week="${lab.labId}"]`, this.root), this.model, lab.labId, { small: true, caption: `${lab.name}: spots left` });
+      this.#drawHead(lab);
     }
-    for (const lab of this.model.labs.values()) this.#drawHead(lab);
-    for (const [kind, count] of Object.entries(this.tally ?? {})) setText(find(`[data-tally="${kind}"]`), count);
+    for (const [kind, count] of Object.entries(this.tally)) setText(find(`[data-tally="${kind}"]`), count);
     if (keys.some((key) => key.startsWith("activity:"))) this.#drawActivity();
     for (const key of keys) if (!key.startsWith("activity:")) this.nodes(key).forEach(flash);
   }
@@ -64,8 +62,7 @@ export class AdminView extends View {
     const card = find(`[data-lab="${lab.labId}"]`, this.root);
     let capacity = 0;
     let left = 0;
-    for (const slot of this.model.slots.values()) {
-      if (slot.labId !== lab.labId) continue;
+    for (const slot of this.model.slotsOf(lab.labId)) {
       capacity += slot.capacity;
       left += Math.max(0, slot.availableSpots);
     }

@@ -3,10 +3,22 @@
 
 import { formatDate, formatDay, formatHour } from "./clock.js";
 import { element, find, setText } from "./dom.js";
+import { level } from "./model.js";
 
-/** A week as a table: one row an hour, one column a day, in each cell the slots that start then. */
-export function drawCalendar(model, labId, { small, caption }) {
-  const slots = [...model.slots.values()].filter((slot) => slot.labId === labId);
+/** Shows a lab's week in `place`: drawn anew if its slots are others than before, else filled. */
+export function showCalendar(place, model, labId, how) {
+  const slots = model.slotsOf(labId);
+  const key = slots.map((slot) => slot.slotId).join();
+  if (place.dataset.slots === key) {
+    for (const slot of slots) fillSlot(find(`[data-slot="${slot.slotId}"]`, place), model, slot, !how.small);
+  } else {
+    place.replaceChildren(drawCalendar(model, slots, how));
+    place.dataset.slots = key;
+  }
+}
+
+/** One row an hour, one column a day, in each cell the slots that start then. */
+function drawCalendar(model, slots, { small, caption }) {
   const day = (slot) => slot.startsAt.slice(0, 10);
   const hour = (slot) => formatHour.format(new Date(slot.startsAt));
   const days = [...new Set(slots.map(day))].sort();
@@ -17,9 +29,8 @@ export function drawCalendar(model, labId, { small, caption }) {
     ...days.map((date) => element("td", {}, ...slots
       .filter((slot) => day(slot) === date && hour(slot) === at)
       .map((slot) => drawSlot(model, slot, small))))));
-  const table = element("table", { class: small ? "calendar small" : "calendar", "aria-label": caption },
+  return element("table", { class: small ? "calendar small" : "calendar", "aria-label": caption },
     element("thead", {}, element("tr", {}, element("td"), ...head)), element("tbody", {}, ...body));
-  return table;
 }
 
 function drawSlot(model, slot, small) {
@@ -30,13 +41,13 @@ function drawSlot(model, slot, small) {
   return node;
 }
 
-export function fillSlot(node, model, slot, showMine) {
-  const level = model.level(slot);
+function fillSlot(node, model, slot, showMine) {
+  const left = level(slot);
   const spots = find("[data-spots]", node);
   setText(spots, slot.availableSpots);
   spots.dataset.spots = slot.availableSpots;
-  setText(find(".of", node), level === "full" || level === "closed" ? level : `of ${slot.capacity}`);
-  node.dataset.level = level;
+  setText(find(".of", node), left === "full" || left === "closed" ? left : `of ${slot.capacity}`);
+  node.dataset.level = left;
   node.dataset.status = slot.status;
   node.title = `${model.slotName(slot.slotId)}: ${slot.availableSpots} of ${slot.capacity} left`;
   node.style.setProperty("--share", Math.max(0, Math.min(1, slot.availableSpots / slot.capacity)));

@@ -39,18 +39,19 @@ export function describe(name, data, model) {
   }
 }
 
-export function showEvent(who, model, frame, { replayed, arrived }, changes) {
+export function showEvent(who, model, frame, replayed, changes) {
+  const arrived = clock();
   const key = frame.id ?? `${who}-${frame.at}-${feed.count}`; // at-most-once channels have no ids
   let entry = feed.entries.get(key);
   if (!entry || entry.at !== frame.at || entry.arrivals[who]) {
-    entry = { key, frame, at: frame.at, instant: parseInstant(frame.at), arrivals: {}, changes: [], words: describe(frame.name, frame.data ?? {}, model) };
+    entry = { key, frame, at: frame.at, instant: frame.at ? parseInstant(frame.at) : arrived, arrivals: {}, changes: [], words: describe(frame.name, frame.data ?? {}, model) };
     feed.entries.set(key, entry);
     feed.count += 1;
     if (feed.entries.size > ENTRIES_KEPT) feed.entries.delete(feed.entries.keys().next().value);
     const told = announce(entry, model, replayed);
     if (told) entry.changes.push({ who, target: `toast:${key}`, words: `Toast: ${told}` });
   }
-  entry.arrivals[who] = { replayed, arrived, took: replayed ? null : plausible(arrived - entry.instant) };
+  entry.arrivals[who] = { replayed, arrived, took: replayed || !frame.at ? null : plausible(arrived - entry.instant) };
   for (const [target, words] of changes) entry.changes.push({ who, target, words });
   statements.consider(entry);
   feed.fresh.push([entry, who]);

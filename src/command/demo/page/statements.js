@@ -4,6 +4,7 @@
 import { clock, milliseconds, plural } from "./clock.js";
 import { beforePaint, calm, element, find, setText } from "./dom.js";
 import { runStatement } from "./server.js";
+import { showView } from "./tabs.js";
 
 const CHANGES_LISTED = 14; // of one statement; the rest is a number
 

@@ -1,83 +1,79 @@
 // What a user's and an admin's view share: a connection, a model of their own, drawing once a frame.
 // Events go to the feed as well. It must never claim more than the connection's status says.
 
+import { connect } from "/client/index.js";
+import { plural } from "./clock.js";
 import { beforePaint, find, setText } from "./dom.js";
 import { showEvent } from "./feed.js";
 import { Model } from "./model.js";
+import { fetchToken } from "./server.js";
 
 const STATUS_WORDS = { connecting: "Connecting", live: "Live", recovering: "Recovering", offline: "Offline", refused: "Refused" };
+const TRANSPORT_WORDS = { websocket: "WebSocket", sse: "server-sent events", poll: "long poll" };
 
-/** What a user's and an admin's view share: a connection, a model of their own, drawing once a frame. */
 export class View {
-  constructor(who, state, rooms) {
+  #missed = 0; // events that came late, since the view was live last
+  #cut = 0; // timer of the visitor's own cut
+  #dirty = new Set();
+  #planned = false;
+
+  constructor(who, rendered) {
     this.who = who;
     this.root = find(`#view-${who}`);
-    this.model = new Model(state);
-    this.dirty = new Set();
-    this.held = null; // events that arrive while the state is read anew
-    this.connection = new Connection({
-      who,
-      bookmark: state.bookmark,
-      rooms,
-      onEvent: (frame, arrival) => (this.held ? this.held.push([frame, arrival]) : this.take(frame, arrival)),
-      onGap: () => this.readAnew(),
-      onStatus: (status, reason) => this.showStatus(status, reason),
+    this.connection = connect({ url: location.origin, token: () => fetchToken(who) });
+    this.model = new Model(this.connection, rendered, (status) => {
+      if (status !== "live") this.showStatus();
+      this.plan();
     });
-    find(`[data-cut="${who}"]`).addEventListener("click", () => this.connection.cut(5000));
-    find(`[data-again="${who}"]`).addEventListener("click", () => this.connection.open());
+    this.connection.on("status", () => this.showStatus());
+    this.connection.on("gap", ({ reason }) => this.say(`Too much was missed (${reason}): reading everything anew`));
+    this.connection.on("error", (error) => this.say(error.message));
+    this.connection.on("*", (_, event) => this.#take(event));
+    this.connection.on("reset", () => this.model.reload());
+    find(`[data-cut="${who}"]`).addEventListener("click", () => this.cut(5000));
+    find(`[data-again="${who}"]`).addEventListener("click", () => this.again());
   }
 
-  take(frame, arrival) {
-    if (frame.name === "reset" || frame.name.endsWith(":reset")) this.readAnew();
-    const changes = this.model.apply(frame.name, frame.data ?? {}, this.connection.user);
+  /** For the visitor to see a resume: no connection for `ms`, then back from the bookmark. */
+  cut(ms) {
+    this.#cut = setTimeout(() => this.again(), ms);
+    this.connection.close();
+    this.say(`Cut by you. Back in ${ms / 1000} s, from the last bookmark`);
+  }
+
+  again() {
+    clearTimeout(this.#cut);
+    this.connection.reconnect();
+    this.model.reload({ onlyFailed: true });
+  }
+
+  get isLive() {
+    return this.connection.status === "live" && this.model.caughtUp;
+  }
+
+  #take(event) {
+    const replayed = !this.isLive;
+    this.#missed += Number(replayed);
+    const changes = this.model.changes(event);
     for (const [key] of changes) this.touch(key);
-    const listed = [...changes.filter(([, words]) => words), ...this.seen(frame)];
+    const listed = [...changes.filter(([, words]) => words), ...this.seen(event)];
     this.plan();
-    showEvent(this.who, this.model, frame, arrival, listed);
-  }
-
-  /** Reads the state anew, and once more for every gap that opened while a reading was under way. */
-  readAnew() {
-    this.gaps = (this.gaps ?? 0) + 1;
-    this.reading ??= this.#read().finally(() => { this.reading = null; });
-    return this.reading;
-  }
-
-  /** Holds events back while the state is read, then applies them on top: they carry whole values,
-   *  so one that the state already contains does no harm, and none falls in between. */
-  async #read() {
-    this.held = [];
-    for (let wait = LIMITS.retryFirst, read = false; !read; wait = Math.min(wait * 2, LIMITS.retryCap)) {
-      // What is held now was committed before the reading below, which therefore contains it.
-      if (this.held.length > LIMITS.idsKept) this.held.length = 0;
-      const gaps = this.gaps;
-      try {
-        const state = await fetchJson("/demo/state");
-        this.model.replace(state);
-        this.replaced(state.bookmark);
-        read = gaps === this.gaps;
-      } catch {
-        await pause(Math.random() * wait);
-      }
-    }
-    const held = this.held;
-    this.held = null;
-    this.drawAll();
-    for (const [frame, arrival] of held) this.take(frame, arrival);
+    showEvent(this.who, this.model, event, replayed, listed);
   }
 
   touch(key) {
-    this.dirty.add(key);
+    this.#dirty.add(key);
   }
 
   plan() {
-    if (this.planned) return;
-    this.planned = true;
+    if (this.#planned) return;
+    this.#planned = true;
     beforePaint(() => {
-      this.planned = false;
-      const keys = [...this.dirty];
-      this.dirty.clear();
+      this.#planned = false;
+      const keys = [...this.#dirty];
+      this.#dirty.clear();
       this.draw(keys);
+      this.showStatus();
     });
   }
 
@@ -89,13 +85,27 @@ export class View {
     return [...this.root.querySelectorAll(selector)];
   }
 
-  showStatus(status, reason) {
+  /** The connection's status, but live only when all that the view shows is. */
+  showStatus() {
+    const { status, reason, transport } = this.connection;
+    const shown = status === "live" && !this.isLive ? "recovering" : status;
     const pill = find(`#connection-${this.who}`);
-    pill.dataset.status = status;
-    setText(find("[data-word]", pill), STATUS_WORDS[status]);
-    setText(find(`[data-reason="${this.who}"]`), reason);
-    const away = status === "refused" || status === "offline";
-    find(`[data-again="${this.who}"]`).hidden = !away;
-    find(`[data-cut="${this.who}"]`).hidden = away;
+    if (shown === "live") {
+      if (pill.dataset.status === "live") return;
+      const missed = this.#missed ? `Recovered ${plural(this.#missed, "missed event")}, none twice` : "Nothing was missed";
+      this.#missed = 0;
+      this.say(`${missed}, over ${TRANSPORT_WORDS[transport]}`);
+    } else {
+      this.say(reason || "Reading what the page shows");
+    }
+    pill.dataset.status = shown;
+    setText(find("[data-word]", pill), STATUS_WORDS[shown]);
+    const isAway = shown === "refused" || shown === "offline";
+    find(`[data-again="${this.who}"]`).hidden = !isAway;
+    find(`[data-cut="${this.who}"]`).hidden = isAway;
+  }
+
+  say(words) {
+    setText(find(`[data-reason="${this.who}"]`), words);
   }
 }
