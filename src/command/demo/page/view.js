@@ -38,11 +38,11 @@ export class View {
   cut(ms) {
     this.#cut = setTimeout(() => this.again(), ms);
     this.connection.close();
-    this.say(`Cut by you. Back in ${ms / 1000} s, from the last bookmark`);
   }
 
   again() {
     clearTimeout(this.#cut);
+    this.#cut = 0;
     this.connection.reconnect();
     this.model.reload({ onlyFailed: true });
   }
@@ -96,7 +96,7 @@ export class View {
       this.#missed = 0;
       this.say(`${missed}, over ${TRANSPORT_WORDS[transport]}`);
     } else {
-      this.say(reason || "Reading what the page shows");
+      this.say(this.#cut ? "Cut by you. Soon back, from the last bookmark" : reason || "Reading what the page shows");
     }
     pill.dataset.status = shown;
     setText(find("[data-word]", pill), STATUS_WORDS[shown]);
