@@ -19,12 +19,12 @@ mod written;
 
 pub use names::variable;
 pub use raw::{
-    KEYS, RawAuth, RawDatabase, RawHttp, RawHub, RawLimits, RawListener, RawLog, RawSettings,
-    RawSse, RawWebsocket,
+    KEYS, RawAuth, RawConsole, RawDatabase, RawHttp, RawHub, RawLimits, RawListener, RawLog,
+    RawSettings, RawSse, RawWebsocket,
 };
 pub use redact::redact_url;
 pub use settings::{
-    Auth, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Settings, Sse, Websocket,
+    Auth, Console, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Settings, Sse, Websocket,
 };
 pub(crate) use value::is_http;
 

@@ -26,6 +26,7 @@ macro_rules! event_columns {
 mod access;
 mod heard;
 mod listening;
+mod overview;
 mod rows;
 mod servers;
 mod tls;
@@ -34,6 +35,7 @@ mod values;
 pub use access::{Answer, Asked};
 pub use heard::Heard;
 pub use listening::{Channels, Listening, Looked};
+pub use overview::node;
 
 /// The doorbell: one channel with a constant payload (see `sql/functions/rowcast.ring.sql`).
 pub const DOORBELL: &str = "rowcast";

@@ -23,6 +23,7 @@ pub struct Settings {
     pub listener: Listener,
     pub websocket: Websocket,
     pub sse: Sse,
+    pub console: Console,
     pub log: Log,
 }
 
@@ -180,6 +181,29 @@ pub struct Websocket {
 pub struct Sse {
     pub heartbeat: Duration,
     pub retry: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Console {
+    pub enabled: bool,
+    /// Name of a claim, or its path with dots.
+    pub claim: String,
+    pub value: String,
+    pub payloads: bool,
+    pub payload_bytes: usize,
+    /// Per frame.
+    pub tail_events: usize,
+    pub watchers: usize,
+    /// `console.history_s`.
+    pub history: Duration,
+    pub listed: usize,
+    pub recent: usize,
+    /// Of `limits.queue_bytes`.
+    pub slow_percent: usize,
+    /// `console.slow_ms`.
+    pub slow: Duration,
+    /// `console.database_s`: between two looks.
+    pub database: Duration,
 }
 
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use super::seats::Seat;
 use super::{Gate, Refusal, unix_now, until};
 use crate::event::{Event, sse_frame, to_json};
 use crate::hub::{Delivery, Identity, Since, Subscription};
-use crate::report;
+use crate::report::{self, Caller};
 use bytes::Bytes;
 use futures_util::{FutureExt, stream};
 use serde_json::json;
@@ -52,7 +52,9 @@ pub async fn serve(gate: Arc<Gate>, visit: Visit, cut: Cut) -> Response {
     }
 }
 
-fn stream_response(body: impl Reply) -> Response {
+/// A response that goes on, and that nothing on the way may keep or buffer.
+#[must_use]
+pub fn stream_response(body: impl Reply) -> Response {
     let mut response = body.into_response();
     for (name, value) in [
         ("content-type", "text/event-stream"),
@@ -95,6 +97,8 @@ struct Body {
     gate: Arc<Gate>,
     subscription: Arc<Subscription>,
     waiting: VecDeque<Delivery>,
+    /// How many of those at the front are of a replay.
+    replaying: usize,
     greeting: Option<Greeting>,
     expires_at: u64,
     over: bool,
@@ -110,7 +114,7 @@ struct Greeting {
 
 /// What happens when a body ends, in whatever way: it is dropped.
 struct End {
-    connection: String,
+    caller: Arc<Caller>,
     subscription: Arc<Subscription>,
     watch: tokio::task::JoinHandle<()>,
     why: &'static str,
@@ -125,12 +129,7 @@ impl Drop for End {
         let why = cut.map_or(self.why, |ended| Refusal::from(ended).word());
         self.subscription.close();
         self.watch.abort();
-        report::closed(
-            "sse",
-            &self.connection,
-            why,
-            self.began.elapsed().as_secs_f64(),
-        );
+        report::closed(&self.caller, why, self.began.elapsed().as_secs_f64());
     }
 }
 
@@ -152,13 +151,16 @@ async fn open(
     let resumes = since.is_some();
     let since = gate.reach(since.as_deref()).await?;
     let unreadable = matches!(since, Since::Unreadable);
+    let connection = format!("{:016x}", rand::random::<u64>());
+    let caller = Caller::new("sse", &connection, identity.user.as_deref(), shown);
+    let caller = Arc::new(caller);
     let subscription = gate.hub.open();
+    subscription.introduce(&caller);
     let version = admitted.version;
     gate.hub.enter(&subscription, identity.clone(), version);
     gate.hub
         .join(&subscription, &admitted.rooms, since, None, version);
-    let connection = format!("{:016x}", rand::random::<u64>());
-    report::opened("sse", &connection, identity.user.as_deref(), shown);
+    report::opened(&caller);
 
     let expires_at = identity.expires_at;
     let watched = Arc::clone(&subscription);
@@ -174,7 +176,7 @@ async fn open(
     let why = "closed";
     let began = Instant::now();
     let end = End {
-        connection,
+        caller,
         subscription: Arc::clone(&subscription),
         watch,
         why,
@@ -191,6 +193,7 @@ async fn open(
         gate: Arc::clone(gate),
         subscription,
         waiting: VecDeque::new(),
+        replaying: 0,
         greeting: Some(greeting),
         expires_at,
         over: false,
@@ -235,14 +238,20 @@ impl Body {
             }
         }
         self.go_on()?;
-        let mut frames = Vec::new();
+        let (mut frames, mut live) = (Vec::new(), Vec::new());
         let mut events = 0;
         while frames.len() < PIECE
             && let Some(delivery) = self.waiting.pop_front()
         {
-            events += self.write(&mut frames, delivery).await?;
+            let inserted = delivery.inserted().filter(|_| self.replaying == 0);
+            self.replaying = self.replaying.saturating_sub(1);
+            let written = self.write(&mut frames, delivery).await?;
+            live.extend(inserted.filter(|_| written > 0));
+            events += written;
         }
         report::delivered(events);
+        // Next it lies with the HTTP library, which writes it before it asks for more.
+        report::reached_socket(&live);
         Ok(frames.into())
     }
 
@@ -282,6 +291,7 @@ impl Body {
                     }
                 }
                 // Before everything else that waits, piece by piece.
+                self.replaying = resolved.events.len();
                 for event in resolved.events.into_iter().rev() {
                     self.waiting.push_front(Delivery::Event(event));
                 }
@@ -296,7 +306,7 @@ impl Body {
         let expires = greeting.identity.expires_at;
         let mut welcome = json!({
             "type": "welcome",
-            "connectionId": self.end.connection,
+            "connectionId": self.end.caller.connection,
             "user": greeting.identity.user,
             "rooms": resolved.frame.rooms,
             "heartbeat": settings.heartbeat.as_secs(),

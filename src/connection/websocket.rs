@@ -9,7 +9,7 @@ mod write;
 use super::admission::{Admitted, Visit};
 use super::{Gate, Refusal, unix_now, until};
 use crate::hub::{Identity, Subscription};
-use crate::report;
+use crate::report::{self, Caller};
 use crate::stream::Stream;
 use futures_util::StreamExt;
 use std::sync::Arc;
@@ -49,8 +49,11 @@ pub async fn serve(gate: Arc<Gate>, stream: Stream, rest: bytes::Bytes, visit: V
     let shown = address.map_or_else(|| "unix".to_owned(), |address| address.to_string());
     let why = match enter(&gate, &visit, address).await {
         Ok((identity, admitted, _seat)) => {
-            report::opened("websocket", &connection, identity.user.as_deref(), &shown);
+            let user = identity.user.as_deref();
+            let caller = Arc::new(Caller::new("websocket", &connection, user, &shown));
+            report::opened(&caller);
             let subscription = gate.hub.open();
+            subscription.introduce(&caller);
             let _close = Closing(Arc::clone(&subscription));
             gate.hub
                 .enter(&subscription, identity.clone(), admitted.version);
@@ -60,12 +63,7 @@ pub async fn serve(gate: Arc<Gate>, stream: Stream, rest: bytes::Bytes, visit: V
                 subscription: &subscription,
             };
             let why = session.run(&mut socket, identity, admitted, &visit).await;
-            report::closed(
-                "websocket",
-                &connection,
-                why.word(),
-                began.elapsed().as_secs_f64(),
-            );
+            report::closed(&caller, why.word(), began.elapsed().as_secs_f64());
             why
         }
         Err(refusal) => {

@@ -62,10 +62,14 @@ impl Connection<'_> {
             let next = next_ping.min(last_frame + settings.websocket.heartbeat);
             let taken = tokio::time::timeout_at(next.into(), self.subscription.take()).await;
             let now = Instant::now();
+            let mut live = Vec::new();
             if let Ok(taken) = taken {
                 let mut events = 0;
                 for delivery in taken? {
-                    events += self.write_one(sink, delivery, &mut greeting).await?;
+                    let inserted = delivery.inserted();
+                    let written = self.write_one(sink, delivery, &mut greeting).await?;
+                    live.extend(inserted.filter(|_| written > 0));
+                    events += written;
                 }
                 report::delivered(events);
                 last_frame = now;
@@ -85,6 +89,7 @@ impl Connection<'_> {
                 last_frame = now;
             }
             self.in_time(sink.flush()).await?;
+            report::reached_socket(&live);
         }
     }
 
