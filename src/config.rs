@@ -24,7 +24,8 @@ pub use raw::{
 };
 pub use redact::redact_url;
 pub use settings::{
-    Auth, Console, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Settings, Sse, Websocket,
+    Auth, Console, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Settings, Sse,
+    Websocket,
 };
 pub(crate) use value::is_http;
 

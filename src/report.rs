@@ -4,8 +4,8 @@
 mod delay;
 mod recent;
 
-pub use delay::{BOUNDS, Counts};
 use delay::Delays;
+pub use delay::{BOUNDS, Counts};
 use recent::Recent;
 pub use recent::{Turn, What, now_ms};
 use std::fmt::Write;

@@ -60,15 +60,16 @@ pub fn operators(gate: Arc<Gate>) -> BoxedFilter<Answer> {
 /// The console: its page, and what that asks for.
 fn looked_at(console: Arc<Console>) -> BoxedFilter<Answer> {
     let whole = warp::path("console").and(warp::get());
-    let itself = whole
-        .and(warp::path::end())
-        .and(warp::path::full())
-        .map(|path: warp::path::FullPath| {
-            if path.as_str().ends_with('/') {
-                return page::without_slash();
-            }
-            page::file("").unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())
-        });
+    let itself =
+        whole
+            .and(warp::path::end())
+            .and(warp::path::full())
+            .map(|path: warp::path::FullPath| {
+                if path.as_str().ends_with('/') {
+                    return page::without_slash();
+                }
+                page::file("").unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())
+            });
     let watching = Arc::clone(&console);
     let watch = whole
         .and(warp::path!("watch"))

@@ -53,6 +53,9 @@ mod token;
 /// Faults, each alone and in random mixtures, reconciled exactly.
 mod faults;
 
+/// What operators look at: true numbers, for those who may.
+mod console;
+
 /// The subcommands as people type them.
 mod commands;
 

@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::raw::{
-    RawAuth, RawConsole, RawDatabase, RawHttp, RawLimits, RawListener, RawLog, RawSettings, RawWebsocket,
+    RawAuth, RawConsole, RawDatabase, RawHttp, RawLimits, RawListener, RawLog, RawSettings,
+    RawWebsocket,
 };
 use super::redact::redact_url;
 use super::settings::{
-    Auth, Console, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Settings, Sse, Websocket,
+    Auth, Console, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Settings, Sse,
+    Websocket,
 };
 use super::value::{Check, DAY_MS, GIB, is_http};
 use super::{ConfigError, settled};
@@ -261,10 +263,7 @@ impl Check {
     }
 
     fn console(&mut self, raw: RawConsole) -> Console {
-        for (key, text) in [
-            ("console.claim", &raw.claim),
-            ("console.value", &raw.value),
-        ] {
+        for (key, text) in [("console.claim", &raw.claim), ("console.value", &raw.value)] {
             // Empty, it would open the door to whoever happens to carry an empty claim.
             if raw.enabled && text.is_empty() {
                 self.wrong(key, text, "write what sets operators apart");
@@ -279,7 +278,11 @@ impl Check {
             tail_events: self.size("console.tail_events", raw.tail_events, 1..=1000),
             watchers: self.size("console.watchers", raw.watchers, 1..=1000),
             // Above a day a database of metrics is the better place.
-            history: Duration::from_secs(self.whole("console.history_s", raw.history_s, 10..=86_400)),
+            history: Duration::from_secs(self.whole(
+                "console.history_s",
+                raw.history_s,
+                10..=86_400,
+            )),
             listed: self.size("console.listed", raw.listed, 1..=1000),
             recent: self.size("console.recent", raw.recent, 1..=10_000),
             slow_percent: self.size("console.slow_percent", raw.slow_percent, 1..=100),

@@ -6,9 +6,10 @@ use super::Console;
 use crate::connection::admission::Visit;
 use crate::connection::sse::{Cut, refused};
 use crate::connection::{Refusal, until};
-use crate::hub::{Identity, Subscription};
+use crate::hub::{Delivery, Identity, Subscription};
 use crate::report;
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -49,16 +50,13 @@ impl Drop for Open {
 }
 
 impl Open {
-    /// Ends when the visitor's time is over, and says why.
-    pub async fn over(&self) -> Refusal {
-        over(&self.subscription, self.expires_at).await
-    }
-}
-
-async fn over(subscription: &Subscription, expires_at: u64) -> Refusal {
-    tokio::select! {
-        ended = subscription.ended() => ended.into(),
-        () = until(expires_at) => Refusal::Expired,
+    /// What waits, or why the visitor's time is over. Not by [`Subscription::ended`], which wakes
+    /// one alone: whoever is to cut a stream that is stuck.
+    pub async fn take(&self) -> Result<VecDeque<Delivery>, Refusal> {
+        tokio::select! {
+            taken = self.subscription.take() => taken.map_err(Refusal::from),
+            () = until(self.expires_at) => Err(Refusal::Expired),
+        }
     }
 }
 
@@ -79,7 +77,10 @@ impl Console {
         let watched = Arc::clone(&subscription);
         let watch = tokio::spawn(async move {
             // The body ends by itself while its socket takes bytes; one that is stuck is cut.
-            let why = over(&watched, expires_at).await;
+            let why: Refusal = tokio::select! {
+                ended = watched.ended() => ended.into(),
+                () = until(expires_at) => Refusal::Expired,
+            };
             tokio::time::sleep(why.grace()).await;
             cut.0.notify_one();
         });
@@ -125,7 +126,10 @@ impl Console {
             Closed::Refused(refusal) => refused(*refusal),
             Closed::Forbidden => {
                 let settings = &self.gate.settings.console;
-                let message = format!("the console needs a token with the claim {}", settings.claim);
+                let message = format!(
+                    "the console needs a token with the claim {}",
+                    settings.claim
+                );
                 let error = json!({ "error": { "code": word, "message": message } });
                 let body = warp::reply::json(&error);
                 warp::reply::with_status(body, StatusCode::FORBIDDEN).into_response()
@@ -140,7 +144,10 @@ fn holds(claims: &str, name: &str, value: &str) -> bool {
     let Ok(claims) = serde_json::from_str::<Value>(claims) else {
         return false;
     };
-    let by_path = || name.split('.').try_fold(&claims, |inner, key| inner.get(key));
+    let by_path = || {
+        name.split('.')
+            .try_fold(&claims, |inner, key| inner.get(key))
+    };
     match claims.get(name).or_else(by_path) {
         Some(Value::Array(list)) => list.iter().any(|one| is(one, value)),
         Some(one) => is(one, value),

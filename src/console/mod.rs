@@ -93,7 +93,9 @@ impl Console {
     fn ask(self: &Arc<Self>) {
         let mut answered = lock(&self.database);
         let settings = &self.gate.settings.console;
-        let due = answered.asked.is_none_or(|at| at.elapsed() >= settings.database);
+        let due = answered
+            .asked
+            .is_none_or(|at| at.elapsed() >= settings.database);
         if answered.runs || !due {
             return;
         }

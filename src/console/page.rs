@@ -30,7 +30,9 @@ pub fn file(path: &str) -> Option<Response> {
         ("referrer-policy", "no-referrer"),
         ("x-content-type-options", "nosniff"),
     ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
     }
     Some(response)
 }
@@ -39,6 +41,8 @@ pub fn file(path: &str) -> Option<Response> {
 #[must_use]
 pub fn without_slash() -> Response {
     let mut response = StatusCode::PERMANENT_REDIRECT.into_response();
-    response.headers_mut().insert("location", HeaderValue::from_static("../console"));
+    response
+        .headers_mut()
+        .insert("location", HeaderValue::from_static("../console"));
     response
 }

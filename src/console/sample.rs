@@ -10,8 +10,21 @@ use std::time::{Duration, Instant};
 
 /// What [`Sample::row`] holds, in its order.
 const COLUMNS: [&str; 15] = [
-    "at", "websocket", "sse", "poll", "rooms", "queueBytes", "ringBytes", "events", "deliveries", "lag",
-    "notify", "gaps", "failures", "refusals", "toSocket",
+    "at",
+    "websocket",
+    "sse",
+    "poll",
+    "rooms",
+    "queueBytes",
+    "ringBytes",
+    "events",
+    "deliveries",
+    "lag",
+    "notify",
+    "gaps",
+    "failures",
+    "refusals",
+    "toSocket",
 ];
 
 /// One second.
@@ -44,9 +57,21 @@ impl Sample {
         let [websocket, sse, poll] = self.open;
         let lag = u64::try_from(self.lag.as_millis()).unwrap_or(u64::MAX);
         json!([
-            self.at, websocket, sse, poll, self.rooms, self.queue_bytes, self.ring_bytes,
-            round(self.events), round(self.deliveries), lag, self.notify, self.gaps, self.failures,
-            self.refusals, self.to_socket,
+            self.at,
+            websocket,
+            sse,
+            poll,
+            self.rooms,
+            self.queue_bytes,
+            self.ring_bytes,
+            round(self.events),
+            round(self.deliveries),
+            lag,
+            self.notify,
+            self.gaps,
+            self.failures,
+            self.refusals,
+            self.to_socket,
         ])
     }
 }
@@ -179,7 +204,12 @@ mod tests {
         let mut history = History::new(Duration::from_secs(3));
         (0..5).for_each(|at| history.push(sample(at)));
         let rows = history.shown()["rows"].clone();
-        let at: Vec<_> = rows.as_array().unwrap().iter().map(|row| row[0].clone()).collect();
+        let at: Vec<_> = rows
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row[0].clone())
+            .collect();
         assert_eq!(at, [2, 3, 4]);
     }
 }

@@ -42,7 +42,10 @@ impl Slowness {
 
     /// Since when a reader has made no progress, if it is slow.
     fn judge(&self, survey: &Survey, now: u64) -> Option<u64> {
-        let writing = survey.load.writing.map_or(Duration::ZERO, |(since, _)| since);
+        let writing = survey
+            .load
+            .writing
+            .map_or(Duration::ZERO, |(since, _)| since);
         let slow = survey.load.bytes >= self.bytes || writing >= self.writing;
         slow.then(|| now.saturating_sub(millis(writing)))
     }
@@ -59,7 +62,11 @@ impl Surveyor {
         let listed = gate.settings.console.listed;
         let survey = self.look(gate, now);
         let worst = sorted(survey.iter().collect(), &self.slow);
-        let slow: Vec<&Survey> = worst.iter().copied().filter(|one| self.is_slow(one)).collect();
+        let slow: Vec<&Survey> = worst
+            .iter()
+            .copied()
+            .filter(|one| self.is_slow(one))
+            .collect();
         let totals = report::totals();
         let by_word = |words: Vec<(String, u64)>| words.into_iter().collect::<HashMap<_, _>>();
         let turns = report::recent();
@@ -98,8 +105,12 @@ impl Surveyor {
         let slowness = Slowness::of(&gate.settings);
         let before = std::mem::take(&mut self.slow);
         for one in survey.iter() {
-            if let (Some(since), Some(caller)) = (slowness.judge(one, now), one.subscription.caller()) {
-                let since = before.get(&caller.connection).map_or(since, |known| since.min(*known));
+            if let (Some(since), Some(caller)) =
+                (slowness.judge(one, now), one.subscription.caller())
+            {
+                let since = before
+                    .get(&caller.connection)
+                    .map_or(since, |known| since.min(*known));
                 self.slow.insert(caller.connection.clone(), since);
             }
         }
@@ -142,7 +153,10 @@ impl Surveyor {
 /// Milliseconds by which a reader's bookmark is behind: the age of what it has not got yet.
 fn behind(survey: &Survey, now: u64) -> u64 {
     let writing = survey.load.writing.map_or(0, |(since, _)| millis(since));
-    let oldest = survey.load.oldest.and_then(|at| u64::try_from(at / 1000).ok());
+    let oldest = survey
+        .load
+        .oldest
+        .and_then(|at| u64::try_from(at / 1000).ok());
     writing.max(oldest.map_or(0, |at| now.saturating_sub(at)))
 }
 

@@ -5,9 +5,9 @@
 use super::Console;
 use super::entry::Open;
 use super::watch::{end, frame};
+use crate::connection::Refusal;
 use crate::connection::admission::Visit;
 use crate::connection::sse::{Cut, stream_response};
-use crate::connection::Refusal;
 use crate::event::Event;
 use crate::hub::Delivery;
 use bytes::Bytes;
@@ -68,7 +68,10 @@ impl Console {
             next: Instant::now(),
             over: false,
         };
-        let begins = stream::iter([Ok(frame("begins", &json!({ "payloads": settings.payloads })))]);
+        let begins = stream::iter([Ok(frame(
+            "begins",
+            &json!({ "payloads": settings.payloads }),
+        ))]);
         let lines = stream::unfold(tail, Tail::next);
         let body = SyncStream::new(stream::StreamExt::chain(begins, lines));
         stream_response(warp::reply::stream(body))
@@ -83,19 +86,26 @@ impl Tail {
         }
         let quiet = Instant::now() + QUIET;
         loop {
-            let due = if self.lines.is_empty() { quiet } else { self.next };
+            // Asked first, for under load there is always more to take.
+            if !self.lines.is_empty() && Instant::now() >= self.next {
+                return Some((Ok(self.frame()), self));
+            }
+            let due = if self.lines.is_empty() {
+                quiet
+            } else {
+                self.next
+            };
             let why = tokio::select! {
                 // Whose time is over gets nothing more.
                 biased;
-                why = self.open.over() => why,
-                () = tokio::time::sleep_until(due) => return Some((Ok(self.frame()), self)),
-                taken = self.open.subscription.take() => match taken {
+                taken = self.open.take() => match taken {
                     Ok(taken) => {
                         self.hear(&taken);
                         continue;
                     }
-                    Err(ended) => Refusal::from(ended),
+                    Err(why) => why,
                 },
+                () = tokio::time::sleep_until(due) => return Some((Ok(self.frame()), self)),
             };
             self.over = true;
             return Some((Ok(end(why)), self));
@@ -130,7 +140,12 @@ impl Tail {
 
 fn line(event: &Event, payload: Option<usize>) -> Value {
     let text = event.data.get();
-    let named: Vec<&str> = event.rooms.iter().take(NAMED_ROOMS).map(|room| &**room).collect();
+    let named: Vec<&str> = event
+        .rooms
+        .iter()
+        .take(NAMED_ROOMS)
+        .map(|room| &**room)
+        .collect();
     let mut line = json!({
         "id": event.place.as_ref().map(|place| place.id.to_string()),
         "at": event.inserted / 1000,
@@ -176,7 +191,15 @@ mod tests {
         let rooms = vec!["lab:1".into(), "user:7".into()];
         let data = RawValue::from_string(data.into()).unwrap();
         let (channel, name) = ("bookings".into(), "booking:created".into());
-        Event::new(None, channel, name, rooms, data, "2026-11-20T10:30:00Z".into(), false)
+        Event::new(
+            None,
+            channel,
+            name,
+            rooms,
+            data,
+            "2026-11-20T10:30:00Z".into(),
+            false,
+        )
     }
 
     #[test]

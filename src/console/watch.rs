@@ -30,7 +30,10 @@ pub(super) fn frame(name: &str, data: &Value) -> Bytes {
 
 /// The last frame of a stream: the page is to say why.
 pub(super) fn end(why: Refusal) -> Bytes {
-    frame("end", &json!({ "code": why.word(), "message": why.to_string() }))
+    frame(
+        "end",
+        &json!({ "code": why.word(), "message": why.to_string() }),
+    )
 }
 
 impl Console {
@@ -75,15 +78,18 @@ impl Watching {
         if let Some(first) = self.first.take() {
             return Some((Ok(first), self));
         }
-        let why = tokio::select! {
-            why = self.open.over() => why,
-            changed = self.shown.changed() => match changed {
-                Ok(()) => {
-                    let frame = self.shown.borrow_and_update().clone();
-                    return Some((Ok(frame), self));
-                }
-                Err(_) => Refusal::Restart,
-            },
+        let why = loop {
+            tokio::select! {
+                // Nothing is queued for it: it only ends.
+                taken = self.open.take() => if let Err(why) = taken { break why },
+                changed = self.shown.changed() => match changed {
+                    Ok(()) => {
+                        let frame = self.shown.borrow_and_update().clone();
+                        return Some((Ok(frame), self));
+                    }
+                    Err(_) => break Refusal::Restart,
+                },
+            }
         };
         self.over = true;
         Some((Ok(end(why)), self))

@@ -54,7 +54,10 @@ impl Hub {
             }
         }
         drop(table);
-        let mut rooms: Vec<_> = largest.into_iter().map(|Reverse((n, room))| (room, n)).collect();
+        let mut rooms: Vec<_> = largest
+            .into_iter()
+            .map(|Reverse((n, room))| (room, n))
+            .collect();
         rooms.sort_unstable_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
         rooms
     }
@@ -97,7 +100,15 @@ mod tests {
     fn event(room: &str) -> Arc<Event> {
         let (rooms, at) = (vec![room.into()], "2026-11-20T10:30:00.000002Z".to_owned());
         let data = RawValue::NULL.to_owned();
-        Arc::new(Event::new(None, "c".into(), "e".into(), rooms, data, at, false))
+        Arc::new(Event::new(
+            None,
+            "c".into(),
+            "e".into(),
+            rooms,
+            data,
+            at,
+            false,
+        ))
     }
 
     #[test]
@@ -137,7 +148,10 @@ mod tests {
         hub.follow(&reader);
         hub.publish_unlogged(&event("a"));
         let waiting = reader.load();
-        assert_eq!((waiting.deliveries, waiting.oldest), (1, Some(1_795_170_600_000_002)));
+        assert_eq!(
+            (waiting.deliveries, waiting.oldest),
+            (1, Some(1_795_170_600_000_002))
+        );
         assert!(waiting.bytes > 200 && waiting.writing.is_none());
         reader.take().await.unwrap();
         let load = reader.load();

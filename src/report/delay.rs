@@ -86,6 +86,9 @@ mod tests {
         let mut text = String::new();
         delays.print(&mut text, "d", "h");
         assert!(text.contains("d_bucket{le=\"0.001\"} 3\n"), "{text}");
-        assert!(text.contains("d_bucket{le=\"+Inf\"} 6\n") && text.contains("d_count 6"), "{text}");
+        assert!(
+            text.contains("d_bucket{le=\"+Inf\"} 6\n") && text.contains("d_count 6"),
+            "{text}"
+        );
     }
 }

@@ -50,7 +50,9 @@ struct Kept {
 #[must_use]
 pub fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
 }
 
 pub(super) struct Recent(Mutex<Option<Kept>>);
@@ -118,7 +120,11 @@ mod tests {
         for word in ["a", "b", "c"] {
             recent.note(|| turn(word));
         }
-        let words: Vec<_> = recent.all().into_iter().map(|turn| (turn.word, turn.number)).collect();
+        let words: Vec<_> = recent
+            .all()
+            .into_iter()
+            .map(|turn| (turn.word, turn.number))
+            .collect();
         assert_eq!(words, [("c".to_owned(), 3), ("b".to_owned(), 2)]);
     }
 }

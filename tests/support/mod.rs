@@ -54,7 +54,7 @@ pub use server::{
     Answer, Process, Served, Server, get, serve, serve_process, serve_unready, settings,
 };
 pub use subscriber::{
-    Subscriber, TRANSPORTS, Transport, connect, sse, try_connect, try_sse, ws, ws_with,
+    Subscriber, TRANSPORTS, Transport, connect, sse, stream, try_connect, try_sse, ws, ws_with,
 };
 
 /// Makes three tests of each of these functions, one for each of [`VERSIONS`], which they are given:

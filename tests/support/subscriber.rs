@@ -108,7 +108,16 @@ pub async fn try_sse(
     if !token.is_empty() {
         headers.push(("authorization", &bearer));
     }
-    let response = request(server, &format!("/sse?{query}"), &headers).await;
+    stream(server, &format!("/sse?{query}"), &headers).await
+}
+
+/// Opens any path that streams server-sent events; an answer that is none is the refusal.
+pub async fn stream(
+    server: &impl Served,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Result<Subscriber, Answer> {
+    let response = request(server, path, headers).await;
     if response.status() != 200 {
         return Err(Answer::from(response).await);
     }
