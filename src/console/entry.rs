@@ -37,7 +37,8 @@ impl From<Refusal> for Closed {
 /// it ends as all others do.
 pub struct Open {
     pub subscription: Arc<Subscription>,
-    expires_at: u64,
+    /// Unix seconds.
+    pub expires_at: u64,
     watch: tokio::task::JoinHandle<()>,
     _permit: OwnedSemaphorePermit,
 }

@@ -5,7 +5,6 @@
 use super::Console;
 use super::entry::Open;
 use super::watch::{end, frame};
-use crate::connection::Refusal;
 use crate::connection::admission::Visit;
 use crate::connection::sse::{Cut, stream_response};
 use crate::event::Event;

@@ -48,6 +48,7 @@ impl Console {
         shown.mark_unchanged();
         let mut history = lock(&self.history).shown();
         history["node"] = self.node();
+        history["expiresAt"] = open.expires_at.into();
         let watching = Watching {
             open,
             shown,
