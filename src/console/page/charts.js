@@ -32,7 +32,7 @@ const CHARTS = [
       { label: 'half within', tone: 'accent', of: (h) => h.p50 },
     ],
   },
-  { id: 'histogram', title: 'How long deliveries took', hint: 'two minutes, each bar up to its mark', histogram: true },
+  { id: 'histogram', title: 'How long deliveries took', hint: 'in the last 2 min', histogram: true },
   {
     id: 'open', title: 'Connections', unit: count, hint: 'by transport',
     lines: [

@@ -35,6 +35,7 @@ function heard(name, data) {
     history = new History(data)
     expiresAt = data.expiresAt * 1000
     byId('gate').hidden = true
+    document.body.dataset.drawn = ''
     charts.show(history)
     showNode(data.node)
     if (!tail.stream.runs) tail.start()
