@@ -159,7 +159,9 @@ fn holds(claims: &str, name: &str, value: &str) -> bool {
 fn is(found: &Value, value: &str) -> bool {
     match found {
         Value::String(text) => text == value,
-        Value::Bool(_) | Value::Number(_) => found.to_string() == value,
+        Value::Bool(_) | Value::Number(_) => {
+            serde_json::from_str::<Value>(value).is_ok_and(|value| value == *found)
+        }
         _ => false,
     }
 }
