@@ -3,7 +3,9 @@
 //! It must never wait, and knows neither Postgres nor a transport: a reader that falls behind is
 //! closed as lagged; it never skips silently and never slows another.
 
+mod access;
 mod delivery;
+mod memory;
 mod ring;
 mod roster;
 mod subscription;
@@ -11,10 +13,12 @@ mod survey;
 
 use crate::bookmark::Standpoint;
 use crate::event::{Batch, EVERYBODY, Event};
+pub use access::Access;
 pub use delivery::{Delivery, Ended, Replay, Seam, Since};
+pub use memory::{Admission, Asker};
 use ring::Ring;
 use roster::Roster;
-pub use roster::{Access, Identity, Stale};
+pub use roster::{Identity, Stale};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -36,6 +40,10 @@ pub struct Limits {
     pub ring_bytes: usize,
     /// How long a batch is kept.
     pub ring_age: Duration,
+    /// Bytes of admissions kept for those who poll again.
+    pub memory_bytes: usize,
+    /// How long an admission holds without being asked for again.
+    pub memory_age: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -236,7 +244,13 @@ impl Hub {
     /// As whom a subscription is to be judged now.
     #[must_use]
     pub fn identity(&self, subscription: &Subscription) -> Option<Identity> {
-        lock(&self.0.roster).identity(subscription.id)
+        self.standing(subscription).map(|(identity, _)| identity)
+    }
+
+    /// The same, and under which version they were let in.
+    #[must_use]
+    pub fn standing(&self, subscription: &Subscription) -> Option<(Identity, i64)> {
+        lock(&self.0.roster).standing(subscription.id)
     }
 
     /// Somebody brought a new token: all their rooms were admitted under this version.
@@ -244,6 +258,22 @@ impl Hub {
         if lock(&self.0.roster).renew(subscription.id, identity, version) {
             self.0.stale.notify_one();
         }
+    }
+
+    /// Keeps what somebody was admitted to, unless rules or revocations have changed meanwhile.
+    pub fn remember(&self, asker: Asker, admission: Admission, now: Instant) {
+        let bounds = (self.0.limits.memory_bytes, self.0.limits.memory_age);
+        let mut roster = lock(&self.0.roster);
+        if admission.version >= roster.known() {
+            roster.memory.keep(asker, admission, bounds, now);
+        }
+    }
+
+    /// What somebody was admitted to a moment ago, if that still holds.
+    #[must_use]
+    pub fn recall(&self, asker: &Asker, now: Instant) -> Option<Admission> {
+        let age = self.0.limits.memory_age;
+        lock(&self.0.roster).memory.recall(asker, age, now)
     }
 
     /// The version of rules and revocations that the listener saw last.
@@ -425,6 +455,8 @@ mod tests {
         replay_bytes: 100_000,
         ring_bytes: 100_000,
         ring_age: Duration::from_secs(60),
+        memory_bytes: 1000,
+        memory_age: Duration::from_secs(60),
     };
 
     fn place(xmin: u64, xmax: u64, running: &[u64]) -> Arc<Standpoint> {
@@ -695,6 +727,38 @@ mod tests {
             (sizes.subscriptions, sizes.rooms, sizes.queue_bytes),
             (0, 0, 0)
         );
+    }
+
+    /// What waited was dropped: whoever then takes the standpoint for its own would miss it.
+    #[test]
+    fn who_was_ended_has_not_caught_up() {
+        let hub = hub(LIMITS);
+        let (ended, sealed) = (hub.open(), hub.open());
+        for subscription in [&ended, &sealed] {
+            join(&hub, subscription, &["a"], Since::Now);
+            taken(subscription);
+            assert!(subscription.is_idle());
+        }
+        publish(
+            &hub,
+            &place(11, 11, &[]),
+            &[(1, 10, &["a"])],
+            Instant::now(),
+        );
+        ended.end(Ended::Restart);
+        assert!(!ended.is_idle());
+        assert!(!ended.seal() && !sealed.seal());
+        // Sealed, it takes nothing more, and can still be ended.
+        publish(
+            &hub,
+            &place(12, 12, &[]),
+            &[(2, 11, &["a"])],
+            Instant::now(),
+        );
+        assert!(taken(&sealed).is_empty());
+        assert_eq!(hub.sizes().queue_bytes, 0);
+        sealed.end(Ended::Revoked);
+        assert_eq!(sealed.over(), Some(Ended::Revoked));
     }
 
     #[test]

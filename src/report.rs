@@ -73,6 +73,8 @@ impl Words {
 static REFUSALS: Words = Words::new();
 static CLOSES: Words = Words::new();
 static OPENED: Words = Words::new();
+static CALLS: Words = Words::new();
+static CALL_MICROS: AtomicU64 = AtomicU64::new(0);
 static LEFT: Words = Words::new();
 
 /// Whoever holds a connection, as far as operators may know.
@@ -256,7 +258,13 @@ pub fn channels(notify: usize, paused: usize) {
     tracing::info!(notify, paused, "channels");
 }
 
-/// A connection opened.
+/// Somebody was let in by `limits.connects_per_second`, and is asked for in SQL.
+pub fn arrived(transport: &'static str) {
+    tracing::debug!(transport, "arrived");
+}
+
+/// A connection opened. A poll is one from its request to its answer, and there are many: too many
+/// for a line each.
 pub fn opened(caller: &Caller) {
     let Caller {
         transport,
@@ -266,7 +274,11 @@ pub fn opened(caller: &Caller) {
         ..
     } = caller;
     OPENED.count(transport);
-    tracing::info!(transport, connection, user, address, "opened");
+    if *transport == "poll" {
+        tracing::debug!(transport, connection, user, address, "opened");
+    } else {
+        tracing::info!(transport, connection, user, address, "opened");
+    }
 }
 
 /// A connection closed, for this reason.
@@ -287,7 +299,11 @@ pub fn closed(caller: &Caller, why: &str, seconds: f64) {
             user: caller.user.clone(),
         });
     }
-    tracing::info!(transport, connection, why, seconds, "closed");
+    if transport == "poll" {
+        tracing::debug!(transport, connection, why, seconds, "closed");
+    } else {
+        tracing::info!(transport, connection, why, seconds, "closed");
+    }
 }
 
 /// Somebody was refused.
@@ -304,6 +320,32 @@ pub fn refused(transport: &'static str, word: &str, detail: &str, address: &str)
         user: None,
     });
     tracing::info!(transport, word, detail, address, "refused");
+}
+
+/// A call was answered.
+pub fn called(took: Duration) {
+    CALLS.count("ok");
+    add(
+        &CALL_MICROS,
+        usize::try_from(took.as_micros()).unwrap_or(usize::MAX),
+    );
+}
+
+/// A call was refused or failed. The function only if it is a listed one, for its name is a caller's
+/// word; the detail says where it failed, and with which SQLSTATE.
+pub fn call_refused(
+    transport: &'static str,
+    caller: &str,
+    function: Option<&str>,
+    word: &str,
+    detail: &str,
+) {
+    CALLS.count(word);
+    if word == "call-failed" {
+        tracing::warn!(transport, caller, function, word, detail, "call failed");
+    } else {
+        tracing::info!(transport, caller, function, word, detail, "call refused");
+    }
 }
 
 /// Rules have changed, and everybody was asked for again: identities, rooms taken away, and

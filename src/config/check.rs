@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::raw::{
-    RawAuth, RawConsole, RawDatabase, RawHttp, RawLimits, RawListener, RawLog, RawSettings,
-    RawWebsocket,
+    RawAuth, RawCalls, RawConsole, RawDatabase, RawHttp, RawLimits, RawListener, RawLog, RawPoll,
+    RawSettings, RawWebsocket,
 };
 use super::redact::redact_url;
 use super::settings::{
-    Auth, Console, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Settings, Sse,
-    Websocket,
+    Auth, Calls, Console, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll,
+    Settings, Sse, Websocket,
 };
 use super::value::{Check, DAY_MS, GIB, is_http};
 use super::{ConfigError, settled};
@@ -31,6 +31,7 @@ impl Settings {
             auth: check.auth(raw.auth),
             http: check.http(raw.http),
             limits: check.limits(&raw.limits),
+            calls: check.calls(&raw.calls),
             hub: Hub {
                 ring_bytes: check.size("hub.ring_bytes", raw.hub.ring_bytes, 0..=64 * GIB),
                 ring_age: check.seconds("hub.ring_seconds", raw.hub.ring_seconds, 0),
@@ -41,6 +42,7 @@ impl Settings {
                 heartbeat: check.seconds("sse.heartbeat_s", raw.sse.heartbeat_s, 1),
                 retry: check.millis("sse.retry_ms", raw.sse.retry_ms),
             },
+            poll: check.poll(&raw.poll),
             console: check.console(raw.console),
             log: check.log(raw.log),
         };
@@ -182,6 +184,11 @@ impl Check {
                 raw.connections_per_user,
                 MANY,
             ),
+            connects_per_second: self.size(
+                "limits.connects_per_second",
+                raw.connects_per_second,
+                1..=1_000_000,
+            ),
             rooms_per_connection: self.size(
                 "limits.rooms_per_connection",
                 raw.rooms_per_connection,
@@ -207,6 +214,18 @@ impl Check {
                 raw.request_head_bytes,
                 8192..=1 << 20,
             ),
+        }
+    }
+
+    fn calls(&mut self, raw: &RawCalls) -> Calls {
+        Calls {
+            running: self.size("calls.running", raw.running, 1..=1000),
+            waiting: self.size("calls.waiting", raw.waiting, 0..=1_000_000),
+            per_connection: self.size("calls.per_connection", raw.per_connection, 1..=1000),
+            timeout: self.millis("calls.timeout_ms", raw.timeout_ms),
+            // Below GIB: PostgreSQL itself holds no text of that size.
+            result_bytes: self.size("calls.result_bytes", raw.result_bytes, 1024..=GIB / 8),
+            attempts: self.size("calls.attempts", raw.attempts, 1..=100),
         }
     }
 
@@ -259,6 +278,23 @@ impl Check {
             heartbeat: self.seconds("websocket.heartbeat_s", raw.heartbeat_s, 1),
             ping: self.seconds("websocket.ping_s", raw.ping_s, 1),
             pong_timeout: self.seconds("websocket.pong_timeout_s", raw.pong_timeout_s, 1),
+        }
+    }
+
+    fn poll(&mut self, raw: &RawPoll) -> Poll {
+        if raw.wait_s > raw.wait_max_s {
+            self.say(&format!(
+                "`poll.wait_s` is {} and `poll.wait_max_s` {}: \
+                 the first must not be above the second.",
+                raw.wait_s, raw.wait_max_s
+            ));
+        }
+        Poll {
+            wait: self.seconds("poll.wait_s", raw.wait_s, 0),
+            wait_max: self.seconds("poll.wait_max_s", raw.wait_max_s, 0),
+            gather: Duration::from_millis(self.whole("poll.gather_ms", raw.gather_ms, 0..=10_000)),
+            remember: self.seconds("poll.remember_s", raw.remember_s, 0),
+            remember_bytes: self.size("poll.remember_bytes", raw.remember_bytes, 0..=GIB),
         }
     }
 

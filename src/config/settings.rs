@@ -19,10 +19,12 @@ pub struct Settings {
     pub auth: Auth,
     pub http: Http,
     pub limits: Limits,
+    pub calls: Calls,
     pub hub: Hub,
     pub listener: Listener,
     pub websocket: Websocket,
     pub sse: Sse,
+    pub poll: Poll,
     pub console: Console,
     pub log: Log,
 }
@@ -90,6 +92,8 @@ pub struct Limits {
     pub connections: usize,
     pub connections_per_address: usize,
     pub connections_per_user: usize,
+    /// The burst is one second's.
+    pub connects_per_second: usize,
     pub rooms_per_connection: usize,
     pub room_name_bytes: usize,
     pub message_bytes: usize,
@@ -105,6 +109,19 @@ pub struct Limits {
     pub recheck_questions: usize,
     pub recheck_patience: Duration,
     pub request_head_bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Calls {
+    /// At once, in all.
+    pub running: usize,
+    pub waiting: usize,
+    /// At once, until their answers are written.
+    pub per_connection: usize,
+    /// Of all attempts together.
+    pub timeout: Duration,
+    pub result_bytes: usize,
+    pub attempts: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -181,6 +198,15 @@ pub struct Websocket {
 pub struct Sse {
     pub heartbeat: Duration,
     pub retry: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Poll {
+    pub wait: Duration,
+    pub wait_max: Duration,
+    pub gather: Duration,
+    pub remember: Duration,
+    pub remember_bytes: usize,
 }
 
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@
 
 use super::Console;
 use crate::connection::admission::Visit;
-use crate::connection::sse::{Cut, refused};
+use crate::connection::presence::Cut;
 use crate::connection::{Refusal, until};
 use crate::hub::{Delivery, Identity, Subscription};
 use crate::report;
@@ -124,7 +124,7 @@ impl Console {
         let address = address.map_or_else(|| "unix".to_owned(), |address| address.to_string());
         report::refused("console", word, &detail, &address);
         match why {
-            Closed::Refused(refusal) => refused(*refusal),
+            Closed::Refused(refusal) => self.gate.refuse(*refusal),
             Closed::Forbidden => {
                 let settings = &self.gate.settings.console;
                 let message = format!(

@@ -2,6 +2,8 @@
 //! Hands whoever was revoked to their end at once, and whoever may have lost rooms to whoever asks.
 //! It must never count somebody as confirmed for rooms that were joined after the question.
 
+use super::access::{Access, Concern};
+use super::memory::Memory;
 use super::{Ended, Subscription};
 use std::collections::HashMap;
 use std::fmt;
@@ -30,17 +32,6 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// How rules and revocations stand in the database.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Access {
-    /// Counts every change.
-    pub version: i64,
-    /// The version of the last change of rules.
-    pub rules: i64,
-    /// Users revoked since the version that was asked from, each with the version that did it.
-    pub revoked: HashMap<String, i64>,
-}
-
 /// Somebody for whom the rules are to be asked again.
 #[derive(Clone, Debug)]
 pub struct Stale {
@@ -65,6 +56,7 @@ pub(super) struct Roster {
     /// The version that the listener saw last.
     known: i64,
     members: HashMap<u64, Member>,
+    pub memory: Memory,
 }
 
 impl Roster {
@@ -93,8 +85,9 @@ impl Roster {
         self.members.remove(&id);
     }
 
-    pub fn identity(&self, id: u64) -> Option<Identity> {
-        self.members.get(&id).map(|member| member.identity.clone())
+    pub fn standing(&self, id: u64) -> Option<(Identity, i64)> {
+        let member = self.members.get(&id)?;
+        Some((member.identity.clone(), member.version))
     }
 
     /// Somebody joined rooms that were allowed under this version; true if that is an old one.
@@ -123,24 +116,20 @@ impl Roster {
         let before = std::mem::replace(&mut self.known, access.version);
         let mut stale = false;
         for member in self.members.values_mut() {
-            if access.version < before {
-                // Another database, or an older one, in the place of the one we knew.
-                member.version = i64::MIN;
-            } else if member.version >= access.version {
-                continue;
-            }
             let user = member.identity.user.as_deref();
-            let revoked = user.and_then(|user| access.revoked.get(user));
-            if revoked.is_some_and(|at| *at > member.version) {
-                // Let in before it: the token is older, whatever it says of itself.
-                member.subscription.end(Ended::Revoked);
-            } else if member.version >= before.max(access.rules) {
-                // Nothing else has changed for it.
-                member.version = access.version;
-            } else {
-                stale = true;
+            match access.concern(user, member.version, before) {
+                Concern::Nothing => {}
+                Concern::Confirmed => member.version = access.version,
+                Concern::Revoked => member.subscription.end(Ended::Revoked),
+                Concern::Unclear => {
+                    stale = true;
+                    if access.version < before {
+                        member.version = i64::MIN;
+                    }
+                }
             }
         }
+        self.memory.change(access, before);
         stale
     }
 
@@ -191,6 +180,8 @@ mod tests {
             replay_bytes: 100_000,
             ring_bytes: 100_000,
             ring_age: Duration::from_secs(60),
+            memory_bytes: 1000,
+            memory_age: Duration::from_secs(60),
         });
         let snapshot = Snapshot::new(10, 10, &[]).unwrap();
         hub.begin(

@@ -22,6 +22,8 @@ pub(super) struct Queue {
     /// Since when, and how many bytes, what was taken last is being written.
     writing: Option<(Instant, usize)>,
     ended: Option<Ended>,
+    /// Nothing more is queued.
+    sealed: bool,
 }
 
 /// What waits for a reader, as an operator asks.
@@ -55,7 +57,10 @@ impl Subscription {
     /// Queues a delivery; false if it was offered before or nobody is there to take it.
     pub(super) fn push(&self, delivery: Delivery, weight: usize, number: Option<u64>) -> bool {
         let mut queue = lock(&self.queue);
-        if queue.ended.is_some() || number.is_some_and(|number| number == queue.last) {
+        if queue.ended.is_some()
+            || queue.sealed
+            || number.is_some_and(|number| number == queue.last)
+        {
             return false;
         }
         queue.last = number.unwrap_or(queue.last);
@@ -182,10 +187,25 @@ impl Subscription {
         self.concerned(&rooms)
     }
 
-    /// Whether nothing waits: a writer may then say that it has caught up.
+    /// Whether nothing waits, and nothing that did was dropped at its end: a writer may then say
+    /// that it has caught up.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        lock(&self.queue).waiting.is_empty()
+        let queue = lock(&self.queue);
+        queue.waiting.is_empty() && queue.ended.is_none()
+    }
+
+    /// Has nothing more queued, for an answer that is complete: what comes from now on is for the
+    /// next. True if nothing waits, as in [`Subscription::is_idle`]; what does is dropped. It may
+    /// still be ended, and rooms taken from it.
+    pub fn seal(&self) -> bool {
+        let mut queue = lock(&self.queue);
+        let idle = queue.waiting.is_empty() && queue.ended.is_none();
+        queue.sealed = true;
+        queue.waiting.clear();
+        let bytes = std::mem::take(&mut queue.bytes);
+        self.hub.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        idle
     }
 
     /// The rooms joined, without the one of everybody.

@@ -88,6 +88,8 @@ mod tests {
             replay_bytes: 1000,
             ring_bytes: 1000,
             ring_age: Duration::from_secs(60),
+            memory_age: Duration::ZERO,
+            memory_bytes: 0,
         });
         let snapshot = Snapshot::new(10, 10, &[]).unwrap();
         hub.begin(

@@ -2,9 +2,9 @@
 //! It must never count anything itself: gauges are added by whoever holds them.
 
 use super::{
-    BATCHES, CLOSES, DELIVERIES, EVENTS, FAILURES, GAPS, LOCKED_LEAVES, LOG_REPLAYS,
-    LOST_CONNECTIONS, NOTIFICATIONS, OPENED, REFUSALS, RING_REPLAYS, TO_QUEUE, TO_SOCKET,
-    WITHDRAWALS,
+    BATCHES, CALL_MICROS, CALLS, CLOSES, DELIVERIES, EVENTS, FAILURES, GAPS, LOCKED_LEAVES,
+    LOG_REPLAYS, LOST_CONNECTIONS, NOTIFICATIONS, OPENED, REFUSALS, RING_REPLAYS, TO_QUEUE,
+    TO_SOCKET, WITHDRAWALS,
 };
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
@@ -85,6 +85,20 @@ pub fn prometheus() -> String {
         "rowcast_refusals_total",
         "code",
         "Requests and frames refused.",
+    );
+    CALLS.print(
+        &mut text,
+        "rowcast_calls_total",
+        "outcome",
+        "Calls of functions.",
+    );
+    #[expect(clippy::cast_precision_loss, reason = "a sum for a graph")]
+    let seconds = CALL_MICROS.load(Ordering::Relaxed) as f64 / 1e6;
+    let name = "rowcast_call_seconds_total";
+    let _ = writeln!(
+        text,
+        "# HELP {name} What answered calls took together, waiting included.\n\
+         # TYPE {name} counter\n{name} {seconds}"
     );
     TO_QUEUE.print(
         &mut text,

@@ -20,12 +20,15 @@
 //!   short timings; `server.gate` to look inside, `server.stop().await`.
 //! - `serve_process(&database, &[("ROWCAST__LOG__LEVEL", "trace")]).await`: the real program;
 //!   `signal`, `exited().await`, `log()`, `log_line("text").await`.
-//! - `get(&server, "/readyz", &[("name", "header")]).await`: status, headers and body.
+//! - `get(&server, "/readyz", &[("name", "header")]).await`: status, headers and body;
+//!   `ask(&server, "POST", "/path", &[…], "body").await` by any method.
 //!
-//! Subscribers (`subscriber.rs`), one type for both transports, frames in the WebSocket's JSON:
+//! Subscribers (`subscriber.rs`), one type for all transports, frames in the WebSocket's JSON:
 //!
 //! - `ws(&server, &token("1", "user", "1"), "rooms=lab:1&since=…").await`, `sse(…)`, or
-//!   `connect(transport, …)` with a [`Transport`] of [`TRANSPORTS`]; an empty token sends none.
+//!   `connect(transport, …)` with a [`Transport`] of [`TRANSPORTS`], which stay open, or of
+//!   [`EVERY_TRANSPORT`], which has polls, too; an empty token sends none.
+//! - `Poller::new(address, token, query)` (`poller.rs`): polls when it is asked to.
 //!   `try_sse` gives the refusal; `ws_with(&server, query, headers)` sends headers as they are.
 //! - `next()`, `expect("welcome")`, `expect_event("booking:created")`, `events_until("marker")`,
 //!   `frames_until("marker")`, `send(json)`, `send_message(Message)`, `closed()`.
@@ -35,6 +38,9 @@
 //! Faults: `proxy.rs` has a link that delays, cuts, halves and freezes; `reconcile.rs` compares what
 //! was committed with what each subscriber heard.
 //!
+//! Whatever a subscriber or `get` receives is held against `docs/asyncapi.yaml` and
+//! `docs/openapi.yaml` by `documented.rs`: a field or a code that they lack fails the test.
+//!
 //! Nothing sleeps: everything waits for a fact, within one [`PATIENCE`].
 
 #![allow(
@@ -43,18 +49,23 @@
     reason = "stations come and go; a helper that one of them used yesterday stays"
 )]
 
+pub mod documented;
+mod poller;
 mod postgres;
 pub mod proxy;
 pub mod reconcile;
 mod server;
 mod subscriber;
 
+pub use poller::Poller;
 pub use postgres::{Database, Postgres, VERSIONS, Version, database, empty, lab, marker, on};
 pub use server::{
-    Answer, Process, Served, Server, get, serve, serve_process, serve_unready, settings,
+    Answer, Process, Served, Server, ask, get, serve, serve_process, serve_process_at,
+    serve_unready, settings,
 };
 pub use subscriber::{
-    Subscriber, TRANSPORTS, Transport, connect, sse, stream, try_connect, try_sse, ws, ws_with,
+    EVERY_TRANSPORT, Subscriber, TRANSPORTS, Transport, connect, sse, stream, try_connect, try_sse,
+    ws, ws_with,
 };
 
 /// Makes three tests of each of these functions, one for each of [`VERSIONS`], which they are given:

@@ -1,9 +1,10 @@
-//! Subscribers: one type for WebSocket and SSE, with frames in the WebSocket's JSON, so that a
+//! Subscribers: one type for WebSocket, SSE and polls, with frames in the WebSocket's JSON, so that a
 //! station says what is to come and not by which way.
 //! It must never wait longer than the shared timeout, and says what it has received when it fails.
 
+use super::poller::Poller;
 use super::server::{Answer, Served, request};
-use super::{PATIENCE, within};
+use super::{PATIENCE, documented, within};
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Empty};
 use hyper::Request;
@@ -21,13 +22,19 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 pub enum Transport {
     WebSocket,
     Sse,
+    Poll,
 }
 
+/// Those that stay open.
 pub const TRANSPORTS: [Transport; 2] = [Transport::WebSocket, Transport::Sse];
+
+/// Those, and the one that asks again and again.
+pub const EVERY_TRANSPORT: [Transport; 3] = [Transport::WebSocket, Transport::Sse, Transport::Poll];
 
 enum Wire {
     WebSocket(Box<WebSocketStream<TcpStream>>),
     Sse { body: Incoming, buffer: Vec<u8> },
+    Poll(tokio::sync::mpsc::UnboundedReceiver<Result<Value, (u16, String)>>),
 }
 
 /// Somebody who is connected.
@@ -42,6 +49,8 @@ pub struct Subscriber {
     /// The frame read last, as it was sent; of SSE, the block without its blank line.
     pub raw: String,
     ended: Option<(u16, String)>,
+    /// What comes is in the documents for machines.
+    promised: bool,
 }
 
 /// Connects by this transport; an empty token sends none.
@@ -54,6 +63,7 @@ pub async fn connect(
     match transport {
         Transport::WebSocket => ws(server, token, query).await,
         Transport::Sse => sse(server, token, query).await,
+        Transport::Poll => Subscriber::polling(Poller::new(server.address(), token, query)),
     }
 }
 
@@ -79,9 +89,10 @@ pub async fn ws_with(server: &impl Served, query: &str, headers: &[(&str, &str)]
             let value = HeaderValue::try_from(*value).expect("a header's value");
             request.headers_mut().insert(name, value);
         }
-        let (socket, _) = tokio_tungstenite::client_async(request, stream)
+        let (socket, answer) = tokio_tungstenite::client_async(request, stream)
             .await
             .unwrap_or_else(|error| panic!("the upgrade was refused: {error:?}"));
+        documented::check_answer("GET", "/ws", 101, answer.headers(), None);
         socket
     };
     let socket = within("a WebSocket opens", opened).await;
@@ -119,14 +130,17 @@ pub async fn stream(
 ) -> Result<Subscriber, Answer> {
     let response = request(server, path, headers).await;
     if response.status() != 200 {
-        return Err(Answer::from(response).await);
+        return Err(Answer::of("GET", path, response).await);
     }
     assert_eq!(response.headers()["content-type"], "text/event-stream");
+    documented::check_answer("GET", path, 200, response.headers(), None);
     let buffer = Vec::new();
-    Ok(Subscriber::over(Wire::Sse {
+    let mut subscriber = Subscriber::over(Wire::Sse {
         body: response.into_body(),
         buffer,
-    }))
+    });
+    subscriber.promised = documented::is_promised(path);
+    Ok(subscriber)
 }
 
 /// Connects as a browser does, to whom nothing that fails is a surprise: why not, in words.
@@ -152,6 +166,9 @@ pub async fn try_connect(
         let (socket, _) = opened.map_err(|error| error.to_string())?;
         return Ok(Subscriber::over(Wire::WebSocket(Box::new(socket))));
     }
+    if transport == Transport::Poll {
+        return Ok(Subscriber::polling(Poller::new(address, token, query)));
+    }
     let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = shaken.map_err(|error| error.to_string())?;
     tokio::spawn(connection);
@@ -162,7 +179,10 @@ pub async fn try_connect(
     let answer = sender.send_request(request.expect("a request")).await;
     let answer = answer.map_err(|error| error.to_string())?;
     if answer.status() != 200 {
-        panic!("SSE was refused: {:?}", Answer::from(answer).await);
+        panic!(
+            "SSE was refused: {:?}",
+            Answer::of("GET", "/sse", answer).await
+        );
     }
     let (body, buffer) = (answer.into_body(), Vec::new());
     Ok(Subscriber::over(Wire::Sse { body, buffer }))
@@ -177,7 +197,26 @@ impl Subscriber {
             retry: None,
             raw: String::new(),
             ended: None,
+            promised: true,
         }
+    }
+
+    /// Polls from now on, until it is dropped.
+    fn polling(mut poller: Poller) -> Self {
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            loop {
+                let next = tokio::select! {
+                    next = poller.next() => next,
+                    () = sender.closed() => return,
+                };
+                let ended = next.is_err();
+                if sender.send(next).is_err() || ended {
+                    return;
+                }
+            }
+        });
+        Self::over(Wire::Poll(receiver))
     }
 
     /// The next frame, whatever it is. SSE's come as the WebSocket's; a lone id as `heartbeat`.
@@ -203,9 +242,18 @@ impl Subscriber {
             Ok(text) => {
                 self.raw = text;
                 match self.wire {
-                    Wire::WebSocket(_) => serde_json::from_str(&self.raw)
-                        .unwrap_or_else(|error| panic!("not JSON: {error}: {}", self.raw)),
-                    Wire::Sse { .. } => self.frame_of_sse(),
+                    Wire::WebSocket(_) | Wire::Poll(_) => {
+                        let frame = serde_json::from_str(&self.raw)
+                            .unwrap_or_else(|error| panic!("not JSON: {error}: {}", self.raw));
+                        documented::check_frame(&frame);
+                        frame
+                    }
+                    Wire::Sse { .. } => {
+                        if self.promised {
+                            documented::check_block(&self.raw);
+                        }
+                        self.frame_of_sse()
+                    }
                 }
             }
             Err((code, mut reason)) => {
@@ -283,15 +331,15 @@ impl Subscriber {
     /// Sends whatever a WebSocket can carry.
     pub async fn send_message(&mut self, message: Message) {
         let Wire::WebSocket(socket) = &mut self.wire else {
-            panic!("SSE goes one way");
+            panic!("only a WebSocket goes both ways");
         };
         let sent = within("a frame is sent", socket.send(message)).await;
         sent.unwrap_or_else(|error| panic!("a frame could not be sent: {error:?}"));
     }
 
     /// Reads to the end. WebSocket: close code and reason, 1006 without a close frame. SSE: 200 and
-    /// the code of the last `rowcast:error`; 1006 if the stream was torn. Frames that came before
-    /// are in `received`.
+    /// the code of the last `rowcast:error`; 1006 if the stream was torn. Polls: status and code of
+    /// the refusal, or 1006. Frames that came before are in `received`.
     pub async fn closed(&mut self) -> (u16, String) {
         loop {
             if let Err(ended) = self.next_or_end().await {
@@ -369,6 +417,7 @@ async fn read(wire: &mut Wire) -> Result<String, (u16, String)> {
             match socket.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
                 Some(Ok(Message::Close(Some(frame)))) => {
+                    documented::check_close(frame.code.into(), &frame.reason);
                     // The answer is sent by reading on.
                     while let Some(Ok(_)) = socket.next().await {}
                     return Err((frame.code.into(), frame.reason.to_string()));
@@ -394,6 +443,11 @@ async fn read(wire: &mut Wire) -> Result<String, (u16, String)> {
                 Some(Err(error)) => return Err((1006, error.to_string())),
                 None => return Err((200, String::new())),
             }
+        },
+        Wire::Poll(frames) => match frames.recv().await {
+            Some(Ok(frame)) => Ok(frame.to_string()),
+            Some(Err(ended)) => Err(ended),
+            None => Err((1006, "ended before".into())),
         },
     }
 }
