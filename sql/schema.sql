@@ -443,7 +443,8 @@ begin
       or (v_function.proretset and cardinality(v_items) > v_callable.max_rows) then
       raise exception using errcode = 'RC008',
         message = format('the answer of %s is larger than it may be', v_callable.name),
-        hint = 'See max_rows and max_bytes in rowcast.callable, and the service''s calls.result_bytes.';
+        hint = 'See max_rows and max_bytes in rowcast.callable, and the service''s '
+          'calls.result_bytes.';
     end if;
   end loop;
 
@@ -495,8 +496,8 @@ begin
   if new.may_call is not null then
     select * into v_rule from pg_proc where oid = new.may_call;
     if v_rule.prorettype is distinct from 'boolean'::regtype or v_rule.prokind <> 'f'
-      or v_rule.proretset or v_rule.proargtypes::oid[] <> array['jsonb'::regtype, 'text'::regtype]::oid[]
-    then
+      or v_rule.proretset or v_rule.pronargs <> 2
+      or (v_rule.proargtypes[0], v_rule.proargtypes[1]) <> ('jsonb'::regtype, 'text'::regtype) then
       v_wrong := 'may_call is no function (claims jsonb, name text) returns boolean';
     end if;
   end if;
@@ -892,7 +893,8 @@ begin
 
   for v_argument in
     select a.name, format_type(a.type, null) as type,
-      row_number() over (order by a.place) > v_function.pronargs - v_function.pronargdefaults as may_lack
+      row_number() over (order by a.place) > v_function.pronargs - v_function.pronargdefaults
+        as may_lack
     from unnest(
       coalesce(v_function.proallargtypes, v_function.proargtypes::oid[]),
       v_function.proargnames,

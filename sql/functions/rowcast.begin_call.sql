@@ -54,6 +54,7 @@ begin
 end
 $$;
 revoke all on function rowcast.begin_call(text, jsonb, bigint, bigint, bigint) from public;
-grant execute on function rowcast.begin_call(text, jsonb, bigint, bigint, bigint) to rowcast_service;
+grant execute on function rowcast.begin_call(text, jsonb, bigint, bigint, bigint)
+  to rowcast_service;
 comment on function rowcast.begin_call(text, jsonb, bigint, bigint, bigint) is
   'Prepares a transaction for rowcast.call: ok, revoked, or why there is no such function.';

@@ -54,7 +54,8 @@ begin
       or (v_function.proretset and cardinality(v_items) > v_callable.max_rows) then
       raise exception using errcode = 'RC008',
         message = format('the answer of %s is larger than it may be', v_callable.name),
-        hint = 'See max_rows and max_bytes in rowcast.callable, and the service''s calls.result_bytes.';
+        hint = 'See max_rows and max_bytes in rowcast.callable, and the service''s '
+          'calls.result_bytes.';
     end if;
   end loop;
 

@@ -35,8 +35,8 @@ begin
   if new.may_call is not null then
     select * into v_rule from pg_proc where oid = new.may_call;
     if v_rule.prorettype is distinct from 'boolean'::regtype or v_rule.prokind <> 'f'
-      or v_rule.proretset or v_rule.proargtypes::oid[] <> array['jsonb'::regtype, 'text'::regtype]::oid[]
-    then
+      or v_rule.proretset or v_rule.pronargs <> 2
+      or (v_rule.proargtypes[0], v_rule.proargtypes[1]) <> ('jsonb'::regtype, 'text'::regtype) then
       v_wrong := 'may_call is no function (claims jsonb, name text) returns boolean';
     end if;
   end if;

@@ -37,7 +37,8 @@ begin
 
   for v_argument in
     select a.name, format_type(a.type, null) as type,
-      row_number() over (order by a.place) > v_function.pronargs - v_function.pronargdefaults as may_lack
+      row_number() over (order by a.place) > v_function.pronargs - v_function.pronargdefaults
+        as may_lack
     from unnest(
       coalesce(v_function.proallargtypes, v_function.proargtypes::oid[]),
       v_function.proargnames,

@@ -297,7 +297,7 @@ impl Database {
     /// Calls a listed function.
     ///
     /// # Errors
-    /// Why there is no answer; nothing was written then.
+    /// Why there is no answer. Nothing was written then, unless the connection was lost at the commit.
     pub async fn call(&self, question: Question<'_>) -> Result<Called, Failed> {
         self.calls.call(question).await
     }

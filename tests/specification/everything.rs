@@ -405,6 +405,7 @@ async fn ends_of_tokens(database: &Database) {
         match transport {
             Transport::WebSocket => assert_eq!(ended, code),
             Transport::Sse => assert_eq!((ended, why.as_str()), (200, word)),
+            Transport::Poll => assert_eq!((ended, why.as_str()), (401, word)),
         }
     }
     server.stop().await;

@@ -21,7 +21,7 @@
 //! - `serve_process(&database, &[("ROWCAST__LOG__LEVEL", "trace")]).await`: the real program;
 //!   `signal`, `exited().await`, `log()`, `log_line("text").await`.
 //! - `get(&server, "/readyz", &[("name", "header")]).await`: status, headers and body;
-//!   `ask(&server, "POST", "/path", &[…], "body").await` by any method.
+//!   `ask(&server, "POST", "/path", &[…], "body").await` by any method, `post(…)` with any bytes.
 //!
 //! Subscribers (`subscriber.rs`), one type for all transports, frames in the WebSocket's JSON:
 //!
@@ -60,7 +60,7 @@ mod subscriber;
 pub use poller::Poller;
 pub use postgres::{Database, Postgres, VERSIONS, Version, database, empty, lab, marker, on};
 pub use server::{
-    Answer, Process, Served, Server, ask, get, serve, serve_process, serve_process_at,
+    Answer, Process, Served, Server, ask, get, post, serve, serve_process, serve_process_at,
     serve_unready, settings,
 };
 pub use subscriber::{
@@ -99,7 +99,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// How long any fact may take to come: far more than it needs on a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the servers of the tests verify tokens with.
 pub const SECRET: &str = "the secret of the tests, of more than 32 bytes";

@@ -285,8 +285,20 @@ pub async fn ask(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Answer {
+    let body = Bytes::copy_from_slice(body.as_bytes());
     let response = send(server, method, path, headers, body).await;
     Answer::of(method, path, response).await
+}
+
+/// Posts a body to a path, over a connection of its own.
+pub async fn post(
+    server: &impl Served,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Answer {
+    let response = send(server, "POST", path, headers, body.into()).await;
+    Answer::of("POST", path, response).await
 }
 
 pub(super) async fn request(
@@ -294,7 +306,7 @@ pub(super) async fn request(
     path: &str,
     headers: &[(&str, &str)],
 ) -> Response<Incoming> {
-    send(server, "GET", path, headers, "").await
+    send(server, "GET", path, headers, Bytes::new()).await
 }
 
 async fn send(
@@ -302,7 +314,7 @@ async fn send(
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
-    body: &str,
+    body: Bytes,
 ) -> Response<Incoming> {
     let asked = async {
         let stream = TcpStream::connect(server.address())
@@ -318,8 +330,7 @@ async fn send(
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
-        let request = request.body(body).expect("a request");
+        let request = request.body(Full::new(body)).expect("a request");
         sender.send_request(request).await.expect("an answer")
     };
     within("the head of an answer", asked).await

@@ -143,10 +143,8 @@ pub async fn stream(
     Ok(subscriber)
 }
 
-/// Connects as a browser does, to whom nothing that fails is a surprise: why not, in words.
-///
-/// # Panics
-/// If SSE is refused for good: a status says so.
+/// Connects as a browser does, to whom nothing that fails is a surprise: why not, in words. SSE that
+/// is refused for good, by a status, is `refused` and the answer.
 pub async fn try_connect(
     transport: Transport,
     address: &str,
@@ -179,10 +177,8 @@ pub async fn try_connect(
     let answer = sender.send_request(request.expect("a request")).await;
     let answer = answer.map_err(|error| error.to_string())?;
     if answer.status() != 200 {
-        panic!(
-            "SSE was refused: {:?}",
-            Answer::of("GET", "/sse", answer).await
-        );
+        let answer = Answer::of("GET", "/sse", answer).await;
+        return Err(format!("refused: {answer:?}"));
     }
     let (body, buffer) = (answer.into_body(), Vec::new());
     Ok(Subscriber::over(Wire::Sse { body, buffer }))
@@ -264,7 +260,10 @@ impl Subscriber {
                 return Err((code, reason));
             }
         };
-        if let Some(bookmark) = frame["bookmark"].as_str() {
+        // A result's is the place of its data, not of the connection.
+        if let Some(bookmark) = frame["bookmark"].as_str()
+            && frame["type"] != "result"
+        {
             self.bookmark = Some(bookmark.to_owned());
         }
         self.received.push(frame.clone());
