@@ -24,6 +24,8 @@ for (const [format, extension] of [['esm', '.js'], ['cjs', '.cjs']]) {
       mangleProps: INTERNAL,
       mangleCache,
       format,
+      // For Node to find the names in a CommonJS module that is imported.
+      platform: format === 'cjs' ? 'node' : 'browser',
       target: 'es2022',
       external: ['react'],
       plugins: [

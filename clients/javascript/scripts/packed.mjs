@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 
 const here = fileURLToPath(new URL('..', import.meta.url))
 const project = mkdtempSync(join(tmpdir(), 'rowcast-packed-'))
-const run = (command, ...args) => execFileSync(command, args, { cwd: project, stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' })
+const run = (command, ...args) => execFileSync(command, args, { cwd: project, timeout: 60_000, stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' })
 
 try {
   execFileSync('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', project], { cwd: here, stdio: 'ignore' })

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
 
-const MOST = { 'index.js': 6000, 'index.cjs': 6200, 'http.js': 2200, 'react.js': 1000 }
+const MOST = { 'index.js': 6000, 'index.cjs': 6500, 'http.js': 2200, 'react.js': 1000 }
 for (const [name, most] of Object.entries(MOST)) {
   const size = gzipSync(readFileSync(new URL(`../dist/${name}`, import.meta.url)), { level: 9 }).length
   console.log(`${name}: ${size} of ${most} bytes compressed`)

@@ -37,7 +37,7 @@ export function asking(settings, keeper) {
           else resolve({ data: answer.data, bookmark: answer.bookmark })
         }
         const cancel = settings.later(timeout, () => {
-          done(new RowcastError('timeout', `${name}: no answer within ${timeout} ms`))
+          done(new RowcastError('timeout', name))
           stop.abort()
         })
         const body = JSON.stringify(args)

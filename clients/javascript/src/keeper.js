@@ -198,7 +198,7 @@ export function keep(settings, host) {
     const before = mine.heardAt
     timer('watch', ms, () => {
       if (mine.heardAt > before) watch(mine, mine.heardAt + mine.silence - now())
-      else if (isLast) ended(mine, new RowcastError('disconnected', 'the server fell silent'))
+      else if (isLast) ended(mine, new RowcastError('disconnected', 'silence'))
       else doubt(mine)
     })
   }
@@ -244,7 +244,7 @@ export function keep(settings, host) {
     if (tried < transports.length) return void dial((index + 1) % transports.length)
     // None works: it is not the transport, but the server or the network.
     tried = failures = 0
-    host.status('offline', isOffline() ? 'no network' : `no answer: ${message}`)
+    host.status('offline', isOffline() ? 'no network' : message)
     retry(pause.next())
   }
 
