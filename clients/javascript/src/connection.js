@@ -174,7 +174,7 @@ export function open(options) {
     close() {
       keeper.stop()
       rooms.closed()
-      turn('offline', 'closed by the application')
+      turn('offline', 'closed')
     },
   }
 }

@@ -16,7 +16,7 @@ export function credentials(source) {
   async function ask() {
     const token = typeof source === 'function' ? await source() : (source ?? null)
     if (source !== undefined && !token) throw new RowcastError('unauthorized', 'token() gave no token')
-    if (token === refused) throw new RowcastError('unauthorized', 'refused, and there is no other token')
+    if (token === refused) throw new RowcastError('unauthorized', 'there is no other token')
     return (current = token)
   }
 

@@ -60,7 +60,7 @@ export function follow({ settings, failed, call: ask, followers, expect, rooms }
     try {
       const { data, bookmark } = await (typeof call === 'function' ? call() : ask(.../** @type {[string]} */ ([call].flat())))
       if (mine !== turn) return
-      if (!bookmark) throw new RowcastError('bad-answer', 'the call brought no bookmark')
+      if (!bookmark) throw new RowcastError('bad-answer')
       // Held before the hold of the last load is let go of: the rooms are never left.
       const held = rooms.hold(names, {
         since: bookmark,

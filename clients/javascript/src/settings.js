@@ -37,7 +37,7 @@ export function settle(options) {
     ...clock(options.timers),
   }
   settings.transports = settings.transports.filter((name) => name !== 'websocket' || settings.WebSocket)
-  if (!/^https?:/.test(settings.url) || !settings.transports[0]) throw new TypeError('url must be http(s), and a transport left')
+  if (!/^https?:/.test(settings.url) || !settings.transports[0]) throw new TypeError('bad url or transports')
   return settings
 }
 

@@ -205,7 +205,7 @@ describe('coming back', () => {
     connection.close()
     expect(socket.wasClosed).toBe(true)
     expect(await asked).toBe('closed')
-    expect([connection.status, connection.reason]).toEqual(['offline', 'closed by the application'])
+    expect([connection.status, connection.reason]).toEqual(['offline', 'closed'])
     await pass(3_600_000)
     expect(fake.sockets).toHaveLength(1)
     expect(vi.getTimerCount()).toBe(0)
