@@ -32,8 +32,11 @@
 //!
 //! - `try_connect(transport, address, token, query)`: the same, where failing is no surprise.
 //!
-//! Faults: `proxy.rs` has a link that delays, cuts, halves and freezes; `reconcile.rs` compares what
-//! was committed with what each subscriber heard.
+//! Browsers (`driver.rs`): `Driver::start().await`, then `open(Environment::Page, &[]).await` for an
+//! application on the JavaScript client, or `visit(url, …).await` for any page.
+//!
+//! Faults: `proxy.rs` has a link that delays, cuts, halves and freezes, and by `screen.rs` refuses or
+//! buffers one transport; `reconcile.rs` compares what was committed with what each subscriber heard.
 //!
 //! Nothing sleeps: everything waits for a fact, within one [`PATIENCE`].
 
@@ -43,9 +46,11 @@
     reason = "stations come and go; a helper that one of them used yesterday stays"
 )]
 
+pub mod driver;
 mod postgres;
 pub mod proxy;
 pub mod reconcile;
+pub mod screen;
 mod server;
 mod subscriber;
 
