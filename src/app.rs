@@ -3,7 +3,7 @@
 //! leave one connection waiting for another.
 
 use crate::config::Settings;
-use crate::connection::{Gate, recheck, seats::Seats, sse::Cut, unix_now};
+use crate::connection::{Gate, arrivals::Arrivals, presence::Cut, recheck, seats::Seats, unix_now};
 use crate::database::{Database, DatabaseError};
 use crate::hub::{Ended, Hub, Limits};
 use crate::listener::{Listener, Pulse};
@@ -140,6 +140,8 @@ impl App {
             replay_bytes: settings.limits.replay_bytes,
             ring_bytes: settings.hub.ring_bytes,
             ring_age: settings.hub.ring_age,
+            memory_bytes: settings.poll.remember_bytes,
+            memory_age: settings.poll.remember,
         });
         let tls = tls_acceptor(&settings)?;
         let admin = match &settings.http.admin_listen {
@@ -156,7 +158,12 @@ impl App {
             pulse: Arc::clone(&pulse),
         };
         let verifier = Verifier::new(&settings.auth)?;
+        let (rate, seats) = (
+            settings.limits.connects_per_second,
+            settings.limits.connections,
+        );
         let gate = Gate {
+            arrivals: Arrivals::new(rate, seats, std::time::Instant::now()),
             settings,
             hub,
             database,
@@ -219,6 +226,7 @@ impl App {
             () = shutdown => {}
         }
         tracing::info!(connections = gate.seats.taken(), "stopping");
+        gate.arrivals.send_away(gate.seats.taken());
         stop.send_replace(true);
         gate.hub.end_all(Ended::Restart);
         // Nobody here waits for events any more: another node may lead.
@@ -339,7 +347,7 @@ async fn accept_all<F>(
 async fn not_found(_: warp::Rejection) -> Result<(Response,), std::convert::Infallible> {
     use warp::reply::Reply;
     let error = serde_json::json!({ "error": { "code": "not-found",
-        "message": "nothing answers this path and method; try /ws, /sse, /healthz, /readyz, /metrics" } });
+        "message": "nothing answers this path and method; try /ws, /sse, /poll, /healthz, /readyz, /metrics" } });
     let status = warp::http::StatusCode::NOT_FOUND;
     Ok((warp::reply::with_status(warp::reply::json(&error), status).into_response(),))
 }

@@ -19,12 +19,13 @@ mod written;
 
 pub use names::variable;
 pub use raw::{
-    KEYS, RawAuth, RawDatabase, RawHttp, RawHub, RawLimits, RawListener, RawLog, RawSettings,
-    RawSse, RawWebsocket,
+    KEYS, RawAuth, RawDatabase, RawHttp, RawHub, RawLimits, RawListener, RawLog, RawPoll,
+    RawSettings, RawSse, RawWebsocket,
 };
 pub use redact::redact_url;
 pub use settings::{
-    Auth, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Settings, Sse, Websocket,
+    Auth, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll, Settings, Sse,
+    Websocket,
 };
 pub(crate) use value::is_http;
 

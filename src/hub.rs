@@ -4,6 +4,7 @@
 //! closed as lagged; it never skips silently and never slows another.
 
 mod delivery;
+mod memory;
 mod ring;
 mod roster;
 mod subscription;
@@ -11,6 +12,7 @@ mod subscription;
 use crate::bookmark::Standpoint;
 use crate::event::{Batch, EVERYBODY, Event};
 pub use delivery::{Delivery, Ended, Replay, Seam, Since};
+pub use memory::{Admission, Asker};
 use ring::Ring;
 use roster::Roster;
 pub use roster::{Access, Identity, Stale};
@@ -34,6 +36,10 @@ pub struct Limits {
     pub ring_bytes: usize,
     /// How long a batch is kept.
     pub ring_age: Duration,
+    /// Bytes of admissions kept for those who poll again.
+    pub memory_bytes: usize,
+    /// How long an admission holds without being asked for again.
+    pub memory_age: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -241,6 +247,22 @@ impl Hub {
         }
     }
 
+    /// Keeps what somebody was admitted to, unless rules or revocations have changed meanwhile.
+    pub fn remember(&self, asker: Asker, admission: Admission, now: Instant) {
+        let bounds = (self.0.limits.memory_bytes, self.0.limits.memory_age);
+        let mut roster = lock(&self.0.roster);
+        if admission.version >= roster.known() {
+            roster.memory.keep(asker, admission, bounds, now);
+        }
+    }
+
+    /// What somebody was admitted to a moment ago, if that still holds.
+    #[must_use]
+    pub fn recall(&self, asker: &Asker, now: Instant) -> Option<Admission> {
+        let age = self.0.limits.memory_age;
+        lock(&self.0.roster).memory.recall(asker, age, now)
+    }
+
     /// The version of rules and revocations that the listener saw last.
     #[must_use]
     pub fn access_known(&self) -> i64 {
@@ -410,6 +432,8 @@ mod tests {
         replay_bytes: 100_000,
         ring_bytes: 100_000,
         ring_age: Duration::from_secs(60),
+        memory_bytes: 1000,
+        memory_age: Duration::from_secs(60),
     };
 
     fn place(xmin: u64, xmax: u64, running: &[u64]) -> Arc<Standpoint> {

@@ -209,16 +209,30 @@ pub fn channels(notify: usize, paused: usize) {
     tracing::info!(notify, paused, "channels");
 }
 
-/// A connection opened.
+/// Somebody was let in by `limits.connects_per_second`, and is asked for in SQL.
+pub fn arrived(transport: &'static str) {
+    tracing::debug!(transport, "arrived");
+}
+
+/// A connection opened. A poll is one from its request to its answer, and there are many: too many
+/// for a line each.
 pub fn opened(transport: &'static str, connection: &str, user: Option<&str>, address: &str) {
     OPENED.count(transport);
-    tracing::info!(transport, connection, user, address, "opened");
+    if transport == "poll" {
+        tracing::debug!(transport, connection, user, address, "opened");
+    } else {
+        tracing::info!(transport, connection, user, address, "opened");
+    }
 }
 
 /// A connection closed, for this reason.
 pub fn closed(transport: &'static str, connection: &str, why: &str, seconds: f64) {
     CLOSES.count(why);
-    tracing::info!(transport, connection, why, seconds, "closed");
+    if transport == "poll" {
+        tracing::debug!(transport, connection, why, seconds, "closed");
+    } else {
+        tracing::info!(transport, connection, why, seconds, "closed");
+    }
 }
 
 /// Somebody was refused.

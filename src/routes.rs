@@ -3,7 +3,8 @@
 
 use crate::config::Doorbell;
 use crate::connection::admission::Visit;
-use crate::connection::{Gate, Refusal, sse, websocket};
+use crate::connection::presence::Cut;
+use crate::connection::{Gate, Refusal, poll, sse, websocket};
 use crate::report;
 use crate::stream::Stream;
 use hyper::upgrade::OnUpgrade;
@@ -28,7 +29,9 @@ type Answer = (Response,);
 #[must_use]
 pub fn routes(gate: &Arc<Gate>) -> BoxedFilter<Answer> {
     let transports = websockets(Arc::clone(gate))
-        .or(events(Arc::clone(gate)))
+        .or(fetched(gate, "sse", sse::serve))
+        .unify()
+        .or(fetched(gate, "poll", poll::serve))
         .unify();
     if gate.settings.http.admin_listen.is_some() {
         return transports.boxed();
@@ -65,30 +68,32 @@ fn visit() -> impl Filter<Extract = (Visit,), Error = Rejection> + Clone + Send 
         })
 }
 
-fn events(
-    gate: Arc<Gate>,
-) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static {
-    let gates = Arc::clone(&gate);
-    let preflight =
-        warp::path!("sse")
-            .and(warp::options())
-            .and(visit())
-            .map(move |visit: Visit| {
-                let answer = StatusCode::NO_CONTENT.into_response();
-                with_cors(&gates, &visit, answer)
-            });
-    let stream = warp::path!("sse")
+/// What pages fetch, with their preflight.
+fn fetched<F>(
+    gate: &Arc<Gate>,
+    path: &'static str,
+    serve: impl Fn(Arc<Gate>, Visit, Cut) -> F + Clone + Send + Sync + 'static,
+) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static
+where
+    F: Future<Output = Response> + Send,
+{
+    let (gate, gates) = (Arc::clone(gate), Arc::clone(gate));
+    let path = warp::path(path).and(warp::path::end());
+    let preflight = path.and(warp::options()).and(visit());
+    let preflight = preflight.map(move |visit: Visit| {
+        let answer = StatusCode::NO_CONTENT.into_response();
+        with_cors(&gates, &visit, answer)
+    });
+    let asked = path
         .and(warp::get())
         .and(visit())
-        .and(warp::ext::get::<sse::Cut>())
-        .then(move |visit: Visit, cut: sse::Cut| {
-            let gate = Arc::clone(&gate);
-            async move {
-                let answer = sse::serve(Arc::clone(&gate), visit.clone(), cut).await;
-                with_cors(&gate, &visit, answer)
-            }
-        });
-    preflight.or(stream).unify()
+        .and(warp::ext::get::<Cut>());
+    let answered = asked.then(move |visit: Visit, cut: Cut| {
+        let gate = Arc::clone(&gate);
+        let answer = serve(Arc::clone(&gate), visit.clone(), cut);
+        async move { with_cors(&gate, &visit, answer.await) }
+    });
+    preflight.or(answered).unify()
 }
 
 /// Lets a listed origin's page read the answer.
@@ -114,6 +119,7 @@ fn with_cors(gate: &Gate, visit: &Visit, mut answer: Response) -> Response {
                 "access-control-allow-headers",
                 "authorization, content-type, last-event-id",
             ),
+            ("access-control-expose-headers", "retry-after"),
             ("access-control-max-age", "600"),
         ] {
             headers.insert(name, HeaderValue::from_static(value));
@@ -152,7 +158,7 @@ fn upgrade_to_websocket(gate: &Arc<Gate>, visit: Visit, upgrade: Option<OnUpgrad
     };
     let key = header("sec-websocket-key").map(|key| derive_accept_key(key.as_bytes()));
     let (Some(upgrade), Some(key), true) = (upgrade, key, has("upgrade", "websocket")) else {
-        let mut response = sse::refused(Refusal::Protocol);
+        let mut response = gate.refuse(Refusal::Protocol);
         *response.status_mut() = StatusCode::UPGRADE_REQUIRED;
         response
             .headers_mut()
@@ -160,7 +166,7 @@ fn upgrade_to_websocket(gate: &Arc<Gate>, visit: Visit, upgrade: Option<OnUpgrad
         return response;
     };
     if header("sec-websocket-version") != Some("13") {
-        let mut response = sse::refused(Refusal::Protocol);
+        let mut response = gate.refuse(Refusal::Protocol);
         response
             .headers_mut()
             .insert("sec-websocket-version", HeaderValue::from_static("13"));

@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::raw::{
-    RawAuth, RawDatabase, RawHttp, RawLimits, RawListener, RawLog, RawSettings, RawWebsocket,
+    RawAuth, RawDatabase, RawHttp, RawLimits, RawListener, RawLog, RawPoll, RawSettings,
+    RawWebsocket,
 };
 use super::redact::redact_url;
 use super::settings::{
-    Auth, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Settings, Sse, Websocket,
+    Auth, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll, Settings, Sse,
+    Websocket,
 };
 use super::value::{Check, DAY_MS, GIB, is_http};
 use super::{ConfigError, settled};
@@ -39,6 +41,7 @@ impl Settings {
                 heartbeat: check.seconds("sse.heartbeat_s", raw.sse.heartbeat_s, 1),
                 retry: check.millis("sse.retry_ms", raw.sse.retry_ms),
             },
+            poll: check.poll(&raw.poll),
             log: check.log(raw.log),
         };
         settled(settings, check.problems)
@@ -179,6 +182,11 @@ impl Check {
                 raw.connections_per_user,
                 MANY,
             ),
+            connects_per_second: self.size(
+                "limits.connects_per_second",
+                raw.connects_per_second,
+                1..=1_000_000,
+            ),
             rooms_per_connection: self.size(
                 "limits.rooms_per_connection",
                 raw.rooms_per_connection,
@@ -256,6 +264,23 @@ impl Check {
             heartbeat: self.seconds("websocket.heartbeat_s", raw.heartbeat_s, 1),
             ping: self.seconds("websocket.ping_s", raw.ping_s, 1),
             pong_timeout: self.seconds("websocket.pong_timeout_s", raw.pong_timeout_s, 1),
+        }
+    }
+
+    fn poll(&mut self, raw: &RawPoll) -> Poll {
+        if raw.wait_s > raw.wait_max_s {
+            self.say(&format!(
+                "`poll.wait_s` is {} and `poll.wait_max_s` {}: \
+                 the first must not be above the second.",
+                raw.wait_s, raw.wait_max_s
+            ));
+        }
+        Poll {
+            wait: self.seconds("poll.wait_s", raw.wait_s, 0),
+            wait_max: self.seconds("poll.wait_max_s", raw.wait_max_s, 0),
+            gather: Duration::from_millis(self.whole("poll.gather_ms", raw.gather_ms, 0..=10_000)),
+            remember: self.seconds("poll.remember_s", raw.remember_s, 0),
+            remember_bytes: self.size("poll.remember_bytes", raw.remember_bytes, 0..=GIB),
         }
     }
 

@@ -80,6 +80,7 @@ sections! {
         connections: u64,
         connections_per_address: u64,
         connections_per_user: u64,
+        connects_per_second: u64,
         rooms_per_connection: u64,
         room_name_bytes: u64,
         message_bytes: u64,
@@ -121,6 +122,13 @@ sections! {
     sse: RawSse {
         heartbeat_s: u64,
         retry_ms: u64,
+    }
+    poll: RawPoll {
+        wait_s: u64,
+        wait_max_s: u64,
+        gather_ms: u64,
+        remember_s: u64,
+        remember_bytes: u64,
     }
     log: RawLog {
         level: String,

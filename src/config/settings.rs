@@ -23,6 +23,7 @@ pub struct Settings {
     pub listener: Listener,
     pub websocket: Websocket,
     pub sse: Sse,
+    pub poll: Poll,
     pub log: Log,
 }
 
@@ -89,6 +90,8 @@ pub struct Limits {
     pub connections: usize,
     pub connections_per_address: usize,
     pub connections_per_user: usize,
+    /// The burst is one second's.
+    pub connects_per_second: usize,
     pub rooms_per_connection: usize,
     pub room_name_bytes: usize,
     pub message_bytes: usize,
@@ -180,6 +183,15 @@ pub struct Websocket {
 pub struct Sse {
     pub heartbeat: Duration,
     pub retry: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Poll {
+    pub wait: Duration,
+    pub wait_max: Duration,
+    pub gather: Duration,
+    pub remember: Duration,
+    pub remember_bytes: usize,
 }
 
 #[derive(Clone, Debug)]

@@ -3,6 +3,10 @@
 //! the one a request proved.
 
 pub mod admission;
+pub mod arrivals;
+pub mod frame;
+pub mod poll;
+pub mod presence;
 pub mod recheck;
 pub mod seam;
 pub mod seats;
@@ -14,8 +18,11 @@ use crate::database::Database;
 use crate::hub::{Ended, Hub};
 use crate::listener::Pulse;
 use crate::token::{TokenError, Verifier};
+use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+use warp::http::{HeaderValue, StatusCode};
+use warp::reply::{Reply, Response};
 
 /// Everything a connection needs of the service.
 pub struct Gate {
@@ -24,6 +31,7 @@ pub struct Gate {
     pub database: Database,
     pub verifier: Verifier,
     pub seats: seats::Seats,
+    pub arrivals: arrivals::Arrivals,
     pub pulse: Arc<Pulse>,
 }
 
@@ -43,6 +51,8 @@ pub enum Refusal {
     TooMany,
     #[error("the service is at its limit")]
     Overloaded,
+    #[error("many connect at once: come back in your turn")]
+    Crowded(Duration),
     #[error("the database is away")]
     DatabaseAway,
     #[error("the service restarts")]
@@ -71,7 +81,7 @@ impl Refusal {
             Self::NoToken | Self::BadToken(_) | Self::BadSession => (401, 1008, "unauthorized"),
             Self::Origin => (403, 1008, "forbidden-origin"),
             Self::TooMany => (429, 4003, "too-many-connections"),
-            Self::Overloaded | Self::DatabaseAway => (503, 1013, "overloaded"),
+            Self::Overloaded | Self::Crowded(_) | Self::DatabaseAway => (503, 1013, "overloaded"),
             Self::Restart => (503, 1012, "restart"),
             Self::Lagged => (503, 4000, "lagged"),
             Self::Expired => (401, 4001, "token-expired"),
@@ -93,7 +103,7 @@ impl Refusal {
     pub fn is_temporary(self) -> bool {
         matches!(
             self,
-            Self::Overloaded | Self::DatabaseAway | Self::Restart | Self::Lagged
+            Self::Overloaded | Self::Crowded(_) | Self::DatabaseAway | Self::Restart | Self::Lagged
         )
     }
 
@@ -109,12 +119,42 @@ impl Refusal {
     pub fn grace(self) -> Duration {
         Duration::from_millis(if self.ends_access() { 300 } else { 2000 })
     }
+}
 
+impl Gate {
     /// How long to wait before coming back: random, so that those who were cut together do not
-    /// return together.
+    /// return together, nor faster than they can be let in.
     #[must_use]
-    pub fn wait(self, spread: Duration) -> Duration {
+    pub fn wait(&self, refusal: Refusal) -> Duration {
+        let spread = self.settings.http.spread;
+        let spread = match refusal {
+            Refusal::Crowded(turn) => return turn,
+            Refusal::Restart => spread.max(self.arrivals.spread()),
+            _ => spread,
+        };
         spread.mul_f64(rand::random_range(0.1..=1.0))
+    }
+
+    /// A refusal as every answer of HTTP spells it; one that passes says when to come back.
+    #[must_use]
+    pub fn refuse(&self, refusal: Refusal) -> Response {
+        let (status, _, code) = refusal.row();
+        let mut error = json!({ "code": code, "message": refusal.to_string() });
+        let wait = refusal.is_temporary().then(|| self.wait(refusal));
+        if let Some(wait) = wait {
+            error["retryMs"] = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).into();
+        }
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let answer = warp::reply::json(&json!({ "error": error }));
+        let mut answer = warp::reply::with_status(answer, status).into_response();
+        if let Some(wait) = wait {
+            // Whole seconds, and none too early.
+            let seconds = wait.as_secs_f64().ceil().max(1.0);
+            if let Ok(seconds) = HeaderValue::from_str(&seconds.to_string()) {
+                answer.headers_mut().insert("retry-after", seconds);
+            }
+        }
+        answer
     }
 }
 

@@ -3,52 +3,41 @@
 //! are watched by a task beside it. It must never answer a temporary refusal with a status: an
 //! EventSource would not come back.
 
-use super::admission::{Admitted, Visit, explain};
+use super::admission::{Visit, explain};
+use super::frame::{self, Welcome};
+use super::presence::{Cut, Presence};
 use super::seam::Resolved;
-use super::seats::Seat;
-use super::{Gate, Refusal, unix_now, until};
+use super::{Gate, Refusal, until};
 use crate::event::{Event, sse_frame, to_json};
-use crate::hub::{Delivery, Identity, Since, Subscription};
+use crate::hub::Delivery;
 use crate::report;
 use bytes::Bytes;
-use futures_util::{FutureExt, stream};
-use serde_json::json;
+use futures_util::stream;
+use serde_json::Value;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
 use sync_wrapper::SyncStream;
-use tokio::sync::Notify;
-use warp::http::{HeaderValue, StatusCode};
+use warp::http::HeaderValue;
 use warp::reply::{Reply, Response};
 
 /// Bytes that are written in one piece, but for a single event: between two pieces it is asked
 /// whether the reader may still have the next.
 const PIECE: usize = 64 * 1024;
 
-/// Cuts a connection from outside its body.
-#[derive(Clone, Debug, Default)]
-pub struct Cut(pub Arc<Notify>);
-
 /// Answers `GET /sse`.
 pub async fn serve(gate: Arc<Gate>, visit: Visit, cut: Cut) -> Response {
-    let address = visit.address(&gate);
-    let shown = address.map_or_else(|| "unix".to_owned(), |address| address.to_string());
-    match open(&gate, &visit, address, &shown, cut).await {
+    match open(&gate, &visit, cut).await {
         Ok(body) => stream_response(warp::reply::stream(SyncStream::new(stream::unfold(
             body,
             Body::next,
         )))),
-        Err(refusal) => {
-            report::refused("sse", refusal.word(), &refusal.to_string(), &shown);
-            if refusal.is_temporary() {
-                let frames = last_frames(&gate, refusal);
-                let body = stream::iter([Ok::<_, Infallible>(frames)]);
-                stream_response(warp::reply::stream(body))
-            } else {
-                refused(refusal)
-            }
+        Err(refusal) if refusal.is_temporary() => {
+            let frames = last_frames(&gate, refusal);
+            let body = stream::iter([Ok::<_, Infallible>(frames)]);
+            stream_response(warp::reply::stream(body))
         }
+        Err(refusal) => gate.refuse(refusal),
     }
 }
 
@@ -66,15 +55,6 @@ fn stream_response(body: impl Reply) -> Response {
     response
 }
 
-/// A final refusal, as every HTTP answer of ours spells it.
-#[must_use]
-pub fn refused(refusal: Refusal) -> Response {
-    let (status, _, code) = refusal.row();
-    let error = json!({ "error": { "code": code, "message": refusal.to_string() } });
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    warp::reply::with_status(warp::reply::json(&error), status).into_response()
-}
-
 /// The end of a stream whose reader is to come back.
 fn last_frames(gate: &Gate, refusal: Refusal) -> Bytes {
     let wait = match refusal {
@@ -82,119 +62,34 @@ fn last_frames(gate: &Gate, refusal: Refusal) -> Bytes {
         Refusal::Lagged => gate.settings.sse.retry,
         // Nor does it have to wait for its final refusal.
         _ if refusal.ends_access() => gate.settings.sse.retry,
-        _ => refusal.wait(gate.settings.http.spread),
+        _ => gate.wait(refusal),
     };
-    let error = json!({ "type": "error", "code": refusal.word(), "message": refusal.to_string() });
-    let frame = sse_frame(Some("rowcast:error"), None, &error.to_string());
     let mut frames = format!("retry: {}\n", wait.as_millis()).into_bytes();
-    frames.extend_from_slice(&frame);
+    let error = frame::error(refusal.word(), &refusal.to_string(), None);
+    write_control(&mut frames, None, &error);
     frames.into()
 }
 
 struct Body {
-    gate: Arc<Gate>,
-    subscription: Arc<Subscription>,
+    presence: Presence,
     waiting: VecDeque<Delivery>,
-    greeting: Option<Greeting>,
-    expires_at: u64,
+    greeted: bool,
     over: bool,
-    end: End,
 }
 
-struct Greeting {
-    identity: Identity,
-    resumes: bool,
-    admitted: Admitted,
-    unreadable: bool,
-}
-
-/// What happens when a body ends, in whatever way: it is dropped.
-struct End {
-    connection: String,
-    subscription: Arc<Subscription>,
-    watch: tokio::task::JoinHandle<()>,
-    why: &'static str,
-    began: Instant,
-    _seat: Seat,
-}
-
-impl Drop for End {
-    fn drop(&mut self) {
-        // A body that is stuck is never asked again: the hub knows why it was cut.
-        let cut = self.subscription.ended().now_or_never();
-        let why = cut.map_or(self.why, |ended| Refusal::from(ended).word());
-        self.subscription.close();
-        self.watch.abort();
-        report::closed(
-            "sse",
-            &self.connection,
-            why,
-            self.began.elapsed().as_secs_f64(),
-        );
+async fn open(gate: &Arc<Gate>, visit: &Visit, cut: Cut) -> Result<Body, Refusal> {
+    let mut presence = gate.enter("sse", visit).await?;
+    if let Err(refusal) = presence.join(visit).await {
+        presence.why = refusal.word();
+        return Err(refusal);
     }
-}
-
-async fn open(
-    gate: &Arc<Gate>,
-    visit: &Visit,
-    address: Option<std::net::IpAddr>,
-    shown: &str,
-    cut: Cut,
-) -> Result<Body, Refusal> {
-    let mut seat = gate.seats.sit(gate, address)?;
-    let identity = gate.identify(visit).await?;
-    seat.belongs_to(gate, identity.user.as_deref())?;
-    if gate.hub.standpoint().borrow().is_none() {
-        return Err(Refusal::DatabaseAway);
-    }
-    let admitted = gate.welcome(&identity, visit.rooms()).await?;
-    let since = visit.since();
-    let resumes = since.is_some();
-    let since = gate.reach(since.as_deref()).await?;
-    let unreadable = matches!(since, Since::Unreadable);
-    let subscription = gate.hub.open();
-    let version = admitted.version;
-    gate.hub.enter(&subscription, identity.clone(), version);
-    gate.hub
-        .join(&subscription, &admitted.rooms, since, None, version);
-    let connection = format!("{:016x}", rand::random::<u64>());
-    report::opened("sse", &connection, identity.user.as_deref(), shown);
-
-    let expires_at = identity.expires_at;
-    let watched = Arc::clone(&subscription);
-    let watch = tokio::spawn(async move {
-        let why: Refusal = tokio::select! {
-            ended = watched.ended() => ended.into(),
-            () = until(expires_at) => Refusal::Expired,
-        };
-        // The body ends by itself while its socket takes bytes; one that is stuck is cut.
-        tokio::time::sleep(why.grace()).await;
-        cut.0.notify_one();
-    });
-    let why = "closed";
-    let began = Instant::now();
-    let end = End {
-        connection,
-        subscription: Arc::clone(&subscription),
-        watch,
-        why,
-        began,
-        _seat: seat,
-    };
-    let greeting = Greeting {
-        identity,
-        resumes,
-        admitted,
-        unreadable,
-    };
+    // A body ends by itself while its socket takes bytes.
+    presence.watch(cut);
     Ok(Body {
-        gate: Arc::clone(gate),
-        subscription,
+        presence,
         waiting: VecDeque::new(),
-        greeting: Some(greeting),
-        expires_at,
+        greeted: false,
         over: false,
-        end,
     })
 }
 
@@ -208,8 +103,8 @@ impl Body {
             Ok(frames) => frames,
             Err(refusal) => {
                 self.over = true;
-                self.end.why = refusal.word();
-                last_frames(&self.gate, refusal)
+                self.presence.why = refusal.word();
+                last_frames(&self.presence.gate, refusal)
             }
         };
         Some((Ok(frames), self))
@@ -217,16 +112,17 @@ impl Body {
 
     async fn collect(&mut self) -> Result<Bytes, Refusal> {
         if self.waiting.is_empty() {
-            let standpoint = self.gate.hub.standpoint();
-            let heartbeat = self.gate.settings.sse.heartbeat;
+            let (gate, subscription) = (&self.presence.gate, &self.presence.subscription);
+            let standpoint = gate.hub.standpoint();
+            let heartbeat = gate.settings.sse.heartbeat;
             tokio::select! {
-                taken = self.subscription.take() => self.waiting = taken?,
-                () = until(self.expires_at) => return Err(Refusal::Expired),
+                taken = subscription.take() => self.waiting = taken?,
+                () = until(self.presence.identity.expires_at) => return Err(Refusal::Expired),
                 () = tokio::time::sleep(heartbeat) => {
                     // The standpoint first, as for a WebSocket's heartbeat.
                     let here = standpoint.borrow().clone();
                     return Ok(match here {
-                        Some(here) if self.subscription.is_idle() => {
+                        Some(here) if subscription.is_idle() => {
                             format!("id: {}\n\n", here.bookmark).into()
                         }
                         _ => Bytes::from_static(b":\n\n"),
@@ -234,7 +130,7 @@ impl Body {
                 }
             }
         }
-        self.go_on()?;
+        self.presence.go_on()?;
         let mut frames = Vec::new();
         let mut events = 0;
         while frames.len() < PIECE
@@ -246,109 +142,82 @@ impl Body {
         Ok(frames.into())
     }
 
-    /// Asked before each piece, and after what may have taken long.
-    fn go_on(&self) -> Result<(), Refusal> {
-        if let Some(ended) = self.subscription.over() {
-            return Err(ended.into());
-        }
-        if unix_now() >= self.expires_at {
-            return Err(Refusal::Expired);
-        }
-        Ok(())
-    }
-
     async fn write(&mut self, frames: &mut Vec<u8>, delivery: Delivery) -> Result<usize, Refusal> {
         match delivery {
-            Delivery::Event(event) => Ok(self.write_event(frames, &event)),
-            Delivery::Reply(_) => Ok(0),
+            Delivery::Event(event) => return Ok(self.write_event(frames, &event)),
+            Delivery::Reply(_) => {}
             Delivery::Withdrawn(room) => {
-                write_error(frames, "forbidden", explain("withdrawn"), Some(&room));
-                Ok(0)
+                let error = frame::error("forbidden", explain("withdrawn"), Some(&room));
+                write_control(frames, None, &error);
             }
             Delivery::Gap { reason, bookmark } => {
-                let rooms = self.subscription.rooms();
-                self.write_gap(frames, &rooms, reason, &bookmark);
-                Ok(0)
+                let rooms = self.presence.subscription.rooms();
+                write_gap(frames, &rooms, reason, &bookmark);
             }
             Delivery::Seam(seam) => {
-                let resolved = self.gate.resolve(*seam, &self.subscription).await?;
-                self.go_on()?;
-                if let Some(greeting) = self.greeting.take() {
-                    self.write_welcome(frames, &greeting, &resolved);
-                    if greeting.resumes {
-                        let id = Some(&*resolved.frame.bookmark);
-                        let data = to_json(&resolved.frame);
-                        frames.extend(sse_frame(Some("rowcast:subscribed"), id, &data));
-                    }
+                let (gate, subscription) = (&self.presence.gate, &self.presence.subscription);
+                let resolved = gate.resolve(*seam, subscription).await?;
+                self.presence.go_on()?;
+                if !std::mem::replace(&mut self.greeted, true) {
+                    self.write_welcome(frames, &resolved);
                 }
                 // Before everything else that waits, piece by piece.
                 for event in resolved.events.into_iter().rev() {
                     self.waiting.push_front(Delivery::Event(event));
                 }
-                Ok(0)
             }
         }
+        Ok(0)
     }
 
-    fn write_welcome(&self, frames: &mut Vec<u8>, greeting: &Greeting, resolved: &Resolved) {
-        let settings = &self.gate.settings.sse;
+    fn write_welcome(&self, frames: &mut Vec<u8>, resolved: &Resolved) {
+        let (presence, settings) = (&self.presence, &self.presence.gate.settings.sse);
         frames.extend(format!("retry: {}\n", settings.retry.as_millis()).into_bytes());
-        let expires = greeting.identity.expires_at;
-        let mut welcome = json!({
-            "type": "welcome",
-            "connectionId": self.end.connection,
-            "user": greeting.identity.user,
-            "rooms": resolved.frame.rooms,
-            "heartbeat": settings.heartbeat.as_secs(),
-        });
-        if expires != u64::MAX {
-            welcome["expiresAt"] = expires.into();
-        }
         let id = resolved.before.as_deref();
-        if let Some(bookmark) = id {
-            welcome["bookmark"] = bookmark.into();
+        let welcome = Welcome {
+            r#type: "welcome",
+            connection_id: &presence.connection,
+            user: presence.identity.user.as_deref(),
+            rooms: &resolved.frame.rooms,
+            bookmark: id,
+            expires_at: presence.expires_at(),
+            heartbeat: settings.heartbeat.as_secs(),
+        };
+        frames.extend(sse_frame(Some("rowcast:welcome"), id, &to_json(&welcome)));
+        for error in presence.errors() {
+            write_control(frames, None, &error);
         }
-        frames.extend(sse_frame(Some("rowcast:welcome"), id, &welcome.to_string()));
-        let bad = crate::bookmark::NotABookmark.to_string();
-        let unreadable = greeting
-            .unreadable
-            .then_some(("bad-bookmark", bad.as_str(), None));
-        let refused = greeting.admitted.refused.iter();
-        let refused = refused.map(|(room, code)| (*code, explain(code), Some(room)));
-        for (code, message, room) in unreadable.into_iter().chain(refused) {
-            write_error(frames, code, message, room.map(String::as_str));
+        if presence.resumes {
+            let id = Some(&*resolved.frame.bookmark);
+            let data = to_json(&resolved.frame);
+            frames.extend(sse_frame(Some("rowcast:subscribed"), id, &data));
         }
     }
 
     fn write_event(&self, frames: &mut Vec<u8>, event: &Event) -> usize {
-        if !self.subscription.may_hear(&event.rooms) {
+        let subscription = &self.presence.subscription;
+        if !subscription.may_hear(&event.rooms) {
             return 0;
         }
         if event.lost {
-            let rooms = self.subscription.concerned(&event.rooms);
+            let rooms = subscription.concerned(&event.rooms);
             let bookmark = event.bookmark().cloned().unwrap_or_else(|| "".into());
-            self.write_gap(frames, &rooms, event.reason(), &bookmark);
+            write_gap(frames, &rooms, event.reason(), &bookmark);
             return 0;
         }
         frames.extend(event.sse_text());
         1
     }
-
-    fn write_gap(&self, frames: &mut Vec<u8>, rooms: &[Arc<str>], reason: &str, bookmark: &str) {
-        report::gap(reason);
-        let gap = json!({ "type": "gap", "rooms": rooms, "reason": reason, "bookmark": bookmark });
-        frames.extend(sse_frame(
-            Some("rowcast:gap"),
-            Some(bookmark),
-            &gap.to_string(),
-        ));
-    }
 }
 
-fn write_error(frames: &mut Vec<u8>, code: &str, message: &str, room: Option<&str>) {
-    let mut error = json!({ "type": "error", "code": code, "message": message });
-    if let Some(room) = room {
-        error["room"] = room.into();
-    }
-    frames.extend(sse_frame(Some("rowcast:error"), None, &error.to_string()));
+fn write_gap(frames: &mut Vec<u8>, rooms: &[Arc<str>], reason: &str, bookmark: &str) {
+    report::gap(reason);
+    let gap = frame::gap(rooms, reason, bookmark);
+    write_control(frames, Some(bookmark), &gap);
+}
+
+/// A frame of the wire, under its own name.
+fn write_control(frames: &mut Vec<u8>, id: Option<&str>, frame: &Value) {
+    let name = format!("rowcast:{}", frame["type"].as_str().unwrap_or_default());
+    frames.extend(sse_frame(Some(&name), id, &frame.to_string()));
 }

@@ -6,15 +6,16 @@
 mod read;
 mod write;
 
-use super::admission::{Admitted, Visit};
+use super::admission::Visit;
+use super::presence::Presence;
 use super::{Gate, Refusal, unix_now, until};
-use crate::hub::{Identity, Subscription};
-use crate::report;
+use crate::bookmark::NotABookmark;
+use crate::hub::Subscription;
 use crate::stream::Stream;
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout_at;
 use tokio_tungstenite::WebSocketStream;
@@ -34,8 +35,6 @@ type Socket = WebSocketStream<Stream>;
 
 /// Serves a socket that has just been upgraded; `rest` is what was read behind the request.
 pub async fn serve(gate: Arc<Gate>, stream: Stream, rest: bytes::Bytes, visit: Visit) {
-    let began = Instant::now();
-    let connection = format!("{:016x}", rand::random::<u64>());
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
@@ -45,66 +44,22 @@ pub async fn serve(gate: Arc<Gate>, stream: Stream, rest: bytes::Bytes, visit: V
     let mut socket =
         Socket::from_partially_read(stream, rest.into(), Role::Server, Some(config)).await;
 
-    let address = visit.address(&gate);
-    let shown = address.map_or_else(|| "unix".to_owned(), |address| address.to_string());
-    let why = match enter(&gate, &visit, address).await {
-        Ok((identity, admitted, _seat)) => {
-            report::opened("websocket", &connection, identity.user.as_deref(), &shown);
-            let subscription = gate.hub.open();
-            let _close = Closing(Arc::clone(&subscription));
-            gate.hub
-                .enter(&subscription, identity.clone(), admitted.version);
-            let session = Connection {
-                gate: &gate,
-                connection: &connection,
-                subscription: &subscription,
-            };
-            let why = session.run(&mut socket, identity, admitted, &visit).await;
-            report::closed(
-                "websocket",
-                &connection,
-                why.word(),
-                began.elapsed().as_secs_f64(),
-            );
+    let why = match gate.enter("websocket", &visit).await {
+        Ok(mut presence) => {
+            let why = run(&mut socket, &mut presence, &visit).await;
+            presence.why = why.word();
             why
         }
-        Err(refusal) => {
-            report::refused("websocket", refusal.word(), &refusal.to_string(), &shown);
-            refusal
-        }
+        Err(refusal) => refusal,
     };
     close(&gate, &mut socket, why).await;
-}
-
-/// Sees to it that a subscription is closed, however the connection ends.
-struct Closing(Arc<Subscription>);
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        self.0.close();
-    }
-}
-
-async fn enter(
-    gate: &Gate,
-    visit: &Visit,
-    address: Option<std::net::IpAddr>,
-) -> Result<(Identity, Admitted, super::seats::Seat), Refusal> {
-    let mut seat = gate.seats.sit(gate, address)?;
-    let identity = gate.identify(visit).await?;
-    seat.belongs_to(gate, identity.user.as_deref())?;
-    if gate.hub.standpoint().borrow().is_none() {
-        return Err(Refusal::DatabaseAway);
-    }
-    let admitted = gate.welcome(&identity, visit.rooms()).await?;
-    Ok((identity, admitted, seat))
 }
 
 async fn close(gate: &Gate, socket: &mut Socket, why: Refusal) {
     let (_, code, _) = why.row();
     let reason = if matches!(code, 1012 | 1013) {
         // A bare number of milliseconds: machines read it.
-        why.wait(gate.settings.http.spread).as_millis().to_string()
+        gate.wait(why).as_millis().to_string()
     } else {
         why.to_string()
     };
@@ -126,6 +81,31 @@ async fn close(gate: &Gate, socket: &mut Socket, why: Refusal) {
     }
 }
 
+async fn run(socket: &mut Socket, presence: &mut Presence, visit: &Visit) -> Refusal {
+    if let Err(refusal) = presence.join(visit).await {
+        return refusal;
+    }
+    let connection = Connection {
+        gate: &presence.gate,
+        connection: &presence.connection,
+        subscription: &presence.subscription,
+    };
+    if presence.unreadable {
+        connection.error(None, "bad-bookmark", &NotABookmark.to_string(), None);
+    }
+    connection.report_refused(&presence.admitted, None);
+    let seen = AtomicU64::new(unix_now());
+    let (expiry, expires) = watch::channel(presence.identity.expires_at);
+    let (mut sink, mut stream) = socket.split();
+    tokio::select! {
+        why = connection.write(&mut sink, presence) => why,
+        why = connection.read(&mut stream, &expiry, &seen) => why,
+        ended = presence.subscription.ended() => ended.into(),
+        () = expired(expires) => Refusal::Expired,
+        () = connection.watch_pongs(&seen) => Refusal::NoPong,
+    }
+}
+
 struct Connection<'a> {
     gate: &'a Gate,
     connection: &'a str,
@@ -133,55 +113,6 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    async fn run(
-        &self,
-        socket: &mut Socket,
-        identity: Identity,
-        admitted: Admitted,
-        visit: &Visit,
-    ) -> Refusal {
-        let since = visit.since();
-        let resumes = since.is_some();
-        // Nobody may outlive their time here, either.
-        let since = tokio::select! {
-            since = self.gate.reach(since.as_deref()) => match since {
-                Ok(since) => since,
-                Err(refusal) => return refusal,
-            },
-            ended = self.subscription.ended() => return ended.into(),
-            () = until(identity.expires_at) => return Refusal::Expired,
-        };
-        let unreadable = matches!(since, crate::hub::Since::Unreadable);
-        self.gate.hub.join(
-            self.subscription,
-            &admitted.rooms,
-            since,
-            None,
-            admitted.version,
-        );
-        if unreadable {
-            self.error(
-                None,
-                "bad-bookmark",
-                &crate::bookmark::NotABookmark.to_string(),
-                None,
-            );
-        }
-        self.report_refused(&admitted, None);
-
-        let seen = AtomicU64::new(unix_now());
-        let (expiry, expires) = watch::channel(identity.expires_at);
-        let (mut sink, mut stream) = socket.split();
-        let greeting = write::Greeting { identity, resumes };
-        tokio::select! {
-            why = self.write(&mut sink, greeting) => why,
-            why = self.read(&mut stream, &expiry, &seen) => why,
-            ended = self.subscription.ended() => ended.into(),
-            () = expired(expires) => Refusal::Expired,
-            () = self.watch_pongs(&seen) => Refusal::NoPong,
-        }
-    }
-
     /// Ends when nothing was heard for the time of a ping and its pong.
     async fn watch_pongs(&self, seen: &AtomicU64) {
         let settings = &self.gate.settings.websocket;

@@ -100,12 +100,13 @@ impl Ring {
         standpoint: &Standpoint,
     ) -> Vec<Arc<Event>> {
         let newest = since.newest();
-        let reached = self
-            .batches
-            .iter()
-            .position(|kept| newest.is_subset_of(&kept.batch.to.snapshot));
-        let (behind, to) = match reached {
-            Some(index) => (index + 1, &*self.batches[index].batch.to),
+        // Batches grow: what one is within, or reaches, all later ones are beyond, or reach.
+        let had = |kept: &Kept| kept.batch.to.place.is_subset_of(&since.base);
+        let had = self.batches.partition_point(had);
+        let reaches = |kept: &Kept| newest.is_subset_of(&kept.batch.to.snapshot);
+        let reached = self.batches.partition_point(|kept| !reaches(kept));
+        let (behind, to) = match self.batches.get(reached) {
+            Some(kept) => (reached + 1, &*kept.batch.to),
             None => (self.batches.len(), standpoint),
         };
         let within = |range: std::ops::Range<usize>| {
@@ -124,13 +125,13 @@ impl Ring {
         };
         let mut found = Vec::new();
         if let Some((batch, last)) = &since.batch {
-            let rest = within(0..behind).filter(|(place, _)| {
+            let rest = within(had..behind).filter(|(place, _)| {
                 !since.base.sees(place.xid) && batch.sees(place.xid) && place.id > *last
             });
             let spelling = Spelling::of(&since.history, &since.base, Some(batch));
             found.extend(respelled(rest.collect(), &spelling));
         }
-        let later = within(0..behind).filter(|(place, _)| !newest.sees(place.xid));
+        let later = within(had..behind).filter(|(place, _)| !newest.sees(place.xid));
         let spelling = Spelling::of(&since.history, newest, Some(&to.place));
         found.extend(respelled(later.collect(), &spelling));
         found.extend(within(behind..self.batches.len()).map(|(_, event)| Arc::clone(event)));

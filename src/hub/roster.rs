@@ -2,6 +2,7 @@
 //! Hands whoever was revoked to their end at once, and whoever may have lost rooms to whoever asks.
 //! It must never count somebody as confirmed for rooms that were joined after the question.
 
+use super::memory::Memory;
 use super::{Ended, Subscription};
 use std::collections::HashMap;
 use std::fmt;
@@ -41,6 +42,39 @@ pub struct Access {
     pub revoked: HashMap<String, i64>,
 }
 
+/// What a change means for somebody who was let in before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Concern {
+    /// They were let in under this version, or a later one.
+    Nothing,
+    /// What has changed is not about them: what they were let in under holds under this version.
+    Confirmed,
+    Revoked,
+    /// They have to be asked for again.
+    Unclear,
+}
+
+impl Access {
+    /// What this means for a user who was let in under a version; `before` is the one that was
+    /// known until now.
+    pub(super) fn concern(&self, user: Option<&str>, version: i64, before: i64) -> Concern {
+        // Another database, or an older one, in the place of the one we knew: nothing holds.
+        let is_other = self.version < before;
+        let version = if is_other { i64::MIN } else { version };
+        let revoked = user.and_then(|user| self.revoked.get(user));
+        if !is_other && version >= self.version {
+            Concern::Nothing
+        } else if revoked.is_some_and(|at| *at > version) {
+            // Let in before it: the token is older, whatever it says of itself.
+            Concern::Revoked
+        } else if version >= before.max(self.rules) {
+            Concern::Confirmed
+        } else {
+            Concern::Unclear
+        }
+    }
+}
+
 /// Somebody for whom the rules are to be asked again.
 #[derive(Clone, Debug)]
 pub struct Stale {
@@ -65,6 +99,7 @@ pub(super) struct Roster {
     /// The version that the listener saw last.
     known: i64,
     members: HashMap<u64, Member>,
+    pub memory: Memory,
 }
 
 impl Roster {
@@ -123,24 +158,20 @@ impl Roster {
         let before = std::mem::replace(&mut self.known, access.version);
         let mut stale = false;
         for member in self.members.values_mut() {
-            if access.version < before {
-                // Another database, or an older one, in the place of the one we knew.
-                member.version = i64::MIN;
-            } else if member.version >= access.version {
-                continue;
-            }
             let user = member.identity.user.as_deref();
-            let revoked = user.and_then(|user| access.revoked.get(user));
-            if revoked.is_some_and(|at| *at > member.version) {
-                // Let in before it: the token is older, whatever it says of itself.
-                member.subscription.end(Ended::Revoked);
-            } else if member.version >= before.max(access.rules) {
-                // Nothing else has changed for it.
-                member.version = access.version;
-            } else {
-                stale = true;
+            match access.concern(user, member.version, before) {
+                Concern::Nothing => {}
+                Concern::Confirmed => member.version = access.version,
+                Concern::Revoked => member.subscription.end(Ended::Revoked),
+                Concern::Unclear => {
+                    stale = true;
+                    if access.version < before {
+                        member.version = i64::MIN;
+                    }
+                }
             }
         }
+        self.memory.change(access, before);
         stale
     }
 
@@ -185,6 +216,8 @@ mod tests {
             replay_bytes: 100_000,
             ring_bytes: 100_000,
             ring_age: Duration::from_secs(60),
+            memory_bytes: 1000,
+            memory_age: Duration::from_secs(60),
         });
         let snapshot = Snapshot::new(10, 10, &[]).unwrap();
         hub.begin(

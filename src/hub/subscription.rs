@@ -140,10 +140,12 @@ impl Subscription {
         self.concerned(&rooms)
     }
 
-    /// Whether nothing waits: a writer may then say that it has caught up.
+    /// Whether nothing waits, and nothing that did was dropped at its end: a writer may then say
+    /// that it has caught up.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        lock(&self.queue).waiting.is_empty()
+        let queue = lock(&self.queue);
+        queue.waiting.is_empty() && queue.ended.is_none()
     }
 
     /// The rooms joined, without the one of everybody.

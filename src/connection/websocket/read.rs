@@ -4,6 +4,7 @@
 
 use super::{Connection, Socket};
 use crate::connection::admission::{Admitted, explain};
+use crate::connection::arrivals::Allowance;
 use crate::connection::{Refusal, unix_now};
 use crate::report;
 use futures_util::StreamExt;
@@ -34,7 +35,7 @@ impl Connection<'_> {
         seen: &AtomicU64,
     ) -> Refusal {
         let rate = self.gate.settings.limits.messages_per_second;
-        let mut allowance = Allowance::new(rate);
+        let mut allowance = Allowance::new(rate, rate * 2, Instant::now());
         while let Some(message) = stream.next().await {
             seen.store(unix_now(), Ordering::Relaxed);
             let message = match message {
@@ -50,7 +51,7 @@ impl Connection<'_> {
             match message {
                 Message::Close(_) => return Refusal::Gone,
                 Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
-                _ if !allowance.take() => {
+                _ if !allowance.take(Instant::now()) => {
                     self.error(
                         None,
                         "rate-limited",
@@ -216,36 +217,5 @@ impl Connection<'_> {
             frame["id"] = id;
         }
         self.subscription.reply(Utf8Bytes::from(frame.to_string()));
-    }
-}
-
-/// A bucket of messages: a second's worth, and once more for a burst.
-struct Allowance {
-    rate: f64,
-    left: f64,
-    at: Instant,
-}
-
-impl Allowance {
-    #[expect(clippy::cast_precision_loss, reason = "a rate")]
-    fn new(rate: usize) -> Self {
-        let rate = rate as f64;
-        Self {
-            rate,
-            left: rate * 2.0,
-            at: Instant::now(),
-        }
-    }
-
-    fn take(&mut self) -> bool {
-        let now = Instant::now();
-        let refilled = (now - self.at).as_secs_f64().mul_add(self.rate, self.left);
-        self.left = refilled.min(self.rate * 2.0);
-        self.at = now;
-        let allowed = self.left >= 1.0;
-        if allowed {
-            self.left -= 1.0;
-        }
-        allowed
     }
 }

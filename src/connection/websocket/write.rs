@@ -4,8 +4,10 @@
 use super::{Connection, Socket};
 use crate::connection::Refusal;
 use crate::connection::admission::explain;
+use crate::connection::frame::{self, Welcome};
+use crate::connection::presence::Presence;
 use crate::event::{Event, to_json};
-use crate::hub::{Delivery, Identity};
+use crate::hub::Delivery;
 use crate::report;
 use futures_util::SinkExt;
 use futures_util::stream::SplitSink;
@@ -16,33 +18,13 @@ use std::time::Instant;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Welcome<'a> {
-    r#type: &'static str,
-    connection_id: &'a str,
-    user: Option<&'a str>,
-    rooms: &'a [Arc<str>],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bookmark: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<u64>,
-    heartbeat: u64,
-}
-
-/// What the first seam is answered with.
-pub(super) struct Greeting {
-    pub identity: Identity,
-    pub resumes: bool,
-}
-
 impl Connection<'_> {
     pub(super) async fn write(
         &self,
         sink: &mut SplitSink<&mut Socket, Message>,
-        greeting: Greeting,
+        presence: &Presence,
     ) -> Refusal {
-        match self.write_all(sink, greeting).await {
+        match self.write_all(sink, presence).await {
             Ok(never) => match never {},
             Err(why) => why,
         }
@@ -51,11 +33,11 @@ impl Connection<'_> {
     async fn write_all(
         &self,
         sink: &mut SplitSink<&mut Socket, Message>,
-        greeting: Greeting,
+        presence: &Presence,
     ) -> Result<std::convert::Infallible, Refusal> {
         let settings = &self.gate.settings;
         let standpoint = self.gate.hub.standpoint();
-        let mut greeting = Some(greeting);
+        let mut greeting = Some(presence);
         let mut next_ping = Instant::now() + settings.websocket.ping;
         let mut last_frame = Instant::now();
         loop {
@@ -109,14 +91,13 @@ impl Connection<'_> {
         &self,
         sink: &mut SplitSink<&mut Socket, Message>,
         delivery: Delivery,
-        greeting: &mut Option<Greeting>,
+        greeting: &mut Option<&Presence>,
     ) -> Result<usize, Refusal> {
         match delivery {
             Delivery::Event(event) => self.write_event(sink, &event).await,
             Delivery::Reply(frame) => self.feed(sink, Message::Text(frame)).await.map(|()| 0),
             Delivery::Withdrawn(room) => {
-                let frame = json!({ "type": "error", "code": "forbidden",
-                    "message": explain("withdrawn"), "room": &*room });
+                let frame = frame::error("forbidden", explain("withdrawn"), Some(&room));
                 self.feed(sink, text(&frame)).await.map(|()| 0)
             }
             Delivery::Gap { reason, bookmark } => {
@@ -146,16 +127,15 @@ impl Connection<'_> {
                     }
                 };
                 let mut announced = true;
-                if let Some(greeting) = first {
-                    announced = greeting.resumes;
+                if let Some(presence) = first {
+                    announced = presence.resumes;
                     let welcome = Welcome {
                         r#type: "welcome",
                         connection_id: self.connection,
-                        user: greeting.identity.user.as_deref(),
+                        user: presence.identity.user.as_deref(),
                         rooms: &resolved.frame.rooms,
                         bookmark: resolved.before.as_deref(),
-                        expires_at: (greeting.identity.expires_at != u64::MAX)
-                            .then_some(greeting.identity.expires_at),
+                        expires_at: presence.expires_at(),
                         heartbeat: self.gate.settings.websocket.heartbeat.as_secs(),
                     };
                     self.feed(sink, text(&welcome)).await?;
@@ -199,8 +179,7 @@ impl Connection<'_> {
         reason: &str,
         bookmark: &str,
     ) -> Result<usize, Refusal> {
-        let frame =
-            json!({ "type": "gap", "rooms": rooms, "reason": reason, "bookmark": bookmark });
+        let frame = frame::gap(rooms, reason, bookmark);
         self.feed(sink, text(&frame)).await.map(|()| 0)
     }
 }

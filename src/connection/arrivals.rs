@@ -1,0 +1,215 @@
+//! How many may come in a second, and when those return who came when too many did.
+//! Hands a wait to each of them, one behind the other, so that they come back no faster than they
+//! can be let in. It must never let in more than the rate and its burst, whoever returns when.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A bucket that fills at a rate: what is allowed now, with a burst.
+#[derive(Debug)]
+pub struct Allowance {
+    rate: f64,
+    burst: f64,
+    left: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    /// `rate` a second; a full bucket holds `burst`.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "rates")]
+    pub fn new(rate: usize, burst: usize, now: Instant) -> Self {
+        let (rate, burst) = (rate as f64, burst as f64);
+        Self {
+            rate,
+            burst,
+            left: burst,
+            at: now,
+        }
+    }
+
+    /// Takes one, if there is one.
+    pub fn take(&mut self, now: Instant) -> bool {
+        let since = now.saturating_duration_since(self.at).as_secs_f64();
+        self.left = since.mul_add(self.rate, self.left).min(self.burst);
+        self.at = self.at.max(now);
+        let allowed = self.left >= 1.0;
+        if allowed {
+            self.left -= 1.0;
+        }
+        allowed
+    }
+}
+
+/// Who may come now.
+#[derive(Debug)]
+pub struct Arrivals {
+    rate: f64,
+    /// No queue is longer: by then the house is full.
+    longest: Duration,
+    state: Mutex<State>,
+    /// How many will come back together, once we have stopped.
+    crowd: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct State {
+    allowance: Allowance,
+    /// When the last of those who wait is to come back.
+    last: Instant,
+}
+
+impl Arrivals {
+    /// `rate` a second, and `seats` in all.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "rates")]
+    pub fn new(rate: usize, seats: usize, now: Instant) -> Self {
+        Self {
+            rate: rate as f64,
+            longest: Duration::from_secs_f64(seats as f64 / rate as f64),
+            state: Mutex::new(State {
+                allowance: Allowance::new(rate, rate, now),
+                last: now,
+            }),
+            crowd: AtomicUsize::new(0),
+        }
+    }
+
+    /// Lets somebody in.
+    ///
+    /// # Errors
+    /// Too many came within the last second: how long to wait. Each waits for a turn of its own,
+    /// up to a fifth longer, which leaves turns for those who come meanwhile.
+    pub fn arrive(&self, now: Instant) -> Result<(), Duration> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.allowance.take(now) {
+            return Ok(());
+        }
+        state.last = state.last.max(now) + Duration::from_secs_f64(1.0 / self.rate);
+        let queue = state.last.saturating_duration_since(now);
+        if queue > self.longest {
+            // More than there are seats for: any turn is as good as another.
+            state.last = now + self.longest;
+            return Err(self.longest.mul_f64(rand::random_range(0.0..=1.0)));
+        }
+        Err(queue.mul_f64(rand::random_range(1.0..=1.2)))
+    }
+
+    /// We stop, and this many will come back, here or next door.
+    pub fn send_away(&self, crowd: usize) {
+        self.crowd.store(crowd, Ordering::Relaxed);
+    }
+
+    /// Over how long they are to be spread, so that they come back below the rate: the time that
+    /// letting them in takes, and a quarter, for nobody comes back within its first tenth.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a duration")]
+    pub fn spread(&self) -> Duration {
+        let crowd = self.crowd.load(Ordering::Relaxed) as f64;
+        Duration::from_secs_f64(crowd / self.rate * 1.25)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BinaryHeap;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Plays a storm: everybody comes at its time, and again when it was told to. When each was let
+    /// in, and how often somebody was sent away.
+    fn play(arrivals: &Arrivals, start: Instant, first: &[Duration]) -> (Vec<Duration>, usize) {
+        let mut due: BinaryHeap<_> = first.iter().map(|at| std::cmp::Reverse(*at)).collect();
+        let (mut admitted, mut refused) = (Vec::new(), 0);
+        while let Some(std::cmp::Reverse(at)) = due.pop() {
+            match arrivals.arrive(start + at) {
+                Ok(()) => admitted.push(at),
+                Err(wait) => {
+                    refused += 1;
+                    assert!(wait <= Duration::from_secs(60), "{wait:?}");
+                    due.push(std::cmp::Reverse(at + wait));
+                }
+            }
+        }
+        (admitted, refused)
+    }
+
+    fn most_in_a_second(admitted: &[Duration]) -> usize {
+        let within = |from: &Duration| {
+            admitted
+                .iter()
+                .filter(|at| **at >= *from && **at < *from + SECOND)
+        };
+        let counts = admitted.iter().map(|from| within(from).count());
+        counts.max().unwrap_or(0)
+    }
+
+    #[test]
+    fn a_storm_is_let_in_at_the_rate_and_each_is_sent_away_about_once() {
+        let start = Instant::now();
+        let arrivals = Arrivals::new(100, 5000, start);
+        let (admitted, refused) = play(&arrivals, start, &vec![Duration::ZERO; 1000]);
+        assert_eq!(admitted.len(), 1000);
+        let most = most_in_a_second(&admitted);
+        assert!(most <= 200, "{most} in a second");
+        let last = admitted.last().unwrap();
+        // Nine seconds at the rate; the waits are up to a fifth longer.
+        assert!(*last >= 9 * SECOND && *last <= 13 * SECOND, "{last:?}");
+        assert!(
+            refused <= 1000,
+            "{refused} times away: they came back too early"
+        );
+    }
+
+    #[test]
+    fn those_who_come_meanwhile_delay_nobody_for_ever() {
+        let start = Instant::now();
+        let arrivals = Arrivals::new(100, 5000, start);
+        let mut first = vec![Duration::ZERO; 1000];
+        first.extend((0..800).map(|n| Duration::from_millis(n * 20)));
+        let (admitted, _) = play(&arrivals, start, &first);
+        assert_eq!(admitted.len(), 1800);
+        assert!(most_in_a_second(&admitted) <= 200);
+        assert!(
+            *admitted.last().unwrap() <= 30 * SECOND,
+            "{:?}",
+            admitted.last()
+        );
+    }
+
+    #[test]
+    fn a_queue_is_no_longer_than_the_house_takes_to_fill() {
+        let start = Instant::now();
+        let arrivals = Arrivals::new(100, 500, start);
+        let waits: Vec<_> = (0..2000)
+            .filter_map(|_| arrivals.arrive(start).err())
+            .collect();
+        assert_eq!(waits.len(), 1900);
+        let longest = waits.iter().max().unwrap();
+        assert!(*longest <= 6 * SECOND, "{longest:?}");
+        let (admitted, _) = play(
+            &Arrivals::new(100, 500, start),
+            start,
+            &vec![Duration::ZERO; 2000],
+        );
+        assert_eq!(admitted.len(), 2000);
+        assert!(most_in_a_second(&admitted) <= 200);
+    }
+
+    #[test]
+    fn whoever_leaves_together_comes_back_below_the_rate() {
+        let start = Instant::now();
+        let arrivals = Arrivals::new(100, 5000, start);
+        arrivals.send_away(1000);
+        let spread = arrivals.spread();
+        assert_eq!(spread, Duration::from_millis(12_500));
+        let first: Vec<_> = (0..1000)
+            .map(|_| spread.mul_f64(rand::random_range(0.1..=1.0)))
+            .collect();
+        let (admitted, refused) = play(&Arrivals::new(100, 5000, start), start, &first);
+        assert!(most_in_a_second(&admitted) <= 200);
+        assert!(refused < 50, "{refused}");
+    }
+}

@@ -1,0 +1,283 @@
+//! `/poll`: one answer at a time, as soon as there is one event, for where neither a socket nor a
+//! stream gets through. Nothing is kept between two answers: the next brings the bookmark, and finds
+//! what was committed meanwhile as any resume does.
+//! Hands hyper a body that is written piece by piece. It must never give a bookmark that lies
+//! behind an event which the answer does not hold.
+
+use super::admission::{Visit, explain};
+use super::presence::{Cut, Presence};
+use super::{Gate, Refusal, frame, until};
+use crate::event::{Event, to_json};
+use crate::hub::{Delivery, Ended};
+use crate::report;
+use bytes::Bytes;
+use futures_util::stream;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use sync_wrapper::SyncStream;
+use tokio::time::{Instant, timeout_at};
+use warp::http::HeaderValue;
+use warp::reply::{Reply, Response};
+
+/// Bytes that are written in one piece, but for a single event: between two pieces it is asked
+/// whether the reader may still have the next.
+const PIECE: usize = 64 * 1024;
+
+/// Answers `GET /poll`.
+pub async fn serve(gate: Arc<Gate>, visit: Visit, cut: Cut) -> Response {
+    let mut answer = match answer(&gate, &visit, cut).await {
+        Ok(answer) => {
+            let body = stream::unfold(answer, Answer::next);
+            let mut response = warp::reply::stream(SyncStream::new(body)).into_response();
+            let json = HeaderValue::from_static("application/json");
+            response.headers_mut().insert("content-type", json);
+            response
+        }
+        Err(refusal) => gate.refuse(refusal),
+    };
+    let no_store = HeaderValue::from_static("no-store, no-transform");
+    answer.headers_mut().insert("cache-control", no_store);
+    answer
+}
+
+/// How long to wait for an event.
+fn wait(gate: &Gate, visit: &Visit) -> Result<Duration, Refusal> {
+    let settings = &gate.settings.poll;
+    let Some(said) = visit.parameter("wait") else {
+        return Ok(settings.wait);
+    };
+    let seconds = said.parse().map_err(|_| Refusal::Protocol)?;
+    Ok(Duration::from_secs(seconds).min(settings.wait_max))
+}
+
+async fn answer(gate: &Arc<Gate>, visit: &Visit, cut: Cut) -> Result<Answer, Refusal> {
+    let wait = wait(gate, visit)?;
+    let mut presence = gate.enter("poll", visit).await?;
+    let gathered = async {
+        presence.join(visit).await?;
+        let mut gathering = Gathering::new(&presence, wait);
+        tokio::select! {
+            gathered = gathering.gather() => gathered?,
+            () = until(presence.identity.expires_at) => return Err(Refusal::Expired),
+        }
+        presence.go_on()?;
+        Ok(gathering.settle())
+    };
+    match gathered.await {
+        Ok(rest) => {
+            presence.why = "answered";
+            presence.watch(cut);
+            Ok(Answer { presence, rest })
+        }
+        Err(refusal) => {
+            presence.why = refusal.word();
+            Err(refusal)
+        }
+    }
+}
+
+/// What comes into the answer, and where its reader then stands.
+struct Gathering<'a> {
+    presence: &'a Presence,
+    /// When to answer, whatever there is.
+    deadline: Instant,
+    head: Value,
+    bookmark: Arc<str>,
+    frames: VecDeque<Delivery>,
+    errors: Vec<Value>,
+    bytes: usize,
+    more: bool,
+}
+
+impl<'a> Gathering<'a> {
+    fn new(presence: &'a Presence, wait: Duration) -> Self {
+        Self {
+            presence,
+            deadline: Instant::now() + wait,
+            head: Value::Null,
+            bookmark: "".into(),
+            frames: VecDeque::new(),
+            errors: presence.errors().collect(),
+            bytes: 0,
+            more: false,
+        }
+    }
+
+    async fn gather(&mut self) -> Result<(), Refusal> {
+        let subscription = &self.presence.subscription;
+        // What waits already is taken even when the time is over.
+        while let Ok(taken) = timeout_at(self.deadline, subscription.take()).await {
+            let taken = match taken {
+                Ok(taken) => taken,
+                // All at once it was more than may wait: the next poll finds it as a replay.
+                Err(Ended::Lagged) if !self.head.is_null() => {
+                    self.more = true;
+                    return Ok(());
+                }
+                Err(ended) => return Err(ended.into()),
+            };
+            for delivery in taken {
+                if !self.take(delivery).await? {
+                    return Ok(());
+                }
+            }
+        }
+        // The standpoint first: what lies before it was queued before it was set, so an empty
+        // queue means that the answer holds all of it.
+        let here = self.presence.gate.hub.standpoint().borrow().clone();
+        if let Some(here) = here.filter(|_| subscription.is_idle()) {
+            self.bookmark = Arc::clone(&here.bookmark);
+        }
+        Ok(())
+    }
+
+    /// Takes a delivery; false if the answer is complete without what is behind it.
+    async fn take(&mut self, delivery: Delivery) -> Result<bool, Refusal> {
+        match delivery {
+            Delivery::Seam(seam) => {
+                let here = Arc::clone(&seam.standpoint.bookmark);
+                let gate = &self.presence.gate;
+                let resolved = gate.resolve(*seam, &self.presence.subscription).await?;
+                self.head = json!({ "outcome": resolved.frame.outcome,
+                    "rooms": resolved.frame.rooms, "user": self.presence.identity.user });
+                if let Some(reason) = resolved.frame.reason {
+                    self.head["reason"] = reason.into();
+                }
+                self.bookmark = resolved.frame.bookmark;
+                for event in resolved.events {
+                    if !self.take_event(event) {
+                        return Ok(false);
+                    }
+                }
+                self.bookmark = here;
+                Ok(resolved.frame.outcome == "recovered")
+            }
+            Delivery::Event(event) => Ok(self.take_event(event)),
+            Delivery::Gap { reason, bookmark } => {
+                report::gap(reason);
+                self.bookmark = Arc::clone(&bookmark);
+                self.frames.push_back(Delivery::Gap { reason, bookmark });
+                self.hurry();
+                Ok(true)
+            }
+            Delivery::Withdrawn(room) => {
+                let error = frame::error("forbidden", explain("withdrawn"), Some(&room));
+                self.errors.push(error);
+                self.hurry();
+                Ok(true)
+            }
+            Delivery::Reply(_) => Ok(true),
+        }
+    }
+
+    /// Takes an event, unless the answer is full: one goes into any.
+    fn take_event(&mut self, event: Arc<Event>) -> bool {
+        let limit = self.presence.gate.settings.limits.queue_bytes;
+        if self.bytes + event.weight() > limit && !self.frames.is_empty() {
+            self.more = true;
+            return false;
+        }
+        self.bytes += event.weight();
+        if let Some(bookmark) = event.bookmark() {
+            self.bookmark = Arc::clone(bookmark);
+        }
+        self.frames.push_back(Delivery::Event(event));
+        self.hurry();
+        true
+    }
+
+    /// There is something to say: soon, and with what comes meanwhile.
+    fn hurry(&mut self) {
+        let gather = self.presence.gate.settings.poll.gather;
+        self.deadline = self.deadline.min(Instant::now() + gather);
+    }
+
+    fn settle(mut self) -> Rest {
+        self.head["errors"] = self.errors.into();
+        if let Some(expires_at) = self.presence.expires_at() {
+            self.head["expiresAt"] = expires_at.into();
+        }
+        let mut head = self.head.to_string();
+        head.truncate(head.len() - 1);
+        head.push_str(",\"events\":[");
+        let tail = json!({ "bookmark": &*self.bookmark, "more": self.more }).to_string();
+        Rest {
+            head,
+            frames: self.frames,
+            tail: tail.replacen('{', "],", 1),
+            first: true,
+            over: false,
+        }
+    }
+}
+
+/// An answer on its way. A piece that may no longer be had tears it, and it counts as lost: its
+/// reader comes back with the bookmark it had.
+struct Answer {
+    presence: Presence,
+    rest: Rest,
+}
+
+/// What is still to be written: one JSON object, up to its frames, these, and behind them.
+struct Rest {
+    head: String,
+    frames: VecDeque<Delivery>,
+    tail: String,
+    /// No frame was written yet.
+    first: bool,
+    over: bool,
+}
+
+impl Answer {
+    async fn next(mut self) -> Option<(Result<Bytes, Refusal>, Self)> {
+        if self.rest.over {
+            return None;
+        }
+        if let Err(refusal) = self.presence.go_on() {
+            self.rest.over = true;
+            self.presence.why = refusal.word();
+            return Some((Err(refusal), self));
+        }
+        let mut piece = std::mem::take(&mut self.rest.head);
+        let mut events = 0;
+        while piece.len() < PIECE
+            && let Some(delivery) = self.rest.frames.pop_front()
+        {
+            events += self.write(&mut piece, &delivery);
+        }
+        report::delivered(events);
+        if self.rest.frames.is_empty() {
+            self.rest.over = true;
+            piece.push_str(&self.rest.tail);
+        }
+        Some((Ok(piece.into()), self))
+    }
+
+    /// Writes a frame, and says how many events it held.
+    fn write(&mut self, piece: &mut String, delivery: &Delivery) -> usize {
+        let subscription = &self.presence.subscription;
+        let (text, events) = match delivery {
+            Delivery::Event(event) if !subscription.may_hear(&event.rooms) => return 0,
+            Delivery::Event(event) if event.lost => {
+                let rooms = subscription.concerned(&event.rooms);
+                let bookmark = event.bookmark().cloned().unwrap_or_else(|| "".into());
+                report::gap(event.reason());
+                let gap = frame::gap(&rooms, event.reason(), &bookmark);
+                (to_json(&gap).into(), 0)
+            }
+            Delivery::Event(event) => (event.websocket_text(), 1),
+            Delivery::Gap { reason, bookmark } => {
+                let rooms = subscription.rooms();
+                (frame::gap(&rooms, reason, bookmark).to_string().into(), 0)
+            }
+            Delivery::Seam(_) | Delivery::Withdrawn(_) | Delivery::Reply(_) => return 0,
+        };
+        if !std::mem::take(&mut self.rest.first) {
+            piece.push(',');
+        }
+        piece.push_str(&text);
+        events
+    }
+}

@@ -1,0 +1,202 @@
+//! Being here, from the way in to the end, the same on every transport: seat, identity, admission,
+//! subscription, and whoever has to go while something stands still.
+//! Hands a presence over to the transports; dropped, it leaves nothing behind. It must never let
+//! anybody in whom admission has not, nor forget somebody who has left.
+
+use super::admission::{Admitted, Visit, explain};
+use super::seats::Seat;
+use super::{Gate, Refusal, frame, unix_now, until};
+use crate::bookmark::NotABookmark;
+use crate::hub::{Admission, Identity, Since, Subscription};
+use crate::report;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::Notify;
+
+/// Cuts a connection from outside what serves it.
+#[derive(Clone, Debug, Default)]
+pub struct Cut(pub Arc<Notify>);
+
+/// Somebody who is in.
+pub struct Presence {
+    pub gate: Arc<Gate>,
+    /// The word by which it stands in the log.
+    pub connection: String,
+    pub identity: Identity,
+    pub admitted: Admitted,
+    pub subscription: Arc<Subscription>,
+    /// The bookmark brought was none.
+    pub unreadable: bool,
+    /// Whether a bookmark was brought.
+    pub resumes: bool,
+    /// How it ends, if nobody ends it.
+    pub why: &'static str,
+    transport: &'static str,
+    began: Instant,
+    watch: Option<tokio::task::JoinHandle<()>>,
+    _seat: Seat,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        // What is stuck is never asked again: the hub knows why it was cut.
+        let ended = self.subscription.over().map(Refusal::from);
+        let why = ended.map_or(self.why, Refusal::word);
+        self.subscription.close();
+        if let Some(watch) = &self.watch {
+            watch.abort();
+        }
+        let seconds = self.began.elapsed().as_secs_f64();
+        report::closed(self.transport, &self.connection, why, seconds);
+    }
+}
+
+impl Gate {
+    /// Lets somebody in who may come in, to no room yet.
+    ///
+    /// # Errors
+    /// Why not; it is in the log already.
+    pub async fn enter(
+        self: &Arc<Self>,
+        transport: &'static str,
+        visit: &Visit,
+    ) -> Result<Presence, Refusal> {
+        let address = visit.address(self);
+        let shown = address.map_or_else(|| "unix".to_owned(), |address| address.to_string());
+        let entered = async {
+            let mut seat = self.seats.sit(self, address)?;
+            let identity = self.identify(visit).await?;
+            seat.belongs_to(self, identity.user.as_deref())?;
+            if self.hub.standpoint().borrow().is_none() {
+                return Err(Refusal::DatabaseAway);
+            }
+            let admitted = self.admission(transport, visit, &identity).await?;
+            Ok((seat, identity, admitted))
+        };
+        let (seat, identity, admitted) = entered.await.inspect_err(|refusal| {
+            report::refused(transport, refusal.word(), &refusal.to_string(), &shown);
+        })?;
+        let connection = format!("{:016x}", rand::random::<u64>());
+        report::opened(transport, &connection, identity.user.as_deref(), &shown);
+        let subscription = self.hub.open();
+        self.hub
+            .enter(&subscription, identity.clone(), admitted.version);
+        Ok(Presence {
+            gate: Arc::clone(self),
+            connection,
+            identity,
+            admitted,
+            subscription,
+            unreadable: false,
+            resumes: visit.since().is_some(),
+            why: "closed",
+            transport,
+            began: Instant::now(),
+            watch: None,
+            _seat: seat,
+        })
+    }
+
+    /// Asks SQL, for those whose turn it is. Whoever polls again is remembered: that is no new
+    /// connection, and an answer of a moment ago holds until rules change, as for an open socket.
+    async fn admission(
+        &self,
+        transport: &'static str,
+        visit: &Visit,
+        identity: &Identity,
+    ) -> Result<Admitted, Refusal> {
+        let polls = transport == "poll";
+        let asker = (Arc::clone(&identity.claims), visit.rooms());
+        if polls
+            && visit.since().is_some()
+            && let Some(known) = self.hub.recall(&asker, Instant::now())
+        {
+            return Ok(Admitted {
+                version: known.version,
+                rooms: known.rooms,
+                refused: Vec::new(),
+            });
+        }
+        // Only now: whoever is turned away for good takes nobody's turn.
+        let arrived = self.arrivals.arrive(Instant::now());
+        arrived.map_err(Refusal::Crowded)?;
+        report::arrived(transport);
+        let admitted = self.welcome(identity, visit.rooms()).await?;
+        // Rooms that were refused may be granted later, without anybody saying so: ask again.
+        if polls && admitted.refused.is_empty() {
+            let admission = Admission {
+                user: identity.user.clone(),
+                rooms: admitted.rooms.clone(),
+                version: admitted.version,
+            };
+            self.hub.remember(asker, admission, Instant::now());
+        }
+        Ok(admitted)
+    }
+}
+
+impl Presence {
+    /// Joins the rooms, from the bookmark that was brought.
+    ///
+    /// # Errors
+    /// The log is not read at present; or it ended while that was waited for.
+    pub async fn join(&mut self, visit: &Visit) -> Result<(), Refusal> {
+        let since = visit.since();
+        // Nobody may outlive their time here, either.
+        let since = tokio::select! {
+            since = self.gate.reach(since.as_deref()) => since?,
+            ended = self.subscription.ended() => return Err(ended.into()),
+            () = until(self.identity.expires_at) => return Err(Refusal::Expired),
+        };
+        self.unreadable = matches!(since, Since::Unreadable);
+        let (rooms, under) = (&self.admitted.rooms, self.admitted.version);
+        self.gate
+            .hub
+            .join(&self.subscription, rooms, since, None, under);
+        Ok(())
+    }
+
+    /// Has a task watch over it from now on, for what may be stuck: who is ended or expires, and has
+    /// not gone when the time for its last words is over, is cut.
+    pub fn watch(&mut self, cut: Cut) {
+        let (watched, expires_at) = (Arc::clone(&self.subscription), self.identity.expires_at);
+        self.watch = Some(tokio::spawn(async move {
+            let why: Refusal = tokio::select! {
+                ended = watched.ended() => ended.into(),
+                () = until(expires_at) => Refusal::Expired,
+            };
+            tokio::time::sleep(why.grace()).await;
+            cut.0.notify_one();
+        }));
+    }
+
+    /// Asked before each piece that is written, and after what may have taken long.
+    ///
+    /// # Errors
+    /// It has ended, or expired.
+    pub fn go_on(&self) -> Result<(), Refusal> {
+        if let Some(ended) = self.subscription.over() {
+            return Err(ended.into());
+        }
+        if unix_now() >= self.identity.expires_at {
+            return Err(Refusal::Expired);
+        }
+        Ok(())
+    }
+
+    /// When its token ends; nothing for those who do not expire.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<u64> {
+        (self.identity.expires_at != u64::MAX).then_some(self.identity.expires_at)
+    }
+
+    /// What was wrong with what was asked for: the bookmark, and each room that was refused.
+    pub fn errors(&self) -> impl Iterator<Item = Value> {
+        let bad = || frame::error("bad-bookmark", &NotABookmark.to_string(), None);
+        let bookmark = self.unreadable.then(bad);
+        let refused = self.admitted.refused.iter();
+        let refused = refused.map(|(room, code)| frame::error(code, explain(code), Some(room)));
+        bookmark.into_iter().chain(refused)
+    }
+}
