@@ -62,8 +62,37 @@ export const hears = (id) => until(() => journal.heard.some((event) => event.id 
 export const hearsMore = (count) => until(() => journal.heard.length >= count)
 export const becomes = (status) => until(() => connection.status === status)
 
-// The same shop window for all: rows by number, as the call reads them and the events change them.
+// A shop window: versions by item, as the call reads them and the events change them.
+let showcase
 export function watch(call, rooms) {
-  const reduce = (rows, row) => ({ ...rows, [row.row]: row.version })
-  connection.live(call, rooms, reduce)
+  showcase = connection.live(call, rooms, (items, { data }) => ({ ...items, [data.item]: data.version }))
 }
+
+// What it shows, once it is up to date.
+export async function watched() {
+  await new Promise((done) => {
+    const look = () => showcase.status === 'live' && done()
+    showcase.subscribe(look)
+    look()
+  })
+  return showcase.state
+}
+
+// So many applications at once, with one token, in this one place.
+const people = []
+export async function gather({ url, rooms, issuer, claims, count, options }) {
+  const token = await issue(issuer, claims)()
+  while (people.length < count) {
+    const person = { times: 0 }
+    people.push(person)
+    person.connection = connect({ url, rooms, token, ...options })
+    person.connection.on('status', ({ status }) => {
+      if (status === 'live') person.times += 1
+      wake()
+    })
+  }
+}
+
+// Waits until each of them has become live so many times.
+export const everybodyIsBack = (times) =>
+  until(() => people.every((person) => person.times >= times && person.connection.status === 'live'))

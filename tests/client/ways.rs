@@ -1,0 +1,89 @@
+//! Proxies that block a transport: another one does, by itself, and the better one again later.
+
+use super::rig::{Application, By, ROOMS, Rig, Start};
+use super::shop;
+use crate::support::driver::Driver;
+use crate::support::marker;
+use crate::support::screen::{Kind, Screen};
+use serde_json::{Value, json};
+
+/// Waits until events come by this transport.
+async fn comes_by(rig: &Rig, application: &Application<'_>, transport: &str) {
+    loop {
+        let id = marker(&rig.db, &ROOMS[..1]).await;
+        application.hears(&id).await;
+        if application.came_by(&id).await == transport {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test]
+async fn another_transport_when_one_is_blocked_and_the_better_one_when_it_works_again() {
+    let driver = Driver::start().await;
+    let rig = Rig::start(&[&driver], &[]).await;
+    let process = rig.serve().await;
+    let door = rig.door(&process, 0).await;
+    door.screen(Kind::WebSocket, Screen::Refuse);
+    let application = Application::start(&driver, door, Start::default()).await;
+    let door = &application.door;
+    let shop = rig.open_shop(100).await;
+    comes_by(&rig, &application, "sse").await;
+    // The stream is opened, and nothing ever comes out of it.
+    door.screen(Kind::Sse, Screen::HoldBody);
+    door.cut();
+    comes_by(&rig, &application, "poll").await;
+    door.screen(Kind::Sse, Screen::Pass);
+    comes_by(&rig, &application, "sse").await;
+    // Upgraded, and then silent.
+    door.screen(Kind::WebSocket, Screen::HoldBody);
+    door.screen(Kind::Sse, Screen::Refuse);
+    door.cut();
+    comes_by(&rig, &application, "poll").await;
+    door.screen(Kind::WebSocket, Screen::Pass);
+    comes_by(&rig, &application, "websocket").await;
+    shop.close().await;
+    rig.finish(&[application]).await.assert_clean();
+}
+
+/// What people see: state loaded by a call, then kept by events, is the database's.
+#[tokio::test]
+async fn live_state_is_the_databases() {
+    let driver = Driver::start().await;
+    let rig = Rig::start(&[&driver], &[]).await;
+    let process = rig.serve().await;
+    let shop = rig.open_shop(300).await;
+    let mut applications = Vec::new();
+    for (number, by) in [By::WebSocket, By::Sse, By::Poll].into_iter().enumerate() {
+        let door = rig.door(&process, number as u64).await;
+        let start = Start {
+            by,
+            ..Start::default()
+        };
+        let application = Application::start(&driver, door, start).await;
+        application
+            .place
+            .ask("watch", json!(["shop_items", ROOMS]))
+            .await;
+        applications.push(application);
+    }
+    for _ in 0..3 {
+        for application in &applications {
+            let before = application.heard().await;
+            application.hears_more(before + 50).await;
+            application.door.cut();
+        }
+    }
+    shop.close().await;
+    rig.finish(&applications).await.assert_clean();
+    let (_, versions) = shop::truth(&rig.db).await;
+    let watched = versions.iter().filter(|(item, _)| *item % 4 != 3);
+    let truth: Value = watched
+        .map(|(item, version)| (item.to_string(), json!(version)))
+        .collect();
+    for application in &applications {
+        let state = application.place.ask("watched", json!([])).await;
+        assert_eq!(state, truth, "{}", application.name);
+    }
+}
