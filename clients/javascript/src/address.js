@@ -6,7 +6,7 @@
 /**
  * What a link opens with: where it stands, and which rooms it wants. `load` are rooms that are to
  * be joined besides, from the bookmark `from`, with all that came after it.
- * @typedef {{rooms: string[], since?: string, load?: string[], from?: string}} Opening
+ * @typedef {{rooms?: string[], since?: string, load?: string[], from?: string}} Opening
  */
 
 /**
@@ -15,29 +15,27 @@
  * @param {Opening} [opening]
  * @param {number} [wait] seconds
  */
-export function address(base, path, opening, wait) {
-  const url = base.replace(/\/+$/, '') + path
-  if (!opening) return url
-  const query = new URLSearchParams()
-  if (opening.rooms.length) query.set('rooms', opening.rooms.join())
-  if (opening.since) query.set('since', opening.since)
-  if (opening.load && opening.from) {
-    query.set('load', opening.load.join())
-    query.set('from', opening.from)
-  }
-  if (wait !== undefined) query.set('wait', `${wait}`)
-  return query.size ? `${url}?${query}` : url
+export function address(base, path, { rooms, since, load, from } = {}, wait) {
+  const asked = Object.entries({ rooms, since, load, from, wait })
+    .filter(([, value]) => value !== undefined && `${value}`)
+    .map(([key, value]) => `${key}=${encodeURIComponent(`${value}`)}`)
+  return base.replace(/\/*$/, path) + (asked.length ? `?${asked.join('&')}` : '')
 }
 
 /**
  * @param {string | undefined} token nothing where a cookie says who it is
- * @param {Record<string, string>} headers
+ * @param {AbortSignal} signal
+ * @param {string} [body]
  * @returns {RequestInit}
  */
-export function credentialed(token, headers) {
-  return {
-    cache: 'no-store',
-    credentials: token ? 'same-origin' : 'include',
-    headers: token ? { ...headers, authorization: `Bearer ${token}` } : headers,
-  }
-}
+export const request = (token, signal, body) => ({
+  method: body ? 'POST' : 'GET',
+  body,
+  signal,
+  cache: 'no-store',
+  credentials: token ? 'same-origin' : 'include',
+  headers: {
+    ...(body && { 'content-type': 'application/json' }),
+    ...(token && { authorization: `Bearer ${token}` }),
+  },
+})

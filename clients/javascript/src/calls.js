@@ -4,8 +4,8 @@
  * known here.
  */
 
-import { address, credentialed } from './address.js'
-import { ofAnswer, RowcastError } from './errors.js'
+import { address, request } from './address.js'
+import { NEEDS_TOKEN, ofAnswer, RowcastError } from './errors.js'
 
 /** Characters of a frame; more goes by POST, for a frame that is too big ends the link for good. */
 const FRAME = 16_000
@@ -15,7 +15,6 @@ const FRAME = 16_000
  * @param {() => import('./keeper.js').Keeper} keeper
  */
 export function asking(settings, keeper) {
-  const { clock } = settings
   /** @type {Map<string, (error?: RowcastError, answer?: any) => void>} */
   const pending = new Map()
   let last = 0
@@ -28,22 +27,19 @@ export function asking(settings, keeper) {
    * @returns {Promise<any>}
    */
   async function post(name, body, signal, again) {
-    const token = await keeper().tokens[again ? 'ask' : 'use']()
+    const { tokens } = keeper()
+    const token = await (again ? tokens.ask() : tokens.use())
     const answer = await settings
-      .fetch(address(settings.url, `/call/${encodeURIComponent(name)}`), {
-        ...credentialed(token, { 'content-type': 'application/json' }),
-        method: 'POST',
-        body,
-        signal,
-      })
-      .catch((/** @type {Error} */ { message }) => {
-        throw new RowcastError('disconnected', message)
+      .fetch(address(settings.url, `/call/${encodeURIComponent(name)}`), request(token, signal, body))
+      .catch((error) => {
+        throw new RowcastError('disconnected', String(error))
       })
     if (answer.ok) return answer.json()
-    const { error, next } = await ofAnswer(answer, clock.now())
+    const error = await ofAnswer(answer, settings.now())
+    if (!NEEDS_TOKEN.includes(error.code)) throw error
+    tokens.refuse(token)
     // Refused before anything was done: with another token it may be said again.
-    if (next === 'token') keeper().tokens.refuse(token)
-    if (next !== 'token' || again) throw error
+    if (again) throw error
     return post(name, body, signal, true)
   }
 
@@ -54,8 +50,8 @@ export function asking(settings, keeper) {
      * @param {{timeout?: number}} [options]
      * @returns {Promise<import('./types.d.ts').Answer>}
      */
-    call(name, args = {}, { timeout = settings.callTimeout } = {}) {
-      return new Promise((resolve, reject) => {
+    call: (name, args = {}, { timeout = settings.callTimeout } = {}) =>
+      new Promise((resolve, reject) => {
         const id = `call-${++last}`
         const stop = new AbortController()
         const done = (/** @type {any} */ error, /** @type {any} */ answer = undefined) => {
@@ -64,8 +60,8 @@ export function asking(settings, keeper) {
           if (error) reject(error)
           else resolve({ data: answer.data, bookmark: answer.bookmark })
         }
-        const cancel = clock.later(timeout, () => {
-          done(new RowcastError('timeout', `${name} gave no answer within ${timeout} ms`))
+        const cancel = settings.later(timeout, () => {
+          done(new RowcastError('timeout', `${name}: no answer within ${timeout} ms`))
           stop.abort()
         })
         const body = JSON.stringify(args)
@@ -74,8 +70,7 @@ export function asking(settings, keeper) {
         } else {
           post(name, body, stop.signal).then((answer) => done(undefined, answer), done)
         }
-      })
-    },
+      }),
 
     /**
      * An answer, or an error; false if it belongs to no call.
@@ -84,12 +79,12 @@ export function asking(settings, keeper) {
     answered(frame) {
       const done = pending.get(frame.id)
       done?.(frame.type === 'error' ? new RowcastError(frame.code, frame.message, frame.retryMs) : undefined, frame)
-      return Boolean(done)
+      return !!done
     },
 
     /** The link is gone, and nobody knows whether these were done. */
     lost() {
-      for (const done of [...pending.values()]) done(new RowcastError('disconnected', 'the link was lost before the answer'))
+      for (const done of pending.values()) done(new RowcastError('disconnected'))
     },
   }
 }

@@ -12,11 +12,14 @@ import { roster } from './rooms.js'
 import { seen } from './seen.js'
 import { settle } from './settings.js'
 
+/** Names of what the connection itself tells: an event of such a name is heard by `*` alone. */
+const OWN = ['status', 'gap', 'error', '*']
+
 /**
  * @param {string | readonly string[]} rooms
  * @returns {string[]}
  */
-const list = (rooms) => (typeof rooms === 'string' ? [rooms] : [...new Set(rooms)])
+const list = (rooms) => [...new Set([rooms].flat())]
 
 /**
  * @param {import('./types.d.ts').Options} options
@@ -24,74 +27,73 @@ const list = (rooms) => (typeof rooms === 'string' ? [rooms] : [...new Set(rooms
  */
 export function open(options) {
   const settings = settle(options)
-  const { on, emit, failed } = emitter()
+  const { on, emit } = emitter()
+  const failed = (/** @type {unknown} */ error) => emit('error', error)
   const ids = seen(settings.remember)
   /** @type {Set<import('./live.js').Follower>} */
   const followers = new Set()
-  /** @type {import('./types.d.ts').Status} */
-  let status = 'connecting'
-  let reason = options.start === false ? 'not started' : 'connecting'
+  /** @type {import('./types.d.ts').StatusChange} */
+  let shown = { status: 'connecting', reason: 'not started', transport: undefined }
   let place = options.since
   /** @type {string | null | undefined} */
   let user
   let duplicates = 0
-  /** The replay under way: how much is left, and whose it is. @type {{left: number, whose?: import('./live.js').Follower} | undefined} */
+  /** The replay under way: how much is left, and whose it is.
+   * @type {{left: number, whose?: import('./live.js').Follower} | undefined} */
   let replay
-  let transport = /** @type {import('./types.d.ts').TransportName | undefined} */ (undefined)
 
   /**
-   * @param {import('./types.d.ts').Status} next
-   * @param {string} why
+   * @param {import('./types.d.ts').Status} status
+   * @param {string} reason
    */
-  function turn(next, why) {
-    const now = keeper.transport()
-    if (next === status && why === reason && now === transport) return
-    ;[status, reason, transport] = [next, why, now]
-    emit('status', { status, reason, transport })
+  function turn(status, reason) {
+    const transport = keeper.transport()
+    if (status === shown.status && reason === shown.reason && transport === shown.transport) return
+    shown = { status, reason, transport }
+    emit('status', shown)
   }
+
+  /** @param {(follower: import('./live.js').Follower) => void} tell */
+  const tellAll = (tell) => [...followers].forEach(tell)
 
   /** What was missed has been handed over. */
   function caughtUp() {
-    const done = replay
+    const { whose } = replay ?? {}
     replay = undefined
-    if (done?.whose) done.whose.done()
-    if (status !== 'live' || transport !== keeper.transport()) {
-      turn('live', '')
-      for (const follower of [...followers]) follower.live()
-    }
+    whose?.done()
+    const wasLive = shown.status === 'live'
+    turn('live', '')
+    if (!wasLive) tellAll((follower) => follower.live())
   }
 
   /**
-   * @param {number} count
+   * @param {number} left
    * @param {import('./live.js').Follower} [whose]
    */
-  function expect(count, whose) {
-    replay = { left: count, whose }
-    if (!count) caughtUp()
+  function expect(left, whose) {
+    replay = { left, whose }
+    if (!left) caughtUp()
   }
 
-  /** @param {import('./types.d.ts').Gap} gap */
-  function tellGap(gap) {
+  /** @param {any} gap */
+  function tellGap({ rooms, reason, bookmark }) {
     // After a crash the database may give out the same ids anew.
     ids.clear()
-    emit('gap', gap)
-    for (const follower of [...followers]) follower.gap(gap.rooms)
+    emit('gap', { rooms, reason, bookmark })
+    tellAll((follower) => follower.gap(rooms))
   }
 
   /** @param {import('./keeper.js').Frame} frame */
   function deliver(frame) {
-    const fresh = !frame.id || ids.add(frame.id)
-    for (const follower of [...followers]) {
-      // A replay for one brings what others, and the handlers, may have had already.
-      if (fresh || replay?.whose === follower) follower.event(frame)
-    }
-    if (fresh) {
-      if (frame.name !== 'status' && frame.name !== 'gap' && frame.name !== 'error' && frame.name !== '*') emit(frame.name, frame.data, frame)
-      emit('*', frame.data, frame)
-    } else {
-      duplicates += 1
-    }
-    if (frame.id && replay && --replay.left <= 0) caughtUp()
+    const { id, name, data } = frame
+    const isNew = !id || ids.add(id)
+    // A replay for one brings what others, and the handlers, may have had already.
+    tellAll((follower) => (isNew || replay?.whose === follower) && follower.event(frame))
+    if (isNew) {
+      if (!OWN.includes(name)) emit(name, data, frame)
+      emit('*', data, frame)
+    } else duplicates += 1
+    if (id && replay && !--replay.left) caughtUp()
   }
 
   /**
@@ -99,28 +101,27 @@ export function open(options) {
    * @param {import('./rooms.js').Opening} opening
    */
   function hear(frame, opening) {
-    const { type } = frame
+    const { type, id, bookmark } = frame
     if (type === 'result' || type === 'error') {
       if (calls.answered(frame) || type === 'result') return
       // A room that was taken away takes its events with it: the count no longer holds.
-      if (replay && frame.room !== undefined && frame.id === undefined) caughtUp()
-      if (frame.id === 'auth' && frame.room === undefined) return failed(Object.assign(new Error(frame.message), { code: frame.code }))
+      if (replay && frame.room && !id) caughtUp()
       return rooms.refuse(frame)
     }
-    if (frame.bookmark) place = frame.bookmark
+    if (['welcome', 'subscribed', 'event', 'gap', 'heartbeat'].includes(type) && bookmark) place = bookmark
     if (type === 'event') deliver(frame)
-    else if (type === 'heartbeat') replay && caughtUp()
-    else if (type === 'gap') tellGap(/** @type {any} */ (frame))
+    else if (type === 'gap') tellGap(frame)
+    else if (type === 'heartbeat' && replay) caughtUp()
     else if (type === 'welcome') {
       user = frame.user
-      if (opening.since) turn('recovering', 'catching up')
+      // One that takes the place of a live link has nothing to catch up but that moment.
+      if (opening.since && shown.status !== 'live') turn('recovering', 'catching up')
       rooms.welcomed(frame, opening)
       if (!opening.since) expect(0)
     } else if (type === 'subscribed') {
-      const { id, count = 0, outcome, bookmark } = frame
-      const isLoad = rooms.subscribed(frame, opening)
-      if (outcome === 'gap' && !isLoad) tellGap({ rooms: frame.rooms, reason: frame.reason, bookmark })
-      if (id === undefined) expect(count)
+      const isLoad = rooms.subscribed(frame)
+      if (frame.outcome === 'gap' && !isLoad) tellGap(frame)
+      if (id === undefined) expect(frame.count ?? 0)
     }
   }
 
@@ -133,35 +134,26 @@ export function open(options) {
       replay = undefined
       calls.lost()
       rooms.lost()
-      for (const follower of [...followers]) follower.lost()
+      tellAll((follower) => follower.lost())
     },
   })
   const rooms = roster(settings, () => keeper, failed)
   const calls = asking(settings, () => keeper)
-  /** @type {import('./live.js').Ground} */
-  const ground = {
-    settings,
-    failed,
-    call: calls.call,
-    hold: rooms.hold,
-    release: rooms.release,
-    follow: (follower) => void followers.add(follower),
-    leave: (follower) => void followers.delete(follower),
-    replays: (follower, count) => expect(count, follower),
-  }
+  const { call } = calls
+  const ground = { settings, failed, call, followers, expect, rooms }
 
-  rooms.hold(list(options.rooms ?? []), { quiet: true })
+  rooms.want(list(options.rooms ?? []))
   if (options.start !== false) keeper.start()
 
   return {
     get status() {
-      return status
+      return shown.status
     },
     get reason() {
-      return reason
+      return shown.reason
     },
     get transport() {
-      return transport
+      return shown.transport
     },
     get bookmark() {
       return place
@@ -172,10 +164,11 @@ export function open(options) {
     get duplicates() {
       return duplicates
     },
+    getStatus: () => shown,
     on,
-    subscribe: (names, { since } = {}) => rooms.hold(list(names), { since }),
+    subscribe: (names, how) => rooms.hold(list(names), { since: how?.since }),
     unsubscribe: (names) => rooms.release(list(names)),
-    call: calls.call,
+    call,
     live: (call, names, reduce) => follow(ground, call, list(names), reduce),
     reconnect: keeper.start,
     close() {

@@ -4,64 +4,44 @@
  * others, or the stream.
  */
 
-/** @typedef {(...said: any[]) => void} Handler */
-
-export function emitter() {
-  /** @type {Map<string, Set<{fn: Handler}>>} */
-  const handlers = new Map()
+/** @param {(error: unknown) => void} [failed] what a handler has thrown; without it, `error` hears of it */
+export function emitter(failed) {
+  /** One entry for each `on`: the same function may be there twice.
+   * @type {Set<{name: string, fn: (...said: any[]) => void}>} */
+  const ears = new Set()
 
   /**
-   * Calls a function of the application's.
-   * @param {Handler} fn
+   * @param {string} name
    * @param {any[]} said
    */
-  function guarded(fn, ...said) {
-    try {
-      fn(...said)
-    } catch (error) {
-      failed(error)
-    }
-  }
-
-  /** @param {unknown} error */
-  function failed(error) {
-    const ears = handlers.get('error')
-    if (!ears?.size) return console.error('rowcast:', error)
-    for (const { fn } of [...ears]) {
+  function emit(name, ...said) {
+    let heard = false
+    for (const ear of [...ears]) {
+      if (ear.name !== name || !ears.has(ear)) continue
+      heard = true
       try {
-        fn(error)
-      } catch (again) {
-        console.error('rowcast:', again)
+        ear.fn(...said)
+      } catch (error) {
+        if (failed) failed(error)
+        else if (name === 'error') console.error(error)
+        else emit('error', error)
       }
     }
+    // What nobody listens to must not go unseen.
+    if (!heard && name === 'error') console.error('rowcast:', ...said)
   }
 
   return {
-    guarded,
-    /** Tells the handlers of `error`, or the console if there is none. */
-    failed,
+    emit,
     /**
      * @param {string} name
-     * @param {Handler} fn
+     * @param {(...said: any[]) => void} fn
      * @returns {() => void} takes it away
      */
     on(name, fn) {
-      const ears = handlers.get(name) ?? new Set()
-      handlers.set(name, ears)
-      // One entry for each call: the same function may be there twice.
-      const ear = { fn }
+      const ear = { name, fn }
       ears.add(ear)
-      return () => {
-        ears.delete(ear)
-        if (!ears.size && handlers.get(name) === ears) handlers.delete(name)
-      }
-    },
-    /**
-     * @param {string} name
-     * @param {any[]} said
-     */
-    emit(name, ...said) {
-      for (const { fn } of [...(handlers.get(name) ?? [])]) guarded(fn, ...said)
+      return () => void ears.delete(ear)
     },
   }
 }

@@ -1,7 +1,7 @@
 /**
- * What goes wrong, with a `code` to branch on.
- * Hands errors to the application, and verdicts on the end of a link to the keeper. It must never
- * let the same request go on where the server's word forbids it.
+ * What goes wrong, by one word for each: the server's own, whether it comes as a close code, as a
+ * status or in a frame. Hands errors to the application, and to the keeper as the end of a link.
+ * It must never call final what is somebody else's refusal, such as a proxy's.
  */
 
 /** An Error with a `code`: one of the server's, or `disconnected`, `timeout`, `closed`, `token`. */
@@ -13,72 +13,51 @@ export class RowcastError extends Error {
    */
   constructor(code, message, retryAfter) {
     super(message || code)
-    this.name = 'RowcastError'
     this.code = code
     this.retryAfter = retryAfter
   }
 }
 
-/**
- * How a link ended, and so what comes next: `retry` with a growing pause, `wait` as long as the
- * server said, `token` with a new token only, `final` not by itself.
- * @typedef {{next: 'retry' | 'wait' | 'token' | 'final', reason: string, ms?: number}} Verdict
- */
-
-/**
- * @param {number} code of a WebSocket's close
- * @param {string} reason
- * @returns {Verdict}
- */
-export function ofClose(code, reason) {
-  const said = reason || `closed with ${code}`
-  if (code === 1008 || code === 4001 || code === 4002) return { next: 'token', reason: said }
-  if (code === 1009 || code === 4003 || code === 4004) return { next: 'final', reason: said }
-  if (code === 1012 || code === 1013) {
-    const word = code === 1012 ? 'the server restarts' : 'the server is overloaded'
-    return { next: 'wait', ms: Number(reason) || 0, reason: word }
-  }
-  return { next: 'retry', reason: reason || 'the connection was lost' }
+/** What a WebSocket's close code stands for. @type {Record<number, string>} */
+const CODES = {
+  1008: 'unauthorized',
+  1009: 'message-too-big',
+  1012: 'restart',
+  1013: 'overloaded',
+  4001: 'token-expired',
+  4002: 'revoked',
+  4003: 'too-many-connections',
+  4004: 'protocol-error',
 }
 
-/** What Rowcast says by the code of an error that ends a stream. */
-const WORDS = /** @type {Record<string, Verdict['next']>} */ ({
-  overloaded: 'wait',
-  restart: 'wait',
-  lagged: 'retry',
-  'token-expired': 'token',
-  revoked: 'token',
-  unauthorized: 'token',
-})
+/** After these only another token is tried. */
+export const NEEDS_TOKEN = ['unauthorized', 'token-expired', 'revoked']
+/** After these nothing is tried, unless the server said when. */
+export const FINAL = ['message-too-big', 'too-many-connections', 'protocol-error', 'forbidden-origin']
+/** Those that end a stream for a while. */
+export const PASSING = ['overloaded', 'restart', 'lagged']
 
 /**
- * @param {{code: string, message?: string}} error that a stream said last
- * @param {number} [ms] that it said to wait
- * @returns {Verdict | undefined} nothing if such an error ends no stream
+ * @param {number} code of a close
+ * @param {string} reason
  */
-export function ofWord({ code, message }, ms) {
-  const next = WORDS[code]
-  return next && { next, ms, reason: message || code }
+export const ofClose = (code, reason) => {
+  const word = CODES[code] ?? 'disconnected'
+  // A bare number is how long to wait, and no reason to read.
+  const ms = PASSING.includes(word) ? Number(reason) || undefined : undefined
+  return new RowcastError(word, ms ? word : reason || `closed with ${code}`, ms)
 }
 
 /**
  * What an answer other than the expected one means.
  * @param {Response} answer
  * @param {number} now
- * @returns {Promise<Verdict & {error: RowcastError}>}
  */
 export async function ofAnswer(answer, now) {
-  const said = await answer.json().then((body) => body?.error, () => undefined)
-  const header = answer.headers.get('retry-after')
-  const after = header && (Number(header) * 1000 || Date.parse(header) - now)
-  const ms = said?.retryMs ?? (after && after > 0 ? after : undefined)
   const { status } = answer
-  const code = said?.code ?? (status === 401 ? 'unauthorized' : 'unavailable')
-  const reason = said?.message || `the server answered ${status}`
-  const error = new RowcastError(code, reason, ms)
-  if (status === 401) return { next: 'token', reason, error }
-  if (ms !== undefined) return { next: 'wait', ms, reason, error }
-  // Somebody else's refusal, as of a proxy that blocks this transport, is no word of Rowcast's.
-  const final = said?.code && status < 500 && status !== 404
-  return { next: final ? 'final' : 'retry', reason, error }
+  const said = await answer.json().then((body) => body.error, () => undefined)
+  const header = answer.headers.get('retry-after')
+  const ms = said?.retryMs ?? (header ? Number(header) * 1000 || Date.parse(header) - now : 0)
+  const word = said?.code ?? (status === 401 ? NEEDS_TOKEN[0] : 'unavailable')
+  return new RowcastError(word, said?.message ?? `the server answered ${status}`, ms > 0 ? ms : undefined)
 }

@@ -6,113 +6,89 @@
  */
 
 import { backoff } from './backoff.js'
+import { emitter } from './emitter.js'
 import { RowcastError } from './errors.js'
 
-/** What may be otherwise a little later; anything else fails for good. */
-const PASSING = new Set(['disconnected', 'timeout', 'call-timeout', 'rate-limited', 'overloaded', 'restart', 'unavailable', 'token'])
+/** What may be otherwise a little later; anything else fails until `reload()`. */
+const PASSING = ['disconnected', 'timeout', 'call-timeout', 'rate-limited', 'overloaded', 'restart', 'unavailable', 'token']
 
 /**
  * @typedef {{event: (frame: any) => void, done: () => void, gap: (rooms: string[]) => void,
  *   lost: () => void, live: () => void}} Follower
  * @typedef {{settings: import('./settings.js').Settings, failed: (error: unknown) => void,
  *   call: (name: string, args?: object) => Promise<import('./types.d.ts').Answer>,
- *   follow: (follower: Follower) => void, leave: (follower: Follower) => void,
- *   replays: (follower: Follower, count: number) => void,
- *   hold: ReturnType<typeof import('./rooms.js').roster>['hold'], release: (rooms: string[]) => void}} Ground
+ *   followers: Set<Follower>, expect: (count: number, whose: Follower) => void,
+ *   rooms: ReturnType<typeof import('./rooms.js').roster>}} Ground
  */
 
 /**
  * @param {Ground} ground
  * @param {import('./types.d.ts').Call} call
- * @param {string[]} rooms
+ * @param {string[]} names
  * @param {(state: any, event: any) => any} reduce
  * @returns {import('./types.d.ts').Live<any>}
  */
-export function follow(ground, call, rooms, reduce) {
-  const { clock, retryMin, retryMax } = ground.settings
-  const pause = backoff(retryMin, retryMax, clock.random)
-  /** @type {Set<{listener: () => void}>} */
-  const listeners = new Set()
+export function follow({ settings, failed, call: ask, followers, expect, rooms }, call, names, reduce) {
+  const pause = backoff(settings.retryMin, settings.retryMax, settings.random)
+  const { on, emit } = emitter(failed)
   /** @type {import('./types.d.ts').LiveSnapshot<any>} */
   let shown = { state: undefined, status: 'loading' }
-  /** What events are applied to; shown once what was missed is in it. */
-  let state = /** @type {any} */ (undefined)
-  /** The number of the load under way or in force; answers to earlier ones count for nothing. */
+  /** What events are applied to; shown once what was missed is in it. @type {any} */
+  let state
+  /** The number of the load in force; what comes of earlier ones counts for nothing. */
   let turn = 0
-  /** @type {'loading' | 'replaying' | 'live' | 'closed'} */
+  /** @type {'loading' | 'waiting' | 'failed' | 'replaying' | 'live' | 'closed'} */
   let phase = 'loading'
-  let holds = false
-  let waits = false
+  let isHeld = false
   let cancel = () => {}
 
-  /** @param {Partial<import('./types.d.ts').LiveSnapshot<any>>} change */
-  function show(change) {
+  /**
+   * @param {typeof phase} next
+   * @param {Partial<import('./types.d.ts').LiveSnapshot<any>>} change
+   */
+  function enter(next, change) {
+    phase = next
+    if (change.status === 'loading' && shown.status === 'loading') return
     shown = { ...shown, error: undefined, ...change }
-    for (const { listener } of [...listeners]) {
-      try {
-        listener()
-      } catch (error) {
-        ground.failed(error)
-      }
+    emit('')
+  }
+
+  async function load() {
+    cancel()
+    const mine = ++turn
+    enter('loading', { status: 'loading' })
+    try {
+      const { data, bookmark } = await (typeof call === 'function' ? call() : ask(.../** @type {[string]} */ ([call].flat())))
+      if (mine !== turn) return
+      if (!bookmark) throw new RowcastError('bad-answer', 'the call brought no bookmark')
+      // Held before the hold of the last load is let go of: the rooms are never left.
+      const held = rooms.hold(names, {
+        since: bookmark,
+        begin({ outcome, count = 0, refused: [first] }) {
+          if (mine !== turn || first) return
+          if (outcome === 'gap') return wait()
+          state = data
+          phase = 'replaying'
+          expect(count, follower)
+        },
+      })
+      if (isHeld) rooms.release(names)
+      isHeld = true
+      const { refused: [first] } = await held
+      if (first) throw Object.assign(new RowcastError(first.code, first.message), first)
+    } catch (/** @type {any} */ error) {
+      if (mine !== turn) return
+      if (PASSING.includes(error.code)) return wait()
+      turn += 1
+      enter('failed', { status: 'failed', error })
     }
   }
 
-  function load() {
-    cancel()
-    waits = false
-    const mine = ++turn
-    phase = 'loading'
-    if (shown.status !== 'loading') show({ status: 'loading' })
-    const answer = typeof call === 'function' ? call() : typeof call === 'string' ? ground.call(call) : ground.call(...call)
-    answer.then((loaded) => mine === turn && join(mine, loaded)).catch((error) => mine === turn && fail(error))
-  }
-
-  /**
-   * @param {number} mine
-   * @param {import('./types.d.ts').Answer} loaded
-   */
-  function join(mine, { data, bookmark }) {
-    if (typeof bookmark !== 'string') throw new RowcastError('bad-answer', 'the call brought no bookmark')
-    // Held once more before the hold of the load before is let go of: the rooms are never left.
-    const held = ground.hold(rooms, {
-      since: bookmark,
-      begin({ outcome, count = 0, refused }) {
-        if (mine !== turn || refused.length) return
-        if (outcome === 'gap') return again()
-        state = data
-        phase = 'replaying'
-        ground.replays(follower, count)
-      },
-    })
-    if (holds) ground.release(rooms)
-    holds = true
-    held.then(({ refused: [first] }) => mine === turn && first && fail(Object.assign(new RowcastError(first.code, first.message), { room: first.room })))
-      .catch((error) => {
-        holds = false
-        if (mine === turn) fail(error)
-      })
-  }
-
-  /** Loads anew after a pause: a gap may come again and again. */
-  function again() {
-    turn += 1
-    phase = 'loading'
-    if (shown.status !== 'loading') show({ status: 'loading' })
-    wait()
-  }
-
+  /** Loads anew after a pause: what went wrong may go wrong again and again. */
   function wait() {
-    cancel()
-    waits = true
-    cancel = clock.later(pause.next(), load)
-  }
-
-  /** @param {any} error */
-  function fail(error) {
     turn += 1
-    phase = 'loading'
-    if (PASSING.has(error.code)) return wait()
-    show({ status: 'failed', error })
+    enter('waiting', { status: 'loading' })
+    cancel = settings.later(pause.next(), load)
   }
 
   /** @type {Follower} */
@@ -122,30 +98,24 @@ export function follow(ground, call, rooms, reduce) {
       try {
         state = reduce(state, frame)
       } catch (error) {
-        ground.failed(error)
+        failed(error)
       }
-      if (phase === 'live' && state !== shown.state) show({ state })
+      if (phase === 'live' && state !== shown.state) enter(phase, { state })
     },
     done() {
       if (phase !== 'replaying') return
-      phase = 'live'
       pause.reset()
-      show({ state, status: 'live' })
+      enter('live', { state, status: 'live' })
     },
     gap(concerned) {
-      if (phase === 'closed' || shown.status === 'failed') return
-      if (concerned.includes('*') || concerned.some((room) => rooms.includes(room))) load()
+      if (phase !== 'failed' && (concerned.includes('*') || concerned.some((room) => names.includes(room)))) load()
     },
-    lost() {
-      // The rest of the replay is mixed with what others have had already.
-      if (phase === 'replaying') again()
-    },
-    live() {
-      if (waits && phase === 'loading') load()
-    },
+    // The rest of the replay will come mixed with what was delivered before.
+    lost: () => phase === 'replaying' && wait(),
+    live: () => phase === 'waiting' && load(),
   }
 
-  ground.follow(follower)
+  followers.add(follower)
   load()
   return {
     get state() {
@@ -158,22 +128,17 @@ export function follow(ground, call, rooms, reduce) {
       return shown.error
     },
     get: () => shown,
-    subscribe(listener) {
-      const ear = { listener }
-      listeners.add(ear)
-      return () => listeners.delete(ear)
-    },
+    subscribe: (listener) => on('', listener),
     reload() {
       if (phase !== 'closed') load()
     },
     close() {
-      if (phase === 'closed') return
       phase = 'closed'
       turn += 1
       cancel()
-      ground.leave(follower)
-      if (holds) ground.release(rooms)
-      holds = false
+      followers.delete(follower)
+      if (isHeld) rooms.release(names)
+      isHeld = false
     },
   }
 }

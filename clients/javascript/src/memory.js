@@ -4,22 +4,17 @@
  */
 
 /**
- * @param {import('./types.d.ts').Storage | null | undefined} storage null remembers nothing
- * @param {string} url
+ * @param {import('./settings.js').Settings} settings
+ * @param {string} [name] to be kept
+ * @returns {string | null | undefined} the one kept
  */
-export function memory(storage, url) {
-  const key = `rowcast:${url}`
-  const guarded = (/** @type {(store: any) => any} */ act) => {
-    try {
-      return act(storage === undefined ? globalThis.localStorage : storage)
-    } catch {
-      return undefined
-    }
-  }
-  return {
-    /** @returns {string | undefined} */
-    recall: () => guarded((store) => store?.getItem(key)),
-    /** @param {string} name */
-    keep: (name) => guarded((store) => store?.setItem(key, name)),
+export function remembered({ storage, url }, name) {
+  try {
+    const store = storage === undefined ? globalThis.localStorage : storage
+    const key = `rowcast:${url}`
+    if (name) store?.setItem(key, name)
+    return store?.getItem(key)
+  } catch {
+    return undefined
   }
 }

@@ -6,17 +6,20 @@
 
 import { RowcastError } from './errors.js'
 
-/** Characters of rooms in an address; the server takes 16 KiB of request head. */
-const IN_ADDRESS = 4000
 /** Milliseconds after which a subscribe that found the server busy is said again. */
 const BUSY = 2000
+const BUSY_WORDS = ['overloaded', 'rate-limited']
+
+/** The wishes that a link opened with, and the one that it loads; others have a frame's number. */
+const OPENED = 'open'
+const LOAD = 'load'
 
 /**
  * A wish: `since` with a place of its own; `begin` hears of the answer before its replay comes.
  * @typedef {{rooms: string[], since?: string, begin?: (answer: import('./types.d.ts').Subscribed & {count?: number}) => void,
  *   resolve: (answer: import('./types.d.ts').Subscribed) => void, reject: (error: RowcastError) => void,
- *   asked?: boolean, missing?: Set<string>, refused: import('./types.d.ts').Refused[], answer?: any}} Wish
- * @typedef {import('./address.js').Opening & {wishes: Wish[], loading?: Wish, rest: string[]}} Opening
+ *   asked?: string | number, refused: import('./types.d.ts').Refused[]}} Wish
+ * @typedef {import('./address.js').Opening & {rooms: string[], wishes: Wish[], loading?: Wish}} Opening
  */
 
 /**
@@ -24,27 +27,25 @@ const BUSY = 2000
  * @param {() => import('./keeper.js').Keeper} keeper
  * @param {(error: Error) => void} report
  */
-export function roster(settings, keeper, report) {
-  const { clock } = settings
-  /** Each with its holders; `later` if a wish with a place of its own is to bring it first. @type {Map<string, {holders: number, later: boolean}>} */
+export function roster({ later, random }, keeper, report) {
+  /** Each with its holders; `fresh` if a wish with a place of its own is to bring it first.
+   * @type {Map<string, {holders: number, fresh: boolean}>} */
   const wanted = new Map()
   /** @type {Set<Wish>} */
   const wishes = new Set()
-  /** Frames without an answer. @type {Map<number, {wishes: Wish[], cancel: () => void}>} */
-  const asked = new Map()
-  /** @type {Set<string>} */
-  let joined = new Set()
   /** @type {Set<string>} */
   const leaving = new Set()
+  /** Those that the server gave unasked: it would not give them again. @type {Set<string>} */
+  const home = new Set()
   let lastId = 0
-  let planned = false
+  let isPlanned = false
 
   /** All wishes of one turn go in one frame. */
   function plan() {
-    if (planned) return
-    planned = true
+    if (isPlanned) return
+    isPlanned = true
     queueMicrotask(() => {
-      planned = false
+      isPlanned = false
       if (keeper().isLive()) settleUp()
     })
   }
@@ -52,99 +53,96 @@ export function roster(settings, keeper, report) {
   /** Says what the server does not know yet. */
   function settleUp() {
     const open = [...wishes].filter((wish) => !wish.asked)
-    const left = [...leaving].filter((room) => joined.has(room) && !wanted.has(room))
+    const left = [...leaving].filter((room) => !wanted.has(room) && !home.has(room))
     leaving.clear()
-    if (!keeper().speaks()) {
-      if (open.length || left.length) keeper().reopen()
-      return
-    }
+    if (!open.length && !left.length) return
+    if (!keeper().speaks()) return keeper().reopen()
     const plain = open.filter((wish) => !wish.since)
     if (plain.length) ask(plain)
     for (const wish of open) if (wish.since) ask([wish])
-    if (left.length && keeper().send({ type: 'unsubscribe', rooms: left })) left.forEach((room) => joined.delete(room))
+    if (left.length) keeper().send({ type: 'unsubscribe', rooms: left })
   }
 
   /** @param {Wish[]} together */
   function ask(together) {
-    const id = ++lastId
     const [{ since, begin }] = together
     const rooms = [...new Set(together.flatMap((wish) => wish.rooms))]
     // `again`: also what came through other rooms since then; what begins there needs all of it.
-    if (!keeper().send({ type: 'subscribe', id, rooms, since, again: begin && true })) return
-    const unask = () => {
-      asked.delete(id)
-      for (const wish of together) wish.asked = false
-    }
-    const cancel = clock.later(settings.callTimeout, () => {
-      unask()
-      plan()
-    })
-    for (const wish of together) {
-      wish.asked = true
-      wish.refused = []
-    }
-    asked.set(id, { wishes: together, cancel })
+    keeper().send({ type: 'subscribe', id: ++lastId, rooms, since, again: begin && true })
+    for (const wish of together) mark(wish, lastId)
   }
 
+  /**
+   * @param {Wish} wish
+   * @param {string | number} [asked]
+   */
+  function mark(wish, asked) {
+    wish.asked = asked
+    wish.refused = []
+  }
+
+  /** @param {string | number} id */
+  const askedAs = (id) => [...wishes].filter((wish) => wish.asked === id)
+
   /** @param {string} room */
-  function forget(room) {
+  function letGo(room) {
+    const want = wanted.get(room)
+    if (!want || --want.holders) return
     wanted.delete(room)
-    joined.delete(room)
+    leaving.add(room)
   }
 
   /**
    * @param {Wish} wish
    * @param {import('./keeper.js').Frame} frame
    */
-  function grant(wish, frame) {
+  function grant(wish, { outcome = 'live', reason, bookmark, count, rooms }) {
     wishes.delete(wish)
-    const out = new Set(wish.refused.map(({ room }) => room))
-    const rooms = wish.rooms.filter((room) => !out.has(room))
-    for (const room of rooms) {
-      joined.add(room)
+    const { refused } = wish
+    for (const room of wish.rooms) {
       const want = wanted.get(room)
-      if (want) want.later = false
+      if (want) want.fresh = false
       else leaving.add(room)
+      if (rooms.includes(room) || refused.some((one) => one.room === room)) continue
+      refused.push({ room, code: 'forbidden', message: 'no such room for you' })
+      wanted.delete(room)
     }
-    const { outcome, reason, bookmark, count } = frame
-    const answer = { outcome, reason, bookmark, rooms, refused: wish.refused }
+    const joined = wish.rooms.filter((room) => rooms.includes(room))
+    const answer = { outcome, reason, bookmark, rooms: joined, refused }
     wish.begin?.({ ...answer, count })
     wish.resolve(answer)
-  }
-
-  /** @param {Wish} wish */
-  function grantWhenKnown(wish) {
-    if (wish.answer && !wish.missing?.size) grant(wish, wish.answer)
   }
 
   return {
     /**
      * @param {string[]} rooms
-     * @param {{since?: string, begin?: Wish['begin'], quiet?: boolean}} [how]
+     * @param {{since?: string, begin?: Wish['begin']}} [how]
      * @returns {Promise<import('./types.d.ts').Subscribed>}
      */
-    hold(rooms, { since, begin, quiet } = {}) {
-      for (const room of rooms) {
-        const want = wanted.get(room) ?? { holders: 0, later: since !== undefined }
-        if (since === undefined) want.later = false
-        want.holders += 1
-        wanted.set(room, want)
-      }
-      if (quiet) return Promise.resolve({ outcome: 'live', rooms, refused: [] })
+    hold(rooms, { since, begin } = {}) {
+      this.want(rooms, since)
       return new Promise((resolve, reject) => {
         wishes.add({ rooms, since, begin, resolve, reject, refused: [] })
         plan()
       })
     },
 
+    /**
+     * @param {string[]} rooms
+     * @param {string} [since]
+     */
+    want(rooms, since) {
+      for (const room of rooms) {
+        const want = wanted.get(room) ?? { holders: 0, fresh: true }
+        if (!since) want.fresh = false
+        want.holders += 1
+        wanted.set(room, want)
+      }
+    },
+
     /** @param {string[]} rooms */
     release(rooms) {
-      for (const room of rooms) {
-        const want = wanted.get(room)
-        if (!want || --want.holders) continue
-        wanted.delete(room)
-        leaving.add(room)
-      }
+      rooms.forEach(letGo)
       for (const wish of wishes) {
         if (wish.rooms.some((room) => wanted.has(room))) continue
         wishes.delete(wish)
@@ -156,73 +154,37 @@ export function roster(settings, keeper, report) {
     /**
      * What a link is to open with.
      * @param {string | undefined} since
-     * @param {boolean} speaks whether the rest can be said in frames
+     * @param {boolean} speaks whether wishes with a place of their own can be said in frames
      * @returns {Opening}
      */
     opening(since, speaks) {
-      /** @type {string[]} */
-      const rooms = []
-      /** @type {string[]} */
-      const rest = []
-      let length = 0
-      for (const [room, { later }] of wanted) {
-        if (later) continue
-        length += encodeURIComponent(room).length + 3
-        const fits = !room.includes(',') && (!speaks || length < IN_ADDRESS)
-        ;(fits ? rooms : rest).push(room)
-      }
+      const rooms = [...wanted].filter(([, want]) => !want.fresh).map(([room]) => room)
       const open = [...wishes]
       const loading = speaks ? undefined : open.find((wish) => wish.since)
-      const plain = open.filter((wish) => !wish.since && !wish.rooms.some((room) => rest.includes(room)))
-      return { rooms, since, rest, wishes: plain, loading, load: loading?.rooms, from: loading?.since }
+      return { rooms, since, wishes: open.filter((wish) => !wish.since), loading, load: loading?.rooms, from: loading?.since }
     },
 
     /**
      * @param {import('./keeper.js').Frame} frame
      * @param {Opening} opening
      */
-    welcomed(frame, opening) {
-      joined = new Set(frame.rooms)
-      for (const wish of opening.wishes) {
-        if (!wishes.has(wish)) continue
-        wish.asked = true
-        wish.refused = []
-        wish.missing = new Set(wish.rooms.filter((room) => !joined.has(room)))
-        wish.answer = opening.since ? undefined : { ...frame, outcome: 'live' }
-        grantWhenKnown(wish)
-      }
-      if (opening.loading) opening.loading.asked = true
-      const known = new Set([...wishes].flatMap((wish) => (wish.asked ? [] : wish.rooms)))
-      const rest = opening.rest.filter((room) => !known.has(room))
-      if (rest.length && !keeper().speaks()) {
-        for (const room of rest) this.refuse({ type: 'error', code: 'bad-room', room, message: 'a room with a comma needs WebSocket' })
-      } else if (rest.length) {
-        wishes.add({ rooms: rest, since: opening.since, refused: [], reject: report, resolve: ({ refused }) => refused.forEach(tell) })
-      }
+    welcomed(frame, { rooms, since, wishes: open, loading }) {
+      for (const room of frame.rooms) if (!rooms.includes(room)) home.add(room)
+      for (const wish of open) mark(wish, OPENED)
+      if (loading) mark(loading, LOAD)
+      if (!since) this.subscribed(frame)
       plan()
     },
 
     /**
      * @param {import('./keeper.js').Frame} frame
-     * @param {Opening} opening
      * @returns {boolean} whether it is the answer to a wish with a `begin`
      */
-    subscribed(frame, opening) {
-      const found = asked.get(frame.id)
-      found?.cancel()
-      asked.delete(frame.id)
-      const loading = frame.id === 'load' && opening.loading
-      const answered = (found?.wishes ?? (loading ? [loading] : [])).filter((wish) => wishes.has(wish))
+    subscribed(frame) {
+      const answered = askedAs(frame.id ?? OPENED)
       for (const wish of answered) grant(wish, frame)
-      if (frame.id === undefined) {
-        for (const wish of opening.wishes) {
-          if (!wishes.has(wish)) continue
-          wish.answer = frame
-          grantWhenKnown(wish)
-        }
-      }
       // Another wish may wait for its turn to open the stream with.
-      if (loading) plan()
+      plan()
       return answered.some((wish) => wish.begin)
     },
 
@@ -230,59 +192,38 @@ export function roster(settings, keeper, report) {
      * An error about a room, or about a frame of ours.
      * @param {import('./keeper.js').Frame} frame
      */
-    refuse(frame) {
-      const { id, code, message, room } = frame
-      const found = asked.get(id)
-      if (room !== undefined) {
-        const concerned = [...(found ? found.wishes : wishes)].filter((wish) => wish.rooms.includes(room))
-        forget(room)
-        for (const wish of concerned) {
-          wish.refused.push({ room, code, message })
-          wish.missing?.delete(room)
-          if (!found) grantWhenKnown(wish)
+    refuse({ id, code, message, room }) {
+      const error = new RowcastError(code, message)
+      const isBusy = BUSY_WORDS.includes(code)
+      // A frame above the rate was dropped, and nobody says which.
+      const about = id ? askedAs(id) : [...wishes].filter((wish) => (room ? wish.rooms.includes(room) : isBusy))
+      if (room) {
+        wanted.delete(room)
+        for (const wish of about) wish.refused.push({ room, code, message })
+        if (!about.length) report(Object.assign(error, { room }))
+      } else if (isBusy) {
+        later(BUSY * (0.5 + random()), () => {
+          for (const wish of about) mark(wish)
+          plan()
+        })
+      } else if (about.length) {
+        for (const wish of about) {
+          wishes.delete(wish)
+          wish.rooms.forEach(letGo)
+          wish.reject(error)
         }
-        if (!concerned.length) tell({ room, code, message })
-      } else if (found) {
-        asked.delete(id)
-        found.cancel()
-        if (code === 'overloaded' || code === 'rate-limited') {
-          clock.later(BUSY * (0.5 + clock.random()), () => {
-            for (const wish of found.wishes) wish.asked = false
-            plan()
-          })
-        } else {
-          for (const wish of found.wishes) {
-            wishes.delete(wish)
-            this.release(wish.rooms)
-            wish.reject(new RowcastError(code, message))
-          }
-        }
-      } else {
-        report(new RowcastError(code, message))
-      }
+      } else report(error)
     },
 
     /** The link is gone: what was not answered is asked anew on the next. */
     lost() {
-      for (const { cancel } of asked.values()) cancel()
-      asked.clear()
-      joined = new Set()
-      for (const wish of wishes) {
-        wish.asked = false
-        wish.answer = wish.missing = undefined
-      }
+      for (const wish of wishes) mark(wish)
     },
 
     /** Nobody will answer any more. */
     closed() {
-      const open = [...wishes]
+      for (const { reject } of wishes) reject(new RowcastError('closed'))
       wishes.clear()
-      for (const wish of open) wish.reject(new RowcastError('closed', 'the connection was closed'))
     },
-  }
-
-  /** @param {import('./types.d.ts').Refused} refused */
-  function tell({ room, code, message }) {
-    report(Object.assign(new RowcastError(code, message), { room }))
   }
 }

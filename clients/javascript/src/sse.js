@@ -1,60 +1,53 @@
 /**
  * One link over server-sent events, read by fetch so that the token travels in a header.
- * Hands frames as a WebSocket's, and the verdict of its end, to the keeper. It must never take a
+ * Hands frames as a WebSocket's, and the reason of its end, to the keeper. It must never take a
  * block's id for an event's that has none.
  */
 
-import { address, credentialed } from './address.js'
-import { ofAnswer, ofWord } from './errors.js'
+import { address, request } from './address.js'
+import { NEEDS_TOKEN, ofAnswer, PASSING, RowcastError } from './errors.js'
 import { parser } from './parser.js'
 
 /** @type {import('./keeper.js').Transport} */
 export function sse({ settings, token, opening, frame, heard, end }) {
   const stop = new AbortController()
   /** @type {number | undefined} */
-  let retry
-  /** @type {import('./errors.js').Verdict | undefined} */
+  let wait
+  /** What the stream said last before its end. @type {RowcastError | undefined} */
   let last
 
   /** @param {import('./parser.js').Block} block */
-  function take({ event, data, id, retry: ms }) {
-    retry = ms ?? retry
-    if (data === undefined) {
-      if (id) frame({ type: 'heartbeat', bookmark: id })
-      return
-    }
+  function take({ event, data, id, retry }) {
+    wait = retry ?? wait
+    if (data === undefined) return id && frame({ type: 'heartbeat', bookmark: id })
     const body = JSON.parse(data)
-    if (event === 'rowcast:error') last = ofWord(body, retry)
-    if (last || event.startsWith('rowcast:')) return last || frame(body)
-    // The bookmark of an event ends in its id.
-    frame({ type: 'event', id: id?.slice(id.lastIndexOf('.') + 1), name: event, data: body, bookmark: id })
+    if (!event.startsWith('rowcast:')) {
+      // The bookmark of an event ends in its id.
+      frame({ type: 'event', id: id?.replace(/.*\./, ''), name: event, data: body, bookmark: id })
+    } else if (body.type === 'error' && [...PASSING, ...NEEDS_TOKEN].includes(body.code)) {
+      last = new RowcastError(body.code, body.message, wait)
+    } else frame(body)
   }
 
   async function read() {
-    const answer = await settings.fetch(address(settings.url, '/sse', opening), {
-      ...credentialed(token, { accept: 'text/event-stream' }),
-      signal: stop.signal,
-    })
-    const type = answer.headers.get('content-type') ?? ''
-    if (!answer.ok || !answer.body || !type.startsWith('text/event-stream')) {
-      return ofAnswer(answer, settings.clock.now())
+    const answer = await settings.fetch(address(settings.url, '/sse', opening), request(token, stop.signal))
+    if (!answer.ok || !answer.headers.get('content-type')?.startsWith('text/event-stream')) {
+      throw await ofAnswer(answer, settings.now())
     }
     const reader = answer.body.getReader()
     const decoder = new TextDecoder()
     const feed = parser((block) => stop.signal.aborted || take(block))
     for (;;) {
       const { done, value } = await reader.read()
-      if (done) break
+      if (done) throw last
       heard()
       feed(decoder.decode(value, { stream: true }))
     }
   }
 
-  read()
-    .catch(() => undefined)
-    .then((verdict) => {
-      if (stop.signal.aborted) return
-      end(verdict ?? last ?? { next: 'retry', ms: retry, reason: 'the stream was cut' })
-    })
+  read().catch((error) => {
+    if (stop.signal.aborted) return
+    end(error?.code ? error : new RowcastError('disconnected', 'the stream was cut', wait))
+  })
   return { send: () => false, close: () => stop.abort() }
 }

@@ -185,6 +185,8 @@ export interface Connection<Events extends object = Record<string, any>> {
     rooms: string | readonly string[],
     reduce: (state: State, event: EventOf<Events>) => State,
   ): Live<State>
+  /** Status, reason and transport: the same object until one of them changes. */
+  getStatus(): StatusChange
   /** Begins anew after `refused` or `close()`: the token is asked for again. */
   reconnect(): void
   /** Ends it. Rooms and handlers stay, for `reconnect()`. */
