@@ -3,6 +3,7 @@
 //! It must never wait, and knows neither Postgres nor a transport: a reader that falls behind is
 //! closed as lagged; it never skips silently and never slows another.
 
+mod access;
 mod delivery;
 mod memory;
 mod ring;
@@ -11,11 +12,12 @@ mod subscription;
 
 use crate::bookmark::Standpoint;
 use crate::event::{Batch, EVERYBODY, Event};
+pub use access::Access;
 pub use delivery::{Delivery, Ended, Replay, Seam, Since};
 pub use memory::{Admission, Asker};
 use ring::Ring;
 use roster::Roster;
-pub use roster::{Access, Identity, Stale};
+pub use roster::{Identity, Stale};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -704,6 +706,38 @@ mod tests {
             (sizes.subscriptions, sizes.rooms, sizes.queue_bytes),
             (0, 0, 0)
         );
+    }
+
+    /// What waited was dropped: whoever then takes the standpoint for its own would miss it.
+    #[test]
+    fn who_was_ended_has_not_caught_up() {
+        let hub = hub(LIMITS);
+        let (ended, sealed) = (hub.open(), hub.open());
+        for subscription in [&ended, &sealed] {
+            join(&hub, subscription, &["a"], Since::Now);
+            taken(subscription);
+            assert!(subscription.is_idle());
+        }
+        publish(
+            &hub,
+            &place(11, 11, &[]),
+            &[(1, 10, &["a"])],
+            Instant::now(),
+        );
+        ended.end(Ended::Restart);
+        assert!(!ended.is_idle());
+        assert!(!ended.seal() && !sealed.seal());
+        // Sealed, it takes nothing more, and can still be ended.
+        publish(
+            &hub,
+            &place(12, 12, &[]),
+            &[(2, 11, &["a"])],
+            Instant::now(),
+        );
+        assert!(taken(&sealed).is_empty());
+        assert_eq!(hub.sizes().queue_bytes, 0);
+        sealed.end(Ended::Revoked);
+        assert_eq!(sealed.over(), Some(Ended::Revoked));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! effect within a second on every node and transport, and a token ends in mid-stream.
 
 use crate::support::{
-    self, Database, Postgres, Server, Subscriber, TRANSPORTS, Transport, Version, connect,
-    eventually, marker, on_every_version, serve, sse, token_with, try_sse, within, ws,
+    self, Database, EVERY_TRANSPORT, Postgres, Server, Subscriber, TRANSPORTS, Transport, Version,
+    connect, eventually, marker, on_every_version, serve, sse, token_with, try_sse, within, ws,
 };
 use rowcast::command::postgres::{Mode, SUPERUSER};
 use rowcast::config::Settings;
@@ -89,6 +89,8 @@ async fn assert_cut(subscriber: &mut Subscriber) {
     match subscriber.closed().await {
         (4002, reason) => assert!(reason.contains("revoked"), "{reason}"),
         (200, word) => assert_eq!(word, "revoked"),
+        // Of a poll: while it was held, or asked between two.
+        (401, word) => assert!(["revoked", "unauthorized"].contains(&&*word), "{word}"),
         other => panic!("not as revoked: {other:?}"),
     }
 }
@@ -133,7 +135,7 @@ async fn a_revoked_user_is_cut_on_every_node() {
         );
         let (mut theirs, mut others) = (Vec::new(), Vec::new());
         for server in &servers {
-            for transport in TRANSPORTS {
+            for transport in EVERY_TRANSPORT {
                 for token in [&old, &none, &issued("1", 20)] {
                     theirs.push(connect(transport, server, token, "").await);
                 }
@@ -337,6 +339,7 @@ async fn stalled(server: &Server, transport: Transport, token: &str, query: &str
     let (path, more) = match transport {
         Transport::WebSocket => ("/ws", upgrade),
         Transport::Sse => ("/sse", "connection: close\r\n"),
+        Transport::Poll => panic!("a poll does not stay open"),
     };
     let request = format!("GET {path}?token={token}&{query} HTTP/1.1\r\nhost: x\r\n{more}\r\n");
     within("the request", stream.write_all(request.as_bytes()))
@@ -561,7 +564,7 @@ async fn a_withdrawn_rule_takes_its_rooms_on_every_node() {
             ];
             let mut everybody = Vec::new();
             for server in &servers {
-                for transport in TRANSPORTS {
+                for transport in EVERY_TRANSPORT {
                     let query = "rooms=org:1,open";
                     let mut one = connect(transport, server, &issued("1", -5), query).await;
                     let rooms = one.expect("welcome").await["rooms"].clone();
@@ -698,7 +701,7 @@ async fn admitted_under_old_rules(
 #[tokio::test]
 async fn who_is_admitted_under_old_rules_and_enters_after_the_change_is_asked_again() {
     let withdraw = "delete from rowcast.room_rule where pattern = 'org:*'";
-    for transport in TRANSPORTS {
+    for transport in EVERY_TRANSPORT {
         let database = support::database().await;
         database.run(RULES).await;
         let server = serve(&database, |settings| Way::Notified.floor(settings)).await;
@@ -711,6 +714,10 @@ async fn who_is_admitted_under_old_rules_and_enters_after_the_change_is_asked_ag
         })
         .await;
         server.stop().await;
+        if transport == Transport::Poll {
+            // It asks anew with each poll, as who reconnects would.
+            continue;
+        }
 
         let database = support::database().await;
         database.run(RULES).await;
@@ -914,6 +921,7 @@ async fn a_session_that_ended_is_noticed_when_the_rules_are_asked_again() {
             Transport::Sse => try_sse(&server, "", "", &headers)
                 .await
                 .unwrap_or_else(|a| panic!("{a:?}")),
+            Transport::Poll => panic!("a poll does not stay open"),
         };
         assert_eq!(one.expect("welcome").await["user"], "1");
         one

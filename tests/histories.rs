@@ -3,8 +3,8 @@
 //! a bookmark of a standby, a transaction prepared and committed later.
 
 use crate::support::{
-    self, Database, Postgres, Server, Subscriber, TRANSPORTS, Transport, Version, connect,
-    eventually, get, marker, on, serve, serve_unready, token,
+    self, Database, EVERY_TRANSPORT, Postgres, Server, Subscriber, TRANSPORTS, Transport, Version,
+    connect, eventually, get, marker, on, serve, serve_unready, token,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -136,7 +136,7 @@ async fn resumed(server: &Server, transport: Transport, since: &str) -> (Subscri
 
 /// Whoever comes back with one of these is told that something may be missing.
 async fn assert_gap(server: &Server, bookmarks: &[&str]) {
-    for transport in TRANSPORTS {
+    for transport in EVERY_TRANSPORT {
         for bookmark in bookmarks {
             let (_, subscribed) = resumed(server, transport, bookmark).await;
             assert_eq!(subscribed["outcome"], "gap", "{bookmark}: {subscribed}");
@@ -279,7 +279,7 @@ async fn a_failover_is_a_gap_and_the_service_finds_the_new_primary() {
     // The pool too has come to the new primary: this one is read from its log.
     let here = pair.copy.bookmark().await;
     marker(&pair.copy, &["*"]).await;
-    for transport in TRANSPORTS {
+    for transport in EVERY_TRANSPORT {
         let found = lacked(&pair.copy, &server, transport, &here).await;
         assert!(found.is_empty(), "{found:?}");
     }
@@ -443,7 +443,7 @@ async fn a_bookmark_of_a_standby_repeats_and_loses_nothing() {
     assert_eq!(all.len(), 7);
     for (bookmark, seen) in pages {
         assert!(!seen.contains("a") && seen.contains("c"), "{seen:?}");
-        for transport in TRANSPORTS {
+        for transport in EVERY_TRANSPORT {
             let found = lacked(&pair.db, &server, transport, &bookmark).await;
             let come: BTreeSet<String> = found.iter().cloned().collect();
             assert_eq!(come.len(), found.len(), "none twice: {found:?}");
@@ -717,7 +717,7 @@ async fn check_copy(db: Database, copy: impl AsyncFnOnce(&Postgres, &Database, &
         emit(&db.client(SUPERUSER).await, mine).await;
         marker(db, &["*"]).await;
     }
-    for transport in TRANSPORTS {
+    for transport in EVERY_TRANSPORT {
         let found = lacked(&db, &ours, transport, &start).await;
         assert_eq!(
             found,
@@ -883,7 +883,7 @@ async fn a_transaction_prepared_and_committed_later_comes_once() {
     }
     for node in &nodes {
         for (place, had) in &places {
-            for transport in TRANSPORTS {
+            for transport in EVERY_TRANSPORT {
                 let mut found = lacked(&db, node, transport, place).await;
                 let mut lacking = order[*had..].to_vec();
                 found.sort_unstable();
@@ -918,7 +918,7 @@ async fn a_prepared_transaction_comes_in_the_history_after_a_crash() {
     marker(&db, &["*"]).await;
     live.expect_event("marker").await;
     assert_gap(&server, &[&start]).await;
-    for transport in TRANSPORTS {
+    for transport in EVERY_TRANSPORT {
         assert_eq!(lacked(&db, &server, transport, &here).await, ["kept"]);
     }
     server.stop().await;

@@ -40,8 +40,12 @@ mod retention;
 mod channel;
 /// Bad input and limits: an error to act on, and everything else lives on.
 mod input;
+/// Long poll: answer by answer, and as exact as a stream.
+mod poll;
 /// Readers that stop, crawl or vanish: cut within their bounds, at nobody else's cost.
 mod readers;
+/// A thousand who lose the server at once.
+mod storm;
 /// What lies between: poolers, TLS, Unix sockets, outages, restarts, metrics.
 mod transport;
 

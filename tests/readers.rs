@@ -46,6 +46,7 @@ async fn enter(address: &str, transport: Transport, user: &str, query: &str) -> 
     let (path, more) = match transport {
         Transport::WebSocket => ("/ws", upgrade),
         Transport::Sse => ("/sse", ""),
+        Transport::Poll => panic!("a poll does not stay open"),
     };
     let token = token(user, "", "");
     let request = format!("GET {path}?token={token}&{query} HTTP/1.1\r\nhost: x\r\n{more}\r\n");

@@ -2,8 +2,8 @@
 //! both transports, from the ring and from the log, and on another node.
 
 use crate::support::{
-    self, Database, Server, Subscriber, TRANSPORTS, Transport, Version, connect, marker, on, serve,
-    token,
+    self, Database, EVERY_TRANSPORT, Server, Subscriber, Transport, Version, connect, marker, on,
+    serve, token,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -179,7 +179,7 @@ async fn check_every_bookmark(version: Version) {
     // A node that was not there has nothing in its ring; the other has everything.
     let other = serve(&db, |_| {}).await;
     for server in [&server, &other] {
-        for transport in TRANSPORTS {
+        for transport in EVERY_TRANSPORT {
             assert_eq!(
                 ids(&read_all(&db, server, transport, &start).await),
                 ids(&received)
@@ -220,7 +220,7 @@ async fn every_bookmark_resumes_exactly_on_18() {
 /// A reader that is cut after every single event, in mid-replay too, and changes node each time.
 #[tokio::test]
 async fn cut_after_each_event_in_turn() {
-    for transport in TRANSPORTS {
+    for transport in EVERY_TRANSPORT {
         let db = database(Version::Installed).await;
         let nodes = [serve(&db, |_| {}).await, serve(&db, |_| {}).await];
         let mut bookmark = db.bookmark().await;
@@ -262,7 +262,7 @@ async fn a_cut_before_the_first_event_loses_nothing() {
     let start = db.bookmark().await;
     emit(&db.client("postgres").await, 1, "a", 1).await;
     marker(&db, &["r:1"]).await;
-    for transport in TRANSPORTS {
+    for transport in EVERY_TRANSPORT {
         let mut reader = subscriber(&server, transport, &start).await;
         for frame in ["welcome", "subscribed"] {
             reader.expect(frame).await;
@@ -287,7 +287,7 @@ async fn a_cut_between_welcome_and_gap_is_told_of_the_gap_again() {
     db.run("select rowcast.new_history()").await;
     let now = db.bookmark().await;
     assert_ne!(history(&start), history(&now));
-    for transport in TRANSPORTS {
+    for transport in EVERY_TRANSPORT {
         let mut since = start.clone();
         for _ in 0..2 {
             // Until this node knows the new history, or it would still recover.
@@ -392,7 +392,7 @@ async fn a_page_receives_exactly_what_it_lacks() {
         .unwrap();
     open.batch_execute("commit").await.unwrap();
     marker(&db, &["r:1"]).await;
-    for transport in TRANSPORTS {
+    for transport in EVERY_TRANSPORT {
         let lacked = read_all(&db, &server, transport, &bookmark).await;
         let lacked: BTreeSet<i64> = lacked.iter().map(|event| event.number).collect();
         // 3 is in the page and comes once more: its transaction had not ended.

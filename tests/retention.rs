@@ -2,8 +2,8 @@
 //! comes from before what was forgotten is told of a gap, and nobody else is.
 
 use crate::support::{
-    Database, Server, TRANSPORTS, Version, connect, eventually, marker, on, on_every_version,
-    serve, token, within,
+    Database, EVERY_TRANSPORT, Server, TRANSPORTS, Version, connect, eventually, marker, on,
+    on_every_version, serve, token, within,
 };
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -105,7 +105,7 @@ fn gap() -> (String, Option<String>, usize) {
 
 /// What a resume at a node without memory says, on every transport.
 async fn assert_resume(server: &Server, bookmark: &str, outcome: &str, reason: Option<&str>) {
-    for transport in TRANSPORTS {
+    for transport in EVERY_TRANSPORT {
         let query = format!("since={bookmark}");
         let mut reader = connect(transport, server, &token("1", "user", ""), &query).await;
         reader.expect("welcome").await;

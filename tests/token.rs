@@ -2,8 +2,8 @@
 //! a connection ends with its token, and no token reaches a log.
 
 use crate::support::{
-    self, Database, SECRET, Server, TRANSPORTS, Transport, connect, marker, serve, serve_process,
-    sse, token, token_with, try_sse, ws, ws_with,
+    self, Database, EVERY_TRANSPORT, SECRET, Server, Transport, connect, marker, serve,
+    serve_process, sse, token, token_with, try_sse, ws, ws_with,
 };
 use nix::sys::signal::Signal;
 use rowcast::connection::unix_now;
@@ -139,7 +139,7 @@ async fn anonymous_only_where_it_is_configured() {
         settings.auth.anonymous_claims = Some(r#"{"role":"anonymous"}"#.into());
     })
     .await;
-    for transport in TRANSPORTS {
+    for transport in EVERY_TRANSPORT {
         let mut anybody = connect(transport, &server, "", "").await;
         let welcome = anybody.expect("welcome").await;
         assert!(welcome["user"].is_null(), "{welcome}");

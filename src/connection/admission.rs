@@ -291,6 +291,7 @@ impl Gate {
             version: answer.version,
             refused,
             rooms: answer.home.clone(),
+            ..Admitted::default()
         };
         for room in asked {
             if !answer.grants(&room) {
@@ -391,6 +392,8 @@ pub struct Admitted {
     pub version: i64,
     pub rooms: Vec<Arc<str>>,
     pub refused: Vec<(String, &'static str)>,
+    /// The same was refused a moment ago, to one who polls.
+    pub told: bool,
 }
 
 /// The words of an error about a room.

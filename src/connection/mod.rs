@@ -129,6 +129,8 @@ impl Gate {
         let spread = self.settings.http.spread;
         let spread = match refusal {
             Refusal::Crowded(turn) => return turn,
+            // Nothing is wrong on our side.
+            Refusal::Lagged => Duration::ZERO,
             Refusal::Restart => spread.max(self.arrivals.spread()),
             _ => spread,
         };
@@ -149,7 +151,7 @@ impl Gate {
         let mut answer = warp::reply::with_status(answer, status).into_response();
         if let Some(wait) = wait {
             // Whole seconds, and none too early.
-            let seconds = wait.as_secs_f64().ceil().max(1.0);
+            let seconds = wait.as_secs_f64().ceil();
             if let Ok(seconds) = HeaderValue::from_str(&seconds.to_string()) {
                 answer.headers_mut().insert("retry-after", seconds);
             }

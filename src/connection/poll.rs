@@ -8,7 +8,7 @@ use super::admission::{Visit, explain};
 use super::presence::{Cut, Presence};
 use super::{Gate, Refusal, frame, until};
 use crate::event::{Event, to_json};
-use crate::hub::{Delivery, Ended};
+use crate::hub::Delivery;
 use crate::report;
 use bytes::Bytes;
 use futures_util::stream;
@@ -93,7 +93,7 @@ struct Gathering<'a> {
 
 impl<'a> Gathering<'a> {
     fn new(presence: &'a Presence, wait: Duration) -> Self {
-        Self {
+        let mut gathering = Self {
             presence,
             deadline: Instant::now() + wait,
             head: Value::Null,
@@ -102,32 +102,28 @@ impl<'a> Gathering<'a> {
             errors: presence.errors().collect(),
             bytes: 0,
             more: false,
+        };
+        if presence.has_news() {
+            gathering.hurry();
         }
+        gathering
     }
 
     async fn gather(&mut self) -> Result<(), Refusal> {
         let subscription = &self.presence.subscription;
         // What waits already is taken even when the time is over.
         while let Ok(taken) = timeout_at(self.deadline, subscription.take()).await {
-            let taken = match taken {
-                Ok(taken) => taken,
-                // All at once it was more than may wait: the next poll finds it as a replay.
-                Err(Ended::Lagged) if !self.head.is_null() => {
-                    self.more = true;
-                    return Ok(());
-                }
-                Err(ended) => return Err(ended.into()),
-            };
-            for delivery in taken {
+            for delivery in taken? {
                 if !self.take(delivery).await? {
+                    subscription.seal();
                     return Ok(());
                 }
             }
         }
-        // The standpoint first: what lies before it was queued before it was set, so an empty
-        // queue means that the answer holds all of it.
+        // The standpoint first: what lies before it was queued before it was set, so if nothing
+        // waits, the answer holds all of it.
         let here = self.presence.gate.hub.standpoint().borrow().clone();
-        if let Some(here) = here.filter(|_| subscription.is_idle()) {
+        if let (true, Some(here)) = (subscription.seal(), here) {
             self.bookmark = Arc::clone(&here.bookmark);
         }
         Ok(())

@@ -106,33 +106,53 @@ impl Gate {
         visit: &Visit,
         identity: &Identity,
     ) -> Result<Admitted, Refusal> {
-        let polls = transport == "poll";
-        let asker = (Arc::clone(&identity.claims), visit.rooms());
-        if polls
-            && visit.since().is_some()
-            && let Some(known) = self.hub.recall(&asker, Instant::now())
-        {
-            return Ok(Admitted {
-                version: known.version,
-                rooms: known.rooms,
-                refused: Vec::new(),
-            });
+        if transport != "poll" {
+            return self.ask_in_turn(transport, visit, identity).await;
         }
+        let who = match &identity.session {
+            // Its claims may end a little later each time they are asked for.
+            Some(session) => format!("session {session}").into(),
+            None => Arc::clone(&identity.claims),
+        };
+        let asker = (who, visit.rooms());
+        let known = self.hub.recall(&asker, Instant::now());
+        let known = known.filter(|known| known.user == identity.user);
+        let admitted = match &known {
+            Some(known) if visit.since().is_some() => {
+                if known.refused.is_empty() {
+                    return Ok(Admitted {
+                        version: known.version,
+                        rooms: known.rooms.clone(),
+                        ..Admitted::default()
+                    });
+                }
+                // What was refused may be granted by now, without anybody saying so.
+                self.welcome(identity, visit.rooms()).await?
+            }
+            _ => self.ask_in_turn(transport, visit, identity).await?,
+        };
+        let told = known.is_some_and(|known| known.refused == admitted.refused);
+        let admission = Admission {
+            user: identity.user.clone(),
+            rooms: admitted.rooms.clone(),
+            refused: admitted.refused.clone(),
+            version: admitted.version,
+        };
+        self.hub.remember(asker, admission, Instant::now());
+        Ok(Admitted { told, ..admitted })
+    }
+
+    async fn ask_in_turn(
+        &self,
+        transport: &'static str,
+        visit: &Visit,
+        identity: &Identity,
+    ) -> Result<Admitted, Refusal> {
         // Only now: whoever is turned away for good takes nobody's turn.
         let arrived = self.arrivals.arrive(Instant::now());
         arrived.map_err(Refusal::Crowded)?;
         report::arrived(transport);
-        let admitted = self.welcome(identity, visit.rooms()).await?;
-        // Rooms that were refused may be granted later, without anybody saying so: ask again.
-        if polls && admitted.refused.is_empty() {
-            let admission = Admission {
-                user: identity.user.clone(),
-                rooms: admitted.rooms.clone(),
-                version: admitted.version,
-            };
-            self.hub.remember(asker, admission, Instant::now());
-        }
-        Ok(admitted)
+        self.welcome(identity, visit.rooms()).await
     }
 }
 
@@ -198,5 +218,11 @@ impl Presence {
         let refused = self.admitted.refused.iter();
         let refused = refused.map(|(room, code)| frame::error(code, explain(code), Some(room)));
         bookmark.into_iter().chain(refused)
+    }
+
+    /// Whether a poller has not been told so already: then it does not have to wait for it.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        !self.admitted.refused.is_empty() && !self.admitted.told
     }
 }

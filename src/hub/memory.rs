@@ -3,19 +3,20 @@
 //! Hands admissions over to whoever comes back. It must never hold one that a change of rules or a
 //! revocation may have touched.
 
-use super::roster::{Access, Concern};
+use super::access::{Access, Concern};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Claims as JSON text, and the rooms that were asked for.
+/// The text that says who it is, such as claims, and the rooms that were asked for.
 pub type Asker = (Arc<str>, Vec<String>);
 
-/// What somebody was admitted to, none of it refused, and under which version.
+/// What somebody was admitted to, what was refused with which word, and under which version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admission {
     pub user: Option<String>,
     pub rooms: Vec<Arc<str>>,
+    pub refused: Vec<(String, &'static str)>,
     pub version: i64,
 }
 
@@ -104,10 +105,11 @@ impl Memory {
 }
 
 /// About what it takes, with what surrounds it.
-fn weight((claims, asked): &Asker, admission: &Admission) -> usize {
+fn weight((who, asked): &Asker, admission: &Admission) -> usize {
     let asked: usize = asked.iter().map(|room| room.len() + 48).sum();
     let joined: usize = admission.rooms.iter().map(|room| room.len() + 48).sum();
-    claims.len() + asked + joined + 300
+    // What is refused was asked for.
+    who.len() + 2 * asked + joined + 300
 }
 
 #[cfg(test)]
@@ -126,6 +128,7 @@ mod tests {
             let admission = Admission {
                 user: Some((*user).to_owned()),
                 rooms: vec!["a".into()],
+                refused: Vec::new(),
                 version: *version,
             };
             memory.keep(asker(user), admission, (2000, AGE), now);
@@ -181,6 +184,7 @@ mod tests {
             let admission = Admission {
                 user: None,
                 rooms: vec!["a".into()],
+                refused: Vec::new(),
                 version: 5,
             };
             memory.keep(asker(&user.to_string()), admission, (2000, AGE), now);

@@ -2,6 +2,7 @@
 //! Hands whoever was revoked to their end at once, and whoever may have lost rooms to whoever asks.
 //! It must never count somebody as confirmed for rooms that were joined after the question.
 
+use super::access::{Access, Concern};
 use super::memory::Memory;
 use super::{Ended, Subscription};
 use std::collections::HashMap;
@@ -28,50 +29,6 @@ impl fmt::Debug for Identity {
             .field("user", &self.user)
             .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()
-    }
-}
-
-/// How rules and revocations stand in the database.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Access {
-    /// Counts every change.
-    pub version: i64,
-    /// The version of the last change of rules.
-    pub rules: i64,
-    /// Users revoked since the version that was asked from, each with the version that did it.
-    pub revoked: HashMap<String, i64>,
-}
-
-/// What a change means for somebody who was let in before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Concern {
-    /// They were let in under this version, or a later one.
-    Nothing,
-    /// What has changed is not about them: what they were let in under holds under this version.
-    Confirmed,
-    Revoked,
-    /// They have to be asked for again.
-    Unclear,
-}
-
-impl Access {
-    /// What this means for a user who was let in under a version; `before` is the one that was
-    /// known until now.
-    pub(super) fn concern(&self, user: Option<&str>, version: i64, before: i64) -> Concern {
-        // Another database, or an older one, in the place of the one we knew: nothing holds.
-        let is_other = self.version < before;
-        let version = if is_other { i64::MIN } else { version };
-        let revoked = user.and_then(|user| self.revoked.get(user));
-        if !is_other && version >= self.version {
-            Concern::Nothing
-        } else if revoked.is_some_and(|at| *at > version) {
-            // Let in before it: the token is older, whatever it says of itself.
-            Concern::Revoked
-        } else if version >= before.max(self.rules) {
-            Concern::Confirmed
-        } else {
-            Concern::Unclear
-        }
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Queue {
     /// Number of the last event offered, so that one that comes through several rooms comes once.
     last: u64,
     ended: Option<Ended>,
+    /// Nothing more is queued.
+    sealed: bool,
 }
 
 /// One connection's queue and the rooms it is in.
@@ -39,7 +41,10 @@ impl Subscription {
     /// Queues a delivery; false if it was offered before or nobody is there to take it.
     pub(super) fn push(&self, delivery: Delivery, weight: usize, number: Option<u64>) -> bool {
         let mut queue = lock(&self.queue);
-        if queue.ended.is_some() || number.is_some_and(|number| number == queue.last) {
+        if queue.ended.is_some()
+            || queue.sealed
+            || number.is_some_and(|number| number == queue.last)
+        {
             return false;
         }
         queue.last = number.unwrap_or(queue.last);
@@ -146,6 +151,19 @@ impl Subscription {
     pub fn is_idle(&self) -> bool {
         let queue = lock(&self.queue);
         queue.waiting.is_empty() && queue.ended.is_none()
+    }
+
+    /// Has nothing more queued, for an answer that is complete: what comes from now on is for the
+    /// next. True if nothing waits, as in [`Subscription::is_idle`]; what does is dropped. It may
+    /// still be ended, and rooms taken from it.
+    pub fn seal(&self) -> bool {
+        let mut queue = lock(&self.queue);
+        let idle = queue.waiting.is_empty() && queue.ended.is_none();
+        queue.sealed = true;
+        queue.waiting.clear();
+        let bytes = std::mem::take(&mut queue.bytes);
+        self.hub.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        idle
     }
 
     /// The rooms joined, without the one of everybody.

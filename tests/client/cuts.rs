@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 const EVENTS: u64 = 10_000;
 const CUTS: u64 = 200;
+/// It takes less than a minute where nobody else works.
+const LONGEST: Duration = Duration::from_secs(240);
 
 /// Where, by what: each transport in a page, and whatever works in a worker and in Node.js.
 const APPLICATIONS: [(Environment, By); 5] = [
@@ -51,20 +53,14 @@ async fn ten_thousand_events_through_hundreds_of_cuts() {
     let began = Instant::now();
     let shop = rig.open_shop(EVENTS / 40).await;
     for second in 0.. {
-        let cuts = applications
-            .iter()
-            .map(|application| application.door.cuts());
-        if shop.changes() >= EVENTS && cuts.min() >= Some(CUTS) {
+        let cuts: Vec<u64> = applications.iter().map(|a| a.door.cuts()).collect();
+        let changes = shop.changes();
+        if changes >= EVENTS && cuts.iter().all(|cuts| *cuts >= CUTS) {
             break;
         }
-        assert!(
-            began.elapsed() < Duration::from_secs(240),
-            "no end: {} changes",
-            shop.changes()
-        );
-        let hurts = applications
-            .iter()
-            .map(|application| hurt(application, second));
+        let late = began.elapsed() > LONGEST;
+        assert!(!late, "{changes} changes, {cuts:?} cuts\n{}", driver.said());
+        let hurts = applications.iter().map(|a| hurt(a, second));
         futures_util::future::join_all(hurts).await;
     }
     shop.close().await;

@@ -19,6 +19,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("ROWCAST__WEBSOCKET__PING_S", "1"),
     ("ROWCAST__WEBSOCKET__PONG_TIMEOUT_S", "2"),
     ("ROWCAST__SSE__HEARTBEAT_S", "1"),
+    ("ROWCAST__SSE__RETRY_MS", "100"),
     ("ROWCAST__HTTP__SPREAD_MS", "200"),
 ];
 
@@ -53,7 +54,11 @@ pub struct Rig {
 impl Rig {
     /// A shop, to be served to pages of this driver, with these settings above ours.
     pub async fn start(drivers: &[&Driver], settings: &[(&'static str, &str)]) -> Self {
-        let db = database().await;
+        Self::on(database().await, drivers, settings).await
+    }
+
+    /// The same, in this database.
+    pub async fn on(db: Database, drivers: &[&Driver], settings: &[(&'static str, &str)]) -> Self {
         shop::prepare(&db).await;
         let ours = SETTINGS.iter().chain(settings);
         let mut settings: Vec<_> = ours
@@ -245,7 +250,6 @@ pub struct Report {
     pub asked: BTreeMap<String, usize>,
     /// Each status that it had, with its reason.
     pub statuses: Vec<(String, String)>,
-    pub errors: Vec<Value>,
     pub cuts: u64,
 }
 
@@ -291,7 +295,6 @@ impl Report {
             statuses: list("statuses")
                 .map(|s| (word(&s[0]), word(&s[1])))
                 .collect(),
-            errors: list("errors").cloned().collect(),
             cuts: application.door.cuts(),
         }
     }

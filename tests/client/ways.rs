@@ -53,7 +53,6 @@ async fn live_state_is_the_databases() {
     let driver = Driver::start().await;
     let rig = Rig::start(&[&driver], &[]).await;
     let process = rig.serve().await;
-    let shop = rig.open_shop(300).await;
     let mut applications = Vec::new();
     for (number, by) in [By::WebSocket, By::Sse, By::Poll].into_iter().enumerate() {
         let door = rig.door(&process, number as u64).await;
@@ -62,11 +61,13 @@ async fn live_state_is_the_databases() {
             ..Start::default()
         };
         let application = Application::start(&driver, door, start).await;
-        application
-            .place
-            .ask("watch", json!(["shop_items", ROOMS]))
-            .await;
         applications.push(application);
+    }
+    let shop = rig.open_shop(300).await;
+    // Loaded while it changes.
+    for application in &applications {
+        let watch = json!(["shop_items", ROOMS]);
+        application.place.ask("watch", watch).await;
     }
     for _ in 0..3 {
         for application in &applications {

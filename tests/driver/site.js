@@ -23,6 +23,7 @@ export async function serve() {
     const path = rest.join('/')
     try {
       if (folder === 'token') return send(response, 'text/plain', token(url.searchParams))
+      if (folder === 'favicon.ico') return response.writeHead(204).end()
       const { environment, patches } = folders[folder]
       if (path === '') return send(response, 'text/html', environment === 'worker' ? host : page)
       const from = path.startsWith('client/') ? new URL(path.slice('client/'.length), client) : new URL(path, here)

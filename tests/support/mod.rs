@@ -22,10 +22,12 @@
 //!   `signal`, `exited().await`, `log()`, `log_line("text").await`.
 //! - `get(&server, "/readyz", &[("name", "header")]).await`: status, headers and body.
 //!
-//! Subscribers (`subscriber.rs`), one type for both transports, frames in the WebSocket's JSON:
+//! Subscribers (`subscriber.rs`), one type for all transports, frames in the WebSocket's JSON:
 //!
 //! - `ws(&server, &token("1", "user", "1"), "rooms=lab:1&since=…").await`, `sse(…)`, or
-//!   `connect(transport, …)` with a [`Transport`] of [`TRANSPORTS`]; an empty token sends none.
+//!   `connect(transport, …)` with a [`Transport`] of [`TRANSPORTS`], which stay open, or of
+//!   [`EVERY_TRANSPORT`], which has polls, too; an empty token sends none.
+//! - `Poller::new(address, token, query)` (`poller.rs`): polls when it is asked to.
 //!   `try_sse` gives the refusal; `ws_with(&server, query, headers)` sends headers as they are.
 //! - `next()`, `expect("welcome")`, `expect_event("booking:created")`, `events_until("marker")`,
 //!   `frames_until("marker")`, `send(json)`, `send_message(Message)`, `closed()`.
@@ -47,6 +49,7 @@
 )]
 
 pub mod driver;
+mod poller;
 mod postgres;
 pub mod proxy;
 pub mod reconcile;
@@ -54,12 +57,15 @@ pub mod screen;
 mod server;
 mod subscriber;
 
+pub use poller::Poller;
 pub use postgres::{Database, Postgres, VERSIONS, Version, database, empty, lab, marker, on};
 pub use server::{
-    Answer, Process, Served, Server, get, serve, serve_process, serve_unready, settings,
+    Answer, Process, Served, Server, get, serve, serve_process, serve_process_at, serve_unready,
+    settings,
 };
 pub use subscriber::{
-    Subscriber, TRANSPORTS, Transport, connect, sse, try_connect, try_sse, ws, ws_with,
+    EVERY_TRANSPORT, Subscriber, TRANSPORTS, Transport, connect, sse, try_connect, try_sse, ws,
+    ws_with,
 };
 
 /// Makes three tests of each of these functions, one for each of [`VERSIONS`], which they are given:

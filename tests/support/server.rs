@@ -132,8 +132,13 @@ impl Served for Process {
 
 /// Runs `rowcast serve` on a free port with JSON logs and these variables above ours.
 pub async fn serve_process(database: &Database, env: &[(&str, &str)]) -> Process {
+    serve_process_at(database, "127.0.0.1:0", env).await
+}
+
+/// The same at an address, for those who come back to where they were.
+pub async fn serve_process_at(database: &Database, address: &str, env: &[(&str, &str)]) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rowcast"));
-    command.args(["serve", "--listen", "127.0.0.1:0"]);
+    command.args(["serve", "--listen", address]);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("ROWCAST_") {
             command.env_remove(name);
@@ -242,14 +247,19 @@ impl Answer {
     }
 
     pub(super) async fn from(response: Response<Incoming>) -> Self {
+        let whole = within("the end of an answer", Self::try_from(response)).await;
+        whole.expect("a whole answer")
+    }
+
+    /// The same, for those to whom half an answer is no surprise.
+    pub(super) async fn try_from(response: Response<Incoming>) -> hyper::Result<Self> {
         let (head, body) = response.into_parts();
-        let body = within("the end of an answer", body.collect()).await;
-        let body = body.expect("a whole answer").to_bytes();
-        Self {
+        let body = body.collect().await?.to_bytes();
+        Ok(Self {
             status: head.status.as_u16(),
             headers: head.headers,
             body: String::from_utf8_lossy(&body).into_owned(),
-        }
+        })
     }
 }
 

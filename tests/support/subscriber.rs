@@ -1,7 +1,8 @@
-//! Subscribers: one type for WebSocket and SSE, with frames in the WebSocket's JSON, so that a
+//! Subscribers: one type for WebSocket, SSE and polls, with frames in the WebSocket's JSON, so that a
 //! station says what is to come and not by which way.
 //! It must never wait longer than the shared timeout, and says what it has received when it fails.
 
+use super::poller::Poller;
 use super::server::{Answer, Served, request};
 use super::{PATIENCE, within};
 use futures_util::{SinkExt, StreamExt};
@@ -21,13 +22,19 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 pub enum Transport {
     WebSocket,
     Sse,
+    Poll,
 }
 
+/// Those that stay open.
 pub const TRANSPORTS: [Transport; 2] = [Transport::WebSocket, Transport::Sse];
+
+/// Those, and the one that asks again and again.
+pub const EVERY_TRANSPORT: [Transport; 3] = [Transport::WebSocket, Transport::Sse, Transport::Poll];
 
 enum Wire {
     WebSocket(Box<WebSocketStream<TcpStream>>),
     Sse { body: Incoming, buffer: Vec<u8> },
+    Poll(tokio::sync::mpsc::UnboundedReceiver<Result<Value, (u16, String)>>),
 }
 
 /// Somebody who is connected.
@@ -54,6 +61,7 @@ pub async fn connect(
     match transport {
         Transport::WebSocket => ws(server, token, query).await,
         Transport::Sse => sse(server, token, query).await,
+        Transport::Poll => Subscriber::polling(Poller::new(server.address(), token, query)),
     }
 }
 
@@ -143,6 +151,9 @@ pub async fn try_connect(
         let (socket, _) = opened.map_err(|error| error.to_string())?;
         return Ok(Subscriber::over(Wire::WebSocket(Box::new(socket))));
     }
+    if transport == Transport::Poll {
+        return Ok(Subscriber::polling(Poller::new(address, token, query)));
+    }
     let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = shaken.map_err(|error| error.to_string())?;
     tokio::spawn(connection);
@@ -171,6 +182,24 @@ impl Subscriber {
         }
     }
 
+    /// Polls from now on, until it is dropped.
+    fn polling(mut poller: Poller) -> Self {
+        let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            loop {
+                let next = tokio::select! {
+                    next = poller.next() => next,
+                    () = sender.closed() => return,
+                };
+                let ended = next.is_err();
+                if sender.send(next).is_err() || ended {
+                    return;
+                }
+            }
+        });
+        Self::over(Wire::Poll(receiver))
+    }
+
     /// The next frame, whatever it is. SSE's come as the WebSocket's; a lone id as `heartbeat`.
     pub async fn next(&mut self) -> Value {
         match self.next_or_end().await {
@@ -194,7 +223,7 @@ impl Subscriber {
             Ok(text) => {
                 self.raw = text;
                 match self.wire {
-                    Wire::WebSocket(_) => serde_json::from_str(&self.raw)
+                    Wire::WebSocket(_) | Wire::Poll(_) => serde_json::from_str(&self.raw)
                         .unwrap_or_else(|error| panic!("not JSON: {error}: {}", self.raw)),
                     Wire::Sse { .. } => self.frame_of_sse(),
                 }
@@ -274,15 +303,15 @@ impl Subscriber {
     /// Sends whatever a WebSocket can carry.
     pub async fn send_message(&mut self, message: Message) {
         let Wire::WebSocket(socket) = &mut self.wire else {
-            panic!("SSE goes one way");
+            panic!("only a WebSocket goes both ways");
         };
         let sent = within("a frame is sent", socket.send(message)).await;
         sent.unwrap_or_else(|error| panic!("a frame could not be sent: {error:?}"));
     }
 
     /// Reads to the end. WebSocket: close code and reason, 1006 without a close frame. SSE: 200 and
-    /// the code of the last `rowcast:error`; 1006 if the stream was torn. Frames that came before
-    /// are in `received`.
+    /// the code of the last `rowcast:error`; 1006 if the stream was torn. Polls: status and code of
+    /// the refusal, or 1006. Frames that came before are in `received`.
     pub async fn closed(&mut self) -> (u16, String) {
         loop {
             if let Err(ended) = self.next_or_end().await {
@@ -385,6 +414,11 @@ async fn read(wire: &mut Wire) -> Result<String, (u16, String)> {
                 Some(Err(error)) => return Err((1006, error.to_string())),
                 None => return Err((200, String::new())),
             }
+        },
+        Wire::Poll(frames) => match frames.recv().await {
+            Some(Ok(frame)) => Ok(frame.to_string()),
+            Some(Err(ended)) => Err(ended),
+            None => Err((1006, "ended before".into())),
         },
     }
 }

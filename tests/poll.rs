@@ -1,0 +1,763 @@
+//! Long poll: one answer at a time, and as exact as a stream; what waits is answered at once when
+//! something is to be said, and nothing is kept in between but who was admitted.
+
+use crate::support::{
+    self, Answer, Database, Poller, Served, Server, eventually, get, marker, serve, token,
+    token_with, within, ws,
+};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rowcast::connection::unix_now;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Rooms `r:*` for everybody; `org:N` by a table of members; `home:SUB` without asking.
+const RULES: &str = "
+    create schema app; grant usage on schema app to rowcast_owner;
+    create table app.members (sub text, org text);
+    insert into app.members values ('1', '1'), ('2', '1');
+    grant select on app.members to rowcast_owner;
+    create function app.anybody(claims jsonb, room text) returns boolean language sql as 'select true';
+    create function app.in_org(claims jsonb, room text) returns boolean language sql as $$
+      select exists (select from app.members m
+        where m.sub = claims ->> 'sub' and room = 'org:' || m.org)
+    $$;
+    create function app.home(claims jsonb) returns text[] language sql as $$
+      select array['home:' || (claims ->> 'sub')]
+    $$;
+    insert into rowcast.room_rule values ('r:*', 'app.anybody(jsonb,text)'),
+      ('org:*', 'app.in_org(jsonb,text)');
+    insert into rowcast.home_rule values ('app.home(jsonb)')";
+
+async fn database() -> Database {
+    let database = support::database().await;
+    database.run(RULES).await;
+    database
+}
+
+/// A token that was issued before any revocation.
+fn issued(user: &str) -> String {
+    let now = unix_now();
+    token_with(&json!({ "sub": user, "iat": now - 5, "exp": now + 600 }))
+}
+
+async fn poll(server: &impl Served, token: &str, query: &str) -> Answer {
+    let bearer = format!("Bearer {token}");
+    let path = format!("/poll?{query}");
+    get(server, &path, &[("authorization", &bearer)]).await
+}
+
+/// An answer that is one.
+async fn answered(server: &impl Served, token: &str, query: &str) -> Value {
+    let answer = poll(server, token, query).await;
+    assert_eq!(answer.status, 200, "{query}: {answer:?}");
+    answer.json()
+}
+
+/// Where somebody begins.
+async fn begin(server: &impl Served, token: &str, rooms: &str) -> String {
+    let first = answered(server, token, &format!("rooms={rooms}")).await;
+    assert_eq!(
+        (&first["outcome"], &first["events"]),
+        (&json!("live"), &json!([]))
+    );
+    text(&first["bookmark"])
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("text").to_owned()
+}
+
+fn ids(answer: &Value) -> Vec<String> {
+    let events = answer["events"].as_array().expect("events").iter();
+    events.map(|event| text(&event["id"])).collect()
+}
+
+/// Polls in the background, and returns when the server holds it.
+async fn held(server: &Server, token: &str, query: &str) -> tokio::task::JoinHandle<Answer> {
+    let before = server.gate.hub.sizes().rooms;
+    let (address, token, query) = (
+        Elsewhere(server.address.clone()),
+        token.to_owned(),
+        query.to_owned(),
+    );
+    let polling = tokio::spawn(async move { poll(&address, &token, &query).await });
+    eventually("it is held", async || {
+        (server.gate.hub.sizes().rooms > before).then_some(())
+    })
+    .await;
+    polling
+}
+
+struct Elsewhere(String);
+
+impl Served for Elsewhere {
+    fn address(&self) -> &str {
+        &self.0
+    }
+}
+
+async fn ended(polling: tokio::task::JoinHandle<Answer>) -> Answer {
+    within("an answer", polling).await.expect("an answer")
+}
+
+fn code(answer: &Answer) -> (u16, String) {
+    (answer.status, text(&answer.json()["error"]["code"]))
+}
+
+#[tokio::test]
+async fn an_answer_is_as_the_wire_has_it() {
+    let database = database().await;
+    let server = serve(&database, |_| ()).await;
+    let expires = unix_now() + 600;
+    let token = token_with(&json!({ "sub": "1", "exp": expires }));
+    let first = poll(&server, &token, "rooms=r:1,org:9").await;
+    assert_eq!(first.status, 200);
+    assert_eq!(first.headers["content-type"], "application/json");
+    assert_eq!(first.headers["cache-control"], "no-store, no-transform");
+    let mut first = first.json();
+    let since = text(&first["bookmark"].take());
+    let message = "no such room for you";
+    assert_eq!(
+        first,
+        json!({ "outcome": "live", "user": "1", "rooms": ["home:1", "r:1"], "events": [],
+            "bookmark": null, "more": false, "expiresAt": expires,
+            "errors": [{ "type": "error", "code": "forbidden", "message": message, "room": "org:9" }] })
+    );
+    let mut socket = ws(&server, &token, &format!("rooms=r:1&since={since}")).await;
+    socket.expect("welcome").await;
+    socket.expect("subscribed").await;
+    marker(&database, &["r:1"]).await;
+    let frame = socket.expect("event").await;
+    let query = format!("rooms=r:1&since={since}");
+    let answer = answered(&server, &token, &query).await;
+    assert_eq!(answer["outcome"], "recovered");
+    assert_eq!(answer["events"], json!([frame]), "as a WebSocket has it");
+    assert_eq!(answer["errors"], json!([]));
+    // The answer may have been lost: the same is asked and answered again.
+    let again = answered(&server, &token, &query).await;
+    assert_eq!(again["events"], answer["events"]);
+    let query = format!("rooms=r:1&wait=0&since={}", text(&answer["bookmark"]));
+    let next = answered(&server, &token, &query).await;
+    assert_eq!(
+        (&next["outcome"], &next["events"]),
+        (&json!("recovered"), &json!([]))
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_poll_waits_for_the_first_event_and_no_longer_than_it_may() {
+    let database = database().await;
+    let server = serve(&database, |settings| {
+        settings.poll.wait = 600 * SECOND;
+        settings.poll.wait_max = 600 * SECOND;
+    })
+    .await;
+    let token = issued("1");
+    let since = begin(&server, &token, "r:1").await;
+    let polling = held(&server, &token, &format!("rooms=r:1&since={since}")).await;
+    marker(&database, &["r:2"]).await;
+    let id = marker(&database, &["r:1"]).await;
+    let answer = ended(polling).await.json();
+    assert_eq!(ids(&answer), [id], "and not what is another room's");
+    let since = text(&answer["bookmark"]);
+    let query = format!("rooms=r:1&since={since}&wait=");
+    let began = Instant::now();
+    assert_eq!(
+        ids(&answered(&server, &token, &format!("{query}0")).await),
+        [""; 0]
+    );
+    let answer = answered(&server, &token, &format!("{query}1")).await;
+    assert_eq!(ids(&answer), [""; 0]);
+    assert!(began.elapsed() >= SECOND);
+    for wait in ["soon", "-1", "1.5"] {
+        let refused = poll(&server, &token, &format!("{query}{wait}")).await;
+        assert_eq!(code(&refused), (400, "protocol-error".into()), "{wait}");
+    }
+    server.stop().await;
+    let brief = |settings: &mut rowcast::config::Settings| {
+        settings.poll.wait = Duration::ZERO;
+        settings.poll.wait_max = Duration::from_millis(10);
+    };
+    let server = serve(&database, brief).await;
+    // Longer than the patience of the tests, if it were believed.
+    let answer = answered(&server, &token, &format!("{query}86400")).await;
+    assert_eq!(ids(&answer), [""; 0]);
+    server.stop().await;
+}
+
+/// A quiet poller's bookmark never grows old.
+#[tokio::test]
+async fn an_empty_answer_has_the_present_bookmark() {
+    let database = database().await;
+    let server = serve(&database, |_| ()).await;
+    let token = issued("1");
+    let since = begin(&server, &token, "r:1").await;
+    let polling = held(&server, &token, &format!("rooms=r:1&wait=1&since={since}")).await;
+    marker(&database, &["r:2"]).await;
+    let here = database.bookmark().await;
+    server.gate.reach(Some(&here)).await.expect("it looks");
+    let answer = ended(polling).await.json();
+    assert_eq!(ids(&answer), [""; 0]);
+    let now = server
+        .gate
+        .hub
+        .standpoint()
+        .borrow()
+        .clone()
+        .expect("it looks");
+    assert_ne!(text(&answer["bookmark"]), since);
+    assert_eq!(text(&answer["bookmark"]), *now.bookmark);
+    server.stop().await;
+}
+
+async fn emit(client: &tokio_postgres::Client, room: u32, row: &str, number: i32) {
+    let sql = "select rowcast.emit('c', 'e', array[$1], json_build_object('row', $2::text, 'n', $3::int))";
+    let sent = client
+        .execute(sql, &[&format!("r:{room}"), &row, &number])
+        .await;
+    sent.expect("it is emitted");
+}
+
+/// Rows of which each writes its numbers in order, some of them in long transactions, so that
+/// commits overlap. Ends with a marker to both rooms.
+async fn write_overlapping(database: &Database, rows: u32, numbers: i32) {
+    let writers = (0..rows).map(async |row| {
+        let client = database.client("postgres").await;
+        let name = format!("row{row}");
+        for number in 1..=numbers {
+            let long = (number + row.cast_signed()) % 5;
+            if long == 0 {
+                client.batch_execute("begin").await.expect("it begins");
+            }
+            emit(&client, 1 + row % 2, &name, number).await;
+            if long == 3 {
+                client.batch_execute("commit").await.expect("it commits");
+            }
+        }
+        client
+            .batch_execute("commit")
+            .await
+            .expect("a notice at most");
+    });
+    futures_util::future::join_all(writers).await;
+    marker(database, &["r:1", "r:2"]).await;
+}
+
+/// Answers that are lost on their way, or hung up on while they are waited for, and another node
+/// each time: asking again with the bookmark that one has brings each event once.
+#[tokio::test]
+async fn through_lost_answers_and_over_any_node_each_event_comes_once() {
+    let database = database().await;
+    let small = |settings: &mut rowcast::config::Settings| {
+        // Some five events, so that there often is more; and pieces of a ring.
+        settings.limits.queue_bytes = 2000;
+        settings.hub.ring_bytes = 20_000;
+    };
+    let nodes = [serve(&database, small).await, serve(&database, small).await];
+    let token = issued("1");
+    let mut since = begin(&nodes[0], &token, "r:1,r:2").await;
+    let mut random = StdRng::seed_from_u64(7);
+    let (rows, numbers) = (6, 60);
+    let reading = async {
+        let (mut events, mut lost, mut full) = (Vec::new(), 0, 0);
+        loop {
+            let node = Elsewhere(nodes[random.random_range(0..2)].address.clone());
+            let query = format!("rooms=r:1,r:2&wait=2&since={since}");
+            if random.random_range(0..4) == 0 {
+                // Hung up on, at any moment of it.
+                let (token, patience) = (token.clone(), random.random_range(0..30));
+                let polling = poll(&node, &token, &query);
+                let patience = Duration::from_millis(patience);
+                let _ = tokio::time::timeout(patience, polling).await;
+                lost += 1;
+                continue;
+            }
+            let answer = poll(&node, &token, &query).await;
+            if answer.status == 503 {
+                // All at once it was more than may wait for it.
+                assert_eq!(code(&answer), (503, "lagged".into()));
+                assert_eq!(answer.json()["error"]["retryMs"], 0);
+                lost += 1;
+                continue;
+            }
+            let answer = answer.json();
+            assert_eq!(answer["outcome"], "recovered", "{answer}");
+            full += usize::from(answer["more"] == true);
+            if random.random_range(0..4) == 0 {
+                lost += 1;
+                continue;
+            }
+            since = text(&answer["bookmark"]);
+            events.extend(answer["events"].as_array().expect("events").clone());
+            if events.iter().any(|event| event["name"] == "marker") {
+                return (events, lost, full);
+            }
+        }
+    };
+    let ((), (mut events, lost, full)) =
+        tokio::join!(write_overlapping(&database, rows, numbers), async {
+            tokio::time::timeout(60 * SECOND, reading)
+                .await
+                .expect("the marker")
+        });
+    assert_eq!(events.pop().expect("events")["name"], "marker");
+    let once: BTreeSet<String> = events.iter().map(|event| text(&event["id"])).collect();
+    assert_eq!(once.len(), events.len(), "none twice");
+    assert_eq!(
+        events.len(),
+        (rows * numbers.cast_unsigned()) as usize,
+        "none missing"
+    );
+    let mut last = BTreeMap::new();
+    for event in &events {
+        let number = event["data"]["n"].as_i64().expect("a number");
+        let before = last
+            .insert(text(&event["data"]["row"]), number)
+            .unwrap_or(0);
+        assert_eq!(number, before + 1, "a row's events in order");
+    }
+    assert!(lost > 20 && full > 5, "{lost} lost, {full} with more");
+    for node in nodes {
+        node.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_bounded_and_says_that_there_is_more() {
+    let database = database().await;
+    let server = serve(&database, |settings| {
+        settings.limits.queue_bytes = 2000;
+        settings.limits.replay_events = 30;
+        settings.poll.wait = Duration::ZERO;
+    })
+    .await;
+    let token = issued("1");
+    let start = begin(&server, &token, "r:1").await;
+    let writer = database.client("postgres").await;
+    for number in 1..=30 {
+        emit(&writer, 1, "a", number).await;
+    }
+    server
+        .gate
+        .reach(Some(&database.bookmark().await))
+        .await
+        .expect("it looks");
+    let (mut since, mut numbers, mut answers) = (start.clone(), Vec::new(), 0);
+    loop {
+        let query = format!("rooms=r:1&since={since}");
+        let answer = poll(&server, &token, &query).await;
+        assert!(answer.body.len() < 6000, "{} bytes", answer.body.len());
+        let answer = answer.json();
+        let events = answer["events"].as_array().expect("events").iter();
+        numbers.extend(events.filter_map(|event| event["data"]["n"].as_i64()));
+        since = text(&answer["bookmark"]);
+        answers += 1;
+        if answer["more"] == false {
+            break;
+        }
+    }
+    assert_eq!(numbers, (1..=30).collect::<Vec<_>>());
+    assert!((3..=15).contains(&answers), "{answers}");
+    // One more is above the limit of a replay: it is told, and where to go on.
+    emit(&writer, 1, "a", 31).await;
+    server
+        .gate
+        .reach(Some(&database.bookmark().await))
+        .await
+        .expect("it looks");
+    let answer = answered(&server, &token, &format!("rooms=r:1&since={start}")).await;
+    assert_eq!(
+        (&answer["outcome"], &answer["reason"]),
+        (&json!("gap"), &json!("limit"))
+    );
+    assert_eq!(answer["events"], json!([]));
+    let query = format!("rooms=r:1&since={}", text(&answer["bookmark"]));
+    let answer = answered(&server, &token, &query).await;
+    assert_eq!(
+        (&answer["outcome"], &answer["events"]),
+        (&json!("recovered"), &json!([]))
+    );
+    // An event that is larger than any answer has one of its own.
+    let since = text(&answer["bookmark"]);
+    let big = "select rowcast.emit('c', 'big', array['r:1'], to_json(repeat('x', 9000)))";
+    database.run(&format!("{big}; {big}")).await;
+    server
+        .gate
+        .reach(Some(&database.bookmark().await))
+        .await
+        .expect("it looks");
+    let answer = answered(&server, &token, &format!("rooms=r:1&since={since}")).await;
+    assert_eq!((ids(&answer).len(), &answer["more"]), (1, &json!(true)));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_bookmark_is_a_gap_and_an_error() {
+    let database = database().await;
+    let server = serve(&database, |_| ()).await;
+    let answer = answered(&server, &issued("1"), "rooms=r:1&since=nonsense").await;
+    assert_eq!(
+        (&answer["outcome"], &answer["reason"]),
+        (&json!("gap"), &json!("bookmark"))
+    );
+    assert_eq!(answer["errors"][0]["code"], "bad-bookmark");
+    server.stop().await;
+}
+
+/// The gap of a trigger comes to whoever waits as a frame, and to whoever comes back as an outcome.
+#[tokio::test]
+async fn a_gap_is_told_to_who_waits_and_to_who_comes_back() {
+    let database = database().await;
+    let server = serve(&database, |_| ()).await;
+    let token = issued("1");
+    let since = begin(&server, &token, "r:1").await;
+    let query = format!("rooms=r:1&since={since}");
+    let polling = held(&server, &token, &query).await;
+    let lose = "insert into rowcast.event (channel, name, rooms, data)
+        values ('c', 'rowcast:gap', array['r:1'], '{}')";
+    database.run(lose).await;
+    let answer = ended(polling).await.json();
+    let gap = &answer["events"][0];
+    assert_eq!(
+        (&gap["type"], &gap["reason"]),
+        (&json!("gap"), &json!("trigger"))
+    );
+    assert_eq!(gap["rooms"], json!(["r:1"]));
+    let again = answered(&server, &token, &query).await;
+    assert_eq!(
+        (&again["outcome"], &again["reason"]),
+        (&json!("gap"), &json!("trigger"))
+    );
+    // All rooms, when a history ends.
+    let since = text(&again["bookmark"]);
+    let polling = held(&server, &token, &format!("rooms=r:1&since={since}")).await;
+    database.run("select rowcast.new_history()").await;
+    let answer = ended(polling).await.json();
+    assert_eq!(answer["events"][0]["reason"], "history");
+    let history = |bookmark: &str| bookmark.split('.').next().map(str::to_owned);
+    assert_ne!(history(&text(&answer["bookmark"])), history(&since));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_held_is_answered_at_once_when_the_service_stops() {
+    let database = database().await;
+    let mut server = serve(&database, |_| ()).await;
+    let token = issued("1");
+    let since = begin(&server, &token, "r:1").await;
+    let polling = held(&server, &token, &format!("rooms=r:1&wait=60&since={since}")).await;
+    server.begin_to_stop();
+    let answer = ended(polling).await;
+    assert_eq!(code(&answer), (503, "restart".into()));
+    let wait = answer.json()["error"]["retryMs"]
+        .as_u64()
+        .expect("milliseconds");
+    assert!((50..=500).contains(&wait), "{wait}");
+    assert_eq!(answer.headers["retry-after"], "1", "whole seconds");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_held_is_answered_when_nothing_more_is_theirs() {
+    let database = database().await;
+    let server = serve(&database, |_| ()).await;
+    let since = begin(&server, &issued("1"), "r:1").await;
+    let query = format!("rooms=r:1&wait=60&since={since}");
+    let polling = held(&server, &issued("1"), &query).await;
+    let began = Instant::now();
+    database.run("select rowcast.revoke('1')").await;
+    assert_eq!(code(&ended(polling).await), (401, "revoked".into()));
+    assert!(began.elapsed() < 2 * SECOND, "{:?}", began.elapsed());
+    let refused = poll(&server, &issued("1"), &query).await;
+    assert_eq!(code(&refused), (401, "unauthorized".into()));
+    let brief = token_with(&json!({ "sub": "2", "exp": unix_now() + 2 }));
+    let polling = held(&server, &brief, &query).await;
+    assert_eq!(code(&ended(polling).await), (401, "token-expired".into()));
+    assert_eq!(
+        code(&poll(&server, &brief, &query).await),
+        (401, "unauthorized".into())
+    );
+    eventually("all have left", async || {
+        (server.gate.seats.taken() == 0).then_some(())
+    })
+    .await;
+    assert_eq!(server.gate.hub.sizes().subscriptions, 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_room_that_is_taken_is_told_at_once_and_then_waited_without() {
+    let database = database().await;
+    let server = serve(&database, |_| ()).await;
+    let token = issued("1");
+    let since = begin(&server, &token, "org:1").await;
+    let query = format!("rooms=org:1&wait=60&since={since}");
+    let polling = held(&server, &token, &query).await;
+    let began = Instant::now();
+    database
+        .run("delete from app.members; select rowcast.recheck()")
+        .await;
+    let answer = ended(polling).await.json();
+    assert!(began.elapsed() < 2 * SECOND, "{:?}", began.elapsed());
+    assert_eq!(
+        (&answer["errors"][0]["code"], &answer["errors"][0]["room"]),
+        (&json!("forbidden"), &json!("org:1"))
+    );
+    // It is refused from then on: said at once the first time, for it may have been taken between
+    // two polls, and after that no reason to answer.
+    let query = format!("rooms=org:1&wait=60&since={}", text(&answer["bookmark"]));
+    let answer = answered(&server, &token, &query).await;
+    assert_eq!(answer["errors"][0]["room"], "org:1");
+    let polling = held(&server, &token, &query).await;
+    database
+        .run("select rowcast.emit('c', 'secret', array['org:1'], '{}')")
+        .await;
+    let id = marker(&database, &["home:1"]).await;
+    let answer = ended(polling).await.json();
+    assert_eq!(ids(&answer), [id]);
+    assert_eq!(answer["rooms"], json!(["home:1"]));
+    assert_eq!(answer["errors"][0]["room"], "org:1");
+    server.stop().await;
+}
+
+/// Who polls again is admitted as before, without SQL, until rules change; as for an open socket.
+#[tokio::test]
+async fn an_admission_is_remembered_until_rules_change_or_it_is_revoked() {
+    let database = database().await;
+    let server = serve(&database, |settings| settings.poll.wait = Duration::ZERO).await;
+    let token = issued("1");
+    let since = begin(&server, &token, "org:1").await;
+    let query = format!("rooms=org:1&since={since}");
+    let rooms = async |query: &str| answered(&server, &token, query).await["rooms"].clone();
+    let both = json!(["home:1", "org:1"]);
+    assert_eq!(rooms(&query).await, both);
+    // What a rule reads has changed, and nobody has said so.
+    database
+        .run("delete from app.members where sub = '1'")
+        .await;
+    assert_eq!(rooms(&query).await, both, "as a socket would stay in");
+    assert_eq!(
+        rooms("rooms=org:1").await,
+        json!(["home:1"]),
+        "who comes anew is asked for"
+    );
+    let home = json!(["home:1"]);
+    assert_eq!(rooms(&query).await, home, "and the later answer holds");
+    let grant = "insert into app.members values ('1', '1')";
+    database.run(grant).await;
+    assert_eq!(rooms(&query).await, both, "what was refused is asked for");
+    database
+        .run("delete from app.members where sub = '1'")
+        .await;
+    assert_eq!(rooms(&query).await, both);
+    let change = async |sql: &str| {
+        database.run(sql).await;
+        let version = "select access_version from rowcast.setting";
+        let version: i64 = database.ask(version).await;
+        eventually("the node has heard", async || {
+            (server.gate.hub.access_known() == version).then_some(())
+        })
+        .await;
+    };
+    change("select rowcast.revoke('3')").await;
+    assert_eq!(
+        rooms(&query).await,
+        both,
+        "somebody else's revocation changes nothing"
+    );
+    change("select rowcast.recheck()").await;
+    assert_eq!(rooms(&query).await, home, "a change of rules does");
+    database.run(grant).await;
+    assert_eq!(rooms(&query).await, both, "granted anew");
+    change("select rowcast.revoke('1')").await;
+    let refused = poll(&server, &token, &query).await;
+    assert_eq!(code(&refused), (401, "unauthorized".into()));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_hangs_up_leaves_nothing_behind() {
+    let database = database().await;
+    let server = serve(&database, |_| ()).await;
+    let token = issued("1");
+    let since = begin(&server, &token, "r:1").await;
+    let polling = held(&server, &token, &format!("rooms=r:1&wait=60&since={since}")).await;
+    assert_eq!(server.gate.seats.taken(), 1);
+    polling.abort();
+    eventually("it has left", async || {
+        let sizes = server.gate.hub.sizes();
+        (server.gate.seats.taken() + sizes.subscriptions + sizes.rooms == 0).then_some(())
+    })
+    .await;
+    server.stop().await;
+}
+
+/// One connection serves many polls.
+#[tokio::test]
+async fn a_connection_is_kept_for_the_next_poll() {
+    let database = database().await;
+    let server = serve(&database, |settings| settings.poll.wait = Duration::ZERO).await;
+    let mut poller = Poller::new(&server.address, &issued("1"), "rooms=r:1");
+    for _ in 0..3 {
+        within("an answer", poller.ask()).await.expect("an answer");
+    }
+    assert_eq!(poller.connections, 1);
+    server.stop().await;
+}
+
+/// Half of an answer may lie in buffers for long: whoever is revoked meanwhile does not get the rest.
+#[tokio::test]
+async fn an_answer_on_its_way_is_torn_when_its_reader_is_revoked() {
+    let database = database().await;
+    let server = serve(&database, |settings| {
+        settings.limits.queue_bytes = 50_000_000;
+    })
+    .await;
+    let token = issued("1");
+    let since = begin(&server, &token, "r:1").await;
+    database
+        .run(
+            "insert into rowcast.event (channel, name, rooms, data)
+             select 'c', 'big', array['r:1'], to_json(repeat('x', 10000)) from generate_series(1, 1500)",
+        )
+        .await;
+    server
+        .gate
+        .reach(Some(&database.bookmark().await))
+        .await
+        .expect("it looks");
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    let address = server.address.parse().expect("an address");
+    let mut stream: TcpStream = socket.connect(address).await.expect("it listens");
+    let request =
+        format!("GET /poll?token={token}&rooms=r:1&since={since} HTTP/1.1\r\nhost: x\r\n\r\n");
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("it takes it");
+    let mut some = vec![0; 100_000];
+    within("the answer", stream.read_exact(&mut some))
+        .await
+        .expect("it comes");
+    let began = Instant::now();
+    database.run("select rowcast.revoke('1')").await;
+    eventually("it is cut", async || {
+        (server.gate.seats.taken() == 0).then_some(())
+    })
+    .await;
+    assert!(began.elapsed() < 3 * SECOND, "{:?}", began.elapsed());
+    let mut rest = Vec::new();
+    let _ = within("the end", stream.read_to_end(&mut rest)).await;
+    assert!(
+        rest.len() < 8_000_000,
+        "{} bytes of 15 million came",
+        rest.len()
+    );
+    assert!(
+        !rest.ends_with(b"0\r\n\r\n"),
+        "torn, and not as if it were whole"
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn refusals_are_statuses_and_temporary_ones_say_when_to_come_back() {
+    let database = database().await;
+    let server = serve(&database, |settings| {
+        settings.limits.connections = 2;
+        settings.limits.connections_per_user = 1;
+    })
+    .await;
+    let token = issued("1");
+    assert_eq!(
+        code(&poll(&server, "garbage", "").await),
+        (401, "unauthorized".into())
+    );
+    let bearer = format!("Bearer {token}");
+    let elsewhere = [
+        ("authorization", bearer.as_str()),
+        ("origin", "https://elsewhere.example"),
+    ];
+    let refused = get(&server, "/poll", &elsewhere).await;
+    assert_eq!(code(&refused), (403, "forbidden-origin".into()));
+    assert!(refused.headers.get("retry-after").is_none());
+    let since = begin(&server, &token, "r:1").await;
+    let first = held(&server, &token, &format!("wait=60&rooms=r:1&since={since}")).await;
+    let refused = poll(&server, &token, "").await;
+    assert_eq!(code(&refused), (429, "too-many-connections".into()));
+    let second = held(
+        &server,
+        &issued("2"),
+        &format!("wait=60&rooms=r:2&since={since}"),
+    )
+    .await;
+    let refused = poll(&server, &issued("2"), "").await;
+    assert_eq!(code(&refused), (503, "overloaded".into()));
+    let wait = refused.json()["error"]["retryMs"]
+        .as_u64()
+        .expect("milliseconds");
+    assert!(wait <= 500, "{wait}");
+    assert_eq!(refused.headers["retry-after"], "1");
+    for polling in [first, second] {
+        polling.abort();
+    }
+    server.stop().await;
+}
+
+/// Pages of a listed origin may poll and stream by fetch, with their token in a header.
+#[tokio::test]
+async fn a_listed_origin_may_fetch_what_it_likes() {
+    let database = database().await;
+    let page = "https://page.example";
+    let server = serve(&database, |settings| {
+        settings.http.allowed_origins = vec![page.into()];
+    })
+    .await;
+    let ask = async |head: String| {
+        let mut stream = TcpStream::connect(&server.address)
+            .await
+            .expect("it listens");
+        let request =
+            format!("{head} HTTP/1.1\r\nhost: x\r\norigin: {page}\r\nconnection: close\r\n\r\n");
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("it takes it");
+        let mut answer = vec![0; 2000];
+        let length = within("an answer", stream.read(&mut answer))
+            .await
+            .expect("an answer");
+        String::from_utf8_lossy(&answer[..length]).to_lowercase()
+    };
+    for path in ["/poll", "/sse"] {
+        let preflight = ask(format!("OPTIONS {path}")).await;
+        assert!(preflight.starts_with("http/1.1 204"), "{preflight}");
+        for line in [
+            "access-control-allow-headers: authorization, content-type, last-event-id",
+            "access-control-allow-origin: https://page.example",
+            "access-control-allow-credentials: true",
+            "vary: origin",
+        ] {
+            assert!(preflight.contains(line), "{path} {line}: {preflight}");
+        }
+        for token in [token("1", "", ""), "garbage".to_owned()] {
+            let answer = ask(format!("GET {path}?token={token}")).await;
+            let status = if token == "garbage" { "401" } else { "200" };
+            assert!(
+                answer.starts_with(&format!("http/1.1 {status}")),
+                "{answer}"
+            );
+            assert!(answer.contains("access-control-allow-origin: https://page.example"));
+            assert!(answer.contains("access-control-expose-headers: retry-after"));
+        }
+    }
+    server.stop().await;
+}
