@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 const CROWD: usize = 1000;
 /// Let in a second: few enough for a debug build on a loaded machine to keep up with.
-const RATE: usize = 200;
+const RATE: usize = 150;
 
 /// When, in milliseconds, each line of the log with this message was written.
 fn times(log: &str, message: &str) -> Vec<i64> {
@@ -35,7 +35,10 @@ fn excess(opened: &[i64], first: i64) -> i64 {
     let (mut opened, rate) = (opened.to_vec(), RATE as i64);
     opened.sort_unstable();
     let allowed = opened.iter().map(|at| rate + (at - first) * rate / 1000);
-    let most = (1..).zip(allowed).map(|(count, allowed)| count - allowed).max();
+    let most = (1..)
+        .zip(allowed)
+        .map(|(count, allowed)| count - allowed)
+        .max();
     most.unwrap_or(0)
 }
 
@@ -48,16 +51,16 @@ async fn judge(process: &Process, how: &str) {
         .max()
         .zip(opened.iter().min())
         .map_or(0, |(last, first)| last - first);
-    let most = most_in_a_second(&opened);
+    let first = opened.iter().chain(&refused).min().copied().unwrap_or(0);
+    let excess = excess(&opened, first);
     eprintln!(
-        "{how}: {} let in within {took} ms, at most {most} in a second; {} sent to wait, at most {} in a second",
+        "{how}: {} let in within {took} ms, {} sent to wait, excess {excess}",
         opened.len(),
         refused.len(),
-        most_in_a_second(&refused)
     );
     assert!(opened.len() >= CROWD, "{}", opened.len());
-    // The burst and the rate of one second.
-    assert!(most <= 2 * RATE, "{most} in a second");
+    // The first arrival may have waited for the database before its line was written.
+    assert!(excess <= RATE as i64, "{excess} more than the rate allows");
     // Each was told when to come, and came then: nobody tries again and again.
     assert!(
         refused.len() <= 2 * CROWD,
