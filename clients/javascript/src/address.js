@@ -23,7 +23,7 @@ export function address(base, path, { rooms, since, load, from } = {}, wait) {
 }
 
 /**
- * @param {string | undefined} token nothing where a cookie says who it is
+ * @param {string | null} token null where a cookie says who it is
  * @param {AbortSignal} signal
  * @param {string} [body]
  * @returns {RequestInit}

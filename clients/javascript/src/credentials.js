@@ -21,13 +21,13 @@ export function credentials(source) {
   }
 
   return {
-    /** A token that was not refused; `token()` is asked for it. @returns {Promise<string | undefined>} */
-    ask: async () => (await ask()) ?? undefined,
-    /** The token in use, or one that is asked for. @returns {Promise<string | undefined>} */
-    use: async () => (current === undefined || current === refused ? ask() : current) ?? undefined,
-    /** The server refused it. @param {string | undefined} token */
+    /** A token that was not refused; `token()` is asked for it. */
+    ask,
+    /** The token in use, or one that is asked for. */
+    use: async () => (current === undefined || current === refused ? ask() : current),
+    /** The server refused it. @param {string | null} token */
     refuse: (token) => {
-      refused = token ?? null
+      refused = token
     },
     /** The application knows better: what was refused may be tried once more. */
     forgive: () => {

@@ -17,9 +17,9 @@ import { websocket } from './websocket.js'
  * @typedef {Record<string, any> & {type: string}} Frame
  * @typedef {import('./settings.js').Settings} Settings
  * @typedef {{send: (text: string) => boolean, close: () => void}} Wire
- * @typedef {(link: {settings: Settings, token?: string, opening: import('./address.js').Opening,
+ * @typedef {(link: {settings: Settings, token: string | null, opening: import('./address.js').Opening,
  *   frame: (frame: any) => void, heard: () => void, end: (why: RowcastError) => void}) => Wire} Transport
- * @typedef {{index: number, wire?: Wire, token?: string, opening?: any, welcomedAt?: number,
+ * @typedef {{index: number, wire?: Wire, token: string | null, opening?: any, welcomedAt?: number,
  *   heardAt: number, silence: number, stop: () => void}} Link
  * @typedef {{opening: (speaks: boolean) => any, frame: (frame: Frame, opening: any) => void,
  *   lost: () => void, status: (status: import('./types.d.ts').Status, reason: string) => void,
@@ -105,7 +105,7 @@ export function keep(settings, host) {
    */
   async function dial(index, beside) {
     /** @type {Link} */
-    const mine = { index, heardAt: now(), silence: 0, stop() {} }
+    const mine = { index, token: null, heardAt: now(), silence: 0, stop() {} }
     const isWanted = () => mine === link || mine === trial
     /** @param {RowcastError} why */
     const end = (why) => isWanted() && ended(mine, why)
@@ -121,7 +121,7 @@ export function keep(settings, host) {
       end(mine.opening ? new RowcastError('timeout', 'no answer') : new RowcastError('token', 'token() gave no answer'))
     })
     try {
-      mine.token = await tokens.ask()
+      mine.token = await (beside ? tokens.use() : tokens.ask())
       if (!isWanted()) return
       if (!beside) host.status(everLive ? 'recovering' : 'connecting', 'connecting')
       mine.opening = host.opening(speaks(mine))
@@ -273,9 +273,10 @@ export function keep(settings, host) {
   async function renew() {
     const mine = link
     // Again, until the server has answered: then `authenticated` sets the time anew.
-    timer('renew', renewal.next(), renew)
+    timer('renew', settings.connectTimeout, renew)
     const token = await tokens.ask().catch(host.error)
-    if (!mine || link !== mine || !token || token === mine.token) return
+    if (!mine || link !== mine) return
+    if (!token || token === mine.token) return timer('renew', renewal.next(), renew)
     if (!send({ type: 'auth', token, id: 'auth' })) return void dial(mine.index, true)
     mine.token = token
   }

@@ -102,10 +102,10 @@ export function roster({ later, random }, keeper, report) {
     for (const room of wish.rooms) {
       const want = wanted.get(room)
       if (want) want.fresh = false
-      else leaving.add(room)
-      if (rooms.includes(room) || refused.some((one) => one.room === room)) continue
-      refused.push({ room, code: 'forbidden', message: 'no such room for you' })
-      wanted.delete(room)
+      if (!rooms.includes(room)) {
+        wanted.delete(room)
+        if (!refused.some((one) => one.room === room)) refused.push({ room, code: 'forbidden', message: 'no such room for you' })
+      } else if (!want) leaving.add(room)
     }
     const joined = wish.rooms.filter((room) => rooms.includes(room))
     const answer = { outcome, reason, bookmark, rooms: joined, refused }
@@ -196,7 +196,7 @@ export function roster({ later, random }, keeper, report) {
       const error = new RowcastError(code, message)
       const isBusy = BUSY_WORDS.includes(code)
       // A frame above the rate was dropped, and nobody says which.
-      const about = id ? askedAs(id) : [...wishes].filter((wish) => (room ? wish.rooms.includes(room) : isBusy))
+      const about = (id ? askedAs(id) : [...wishes]).filter((wish) => (room ? wish.rooms.includes(room) : id || isBusy))
       if (room) {
         wanted.delete(room)
         for (const wish of about) wish.refused.push({ room, code, message })
