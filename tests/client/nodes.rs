@@ -62,7 +62,9 @@ async fn a_server_killed_under_the_page_and_started_again() {
         application.hears_more(before + 50).await;
     }
     shop.close().await;
-    rig.finish(&applications).await.assert_clean();
+    let outcome = rig.finish(&applications).await;
+    outcome.assert_clean();
+    outcome.assert_unhurried();
 }
 
 #[tokio::test]

@@ -135,6 +135,26 @@ impl Outcome {
         }
     }
 
+    /// Nobody who has lost a link or a server comes back without a pause. (Who polls, and who tries
+    /// what is better, has other reasons to ask.)
+    pub fn assert_unhurried(&self) {
+        for (report, _) in &self.told {
+            let by = [By::WebSocket, By::Sse];
+            if by
+                .iter()
+                .any(|by| report.story.name.ends_with(&format!("by {by:?}")))
+            {
+                // The client's least is 100, by a clock that rounds.
+                assert!(
+                    report.soonest >= 90,
+                    "{}: {} ms",
+                    report.story.name,
+                    report.soonest
+                );
+            }
+        }
+    }
+
     pub fn reports(&self) -> impl Iterator<Item = &Report> {
         self.told.iter().map(|(report, _)| report)
     }
@@ -248,6 +268,8 @@ pub struct Report {
     pub tokens: u64,
     /// Connections by transport.
     pub asked: BTreeMap<String, usize>,
+    /// Milliseconds between two attempts to connect by one transport, at least.
+    pub soonest: i64,
     /// Each status that it had, with its reason.
     pub statuses: Vec<(String, String)>,
     pub cuts: u64,
@@ -275,10 +297,13 @@ impl Report {
         let repeated = list("arrived")
             .filter(|pair| !seen.insert(word(&pair[1])))
             .count();
-        let mut asked = BTreeMap::new();
+        let mut asked = BTreeMap::<String, Vec<i64>>::new();
         for pair in list("asked") {
-            *asked.entry(word(&pair[0])).or_default() += 1;
+            let when = pair[1].as_i64().expect("milliseconds");
+            asked.entry(word(&pair[0])).or_default().push(when);
         }
+        let pauses = asked.values().flat_map(|times| times.windows(2));
+        let soonest = pauses.map(|pair| pair[1] - pair[0]).min();
         Self {
             story: Story {
                 name: application.name.clone(),
@@ -291,7 +316,11 @@ impl Report {
             repeated,
             heard: list("heard").count(),
             tokens: report["tokens"].as_u64().expect("a number"),
-            asked,
+            asked: asked
+                .into_iter()
+                .map(|(by, times)| (by, times.len()))
+                .collect(),
+            soonest: soonest.unwrap_or(i64::MAX),
             statuses: list("statuses")
                 .map(|s| (word(&s[0]), word(&s[1])))
                 .collect(),

@@ -39,7 +39,10 @@ async fn a_token_that_expires_every_two_seconds_costs_nothing() {
             report.story.name,
             report.tokens
         );
-        // Nobody asks for tokens without a pause.
+        // A socket lives on with a new one; and nobody asks for tokens without a pause.
+        let sockets = report.asked.get("websocket");
+        let sockets = u64::try_from(sockets.copied().unwrap_or(0)).unwrap();
+        assert!(sockets < lives, "{}: {sockets}", report.story.name);
         assert!(
             report.tokens <= 10 * lives,
             "{}: {}",

@@ -47,6 +47,30 @@ async fn another_transport_when_one_is_blocked_and_the_better_one_when_it_works_
     rig.finish(&[application]).await.assert_clean();
 }
 
+/// A train comes out of a tunnel: no pause is waited for, however long it would be.
+#[tokio::test]
+async fn a_page_whose_network_returns_is_back_at_once() {
+    let driver = Driver::start().await;
+    let rig = Rig::start(&[&driver], &[]).await;
+    let process = rig.serve().await;
+    let door = rig.door(&process, 0).await;
+    let hour = 3_600_000;
+    let start = Start {
+        options: json!({ "retryMin": hour, "retryMax": hour }),
+        ..Start::default()
+    };
+    let application = Application::start(&driver, door, start).await;
+    let shop = rig.open_shop(100).await;
+    application.hears_more(20).await;
+    application.place.offline(true).await;
+    application.door.cut();
+    application.place.ask("becomes", json!(["offline"])).await;
+    application.place.offline(false).await;
+    application.place.ask("becomes", json!(["live"])).await;
+    shop.close().await;
+    rig.finish(&[application]).await.assert_clean();
+}
+
 /// What people see: state loaded by a call, then kept by events, is the database's.
 #[tokio::test]
 async fn live_state_is_the_databases() {
