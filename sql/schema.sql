@@ -255,6 +255,53 @@ ALTER FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, 
 
 COMMENT ON FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, p_mode text, p_reset_above integer) IS 'Attaches a query that turns changed rows into events; again replaces it. SQLSTATE RC003, RC004.';
 
+CREATE FUNCTION rowcast.begin_call(p_name text, p_claims jsonb, p_leeway bigint, p_version bigint, p_timeout_ms bigint) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_callable rowcast.callable;
+  v_verdict text := 'ok';
+  v_allowed boolean := true;
+begin
+  select * into v_callable from rowcast.callable where name = p_name;
+  if v_callable.writes then
+    -- At once: what begins between the snapshot and this has to be spelled out in the bookmark.
+    perform pg_current_xact_id();
+  else
+    perform set_config('transaction_read_only', 'on', true);
+  end if;
+  perform set_config('request.jwt.claims', p_claims::text, true);
+  if rowcast.is_revoked(p_claims, p_leeway, p_version) then
+    v_verdict := 'revoked';
+  elsif v_callable.name is null then
+    v_verdict := 'not listed';
+  elsif not exists (select from pg_proc where oid = v_callable.function) then
+    v_verdict := 'listed, but dropped';
+  elsif v_callable.may_call is not null then
+    begin
+      execute format('select %s($1, $2)', v_callable.may_call::oid::regproc)
+        into v_allowed using p_claims, p_name;
+    exception
+      when others then
+        raise warning 'rowcast: the rule % failed and says no: %', v_callable.may_call, sqlerrm;
+        v_allowed := false;
+    end;
+    if not coalesce(v_allowed, false) then
+      v_verdict := 'forbidden';
+    end if;
+  end if;
+  perform set_config('rowcast.call', case when v_verdict = 'ok' then p_name else '' end, true);
+  perform set_config('statement_timeout', ceil(least(
+    extract(epoch from v_callable.timeout) * 1000, p_timeout_ms))::bigint::text, true);
+  return v_verdict;
+end
+$_$;
+
+ALTER FUNCTION rowcast.begin_call(p_name text, p_claims jsonb, p_leeway bigint, p_version bigint, p_timeout_ms bigint) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.begin_call(p_name text, p_claims jsonb, p_leeway bigint, p_version bigint, p_timeout_ms bigint) IS 'Prepares a transaction for rowcast.call: ok, revoked, or why there is no such function.';
+
 CREATE FUNCTION rowcast.bookmark() RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -284,6 +331,35 @@ $$;
 ALTER FUNCTION rowcast.bookmark() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.bookmark() IS 'The place from which a browser resumes exactly, when printed beside data of the same snapshot.';
+
+CREATE FUNCTION rowcast.bookmark_with_own() RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select rowcast.history() || '.' || rowcast.encode_snapshot(
+    format(
+      '%s:%s:%s',
+      pg_snapshot_xmin(s),
+      greatest(pg_snapshot_xmax(s)::text::bigint, own + 1),
+      (
+        select string_agg(x::text, ',' order by x)
+        from (
+          select x::text::bigint from pg_snapshot_xip(s) x
+          union
+          select generate_series(pg_snapshot_xmax(s)::text::bigint, own - 1)
+        ) r (x)
+        where x <> own
+      )
+    )::pg_snapshot
+  )
+  from (
+    select pg_current_snapshot() as s, pg_current_xact_id_if_assigned()::text::bigint as own
+  ) now
+$$;
+
+ALTER FUNCTION rowcast.bookmark_with_own() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.bookmark_with_own() IS 'The place after this transaction: its snapshot and its own changes, and nothing else.';
 
 CREATE FUNCTION rowcast.bound_log() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -318,6 +394,137 @@ $$;
 ALTER FUNCTION rowcast.bound_log() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.bound_log() IS 'Has the writer rotate the log when it commits, where no service does.';
+
+CREATE FUNCTION rowcast.call(p_args text, p_max_bytes bigint) RETURNS TABLE(problem text, data text, bookmark text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+#variable_conflict use_column
+declare
+  v_callable rowcast.callable;
+  v_function pg_proc;
+  v_fitted record;
+  v_query text;
+  v_item text;
+  v_items text[] := '{}';
+  v_bytes bigint := 0;
+begin
+  select * into v_callable from rowcast.callable c
+  where c.name = nullif(current_setting('rowcast.call', true), '');
+  if v_callable.name is null then
+    return;
+  end if;
+  v_fitted := rowcast.fit_arguments(v_callable.function, p_args);
+  if v_fitted.problem is not null then
+    problem := v_fitted.problem;
+    return next;
+    return;
+  end if;
+
+  select * into v_function from pg_proc where oid = v_callable.function;
+  v_query := format(
+    case
+      when v_function.prorettype = 'void'::regtype
+        then 'select null from %1$s cross join lateral %2$s as r'
+      -- Named columns make objects, even a single one; a composite that is null is none.
+      when v_function.proargmodes && '{o,b,t}'::"char"[] or (v_function.proretset and exists (
+        select from pg_type t where t.oid = v_function.prorettype and t.typtype = 'c'
+      )) then 'select to_json(r) from (select f.* from %1$s cross join lateral %2$s as f) r'
+      when v_function.proretset
+        then 'select to_json(r.value) from %1$s cross join lateral %2$s as r (value)'
+      else 'select to_json(%2$s) from %1$s'
+    end,
+    v_fitted.source, v_fitted.call
+  );
+  for v_item in execute v_query using p_args loop
+    v_items := v_items || coalesce(v_item, 'null');
+    v_bytes := v_bytes + coalesce(octet_length(v_item), 4) + 1;
+    if v_bytes > least(v_callable.max_bytes, p_max_bytes) + 1
+      or (v_function.proretset and cardinality(v_items) > v_callable.max_rows) then
+      raise exception using errcode = 'RC008',
+        message = format('the answer of %s is larger than it may be', v_callable.name),
+        hint = 'See max_rows and max_bytes in rowcast.callable, and the service''s '
+          'calls.result_bytes.';
+    end if;
+  end loop;
+
+  data := case
+    when v_function.proretset then '[' || array_to_string(v_items, ',') || ']'
+    else coalesce(v_items[1], 'null')
+  end;
+  bookmark := case
+    when v_callable.writes then rowcast.bookmark_with_own() else rowcast.bookmark()
+  end;
+  return next;
+end
+$_$;
+
+ALTER FUNCTION rowcast.call(p_args text, p_max_bytes bigint) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.call(p_args text, p_max_bytes bigint) IS 'Calls what rowcast.begin_call has let in; its answer as JSON, and the bookmark of its snapshot.';
+
+CREATE FUNCTION rowcast.check_callable() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_function pg_proc;
+  v_rule pg_proc;
+  v_wrong text;
+  v_closed text;
+begin
+  select * into v_function from pg_proc where oid = new.function;
+  select case
+    when v_function.prokind is distinct from 'f' then 'it is no plain function'
+    when v_function.provariadic <> 0 then 'it is variadic'
+    when v_function.prorettype = 'record'::regtype and v_function.proallargtypes is null
+      then 'it returns record without naming columns'
+    when exists (
+      select from unnest(v_function.proargtypes::oid[] || v_function.prorettype) t (oid)
+      join pg_type on pg_type.oid = t.oid
+      where typtype = 'p' and t.oid not in ('void'::regtype, 'record'::regtype)
+    ) then 'it has a pseudo-type'
+    when v_function.pronargs = 1 and v_function.proargnames is null
+      and v_function.proargtypes[0] in ('json'::regtype, 'jsonb'::regtype) then null
+    when exists (
+      select from generate_series(1, coalesce(
+        cardinality(v_function.proallargtypes), v_function.pronargs)) n
+      where coalesce(v_function.proargmodes[n], 'i') in ('i', 'b')
+        and coalesce(v_function.proargnames[n], '') = ''
+    ) then 'an argument has no name'
+  end into v_wrong;
+  if new.may_call is not null then
+    select * into v_rule from pg_proc where oid = new.may_call;
+    if v_rule.prorettype is distinct from 'boolean'::regtype or v_rule.prokind <> 'f'
+      or v_rule.proretset or v_rule.pronargs <> 2
+      or (v_rule.proargtypes[0], v_rule.proargtypes[1]) <> ('jsonb'::regtype, 'text'::regtype) then
+      v_wrong := 'may_call is no function (claims jsonb, name text) returns boolean';
+    end if;
+  end if;
+  if v_wrong is not null then
+    raise exception using errcode = 'RC003',
+      message = format('%s can''t be called as %s: %s', new.function, new.name, v_wrong),
+      hint = 'List a function whose arguments all have names, or one with a single json or jsonb '
+        'without a name, which then gets all of them.';
+  end if;
+
+  select string_agg(p.oid::regprocedure::text, ', ') into v_closed
+  from pg_proc p
+  where p.oid in (new.function, new.may_call)
+    and not (has_function_privilege('rowcast_owner', p.oid, 'execute')
+      and has_schema_privilege('rowcast_owner', p.pronamespace, 'usage'));
+  if v_closed is not null then
+    raise exception using errcode = 'RC004',
+      message = format('rowcast_owner may not execute %s', v_closed),
+      hint = 'It is who calls: grant it USAGE on the schema and EXECUTE on the function.';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION rowcast.check_callable() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.check_callable() IS 'Refuses to list what can''t be called; SQLSTATE RC003, RC004.';
 
 CREATE FUNCTION rowcast.check_horizon(p_from pg_snapshot) RETURNS void
     LANGUAGE plpgsql
@@ -658,6 +865,69 @@ ALTER FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[], p_limit big
 
 COMMENT ON FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[], p_limit bigint) IS 'The events a reader with this bookmark lacks in these rooms (null: all), or a gap.';
 
+CREATE FUNCTION rowcast.fit_arguments(p_function regprocedure, p_args text, OUT problem text, OUT source text, OUT call text) RETURNS record
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_function pg_proc;
+  v_given text[];
+  v_argument record;
+  v_columns text[] := '{}';
+  v_actuals text[] := '{}';
+begin
+  select * into v_function from pg_proc where oid = p_function;
+  source := '(values ($1)) a (args)';
+  begin
+    v_given := array(select jsonb_object_keys(p_args::jsonb));
+  exception
+    when others then
+      problem := 'the arguments are to be one JSON object, of text that PostgreSQL can hold';
+      return;
+  end;
+  if v_function.pronargs = 1 and v_function.proargnames is null then
+    call := format('%s(a.args::%s)', p_function::oid::regproc,
+      v_function.proargtypes[0]::regtype);
+    return;
+  end if;
+
+  for v_argument in
+    select a.name, format_type(a.type, null) as type,
+      row_number() over (order by a.place) > v_function.pronargs - v_function.pronargdefaults
+        as may_lack
+    from unnest(
+      coalesce(v_function.proallargtypes, v_function.proargtypes::oid[]),
+      v_function.proargnames,
+      coalesce(v_function.proargmodes, array_fill('i'::"char", array[v_function.pronargs::integer]))
+    ) with ordinality a (type, name, mode, place)
+    where a.mode in ('i', 'b')
+    order by a.place
+  loop
+    if v_argument.name = any (v_given) then
+      v_given := array_remove(v_given, v_argument.name);
+      v_columns := v_columns || format('%I %s', v_argument.name, v_argument.type);
+      v_actuals := v_actuals || format('%1$I => a.%1$I', v_argument.name);
+    elsif not v_argument.may_lack then
+      problem := format('the argument %s is missing', quote_ident(v_argument.name));
+      return;
+    end if;
+  end loop;
+  if cardinality(v_given) > 0 then
+    problem := format('there is no argument %s', quote_ident(left(v_given[1], 63)));
+    return;
+  end if;
+  if cardinality(v_columns) > 0 then
+    source := format('json_to_record($1::json) a (%s)', array_to_string(v_columns, ', '));
+  end if;
+  call := format('%s(%s)', p_function::oid::regproc, array_to_string(v_actuals, ', '));
+  problem := rowcast.misfit(v_columns, p_args);
+end
+$_$;
+
+ALTER FUNCTION rowcast.fit_arguments(p_function regprocedure, p_args text, OUT problem text, OUT source text, OUT call text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.fit_arguments(p_function regprocedure, p_args text, OUT problem text, OUT source text, OUT call text) IS 'From where and how to call a function with arguments from JSON, or what is wrong with them.';
+
 CREATE FUNCTION rowcast.forget_leaf(p_leaf integer, p_read pg_snapshot) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -947,6 +1217,38 @@ $$;
 ALTER FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean) IS 'The state of things, and the events since a snapshot; with p_render, state events rendered.';
+
+CREATE FUNCTION rowcast.misfit(p_columns text[], p_args text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_column text;
+begin
+  if cardinality(p_columns) = 0 then
+    return null;
+  end if;
+  execute format(
+    'select count(*) from json_to_record($1::json) a (%s)', array_to_string(p_columns, ', ')
+  ) using p_args;
+  return null;
+exception
+  when others then
+    if cardinality(p_columns) = 1 then
+      return format('this argument does not fit its type: %s', p_columns[1]);
+    end if;
+    foreach v_column in array p_columns loop
+      if rowcast.misfit(array[v_column], p_args) is not null then
+        return format('this argument does not fit its type: %s', v_column);
+      end if;
+    end loop;
+    raise;
+end
+$_$;
+
+ALTER FUNCTION rowcast.misfit(p_columns text[], p_args text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.misfit(p_columns text[], p_args text) IS 'Which value of a JSON object does not fit its type; null if all do.';
 
 CREATE FUNCTION rowcast.new_history() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
@@ -1942,6 +2244,38 @@ ALTER TABLE rowcast.bound OWNER TO rowcast_owner;
 
 COMMENT ON SEQUENCE rowcast.bound IS 'Id from which the next writer calls rowcast.bound_log().';
 
+CREATE TABLE rowcast.callable (
+    name text NOT NULL,
+    function regprocedure NOT NULL,
+    may_call regprocedure,
+    writes boolean DEFAULT false NOT NULL,
+    timeout interval DEFAULT '00:00:02'::interval NOT NULL,
+    max_rows integer DEFAULT 1000 NOT NULL,
+    max_bytes integer DEFAULT 1048576 NOT NULL,
+    CONSTRAINT callable_max_bytes CHECK ((max_bytes > 0)),
+    CONSTRAINT callable_max_rows CHECK ((max_rows > 0)),
+    CONSTRAINT callable_name CHECK ((name ~ '^[A-Za-z][A-Za-z0-9_.-]{0,62}$'::text)),
+    CONSTRAINT callable_timeout CHECK (((timeout >= '00:00:00.001'::interval) AND (timeout <= '1 day'::interval)))
+);
+
+ALTER TABLE rowcast.callable OWNER TO rowcast_owner;
+
+COMMENT ON TABLE rowcast.callable IS 'Functions that clients may call by name; what is not listed does not exist for them.';
+
+COMMENT ON COLUMN rowcast.callable.name IS 'As callers know it: letters, digits and _ . -';
+
+COMMENT ON COLUMN rowcast.callable.function IS 'Takes its arguments by name and runs as rowcast_owner, with the claims in request.jwt.claims.';
+
+COMMENT ON COLUMN rowcast.callable.may_call IS 'Function (claims jsonb, name text) returns boolean; null: everybody whom the service lets in.';
+
+COMMENT ON COLUMN rowcast.callable.writes IS 'Whether it may write; otherwise it can''t.';
+
+COMMENT ON COLUMN rowcast.callable.timeout IS 'How long it may run; calls.timeout_ms of the service, where that is less.';
+
+COMMENT ON COLUMN rowcast.callable.max_rows IS 'Of a set; more is an error, never cut short.';
+
+COMMENT ON COLUMN rowcast.callable.max_bytes IS 'Of the answer as JSON; calls.result_bytes of the service, where that is less.';
+
 CREATE TABLE rowcast.channel (
     name rowcast.name NOT NULL,
     delivery text DEFAULT 'log'::text NOT NULL,
@@ -2317,6 +2651,9 @@ ALTER TABLE ONLY rowcast.event ATTACH PARTITION rowcast.event_5 FOR VALUES IN ('
 ALTER TABLE ONLY rowcast.attached
     ADD CONSTRAINT attached_pkey PRIMARY KEY (relation, operation);
 
+ALTER TABLE ONLY rowcast.callable
+    ADD CONSTRAINT callable_pkey PRIMARY KEY (name);
+
 ALTER TABLE ONLY rowcast.channel
     ADD CONSTRAINT channel_pkey PRIMARY KEY (name);
 
@@ -2377,6 +2714,8 @@ ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_4_xid_idx;
 
 ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_5_xid_idx;
 
+CREATE TRIGGER _100_rowcast_check BEFORE INSERT OR UPDATE ON rowcast.callable FOR EACH ROW EXECUTE FUNCTION rowcast.check_callable();
+
 CREATE CONSTRAINT TRIGGER _800_rowcast_access AFTER INSERT OR DELETE OR UPDATE ON rowcast.home_rule DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rowcast.access_changed();
 
 ALTER TABLE rowcast.home_rule ENABLE ALWAYS TRIGGER _800_rowcast_access;
@@ -2430,7 +2769,17 @@ REVOKE ALL ON FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) FROM PUBLIC
 
 REVOKE ALL ON FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, p_mode text, p_reset_above integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.begin_call(p_name text, p_claims jsonb, p_leeway bigint, p_version bigint, p_timeout_ms bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.begin_call(p_name text, p_claims jsonb, p_leeway bigint, p_version bigint, p_timeout_ms bigint) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.bookmark_with_own() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.bound_log() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.call(p_args text, p_max_bytes bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.call(p_args text, p_max_bytes bigint) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.check_callable() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.check_horizon(p_from pg_snapshot) FROM PUBLIC;
 
@@ -2455,6 +2804,8 @@ REVOKE ALL ON FUNCTION rowcast.enter_leaf(p_turn bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[], p_limit bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[], p_limit bigint) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.fit_arguments(p_function regprocedure, p_args text, OUT problem text, OUT source text, OUT call text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.forget_leaf(p_leaf integer, p_read pg_snapshot) FROM PUBLIC;
 
@@ -2481,6 +2832,8 @@ GRANT ALL ON FUNCTION rowcast.log_size(OUT bytes bigint, OUT events bigint, OUT 
 
 REVOKE ALL ON FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.misfit(p_columns text[], p_args text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.new_history() FROM PUBLIC;
 

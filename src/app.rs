@@ -3,6 +3,7 @@
 //! leave one connection waiting for another.
 
 use crate::config::Settings;
+use crate::connection::allowance::Allowances;
 use crate::connection::{Gate, arrivals::Arrivals, presence::Cut, recheck, seats::Seats, unix_now};
 use crate::database::{Database, DatabaseError};
 use crate::hub::{Ended, Hub, Limits};
@@ -133,7 +134,7 @@ impl App {
     pub async fn open(settings: Settings, socket: Socket) -> Result<Self, OpenError> {
         let url = settings.database.url.clone().ok_or(OpenError::NoDatabase)?;
         let direct = settings.database.direct_url().unwrap_or(&url).to_owned();
-        let database = Database::new(&url, &settings.database)?;
+        let database = Database::new(&url, &settings.database, &settings.calls)?;
         let hub = Hub::new(Limits {
             queue_bytes: settings.limits.queue_bytes,
             replay_events: settings.limits.replay_events,
@@ -169,6 +170,7 @@ impl App {
             database,
             verifier,
             seats: Seats::default(),
+            allowances: Allowances::default(),
             pulse,
         };
         let gate = Arc::new(gate);
@@ -347,7 +349,7 @@ async fn accept_all<F>(
 async fn not_found(_: warp::Rejection) -> Result<(Response,), std::convert::Infallible> {
     use warp::reply::Reply;
     let error = serde_json::json!({ "error": { "code": "not-found",
-        "message": "nothing answers this path and method; try /ws, /sse, /poll, /healthz, /readyz, /metrics" } });
+        "message": "nothing answers this path and method; try /ws, /sse, /poll, POST /call/NAME, /healthz, /readyz, /metrics" } });
     let status = warp::http::StatusCode::NOT_FOUND;
     Ok((warp::reply::with_status(warp::reply::json(&error), status).into_response(),))
 }

@@ -7,7 +7,7 @@
 use crate::bookmark::{Bookmark, Snapshot, Spelling, Standpoint};
 use crate::config;
 use crate::event::Event;
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::Pool;
 use futures_util::future::join3;
 use rows::{event_from, first};
 use servers::{Connected, Servers};
@@ -24,6 +24,7 @@ macro_rules! event_columns {
 }
 
 mod access;
+mod call;
 mod heard;
 mod listening;
 mod rows;
@@ -32,6 +33,7 @@ mod tls;
 mod values;
 
 pub use access::{Answer, Asked};
+pub use call::{Called, Failed, Question};
 pub use heard::Heard;
 pub use listening::{Channels, Listening, Looked};
 
@@ -139,10 +141,11 @@ pub async fn connect_and_drive(url: &str, timeout: Duration) -> Result<Client, D
     Ok(client)
 }
 
-/// The pool, for admission, replays and calls.
+/// The pools: one for admission and replays, one for calls, which may be slow.
 #[derive(Clone, Debug)]
 pub struct Database {
     pool: Pool,
+    calls: call::Calls,
     begin: Arc<str>,
     timeout: Duration,
 }
@@ -182,25 +185,17 @@ pub enum LogReplay {
 type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
 impl Database {
-    /// A pool that connects when it is first asked.
+    /// Pools that connect when they are first asked.
     ///
     /// # Errors
     /// The address.
-    pub fn new(url: &str, settings: &config::Database) -> Result<Self, DatabaseError> {
+    pub fn new(
+        url: &str,
+        settings: &config::Database,
+        calls: &config::Calls,
+    ) -> Result<Self, DatabaseError> {
         let link = Some(settings.link_timeout);
         let servers = Servers::parse(url, settings.connect_timeout, link)?;
-        let recycling = ManagerConfig {
-            recycling_method: RecyclingMethod::Fast,
-        };
-        let (config, patience) = (servers.config().clone(), servers.patience());
-        let manager = Manager::from_connect(config, servers, recycling);
-        let pool = Pool::builder(manager)
-            .max_size(settings.pool_size)
-            .wait_timeout(Some(settings.pool_wait))
-            .create_timeout(Some(patience))
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|error| DatabaseError::Address(error.to_string()))?;
         let timeout = settings.statement_timeout;
         let begin = format!(
             "begin isolation level read committed read only; set local statement_timeout = {}",
@@ -208,7 +203,8 @@ impl Database {
         );
         // The server gives up first; a dead link is noticed a second later.
         Ok(Self {
-            pool,
+            pool: servers.pool(settings.pool_size, settings.pool_wait)?,
+            calls: call::Calls::new(&servers, settings, calls)?,
             begin: begin.into(),
             timeout: timeout + Duration::from_secs(1),
         })
@@ -218,6 +214,7 @@ impl Database {
     /// or no longer be the one to ask.
     pub fn forget(&self) {
         self.pool.retain(|_, _| false);
+        self.calls.forget();
     }
 
     /// One statement in a read-only transaction with a timeout, in a single round trip.

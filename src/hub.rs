@@ -239,7 +239,13 @@ impl Hub {
     /// As whom a subscription is to be judged now.
     #[must_use]
     pub fn identity(&self, subscription: &Subscription) -> Option<Identity> {
-        lock(&self.0.roster).identity(subscription.id)
+        self.standing(subscription).map(|(identity, _)| identity)
+    }
+
+    /// The same, and under which version they were let in.
+    #[must_use]
+    pub fn standing(&self, subscription: &Subscription) -> Option<(Identity, i64)> {
+        lock(&self.0.roster).standing(subscription.id)
     }
 
     /// Somebody brought a new token: all their rooms were admitted under this version.

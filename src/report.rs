@@ -63,6 +63,8 @@ impl Words {
 static REFUSALS: Words = Words::new();
 static CLOSES: Words = Words::new();
 static OPENED: Words = Words::new();
+static CALLS: Words = Words::new();
+static CALL_MICROS: AtomicU64 = AtomicU64::new(0);
 
 /// The listener has read a batch. `age` is the time since the youngest event's insert.
 pub fn batch(events: usize, age: Option<Duration>) {
@@ -241,6 +243,32 @@ pub fn refused(transport: &'static str, word: &str, detail: &str, address: &str)
     tracing::info!(transport, word, detail, address, "refused");
 }
 
+/// A call was answered.
+pub fn called(took: Duration) {
+    CALLS.count("ok");
+    add(
+        &CALL_MICROS,
+        usize::try_from(took.as_micros()).unwrap_or(usize::MAX),
+    );
+}
+
+/// A call was refused or failed. The function only if it is a listed one, for its name is a caller's
+/// word; the detail says where it failed, and with which SQLSTATE.
+pub fn call_refused(
+    transport: &'static str,
+    caller: &str,
+    function: Option<&str>,
+    word: &str,
+    detail: &str,
+) {
+    CALLS.count(word);
+    if word == "call-failed" {
+        tracing::warn!(transport, caller, function, word, detail, "call failed");
+    } else {
+        tracing::info!(transport, caller, function, word, detail, "call refused");
+    }
+}
+
 /// Rules have changed, and everybody was asked for again: identities, rooms taken away, and
 /// questions that were not answered and will be asked again.
 pub fn rechecked(identities: usize, withdrawn: usize, failed: usize, took: Duration) {
@@ -331,6 +359,20 @@ pub fn prometheus() -> String {
         "rowcast_refusals_total",
         "code",
         "Requests and frames refused.",
+    );
+    CALLS.print(
+        &mut text,
+        "rowcast_calls_total",
+        "outcome",
+        "Calls of functions.",
+    );
+    #[expect(clippy::cast_precision_loss, reason = "a sum for a graph")]
+    let seconds = CALL_MICROS.load(Ordering::Relaxed) as f64 / 1e6;
+    let name = "rowcast_call_seconds_total";
+    let _ = writeln!(
+        text,
+        "# HELP {name} What answered calls took together, waiting included.\n\
+         # TYPE {name} counter\n{name} {seconds}"
     );
     let name = "rowcast_commit_to_queue_seconds";
     let _ = writeln!(

@@ -4,7 +4,7 @@
 use crate::config::Doorbell;
 use crate::connection::admission::Visit;
 use crate::connection::presence::Cut;
-use crate::connection::{Gate, Refusal, poll, sse, websocket};
+use crate::connection::{Gate, Refusal, call, poll, sse, websocket};
 use crate::report;
 use crate::stream::Stream;
 use hyper::upgrade::OnUpgrade;
@@ -32,6 +32,8 @@ pub fn routes(gate: &Arc<Gate>) -> BoxedFilter<Answer> {
         .or(fetched(gate, "sse", sse::serve))
         .unify()
         .or(fetched(gate, "poll", poll::serve))
+        .unify()
+        .or(calls(Arc::clone(gate)))
         .unify();
     if gate.settings.http.admin_listen.is_some() {
         return transports.boxed();
@@ -94,6 +96,31 @@ where
         async move { with_cors(&gate, &visit, answer.await) }
     });
     preflight.or(answered).unify()
+}
+
+fn calls(
+    gate: Arc<Gate>,
+) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static {
+    let gates = Arc::clone(&gate);
+    let preflight = warp::path!("call" / String)
+        .and(warp::options())
+        .and(visit())
+        .map(move |_, visit: Visit| {
+            let answer = StatusCode::NO_CONTENT.into_response();
+            with_cors(&gates, &visit, answer)
+        });
+    let call = warp::path!("call" / String)
+        .and(warp::post())
+        .and(visit())
+        .and(warp::body::stream())
+        .then(move |name: String, visit: Visit, body| {
+            let gate = Arc::clone(&gate);
+            async move {
+                let answer = call::serve(Arc::clone(&gate), visit.clone(), name, body).await;
+                with_cors(&gate, &visit, answer)
+            }
+        });
+    preflight.or(call).unify()
 }
 
 /// Lets a listed origin's page read the answer.
@@ -245,6 +272,11 @@ fn metrics(gate: &Gate) -> Response {
             "rowcast_ring_batches",
             sizes.ring_batches,
             "Recent batches kept for resumes.",
+        ),
+        (
+            "rowcast_calls_inside",
+            gate.database.calls_inside(),
+            "Calls that run or wait.",
         ),
         ("rowcast_ready", ready, "1 if events get through."),
     ] {

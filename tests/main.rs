@@ -49,6 +49,9 @@ mod storm;
 /// What lies between: poolers, TLS, Unix sockets, outages, restarts, metrics.
 mod transport;
 
+/// Asking: functions that the DBA lists, their limits, and the place that their answers are true at.
+mod call;
+
 /// What is taken while somebody listens: a user revoked, a rule withdrawn, a token that ends.
 mod access;
 /// Who gets in, and for how long.
@@ -56,6 +59,9 @@ mod token;
 
 /// Faults, each alone and in random mixtures, reconciled exactly.
 mod faults;
+
+/// The documents for machines: what servers send is what they say, all of it; and `docs/sse.md`.
+mod specification;
 
 /// The subcommands as people type them.
 mod commands;

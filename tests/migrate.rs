@@ -176,7 +176,9 @@ const SERVICE_READS: &[&str] = &[
 ];
 const SERVICE_CALLS: &[&str] = &[
     "access",
+    "begin_call",
     "bookmark",
+    "call",
     // Text to snapshot and back: arithmetic that reads nothing.
     "decode_snapshot",
     "encode_snapshot",
@@ -260,6 +262,8 @@ async fn the_service_may_do_only_what_it_does() {
             "select rowcast.restore('1')",
             "select rowcast.recheck()",
             "delete from rowcast.revocation",
+            "select from rowcast.callable",
+            "select lab_push.lab_list()",
             "update rowcast.setting set access_version = 0",
             "select from lab.bookings",
             "select rowcast.render('lab_push.slot_state', array['{}'::jsonb])",

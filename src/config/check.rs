@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::raw::{
-    RawAuth, RawDatabase, RawHttp, RawLimits, RawListener, RawLog, RawPoll, RawSettings,
+    RawAuth, RawCalls, RawDatabase, RawHttp, RawLimits, RawListener, RawLog, RawPoll, RawSettings,
     RawWebsocket,
 };
 use super::redact::redact_url;
 use super::settings::{
-    Auth, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll, Settings, Sse,
-    Websocket,
+    Auth, Calls, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll, Settings,
+    Sse, Websocket,
 };
 use super::value::{Check, DAY_MS, GIB, is_http};
 use super::{ConfigError, settled};
@@ -31,6 +31,7 @@ impl Settings {
             auth: check.auth(raw.auth),
             http: check.http(raw.http),
             limits: check.limits(&raw.limits),
+            calls: check.calls(&raw.calls),
             hub: Hub {
                 ring_bytes: check.size("hub.ring_bytes", raw.hub.ring_bytes, 0..=64 * GIB),
                 ring_age: check.seconds("hub.ring_seconds", raw.hub.ring_seconds, 0),
@@ -212,6 +213,18 @@ impl Check {
                 raw.request_head_bytes,
                 8192..=1 << 20,
             ),
+        }
+    }
+
+    fn calls(&mut self, raw: &RawCalls) -> Calls {
+        Calls {
+            running: self.size("calls.running", raw.running, 1..=1000),
+            waiting: self.size("calls.waiting", raw.waiting, 0..=1_000_000),
+            per_connection: self.size("calls.per_connection", raw.per_connection, 1..=1000),
+            timeout: self.millis("calls.timeout_ms", raw.timeout_ms),
+            // Below GIB: PostgreSQL itself holds no text of that size.
+            result_bytes: self.size("calls.result_bytes", raw.result_bytes, 1024..=GIB / 8),
+            attempts: self.size("calls.attempts", raw.attempts, 1..=100),
         }
     }
 

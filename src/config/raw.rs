@@ -94,6 +94,14 @@ sections! {
         recheck_patience_ms: u64,
         request_head_bytes: u64,
     }
+    calls: RawCalls {
+        running: u64,
+        waiting: u64,
+        per_connection: u64,
+        timeout_ms: u64,
+        result_bytes: u64,
+        attempts: u64,
+    }
     hub: RawHub {
         ring_bytes: u64,
         ring_seconds: u64,

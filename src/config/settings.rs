@@ -19,6 +19,7 @@ pub struct Settings {
     pub auth: Auth,
     pub http: Http,
     pub limits: Limits,
+    pub calls: Calls,
     pub hub: Hub,
     pub listener: Listener,
     pub websocket: Websocket,
@@ -107,6 +108,19 @@ pub struct Limits {
     pub recheck_questions: usize,
     pub recheck_patience: Duration,
     pub request_head_bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Calls {
+    /// At once, in all.
+    pub running: usize,
+    pub waiting: usize,
+    /// At once, until their answers are written.
+    pub per_connection: usize,
+    /// Of all attempts together.
+    pub timeout: Duration,
+    pub result_bytes: usize,
+    pub attempts: usize,
 }
 
 #[derive(Clone, Debug)]

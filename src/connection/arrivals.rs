@@ -2,45 +2,10 @@
 //! Hands a wait to each of them, one behind the other, so that they come back no faster than they
 //! can be let in. It must never let in more than the rate and its burst, whoever returns when.
 
+use super::allowance::Allowance;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-/// A bucket that fills at a rate: what is allowed now, with a burst.
-#[derive(Debug)]
-pub struct Allowance {
-    rate: f64,
-    burst: f64,
-    left: f64,
-    at: Instant,
-}
-
-impl Allowance {
-    /// `rate` a second; a full bucket holds `burst`.
-    #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "rates")]
-    pub fn new(rate: usize, burst: usize, now: Instant) -> Self {
-        let (rate, burst) = (rate as f64, burst as f64);
-        Self {
-            rate,
-            burst,
-            left: burst,
-            at: now,
-        }
-    }
-
-    /// Takes one, if there is one.
-    pub fn take(&mut self, now: Instant) -> bool {
-        let since = now.saturating_duration_since(self.at).as_secs_f64();
-        self.left = since.mul_add(self.rate, self.left).min(self.burst);
-        self.at = self.at.max(now);
-        let allowed = self.left >= 1.0;
-        if allowed {
-            self.left -= 1.0;
-        }
-        allowed
-    }
-}
 
 /// Who may come now.
 #[derive(Debug)]

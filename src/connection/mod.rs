@@ -3,7 +3,9 @@
 //! the one a request proved.
 
 pub mod admission;
+pub mod allowance;
 pub mod arrivals;
+pub mod call;
 pub mod frame;
 pub mod poll;
 pub mod presence;
@@ -32,6 +34,7 @@ pub struct Gate {
     pub verifier: Verifier,
     pub seats: seats::Seats,
     pub arrivals: arrivals::Arrivals,
+    pub allowances: allowance::Allowances,
     pub pulse: Arc<Pulse>,
 }
 

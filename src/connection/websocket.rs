@@ -3,6 +3,7 @@
 //! It must never wait for its own send in the place that watches over it: lag, expiry and death are
 //! seen beside the write path.
 
+mod call;
 mod read;
 mod write;
 
@@ -28,7 +29,7 @@ const READ_BUFFER: usize = 1024;
 const WRITE_BUFFER: usize = 16 * 1024;
 
 /// The bound of what waits for a socket that takes nothing: what was collected, and one event, which
-/// the log bounds to 1 MiB of payload and 64 KiB of rooms.
+/// the log bounds to 1 MiB of payload and 64 KiB of rooms, or one answer to a call.
 const MAX_WRITE_BUFFER: usize = 2 * 1024 * 1024;
 
 type Socket = WebSocketStream<Stream>;
@@ -39,7 +40,7 @@ pub async fn serve(gate: Arc<Gate>, stream: Stream, rest: bytes::Bytes, visit: V
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
         .max_message_size(Some(gate.settings.limits.message_bytes))
-        .max_write_buffer_size(MAX_WRITE_BUFFER)
+        .max_write_buffer_size(MAX_WRITE_BUFFER + gate.settings.calls.result_bytes)
         .max_frame_size(Some(gate.settings.limits.message_bytes));
     let mut socket =
         Socket::from_partially_read(stream, rest.into(), Role::Server, Some(config)).await;
@@ -89,6 +90,7 @@ async fn run(socket: &mut Socket, presence: &mut Presence, visit: &Visit) -> Ref
         gate: &presence.gate,
         connection: &presence.connection,
         subscription: &presence.subscription,
+        calls: call::Calls::new(presence.gate.settings.calls.per_connection),
     };
     if presence.unreadable {
         connection.error(None, "bad-bookmark", &NotABookmark.to_string(), None);
@@ -107,9 +109,10 @@ async fn run(socket: &mut Socket, presence: &mut Presence, visit: &Visit) -> Ref
 }
 
 struct Connection<'a> {
-    gate: &'a Gate,
+    gate: &'a Arc<Gate>,
     connection: &'a str,
     subscription: &'a Arc<Subscription>,
+    calls: call::Calls,
 }
 
 impl Connection<'_> {

@@ -3,6 +3,7 @@
 //! It must never let a server that says nothing keep us from the next.
 
 use super::{DatabaseError, describe, tls};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use std::fmt::Write;
 use std::pin::Pin;
 use std::time::Duration;
@@ -46,9 +47,27 @@ impl Servers {
         })
     }
 
-    /// The address as a whole, for those who only want to show it.
-    pub fn config(&self) -> &Config {
-        &self.last
+    /// A pool of so many connections, made when they are asked for.
+    ///
+    /// # Errors
+    /// The address.
+    pub fn pool(&self, size: usize, wait: Duration) -> Result<Pool, DatabaseError> {
+        let recycling = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let manager = Manager::from_connect(self.last.clone(), self.clone(), recycling);
+        Pool::builder(manager)
+            .max_size(size)
+            .wait_timeout(Some(wait))
+            .create_timeout(Some(self.patience()))
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|error| DatabaseError::Address(error.to_string()))
+    }
+
+    /// What a connection of its own to one of them, such as a cancel request, is wrapped with.
+    pub fn connector(&self) -> MakeRustlsConnect {
+        self.connector.clone()
     }
 
     /// How long it may take until all have been asked.

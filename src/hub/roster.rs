@@ -85,8 +85,9 @@ impl Roster {
         self.members.remove(&id);
     }
 
-    pub fn identity(&self, id: u64) -> Option<Identity> {
-        self.members.get(&id).map(|member| member.identity.clone())
+    pub fn standing(&self, id: u64) -> Option<(Identity, i64)> {
+        let member = self.members.get(&id)?;
+        Some((member.identity.clone(), member.version))
     }
 
     /// Somebody joined rooms that were allowed under this version; true if that is an old one.

@@ -30,7 +30,10 @@ const SCHEMA: &str = "
         json_build_object('item', n.item, 'version', n.version) as data from new_rows n $$);
     create function shop.may_join(claims jsonb, room text) returns boolean language sql stable
       as $$ select true $$;
-    insert into rowcast.room_rule values ('shelf:*', 'shop.may_join(jsonb,text)');";
+    insert into rowcast.room_rule values ('shelf:*', 'shop.may_join(jsonb,text)');
+    create function shop.items(shelves text[]) returns jsonb language sql stable as $$
+      select jsonb_object_agg(i.item, i.version) from shop.item i where i.shelf = any (shelves) $$;
+    insert into rowcast.callable (name, function) values ('shop_items', 'shop.items(text[])');";
 
 /// Writers at work.
 pub struct Shop {

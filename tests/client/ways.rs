@@ -61,7 +61,7 @@ async fn a_page_whose_network_returns_is_back_at_once() {
     };
     let application = Application::start(&driver, door, start).await;
     let shop = rig.open_shop(100).await;
-    application.hears_more(20).await;
+    application.hears_more(200).await;
     application.place.offline(true).await;
     application.door.cut();
     application.place.ask("becomes", json!(["offline"])).await;
@@ -90,7 +90,7 @@ async fn live_state_is_the_databases() {
     let shop = rig.open_shop(300).await;
     // Loaded while it changes.
     for application in &applications {
-        let watch = json!(["shop_items", ROOMS]);
+        let watch = json!([["shop_items", { "shelves": ROOMS }], ROOMS]);
         application.place.ask("watch", watch).await;
     }
     for _ in 0..3 {

@@ -20,7 +20,8 @@
 //!   short timings; `server.gate` to look inside, `server.stop().await`.
 //! - `serve_process(&database, &[("ROWCAST__LOG__LEVEL", "trace")]).await`: the real program;
 //!   `signal`, `exited().await`, `log()`, `log_line("text").await`.
-//! - `get(&server, "/readyz", &[("name", "header")]).await`: status, headers and body.
+//! - `get(&server, "/readyz", &[("name", "header")]).await`: status, headers and body;
+//!   `ask(&server, "POST", "/path", &[…], "body").await` by any method, `post(…)` with any bytes.
 //!
 //! Subscribers (`subscriber.rs`), one type for all transports, frames in the WebSocket's JSON:
 //!
@@ -40,6 +41,9 @@
 //! Faults: `proxy.rs` has a link that delays, cuts, halves and freezes, and by `screen.rs` refuses or
 //! buffers one transport; `reconcile.rs` compares what was committed with what each subscriber heard.
 //!
+//! Whatever a subscriber or `get` receives is held against `docs/asyncapi.yaml` and
+//! `docs/openapi.yaml` by `documented.rs`: a field or a code that they lack fails the test.
+//!
 //! Nothing sleeps: everything waits for a fact, within one [`PATIENCE`].
 
 #![allow(
@@ -48,6 +52,7 @@
     reason = "stations come and go; a helper that one of them used yesterday stays"
 )]
 
+pub mod documented;
 pub mod driver;
 mod poller;
 mod postgres;
@@ -60,8 +65,8 @@ mod subscriber;
 pub use poller::Poller;
 pub use postgres::{Database, Postgres, VERSIONS, Version, database, empty, lab, marker, on};
 pub use server::{
-    Answer, Process, Served, Server, get, serve, serve_process, serve_process_at, serve_unready,
-    settings,
+    Answer, Process, Served, Server, ask, get, post, serve, serve_process, serve_process_at,
+    serve_unready, settings,
 };
 pub use subscriber::{
     EVERY_TRANSPORT, Subscriber, TRANSPORTS, Transport, connect, sse, try_connect, try_sse, ws,
@@ -99,7 +104,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// How long any fact may take to come: far more than it needs on a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the servers of the tests verify tokens with.
 pub const SECRET: &str = "the secret of the tests, of more than 32 bytes";

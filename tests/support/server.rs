@@ -1,8 +1,8 @@
 //! Servers: in this process on a free port, or as the real program.
 //! Hands over addresses that answer. It must never return one that is not ready.
 
-use super::{Database, SECRET, eventually, within};
-use http_body_util::{BodyExt, Empty};
+use super::{Database, SECRET, documented, eventually, within};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
@@ -246,32 +246,75 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    pub(super) async fn from(response: Response<Incoming>) -> Self {
-        let whole = within("the end of an answer", Self::try_from(response)).await;
+    /// The whole answer to this request, held against the documents.
+    pub(super) async fn of(method: &str, path: &str, response: Response<Incoming>) -> Self {
+        let whole = Self::try_of(method, path, response);
+        let whole = within("the end of an answer", whole).await;
         whole.expect("a whole answer")
     }
 
     /// The same, for those to whom half an answer is no surprise.
-    pub(super) async fn try_from(response: Response<Incoming>) -> hyper::Result<Self> {
+    pub(super) async fn try_of(
+        method: &str,
+        path: &str,
+        response: Response<Incoming>,
+    ) -> hyper::Result<Self> {
         let (head, body) = response.into_parts();
         let body = body.collect().await?.to_bytes();
-        Ok(Self {
+        let answer = Self {
             status: head.status.as_u16(),
             headers: head.headers,
             body: String::from_utf8_lossy(&body).into_owned(),
-        })
+        };
+        let (status, body) = (answer.status, Some(answer.body.as_str()));
+        documented::check_answer(method, path, status, &answer.headers, body);
+        Ok(answer)
     }
 }
 
 /// Asks for a path, over a connection of its own.
 pub async fn get(server: &impl Served, path: &str, headers: &[(&str, &str)]) -> Answer {
-    Answer::from(request(server, path, headers).await).await
+    ask(server, "GET", path, headers, "").await
+}
+
+/// Asks for a path by any method, with a body.
+pub async fn ask(
+    server: &impl Served,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    let response = send(server, method, path, headers, body).await;
+    Answer::of(method, path, response).await
+}
+
+/// Posts a body to a path, over a connection of its own.
+pub async fn post(
+    server: &impl Served,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Answer {
+    let response = send(server, "POST", path, headers, body.into()).await;
+    Answer::of("POST", path, response).await
 }
 
 pub(super) async fn request(
     server: &impl Served,
     path: &str,
     headers: &[(&str, &str)],
+) -> Response<Incoming> {
+    send(server, "GET", path, headers, Bytes::new()).await
+}
+
+async fn send(
+    server: &impl Served,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Bytes,
 ) -> Response<Incoming> {
     let asked = async {
         let stream = TcpStream::connect(server.address())
@@ -282,11 +325,12 @@ pub(super) async fn request(
             .expect("HTTP");
         // It ends when the answer is read or dropped.
         tokio::spawn(connection);
-        let mut request = Request::get(path).header("host", server.address());
+        let mut request = Request::builder().method(method).uri(path);
+        request = request.header("host", server.address());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Empty::<Bytes>::new()).expect("a request");
+        let request = request.body(Full::new(body)).expect("a request");
         sender.send_request(request).await.expect("an answer")
     };
     within("the head of an answer", asked).await

@@ -4,7 +4,7 @@
 
 use super::poller::Poller;
 use super::server::{Answer, Served, request};
-use super::{PATIENCE, within};
+use super::{PATIENCE, documented, within};
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Empty};
 use hyper::Request;
@@ -87,9 +87,10 @@ pub async fn ws_with(server: &impl Served, query: &str, headers: &[(&str, &str)]
             let value = HeaderValue::try_from(*value).expect("a header's value");
             request.headers_mut().insert(name, value);
         }
-        let (socket, _) = tokio_tungstenite::client_async(request, stream)
+        let (socket, answer) = tokio_tungstenite::client_async(request, stream)
             .await
             .unwrap_or_else(|error| panic!("the upgrade was refused: {error:?}"));
+        documented::check_answer("GET", "/ws", 101, answer.headers(), None);
         socket
     };
     let socket = within("a WebSocket opens", opened).await;
@@ -118,9 +119,10 @@ pub async fn try_sse(
     }
     let response = request(server, &format!("/sse?{query}"), &headers).await;
     if response.status() != 200 {
-        return Err(Answer::from(response).await);
+        return Err(Answer::of("GET", "/sse", response).await);
     }
     assert_eq!(response.headers()["content-type"], "text/event-stream");
+    documented::check_answer("GET", "/sse", 200, response.headers(), None);
     let buffer = Vec::new();
     Ok(Subscriber::over(Wire::Sse {
         body: response.into_body(),
@@ -128,10 +130,8 @@ pub async fn try_sse(
     }))
 }
 
-/// Connects as a browser does, to whom nothing that fails is a surprise: why not, in words.
-///
-/// # Panics
-/// If SSE is refused for good: a status says so.
+/// Connects as a browser does, to whom nothing that fails is a surprise: why not, in words. SSE that
+/// is refused for good, by a status, is `refused` and the answer.
 pub async fn try_connect(
     transport: Transport,
     address: &str,
@@ -164,7 +164,8 @@ pub async fn try_connect(
     let answer = sender.send_request(request.expect("a request")).await;
     let answer = answer.map_err(|error| error.to_string())?;
     if answer.status() != 200 {
-        panic!("SSE was refused: {:?}", Answer::from(answer).await);
+        let answer = Answer::of("GET", "/sse", answer).await;
+        return Err(format!("refused: {answer:?}"));
     }
     let (body, buffer) = (answer.into_body(), Vec::new());
     Ok(Subscriber::over(Wire::Sse { body, buffer }))
@@ -223,9 +224,16 @@ impl Subscriber {
             Ok(text) => {
                 self.raw = text;
                 match self.wire {
-                    Wire::WebSocket(_) | Wire::Poll(_) => serde_json::from_str(&self.raw)
-                        .unwrap_or_else(|error| panic!("not JSON: {error}: {}", self.raw)),
-                    Wire::Sse { .. } => self.frame_of_sse(),
+                    Wire::WebSocket(_) | Wire::Poll(_) => {
+                        let frame = serde_json::from_str(&self.raw)
+                            .unwrap_or_else(|error| panic!("not JSON: {error}: {}", self.raw));
+                        documented::check_frame(&frame);
+                        frame
+                    }
+                    Wire::Sse { .. } => {
+                        documented::check_block(&self.raw);
+                        self.frame_of_sse()
+                    }
                 }
             }
             Err((code, mut reason)) => {
@@ -236,7 +244,10 @@ impl Subscriber {
                 return Err((code, reason));
             }
         };
-        if let Some(bookmark) = frame["bookmark"].as_str() {
+        // A result's is the place of its data, not of the connection.
+        if let Some(bookmark) = frame["bookmark"].as_str()
+            && frame["type"] != "result"
+        {
             self.bookmark = Some(bookmark.to_owned());
         }
         self.received.push(frame.clone());
@@ -389,6 +400,7 @@ async fn read(wire: &mut Wire) -> Result<String, (u16, String)> {
             match socket.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
                 Some(Ok(Message::Close(Some(frame)))) => {
+                    documented::check_close(frame.code.into(), &frame.reason);
                     // The answer is sent by reading on.
                     while let Some(Ok(_)) = socket.next().await {}
                     return Err((frame.code.into(), frame.reason.to_string()));

@@ -22,6 +22,7 @@ select md5(concat_ws('|',
   (select string_agg(r::text, ',' order by r.rooms_of) from rowcast.home_rule r),
   (select string_agg(r::text, ',' order by r.cookie) from rowcast.session_rule r),
   (select string_agg(c::text, ',' order by c.name) from rowcast.channel c),
+  (select string_agg(c::text, ',' order by c.name) from rowcast.callable c),
   (select count(*) from pg_attribute, recent where xmin = own),
   (select count(*) from pg_attrdef, recent where xmin = own),
   (select count(*) from pg_constraint, recent where xmin = own),
@@ -35,5 +36,5 @@ select md5(concat_ws('|',
   (select count(*) from pg_default_acl, recent where xmin = own),
   (select sum(n_tup_ins + n_tup_upd + n_tup_del) from pg_stat_xact_user_tables
     where schemaname <> 'rowcast' or relname not in
-      ('room_rule', 'home_rule', 'session_rule', 'channel'))
+      ('room_rule', 'home_rule', 'session_rule', 'channel', 'callable'))
 ))

@@ -4,7 +4,7 @@
 
 use super::{Connection, Socket};
 use crate::connection::admission::{Admitted, explain};
-use crate::connection::arrivals::Allowance;
+use crate::connection::allowance::Allowance;
 use crate::connection::{Refusal, unix_now};
 use crate::report;
 use futures_util::StreamExt;
@@ -51,9 +51,9 @@ impl Connection<'_> {
             match message {
                 Message::Close(_) => return Refusal::Gone,
                 Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
-                _ if !allowance.take(Instant::now()) => {
+                message if !allowance.take(Instant::now()) => {
                     self.error(
-                        None,
+                        id_of(&message),
                         "rate-limited",
                         &format!("at most {rate} messages a second"),
                         None,
@@ -68,8 +68,8 @@ impl Connection<'_> {
         Refusal::Gone
     }
 
-    async fn hear(&self, frame: &str, expiry: &watch::Sender<u64>) {
-        let said: Value = serde_json::from_str(frame).unwrap_or_default();
+    async fn hear(&self, text: &str, expiry: &watch::Sender<u64>) {
+        let said: Value = serde_json::from_str(text).unwrap_or_default();
         let id = said.get("id").cloned();
         let frame: Frame = match serde_json::from_value(said) {
             Ok(frame) => frame,
@@ -91,23 +91,22 @@ impl Connection<'_> {
                     None,
                 ),
             },
-            "unsubscribe" => {
-                let rooms: Vec<Arc<str>> = frame
-                    .rooms
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(Into::into)
-                    .collect();
-                let left = self.gate.hub.leave(self.subscription, &rooms);
-                self.reply("unsubscribed", id, &json!({ "rooms": left }));
-            }
+            "unsubscribe" => match frame.rooms {
+                Some(rooms) => {
+                    let rooms: Vec<Arc<str>> = rooms.into_iter().map(Into::into).collect();
+                    let left = self.gate.hub.leave(self.subscription, &rooms);
+                    self.reply("unsubscribed", id, &json!({ "rooms": left }));
+                }
+                None => self.error(id, "bad-message", "unsubscribe needs rooms", None),
+            },
             "auth" => match frame.token {
                 Some(token) => self.authenticate(&token, expiry, id).await,
                 None => self.error(id, "bad-message", "auth needs token", None),
             },
+            "call" => self.call(text, id),
             "ping" => self.reply("pong", id, &json!({})),
             other => {
-                let known = "subscribe, unsubscribe, auth, ping";
+                let known = "subscribe, unsubscribe, auth, call, ping";
                 let other: String = other.chars().take(40).collect();
                 self.error(
                     id,
@@ -210,7 +209,7 @@ impl Connection<'_> {
         self.reply("error", id, &fields);
     }
 
-    fn reply(&self, kind: &str, id: Option<Value>, fields: &Value) {
+    pub(super) fn reply(&self, kind: &str, id: Option<Value>, fields: &Value) {
         let mut frame = fields.clone();
         frame["type"] = kind.into();
         if let Some(id) = id {
@@ -218,4 +217,14 @@ impl Connection<'_> {
         }
         self.subscription.reply(Utf8Bytes::from(frame.to_string()));
     }
+}
+
+/// The id of a frame that is not looked at any further: whoever waits for its answer has to know.
+fn id_of(message: &Message) -> Option<Value> {
+    #[derive(Deserialize)]
+    struct Tagged {
+        id: Option<Value>,
+    }
+    let text = message.to_text().ok()?;
+    serde_json::from_str::<Tagged>(text).ok()?.id
 }

@@ -42,16 +42,22 @@ impl Connection<'_> {
         let mut last_frame = Instant::now();
         loop {
             let next = next_ping.min(last_frame + settings.websocket.heartbeat);
-            let taken = tokio::time::timeout_at(next.into(), self.subscription.take()).await;
-            let now = Instant::now();
-            if let Ok(taken) = taken {
-                let mut events = 0;
-                for delivery in taken? {
-                    events += self.write_one(sink, delivery, &mut greeting).await?;
+            tokio::select! {
+                taken = self.subscription.take() => {
+                    last_frame = Instant::now();
+                    let mut events = 0;
+                    for delivery in taken? {
+                        events += self.write_one(sink, delivery, &mut greeting).await?;
+                    }
+                    report::delivered(events);
                 }
-                report::delivered(events);
-                last_frame = now;
+                answer = self.calls.answered() => {
+                    last_frame = Instant::now();
+                    self.feed(sink, Message::Text(answer.frame.clone())).await?;
+                }
+                () = tokio::time::sleep_until(next.into()) => {}
             }
+            let now = Instant::now();
             if now >= next_ping {
                 self.feed(sink, Message::Ping(bytes::Bytes::new())).await?;
                 next_ping = now + settings.websocket.ping;

@@ -1,0 +1,101 @@
+//! How often somebody may ask: a bucket of messages, for one connection or for one user over many.
+//! Hands yes or no to the transports. It must never remember somebody whose bucket is full again.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+/// A bucket that fills at a rate: what is allowed now, with a burst.
+#[derive(Debug)]
+pub struct Allowance {
+    rate: f64,
+    burst: f64,
+    left: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    /// `rate` a second; a full bucket holds `burst`.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "rates")]
+    pub fn new(rate: usize, burst: usize, now: Instant) -> Self {
+        let (rate, burst) = (rate as f64, burst as f64);
+        Self {
+            rate,
+            burst,
+            left: burst,
+            at: now,
+        }
+    }
+
+    /// Takes one, if there is one.
+    pub fn take(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        let allowed = self.left >= 1.0;
+        if allowed {
+            self.left -= 1.0;
+        }
+        allowed
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let since = now.saturating_duration_since(self.at).as_secs_f64();
+        self.left = since.mul_add(self.rate, self.left).min(self.burst);
+        self.at = self.at.max(now);
+    }
+
+    fn is_full(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.left >= self.burst
+    }
+}
+
+/// Buckets by name, of those who come with a new connection each time.
+#[derive(Debug, Default)]
+pub struct Allowances(Mutex<HashMap<String, Allowance>>);
+
+impl Allowances {
+    /// Whether one more of this name is within the rate, and within `most` names that are not full.
+    pub fn take(&self, name: &str, rate: usize, most: usize) -> bool {
+        let now = Instant::now();
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bucket) = buckets.get_mut(name) {
+            return bucket.take(now);
+        }
+        if buckets.len() >= most {
+            buckets.retain(|_, bucket| !bucket.is_full(now));
+        }
+        if buckets.len() >= most {
+            return false;
+        }
+        let bucket = buckets.entry(name.to_owned());
+        bucket
+            .or_insert_with(|| Allowance::new(rate, rate * 2, now))
+            .take(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_twice_the_rate_and_each_name_has_its_own() {
+        let all = Allowances::default();
+        let taken = (0..100).filter(|_| all.take("a", 5, 2)).count();
+        assert!((10..=12).contains(&taken), "{taken}");
+        assert!(all.take("b", 5, 2));
+        assert!(!all.take("c", 5, 2), "two names, and none of them is full");
+        assert!(all.take("c", 5, 3));
+    }
+
+    #[test]
+    fn who_is_full_again_is_forgotten() {
+        let all = Allowances::default();
+        for name in 0..1000 {
+            // At this rate a bucket is full at once.
+            assert!(all.take(&name.to_string(), 1_000_000_000, 10), "{name}");
+        }
+        assert!(all.0.lock().unwrap().len() <= 10);
+    }
+}

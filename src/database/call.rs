@@ -1,0 +1,312 @@
+//! Calls of the functions that a DBA lists: two statements in one transaction and one snapshot, in a
+//! single round trip, cancelled when nobody waits for the answer any more.
+//! Hands answers with their bookmark over to `connection::call`. It must never run on the connections
+//! that admission needs, nor leave a function running for nobody.
+
+use super::servers::Servers;
+use super::{Database, DatabaseError, Param, first};
+use crate::config;
+use deadpool_postgres::{Object, Pool};
+use futures_util::future::join4;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio_postgres::error::DbError;
+use tokio_postgres::types::Type;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+const BEGIN_CALL: &str = "select rowcast.begin_call($1, $2::text::jsonb, $3, $4, $5)";
+const CALL: &str = "select problem, data, bookmark from rowcast.call($1, $2)";
+
+/// Before the second attempt of a call that collided, at most; with each more as much again.
+const COLLIDED: Duration = Duration::from_millis(10);
+
+/// Lines of an error's context that are logged: the innermost say where it is.
+const PLACES: usize = 3;
+
+/// What is asked for, and by whom.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    pub name: &'a str,
+    /// JSON text: an object, or the caller is told.
+    pub args: &'a str,
+    /// JSON text.
+    pub claims: &'a str,
+    /// Under which version of rules and revocations the caller was let in, if before.
+    pub version: Option<i64>,
+    /// Seconds.
+    pub leeway: u64,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Called {
+    /// JSON text.
+    pub data: String,
+    /// The place at which it is true.
+    pub bookmark: String,
+}
+
+/// Why there is none.
+#[derive(Debug)]
+pub enum Failed {
+    /// For this caller there is no such function; why, for operators.
+    Unknown(String),
+    Revoked,
+    /// In words for the caller.
+    Arguments(String),
+    Timeout,
+    TooLarge,
+    /// With other writers, at every attempt.
+    Collided,
+    /// The function failed.
+    Raised {
+        sqlstate: String,
+        /// Raised on purpose, for the caller.
+        message: Option<String>,
+        /// Where, without values.
+        place: String,
+    },
+    /// As many run and wait as may.
+    Full,
+    Database(DatabaseError),
+}
+
+impl From<DatabaseError> for Failed {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// The connections of calls, and how many may want one.
+#[derive(Clone, Debug)]
+pub(super) struct Calls {
+    pool: Pool,
+    connector: Connector,
+    inside: Arc<Semaphore>,
+    begin: Arc<str>,
+    settings: config::Calls,
+    cancel_timeout: Duration,
+}
+
+/// For cancel requests, each a connection of its own.
+#[derive(Clone)]
+struct Connector(MakeRustlsConnect);
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connector")
+    }
+}
+
+impl Calls {
+    pub fn new(
+        servers: &Servers,
+        database: &config::Database,
+        settings: &config::Calls,
+    ) -> Result<Self, DatabaseError> {
+        // May write, until `begin_call` says that it may not: the other way round there is none.
+        let begin = format!(
+            "begin isolation level repeatable read read write; set local statement_timeout = {}",
+            database.statement_timeout.as_millis()
+        );
+        Ok(Self {
+            pool: servers.pool(settings.running, database.pool_wait)?,
+            connector: Connector(servers.connector()),
+            inside: Arc::new(Semaphore::new(settings.running + settings.waiting)),
+            begin: begin.into(),
+            settings: settings.clone(),
+            cancel_timeout: database.connect_timeout,
+        })
+    }
+
+    pub fn forget(&self) {
+        self.pool.retain(|_, _| false);
+    }
+
+    async fn call(&self, question: Question<'_>) -> Result<Called, Failed> {
+        let Ok(_inside) = self.inside.try_acquire() else {
+            return Err(Failed::Full);
+        };
+        let client = self.pool.get().await.map_err(DatabaseError::from)?;
+        let running = Running {
+            client: Some(client),
+            connector: self.connector.0.clone(),
+            cancel_timeout: self.cancel_timeout,
+        };
+        let end = Instant::now() + self.settings.timeout;
+        for attempt in 1.. {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.attempt(&running, question, left).await {
+                Err(Failed::Collided) if attempt < self.settings.attempts => {
+                    let share = rand::random_range(0.0..1.0);
+                    let times = u32::try_from(attempt).unwrap_or(u32::MAX);
+                    tokio::time::sleep(COLLIDED.saturating_mul(times).mul_f64(share)).await;
+                }
+                // Nobody knows what such a connection still does: it is cut, not used again.
+                Err(Failed::Database(error)) => return Err(Failed::Database(error)),
+                done => {
+                    running.done();
+                    return done;
+                }
+            }
+            if Instant::now() >= end {
+                break;
+            }
+        }
+        running.done();
+        Err(Failed::Timeout)
+    }
+
+    async fn attempt(
+        &self,
+        running: &Running,
+        question: Question<'_>,
+        left: Duration,
+    ) -> Result<Called, Failed> {
+        let Some(client) = &running.client else {
+            return Err(DatabaseError::Answer("a call without a connection").into());
+        };
+        let leeway = i64::try_from(question.leeway).unwrap_or(i64::MAX);
+        // Nought would mean no limit at all.
+        let left_ms = i64::try_from(left.as_millis()).unwrap_or(i64::MAX).max(1);
+        let most = i64::try_from(self.settings.result_bytes).unwrap_or(i64::MAX);
+        let begin: [Param<'_>; 5] = [
+            (&question.name, Type::TEXT),
+            (&question.claims, Type::TEXT),
+            (&leeway, Type::INT8),
+            (&question.version, Type::INT8),
+            (&left_ms, Type::INT8),
+        ];
+        let call: [Param<'_>; 2] = [(&question.args, Type::TEXT), (&most, Type::INT8)];
+        let asked = join4(
+            client.batch_execute(&self.begin),
+            client.query_typed(BEGIN_CALL, &begin),
+            client.query_typed(CALL, &call),
+            client.batch_execute("commit"),
+        );
+        // The server gives up first; a dead link is noticed later.
+        let patience = left + self.cancel_timeout;
+        let Ok((begun, verdict, called, committed)) = tokio::time::timeout(patience, asked).await
+        else {
+            return Err(DatabaseError::Timeout(patience).into());
+        };
+        begun.map_err(DatabaseError::from)?;
+        let verdict = verdict.map_err(DatabaseError::from)?;
+        match first(&verdict)?.get(0) {
+            "ok" => {}
+            "revoked" => return Err(Failed::Revoked),
+            why => return Err(Failed::Unknown(why.to_owned())),
+        }
+        let rows = called.map_err(failed)?;
+        committed.map_err(failed)?;
+        let row = first(&rows)?;
+        match row.get(0) {
+            Some(problem) => Err(Failed::Arguments(problem)),
+            None => Ok(Called {
+                data: row.get(1),
+                bookmark: row.get(2),
+            }),
+        }
+    }
+}
+
+/// A connection with a call on it. Dropped before its end, the call is cancelled.
+struct Running {
+    client: Option<Object>,
+    connector: MakeRustlsConnect,
+    cancel_timeout: Duration,
+}
+
+impl Running {
+    /// Gives the connection back.
+    fn done(mut self) {
+        self.client = None;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(client) = self.client.take() else {
+            return;
+        };
+        let (cancel, connector) = (client.cancel_token(), self.connector.clone());
+        let timeout = self.cancel_timeout;
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return drop(Object::take(client));
+        };
+        runtime.spawn(async move {
+            let _ = tokio::time::timeout(timeout, cancel.cancel_query(connector)).await;
+            // A cancel may strike late: what comes next on this connection must be nobody's. Its
+            // place in the pool is free only now.
+            drop(Object::take(client));
+        });
+    }
+}
+
+/// What an error of a function, or of its commit, means.
+fn failed(error: tokio_postgres::Error) -> Failed {
+    let Some(db) = error.as_db_error() else {
+        return DatabaseError::from(error).into();
+    };
+    let code = db.code().code();
+    match code {
+        "57014" => Failed::Timeout,
+        "RC008" => Failed::TooLarge,
+        "40001" | "40P01" => Failed::Collided,
+        // The connection, resources, an operator's hand.
+        _ if ["08", "53", "57", "58"]
+            .iter()
+            .any(|class| code.starts_with(class)) =>
+        {
+            DatabaseError::from(error).into()
+        }
+        _ => {
+            let on_purpose = code == "P0001" || code.starts_with("RC1");
+            Failed::Raised {
+                sqlstate: code.to_owned(),
+                message: on_purpose.then(|| db.message().to_owned()),
+                place: place(db),
+            }
+        }
+    }
+}
+
+/// Where a function failed, in names alone: messages, details and statements may hold values.
+fn place(error: &DbError) -> String {
+    let context = error.where_().unwrap_or_default().lines();
+    let functions = context.filter(|line| {
+        let names = ["PL/pgSQL function ", "SQL function "];
+        names.iter().any(|start| line.starts_with(start)) && !line.contains(" rowcast.call(")
+    });
+    let mut places: Vec<&str> = functions.take(PLACES).collect();
+    places.extend(
+        [
+            error.schema(),
+            error.table(),
+            error.column(),
+            error.constraint(),
+        ]
+        .into_iter()
+        .flatten(),
+    );
+    places.join("; ")
+}
+
+impl Database {
+    /// Calls a listed function.
+    ///
+    /// # Errors
+    /// Why there is no answer. Nothing was written then, unless the connection was lost at the commit.
+    pub async fn call(&self, question: Question<'_>) -> Result<Called, Failed> {
+        self.calls.call(question).await
+    }
+
+    /// Calls that run or wait now.
+    #[must_use]
+    pub fn calls_inside(&self) -> usize {
+        let settings = &self.calls.settings;
+        let most = settings.running + settings.waiting;
+        most.saturating_sub(self.calls.inside.available_permits())
+    }
+}

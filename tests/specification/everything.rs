@@ -1,0 +1,464 @@
+//! One of everything: each message and field, each word of a list, each close code and status that
+//! the documents name, of running servers. It must never pass while something documented is not sent.
+
+use super::database;
+use crate::support::documented::{expected, forget_seen, seen};
+use crate::support::{
+    Database, Server, Subscriber, TRANSPORTS, Transport, ask, connect, eventually, get, marker,
+    serve, serve_unready, token, token_with, try_sse, ws, ws_with,
+};
+use rowcast::connection::unix_now;
+use rowcast::hub::Ended;
+use serde_json::json;
+use std::time::Duration;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+
+const ORIGIN: &str = "https://app.example.org";
+
+/// What no test can see, and why.
+const UNSEEN: &[(&str, &str)] = &[];
+
+/// Documented, and without a scenario here yet: long poll and calls.
+const TO_COME: &[&str] = &[
+    "GET /poll",
+    "OPTIONS /poll",
+    "POST /call/{name}",
+    "OPTIONS /call/{name}",
+    "ws result",
+    "ws error.code=no-such-function",
+    "ws error.code=bad-arguments",
+    "ws error.code=call-timeout",
+    "ws error.code=too-large",
+    "ws error.code=call-failed",
+];
+
+#[tokio::test]
+async fn everything_that_is_documented_is_sent() {
+    forget_seen();
+    let database = database().await;
+    frames(&database).await;
+    errors(&database).await;
+    replays(&database).await;
+    gaps(&database).await;
+    ends(&database).await;
+    ends_of_tokens(&database).await;
+    statuses(&database).await;
+
+    let (expected, seen) = (expected(), seen());
+    for (name, _) in UNSEEN {
+        assert!(
+            expected.contains(*name),
+            "UNSEEN has {name}, which is not documented"
+        );
+        assert!(!seen.contains(*name), "UNSEEN has {name}, which is sent");
+    }
+    let missing = expected.iter().filter(|name| !seen.contains(*name));
+    let missing = missing.filter(|name| !TO_COME.iter().any(|begin| name.starts_with(begin)));
+    let missing: Vec<_> = missing
+        .filter(|name| UNSEEN.iter().all(|(unseen, _)| unseen != name))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "documented, and not seen here: {missing:#?}"
+    );
+}
+
+async fn somebody(server: &Server, transport: Transport) -> Subscriber {
+    let mut somebody = connect(transport, server, &token("1", "", ""), "rooms=open:1").await;
+    somebody.expect("welcome").await;
+    somebody
+}
+
+/// Welcomes, answers, events, notifications, heartbeats.
+async fn frames(database: &Database) {
+    let server = serve(database, |settings| {
+        settings.websocket.heartbeat = Duration::from_secs(1);
+        settings.sse.heartbeat = Duration::from_secs(1);
+    })
+    .await;
+    let mut both = Vec::new();
+    for transport in TRANSPORTS {
+        both.push(somebody(&server, transport).await);
+    }
+    let socket = &mut both[0];
+    for (frame, answer) in [
+        (json!({ "type": "ping", "id": 1 }), "pong"),
+        (
+            json!({ "type": "subscribe", "rooms": ["open:2"], "id": 2 }),
+            "subscribed",
+        ),
+        (
+            json!({ "type": "unsubscribe", "rooms": ["open:2"], "id": 3 }),
+            "unsubscribed",
+        ),
+        (
+            json!({ "type": "auth", "token": token("1", "", ""), "id": 4 }),
+            "authenticated",
+        ),
+    ] {
+        socket.send(frame).await;
+        socket.expect(answer).await;
+    }
+    let channel = "insert into rowcast.channel (name, delivery, rooms, event)
+                   values ('old', 'notify', array['open:{room}'], 'old:{room}')";
+    database.run(channel).await;
+    for _ in 0..2 {
+        // As of the second, the listener has looked at the channels again.
+        marker(database, &["open:1"]).await;
+        for somebody in &mut both {
+            somebody.expect_event("marker").await;
+        }
+    }
+    database
+        .run("select pg_notify('old', '{\"room\":1}')")
+        .await;
+    for somebody in &mut both {
+        somebody.expect_event("old:1").await;
+        while somebody.next().await["type"] != "heartbeat" {}
+    }
+    database
+        .run("delete from rowcast.channel where name = 'old'")
+        .await;
+    server.stop().await;
+
+    let anonymous = serve(database, |settings| {
+        settings.auth.anonymous_claims = Some(r#"{"role":"anonymous"}"#.into());
+    })
+    .await;
+    for transport in TRANSPORTS {
+        let mut nobody = connect(transport, &anonymous, "", "").await;
+        assert!(nobody.expect("welcome").await["expiresAt"].is_null());
+    }
+    anonymous.stop().await;
+}
+
+/// Each code of an error, with `id` and with `room`.
+async fn errors(database: &Database) {
+    let server = serve(database, |settings| {
+        settings.limits.rooms_per_connection = 2;
+        settings.limits.messages_per_second = 6;
+    })
+    .await;
+    let query = "rooms=open:1,shut:1,open:2,open:3,%01&since=garbage";
+    for transport in TRANSPORTS {
+        let mut somebody = connect(transport, &server, &token("1", "", ""), query).await;
+        let mut codes: Vec<_> = Vec::new();
+        while codes.len() < 4 {
+            let frame = somebody.next().await;
+            codes.extend(frame["code"].as_str().map(str::to_owned));
+        }
+        codes.sort();
+        assert_eq!(
+            codes,
+            ["bad-bookmark", "bad-room", "forbidden", "too-many-rooms"]
+        );
+    }
+    let mut socket = somebody(&server, Transport::WebSocket).await;
+    for (frame, code) in [
+        (json!([]), "bad-message"),
+        (json!({ "type": "never" }), "unknown-type"),
+        (
+            json!({ "type": "subscribe", "rooms": [""], "id": 1 }),
+            "bad-room",
+        ),
+        (
+            json!({ "type": "auth", "token": "garbage" }),
+            "unauthorized",
+        ),
+    ] {
+        socket.send(frame).await;
+        while socket.next().await["code"] != code {}
+    }
+    for _ in 0..40 {
+        socket.send(json!({ "type": "ping" })).await;
+    }
+    while socket.next().await["code"] != "rate-limited" {}
+    server.stop().await;
+}
+
+/// What `since` comes to.
+async fn replays(database: &Database) {
+    let old = database.bookmark().await;
+    for _ in 0..4 {
+        marker(database, &["open:1"]).await;
+    }
+    let limit = database.bookmark().await;
+    for _ in 0..4 {
+        marker(database, &["open:1"]).await;
+    }
+    let near = database.bookmark().await;
+    marker(database, &["open:1"]).await;
+    // A new one has nothing in memory: it reads the log.
+    let server = serve(database, |settings| settings.limits.replay_events = 3).await;
+    let (history, _) = near.split_once('.').expect("a history and a place");
+    let future = format!("{history}.4000000000_0");
+    for transport in TRANSPORTS {
+        for (since, reason) in [
+            (near.as_str(), None),
+            (limit.as_str(), Some("limit")),
+            ("another.1_0", Some("history")),
+            (future.as_str(), Some("future")),
+            ("garbage", Some("bookmark")),
+        ] {
+            assert_resume(&server, transport, since, reason).await;
+        }
+    }
+    let mut socket = somebody(&server, Transport::WebSocket).await;
+    let subscribe = json!({ "type": "subscribe", "rooms": ["open:2"], "since": near, "id": 1 });
+    for (change, rooms) in [("revoke", json!(["open:2"])), ("grant", json!(["open:2"]))] {
+        let to = if change == "revoke" { "from" } else { "to" };
+        database
+            .run(&format!(
+                "{change} execute on all functions in schema rowcast {to} rowcast_service"
+            ))
+            .await;
+        socket.send(subscribe.clone()).await;
+        let answer = socket.next().await;
+        if change == "revoke" {
+            // Nobody can be asked who may join.
+            assert_eq!(answer["code"], "overloaded", "{answer}");
+        } else {
+            assert_eq!(
+                (&answer["type"], &answer["rooms"]),
+                (&json!("subscribed"), &rooms)
+            );
+        }
+    }
+    server.stop().await;
+
+    let server = serve(database, |_| ()).await;
+    let mut socket = somebody(&server, Transport::WebSocket).await;
+    let read = "function rowcast.read_log";
+    database
+        .run(&format!("alter {read} rename to read_no_log"))
+        .await;
+    socket.send(subscribe).await;
+    let answer = socket.expect("subscribed").await;
+    assert_eq!(answer["reason"], "unavailable", "{answer}");
+    database
+        .run("alter function rowcast.read_no_log rename to read_log")
+        .await;
+    server.stop().await;
+    forget_all(database).await;
+    let server = serve(database, |_| ()).await;
+    for transport in TRANSPORTS {
+        assert_resume(&server, transport, &old, Some("horizon")).await;
+    }
+    server.stop().await;
+}
+
+async fn assert_resume(server: &Server, transport: Transport, since: &str, reason: Option<&str>) {
+    let query = format!("rooms=open:1&since={since}");
+    let mut somebody = connect(transport, server, &token("1", "", ""), &query).await;
+    loop {
+        let frame = somebody.next().await;
+        if frame["type"] == "subscribed" {
+            assert_eq!(frame["reason"].as_str(), reason, "{since}: {frame}");
+            return;
+        }
+    }
+}
+
+/// Forgets what was written so far, as two days would.
+async fn forget_all(database: &Database) {
+    let rotate = "select rowcast.rotate_log(pg_current_snapshot())";
+    database.run(rotate).await;
+    for _ in 0..2 {
+        database
+            .run(
+                "update rowcast.leaf set entered_at = entered_at - interval '2 days',
+                  left_at = left_at - interval '2 days'",
+            )
+            .await;
+        database.run(&format!("{rotate}; {rotate}; {rotate}")).await;
+    }
+}
+
+/// Each reason of a gap, live and to who comes back.
+async fn gaps(database: &Database) {
+    let server = serve(database, |_| ()).await;
+    let mut both = Vec::new();
+    for transport in TRANSPORTS {
+        both.push(somebody(&server, transport).await);
+    }
+    // A trigger's, and a paused channel's, are rows of the log.
+    for (changes, reason) in [
+        (
+            &[
+                "create table public.broken (id int);
+                 select rowcast.attach('public.broken', 'insert', $$
+                   select 'e' as name, array['open:1'] as rooms, to_json(1 / (n.id - n.id)) as data
+                   from new_rows n $$)",
+                "insert into public.broken values (1)",
+            ][..],
+            "trigger",
+        ),
+        (
+            &[
+                "insert into rowcast.channel (name, paused) values ('held', true)",
+                "select rowcast.emit('held', 'e', array['open:1'], '{}')",
+                "update rowcast.channel set paused = false where name = 'held'",
+            ],
+            "paused",
+        ),
+    ] {
+        let before = database.bookmark().await;
+        for change in changes {
+            database.run(change).await;
+            // As of the second, the listener has looked at the channels again.
+            for _ in 0..2 {
+                marker(database, &["open:1"]).await;
+                for somebody in &mut both {
+                    while somebody.next().await["name"] != "marker" {}
+                }
+            }
+        }
+        for somebody in &mut both {
+            let told = |frame: &&serde_json::Value| frame["reason"] == reason;
+            assert!(somebody.received.iter().find(told).is_some(), "{reason}");
+        }
+        for transport in TRANSPORTS {
+            assert_resume(&server, transport, &before, Some(reason)).await;
+        }
+    }
+    // Other stations make these happen; here their words are looked at.
+    for reason in ["history", "horizon", "listener", "overflow"] {
+        server.gate.hub.tell_gap(reason);
+        for somebody in &mut both {
+            assert_eq!(somebody.expect("gap").await["reason"], reason);
+        }
+    }
+    server.stop().await;
+}
+
+/// Ends that are nobody's token's fault.
+async fn ends(database: &Database) {
+    for (ended, code, word) in [
+        (Ended::Lagged, 4000, "lagged"),
+        (Ended::Restart, 1012, "restart"),
+        (Ended::Unconfirmed, 1013, "overloaded"),
+        (Ended::NoSession, 1008, "unauthorized"),
+    ] {
+        let server = serve(database, |_| ()).await;
+        let mut socket = somebody(&server, Transport::WebSocket).await;
+        let mut stream = somebody(&server, Transport::Sse).await;
+        server.gate.hub.end_all(ended);
+        assert_eq!(socket.closed().await.0, code);
+        assert_eq!(stream.closed().await, (200, word.into()));
+        server.stop().await;
+    }
+    let server = serve(database, |settings| {
+        settings.websocket.ping = Duration::from_secs(1);
+        settings.websocket.pong_timeout = Duration::from_secs(1);
+        settings.limits.connections_per_user = 1;
+    })
+    .await;
+    let mut silent = somebody(&server, Transport::WebSocket).await;
+    let mut second = ws(&server, &token("1", "", ""), "").await;
+    assert_eq!(second.closed().await.0, 4003);
+    let Err(refused) = try_sse(&server, &token("1", "", ""), "", &[]).await else {
+        panic!("it came in");
+    };
+    assert_eq!(refused.status, 429, "{refused:?}");
+    eventually("who answers no ping is out", async || {
+        (server.gate.hub.sizes().subscriptions == 0).then_some(())
+    })
+    .await;
+    assert_eq!(silent.closed().await.0, 4005);
+    let mut big = somebody(&server, Transport::WebSocket).await;
+    big.send_message(Message::text("x".repeat(70_000))).await;
+    assert_eq!(big.closed().await.0, 1009);
+    eventually("it has left", async || {
+        (server.gate.seats.taken() == 0).then_some(())
+    })
+    .await;
+    let mut odd = somebody(&server, Transport::WebSocket).await;
+    let frame = Frame::message("x", OpCode::Data(Data::Reserved(3)), true);
+    odd.send_message(Message::Frame(frame)).await;
+    assert_eq!(odd.closed().await.0, 4004);
+    server.stop().await;
+}
+
+/// Ends for want of a token.
+async fn ends_of_tokens(database: &Database) {
+    let server = serve(database, |_| ()).await;
+    assert_eq!(ws(&server, "", "").await.closed().await.0, 1008);
+    let issued = json!({ "sub": "9", "iat": unix_now() - 5, "exp": unix_now() + 600 });
+    let (issued, short) = (
+        token_with(&issued),
+        json!({ "sub": "8", "exp": unix_now() + 3 }),
+    );
+    let short = token_with(&short);
+    let mut them = Vec::new();
+    for transport in TRANSPORTS {
+        for (token, code, word) in [(&issued, 4002, "revoked"), (&short, 4001, "token-expired")] {
+            let mut somebody = connect(transport, &server, token, "").await;
+            somebody.expect("welcome").await;
+            them.push((somebody, transport, code, word));
+        }
+    }
+    database.run("select rowcast.revoke('9')").await;
+    for (mut somebody, transport, code, word) in them {
+        let (ended, why) = somebody.closed().await;
+        match transport {
+            Transport::WebSocket => assert_eq!(ended, code),
+            Transport::Sse => assert_eq!((ended, why.as_str()), (200, word)),
+            Transport::Poll => assert_eq!((ended, why.as_str()), (401, word)),
+        }
+    }
+    server.stop().await;
+}
+
+/// Each status with each of its headers, to listed origins and to none.
+async fn statuses(database: &Database) {
+    let server = serve(database, |settings| {
+        settings.http.allowed_origins = vec![ORIGIN.into()];
+        settings.limits.connections_per_user = 1;
+    })
+    .await;
+    let token = token("1", "", "");
+    let (origin, bearer) = (("origin", ORIGIN), format!("Bearer {token}"));
+    let authorized = ("authorization", bearer.as_str());
+    let stream = try_sse(&server, &token, "", &[origin]).await;
+    let mut stream = stream.unwrap_or_else(|answer| panic!("{answer:?}"));
+    stream.expect("welcome").await;
+    let evil = ("origin", "https://evil.example");
+    let upgrade = [("connection", "upgrade"), ("upgrade", "websocket")];
+    let key = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    for (path, headers, status) in [
+        ("/sse", vec![origin], 401),
+        ("/sse", vec![authorized, evil], 403),
+        ("/sse", vec![authorized, origin], 429),
+        ("/ws", vec![], 426),
+        ("/ws", vec![upgrade[0], upgrade[1], key], 400),
+        ("/healthz", vec![], 200),
+        ("/readyz", vec![], 200),
+        ("/metrics", vec![], 200),
+        ("/nothing", vec![], 404),
+    ] {
+        let answer = get(&server, path, &headers).await;
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+    }
+    drop(stream);
+    eventually("it has left", async || {
+        (server.gate.seats.taken() == 0).then_some(())
+    })
+    .await;
+    let protocols = format!("rowcast.v1, bearer.{token}");
+    let offered = [("sec-websocket-protocol", protocols.as_str())];
+    ws_with(&server, "", &offered).await.expect("welcome").await;
+    for path in ["/sse"] {
+        let answer = ask(&server, "OPTIONS", path, &[origin], "").await;
+        assert_eq!(answer.status, 204, "{answer:?}");
+    }
+    server.stop().await;
+
+    let server = serve_unready(database, |settings| {
+        settings.database.url = Some("postgres://nobody@127.0.0.1:1/none".into());
+    })
+    .await;
+    assert_eq!(get(&server, "/readyz", &[]).await.status, 503);
+    server.stop().await;
+}
