@@ -1328,6 +1328,56 @@ ALTER FUNCTION rowcast.notify_queue_is_filling() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.notify_queue_is_filling() IS 'Whether NOTIFY''s queue is a tenth full: nothing of ours notifies then.';
 
+CREATE FUNCTION rowcast.overview(p_rows integer) RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select jsonb_build_object(
+    'failures', (
+      select coalesce(jsonb_agg(to_jsonb(f) - 'id' order by f.id desc), '[]')
+      from (
+        select id, (extract(epoch from at) * 1000)::bigint as at, channel, relation, operation,
+          sqlstate, left(message, 500) as message
+        from rowcast.failure order by id desc limit p_rows
+      ) f
+    ),
+    'log', (
+      select jsonb_build_object(
+        'bytes', l.bytes,
+        'events', l.events,
+        'age', extract(epoch from clock_timestamp() - l.oldest_at)::bigint,
+        'refused', extract(epoch from clock_timestamp() - l.refused_at)::bigint,
+        'keepBytes', s.keep_bytes,
+        'keepFor', extract(epoch from s.keep_for)::bigint
+      )
+      from rowcast.setting s cross join rowcast.log_size() l
+    ),
+    -- The session lock of src/database/listening.rs.
+    'leader', (
+      select jsonb_build_object('name', nullif(a.application_name, ''), 'pid', l.pid)
+      from pg_locks l left join pg_stat_activity a using (pid)
+      where l.locktype = 'advisory' and l.classid = 0 and l.objid = 7692279 and l.granted
+        and l.database = (select oid from pg_database where datname = current_database())
+      limit 1
+    ),
+    'drift', (
+      select coalesce(jsonb_agg(to_jsonb(d)), '[]')
+      from (
+        select relation::text, operation, state from rowcast.attachment
+        where state <> 'ok' order by relation::text, operation limit p_rows
+      ) d
+    ),
+    'paused', (
+      select coalesce(jsonb_agg(c.name order by c.name), '[]')
+      from (select name from rowcast.channel where paused order by name limit p_rows) c
+    )
+  )
+$$;
+
+ALTER FUNCTION rowcast.overview(p_rows integer) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.overview(p_rows integer) IS 'For the console: failures, log, leader, drift and paused channels, at most so many rows of each.';
+
 CREATE FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) RETURNS record
     LANGUAGE plpgsql IMMUTABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2841,6 +2891,9 @@ REVOKE ALL ON FUNCTION rowcast.new_xid() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.notify_queue_is_filling() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.notify_queue_is_filling() TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.overview(p_rows integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.overview(p_rows integer) TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) TO rowcast_service;

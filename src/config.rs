@@ -19,13 +19,13 @@ mod written;
 
 pub use names::variable;
 pub use raw::{
-    KEYS, RawAuth, RawCalls, RawDatabase, RawHttp, RawHub, RawLimits, RawListener, RawLog, RawPoll,
-    RawSettings, RawSse, RawWebsocket,
+    KEYS, RawAuth, RawCalls, RawConsole, RawDatabase, RawHttp, RawHub, RawLimits, RawListener,
+    RawLog, RawPoll, RawSettings, RawSse, RawWebsocket,
 };
 pub use redact::redact_url;
 pub use settings::{
-    Auth, Calls, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll, Settings,
-    Sse, Websocket,
+    Auth, Calls, Console, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll,
+    Settings, Sse, Websocket,
 };
 pub(crate) use value::is_http;
 

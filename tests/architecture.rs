@@ -13,10 +13,11 @@ const RANKS: &[(u8, &[&str])] = &[
     (3, &["database"]),
     (4, &["migrate", "listener"]),
     (5, &["connection"]),
-    (6, &["routes"]),
-    (7, &["app"]),
-    (8, &["command"]),
-    (9, &["main"]),
+    (6, &["console"]),
+    (7, &["routes"]),
+    (8, &["app"]),
+    (9, &["command"]),
+    (10, &["main"]),
 ];
 
 fn root() -> &'static Path {

@@ -64,3 +64,94 @@ async fn a_statement_in_sql_becomes_pixels_in_both_views() {
         .unwrap();
     assert!(ended.success(), "{ended}");
 }
+
+/// The demo's console: charts with data, an event in the tail, nothing blocked, nobody else asked.
+#[tokio::test]
+async fn the_console_draws_what_happens_and_asks_nobody_else() {
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_rowcast"))
+        .args(["demo", "--quiet", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let line = line_with(demo.stdout.take().unwrap(), "console#token=").await;
+    let url = &line[line.find("http://").unwrap()..];
+    let mut browser = Browser::open(url.trim()).await;
+
+    let drawn = "until(() => Number(document.body?.dataset.drawn) >= 1)";
+    assert_eq!(browser.evaluate(drawn).await, true);
+    assert_eq!(
+        browser.evaluate("location.hash + location.search").await,
+        ""
+    );
+    // A reader of its own, an event for it, and what may go wrong with either.
+    let reader = "(async () => {
+      window.blocked = []
+      addEventListener('securitypolicyviolation', (event) => blocked.push(event.blockedURI))
+      const { token } = await (await fetch('/demo/token/admin')).json()
+      window.reader = new WebSocket('ws://' + location.host + '/ws', ['rowcast.v1', 'bearer.' + token])
+      await new Promise((done) => { reader.onmessage = done })
+      return true
+    })()";
+    assert_eq!(browser.evaluate(reader).await, true);
+    let run = "fetch('/demo/run/1', { method: 'POST', body: '{}', \
+               headers: { 'content-type': 'application/json' } }).then((answer) => answer.ok)";
+    assert_eq!(browser.evaluate(run).await, true);
+    for (what, fact) in [
+        (
+            "the tail",
+            "[...document.querySelectorAll('#tail .name')].some((name) => name.textContent === 'booking:created')",
+        ),
+        (
+            "the connection",
+            "document.querySelector('#connections tbody th')?.textContent === '100'",
+        ),
+        (
+            "the verdict",
+            "document.querySelector('#verdict').dataset.level === 'well'",
+        ),
+        (
+            "the leader",
+            "document.querySelector('#facts').textContent.includes('this node leads')",
+        ),
+        (
+            "the histogram",
+            "/[1-9]/.test(document.querySelector('[data-chart=histogram] .legend').textContent)",
+        ),
+        (
+            "the charts",
+            "[...document.querySelectorAll('.chart')].length === 6 \
+             && [...document.querySelectorAll('.chart canvas')].length === 6",
+        ),
+    ] {
+        let seen = browser.evaluate(&format!("until(() => {fact})")).await;
+        assert_eq!(seen, true, "{what}");
+    }
+    // The bar of the histogram is there in pixels: the accent's colour in its canvas.
+    let pixels = "(() => {
+      const canvas = document.querySelector('[data-chart=histogram] canvas')
+      const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height)
+      let accent = 0
+      for (let at = 0; at < data.length; at += 4) {
+        if (data[at + 3] > 100 && data[at + 1] > data[at] + 60) accent += 1
+      }
+      return accent > 200
+    })()";
+    assert_eq!(browser.evaluate(pixels).await, true, "a bar");
+    let elsewhere = "JSON.stringify([blocked, performance.getEntriesByType('resource')
+      .map((entry) => new URL(entry.name).host).filter((host) => host !== location.host)])";
+    assert_eq!(browser.evaluate(elsewhere).await, "[[],[]]");
+    // A token that does not open it brings back the field, and what was shown stays.
+    let paste = "(document.querySelector('#token').value = 'nonsense', \
+                 document.querySelector('#gate').requestSubmit(), true)";
+    assert_eq!(browser.evaluate(paste).await, true);
+    let asked = "until(() => !document.querySelector('#gate').hidden \
+                 && document.body.dataset.status === 'refused')";
+    assert_eq!(browser.evaluate(asked).await, true);
+    assert_eq!(
+        browser
+            .evaluate("document.querySelector('.chart').offsetHeight > 0")
+            .await,
+        true
+    );
+}

@@ -63,6 +63,9 @@ mod faults;
 /// The documents for machines: what servers send is what they say, all of it; and `docs/sse.md`.
 mod specification;
 
+/// What operators look at: true numbers, for those who may.
+mod console;
+
 /// The subcommands as people type them.
 mod commands;
 

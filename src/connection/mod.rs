@@ -96,6 +96,28 @@ impl Refusal {
         }
     }
 
+    /// Status and close code that go with a word, if it is one of these.
+    #[must_use]
+    pub fn codes(word: &str) -> Option<(u16, u16)> {
+        let all = [
+            Self::NoToken,
+            Self::Origin,
+            Self::TooMany,
+            Self::Overloaded,
+            Self::Restart,
+            Self::Lagged,
+            Self::Expired,
+            Self::Revoked,
+            Self::TooBig,
+            Self::Protocol,
+            Self::NoPong,
+        ];
+        let rows = all.into_iter().map(Self::row);
+        rows.filter(|(_, _, known)| *known == word)
+            .map(|(status, close, _)| (status, close))
+            .next()
+    }
+
     #[must_use]
     pub fn word(self) -> &'static str {
         self.row().2

@@ -69,8 +69,8 @@ pub use server::{
     serve_unready, settings,
 };
 pub use subscriber::{
-    EVERY_TRANSPORT, Subscriber, TRANSPORTS, Transport, connect, sse, try_connect, try_sse, ws,
-    ws_with,
+    EVERY_TRANSPORT, Subscriber, TRANSPORTS, Transport, connect, sse, stream, try_connect, try_sse,
+    ws, ws_with,
 };
 
 /// Makes three tests of each of these functions, one for each of [`VERSIONS`], which they are given:

@@ -49,6 +49,8 @@ pub struct Subscriber {
     /// The frame read last, as it was sent; of SSE, the block without its blank line.
     pub raw: String,
     ended: Option<(u16, String)>,
+    /// What comes is in the documents for machines.
+    promised: bool,
 }
 
 /// Connects by this transport; an empty token sends none.
@@ -117,17 +119,28 @@ pub async fn try_sse(
     if !token.is_empty() {
         headers.push(("authorization", &bearer));
     }
-    let response = request(server, &format!("/sse?{query}"), &headers).await;
+    stream(server, &format!("/sse?{query}"), &headers).await
+}
+
+/// Opens any path that streams server-sent events; an answer that is none is the refusal.
+pub async fn stream(
+    server: &impl Served,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Result<Subscriber, Answer> {
+    let response = request(server, path, headers).await;
     if response.status() != 200 {
-        return Err(Answer::of("GET", "/sse", response).await);
+        return Err(Answer::of("GET", path, response).await);
     }
     assert_eq!(response.headers()["content-type"], "text/event-stream");
-    documented::check_answer("GET", "/sse", 200, response.headers(), None);
+    documented::check_answer("GET", path, 200, response.headers(), None);
     let buffer = Vec::new();
-    Ok(Subscriber::over(Wire::Sse {
+    let mut subscriber = Subscriber::over(Wire::Sse {
         body: response.into_body(),
         buffer,
-    }))
+    });
+    subscriber.promised = documented::is_promised(path);
+    Ok(subscriber)
 }
 
 /// Connects as a browser does, to whom nothing that fails is a surprise: why not, in words. SSE that
@@ -180,6 +193,7 @@ impl Subscriber {
             retry: None,
             raw: String::new(),
             ended: None,
+            promised: true,
         }
     }
 
@@ -231,7 +245,9 @@ impl Subscriber {
                         frame
                     }
                     Wire::Sse { .. } => {
-                        documented::check_block(&self.raw);
+                        if self.promised {
+                            documented::check_block(&self.raw);
+                        }
                         self.frame_of_sse()
                     }
                 }

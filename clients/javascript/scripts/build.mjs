@@ -1,6 +1,6 @@
 // Makes dist/: both entries, minified, as ECMAScript and CommonJS modules, each with its types.
-// The React entry imports the core instead of holding it a second time, and the core loads the
-// transports that few pages need.
+// The React entry imports the core instead of holding it a second time, and the core loads
+// what goes by HTTP only when it is needed.
 import { build } from 'esbuild'
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -15,7 +15,7 @@ mkdirSync('dist')
 // The same names in every file: they hand such objects to each other.
 const mangleCache = {}
 for (const [format, extension] of [['esm', '.js'], ['cjs', '.cjs']]) {
-  for (const entry of ['index', 'fallback', 'react']) {
+  for (const entry of ['index', 'http', 'react']) {
     const { mangleCache: grown } = await build({
       entryPoints: [`src/${entry}.js`],
       outfile: `dist/${entry}${extension}`,
@@ -30,7 +30,7 @@ for (const [format, extension] of [['esm', '.js'], ['cjs', '.cjs']]) {
         {
           name: 'core',
           setup(bundle) {
-            bundle.onResolve({ filter: /^\.\/(index|fallback)\.js$/ }, ({ path }) => ({
+            bundle.onResolve({ filter: /^\.\/(index|http)\.js$/ }, ({ path }) => ({
               path: path.replace('.js', extension),
               external: true,
             }))

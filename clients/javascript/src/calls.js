@@ -4,8 +4,8 @@
  * known here.
  */
 
-import { address, request } from './address.js'
-import { NEEDS_TOKEN, ofAnswer, RowcastError } from './errors.js'
+import { RowcastError } from './errors.js'
+import { overHttp } from './keeper.js'
 
 /** Characters of a frame; more goes by POST, for a frame that is too big ends the link for good. */
 const FRAME = 16_000
@@ -18,30 +18,6 @@ export function asking(settings, keeper) {
   /** @type {Map<string, (error?: RowcastError, answer?: any) => void>} */
   const pending = new Map()
   let last = 0
-
-  /**
-   * @param {string} name
-   * @param {string} body
-   * @param {AbortSignal} signal
-   * @param {boolean} [again]
-   * @returns {Promise<any>}
-   */
-  async function post(name, body, signal, again) {
-    const { tokens } = keeper()
-    const token = await (again ? tokens.ask() : tokens.use())
-    const answer = await settings
-      .fetch(address(settings.url, `/call/${encodeURIComponent(name)}`), request(token, signal, body))
-      .catch((error) => {
-        throw new RowcastError('disconnected', String(error))
-      })
-    if (answer.ok) return answer.json()
-    const error = await ofAnswer(answer, settings.now())
-    if (!NEEDS_TOKEN.includes(error.code)) throw error
-    tokens.refuse(token)
-    // Refused before anything was done: with another token it may be said again.
-    if (again) throw error
-    return post(name, body, signal, true)
-  }
 
   return {
     /**
@@ -68,7 +44,9 @@ export function asking(settings, keeper) {
         if (body.length < FRAME && keeper().speaks() && keeper().send({ type: 'call', function: name, args, id })) {
           pending.set(id, done)
         } else {
-          post(name, body, stop.signal).then((answer) => done(undefined, answer), done)
+          overHttp()
+            .then(({ post }) => post(settings, keeper().tokens, name, body, stop.signal))
+            .then((answer) => done(undefined, answer), done)
         }
       }),
 

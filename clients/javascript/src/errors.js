@@ -1,7 +1,7 @@
 /**
  * What goes wrong, by one word for each: the server's own, whether it comes as a close code, as a
  * status or in a frame. Hands errors to the application, and to the keeper as the end of a link.
- * It must never call final what is somebody else's refusal, such as a proxy's.
+ * It must never let anybody guess: what has no word is `disconnected`.
  */
 
 /** An Error with a `code`: one of the server's, or `disconnected`, `timeout`, `closed`, `token`. */
@@ -46,18 +46,4 @@ export const ofClose = (code, reason) => {
   // A bare number is how long to wait, and no reason to read.
   const ms = PASSING.includes(word) ? Number(reason) || undefined : undefined
   return new RowcastError(word, ms ? word : reason || `closed with ${code}`, ms)
-}
-
-/**
- * What an answer other than the expected one means.
- * @param {Response} answer
- * @param {number} now
- */
-export async function ofAnswer(answer, now) {
-  const { status } = answer
-  const said = await answer.json().then((body) => body.error, () => undefined)
-  const header = answer.headers.get('retry-after')
-  const ms = said?.retryMs ?? (header ? Number(header) * 1000 || Date.parse(header) - now : 0)
-  const word = said?.code ?? (status === 401 ? NEEDS_TOKEN[0] : 'unavailable')
-  return new RowcastError(word, said?.message ?? `the server answered ${status}`, ms > 0 ? ms : undefined)
 }

@@ -27,13 +27,13 @@ import { websocket } from './websocket.js'
  */
 
 /** What few pages need comes in a file of its own. */
-const fallback = () => import('./fallback.js')
+export const overHttp = () => import('./http.js')
 
 /** @type {Record<string, (...link: Parameters<Transport>) => Wire | Promise<Wire>>} */
 const TRANSPORTS = {
   websocket,
-  sse: async (link) => (await fallback()).sse(link),
-  poll: async (link) => (await fallback()).poll(link),
+  sse: async (link) => (await overHttp()).sse(link),
+  poll: async (link) => (await overHttp()).poll(link),
 }
 
 /** Milliseconds in which a link must say something once it is doubted that it lives. */
@@ -179,7 +179,7 @@ export function keep(settings, host) {
     timer('stable', settings.stableAfter, () => {
       pause.reset()
       // While it can be loaded, for when the network is another.
-      if (transports[1]) fallback().catch(() => {})
+      if (transports[1]) overHttp().catch(() => {})
     })
     timer('watch')
     if (mine.silence) watch(mine, mine.silence)

@@ -5,7 +5,8 @@
  */
 
 import { address, request } from './address.js'
-import { ofAnswer, RowcastError } from './errors.js'
+import { ofAnswer } from './answer.js'
+import { RowcastError } from './errors.js'
 
 /** Milliseconds between two questions at least, if the first was answered with nothing. */
 const PAUSE = 1000

@@ -5,7 +5,8 @@
  */
 
 import { address, request } from './address.js'
-import { NEEDS_TOKEN, ofAnswer, PASSING, RowcastError } from './errors.js'
+import { ofAnswer } from './answer.js'
+import { NEEDS_TOKEN, PASSING, RowcastError } from './errors.js'
 import { parser } from './parser.js'
 
 /** @type {import('./keeper.js').Transport} */

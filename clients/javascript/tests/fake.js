@@ -5,7 +5,7 @@ const CORE = process.env.ROWCAST_CLIENT_DIST ? '../dist/index.js' : '../src/inde
 export const { connect, RowcastError } = await import(CORE)
 
 // Loaded before any clock is stopped: modules are not loaded by timers.
-await import(CORE.replace('index', 'fallback'))
+await import(CORE.replace('index', 'http'))
 
 /** Lets everything run that waits for nothing but its turn. */
 export const settle = () => vi.advanceTimersByTimeAsync(0)

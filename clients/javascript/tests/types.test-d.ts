@@ -1,6 +1,12 @@
 /** Checked by tsc, never run: what must compile, and what must not. */
-import { connect, RowcastError, type Connection } from '../src/types.d.ts'
-import { useLive, useRoom, useRowcast, useStatus } from '../src/react.d.ts'
+import type { Connection } from '../src/types.d.ts'
+
+declare const connect: typeof import('../src/types.d.ts').connect
+declare const RowcastError: typeof import('../src/types.d.ts').RowcastError
+declare const useLive: typeof import('../src/react.d.ts').useLive
+declare const useRoom: typeof import('../src/react.d.ts').useRoom
+declare const useRowcast: typeof import('../src/react.d.ts').useRowcast
+declare const useStatus: typeof import('../src/react.d.ts').useStatus
 
 interface Events {
   'booking:created': { bookingId: number }
