@@ -7,29 +7,37 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// For the demo, whose PostgreSQL has to be made first.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-#[tokio::test]
-async fn a_statement_in_sql_becomes_pixels_in_both_views() {
+/// A demo, and the address in the first line of its output that holds `mark`.
+async fn demo(mark: &str) -> (Child, String) {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_rowcast"))
         .args(["demo", "--quiet", "--listen", "127.0.0.1:0"])
         .stdout(Stdio::piped())
+        .kill_on_drop(true)
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
     let serves = async {
         while let Some(line) = lines.next_line().await.unwrap() {
-            if let Some(at) = line.find("http://") {
+            if line.contains(mark) {
+                let at = line.find("http://").expect("an address");
                 return line[at..].trim().to_owned();
             }
         }
-        panic!("the demo ended")
+        panic!("the demo ended before {mark:?}")
     };
     let url = timeout(PATIENCE, serves).await.expect("the demo serves");
+    (demo, url)
+}
+
+#[tokio::test]
+async fn a_statement_in_sql_becomes_pixels_in_both_views() {
+    let (mut demo, url) = demo("http://").await;
     let driver = Driver::start().await;
     let page = driver.visit(&url, json!({})).await;
 
@@ -68,22 +76,13 @@ async fn a_statement_in_sql_becomes_pixels_in_both_views() {
 /// The demo's console: charts with data, an event in the tail, nothing blocked, nobody else asked.
 #[tokio::test]
 async fn the_console_draws_what_happens_and_asks_nobody_else() {
-    let mut demo = Command::new(env!("CARGO_BIN_EXE_rowcast"))
-        .args(["demo", "--quiet", "--listen", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let line = line_with(demo.stdout.take().unwrap(), "console#token=").await;
-    let url = &line[line.find("http://").unwrap()..];
-    let mut browser = Browser::open(url.trim()).await;
+    let (_demo, url) = demo("console#token=").await;
+    let driver = Driver::start().await;
+    let page = driver.visit(&url, json!({})).await;
 
-    let drawn = "until(() => Number(document.body?.dataset.drawn) >= 1)";
-    assert_eq!(browser.evaluate(drawn).await, true);
-    assert_eq!(
-        browser.evaluate("location.hash + location.search").await,
-        ""
-    );
+    page.until("Number(document.body?.dataset.drawn) >= 1")
+        .await;
+    assert_eq!(page.evaluate("location.hash + location.search").await, "");
     // A reader of its own, an event for it, and what may go wrong with either.
     let reader = "(async () => {
       window.blocked = []
@@ -93,39 +92,20 @@ async fn the_console_draws_what_happens_and_asks_nobody_else() {
       await new Promise((done) => { reader.onmessage = done })
       return true
     })()";
-    assert_eq!(browser.evaluate(reader).await, true);
+    assert_eq!(page.evaluate(reader).await, true);
     let run = "fetch('/demo/run/1', { method: 'POST', body: '{}', \
                headers: { 'content-type': 'application/json' } }).then((answer) => answer.ok)";
-    assert_eq!(browser.evaluate(run).await, true);
-    for (what, fact) in [
-        (
-            "the tail",
-            "[...document.querySelectorAll('#tail .name')].some((name) => name.textContent === 'booking:created')",
-        ),
-        (
-            "the connection",
-            "document.querySelector('#connections tbody th')?.textContent === '100'",
-        ),
-        (
-            "the verdict",
-            "document.querySelector('#verdict').dataset.level === 'well'",
-        ),
-        (
-            "the leader",
-            "document.querySelector('#facts').textContent.includes('this node leads')",
-        ),
-        (
-            "the histogram",
-            "/[1-9]/.test(document.querySelector('[data-chart=histogram] .legend').textContent)",
-        ),
-        (
-            "the charts",
-            "[...document.querySelectorAll('.chart')].length === 6 \
+    assert_eq!(page.evaluate(run).await, true);
+    for fact in [
+        "[...document.querySelectorAll('#tail .name')].some((name) => name.textContent === 'booking:created')",
+        "document.querySelector('#connections tbody th')?.textContent === '100'",
+        "document.querySelector('#verdict').dataset.level === 'well'",
+        "document.querySelector('#facts').textContent.includes('this node leads')",
+        "/[1-9]/.test(document.querySelector('[data-chart=histogram] .legend').textContent)",
+        "[...document.querySelectorAll('.chart')].length === 6 \
              && [...document.querySelectorAll('.chart canvas')].length === 6",
-        ),
     ] {
-        let seen = browser.evaluate(&format!("until(() => {fact})")).await;
-        assert_eq!(seen, true, "{what}");
+        page.until(fact).await;
     }
     // The bar of the histogram is there in pixels: the accent's colour in its canvas.
     let pixels = "(() => {
@@ -137,21 +117,18 @@ async fn the_console_draws_what_happens_and_asks_nobody_else() {
       }
       return accent > 200
     })()";
-    assert_eq!(browser.evaluate(pixels).await, true, "a bar");
+    assert_eq!(page.evaluate(pixels).await, true, "a bar");
     let elsewhere = "JSON.stringify([blocked, performance.getEntriesByType('resource')
       .map((entry) => new URL(entry.name).host).filter((host) => host !== location.host)])";
-    assert_eq!(browser.evaluate(elsewhere).await, "[[],[]]");
+    assert_eq!(page.evaluate(elsewhere).await, "[[],[]]");
     // A token that does not open it brings back the field, and what was shown stays.
     let paste = "(document.querySelector('#token').value = 'nonsense', \
                  document.querySelector('#gate').requestSubmit(), true)";
-    assert_eq!(browser.evaluate(paste).await, true);
-    let asked = "until(() => !document.querySelector('#gate').hidden \
-                 && document.body.dataset.status === 'refused')";
-    assert_eq!(browser.evaluate(asked).await, true);
-    assert_eq!(
-        browser
-            .evaluate("document.querySelector('.chart').offsetHeight > 0")
-            .await,
-        true
-    );
+    assert_eq!(page.evaluate(paste).await, true);
+    page.until(
+        "!document.querySelector('#gate').hidden && document.body.dataset.status === 'refused'",
+    )
+    .await;
+    let shown = "document.querySelector('.chart').offsetHeight > 0";
+    assert_eq!(page.evaluate(shown).await, true);
 }

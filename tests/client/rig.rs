@@ -286,12 +286,15 @@ impl Report {
             page.heard.push(Heard {
                 event: shop::event(item, version),
                 row,
+                lost: BTreeSet::new(),
+                expires: None,
             });
         }
         let gaps = list("gaps").map(|gap| Gap {
             reason: word(&gap["reason"]),
             before: String::new(),
             after: String::new(),
+            behind: false,
         });
         let mut seen = BTreeSet::new();
         let repeated = list("arrived")
@@ -310,7 +313,7 @@ impl Report {
                 rooms: ROOMS.iter().map(|room| (*room).to_owned()).collect(),
                 gaps: gaps.collect(),
                 pages: vec![page],
-                silent: Vec::new(),
+                ..Story::default()
             },
             arrived: list("arrived").count(),
             repeated,
