@@ -62,21 +62,18 @@ export const hears = (id) => until(() => journal.heard.some((event) => event.id 
 export const hearsMore = (count) => until(() => journal.heard.length >= count)
 export const becomes = (status) => until(() => connection.status === status)
 
-// A shop window: versions by item, as the call reads them and the events change them.
-let showcase
+// Shop windows: versions by item, as the call reads them and the events change them.
+const showcases = []
 export function watch(call, rooms) {
-  showcase = connection.live(call, rooms, (items, { data }) => ({ ...items, [data.item]: data.version }))
+  showcases.push(connection.live(call, rooms, (items, { data }) => ({ ...items, [data.item]: data.version })))
 }
 
-// What it shows, once it is up to date.
-export async function watched() {
-  await new Promise((done) => {
-    const look = () => showcase.status === 'live' && done()
-    showcase.subscribe(look)
-    look()
-  })
-  return showcase.state
-}
+// What each of them shows, once it is up to date.
+export const watched = () => Promise.all(showcases.map((showcase) => new Promise((done) => {
+  const look = () => showcase.status === 'live' && done(showcase.state)
+  showcase.subscribe(look)
+  look()
+})))
 
 // So many applications at once, with one token, in this one place.
 const people = []
