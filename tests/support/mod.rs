@@ -35,8 +35,11 @@
 //!
 //! - `try_connect(transport, address, token, query)`: the same, where failing is no surprise.
 //!
-//! Faults: `proxy.rs` has a link that delays, cuts, halves and freezes; `reconcile.rs` compares what
-//! was committed with what each subscriber heard.
+//! Browsers (`driver.rs`): `Driver::start().await`, then `open(Environment::Page, &[]).await` for an
+//! application on the JavaScript client, or `visit(url, …).await` for any page.
+//!
+//! Faults: `proxy.rs` has a link that delays, cuts, halves and freezes, and by `screen.rs` refuses or
+//! buffers one transport; `reconcile.rs` compares what was committed with what each subscriber heard.
 //!
 //! Whatever a subscriber or `get` receives is held against `docs/asyncapi.yaml` and
 //! `docs/openapi.yaml` by `documented.rs`: a field or a code that they lack fails the test.
@@ -50,10 +53,12 @@
 )]
 
 pub mod documented;
+pub mod driver;
 mod poller;
 mod postgres;
 pub mod proxy;
 pub mod reconcile;
+pub mod screen;
 mod server;
 mod subscriber;
 
