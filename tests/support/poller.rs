@@ -95,7 +95,9 @@ impl Poller {
         }
         let request = request.body(Empty::new()).expect("a request");
         let response = link.send_request(request).await.map_err(words)?;
-        let answer = Answer::try_of("GET", "/poll", response).await.map_err(words)?;
+        let answer = Answer::try_of("GET", "/poll", response)
+            .await
+            .map_err(words)?;
         self.link = Some(link);
         Ok(answer)
     }
