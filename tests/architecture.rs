@@ -203,7 +203,10 @@ fn only_the_doorbell_calls_pg_notify() {
         }
     }
     callers.sort();
-    let doorbell = ["sql/functions/rowcast.ring.sql", "sql/functions/rowcast.wake.sql"];
+    let doorbell = [
+        "sql/functions/rowcast.ring.sql",
+        "sql/functions/rowcast.wake.sql",
+    ];
     assert_eq!(callers, doorbell);
 }
 
