@@ -21,7 +21,8 @@
 //! - `serve_process(&database, &[("ROWCAST__LOG__LEVEL", "trace")]).await`: the real program;
 //!   `signal`, `exited().await`, `log()`, `log_line("text").await`.
 //! - `get(&server, "/readyz", &[("name", "header")]).await`: status, headers and body;
-//!   `ask(&server, "POST", "/path", &[…], "body").await` by any method, `post(…)` with any bytes.
+//!   `ask(&server, "POST", "/path", &[…], "body").await` by any method, `post(…)` with any bytes;
+//!   `raw(&server, "GET / HTTP/1.1\r\n…")` writes what is no HTTP, too.
 //!
 //! Subscribers (`subscriber.rs`), one type for all transports, frames in the WebSocket's JSON:
 //!
@@ -65,7 +66,7 @@ mod subscriber;
 pub use poller::Poller;
 pub use postgres::{Database, Postgres, VERSIONS, Version, database, empty, lab, marker, on};
 pub use server::{
-    Answer, Process, Served, Server, ask, get, post, serve, serve_process, serve_process_at,
+    Answer, Process, Served, Server, ask, get, post, raw, serve, serve_process, serve_process_at,
     serve_unready, settings,
 };
 pub use subscriber::{
