@@ -84,7 +84,7 @@ async fn live_state_is_the_databases() {
     let rig = Rig::start(&[&driver], &[]).await;
     let process = rig.serve().await;
     let mut applications = Vec::new();
-    for (number, by) in [By::WebSocket].into_iter().enumerate() {
+    for (number, by) in [By::WebSocket, By::Sse, By::Poll].into_iter().enumerate() {
         let door = rig.door(&process, number as u64).await;
         let start = Start {
             by,

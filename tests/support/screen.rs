@@ -73,7 +73,7 @@ impl Talk {
     /// Never returns: the other direction answers, and ends the connection.
     pub async fn refuse(&self) {
         self.refusal.notify_one();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Ends when the request under way is refused.
