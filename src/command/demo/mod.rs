@@ -14,6 +14,7 @@ use crate::routes::routes;
 use crate::{database, migrate};
 use clap::Args;
 use include_dir::{Dir, include_dir};
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,10 +65,14 @@ pub async fn run(args: DemoArgs, mut settings: Settings) -> Result<ExitCode, Fai
         write_on(&legacy).await;
     };
     let console = page::console_url(&url, &app.gate).unwrap_or_default();
-    println!(
+    let words = format!(
         "\n  Rowcast's demo is at  {url}\n  its console at        {console}\n\n  \
-         Ctrl-C ends it and leaves nothing behind.\n"
+         Ctrl-C ends it and leaves nothing behind.\n\n"
     );
+    // In one piece, and whoever stopped reading has missed words, not the demo.
+    if let Err(error) = std::io::stdout().write_all(words.as_bytes()) {
+        tracing::warn!(%error, "nobody reads where the demo is");
+    }
     tokio::select! {
         () = app.run_with(filter, stop) => {}
         () = writer => {}
