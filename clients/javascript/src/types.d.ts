@@ -13,8 +13,6 @@ export type TransportName = 'websocket' | 'sse' | 'poll'
 export interface Timers {
   /** Milliseconds since 1970. */
   now?: () => number
-  setTimeout?: (fn: () => void, ms: number) => unknown
-  clearTimeout?: (timer: any) => void
   /** 0 ≤ x < 1, for the jitter of pauses. */
   random?: () => number
 }
