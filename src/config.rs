@@ -19,13 +19,13 @@ mod written;
 
 pub use names::variable;
 pub use raw::{
-    KEYS, RawAuth, RawCalls, RawDatabase, RawHttp, RawHub, RawLimits, RawListener, RawLog, RawPoll,
-    RawSettings, RawSse, RawWebsocket,
+    KEYS, RawAuth, RawCalls, RawConsole, RawDatabase, RawHttp, RawHub, RawLimits, RawListener,
+    RawLog, RawPoll, RawSettings, RawSse, RawWebsocket,
 };
 pub use redact::redact_url;
 pub use settings::{
-    Auth, Calls, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll, Settings,
-    Sse, Websocket,
+    Auth, Calls, Console, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll,
+    Settings, Sse, Websocket,
 };
 pub(crate) use value::is_http;
 
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(settings.database.statement_timeout, Duration::from_secs(2));
         assert_eq!(settings.limits.queue_bytes, 1_048_576);
         assert_eq!(settings.hub.ring_age, Duration::from_secs(300));
-        assert_eq!(settings.listener.floor, Duration::from_secs(1));
+        assert_eq!(settings.listener.floor, Duration::from_millis(500));
         assert_eq!(settings.websocket.heartbeat, Duration::from_secs(25));
         assert_eq!(settings.log.format, LogFormat::Auto);
         assert!(settings.http.trusted_proxies.is_empty());

@@ -27,6 +27,7 @@ mod access;
 mod call;
 mod heard;
 mod listening;
+mod overview;
 mod rows;
 mod servers;
 mod tls;
@@ -36,6 +37,7 @@ pub use access::{Answer, Asked};
 pub use call::{Called, Failed, Question};
 pub use heard::Heard;
 pub use listening::{Channels, Listening, Looked};
+pub use overview::node;
 
 /// The doorbell: one channel with a constant payload (see `sql/functions/rowcast.ring.sql`).
 pub const DOORBELL: &str = "rowcast";

@@ -28,6 +28,8 @@ pub struct Event {
     pub data: Box<RawValue>,
     /// RFC 3339, UTC, microseconds: the clock of the database at the insert.
     pub at: String,
+    /// The same in Unix microseconds; 0 if it can't be read.
+    pub inserted: i64,
     /// Some events were lost here: the rooms are to be told of a gap instead.
     pub lost: bool,
     websocket: OnceLock<Utf8Bytes>,
@@ -76,6 +78,8 @@ impl Event {
     ) -> Self {
         let lost = lost || name == GAP;
         let (websocket, sse) = (OnceLock::new(), OnceLock::new());
+        let inserted = at.parse::<jiff::Timestamp>();
+        let inserted = inserted.map_or(0, jiff::Timestamp::as_microsecond);
         Self {
             place,
             channel,
@@ -83,6 +87,7 @@ impl Event {
             rooms,
             data,
             at,
+            inserted,
             lost,
             websocket,
             sse,

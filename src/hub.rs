@@ -9,6 +9,7 @@ mod memory;
 mod ring;
 mod roster;
 mod subscription;
+mod survey;
 
 use crate::bookmark::Standpoint;
 use crate::event::{Batch, EVERYBODY, Event};
@@ -20,9 +21,10 @@ use roster::Roster;
 pub use roster::{Identity, Stale};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-pub use subscription::Subscription;
+pub use subscription::{Load, Subscription};
+pub use survey::Survey;
 use tokio::sync::{Notify, watch};
 
 /// Bounds of the hub.
@@ -47,6 +49,8 @@ pub struct Limits {
 #[derive(Debug, Default)]
 struct Table {
     rooms: HashMap<Arc<str>, HashMap<u64, Arc<Subscription>>>,
+    /// Those who hear every event, whatever its rooms.
+    tails: HashMap<u64, Arc<Subscription>>,
     ring: Ring,
     standpoint: Option<Arc<Standpoint>>,
     offered: u64,
@@ -112,6 +116,7 @@ impl Hub {
             narrowed: AtomicBool::new(false),
             wake: Notify::new(),
             ended: Notify::new(),
+            caller: OnceLock::new(),
             limit: self.0.limits.queue_bytes,
             hub: Arc::clone(&self.0),
         });
@@ -368,8 +373,10 @@ impl Hub {
     pub fn end_all(&self, ended: Ended) {
         let mut table = lock(&self.0.table);
         table.ended = Some(ended);
-        let everybody: Vec<_> = table.everybody().collect();
+        let mut everybody: Vec<_> = table.everybody().collect();
         drop(table);
+        // And those who are in no room: consoles, and whoever has not joined yet.
+        everybody.extend(lock(&self.0.roster).everybody());
         everybody
             .iter()
             .for_each(|subscription| subscription.end(ended));
@@ -413,11 +420,19 @@ impl Table {
         self.rooms
             .get(EVERYBODY)
             .into_iter()
-            .flat_map(|members| members.values().cloned())
+            .flat_map(HashMap::values)
+            .chain(self.tails.values())
+            .cloned()
     }
 
     fn offer(&mut self, event: &Arc<Event>, touched: &mut HashMap<u64, Arc<Subscription>>) {
         self.offered += 1;
+        for tail in self.tails.values() {
+            let delivery = Delivery::Event(Arc::clone(event));
+            if tail.push(delivery, event.weight(), Some(self.offered)) {
+                touched.insert(tail.id, Arc::clone(tail));
+            }
+        }
         for room in &event.rooms {
             for subscription in self.rooms.get(room).into_iter().flat_map(HashMap::values) {
                 let delivery = Delivery::Event(Arc::clone(event));

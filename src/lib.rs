@@ -14,6 +14,8 @@ pub mod command;
 pub mod config;
 /// From the hub to a socket: admission, then one file a transport.
 pub mod connection;
+/// What operators look at: one page, its data once a second, and a tail of events.
+pub mod console;
 /// Everything that is said to Postgres.
 pub mod database;
 /// Events: read once, encoded once, shared by reference count.

@@ -1,14 +1,18 @@
 //! One function for each fact that operators can observe: words, level, fields and counter.
 //! Hands over to the log and to `/metrics`. It must never be given a token or a payload.
 
+mod delay;
+mod prometheus;
+mod recent;
+
+use delay::Delays;
+pub use delay::{BOUNDS, Counts};
+pub use prometheus::prometheus;
+use recent::Recent;
+pub use recent::{Turn, What, now_ms};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-/// Upper bounds of the buckets from commit to queue, in seconds.
-const BUCKETS: [f64; 11] = [
-    0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0,
-];
 
 static BATCHES: AtomicU64 = AtomicU64::new(0);
 static EVENTS: AtomicU64 = AtomicU64::new(0);
@@ -21,8 +25,12 @@ static WITHDRAWALS: AtomicU64 = AtomicU64::new(0);
 static NOTIFICATIONS: AtomicU64 = AtomicU64::new(0);
 static LOCKED_LEAVES: AtomicU64 = AtomicU64::new(0);
 static FAILURES: AtomicU64 = AtomicU64::new(0);
-static LATENCY: [AtomicU64; BUCKETS.len() + 1] = [const { AtomicU64::new(0) }; BUCKETS.len() + 1];
-static LATENCY_MICROS: AtomicU64 = AtomicU64::new(0);
+static TO_QUEUE: Delays = Delays::new();
+static TO_SOCKET: Delays = Delays::new();
+static RECENT: Recent = Recent::new();
+
+/// The reason of a close that the other side wished.
+const LEFT_BY_ITSELF: &str = "closed";
 
 fn add(counter: &AtomicU64, number: usize) {
     counter.fetch_add(number as u64, Ordering::Relaxed);
@@ -36,25 +44,27 @@ impl Words {
         Self(std::sync::Mutex::new(Vec::new()))
     }
 
-    fn count(&self, word: &str) {
-        let mut words = self
-            .0
+    fn words(&self) -> std::sync::MutexGuard<'_, Vec<(String, u64)>> {
+        self.0
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn count(&self, word: &str) {
+        let mut words = self.words();
         match words.iter_mut().find(|(known, _)| known == word) {
             Some((_, count)) => *count += 1,
             None => words.push((word.to_owned(), 1)),
         }
     }
 
+    fn all(&self) -> Vec<(String, u64)> {
+        self.words().clone()
+    }
+
     fn print(&self, text: &mut String, name: &str, label: &str, help: &str) {
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
-        for (word, count) in self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .iter()
-        {
+        for (word, count) in self.words().iter() {
             let _ = writeln!(text, "{name}{{{label}=\"{word}\"}} {count}");
         }
     }
@@ -65,28 +75,65 @@ static CLOSES: Words = Words::new();
 static OPENED: Words = Words::new();
 static CALLS: Words = Words::new();
 static CALL_MICROS: AtomicU64 = AtomicU64::new(0);
+static LEFT: Words = Words::new();
+
+/// Whoever holds a connection, as far as operators may know.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// `websocket`, `sse` and so on.
+    pub transport: &'static str,
+    /// The connection's id, as its `welcome` says it.
+    pub connection: String,
+    /// The claim `sub`.
+    pub user: Option<String>,
+    pub address: String,
+    /// Unix milliseconds.
+    pub since: u64,
+}
+
+impl Caller {
+    /// Somebody who was let in just now.
+    #[must_use]
+    pub fn new(
+        transport: &'static str,
+        connection: &str,
+        user: Option<&str>,
+        address: &str,
+    ) -> Self {
+        Self {
+            transport,
+            connection: connection.to_owned(),
+            user: user.map(str::to_owned),
+            address: address.to_owned(),
+            since: now_ms(),
+        }
+    }
+}
 
 /// The listener has read a batch. `age` is the time since the youngest event's insert.
 pub fn batch(events: usize, age: Option<Duration>) {
     add(&BATCHES, 1);
     add(&EVENTS, events);
     if let Some(age) = age {
-        let seconds = age.as_secs_f64();
-        let bucket = BUCKETS
-            .iter()
-            .position(|bound| seconds <= *bound)
-            .unwrap_or(BUCKETS.len());
-        add(&LATENCY[bucket], 1);
-        add(
-            &LATENCY_MICROS,
-            usize::try_from(age.as_micros()).unwrap_or(usize::MAX),
-        );
+        TO_QUEUE.count(age);
     }
 }
 
 /// Events were written towards a socket.
 pub fn delivered(events: usize) {
     add(&DELIVERIES, events);
+}
+
+/// Live events were handed to a socket: when each was inserted, in Unix microseconds.
+pub fn reached_socket(inserted: &[i64]) {
+    if inserted.is_empty() {
+        return;
+    }
+    let now = jiff::Timestamp::now().as_microsecond();
+    for at in inserted {
+        let micros = u64::try_from(now.saturating_sub(*at)).unwrap_or(0);
+        TO_SOCKET.count(Duration::from_micros(micros));
+    }
 }
 
 /// A subscribe was answered from the ring.
@@ -218,9 +265,16 @@ pub fn arrived(transport: &'static str) {
 
 /// A connection opened. A poll is one from its request to its answer, and there are many: too many
 /// for a line each.
-pub fn opened(transport: &'static str, connection: &str, user: Option<&str>, address: &str) {
+pub fn opened(caller: &Caller) {
+    let Caller {
+        transport,
+        connection,
+        user,
+        address,
+        ..
+    } = caller;
     OPENED.count(transport);
-    if transport == "poll" {
+    if *transport == "poll" {
         tracing::debug!(transport, connection, user, address, "opened");
     } else {
         tracing::info!(transport, connection, user, address, "opened");
@@ -228,8 +282,23 @@ pub fn opened(transport: &'static str, connection: &str, user: Option<&str>, add
 }
 
 /// A connection closed, for this reason.
-pub fn closed(transport: &'static str, connection: &str, why: &str, seconds: f64) {
+pub fn closed(caller: &Caller, why: &str, seconds: f64) {
+    let (transport, connection) = (caller.transport, &caller.connection);
+    LEFT.count(transport);
     CLOSES.count(why);
+    // Those who left by themselves are nobody's trouble.
+    if why != LEFT_BY_ITSELF {
+        RECENT.note(|| Turn {
+            number: 0,
+            at: 0,
+            what: What::Closed,
+            transport,
+            word: why.to_owned(),
+            detail: connection.clone(),
+            address: caller.address.clone(),
+            user: caller.user.clone(),
+        });
+    }
     if transport == "poll" {
         tracing::debug!(transport, connection, why, seconds, "closed");
     } else {
@@ -240,6 +309,16 @@ pub fn closed(transport: &'static str, connection: &str, why: &str, seconds: f64
 /// Somebody was refused.
 pub fn refused(transport: &'static str, word: &str, detail: &str, address: &str) {
     REFUSALS.count(word);
+    RECENT.note(|| Turn {
+        number: 0,
+        at: 0,
+        what: What::Refused,
+        transport,
+        word: word.to_owned(),
+        detail: detail.to_owned(),
+        address: address.to_owned(),
+        user: None,
+    });
     tracing::info!(transport, word, detail, address, "refused");
 }
 
@@ -283,115 +362,57 @@ pub fn database_failed(what: &str, error: &dyn std::fmt::Display) {
     tracing::warn!(what, %error, "the database did not answer");
 }
 
-/// The counters in Prometheus' text format; gauges are added by whoever holds them.
+/// Keeps so many of the last refusals and closes, for [`recent`].
+pub fn keep_recent(most: usize) {
+    RECENT.keep(most);
+}
+
+/// The last refusals and closes, the youngest first; none unless [`keep_recent`] was called.
 #[must_use]
-pub fn prometheus() -> String {
-    let mut text = String::new();
-    for (name, counter, help) in [
-        (
-            "rowcast_batches_total",
-            &BATCHES,
-            "Looks at the log that found events.",
-        ),
-        ("rowcast_events_total", &EVENTS, "Events read from the log."),
-        (
-            "rowcast_deliveries_total",
-            &DELIVERIES,
-            "Events written towards sockets.",
-        ),
-        (
-            "rowcast_listener_losses_total",
-            &LOST_CONNECTIONS,
-            "Times the listener lost the database.",
-        ),
-        (
-            "rowcast_ring_replays_total",
-            &RING_REPLAYS,
-            "Resumes answered from memory.",
-        ),
-        (
-            "rowcast_log_replays_total",
-            &LOG_REPLAYS,
-            "Resumes answered by a query.",
-        ),
-        ("rowcast_gaps_total", &GAPS, "Gaps told to subscribers."),
-        (
-            "rowcast_withdrawals_total",
-            &WITHDRAWALS,
-            "Rooms taken from connections, because a rule no longer grants them.",
-        ),
-        (
-            "rowcast_notifications_total",
-            &NOTIFICATIONS,
-            "Notifications of notify channels pushed.",
-        ),
-        (
-            "rowcast_log_refusals_total",
-            &LOCKED_LEAVES,
-            "Times that a lock kept the log from being emptied.",
-        ),
-        (
-            "rowcast_failures_total",
-            &FAILURES,
-            "Errors that lost or delayed something.",
-        ),
-    ] {
-        let value = counter.load(Ordering::Relaxed);
-        let _ = writeln!(
-            text,
-            "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}"
-        );
+pub fn recent() -> Vec<Turn> {
+    RECENT.all()
+}
+
+/// The counters since the process began.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    pub events: u64,
+    pub deliveries: u64,
+    pub gaps: u64,
+    pub failures: u64,
+    pub ring_replays: u64,
+    pub log_replays: u64,
+    pub listener_losses: u64,
+    /// From insert to socket, live events only; by [`BOUNDS`].
+    pub to_socket: Counts,
+    pub refusals: Vec<(String, u64)>,
+    pub closes: Vec<(String, u64)>,
+    /// Open now, by transport.
+    pub open: Vec<(String, u64)>,
+}
+
+/// What was counted so far.
+#[must_use]
+pub fn totals() -> Totals {
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    // Those who left first: whoever opens in between is then counted, and nobody twice.
+    let left = LEFT.all();
+    let gone = |transport: &str| left.iter().find(|(word, _)| word == transport);
+    let open = OPENED.all().into_iter().map(|(transport, count)| {
+        let gone = gone(&transport).map_or(0, |(_, count)| *count);
+        (transport, count - gone)
+    });
+    Totals {
+        events: read(&EVENTS),
+        deliveries: read(&DELIVERIES),
+        gaps: read(&GAPS),
+        failures: read(&FAILURES),
+        ring_replays: read(&RING_REPLAYS),
+        log_replays: read(&LOG_REPLAYS),
+        listener_losses: read(&LOST_CONNECTIONS),
+        to_socket: TO_SOCKET.counts(),
+        refusals: REFUSALS.all(),
+        closes: CLOSES.all(),
+        open: open.collect(),
     }
-    OPENED.print(
-        &mut text,
-        "rowcast_connections_opened_total",
-        "transport",
-        "Connections opened.",
-    );
-    CLOSES.print(
-        &mut text,
-        "rowcast_connections_closed_total",
-        "reason",
-        "Connections closed.",
-    );
-    REFUSALS.print(
-        &mut text,
-        "rowcast_refusals_total",
-        "code",
-        "Requests and frames refused.",
-    );
-    CALLS.print(
-        &mut text,
-        "rowcast_calls_total",
-        "outcome",
-        "Calls of functions.",
-    );
-    #[expect(clippy::cast_precision_loss, reason = "a sum for a graph")]
-    let seconds = CALL_MICROS.load(Ordering::Relaxed) as f64 / 1e6;
-    let name = "rowcast_call_seconds_total";
-    let _ = writeln!(
-        text,
-        "# HELP {name} What answered calls took together, waiting included.\n\
-         # TYPE {name} counter\n{name} {seconds}"
-    );
-    let name = "rowcast_commit_to_queue_seconds";
-    let _ = writeln!(
-        text,
-        "# HELP {name} From an event's insert to the queues of its subscribers."
-    );
-    let _ = writeln!(text, "# TYPE {name} histogram");
-    let mut sum = 0;
-    for (bound, bucket) in BUCKETS.iter().zip(&LATENCY) {
-        sum += bucket.load(Ordering::Relaxed);
-        let _ = writeln!(text, "{name}_bucket{{le=\"{bound}\"}} {sum}");
-    }
-    sum += LATENCY[BUCKETS.len()].load(Ordering::Relaxed);
-    let micros = LATENCY_MICROS.load(Ordering::Relaxed);
-    #[expect(clippy::cast_precision_loss, reason = "a sum for a graph")]
-    let seconds = micros as f64 / 1e6;
-    let _ = writeln!(
-        text,
-        "{name}_bucket{{le=\"+Inf\"}} {sum}\n{name}_sum {seconds}\n{name}_count {sum}"
-    );
-    text
 }

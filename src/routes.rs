@@ -5,6 +5,7 @@ use crate::config::Doorbell;
 use crate::connection::admission::Visit;
 use crate::connection::presence::Cut;
 use crate::connection::{Gate, Refusal, call, poll, sse, websocket};
+use crate::console::{Console, page};
 use crate::report;
 use crate::stream::Stream;
 use hyper::upgrade::OnUpgrade;
@@ -42,9 +43,9 @@ pub fn routes(gate: &Arc<Gate>) -> BoxedFilter<Answer> {
 }
 
 /// What may be asked by those who run it; by `http.admin_listen` on a port of its own.
-pub fn operators(
-    gate: Arc<Gate>,
-) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static {
+#[must_use]
+pub fn operators(gate: Arc<Gate>) -> BoxedFilter<Answer> {
+    let console = Console::open(&gate);
     let live = warp::path!("healthz")
         .and(warp::get())
         .map(|| "ok\n".into_response());
@@ -55,7 +56,57 @@ pub fn operators(
     let metrics = warp::path!("metrics")
         .and(warp::get())
         .map(move || metrics(&gate));
-    live.or(ready).unify().or(metrics).unify()
+    let plain = live.or(ready).unify().or(metrics).unify();
+    match console {
+        Some(console) => plain.or(looked_at(console)).unify().boxed(),
+        None => plain.boxed(),
+    }
+}
+
+/// The console: its page, and what that asks for.
+fn looked_at(console: Arc<Console>) -> BoxedFilter<Answer> {
+    let whole = warp::path("console").and(warp::get());
+    let itself =
+        whole
+            .and(warp::path::end())
+            .and(warp::path::full())
+            .map(|path: warp::path::FullPath| {
+                if path.as_str().ends_with('/') {
+                    return page::without_slash();
+                }
+                page::file("").unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())
+            });
+    let watching = Arc::clone(&console);
+    let watch = whole
+        .and(warp::path!("watch"))
+        .and(visit())
+        .and(warp::ext::get::<Cut>())
+        .then(move |visit: Visit, cut: Cut| Arc::clone(&watching).watch(visit, cut));
+    let following = Arc::clone(&console);
+    let tail = whole
+        .and(warp::path!("tail"))
+        .and(visit())
+        .and(warp::ext::get::<Cut>())
+        .then(move |visit: Visit, cut: Cut| Arc::clone(&following).tail(visit, cut));
+    let connections = whole
+        .and(warp::path!("connections"))
+        .and(visit())
+        .then(move |visit: Visit| Arc::clone(&console).connections(visit));
+    let files = whole.and(warp::path::tail()).and_then(
+        async |path: warp::path::Tail| -> Result<Response, Rejection> {
+            page::file(path.as_str()).ok_or_else(warp::reject::not_found)
+        },
+    );
+    itself
+        .or(watch)
+        .unify()
+        .or(tail)
+        .unify()
+        .or(connections)
+        .unify()
+        .or(files)
+        .unify()
+        .boxed()
 }
 
 fn visit() -> impl Filter<Extract = (Visit,), Error = Rejection> + Clone + Send + Sync + 'static {

@@ -2,13 +2,19 @@
 //! every pair of subscriber and event is compared with what was committed: none missing, none
 //! twice, none forbidden, each row in order. `make faults SEED=… MINUTES=…` runs the mixture long.
 
+mod access;
+mod failover;
 mod late;
+mod link;
 mod mistakes;
 mod mixture;
 mod node;
 mod outcome;
 mod readers;
+mod retention;
 mod rig;
+mod seat;
+mod stalled;
 mod strike;
 mod transact;
 mod writers;
@@ -21,6 +27,8 @@ async fn alone(fault: Fault) {
     let needs = Needs {
         cluster: fault.needs_cluster(),
         prepared: fault == Fault::Prepared,
+        sql: fault.sql(),
+        settings: fault.settings(),
         ..Needs::default()
     };
     let rig = Rig::start(needs, seed()).await;
@@ -55,6 +63,7 @@ alone! {
     postgres_stopped_fast: Fault::StoppedFast;
     postgres_stopped_immediately: Fault::StoppedImmediately;
     postgres_killed: Fault::PostgresKilled;
+    a_failover_to_a_standby: Fault::FailedOver;
     the_link_cut: Fault::LinkCut;
     the_link_halved: Fault::LinkHalved;
     the_link_delayed: Fault::LinkDelayed;
@@ -71,4 +80,12 @@ alone! {
     a_transaction_open_for_the_whole_run: Fault::LongTransaction;
     ten_thousand_subtransactions: Fault::Subtransactions;
     a_transaction_prepared_and_committed_later: Fault::Prepared;
+    a_token_that_expires: Fault::TokenExpired;
+    a_user_revoked_and_back: Fault::Revoked;
+    a_rule_withdrawn_and_granted_again: Fault::RuleWithdrawn;
+    the_log_rotated: Fault::Rotated;
+    the_log_passes_a_bookmark: Fault::Passed;
+    a_reader_that_stops: Fault::Stops;
+    a_reader_that_crawls: Fault::Crawls;
+    a_reader_that_vanishes: Fault::Vanishes;
 }

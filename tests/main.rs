@@ -63,6 +63,9 @@ mod faults;
 /// The documents for machines: what servers send is what they say, all of it; and `docs/sse.md`.
 mod specification;
 
+/// What operators look at: true numbers, for those who may.
+mod console;
+
 /// The subcommands as people type them.
 mod commands;
 
@@ -71,6 +74,8 @@ mod cluster;
 
 /// The demo's page in a real browser.
 mod browser;
+/// The JavaScript client in browsers, workers and Node.js, through everything that networks do.
+mod client;
 
 /// The program itself: it starts, says where it serves, and stops gently.
 mod serve;

@@ -29,7 +29,7 @@ const RULES: &str = "create schema app; grant usage on schema app to rowcast_own
 const BIG: &str = "select rowcast.emit('c', 'big', array[$1], to_json(repeat('x', $2)))";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Habit {
+pub enum Habit {
     Stops,
     Crawls,
     Vanishes,
@@ -37,10 +37,21 @@ enum Habit {
 
 /// Somebody who is let in by this transport, has the first byte of an answer, and a small buffer.
 async fn enter(address: &str, transport: Transport, user: &str, query: &str) -> TcpStream {
-    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    let entered = try_enter(address, transport, user, query);
+    within("an answer", entered).await.expect("an answer")
+}
+
+/// The same, where nobody may be there, or nobody may answer.
+pub async fn try_enter(
+    address: &str,
+    transport: Transport,
+    user: &str,
+    query: &str,
+) -> std::io::Result<TcpStream> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(4096)?;
     let address = address.parse().expect("an address");
-    let mut stream = socket.connect(address).await.expect("it listens");
+    let mut stream = socket.connect(address).await?;
     let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
                    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let (path, more) = match transport {
@@ -50,19 +61,14 @@ async fn enter(address: &str, transport: Transport, user: &str, query: &str) -> 
     };
     let token = token(user, "", "");
     let request = format!("GET {path}?token={token}&{query} HTTP/1.1\r\nhost: x\r\n{more}\r\n");
-    stream
-        .write_all(request.as_bytes())
-        .await
-        .expect("it takes it");
+    stream.write_all(request.as_bytes()).await?;
     let mut first = [0; 1];
-    within("an answer", stream.read_exact(&mut first))
-        .await
-        .expect("an answer");
-    stream
+    stream.read_exact(&mut first).await?;
+    Ok(stream)
 }
 
 /// What becomes of it. The socket is open as long as this is held.
-struct Held {
+pub struct Held {
     crawl: Option<tokio::task::JoinHandle<()>>,
     _stream: Option<TcpStream>,
 }
@@ -75,7 +81,7 @@ impl Drop for Held {
     }
 }
 
-fn take_up(habit: Habit, mut stream: TcpStream) -> Held {
+pub fn take_up(habit: Habit, mut stream: TcpStream) -> Held {
     match habit {
         Habit::Stops => {}
         Habit::Crawls => {

@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::raw::{
-    RawAuth, RawCalls, RawDatabase, RawHttp, RawLimits, RawListener, RawLog, RawPoll, RawSettings,
-    RawWebsocket,
+    RawAuth, RawCalls, RawConsole, RawDatabase, RawHttp, RawLimits, RawListener, RawLog, RawPoll,
+    RawSettings, RawWebsocket,
 };
 use super::redact::redact_url;
 use super::settings::{
-    Auth, Calls, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll, Settings,
-    Sse, Websocket,
+    Auth, Calls, Console, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll,
+    Settings, Sse, Websocket,
 };
 use super::value::{Check, DAY_MS, GIB, is_http};
 use super::{ConfigError, settled};
@@ -43,6 +43,7 @@ impl Settings {
                 retry: check.millis("sse.retry_ms", raw.sse.retry_ms),
             },
             poll: check.poll(&raw.poll),
+            console: check.console(raw.console),
             log: check.log(raw.log),
         };
         settled(settings, check.problems)
@@ -297,6 +298,35 @@ impl Check {
         }
     }
 
+    fn console(&mut self, raw: RawConsole) -> Console {
+        for (key, text) in [("console.claim", &raw.claim), ("console.value", &raw.value)] {
+            // Empty, it would open the door to whoever happens to carry an empty claim.
+            if raw.enabled && text.is_empty() {
+                self.wrong(key, text, "write what sets operators apart");
+            }
+        }
+        Console {
+            enabled: raw.enabled,
+            claim: raw.claim,
+            value: raw.value,
+            payloads: raw.payloads,
+            payload_bytes: self.size("console.payload_bytes", raw.payload_bytes, 16..=1 << 20),
+            tail_events: self.size("console.tail_events", raw.tail_events, 1..=1000),
+            watchers: self.size("console.watchers", raw.watchers, 1..=1000),
+            // Above a day a database of metrics is the better place.
+            history: Duration::from_secs(self.whole(
+                "console.history_s",
+                raw.history_s,
+                10..=86_400,
+            )),
+            listed: self.size("console.listed", raw.listed, 1..=1000),
+            recent: self.size("console.recent", raw.recent, 1..=10_000),
+            slow_percent: self.size("console.slow_percent", raw.slow_percent, 1..=100),
+            slow: self.millis("console.slow_ms", raw.slow_ms),
+            database: self.seconds("console.database_s", raw.database_s, 1),
+        }
+    }
+
     fn log(&mut self, raw: RawLog) -> Log {
         if raw.level.is_empty() {
             self.wrong("log.level", "", "write error, warn, info, debug or trace");
@@ -343,6 +373,9 @@ mod tests {
             ("ROWCAST__LISTENER__LOOK_TIMEOUT_MS", "90000"),
             ("ROWCAST__LISTENER__BACKOFF_MIN_MS", "9000"),
             ("ROWCAST__LISTENER__PROOF_TIMEOUT_MS", "90000"),
+            ("ROWCAST__CONSOLE__ENABLED", "true"),
+            ("ROWCAST__CONSOLE__VALUE", ""),
+            ("ROWCAST__CONSOLE__SLOW_PERCENT", "101"),
             ("ROWCAST__LOG__FORMAT", "xml"),
         ]));
         for key in [
@@ -362,6 +395,8 @@ mod tests {
             "listener.look_timeout_max_ms",
             "listener.backoff_min_ms",
             "listener.proof_timeout_ms",
+            "console.value",
+            "console.slow_percent",
             "log.format",
         ] {
             assert!(

@@ -138,6 +138,21 @@ sections! {
         remember_s: u64,
         remember_bytes: u64,
     }
+    console: RawConsole {
+        enabled: bool,
+        claim: String,
+        value: String,
+        payloads: bool,
+        payload_bytes: u64,
+        tail_events: u64,
+        watchers: u64,
+        history_s: u64,
+        listed: u64,
+        recent: u64,
+        slow_percent: u64,
+        slow_ms: u64,
+        database_s: u64,
+    }
     log: RawLog {
         level: String,
         format: String,

@@ -25,6 +25,7 @@ pub struct Settings {
     pub websocket: Websocket,
     pub sse: Sse,
     pub poll: Poll,
+    pub console: Console,
     pub log: Log,
 }
 
@@ -206,6 +207,29 @@ pub struct Poll {
     pub gather: Duration,
     pub remember: Duration,
     pub remember_bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Console {
+    pub enabled: bool,
+    /// Name of a claim, or its path with dots.
+    pub claim: String,
+    pub value: String,
+    pub payloads: bool,
+    pub payload_bytes: usize,
+    /// Per frame.
+    pub tail_events: usize,
+    pub watchers: usize,
+    /// `console.history_s`.
+    pub history: Duration,
+    pub listed: usize,
+    pub recent: usize,
+    /// Of `limits.queue_bytes`.
+    pub slow_percent: usize,
+    /// `console.slow_ms`.
+    pub slow: Duration,
+    /// `console.database_s`: between two looks.
+    pub database: Duration,
 }
 
 #[derive(Clone, Debug)]

@@ -28,6 +28,21 @@ impl Written for u64 {
     }
 }
 
+impl Written for bool {
+    fn read(value: &ValueKind) -> Result<Self, &'static str> {
+        match value {
+            ValueKind::Boolean(truth) => Some(*truth),
+            ValueKind::String(text) => text.trim().parse().ok(),
+            _ => None,
+        }
+        .ok_or("true or false")
+    }
+
+    fn show(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
 impl Written for String {
     fn read(value: &ValueKind) -> Result<Self, &'static str> {
         match value {

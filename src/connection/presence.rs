@@ -8,7 +8,7 @@ use super::seats::Seat;
 use super::{Gate, Refusal, frame, unix_now, until};
 use crate::bookmark::NotABookmark;
 use crate::hub::{Admission, Identity, Since, Subscription};
-use crate::report;
+use crate::report::{self, Caller};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,7 +37,7 @@ pub struct Presence {
     pub loads: bool,
     /// How it ends, if nobody ends it.
     pub why: &'static str,
-    transport: &'static str,
+    caller: Arc<Caller>,
     began: Instant,
     watch: Option<tokio::task::JoinHandle<()>>,
     _seat: Seat,
@@ -53,7 +53,7 @@ impl Drop for Presence {
             watch.abort();
         }
         let seconds = self.began.elapsed().as_secs_f64();
-        report::closed(self.transport, &self.connection, why, seconds);
+        report::closed(&self.caller, why, seconds);
     }
 }
 
@@ -84,8 +84,11 @@ impl Gate {
             report::refused(transport, refusal.word(), &refusal.to_string(), &shown);
         })?;
         let connection = format!("{:016x}", rand::random::<u64>());
-        report::opened(transport, &connection, identity.user.as_deref(), &shown);
+        let user = identity.user.as_deref();
+        let caller = Arc::new(Caller::new(transport, &connection, user, &shown));
+        report::opened(&caller);
         let subscription = self.hub.open();
+        subscription.introduce(&caller);
         self.hub
             .enter(&subscription, identity.clone(), admitted.version);
         Ok(Presence {
@@ -98,7 +101,7 @@ impl Gate {
             resumes: visit.since().is_some(),
             loads,
             why: "closed",
-            transport,
+            caller,
             began: Instant::now(),
             watch: None,
             _seat: seat,

@@ -41,7 +41,9 @@ pub async fn serve(gate: Arc<Gate>, visit: Visit, cut: Cut) -> Response {
     }
 }
 
-fn stream_response(body: impl Reply) -> Response {
+/// A response that goes on, and that nothing on the way may keep or buffer.
+#[must_use]
+pub fn stream_response(body: impl Reply) -> Response {
     let mut response = body.into_response();
     for (name, value) in [
         ("content-type", "text/event-stream"),
@@ -73,6 +75,8 @@ fn last_frames(gate: &Gate, refusal: Refusal) -> Bytes {
 struct Body {
     presence: Presence,
     waiting: VecDeque<Delivery>,
+    /// How many of those at the front are of a replay.
+    replaying: usize,
     greeted: bool,
     over: bool,
 }
@@ -88,6 +92,7 @@ async fn open(gate: &Arc<Gate>, visit: &Visit, cut: Cut) -> Result<Body, Refusal
     Ok(Body {
         presence,
         waiting: VecDeque::new(),
+        replaying: 0,
         greeted: false,
         over: false,
     })
@@ -131,14 +136,20 @@ impl Body {
             }
         }
         self.presence.go_on()?;
-        let mut frames = Vec::new();
+        let (mut frames, mut live) = (Vec::new(), Vec::new());
         let mut events = 0;
         while frames.len() < PIECE
             && let Some(delivery) = self.waiting.pop_front()
         {
-            events += self.write(&mut frames, delivery).await?;
+            let inserted = delivery.inserted().filter(|_| self.replaying == 0);
+            self.replaying = self.replaying.saturating_sub(1);
+            let written = self.write(&mut frames, delivery).await?;
+            live.extend(inserted.filter(|_| written > 0));
+            events += written;
         }
         report::delivered(events);
+        // Next it lies with the HTTP library, which writes it before it asks for more.
+        report::reached_socket(&live);
         Ok(frames.into())
     }
 
@@ -164,6 +175,7 @@ impl Body {
                     self.write_welcome(frames, &resolved);
                 }
                 // Before everything else that waits, piece by piece.
+                self.replaying = resolved.events.len();
                 for event in resolved.events.into_iter().rev() {
                     self.waiting.push_front(Delivery::Event(event));
                 }

@@ -196,9 +196,11 @@ impl Listening {
             let (link, alive) = (self.link_timeout, alive.as_millis());
             let (unacknowledged, idle) = (link.as_millis(), link.as_secs().div_ceil(2).max(1));
             self.execute(&format!(
-                "set idle_session_timeout = {alive}; set tcp_user_timeout = {unacknowledged}; \
+                "set application_name = 'rowcast {}'; \
+                 set idle_session_timeout = {alive}; set tcp_user_timeout = {unacknowledged}; \
                  set tcp_keepalives_idle = {idle}; set tcp_keepalives_interval = {idle}; \
-                 set tcp_keepalives_count = 2"
+                 set tcp_keepalives_count = 2",
+                super::overview::node()
             ))
             .await?;
         }

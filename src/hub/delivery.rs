@@ -39,6 +39,17 @@ pub enum Delivery {
     Withdrawn(Arc<str>),
 }
 
+impl Delivery {
+    /// When the live event that it is was inserted, in Unix microseconds.
+    #[must_use]
+    pub fn inserted(&self) -> Option<i64> {
+        match self {
+            Self::Event(event) => Some(event.inserted),
+            _ => None,
+        }
+    }
+}
+
 /// The moment at which rooms were joined: the replay lies before it, live events behind it.
 #[derive(Debug)]
 pub struct Seam {

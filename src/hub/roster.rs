@@ -133,6 +133,12 @@ impl Roster {
         stale
     }
 
+    pub fn everybody(&self) -> impl Iterator<Item = Arc<Subscription>> {
+        self.members
+            .values()
+            .map(|member| Arc::clone(&member.subscription))
+    }
+
     /// Everybody whose answer is older than what is known.
     pub fn stale(&self) -> Vec<Stale> {
         let stale = self.members.values();

@@ -5,9 +5,11 @@ use super::delivery::{Delivery, Ended};
 use super::{Shared, lock};
 use crate::bookmark::Standpoint;
 use crate::event::EVERYBODY;
+use crate::report::Caller;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -17,9 +19,22 @@ pub(super) struct Queue {
     bytes: usize,
     /// Number of the last event offered, so that one that comes through several rooms comes once.
     last: u64,
+    /// Since when, and how many bytes, what was taken last is being written.
+    writing: Option<(Instant, usize)>,
     ended: Option<Ended>,
     /// Nothing more is queued.
     sealed: bool,
+}
+
+/// What waits for a reader, as an operator asks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Load {
+    pub deliveries: usize,
+    pub bytes: usize,
+    /// Bytes taken from the queue that are still being written, and for how long.
+    pub writing: Option<(Duration, usize)>,
+    /// When the oldest event that waits was inserted, in Unix microseconds.
+    pub oldest: Option<i64>,
 }
 
 /// One connection's queue and the rooms it is in.
@@ -33,6 +48,7 @@ pub struct Subscription {
     pub(super) narrowed: AtomicBool,
     pub(super) wake: Notify,
     pub(super) ended: Notify,
+    pub(super) caller: OnceLock<Arc<Caller>>,
     pub(super) limit: usize,
     pub(super) hub: Arc<Shared>,
 }
@@ -102,10 +118,36 @@ impl Subscription {
         if let Some(ended) = queue.ended {
             return Err(ended);
         }
-        self.hub
-            .waiting_bytes
-            .fetch_sub(std::mem::take(&mut queue.bytes), Ordering::Relaxed);
-        Ok(std::mem::take(&mut queue.waiting))
+        let bytes = std::mem::take(&mut queue.bytes);
+        self.hub.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let taken = std::mem::take(&mut queue.waiting);
+        // Whoever asks for more has written what it took before.
+        queue.writing = (!taken.is_empty()).then(|| (Instant::now(), bytes));
+        Ok(taken)
+    }
+
+    /// Says who reads from here, for operators; once.
+    pub fn introduce(&self, caller: &Arc<Caller>) {
+        let _ = self.caller.set(Arc::clone(caller));
+    }
+
+    /// Who reads from here, if they were introduced.
+    #[must_use]
+    pub fn caller(&self) -> Option<&Arc<Caller>> {
+        self.caller.get()
+    }
+
+    /// What waits for its reader.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let queue = lock(&self.queue);
+        let oldest = queue.waiting.iter().find_map(Delivery::inserted);
+        Load {
+            deliveries: queue.waiting.len(),
+            bytes: queue.bytes,
+            writing: queue.writing.map(|(since, bytes)| (since.elapsed(), bytes)),
+            oldest,
+        }
     }
 
     /// Ends when the hub ends the subscription, whatever its reader does: for the side that watches
@@ -176,6 +218,13 @@ impl Subscription {
             .collect()
     }
 
+    /// How many rooms it is in, without the one of everybody.
+    #[must_use]
+    pub fn count_rooms(&self) -> usize {
+        let rooms = lock(&self.rooms);
+        rooms.len() - usize::from(rooms.contains_key(EVERYBODY))
+    }
+
     /// Of these rooms, those that the subscription is in.
     #[must_use]
     pub fn concerned(&self, rooms: &[Arc<str>]) -> Vec<Arc<str>> {
@@ -195,6 +244,7 @@ impl Subscription {
         for room in &rooms {
             table.exit(self, room);
         }
+        table.tails.remove(&self.id);
         drop(table);
         self.hub.subscriptions.fetch_sub(1, Ordering::Relaxed);
         let mut queue = lock(&self.queue);

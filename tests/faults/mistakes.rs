@@ -4,11 +4,13 @@
 
 use super::late::LateListen;
 use super::outcome::Result;
+use super::retention::SMALL_LOG;
 use super::rig::{Needs, Rig};
 use super::strike::Fault;
 use super::writers::Outcome;
 use crate::support::proxy::Upstream;
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use tokio_postgres::Client;
 
 /// Puts wrong ones in front of the right `rowcast.read_log` and `rowcast.look`, whatever their shape:
@@ -91,10 +93,12 @@ const NO_OTHER_XIDS: &[(&str, &str)] = &[
     ("ROWCAST__LISTENER__PROOF_S", "3600"),
 ];
 
-/// A quiet run with the one overtaking, over a database that was changed so.
+/// A quiet run with the one overtaking, over a database that was changed so. In a cluster of its own:
+/// transaction ids are the cluster's.
 async fn quiet_run(sql: &'static str) -> (Result, i64) {
     let needs = Needs {
         sql,
+        cluster: true,
         no_writers: true,
         settings: NO_OTHER_XIDS,
         ..Needs::default()
@@ -137,6 +141,94 @@ async fn a_run_with_a_fault_finds_a_cursor_by_id_too() {
     rig.everybody_hears(30).await;
     let result = rig.finish().await;
     assert!(!result.findings.missing.is_empty(), "{}", result.summary);
+}
+
+/// Whoever asks whether the log still reaches back is told that it does.
+const REMEMBERS_ALL: &str = "update rowcast.setting set keep_bytes = 1048576; \
+     create or replace function rowcast.remembers(p_from pg_snapshot) returns boolean \
+       language sql volatile security definer set search_path = pg_catalog, pg_temp \
+       as 'select true'";
+
+/// The log passes a bookmark, and whoever comes back with it is told nothing.
+#[tokio::test]
+async fn a_log_that_forgets_in_silence_is_found() {
+    let needs = Needs {
+        sql: REMEMBERS_ALL,
+        settings: Fault::Passed.settings(),
+        ..Needs::default()
+    };
+    let rig = Rig::start(needs, 1).await;
+    rig.everybody_hears(10).await;
+    let (place, seat) = rig.bookmark_passed().await;
+    rig.returns(&[seat]).await;
+    let result = rig.finish().await;
+    let missing = &result.findings.missing;
+    assert!(!missing.is_empty(), "{}", result.summary);
+    let passed = &result.stories[place].name;
+    assert!(
+        missing.iter().all(|(who, _)| who == passed),
+        "{}",
+        result.findings
+    );
+}
+
+/// Whoever has an older transaction open in their bookmark is told that the log does not reach back.
+const DOUBTS_ALL: &str = "update rowcast.setting set keep_bytes = 1048576; \
+     create or replace function rowcast.remembers(p_from pg_snapshot) returns boolean \
+       language sql volatile security definer set search_path = pg_catalog, pg_temp \
+       as $$ select coalesce(pg_snapshot_xmin(p_from)::text::bigint \
+         >= pg_sequence_last_value('rowcast.horizon'), true) $$";
+
+/// A leaf is emptied while a transaction is open that is older than what was in it.
+async fn emptied_behind_an_old_transaction(sql: &'static str) -> Result {
+    let needs = Needs {
+        sql,
+        settings: Fault::Rotated.settings(),
+        ..Needs::default()
+    };
+    let rig = Rig::start(needs, 1).await;
+    rig.everybody_hears(10).await;
+    let client = rig.superuser().await;
+    let (mut open, number) = (rig.ledger.begin(), rig.ledger.draw(1));
+    open.holds(number);
+    let sql = format!("begin; insert into app.entry values ({number}, null, null, '{{*}}')");
+    client.batch_execute(&sql).await.unwrap();
+    rig.rotated().await;
+    // The leaf is gone for all of them; who reads the data anew stands behind that.
+    let again = rig.everybody_hears_of(10);
+    let told = rig.until("somebody is told of gaps again and again", async || {
+        let gaps = rig.seats.iter().map(|seat| &seat.gaps);
+        gaps.clone().any(|gaps| gaps.load(Ordering::SeqCst) > 2)
+    });
+    let is_told = tokio::select! {
+        () = again => false,
+        () = told => true,
+    };
+    open.sends_commit();
+    client.batch_execute("commit").await.unwrap();
+    open.settle(Outcome::Committed);
+    if is_told {
+        return rig.break_off().await;
+    }
+    rig.finish().await
+}
+
+#[tokio::test]
+async fn a_gap_without_need_is_found() {
+    let result = emptied_behind_an_old_transaction(DOUBTS_ALL).await;
+    let found = &result.findings.other;
+    let needless = |what: &String| what.contains("not allowed") && what.contains("horizon");
+    assert!(
+        !found.is_empty() && found.iter().all(needless),
+        "{}",
+        result.findings
+    );
+}
+
+#[tokio::test]
+async fn behind_an_old_transaction_nobody_is_told_of_a_gap() {
+    let result = emptied_behind_an_old_transaction(SMALL_LOG).await;
+    result.assert_clean();
 }
 
 /// A fault that no COMMIT was under way for proves nothing, and the run says so.
@@ -191,8 +283,10 @@ async fn read_around_listen(listen_first: bool) -> (Result, i64) {
     commit(&rig, &client, "begin").await;
     hear.await;
     let late = LateListen::start(rig.socket.clone(), listen_first).await;
-    rig.link.lead_to(Upstream::Tcp(late.address.clone()));
-    rig.link.cut();
+    rig.links
+        .primary()
+        .lead_to(Upstream::Tcp(late.address.clone()));
+    rig.links.primary().cut();
     rig.until("both listeners have read the log again", async || {
         late.asked() == 2 && is_quiet(&client).await
     })

@@ -1,7 +1,9 @@
-//! The faults in a random mixture: three lanes side by side, each of them one fault after another,
+//! The faults in a random mixture: five lanes side by side, each of them one fault after another,
 //! for as many minutes as `MINUTES` says. The plan follows from the seed alone.
 
+use super::retention::{SMALL_LOG, SMALL_RING};
 use super::rig::{Needs, Rig, seed};
+use super::stalled::SHORT_BOUNDS;
 use super::strike::Fault;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -20,6 +22,7 @@ const POSTGRES: &[Weighted] = &[
     (Fault::StoppedFast, 2),
     (Fault::StoppedImmediately, 1),
     (Fault::PostgresKilled, 1),
+    (Fault::FailedOver, 1),
     (Fault::LinkCut, 3),
     (Fault::LinkHalved, 3),
     (Fault::LinkDelayed, 2),
@@ -46,6 +49,16 @@ const WITH_PREPARED: &[Weighted] = &[
     (Fault::Prepared, 5),
 ];
 
+const ACCESS: &[Weighted] = &[
+    (Fault::TokenExpired, 1),
+    (Fault::Revoked, 2),
+    (Fault::RuleWithdrawn, 2),
+];
+
+const READERS: &[Weighted] = &[(Fault::Stops, 1), (Fault::Crawls, 1), (Fault::Vanishes, 1)];
+
+const LOG: &[Weighted] = &[(Fault::Rotated, 3), (Fault::Passed, 1)];
+
 /// A lane's faults, each after a pause: the same for the same seed, however fast they go by.
 fn plan(seed: u64, lane: &[Weighted]) -> impl Iterator<Item = (Duration, Fault)> {
     let mut random = StdRng::seed_from_u64(seed);
@@ -66,7 +79,7 @@ async fn drive(rig: &Rig, name: &str, seed: u64, lane: &[Weighted], began: Insta
         }
         let at = began.elapsed().as_secs_f64();
         eprintln!("{at:7.2} s, seed {}, {name}: {fault:?}", rig.seed);
-        rig.strike(fault).await;
+        Box::pin(rig.strike(fault)).await;
     }
 }
 
@@ -82,6 +95,12 @@ async fn mixture(prepared: bool) {
             cluster: true,
             prepared,
             long: true,
+            sql: if prepared { SMALL_LOG } else { "" },
+            settings: if prepared {
+                &[SMALL_RING]
+            } else {
+                SHORT_BOUNDS
+            },
             ..Needs::default()
         },
         seed,
@@ -90,15 +109,23 @@ async fn mixture(prepared: bool) {
     rig.everybody_hears(10).await;
     let began = Instant::now();
     let end = began + Duration::from_secs_f64(60.0 * minutes);
-    let transactions = if prepared {
-        WITH_PREPARED
+    // Big events for those who do not read would empty a small log at once.
+    let (transactions, beside, name) = if prepared {
+        (WITH_PREPARED, LOG, "log")
     } else {
-        TRANSACTIONS
+        (TRANSACTIONS, READERS, "readers")
+    };
+    let postgres = async {
+        drive(&rig, "PostgreSQL", seed, POSTGRES, began, end).await;
+        // In every mixture once at least, with the others' last faults beside it.
+        Box::pin(rig.strike(Fault::FailedOver)).await;
     };
     tokio::join!(
-        drive(&rig, "PostgreSQL", seed, POSTGRES, began, end),
+        postgres,
         drive(&rig, "services", seed + 1, SERVICES, began, end),
         drive(&rig, "transactions", seed + 2, transactions, began, end),
+        drive(&rig, "access", seed + 3, ACCESS, began, end),
+        drive(&rig, name, seed + 4, beside, began, end),
     );
     rig.everybody_hears(10).await;
     rig.finish().await.assert_clean();

@@ -1,10 +1,10 @@
 //! What came out of a run: the findings, and whether each fault struck anything.
 //! Hands the verdict over to the test. It must never pass a run whose faults proved nothing.
 
-use super::writers::Transaction;
+use super::writers::{Entries, Transaction};
 use crate::support::reconcile::{Findings, Story};
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// When a fault struck.
 #[derive(Clone, Debug)]
@@ -42,5 +42,41 @@ impl Strike {
         };
         let struck = transactions.iter().any(under_way);
         (!struck).then(|| format!("{} struck nothing: no COMMIT was under way", self.name))
+    }
+}
+
+/// After its token has expired, a connection may hear what is committed for this long.
+const EXPIRY: Duration = Duration::from_secs(1);
+
+/// Sets what subscribers noted of moments against when each event was committed: what may be missing
+/// because its room was taken away just then, and what came too late for a token.
+pub fn settle(stories: &mut [Story], transactions: &[Transaction], entries: &Entries) {
+    let mut when = BTreeMap::new();
+    for transaction in transactions {
+        if let Some(sent) = transaction.sent {
+            let numbers = transaction.numbers.iter();
+            when.extend(numbers.map(|number| (*number, (sent, transaction.settled))));
+        }
+    }
+    let when = |event: &str| entries.with.get(event).and_then(|with| when.get(with));
+    for story in stories {
+        for excuse in &story.excuses {
+            for (event, rooms) in &entries.truth {
+                let under_way = when(event).is_some_and(|(sent, settled)| {
+                    *settled >= excuse.from && *sent <= excuse.until
+                });
+                if under_way && story.hears_only_by(&excuse.room, rooms) {
+                    story.excused.insert(event.clone());
+                }
+            }
+        }
+        for heard in story.pages.iter().flat_map(|page| &page.heard) {
+            let sent = when(&heard.event).map(|(sent, _)| *sent);
+            let late = sent.zip(heard.expires);
+            if late.is_some_and(|(sent, expires)| sent > expires + EXPIRY) {
+                let what = format!("{} was heard by a token that had expired", heard.event);
+                story.wrong.push(what);
+            }
+        }
     }
 }

@@ -3,18 +3,21 @@
 //! Hands everything that was written and heard over to the reconciliation.
 //! It must never count a fault that struck nothing.
 
+use super::link::Links;
 use super::node::Node;
-use super::outcome::{Result, Strike};
-use super::readers::{READERS, Strings, Told, read};
+use super::outcome::{Result, Strike, settle};
+use super::readers::{READERS, Strings, read};
+use super::seat::Seat;
 use super::writers::{Ledger, audit, connected, page, schema, write};
 use crate::support::proxy::{Proxy, Upstream};
-use crate::support::reconcile::reconcile;
+use crate::support::reconcile::{Story, reconcile};
 use crate::support::{Database, Postgres, Process, Version, eventually, on, serve_process};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use std::collections::BTreeMap;
+use rowcast::command::postgres::SUPERUSER;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -67,20 +70,25 @@ pub struct Rig {
     pub postgres: Option<tokio::sync::Mutex<Postgres>>,
     pub db: Database,
     pub socket: PathBuf,
-    /// Between the service and PostgreSQL, and between the application and PostgreSQL.
-    pub link: Proxy,
+    /// Between the service and PostgreSQL, and between the application and PostgreSQL; and the one
+    /// that nobody hurts, to whichever server is the primary.
+    pub links: Links,
     pub app_link: Proxy,
+    pub front: Proxy,
     pub nodes: Vec<Node>,
     pub ledger: Arc<Ledger>,
     pub strikes: Mutex<Vec<Strike>>,
+    /// Instances that were seen red since a strike began that stops delivery.
+    pub seen_red: tokio::sync::Mutex<BTreeSet<usize>>,
     /// How many faults ended the history.
     pub ended: AtomicU32,
     pub seed: u64,
     settings: Vec<(&'static str, &'static str)>,
-    heard: Vec<Arc<AtomicU64>>,
-    beats: Vec<Arc<AtomicU64>>,
+    /// Of each subscriber.
+    pub seats: Vec<Arc<Seat>>,
+    turn: AtomicUsize,
     writers: Vec<JoinHandle<()>>,
-    readers: Vec<JoinHandle<Told>>,
+    readers: Vec<JoinHandle<Story>>,
     leave: watch::Sender<bool>,
     patience: Duration,
 }
@@ -103,9 +111,14 @@ impl Rig {
         db.run(&schema()).await;
         db.run(needs.sql).await;
         let settings: Vec<_> = SETTINGS.iter().chain(needs.settings).copied().collect();
-        let link = Proxy::start(Upstream::Unix(socket.clone()), seed).await;
+        let links = Links::start(socket.clone(), seed).await;
         let app_link = Proxy::start(Upstream::Unix(socket.clone()), seed + 1).await;
-        db.service_url = through(&link, "rowcast_service", &db.name);
+        let front = Proxy::start(Upstream::Unix(socket.clone()), seed + 3).await;
+        db.service_url = links.url("rowcast_service", &db.name);
+        if own {
+            db.legacy_url = through(&front, "lab_app", &db.name);
+            db.superuser_url = through(&front, SUPERUSER, &db.name);
+        }
         let mut nodes = Vec::new();
         for number in 0..NODES {
             let process = serve_process(&db, &settings).await;
@@ -118,16 +131,18 @@ impl Rig {
         let mut rig = Self {
             postgres,
             socket,
-            link,
+            links,
             app_link,
+            front,
             nodes,
             ledger,
             strikes: Mutex::default(),
+            seen_red: tokio::sync::Mutex::default(),
             ended: AtomicU32::new(0),
             seed,
             settings,
-            heard: Vec::new(),
-            beats: Vec::new(),
+            seats: Vec::new(),
+            turn: AtomicUsize::new(0),
             writers: Vec::new(),
             readers: Vec::new(),
             leave: watch::Sender::new(false),
@@ -143,17 +158,16 @@ impl Rig {
 
     fn seat_readers(&mut self) {
         for (number, who) in READERS.into_iter().enumerate() {
-            let (heard, beats) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
+            let seat = Arc::<Seat>::default();
             let strings = Strings {
                 doors: self.nodes.iter().map(|n| n.door.address.clone()).collect(),
                 database: self.db.legacy_url.clone(),
+                log: self.db.superuser_url.clone(),
                 ledger: Arc::clone(&self.ledger),
                 leave: self.leave.subscribe(),
-                heard: Arc::clone(&heard),
-                beats: Arc::clone(&beats),
+                seat: Arc::clone(&seat),
             };
-            self.heard.push(heard);
-            self.beats.push(beats);
+            self.seats.push(seat);
             let seed = self.seed + 100 + number as u64;
             self.readers.push(tokio::spawn(read(who, strings, seed)));
         }
@@ -182,7 +196,7 @@ impl Rig {
                 Instant::now() < deadline,
                 "not within {:?}: {what}\n{}",
                 self.patience,
-                self.situation().await
+                Box::pin(self.situation()).await
             );
             if let Some(gone) = self.readers.iter().position(JoinHandle::is_finished) {
                 panic!(
@@ -195,7 +209,7 @@ impl Rig {
     }
 
     async fn situation(&self) -> String {
-        let mut text = format!("heard {:?}\n", counts(&self.heard));
+        let mut text = format!("heard {:?}\n", self.counts(|seat| &seat.heard));
         for node in &self.nodes {
             text += &format!("{:?}\n", node.readyz().await);
             let process = node.process.lock().await;
@@ -204,42 +218,75 @@ impl Rig {
             text += &lines.into_iter().rev().collect::<Vec<_>>().join("\n");
             text.push('\n');
         }
-        text
+        text + &self.backends_in_words().await
     }
 
-    /// Waits until every subscriber has heard so many events more.
+    /// What the database is doing, and how its log stands.
+    async fn backends_in_words(&self) -> String {
+        let sql = "select concat_ws(' ', pid, usename, state, wait_event, now() - xact_start, \
+              left(query, 100), array(select relation::regclass::text || ' ' || mode from pg_locks l \
+                where l.pid = a.pid and relation in \
+                  (select inhrelid from pg_inherits where inhparent = 'rowcast.event'::regclass))) \
+            from pg_stat_activity a where datname = current_database() and pid <> pg_backend_pid() \
+            union all select concat_ws(' ', 'prepared', gid, now() - prepared) from pg_prepared_xacts \
+            union all select concat_ws(' ', l, pg_total_relation_size('rowcast.event_' || leaf)) \
+              from rowcast.leaf l";
+        let asked = async {
+            let client = self.superuser().await;
+            client.query(sql, &[]).await
+        };
+        match tokio::time::timeout(Duration::from_secs(5), asked).await {
+            Ok(Ok(rows)) => {
+                let lines = rows.iter().map(|row| row.get::<_, String>(0));
+                lines.collect::<Vec<_>>().join("\n")
+            }
+            silent => format!("the database says nothing: {silent:?}"),
+        }
+    }
+
+    /// Waits until every subscriber has heard so many events more, but for who is told to stay away:
+    /// it waits for the log to pass its bookmark, and what is waited for here may keep the log.
     pub async fn everybody_hears(&self, more: u64) {
         self.everybody_hears_of(more).await;
     }
 
     /// The same, counted from the call on, however late it is waited for.
     pub fn everybody_hears_of(&self, more: u64) -> impl Future<Output = ()> {
-        self.reach(&self.heard, more, "heard")
+        self.reach(|seat| &seat.heard, more, "heard")
     }
 
     /// Waits until every subscriber was answered so many times more that it is up to date.
     pub async fn everybody_beats(&self, more: u64) {
-        self.reach(&self.beats, more, "beats").await;
+        self.reach(|seat| &seat.beats, more, "beats").await;
     }
 
     fn reach(
         &self,
-        counters: &[Arc<AtomicU64>],
+        counter: fn(&Seat) -> &AtomicU64,
         more: u64,
         what: &str,
     ) -> impl Future<Output = ()> {
-        let counters = counters.to_vec();
-        let goals: Vec<u64> = counts(&counters).iter().map(|count| count + more).collect();
+        let counts = self.counts(counter);
+        let goals: Vec<u64> = counts.iter().map(|count| count + more).collect();
         let what = format!("everybody: {more} {what} more");
         async move {
             self.until(&what, async || {
-                counts(&counters)
-                    .iter()
-                    .zip(&goals)
-                    .all(|(count, goal)| count >= goal)
+                let counts = self.counts(counter);
+                let mut seats = counts.iter().zip(&goals).zip(&self.seats);
+                seats.all(|((count, goal), seat)| count >= goal || seat.is(&seat.away))
             })
             .await;
         }
+    }
+
+    fn counts(&self, counter: fn(&Seat) -> &AtomicU64) -> Vec<u64> {
+        let counts = self.seats.iter().map(|seat| counter(seat));
+        counts.map(|count| count.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Strikes that concern one of several take turns.
+    pub fn turn<'a, T>(&self, of: &'a [T]) -> &'a T {
+        &of[self.turn.fetch_add(1, Ordering::Relaxed) % of.len()]
     }
 
     /// A connection to the database as its superuser, however long it is away.
@@ -306,13 +353,15 @@ impl Rig {
         let mut stories = Vec::new();
         let mut ends: BTreeMap<String, u32> = BTreeMap::new();
         for reader in self.readers {
-            let told = reader.await.expect("a reader that does not panic");
-            for (how, count) in told.ends {
-                *ends.entry(how).or_default() += count;
+            stories.push(reader.await.expect("a reader that does not panic"));
+        }
+        for seat in &self.seats {
+            for (how, count) in &seat.known().ends {
+                *ends.entry(how.clone()).or_default() += count;
             }
-            stories.push(told.story);
         }
         let transactions = self.ledger.transactions();
+        settle(&mut stories, &transactions, &entries);
         let ended = self.ended.load(Ordering::Relaxed);
         let mut findings = reconcile(&entries.truth, &stories, ended);
         findings
@@ -349,12 +398,7 @@ impl Rig {
     }
 }
 
-fn counts(counters: &[Arc<AtomicU64>]) -> Vec<u64> {
-    let counts = counters.iter().map(|count| count.load(Ordering::Relaxed));
-    counts.collect()
-}
-
-fn socket(postgres: &Postgres) -> PathBuf {
+pub fn socket(postgres: &Postgres) -> PathBuf {
     let name = format!(".s.PGSQL.{}", postgres.cluster.port());
     postgres.cluster.socket_dir().join(name)
 }

@@ -4,8 +4,12 @@
 
 use super::node::Node;
 use super::outcome::Strike;
+use super::retention::{SMALL_LOG, SMALL_RING};
 use super::rig::Rig;
+use super::stalled::SHORT_BOUNDS;
+use crate::readers::Habit;
 use crate::support::proxy::Way;
+use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use rowcast::command::postgres::Mode;
 use std::collections::BTreeSet;
@@ -21,6 +25,7 @@ pub enum Fault {
     StoppedFast,
     StoppedImmediately,
     PostgresKilled,
+    FailedOver,
     // The link between the service and PostgreSQL.
     LinkCut,
     LinkHalved,
@@ -44,13 +49,25 @@ pub enum Fault {
     LongTransaction,
     Subtransactions,
     Prepared,
+    // What was granted, and is taken away and granted again.
+    TokenExpired,
+    Revoked,
+    RuleWithdrawn,
+    // The log, which is rotated, and passes somebody's bookmark.
+    Rotated,
+    Passed,
+    // Others, who do not read.
+    Stops,
+    Crawls,
+    Vanishes,
 }
 
 use Fault::{
-    AppLinkHalved, BackendsKilled, DoorCut, DoorDelayed, DoorFrozen, DoorHalved, LinkCut,
-    LinkDelayed, LinkFrozen, LinkHalfOpen, LinkHalved, ListenersKilled, LongTransaction,
-    PostgresKilled, Prepared, Rolling, ServiceKilled, ServiceStopped, StoppedFast,
-    StoppedImmediately, Subtransactions,
+    AppLinkHalved, BackendsKilled, Crawls, DoorCut, DoorDelayed, DoorFrozen, DoorHalved,
+    FailedOver, LinkCut, LinkDelayed, LinkFrozen, LinkHalfOpen, LinkHalved, ListenersKilled,
+    LongTransaction, Passed, PostgresKilled, Prepared, Revoked, Rolling, Rotated, RuleWithdrawn,
+    ServiceKilled, ServiceStopped, StoppedFast, StoppedImmediately, Stops, Subtransactions,
+    TokenExpired, Vanishes,
 };
 
 impl Fault {
@@ -63,6 +80,7 @@ impl Fault {
                 | StoppedFast
                 | StoppedImmediately
                 | PostgresKilled
+                | FailedOver
                 | LinkCut
                 | LinkHalved
                 | LinkFrozen
@@ -72,7 +90,7 @@ impl Fault {
 
     /// Whether PostgreSQL comes back with another history.
     fn ends_history(self) -> bool {
-        matches!(self, StoppedImmediately | PostgresKilled)
+        matches!(self, StoppedImmediately | PostgresKilled | FailedOver)
     }
 
     /// How connections of subscribers end because of it; nothing: they stay.
@@ -81,12 +99,33 @@ impl Fault {
             DoorCut | DoorHalved | ServiceKilled => Some("torn"),
             DoorFrozen => Some("silence"),
             ServiceStopped | Rolling => Some("restart"),
+            TokenExpired => Some("expired"),
+            Revoked => Some("revoked"),
             _ => None,
         }
     }
 
+    /// Settings of the service that it is shown with.
+    pub fn settings(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Rotated | Passed => &[SMALL_RING],
+            Stops | Crawls | Vanishes => SHORT_BOUNDS,
+            _ => &[],
+        }
+    }
+
+    pub fn sql(self) -> &'static str {
+        match self {
+            Rotated | Passed => SMALL_LOG,
+            _ => "",
+        }
+    }
+
     pub fn needs_cluster(self) -> bool {
-        matches!(self, StoppedFast | StoppedImmediately | PostgresKilled)
+        matches!(
+            self,
+            StoppedFast | StoppedImmediately | PostgresKilled | FailedOver
+        )
     }
 }
 
@@ -106,32 +145,39 @@ impl Rig {
         }
         if fault.stops_delivery() {
             let what = format!("{fault:?}: /readyz turns red");
-            tokio::join!(self.red(&what), self.inflict(fault));
+            self.seen_red.lock().await.clear();
+            tokio::join!(self.red(&what), Box::pin(self.inflict(fault)));
         } else {
-            self.inflict(fault).await;
+            Box::pin(self.inflict(fault)).await;
         }
-        let strike = Strike {
-            name: format!("{fault:?}"),
-            from,
-        };
         self.green(&format!("{fault:?} is over: /readyz turns green"))
             .await;
-        let strikes = self.strikes.lock();
-        strikes.unwrap_or_else(PoisonError::into_inner).push(strike);
+        self.struck(&format!("{fault:?}"), from);
     }
 
-    /// Until every instance was seen red at least once.
-    async fn red(&self, what: &str) {
-        let mut seen = BTreeSet::new();
-        let mut seen_red = async || {
-            for (number, node) in self.nodes.iter().enumerate() {
-                if !seen.contains(&number) && !node.is_ready().await {
-                    seen.insert(number);
-                }
-            }
+    /// It counts only if a COMMIT was under way then.
+    pub fn struck(&self, name: &str, from: Instant) {
+        let strikes = self.strikes.lock();
+        let mut strikes = strikes.unwrap_or_else(PoisonError::into_inner);
+        strikes.push(Strike {
+            name: name.to_owned(),
+            from,
+        });
+    }
+
+    /// Until every instance was seen red at least once since the strike began, by whoever looks.
+    pub async fn red(&self, what: &str) {
+        self.until(what, async || {
+            let seen = self.seen_red.lock().await.clone();
+            let unseen = (0..self.nodes.len()).filter(|number| !seen.contains(number));
+            let asked = unseen.map(async |number| (number, self.nodes[number].is_ready().await));
+            let answers = join_all(asked).await;
+            let red = answers.iter().filter(|(_, ready)| !ready);
+            let mut seen = self.seen_red.lock().await;
+            seen.extend(red.map(|(number, _)| *number));
             seen.len() == self.nodes.len()
-        };
-        self.until(what, &mut seen_red).await;
+        })
+        .await;
     }
 
     async fn green(&self, what: &str) {
@@ -152,36 +198,39 @@ impl Rig {
             StoppedFast => self.stop_postgres(Some(Mode::Fast)).await,
             StoppedImmediately => self.stop_postgres(Some(Mode::Immediate)).await,
             PostgresKilled => self.stop_postgres(None).await,
+            FailedOver => self.failed_over().await,
             LinkCut => {
-                self.link.set(Way::Refuse);
-                self.link.cut();
+                self.links.primary().set(Way::Refuse);
+                self.links.primary().cut();
                 self.red("the link is cut: /readyz turns red").await;
-                self.link.set(Way::Pass);
+                self.links.primary().set(Way::Pass);
             }
             LinkHalved => {
-                let before = self.link.halved();
-                self.link.set(Way::Halve(0.5));
-                let cut = async || self.link.halved() > before;
+                let before = self.links.primary().halved();
+                self.links.primary().set(Way::Halve(0.5));
+                let cut = async || self.links.primary().halved() > before;
                 self.until("the service is cut", cut).await;
                 self.red("the link is halved: /readyz turns red").await;
-                self.link.set(Way::Pass);
+                self.links.primary().set(Way::Pass);
             }
             LinkDelayed => {
-                self.link.set(Way::Delay(Duration::from_millis(20)));
+                self.links
+                    .primary()
+                    .set(Way::Delay(Duration::from_millis(20)));
                 self.everybody_hears(20).await;
-                self.link.set(Way::Pass);
+                self.links.primary().set(Way::Pass);
             }
             LinkFrozen => {
-                self.link.set(Way::Freeze);
+                self.links.primary().set(Way::Freeze);
                 self.red("the link is frozen: /readyz turns red").await;
-                self.link.set(Way::Pass);
+                self.links.primary().set(Way::Pass);
             }
             LinkHalfOpen => {
-                self.link.freeze_present();
+                self.links.primary().freeze_present();
                 self.red("the sockets are dead: /readyz turns red").await;
                 self.green("over other sockets: /readyz turns green").await;
                 self.everybody_hears(10).await;
-                self.link.cut();
+                self.links.primary().cut();
             }
             AppLinkHalved => {
                 let lost = self.ledger.lost();
@@ -198,6 +247,14 @@ impl Rig {
             LongTransaction => self.long_transaction().await,
             Subtransactions => self.subtransactions().await,
             Prepared => self.prepared().await,
+            TokenExpired => self.token_expired().await,
+            Revoked => self.revoked().await,
+            RuleWithdrawn => self.rule_withdrawn().await,
+            Rotated => self.rotated().await,
+            Passed => self.passed().await,
+            Stops => self.stalled(Habit::Stops).await,
+            Crawls => self.stalled(Habit::Crawls).await,
+            Vanishes => self.stalled(Habit::Vanishes).await,
         }
     }
 

@@ -40,7 +40,9 @@ pub fn schema() -> String {
          create table app.account (account bigint primary key, version bigint not null, \
            rooms text[] not null) with (fillfactor = 50); \
          create table app.entry (number bigint primary key, account bigint, version bigint, \
-           rooms text[] not null); \
+           rooms text[] not null, xid xid8 not null default pg_current_xact_id()); \
+         create table app.filler (id bigint primary key, \
+           xid xid8 not null default pg_current_xact_id()); \
          insert into app.account values {}; \
          grant select, insert, update on app.account, app.entry to lab_app; \
          select rowcast.attach('app.account', 'update', $$ select 'account' as name, n.rooms, \
@@ -52,6 +54,8 @@ pub fn schema() -> String {
            as $$ select room like 'open:%' \
              or (room like 'staff:%' and coalesce(claims ->> 'role' = 'staff', false)) \
              or room = 'user:' || (claims ->> 'sub') $$; \
+         create function app.nobody(claims jsonb, room text) returns boolean language sql stable \
+           as 'select false'; \
          insert into rowcast.room_rule values ('open:*', 'app.may_join(jsonb,text)'), \
            ('staff:*', 'app.may_join(jsonb,text)'), ('user:*', 'app.may_join(jsonb,text)');",
         accounts.join(", ")
@@ -245,7 +249,8 @@ fn entry(number: i64, account: usize, random: &mut StdRng) -> String {
     format!(
         "with moved as (update app.account set version = version + 1 where account = {account} \
            returning account, version) \
-         insert into app.entry select {number}, account, version, '{{{rooms}}}' from moved"
+         insert into app.entry (number, account, version, rooms) \
+           select {number}, account, version, '{{{rooms}}}' from moved"
     )
 }
 
@@ -255,6 +260,8 @@ pub struct Entries {
     pub truth: Truth,
     /// The version of each account.
     pub rows: BTreeMap<i64, i64>,
+    /// The number of the entry that each event was committed with.
+    pub with: BTreeMap<String, i64>,
 }
 
 /// Reads the tables and the bookmark in one statement, as a page does.
@@ -266,6 +273,7 @@ pub async fn page(client: &Client) -> Result<(String, Entries), tokio_postgres::
         numbers: BTreeSet::new(),
         truth: Truth::new(),
         rows: BTreeMap::new(),
+        with: BTreeMap::new(),
     };
     let mut bookmark = String::new();
     for message in client.simple_query(sql).await? {
@@ -283,13 +291,18 @@ pub async fn page(client: &Client) -> Result<(String, Entries), tokio_postgres::
         entries
             .truth
             .insert(format!("entry {number}"), rooms.collect());
-        entries.numbers.insert(number.parse().expect("a number"));
+        let with: i64 = number.parse().expect("a number");
+        entries.numbers.insert(with);
+        entries.with.insert(format!("entry {number}"), with);
         if let (Some(account), Some(version)) = (row.get(2), row.get(3)) {
             let place: usize = account.parse().expect("an account");
             let rooms = ACCOUNTS[place].iter().map(|room| (*room).to_owned());
             entries
                 .truth
                 .insert(format!("account {account}.{version}"), rooms.collect());
+            entries
+                .with
+                .insert(format!("account {account}.{version}"), with);
             let version: i64 = version.parse().expect("a version");
             let newest = entries
                 .rows

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Instant;
 
 /// Each event that was committed, by a name of its own, with the rooms that hear it.
 pub type Truth = BTreeMap<String, BTreeSet<String>>;
@@ -14,6 +15,10 @@ pub struct Heard {
     pub event: String,
     /// The row that it tells of, and that row's version.
     pub row: Option<(i64, i64)>,
+    /// Rooms that were its own once, and that it had been told are not any more.
+    pub lost: BTreeSet<String>,
+    /// When the token ended that it was let in by.
+    pub expires: Option<Instant>,
 }
 
 /// What a subscriber did between two pages: it read the data, then heard what followed.
@@ -32,6 +37,16 @@ pub struct Gap {
     pub reason: String,
     pub before: String,
     pub after: String,
+    /// Something that the bookmark before did not have is not in the log any more.
+    pub behind: bool,
+}
+
+/// A room was taken from a subscriber for a while. What was under way then may have been withheld.
+#[derive(Clone, Debug)]
+pub struct Excuse {
+    pub room: String,
+    pub from: Instant,
+    pub until: Instant,
 }
 
 /// One subscriber's side of it.
@@ -44,6 +59,11 @@ pub struct Story {
     pub gaps: Vec<Gap>,
     /// Frames whose bookmark was of another history, and no gap was told.
     pub silent: Vec<String>,
+    pub excuses: Vec<Excuse>,
+    /// Events that may be missing by those, and only by those.
+    pub excused: BTreeSet<String>,
+    /// What else must not have been, in words.
+    pub wrong: Vec<String>,
 }
 
 /// What is wrong. Nothing, if all is well.
@@ -102,6 +122,16 @@ impl Story {
         !self.rooms.is_disjoint(rooms)
     }
 
+    /// Whether it hears of it by no other room.
+    pub fn hears_only_by(&self, room: &str, rooms: &BTreeSet<String>) -> bool {
+        self.rooms.intersection(rooms).eq([room])
+    }
+
+    fn may_hear(&self, heard: &Heard, rooms: &BTreeSet<String>) -> bool {
+        let mut mine = self.rooms.intersection(rooms);
+        mine.any(|room| !heard.lost.contains(room))
+    }
+
     fn compare(&self, truth: &Truth, findings: &mut Findings) {
         let pair = |event: &str| (self.name.clone(), event.to_owned());
         let mut had = BTreeSet::new();
@@ -117,7 +147,7 @@ impl Story {
                     None => {
                         findings.invented.insert(pair(&heard.event));
                     }
-                    Some(rooms) if !self.hears(rooms) => {
+                    Some(rooms) if !self.may_hear(heard, rooms) => {
                         findings.forbidden.insert(pair(&heard.event));
                     }
                     Some(_) => {}
@@ -130,7 +160,7 @@ impl Story {
             }
         }
         for (event, rooms) in truth {
-            if self.hears(rooms) && !had.contains(event) {
+            if self.hears(rooms) && !had.contains(event) && !self.excused.contains(event) {
                 findings.missing.insert(pair(event));
             }
         }
@@ -141,8 +171,16 @@ impl Story {
         for frame in &self.silent {
             wrong(format!("another history, and no gap was told: {frame}"));
         }
+        for what in &self.wrong {
+            wrong(what.clone());
+        }
         for gap in &self.gaps {
-            if ended == 0 || gap.reason != "history" || gap.before == gap.after {
+            let allowed = match gap.reason.as_str() {
+                "history" => ended > 0 && gap.before != gap.after,
+                "horizon" => gap.behind,
+                _ => false,
+            };
+            if !allowed {
                 wrong(format!("a gap that is not allowed: {gap:?}"));
             }
         }
@@ -168,6 +206,8 @@ fn each_mistake_is_found_and_only_that() {
                 .map(|(event, version)| Heard {
                     event: (*event).to_owned(),
                     row: Some((1, *version)),
+                    lost: BTreeSet::new(),
+                    expires: None,
                 })
                 .collect(),
             ..Page::default()
@@ -193,6 +233,7 @@ fn each_mistake_is_found_and_only_that() {
         reason: "history".into(),
         before: "x".into(),
         after: "y".into(),
+        behind: false,
     });
     told.pages.push(Page {
         shown: rooms(&["a", "b"]),
@@ -212,6 +253,23 @@ fn each_mistake_is_found_and_only_that() {
         1
     );
     assert_eq!(told(1, &|told| told.silent.push("…".into())).other.len(), 1);
+    // A log that is said not to reach back has to lack something.
+    let horizon = |behind| {
+        let gap = move |told: &mut Story| {
+            told.gaps[0].reason = "horizon".into();
+            told.gaps[0].behind = behind;
+        };
+        told(0, &gap).other.len()
+    };
+    assert_eq!((horizon(true), horizon(false)), (0, 1));
+    // A room that was taken away: what was under way may be missing, and nothing may still come.
+    let mut taken = tell(&[("a", 1), ("b", 2)]);
+    taken.pages[0].heard[1].lost = rooms(&["r"]);
+    assert_eq!(reconcile(&truth, &[taken.clone()], 0).forbidden, pair("b"));
+    taken.pages[0].heard.pop();
+    assert_eq!(reconcile(&truth, &[taken.clone()], 0).missing, pair("b"));
+    taken.excused = rooms(&["b"]);
+    assert_eq!(reconcile(&truth, &[taken], 0), Findings::default());
     // What was heard before the gap no longer counts.
     assert_eq!(
         told(1, &|told| told.pages[1].shown.retain(|event| event != "a")).missing,

@@ -113,7 +113,7 @@ as $$
     'now', demo.iso(now()),
     'labs', (
       select coalesce(json_agg(json_build_object('labId', l.lab_id, 'name', l.name,
-        'status', l.status, 'orgId', l.org_id) order by l.lab_id), '[]')
+        'status', l.status, 'reason', l.status_reason, 'orgId', l.org_id) order by l.lab_id), '[]')
       from lab.labs l
     ),
     'slots', (

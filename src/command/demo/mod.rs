@@ -63,7 +63,11 @@ pub async fn run(args: DemoArgs, mut settings: Settings) -> Result<ExitCode, Fai
         }
         write_on(&legacy).await;
     };
-    println!("\n  Rowcast's demo is at  {url}\n\n  Ctrl-C ends it and leaves nothing behind.\n");
+    let console = page::console_url(&url, &app.gate).unwrap_or_default();
+    println!(
+        "\n  Rowcast's demo is at  {url}\n  its console at        {console}\n\n  \
+         Ctrl-C ends it and leaves nothing behind.\n"
+    );
     tokio::select! {
         () = app.run_with(filter, stop) => {}
         () = writer => {}
@@ -107,6 +111,8 @@ async fn open(args: &DemoArgs, settings: &mut Settings) -> Result<Demo, Failure>
     if settings.auth.hs256_secret.is_none() {
         settings.auth.hs256_secret = Some(format!("{:032x}", rand::random::<u128>()));
     }
+    settings.console.enabled = true;
+    settings.console.payloads = true;
     let app = App::open(settings.clone(), socket).await?;
     let ready = async {
         while app.gate.pulse.check(&app.gate.settings.listener).is_err() {

@@ -3,6 +3,7 @@
 //! It must never run SQL text that a page sends.
 
 use crate::connection::{Gate, unix_now};
+use include_dir::{Dir, include_dir};
 use jsonwebtoken::Algorithm;
 use serde_json::json;
 use std::sync::Arc;
@@ -12,9 +13,10 @@ use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
 use warp::{Filter, Rejection};
 
-const HTML: &str = include_str!("page.html");
-const CSS: &str = include_str!("page.css");
-const JS: &str = include_str!("page.js");
+static PAGE: Dir = include_dir!("$CARGO_MANIFEST_DIR/src/command/demo/page");
+/// The client as it is published: modules that a browser takes without a build.
+static CLIENT: Dir = include_dir!("$CARGO_MANIFEST_DIR/clients/javascript/src");
+const HTML: &str = include_str!("page/page.html");
 const POLICY: &str = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// How long the views' tokens live, in seconds: short enough to see one renewed.
@@ -29,25 +31,12 @@ pub fn routes(
         let legacy = Arc::clone(&for_page);
         async move { answer(render(&legacy).await) }
     });
-    let for_state = Arc::clone(&legacy);
-    let state = warp::path!("demo" / "state")
+    let files = warp::path!("demo" / String)
         .and(warp::get())
-        .then(move || {
-            let legacy = Arc::clone(&for_state);
-            async move {
-                answer(
-                    read_state(&legacy)
-                        .await
-                        .map(|state| file("application/json", state)),
-                )
-            }
-        });
-    let css = warp::path!("demo" / "page.css")
+        .and_then(|name: String| async move { embedded(&PAGE, &name) });
+    let client = warp::path!("client" / String)
         .and(warp::get())
-        .map(|| file("text/css", CSS.into()));
-    let js = warp::path!("demo" / "page.js")
-        .and(warp::get())
-        .map(|| file("text/javascript", JS.into()));
+        .and_then(|name: String| async move { embedded(&CLIENT, &name) });
     let icon = warp::path!("favicon.ico")
         .and(warp::get())
         .map(|| StatusCode::NO_CONTENT.into_response());
@@ -67,11 +56,9 @@ pub fn routes(
             mint(&gate, &view)
                 .unwrap_or_else(|| failed(StatusCode::NOT_FOUND, "not-found", "user or admin"))
         });
-    page.or(state)
+    page.or(files)
         .unify()
-        .or(css)
-        .unify()
-        .or(js)
+        .or(client)
         .unify()
         .or(icon)
         .unify()
@@ -95,6 +82,18 @@ fn file(kind: &'static str, text: String) -> Response {
     response
 }
 
+/// One of the files that were built in, none of any other kind.
+fn embedded(from: &'static Dir, name: &str) -> Result<Response, Rejection> {
+    let kind = match name.rsplit_once('.') {
+        Some((_, "js")) => "text/javascript; charset=utf-8",
+        Some((_, "css")) => "text/css; charset=utf-8",
+        _ => return Err(warp::reject::not_found()),
+    };
+    let text = from.get_file(name).and_then(|found| found.contents_utf8());
+    text.map(|text| file(kind, text.into()))
+        .ok_or_else(warp::reject::not_found)
+}
+
 fn failed(status: StatusCode, code: &str, message: &str) -> Response {
     let error = json!({ "error": { "code": code, "message": message } });
     warp::reply::with_status(warp::reply::json(&error), status).into_response()
@@ -112,18 +111,15 @@ fn answer(done: Result<Response, tokio_postgres::Error>) -> Response {
 /// The page as a legacy server would render it: data and bookmark from one statement.
 async fn render(legacy: &Client) -> Result<Response, tokio_postgres::Error> {
     // In a script element nothing but `<` can end it.
-    let state = read_state(legacy).await?.replace('<', "\\u003c");
+    let state: String = legacy
+        .query_one("select demo.state()::text", &[])
+        .await?
+        .get(0);
+    let state = state.replace('<', "\\u003c");
     Ok(file(
         "text/html; charset=utf-8",
         HTML.replace("{{STATE}}", &state),
     ))
-}
-
-async fn read_state(legacy: &Client) -> Result<String, tokio_postgres::Error> {
-    Ok(legacy
-        .query_one("select demo.state()::text", &[])
-        .await?
-        .get(0))
 }
 
 async fn run_statement(legacy: &Client, number: i32) -> Result<Response, tokio_postgres::Error> {
@@ -154,6 +150,14 @@ async fn run_statement(legacy: &Client, number: i32) -> Result<Response, tokio_p
             failed(StatusCode::CONFLICT, "statement", &message)
         }
     })
+}
+
+/// Where its operator looks, with a token for a day in what no server sees of a URL.
+pub fn console_url(url: &str, gate: &Gate) -> Option<String> {
+    let claims = json!({ "sub": "operator", "role": gate.settings.console.value, "exp": unix_now() + 86_400 });
+    let secret = gate.settings.auth.hs256_secret.as_deref()?;
+    let token = crate::token::mint(secret, &claims, Algorithm::HS256).ok()?;
+    Some(format!("{url}console#token={token}"))
 }
 
 fn mint(gate: &Gate, view: &str) -> Option<Response> {

@@ -42,12 +42,16 @@ impl Connection<'_> {
         let mut last_frame = Instant::now();
         loop {
             let next = next_ping.min(last_frame + settings.websocket.heartbeat);
+            let mut live = Vec::new();
             tokio::select! {
                 taken = self.subscription.take() => {
                     last_frame = Instant::now();
                     let mut events = 0;
                     for delivery in taken? {
-                        events += self.write_one(sink, delivery, &mut greeting).await?;
+                        let inserted = delivery.inserted();
+                    let written = self.write_one(sink, delivery, &mut greeting).await?;
+                    live.extend(inserted.filter(|_| written > 0));
+                    events += written;
                     }
                     report::delivered(events);
                 }
@@ -73,6 +77,7 @@ impl Connection<'_> {
                 last_frame = now;
             }
             self.in_time(sink.flush()).await?;
+            report::reached_socket(&live);
         }
     }
 

@@ -1,0 +1,63 @@
+// Packs the package, installs it into an empty project, and uses it there from ESM, from CommonJS
+// and from TypeScript in strict mode, resolved as bundlers do and as Node does.
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const here = fileURLToPath(new URL('..', import.meta.url))
+const project = mkdtempSync(join(tmpdir(), 'rowcast-packed-'))
+const run = (command, ...args) => execFileSync(command, args, { cwd: project, timeout: 60_000, stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' })
+
+try {
+  execFileSync('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', project], { cwd: here, stdio: 'ignore' })
+  const tarball = readdirSync(project).find((name) => name.endsWith('.tgz'))
+  writeFileSync(join(project, 'package.json'), '{ "name": "empty", "private": true }')
+  run('npm', 'install', '--offline', '--no-audit', '--no-fund', '--omit=peer', '--silent', `./${tarball}`)
+
+  // What a project that uses React has besides.
+  mkdirSync(join(project, 'node_modules/@types'), { recursive: true })
+  for (const name of ['react', 'react-dom', 'csstype', '@types/react', '@types/react-dom', '@types/node']) {
+    symlinkSync(join(here, 'node_modules', name), join(project, 'node_modules', name))
+  }
+
+  const check = `
+    const told = []
+    const connection = connect({ url: 'http://127.0.0.1:1', token: 'jwt', transports: ['poll'], retryMin: 1, fetch: async () => Response.json({ outcome: 'live', rooms: [], events: [], bookmark: 'h.1_0' }) })
+    connection.on('status', ({ status }) => {
+      told.push(status)
+      if (status !== 'live') return
+      connection.close()
+      console.log(typeof RowcastError, typeof useLive, told.join())
+    })`
+  writeFileSync(join(project, 'esm.mjs'), `import { connect, RowcastError } from 'rowcast-client'\nimport { useLive } from 'rowcast-client/react'\n${check}`)
+  writeFileSync(join(project, 'common.cjs'), `const { connect, RowcastError } = require('rowcast-client')\nconst { useLive } = require('rowcast-client/react')\n${check}`)
+  for (const file of ['esm.mjs', 'common.cjs']) {
+    const said = run(process.execPath, file).trim()
+    if (said !== 'function function connecting,live,offline') throw new Error(`${file} said ${said}`)
+    console.log(`${file}: ${said}`)
+  }
+
+  const typed = `
+    import { connect, RowcastError, type Connection } from 'rowcast-client'
+    import { RowcastProvider, useLive, useStatus } from 'rowcast-client/react'
+    interface Events { order: { id: number } }
+    export const connection: Connection<Events> = connect<Events>({ url: 'http://a', token: () => 'jwt' })
+    connection.on('order', ({ id }) => id.toFixed())
+    // @ts-expect-error no such event
+    connection.on('ordr', () => {})
+    export const use = () => [useLive<number, Events>('f', 'a', (n, event) => n + event.data.id).state?.toFixed(), useStatus().status, RowcastProvider, RowcastError]
+  `
+  for (const extension of ['ts', 'mts', 'cts']) writeFileSync(join(project, `typed.${extension}`), typed)
+  const tsc = join(here, 'node_modules/typescript/bin/tsc')
+  for (const [module, resolution, ...files] of [['esnext', 'bundler', 'typed.ts'], ['node16', 'node16', 'typed.mts', 'typed.cts']]) {
+    run(process.execPath, tsc, '--strict', '--noEmit', '--target', 'es2022', '--lib', 'es2022,dom', '--module', module, '--moduleResolution', resolution, ...files)
+    console.log(`tsc --moduleResolution ${resolution}: ${files.join(', ')}`)
+  }
+} catch (error) {
+  console.error(error.stdout || error)
+  process.exitCode = 1
+} finally {
+  rmSync(project, { recursive: true, force: true })
+}

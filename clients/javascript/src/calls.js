@@ -1,0 +1,68 @@
+/**
+ * Questions to functions in the database: in a frame where the link speaks, else by POST.
+ * Hands the answer to who asked. It must never ask twice: whether a function only reads is not
+ * known here.
+ */
+
+import { RowcastError } from './errors.js'
+import { overHttp } from './keeper.js'
+
+/** Characters of a frame; more goes by POST, for a frame that is too big ends the link for good. */
+const FRAME = 16_000
+
+/**
+ * @param {import('./settings.js').Settings} settings
+ * @param {() => import('./keeper.js').Keeper} keeper
+ */
+export function asking(settings, keeper) {
+  /** @type {Map<string, (error?: RowcastError, answer?: any) => void>} */
+  const pending = new Map()
+  let last = 0
+
+  return {
+    /**
+     * @param {string} name
+     * @param {object} [args]
+     * @param {{timeout?: number}} [options]
+     * @returns {Promise<import('./types.d.ts').Answer>}
+     */
+    call: (name, args = {}, { timeout = settings.callTimeout } = {}) =>
+      new Promise((resolve, reject) => {
+        const id = `call-${++last}`
+        const stop = new AbortController()
+        const done = (/** @type {any} */ error, /** @type {any} */ answer = undefined) => {
+          cancel()
+          pending.delete(id)
+          if (error) reject(error)
+          else resolve({ data: answer.data, bookmark: answer.bookmark })
+        }
+        const cancel = settings.later(timeout, () => {
+          done(new RowcastError('timeout', name))
+          stop.abort()
+        })
+        const body = JSON.stringify(args)
+        if (body.length < FRAME && keeper().speaks() && keeper().send({ type: 'call', function: name, args, id })) {
+          pending.set(id, done)
+        } else {
+          overHttp()
+            .then(({ post }) => post(settings, keeper().tokens, name, body, stop.signal))
+            .then((answer) => done(undefined, answer), done)
+        }
+      }),
+
+    /**
+     * An answer, or an error; false if it belongs to no call.
+     * @param {import('./keeper.js').Frame} frame
+     */
+    answered(frame) {
+      const done = pending.get(frame.id)
+      done?.(frame.type === 'error' ? new RowcastError(frame.code, frame.message, frame.retryMs) : undefined, frame)
+      return !!done
+    },
+
+    /** The link is gone, and nobody knows whether these were done. */
+    lost() {
+      for (const done of pending.values()) done(new RowcastError('disconnected'))
+    },
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * What the application holds: handlers, rooms, calls and live state over whatever link there is.
+ * Hands each event to its handlers, in order and once. It must never say `live` before all that
+ * was missed has been handed over, nor take a place from anything but the stream.
+ */
+
+import { asking } from './calls.js'
+import { emitter } from './emitter.js'
+import { keep } from './keeper.js'
+import { follow } from './live.js'
+import { roster } from './rooms.js'
+import { seen } from './seen.js'
+import { settle } from './settings.js'
+
+/** Names of what the connection itself tells: an event of such a name is heard by `*` alone. */
+const OWN = ['status', 'gap', 'error', '*']
+
+/**
+ * @param {string | readonly string[]} rooms
+ * @returns {string[]}
+ */
+const list = (rooms) => [...new Set([rooms].flat())]
+
+/**
+ * @param {import('./types.d.ts').Options} options
+ * @returns {import('./types.d.ts').Connection<any>}
+ */
+export function open(options) {
+  const settings = settle(options)
+  const { on, emit } = emitter()
+  const failed = (/** @type {unknown} */ error) => emit('error', error)
+  const ids = seen(settings.remember)
+  /** @type {Set<import('./live.js').Follower>} */
+  const followers = new Set()
+  /** @type {import('./types.d.ts').StatusChange} */
+  let shown = { status: 'connecting', reason: 'not started', transport: undefined }
+  let place = options.since
+  /** @type {string | null | undefined} */
+  let user
+  let duplicates = 0
+  /** The replay under way: how much is left, and whose it is.
+   * @type {{left: number, whose?: import('./live.js').Follower} | undefined} */
+  let replay
+
+  /**
+   * @param {import('./types.d.ts').Status} status
+   * @param {string} reason
+   */
+  function turn(status, reason) {
+    const transport = keeper.transport()
+    if (status === shown.status && reason === shown.reason && transport === shown.transport) return
+    shown = { status, reason, transport }
+    emit('status', shown)
+  }
+
+  /** @param {(follower: import('./live.js').Follower) => void} tell */
+  const tellAll = (tell) => [...followers].forEach(tell)
+
+  /** What was missed has been handed over. */
+  function caughtUp() {
+    const { whose } = replay ?? {}
+    replay = undefined
+    whose?.done()
+    const wasLive = shown.status === 'live'
+    turn('live', '')
+    if (!wasLive) tellAll((follower) => follower.live())
+  }
+
+  /**
+   * @param {number} left
+   * @param {import('./live.js').Follower} [whose]
+   */
+  function expect(left, whose) {
+    replay = { left, whose }
+    if (!left) caughtUp()
+  }
+
+  /** @param {any} gap */
+  function tellGap({ rooms, reason, bookmark }) {
+    // After a crash the database may give out the same ids anew.
+    ids.clear()
+    emit('gap', { rooms, reason, bookmark })
+    tellAll((follower) => follower.gap(rooms))
+  }
+
+  /** @param {import('./keeper.js').Frame} frame */
+  function deliver(frame) {
+    const { id, name, data } = frame
+    const isNew = !id || ids.add(id)
+    // A replay for one brings what others, and the handlers, may have had already.
+    tellAll((follower) => (isNew || replay?.whose === follower) && follower.event(frame))
+    if (isNew) {
+      if (!OWN.includes(name)) emit(name, data, frame)
+      emit('*', data, frame)
+    } else duplicates += 1
+    if (id && replay && !--replay.left) caughtUp()
+  }
+
+  /**
+   * @param {import('./keeper.js').Frame} frame
+   * @param {import('./rooms.js').Opening} opening
+   */
+  function hear(frame, opening) {
+    const { type, id, bookmark } = frame
+    if (type === 'result' || type === 'error') {
+      if (calls.answered(frame) || type === 'result') return
+      // A room that was taken away takes its events with it: the count no longer holds.
+      if (replay && frame.room && !id) caughtUp()
+      return rooms.refuse(frame)
+    }
+    if (['welcome', 'subscribed', 'event', 'gap', 'heartbeat'].includes(type) && bookmark) place = bookmark
+    if (type === 'event') deliver(frame)
+    else if (type === 'gap') tellGap(frame)
+    else if (type === 'heartbeat' && replay) caughtUp()
+    else if (type === 'welcome') {
+      user = frame.user
+      // One that takes the place of a live link has nothing to catch up but that moment.
+      if (opening.since && shown.status !== 'live') turn('recovering', 'catching up')
+      rooms.welcomed(frame, opening)
+      if (!opening.since) expect(0)
+    } else if (type === 'subscribed') {
+      const isLoad = rooms.subscribed(frame)
+      if (frame.outcome === 'gap' && !isLoad) tellGap(frame)
+      if (id === undefined) expect(frame.count ?? 0)
+    }
+  }
+
+  const keeper = keep(settings, {
+    opening: (speaks) => rooms.opening(place, speaks),
+    frame: hear,
+    error: failed,
+    status: turn,
+    lost() {
+      replay = undefined
+      calls.lost()
+      rooms.lost()
+      tellAll((follower) => follower.lost())
+    },
+  })
+  const rooms = roster(settings, () => keeper, failed)
+  const calls = asking(settings, () => keeper)
+  const { call } = calls
+  const ground = { settings, failed, call, followers, expect, rooms }
+
+  rooms.want(list(options.rooms ?? []))
+  if (options.start !== false) keeper.start()
+
+  return {
+    get status() {
+      return shown.status
+    },
+    get reason() {
+      return shown.reason
+    },
+    get transport() {
+      return shown.transport
+    },
+    get bookmark() {
+      return place
+    },
+    get user() {
+      return user
+    },
+    get duplicates() {
+      return duplicates
+    },
+    getStatus: () => shown,
+    on,
+    subscribe: (names, how) => rooms.hold(list(names), { since: how?.since }),
+    unsubscribe: (names) => rooms.release(list(names)),
+    call,
+    live: (call, names, reduce) => follow(ground, call, list(names), reduce),
+    reconnect: keeper.start,
+    close() {
+      keeper.stop()
+      rooms.closed()
+      turn('offline', 'closed')
+    },
+  }
+}

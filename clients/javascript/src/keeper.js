@@ -1,0 +1,346 @@
+/**
+ * Keeps one link to the server: opens it, notices its death, comes back, renews the token, moves
+ * down to the next transport when one is blocked and up again when it works.
+ * Hands frames to the connection, and asks it what a link is to open with. It must never reconnect
+ * without a pause, nor with a token that was refused, nor let go of a link before its successor
+ * was welcomed.
+ */
+
+import { backoff, FLOOR } from './backoff.js'
+import { credentials } from './credentials.js'
+import { FINAL, NEEDS_TOKEN, RowcastError } from './errors.js'
+import { remembered } from './memory.js'
+import { isOffline, onWake } from './wake.js'
+import { websocket } from './websocket.js'
+
+/**
+ * @typedef {Record<string, any> & {type: string}} Frame
+ * @typedef {import('./settings.js').Settings} Settings
+ * @typedef {{send: (text: string) => boolean, close: () => void}} Wire
+ * @typedef {(link: {settings: Settings, token: string | null, opening: import('./address.js').Opening,
+ *   frame: (frame: any) => void, heard: () => void, end: (why: RowcastError) => void}) => Wire} Transport
+ * @typedef {{index: number, wire?: Wire, token: string | null, opening?: any, welcomedAt?: number,
+ *   heardAt: number, silence: number, stop: () => void}} Link
+ * @typedef {{opening: (speaks: boolean) => any, frame: (frame: Frame, opening: any) => void,
+ *   lost: () => void, status: (status: import('./types.d.ts').Status, reason: string) => void,
+ *   error: (error: unknown) => void}} Host
+ */
+
+/** What few pages need comes in a file of its own. */
+export const overHttp = () => import('./http.js')
+
+/** @type {Record<string, (...link: Parameters<Transport>) => Wire | Promise<Wire>>} */
+const TRANSPORTS = {
+  websocket,
+  sse: async (link) => (await overHttp()).sse(link),
+  poll: async (link) => (await overHttp()).poll(link),
+}
+
+/** Milliseconds in which a link must say something once it is doubted that it lives. */
+const GRACE = 3000
+/** Milliseconds after its welcome before which a link is not opened anew at once. */
+const YOUNG = 1000
+/** Milliseconds between two looks at whether `token()` has another, after one was refused. */
+const TOKEN_POLL = 30_000
+/** Milliseconds before its end at which a token is renewed, or 2/5 of what is left if that is less. */
+const MARGIN = 30_000
+
+/**
+ * @param {Settings} settings
+ * @param {Host} host
+ */
+export function keep(settings, host) {
+  const { now, later, random, transports } = settings
+  const pause = backoff(settings.retryMin, settings.retryMax, random)
+  const renewal = backoff(500, 60_000, random)
+  const tokens = credentials(settings.token)
+  /** The link in use. @type {Link | undefined} */
+  let link
+  /** One beside it that is to take its place. @type {Link | undefined} */
+  let trial
+  const memory = transports.indexOf(remembered(settings) ?? '')
+  /** The transport to begin with, failures of it in a row, and others tried since. */
+  let preferred = Math.max(0, memory)
+  let failures = 0
+  let tried = 0
+  /** Failures that are too many: what has worked gets a second chance. */
+  let tolerated = memory < 0 ? 1 : 2
+  let everLive = false
+  /** When a wake-up may dial: a server's delay is never shortened. */
+  let notBefore = Infinity
+  let upgradeAfter = settings.upgradeMin
+  /** @type {Record<string, () => void>} */
+  const timers = {}
+  let sleep = () => {}
+
+  /**
+   * Sets a timer in the place of the one with this name, or just stops that.
+   * @param {string} what
+   * @param {number} [ms]
+   * @param {() => void} [fn]
+   */
+  function timer(what, ms, fn) {
+    timers[what]?.()
+    if (fn) timers[what] = later(ms ?? 0, fn)
+  }
+
+  /** @param {Link | undefined} one */
+  function drop(one) {
+    one?.stop()
+    one?.wire?.close()
+  }
+
+  const isLive = () => link?.welcomedAt !== undefined
+
+  /** Says a frame; false if the link can't. @param {object} frame */
+  const send = (frame) => isLive() && !!link?.wire?.send(JSON.stringify(frame))
+
+  /** @param {Link | undefined} one */
+  const speaks = (one) => one !== undefined && transports[one.index] === 'websocket'
+
+  /**
+   * Opens a link; with `beside` next to the one in use, which it replaces once it is welcomed.
+   * @param {number} index
+   * @param {boolean} [beside]
+   */
+  async function dial(index, beside) {
+    /** @type {Link} */
+    const mine = { index, token: null, heardAt: now(), silence: 0, stop() {} }
+    const isWanted = () => mine === link || mine === trial
+    /** @param {RowcastError} why */
+    const end = (why) => isWanted() && ended(mine, why)
+    drop(trial)
+    trial = undefined
+    if (beside) trial = mine
+    else {
+      link = mine
+      notBefore = Infinity
+      timer('retry')
+    }
+    mine.stop = later(settings.connectTimeout, () => {
+      end(mine.opening ? new RowcastError('timeout', 'no answer') : new RowcastError('token', 'token() gave no answer'))
+    })
+    try {
+      mine.token = await (beside ? tokens.use() : tokens.ask())
+      if (!isWanted()) return
+      if (!beside) host.status(everLive ? 'recovering' : 'connecting', 'connecting')
+      mine.opening = host.opening(speaks(mine))
+      mine.wire = await TRANSPORTS[transports[index]]({
+        settings,
+        token: mine.token,
+        opening: mine.opening,
+        heard: () => (mine.heardAt = now()),
+        frame: (frame) => isWanted() && heard(mine, frame),
+        end,
+      })
+      if (!isWanted()) mine.wire.close()
+    } catch (error) {
+      // Of token(), or of a WebSocket that the page's policy forbids.
+      end(error instanceof RowcastError ? error : new RowcastError(mine.opening ? 'disconnected' : 'token', String(error)))
+    }
+  }
+
+  /**
+   * @param {Link} mine
+   * @param {Frame} frame
+   */
+  function heard(mine, frame) {
+    const { type } = frame
+    mine.heardAt = now()
+    if (type === 'welcome') welcomed(mine, frame)
+    else if (type === 'authenticated') renewAt(frame.expiresAt)
+    else if (type !== 'subscribed') failures = 0
+    host.frame(frame, mine.opening)
+  }
+
+  /**
+   * @param {Link} mine
+   * @param {Frame} frame
+   */
+  function welcomed(mine, frame) {
+    mine.stop()
+    mine.welcomedAt = now()
+    mine.silence = (frame.heartbeat ?? 0) * 2000
+    if (mine === trial) {
+      drop(link)
+      host.lost()
+      link = mine
+      trial = undefined
+    }
+    if (mine.index !== preferred) {
+      failures = 0
+      if (mine.index < preferred) upgradeAfter = settings.upgradeMin
+    }
+    preferred = mine.index
+    remembered(settings, transports[preferred])
+    everLive = true
+    tolerated = 2
+    tried = 0
+    timer('stable', settings.stableAfter, () => {
+      pause.reset()
+      // While it can be loaded, for when the network is another.
+      if (transports[1]) overHttp().catch(() => {})
+    })
+    timer('watch')
+    if (mine.silence) watch(mine, mine.silence)
+    renewAt(frame.expiresAt)
+    planUpgrade()
+  }
+
+  /**
+   * Gives a link up that is silent. What arrived while the machine slept may still be on its way to
+   * us, so it is asked once more before.
+   * @param {Link} mine
+   * @param {number} ms
+   * @param {boolean} [isLast]
+   */
+  function watch(mine, ms, isLast) {
+    const before = mine.heardAt
+    timer('watch', ms, () => {
+      if (mine.heardAt > before) watch(mine, mine.heardAt + mine.silence - now())
+      else if (isLast) ended(mine, new RowcastError('disconnected', 'silence'))
+      else doubt(mine)
+    })
+  }
+
+  /** @param {Link} mine */
+  function doubt(mine) {
+    send({ type: 'ping' })
+    watch(mine, GRACE, true)
+  }
+
+  /**
+   * @param {Link} mine
+   * @param {RowcastError} why
+   */
+  function ended(mine, why) {
+    const { code, message, retryAfter } = why
+    const { index, welcomedAt, token } = mine
+    drop(mine)
+    const needsToken = NEEDS_TOKEN.includes(code)
+    // The cookie of a session that was let in may have been renewed since.
+    if (needsToken && mine.opening && (token || welcomedAt === undefined)) tokens.refuse(token)
+    if (mine === trial) {
+      trial = undefined
+      return trialFailed(index)
+    }
+    drop(trial)
+    link = trial = undefined
+    for (const what of ['watch', 'renew', 'upgrade', 'reopen', 'stable']) timer(what)
+    host.lost()
+    if (needsToken) {
+      if (mine.opening) return retry(pause.next(), message)
+      // There is no other: look from time to time whether there is one.
+      host.status('refused', message)
+      if (typeof settings.token === 'function') retry(TOKEN_POLL)
+      return
+    }
+    if (FINAL.includes(code) && !retryAfter) return host.status('refused', message)
+    const isStable = welcomedAt !== undefined && Math.min(now(), mine.heardAt) - welcomedAt >= settings.stableAfter
+    // Not the transport's fault: the server has spoken, or nothing was tried.
+    const isBlameless = isStable || retryAfter || code === 'token' || code === 'lagged'
+    if (isBlameless || ++failures < tolerated) return retry(Math.max(retryAfter ?? 0, retryAfter && code !== 'disconnected' ? 0 : pause.next()), message, retryAfter)
+    tried += 1
+    if (tried < transports.length) return void dial((index + 1) % transports.length)
+    // None works: it is not the transport, but the server or the network.
+    tried = failures = 0
+    host.status('offline', isOffline() ? 'no network' : message)
+    retry(pause.next())
+  }
+
+  /**
+   * @param {number} ms
+   * @param {string} [reason] nothing if the status was told
+   * @param {number} [ordered] milliseconds that the server said
+   */
+  function retry(ms, reason, ordered = 0) {
+    const wait = Math.max(FLOOR, ms)
+    notBefore = now() + Math.max(ordered, YOUNG)
+    if (reason) host.status(isOffline() ? 'offline' : everLive ? 'recovering' : 'connecting', reason)
+    timer('retry', wait, () => void dial(preferred))
+  }
+
+  /** @param {number | undefined} expiresAt unix seconds */
+  function renewAt(expiresAt) {
+    timer('renew')
+    if (!expiresAt || typeof settings.token !== 'function') return
+    const left = expiresAt * 1000 - now()
+    // Clocks differ: where it seems to be over each time, the pauses grow.
+    if (left > 0) renewal.reset()
+    timer('renew', Math.max(left - MARGIN, left * 0.6, renewal.next()), renew)
+  }
+
+  async function renew() {
+    const mine = link
+    // Again, until the server has answered: then `authenticated` sets the time anew.
+    timer('renew', settings.connectTimeout, renew)
+    const token = await tokens.ask().catch(host.error)
+    if (!mine || link !== mine) return
+    if (!token || token === mine.token) return timer('renew', renewal.next(), renew)
+    if (!send({ type: 'auth', token, id: 'auth' })) return void dial(mine.index, true)
+    mine.token = token
+  }
+
+  /** Tries what is better than the link in use, now and then, beside it. */
+  function planUpgrade() {
+    timer('upgrade')
+    if (!preferred) return
+    timer('upgrade', upgradeAfter * (0.5 + random() / 2), () => void dial(0, true))
+    upgradeAfter = Math.min(upgradeAfter * 2, settings.upgradeMax)
+  }
+
+  /** @param {number} index */
+  function trialFailed(index) {
+    if (index + 1 < preferred) void dial(index + 1, true)
+    else if (index < preferred) planUpgrade()
+    else timer('reopen', pause.next(), reopen)
+  }
+
+  /** Opens the stream anew with other rooms; the old one goes on until the new one is welcomed. */
+  function reopen() {
+    if (!link?.welcomedAt) return
+    const isYoung = now() - link.welcomedAt < YOUNG
+    timer('reopen', isYoung ? pause.next() : 0, () => link && void dial(link.index, true))
+  }
+
+  /** @param {boolean} networkChanged */
+  function wake(networkChanged) {
+    if (networkChanged) upgradeAfter = settings.upgradeMin
+    if (!link) {
+      if (now() > notBefore) void dial(preferred)
+    } else if (isLive()) {
+      if (networkChanged) planUpgrade()
+      if (speaks(link) || (link.silence && now() - link.heardAt > link.silence)) doubt(link)
+    }
+  }
+
+  function stop() {
+    drop(link)
+    drop(trial)
+    link = trial = undefined
+    notBefore = Infinity
+    Object.keys(timers).forEach((what) => timer(what))
+    sleep()
+    host.lost()
+  }
+
+  return {
+    tokens,
+    reopen,
+    stop,
+    isLive,
+    start() {
+      stop()
+      tokens.forgive()
+      pause.reset()
+      sleep = onWake(wake)
+      void dial(preferred)
+    },
+    send,
+    /** Whether frames can be said on the link in use. */
+    speaks: () => isLive() && speaks(link),
+    transport: () => (isLive() ? /** @type {any} */ (transports[/** @type {Link} */ (link).index]) : undefined),
+  }
+}
+
+/** @typedef {ReturnType<typeof keep>} Keeper */

@@ -1,0 +1,144 @@
+/**
+ * State that follows the database: loaded by a call, then changed by each event after exactly the
+ * bookmark that came with it; loaded anew after a gap.
+ * Hands snapshots to its listeners. It must never apply an event to a state that has it already,
+ * nor go on behind a gap.
+ */
+
+import { backoff } from './backoff.js'
+import { emitter } from './emitter.js'
+import { RowcastError } from './errors.js'
+
+/** What may be otherwise a little later; anything else fails until `reload()`. */
+const PASSING = ['disconnected', 'timeout', 'call-timeout', 'rate-limited', 'overloaded', 'restart', 'unavailable', 'token']
+
+/**
+ * @typedef {{event: (frame: any) => void, done: () => void, gap: (rooms: string[]) => void,
+ *   lost: () => void, live: () => void}} Follower
+ * @typedef {{settings: import('./settings.js').Settings, failed: (error: unknown) => void,
+ *   call: (name: string, args?: object) => Promise<import('./types.d.ts').Answer>,
+ *   followers: Set<Follower>, expect: (count: number, whose: Follower) => void,
+ *   rooms: ReturnType<typeof import('./rooms.js').roster>}} Ground
+ */
+
+/**
+ * @param {Ground} ground
+ * @param {import('./types.d.ts').Call} call
+ * @param {string[]} names
+ * @param {(state: any, event: any) => any} reduce
+ * @returns {import('./types.d.ts').Live<any>}
+ */
+export function follow({ settings, failed, call: ask, followers, expect, rooms }, call, names, reduce) {
+  const pause = backoff(settings.retryMin, settings.retryMax, settings.random)
+  const { on, emit } = emitter(failed)
+  /** @type {import('./types.d.ts').LiveSnapshot<any>} */
+  let shown = { state: undefined, status: 'loading' }
+  /** What events are applied to; shown once what was missed is in it. @type {any} */
+  let state
+  /** The number of the load in force; what comes of earlier ones counts for nothing. */
+  let turn = 0
+  /** @type {'loading' | 'waiting' | 'failed' | 'replaying' | 'live' | 'closed'} */
+  let phase = 'loading'
+  let isHeld = false
+  let cancel = () => {}
+
+  /**
+   * @param {typeof phase} next
+   * @param {Partial<import('./types.d.ts').LiveSnapshot<any>>} change
+   */
+  function enter(next, change) {
+    phase = next
+    if (change.status === 'loading' && shown.status === 'loading') return
+    shown = { ...shown, error: undefined, ...change }
+    emit('')
+  }
+
+  async function load() {
+    cancel()
+    const mine = ++turn
+    enter('loading', { status: 'loading' })
+    try {
+      const { data, bookmark } = await (typeof call === 'function' ? call() : ask(.../** @type {[string]} */ ([call].flat())))
+      if (mine !== turn) return
+      if (!bookmark) throw new RowcastError('bad-answer')
+      // Held before the hold of the last load is let go of: the rooms are never left.
+      const held = rooms.hold(names, {
+        since: bookmark,
+        begin({ outcome, count = 0, refused: [first] }) {
+          if (mine !== turn || first) return
+          if (outcome === 'gap') return wait()
+          state = data
+          phase = 'replaying'
+          expect(count, follower)
+        },
+      })
+      if (isHeld) rooms.release(names)
+      isHeld = true
+      const { refused: [first] } = await held
+      if (first) throw Object.assign(new RowcastError(first.code, first.message), first)
+    } catch (/** @type {any} */ error) {
+      if (mine !== turn) return
+      if (PASSING.includes(error.code)) return wait()
+      turn += 1
+      enter('failed', { status: 'failed', error })
+    }
+  }
+
+  /** Loads anew after a pause: what went wrong may go wrong again and again. */
+  function wait() {
+    turn += 1
+    enter('waiting', { status: 'loading' })
+    cancel = settings.later(pause.next(), load)
+  }
+
+  /** @type {Follower} */
+  const follower = {
+    event(frame) {
+      if (phase !== 'live' && phase !== 'replaying') return
+      try {
+        state = reduce(state, frame)
+      } catch (error) {
+        failed(error)
+      }
+      if (phase === 'live' && state !== shown.state) enter(phase, { state })
+    },
+    done() {
+      if (phase !== 'replaying') return
+      pause.reset()
+      enter('live', { state, status: 'live' })
+    },
+    gap(concerned) {
+      if (phase !== 'failed' && (concerned.includes('*') || concerned.some((room) => names.includes(room)))) load()
+    },
+    // The rest of the replay will come mixed with what was delivered before.
+    lost: () => phase === 'replaying' && wait(),
+    live: () => phase === 'waiting' && load(),
+  }
+
+  followers.add(follower)
+  load()
+  return {
+    get state() {
+      return shown.state
+    },
+    get status() {
+      return shown.status
+    },
+    get error() {
+      return shown.error
+    },
+    get: () => shown,
+    subscribe: (listener) => on('', listener),
+    reload() {
+      if (phase !== 'closed') load()
+    },
+    close() {
+      phase = 'closed'
+      turn += 1
+      cancel()
+      followers.delete(follower)
+      if (isHeld) rooms.release(names)
+      isHeld = false
+    },
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * One link over long poll: the same question again and again, each from the bookmark of the last.
+ * Hands frames as a WebSocket's, and the reason of its end, to the keeper. It must never ask again
+ * at once when it was answered nothing at once.
+ */
+
+import { address, request } from './address.js'
+import { ofAnswer } from './answer.js'
+import { RowcastError } from './errors.js'
+
+/** Milliseconds between two questions at least, if the first was answered with nothing. */
+const PAUSE = 1000
+
+/** @type {import('./keeper.js').Transport} */
+export function poll({ settings, token, opening, frame, end }) {
+  const stop = new AbortController()
+  const isOver = () => stop.signal.aborted
+
+  async function run() {
+    let place = opening
+    // The first answer comes at once, so that a proxy in the way is noticed.
+    for (let wait = 0; !isOver(); wait = settings.pollWait) {
+      const asked = settings.now()
+      // A server that is gone answers nothing: no poll lasts longer than it asked for.
+      const cancel = settings.later(wait * 1000 + settings.connectTimeout, () => fail())
+      const answer = await settings.fetch(address(settings.url, '/poll', place, wait), request(token, stop.signal)).finally(cancel)
+      if (!answer.ok) throw await ofAnswer(answer, settings.now())
+      const got = await answer.json()
+      const { rooms, outcome, reason, events, bookmark } = got
+      if (isOver()) return
+      if (!wait) frame({ ...got, type: 'welcome', bookmark: place.since ?? bookmark })
+      got.errors?.forEach(frame)
+      if (wait ? outcome === 'gap' : place.since) {
+        frame({ type: wait ? 'gap' : 'subscribed', rooms, outcome, reason, count: events.length, bookmark: place.since })
+      }
+      for (const event of events) if (!isOver()) frame(event)
+      if (isOver()) return
+      frame({ type: 'heartbeat', bookmark })
+      place = { rooms: opening.rooms, since: bookmark }
+      if (wait && !got.more && !events.length) {
+        await new Promise((go) => settings.later(asked + PAUSE - settings.now(), () => go(0)))
+      }
+    }
+  }
+
+  /** @param {any} [error] */
+  function fail(error) {
+    if (isOver()) return
+    stop.abort()
+    end(error?.code ? error : new RowcastError('disconnected', 'the server could not be asked'))
+  }
+
+  run().catch(fail)
+  return { send: () => false, close: () => stop.abort() }
+}

@@ -1,0 +1,107 @@
+/**
+ * `rowcast-client/react`: the connection in context, rooms and live state as long as a component is
+ * mounted. Hands over to the connection. It must never begin anything while rendering: React
+ * renders without mounting, and in strict mode mounts twice.
+ */
+
+import { createContext, createElement, useCallback, useContext, useEffect, useRef, useState, useSyncExternalStore } from 'react'
+import { connect } from './index.js'
+
+/** @typedef {import('./types.d.ts').Connection<any>} Connection */
+
+const Rowcast = createContext(/** @type {Connection | undefined} */ (undefined))
+
+/** @param {import('./react.d.ts').ProviderProps} props */
+export function RowcastProvider({ connection, options, children }) {
+  // Not started, it holds nothing: one that is rendered and never mounted is just forgotten.
+  const [own] = useState(() => (options ? connect({ ...options, start: false }) : undefined))
+  useEffect(() => {
+    own?.reconnect()
+    return () => own?.close()
+  }, [own])
+  return createElement(Rowcast.Provider, { value: connection ?? own }, children)
+}
+
+export function useRowcast() {
+  const connection = useContext(Rowcast)
+  if (!connection) throw new Error('there is no RowcastProvider above, or it got neither connection nor options')
+  return connection
+}
+
+/**
+ * The last value, for functions that run later.
+ * @template T
+ * @param {T} value
+ */
+function useLatest(value) {
+  const latest = useRef(value)
+  useEffect(() => {
+    latest.current = value
+  })
+  return latest
+}
+
+/**
+ * @param {string | readonly string[]} rooms
+ * @param {Record<string, (data: any, event: any) => void>} [handlers]
+ */
+export function useRoom(rooms, handlers = {}) {
+  const connection = useRowcast()
+  const latest = useLatest(handlers)
+  const [outcome, setOutcome] = useState(/** @type {any} */ (undefined))
+  const key = JSON.stringify(rooms)
+  useEffect(() => {
+    let mounted = true
+    const names = JSON.parse(key)
+    connection.subscribe(names).then(
+      (answer) => mounted && setOutcome({ key, answer }),
+      (error) => mounted && setOutcome({ key, answer: { outcome: 'failed', error } }),
+    )
+    const off = connection.on('*', (data, event) => {
+      const { [event.name]: named, '*': any } = latest.current
+      named?.(data, event)
+      any?.(data, event)
+    })
+    return () => {
+      mounted = false
+      off()
+      connection.unsubscribe(names)
+    }
+  }, [connection, key, latest])
+  return outcome?.key === key ? outcome.answer : undefined
+}
+
+/** @type {import('./types.d.ts').LiveSnapshot<any>} */
+const LOADING = { state: undefined, status: 'loading' }
+const getLoading = () => LOADING
+const never = () => () => {}
+
+/**
+ * @param {import('./types.d.ts').Call} call
+ * @param {string | readonly string[]} rooms
+ * @param {(state: any, event: any) => any} reduce
+ * @param {readonly unknown[]} [deps]
+ */
+export function useLive(call, rooms, reduce, deps = []) {
+  const connection = useRowcast()
+  const latest = useLatest({ call, reduce })
+  const [held, hold] = useState(/** @type {any} */ (undefined))
+  const key = JSON.stringify([typeof call === 'function' ? '' : call, rooms])
+  useEffect(() => {
+    const { call } = latest.current
+    const live = connection.live(call, JSON.parse(key)[1], (state, event) => latest.current.reduce(state, event))
+    hold({ key, live })
+    return () => live.close()
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [connection, key, latest, ...deps])
+  const live = held?.key === key ? held.live : undefined
+  const shown = useSyncExternalStore(live?.subscribe ?? never, live?.get ?? getLoading, getLoading)
+  const reload = useCallback(() => live?.reload(), [live])
+  return { ...shown, reload }
+}
+
+export function useStatus() {
+  const connection = useRowcast()
+  const subscribe = useCallback((/** @type {() => void} */ fn) => connection.on('status', fn), [connection])
+  return useSyncExternalStore(subscribe, connection.getStatus, connection.getStatus)
+}

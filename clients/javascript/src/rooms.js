@@ -1,0 +1,229 @@
+/**
+ * Which rooms are wanted, by how many, and what the server has said to each wish.
+ * Hands frames to the keeper and outcomes to those who asked. It must never forget a room that is
+ * wanted, whatever happens to links, nor ask again for one that was refused.
+ */
+
+import { RowcastError } from './errors.js'
+
+/** Milliseconds after which a subscribe that found the server busy is said again. */
+const BUSY = 2000
+const BUSY_WORDS = ['overloaded', 'rate-limited']
+
+/** The wishes that a link opened with, and the one that it loads; others have a frame's number. */
+const OPENED = 'open'
+const LOAD = 'load'
+
+/**
+ * A wish: `since` with a place of its own; `begin` hears of the answer before its replay comes.
+ * @typedef {{rooms: string[], since?: string, begin?: (answer: import('./types.d.ts').Subscribed & {count?: number}) => void,
+ *   resolve: (answer: import('./types.d.ts').Subscribed) => void, reject: (error: RowcastError) => void,
+ *   asked?: string | number, refused: import('./types.d.ts').Refused[]}} Wish
+ * @typedef {import('./address.js').Opening & {rooms: string[], wishes: Wish[], loading?: Wish}} Opening
+ */
+
+/**
+ * @param {import('./settings.js').Settings} settings
+ * @param {() => import('./keeper.js').Keeper} keeper
+ * @param {(error: Error) => void} report
+ */
+export function roster({ later, random }, keeper, report) {
+  /** Each with its holders; `fresh` if a wish with a place of its own is to bring it first.
+   * @type {Map<string, {holders: number, fresh: boolean}>} */
+  const wanted = new Map()
+  /** @type {Set<Wish>} */
+  const wishes = new Set()
+  /** @type {Set<string>} */
+  const leaving = new Set()
+  /** Those that the server gave unasked: it would not give them again. @type {Set<string>} */
+  const home = new Set()
+  let lastId = 0
+  let isPlanned = false
+
+  /** All wishes of one turn go in one frame. */
+  function plan() {
+    if (isPlanned) return
+    isPlanned = true
+    queueMicrotask(() => {
+      isPlanned = false
+      if (keeper().isLive()) settleUp()
+    })
+  }
+
+  /** Says what the server does not know yet. */
+  function settleUp() {
+    const open = [...wishes].filter((wish) => !wish.asked)
+    const left = [...leaving].filter((room) => !wanted.has(room) && !home.has(room))
+    leaving.clear()
+    if (!open.length && !left.length) return
+    if (!keeper().speaks()) return keeper().reopen()
+    const plain = open.filter((wish) => !wish.since)
+    if (plain.length) ask(plain)
+    for (const wish of open) if (wish.since) ask([wish])
+    if (left.length) keeper().send({ type: 'unsubscribe', rooms: left })
+  }
+
+  /** @param {Wish[]} together */
+  function ask(together) {
+    const [{ since, begin }] = together
+    const rooms = [...new Set(together.flatMap((wish) => wish.rooms))]
+    // `again`: also what came through other rooms since then; what begins there needs all of it.
+    keeper().send({ type: 'subscribe', id: ++lastId, rooms, since, again: begin && true })
+    for (const wish of together) mark(wish, lastId)
+  }
+
+  /**
+   * @param {Wish} wish
+   * @param {string | number} [asked]
+   */
+  function mark(wish, asked) {
+    wish.asked = asked
+    wish.refused = []
+  }
+
+  /** @param {string | number} id */
+  const askedAs = (id) => [...wishes].filter((wish) => wish.asked === id)
+
+  /** @param {string} room */
+  function letGo(room) {
+    const want = wanted.get(room)
+    if (!want || --want.holders) return
+    wanted.delete(room)
+    leaving.add(room)
+  }
+
+  /**
+   * @param {Wish} wish
+   * @param {import('./keeper.js').Frame} frame
+   */
+  function grant(wish, { outcome = 'live', reason, bookmark, count, rooms }) {
+    wishes.delete(wish)
+    const { refused } = wish
+    for (const room of wish.rooms) {
+      const want = wanted.get(room)
+      if (want) want.fresh = false
+      if (!rooms.includes(room)) {
+        wanted.delete(room)
+        if (!refused.some((one) => one.room === room)) refused.push({ room, code: 'forbidden', message: 'no such room for you' })
+      } else if (!want) leaving.add(room)
+    }
+    const joined = wish.rooms.filter((room) => rooms.includes(room))
+    const answer = { outcome, reason, bookmark, rooms: joined, refused }
+    wish.begin?.({ ...answer, count })
+    wish.resolve(answer)
+  }
+
+  return {
+    /**
+     * @param {string[]} rooms
+     * @param {{since?: string, begin?: Wish['begin']}} [how]
+     * @returns {Promise<import('./types.d.ts').Subscribed>}
+     */
+    hold(rooms, { since, begin } = {}) {
+      this.want(rooms, since)
+      return new Promise((resolve, reject) => {
+        wishes.add({ rooms, since, begin, resolve, reject, refused: [] })
+        plan()
+      })
+    },
+
+    /**
+     * @param {string[]} rooms
+     * @param {string} [since]
+     */
+    want(rooms, since) {
+      for (const room of rooms) {
+        const want = wanted.get(room) ?? { holders: 0, fresh: true }
+        if (!since) want.fresh = false
+        want.holders += 1
+        wanted.set(room, want)
+      }
+    },
+
+    /** @param {string[]} rooms */
+    release(rooms) {
+      rooms.forEach(letGo)
+      for (const wish of wishes) {
+        if (wish.rooms.some((room) => wanted.has(room))) continue
+        wishes.delete(wish)
+        wish.resolve({ outcome: 'live', rooms: [], refused: [] })
+      }
+      plan()
+    },
+
+    /**
+     * What a link is to open with.
+     * @param {string | undefined} since
+     * @param {boolean} speaks whether wishes with a place of their own can be said in frames
+     * @returns {Opening}
+     */
+    opening(since, speaks) {
+      const rooms = [...wanted].filter(([, want]) => !want.fresh).map(([room]) => room)
+      const open = [...wishes]
+      const loading = speaks ? undefined : open.find((wish) => wish.since)
+      return { rooms, since, wishes: open.filter((wish) => !wish.since), loading, load: loading?.rooms, from: loading?.since }
+    },
+
+    /**
+     * @param {import('./keeper.js').Frame} frame
+     * @param {Opening} opening
+     */
+    welcomed(frame, { rooms, since, wishes: open, loading }) {
+      for (const room of frame.rooms) if (!rooms.includes(room)) home.add(room)
+      for (const wish of open) mark(wish, OPENED)
+      if (loading) mark(loading, LOAD)
+      if (!since) this.subscribed(frame)
+      plan()
+    },
+
+    /**
+     * @param {import('./keeper.js').Frame} frame
+     * @returns {boolean} whether it is the answer to a wish with a `begin`
+     */
+    subscribed(frame) {
+      const answered = askedAs(frame.id ?? OPENED)
+      for (const wish of answered) grant(wish, frame)
+      // Another wish may wait for its turn to open the stream with.
+      plan()
+      return answered.some((wish) => wish.begin)
+    },
+
+    /**
+     * An error about a room, or about a frame of ours.
+     * @param {import('./keeper.js').Frame} frame
+     */
+    refuse({ id, code, message, room }) {
+      const error = new RowcastError(code, message)
+      const isBusy = BUSY_WORDS.includes(code)
+      // A frame above the rate was dropped, and nobody says which.
+      const about = (id ? askedAs(id) : [...wishes]).filter((wish) => (room ? wish.rooms.includes(room) : id || isBusy))
+      if (room) {
+        wanted.delete(room)
+        for (const wish of about) wish.refused.push({ room, code, message })
+        if (!about.length) report(Object.assign(error, { room }))
+      } else if (isBusy) {
+        later(BUSY * (0.5 + random()), () => {
+          for (const wish of about) mark(wish)
+          plan()
+        })
+      } else if (about.length) {
+        for (const wish of about) {
+          wishes.delete(wish)
+          wish.rooms.forEach(letGo)
+          wish.reject(error)
+        }
+      } else report(error)
+    },
+
+    /** The link is gone: what was not answered is asked anew on the next. */
+    lost() {
+      for (const wish of wishes) mark(wish)
+    },
+
+    /** Nobody will answer any more. */
+    closed() {
+      for (const { reject } of wishes) reject(new RowcastError('closed'))
+      wishes.clear()
+    },
+  }
+}

@@ -1,0 +1,515 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { event, live, open, pass, RowcastError, server, settle, storage, welcome } from './fake.js'
+
+let fake
+beforeEach(() => {
+  vi.useFakeTimers()
+  fake = server()
+})
+afterEach(() => vi.useRealTimers())
+
+describe('opening', () => {
+  test('the token travels in the subprotocol, never in the address', async () => {
+    const { connection } = await live(fake, { rooms: ['lab:1', 'lab:2'], since: 'h.0_0' })
+    expect(fake.socket.protocols).toEqual(['rowcast.v1', 'bearer.jwt'])
+    expect(fake.socket.url.href).toBe('ws://live.test/ws?rooms=lab%3A1%2Clab%3A2&since=h.0_0')
+    expect(connection.user).toBe('1')
+    connection.close()
+  })
+
+  test('a base with a path and a slash at its end', async () => {
+    await live(fake, { url: 'https://host/live/' })
+    expect(fake.socket.url.href).toBe('wss://host/live/ws')
+  })
+
+  test('what can only be a mistake throws', () => {
+    expect(() => open(fake, { url: 'ws://host' })).toThrow(TypeError)
+    expect(() => open(fake, { WebSocket: null, transports: ['websocket'] })).toThrow(TypeError)
+  })
+
+  test('without since it is live with the welcome', async () => {
+    const { told, connection } = await live(fake)
+    expect(told.statuses.at(-1)).toBe('live')
+    expect(connection.bookmark).toBe('h.1_0')
+  })
+
+  test('false caught-up: with since it is live only when the last missed event was delivered', async () => {
+    const { connection, told } = open(fake, { since: 'h.0_0' })
+    await settle()
+    fake.socket.say(welcome())
+    expect(connection.status).toBe('recovering')
+    fake.socket.say({ type: 'subscribed', rooms: ['user:1'], outcome: 'recovered', count: 2, bookmark: 'h.0_0' })
+    expect(connection.status).toBe('recovering')
+    fake.socket.say(event(1))
+    expect(connection.status).toBe('recovering')
+    fake.socket.say(event(2))
+    expect(connection.status).toBe('live')
+    expect(told.events).toEqual(['1', '2'])
+  })
+
+  test('a heartbeat ends a replay of which a room was taken away', async () => {
+    const { connection } = open(fake, { since: 'h.0_0' })
+    await settle()
+    fake.socket.say(welcome(), { type: 'subscribed', rooms: [], outcome: 'recovered', count: 2, bookmark: 'h.0_0' }, event(1))
+    expect(connection.status).toBe('recovering')
+    fake.socket.say({ type: 'heartbeat', bookmark: 'h.5_0' })
+    expect(connection.status).toBe('live')
+  })
+
+  test('with start: false nothing happens before reconnect()', async () => {
+    const { connection } = open(fake, { start: false })
+    await pass(60_000)
+    expect(fake.sockets).toHaveLength(0)
+    connection.reconnect()
+    await settle()
+    expect(fake.sockets).toHaveLength(1)
+  })
+})
+
+describe('events', () => {
+  test('go to handlers by name and to *, with a handler taken away by its off', async () => {
+    const { connection, socket } = await live(fake)
+    const heard = []
+    const off = connection.on('thing', (data, frame) => heard.push([data.id, frame.id]))
+    connection.on('other', () => heard.push('other'))
+    socket.say(event(1))
+    off()
+    socket.say(event(2))
+    expect(heard).toEqual([[1, '1']])
+  })
+
+  test('duplicates after recovery: an id comes once, an event without id always', async () => {
+    const { connection, told, socket } = await live(fake)
+    socket.say(event(1), event(2), event(1), { type: 'event', name: 'n', data: 'x' }, { type: 'event', name: 'n', data: 'x' })
+    expect(told.events).toEqual(['1', '2', 'x', 'x'])
+    expect(connection.duplicates).toBe(1)
+    socket.cut()
+    await pass(1000)
+    expect(fake.socket.query('since')).toBe('h.1_0.1')
+    fake.socket.say(welcome(), { type: 'subscribed', rooms: [], outcome: 'recovered', count: 3, bookmark: 'h.1_0.1' }, event(1), event(2), event(3))
+    expect(told.events).toEqual(['1', '2', 'x', 'x', '3'])
+    expect(connection.status).toBe('live')
+  })
+
+  test('ids are forgotten at a gap, for the database may give them out anew', async () => {
+    const { told, socket } = await live(fake)
+    socket.say(event(1), { type: 'gap', rooms: ['*'], reason: 'history', bookmark: 'i.1_0' }, event(1))
+    expect(told.events).toEqual(['1', '1'])
+    expect(told.gaps).toEqual([{ rooms: ['*'], reason: 'history', bookmark: 'i.1_0' }])
+  })
+
+  test('a gap on resume is told with its rooms', async () => {
+    const { told, socket } = await live(fake)
+    socket.cut()
+    await pass(1000)
+    fake.socket.say(welcome(), { type: 'subscribed', rooms: ['user:1'], outcome: 'gap', reason: 'horizon', bookmark: 'h.9_0' })
+    expect(told.gaps).toEqual([{ rooms: ['user:1'], reason: 'horizon', bookmark: 'h.9_0' }])
+    expect(told.statuses.at(-1)).toBe('live')
+  })
+
+  test('a handler that throws does not stop the stream', async () => {
+    const { connection, told, socket } = await live(fake)
+    connection.on('thing', () => {
+      throw new Error('mine')
+    })
+    socket.say(event(1), event(2))
+    expect(told.events).toEqual(['1', '2'])
+    expect(told.errors.map(({ message }) => message)).toEqual(['mine', 'mine'])
+  })
+
+  test('an event named as one of our own is heard by * alone', async () => {
+    const { told, socket } = await live(fake)
+    const before = told.statuses.length
+    socket.say(event(1, { name: 'status' }), event(2, { name: 'error' }))
+    expect([told.events, told.statuses.length, told.errors]).toEqual([['1', '2'], before, []])
+  })
+
+  test('frames of types it does not know are ignored', async () => {
+    const { connection, socket } = await live(fake)
+    socket.say({ type: 'weather', bookmark: 'nowhere' })
+    expect(connection.bookmark).toBe('h.1_0')
+  })
+})
+
+describe('coming back', () => {
+  test('zero-delay loops: a server that accepts and closes at once is asked ever more rarely', async () => {
+    fake.onsocket = (socket) => queueMicrotask(() => (socket.say(welcome()), socket.cut()))
+    open(fake, { transports: ['websocket'] })
+    await pass(60_000)
+    expect(fake.sockets.length).toBeLessThan(15)
+    const gaps = fake.sockets.slice(1).map((socket, index) => socket.at - fake.sockets[index].at)
+    expect(Math.min(...gaps)).toBeGreaterThanOrEqual(100)
+    expect(gaps.at(-1)).toBeGreaterThan(5000)
+  })
+
+  test('nor with jitter at its lowest, nor when nobody answers', async () => {
+    fake.onsocket = (socket) => queueMicrotask(() => socket.cut())
+    fake.onrequest = (request) => request.fail()
+    open(fake, { timers: { random: () => 0 } })
+    await pass(10_000)
+    expect(fake.sockets.length).toBeLessThanOrEqual(101)
+    expect(fake.requests.length).toBeLessThanOrEqual(202)
+  })
+
+  test('pauses begin small again only after a link has lasted', async () => {
+    fake.onsocket = (socket) => queueMicrotask(() => socket.say(welcome()))
+    open(fake, { transports: ['websocket'] })
+    await settle()
+    for (let i = 0; i < 6; i++) {
+      await pass(10_000)
+      fake.socket.cut()
+      const cutAt = Date.now()
+      await pass(1000)
+      expect(fake.socket.at - cutAt).toBeLessThanOrEqual(500)
+      expect(fake.sockets).toHaveLength(i + 2)
+    }
+  })
+
+  test.each([1012, 1013])('the delay of %i is obeyed, even when the network is back', async (code) => {
+    vi.stubGlobal('addEventListener', (name, fn) => void (ears[name] = fn))
+    const ears = {}
+    const { connection, socket } = await live(fake)
+    await pass(60)
+    socket.cut(code, '4321')
+    expect(connection.status).toBe('recovering')
+    await pass(4300)
+    ears.online()
+    await settle()
+    expect(fake.sockets).toHaveLength(1)
+    await pass(30)
+    expect(fake.sockets).toHaveLength(2)
+  })
+
+  test.each([1009, 4003, 4004])('%i is final, and the reason is told', async (code) => {
+    const { connection, socket } = await live(fake)
+    socket.cut(code, 'because')
+    expect([connection.status, connection.reason]).toEqual(['refused', 'because'])
+    await pass(3_600_000)
+    expect(fake.sockets).toHaveLength(1)
+    connection.reconnect()
+    await settle()
+    expect(fake.sockets).toHaveLength(2)
+  })
+
+  test.each([1006, 1001, 4000, 4005])('after %i it comes back with its bookmark', async (code) => {
+    const { socket } = await live(fake)
+    socket.say(event(7))
+    socket.cut(code)
+    await pass(1000)
+    expect(fake.socket.query('since')).toBe('h.1_0.7')
+  })
+
+  test('close() ends it for good', async () => {
+    const { connection, socket, told } = await live(fake)
+    const asked = connection.subscribe('x').catch(({ code }) => code)
+    connection.close()
+    expect(socket.wasClosed).toBe(true)
+    expect(await asked).toBe('closed')
+    expect([connection.status, connection.reason]).toEqual(['offline', 'closed'])
+    await pass(3_600_000)
+    expect(fake.sockets).toHaveLength(1)
+    expect(vi.getTimerCount()).toBe(0)
+    expect(told.statuses.at(-1)).toBe('offline')
+  })
+})
+
+describe('a dead link', () => {
+  test('is noticed by missing heartbeats, and its heartbeat’s bookmark is taken', async () => {
+    const { connection, socket } = await live(fake)
+    await pass(25_000)
+    socket.say({ type: 'heartbeat', bookmark: 'h.2_0' })
+    expect(connection.bookmark).toBe('h.2_0')
+    await pass(49_000)
+    expect(connection.status).toBe('live')
+    await pass(6000)
+    expect(connection.status).not.toBe('live')
+    expect(socket.wasClosed).toBe(true)
+    expect(fake.socket.query('since')).toBe('h.2_0')
+  })
+
+  test('one that answers the last ping lives on', async () => {
+    const { connection, socket } = await live(fake)
+    await pass(51_000)
+    expect(socket.said('ping')).toHaveLength(1)
+    socket.say({ type: 'pong' })
+    await pass(20_000)
+    expect(connection.status).toBe('live')
+    expect(fake.sockets).toHaveLength(1)
+  })
+
+  test('after sleep, frames that waited are heard before it is given up', async () => {
+    const { connection, socket } = await live(fake)
+    vi.setSystemTime(Date.now() + 3_600_000)
+    await pass(50_500)
+    socket.say({ type: 'heartbeat', bookmark: 'h.3_0' })
+    await pass(10_000)
+    expect(connection.status).toBe('live')
+  })
+})
+
+describe('tokens', () => {
+  const unixIn = (seconds) => Math.floor(Date.now() / 1000) + seconds
+
+  test('tokens that are never renewed: a new one is said in band before the old one ends', async () => {
+    let number = 0
+    const token = vi.fn(async () => `t${++number}`)
+    const { socket } = await live(fake, { token }, { expiresAt: unixIn(300), heartbeat: 0 })
+    expect(socket.protocols[1]).toBe('bearer.t1')
+    await pass(260_000)
+    expect(socket.said('auth')).toEqual([])
+    await pass(12_000)
+    expect(socket.said('auth')[0]).toMatchObject({ token: 't2' })
+    socket.say({ type: 'authenticated', id: 'auth', expiresAt: unixIn(300) }, { type: 'heartbeat', bookmark: 'h' })
+    await pass(40_000)
+    socket.say({ type: 'heartbeat', bookmark: 'h' })
+    expect(socket.said('auth')).toHaveLength(1)
+    expect(token).toHaveBeenCalledTimes(2)
+  })
+
+  test('tokens of two seconds are renewed in time, again and again', async () => {
+    let number = 0
+    const { socket } = await live(fake, { token: async () => `t${++number}` }, { expiresAt: unixIn(2) })
+    let end = unixIn(2)
+    for (let i = 0; i < 200; i++) {
+      await pass(100)
+      socket.say({ type: 'heartbeat', bookmark: 'h.1_0' })
+      expect(Date.now() / 1000).toBeLessThanOrEqual(end)
+      if (socket.said('auth').length) {
+        socket.sent.length = 0
+        end = unixIn(2)
+        socket.say({ type: 'authenticated', expiresAt: end })
+      }
+    }
+    expect(number).toBeGreaterThan(8)
+  })
+
+  test('a clock that is ahead makes no loop of renewals', async () => {
+    let number = 0
+    const { socket } = await live(fake, { token: async () => `t${++number}` }, { expiresAt: unixIn(-1000), heartbeat: 0 })
+    for (let i = 0; i < 300; i++) {
+      await pass(1000)
+      if (socket.said('auth').length) {
+        socket.sent.length = 0
+        socket.say({ type: 'authenticated', expiresAt: unixIn(-1000) })
+      }
+    }
+    expect(number).toBeLessThan(25)
+  })
+
+  test('an end in 60 days does not renew at once', async () => {
+    const token = vi.fn(async () => 't')
+    await live(fake, { token }, { expiresAt: unixIn(60 * 86400), heartbeat: 0 })
+    await pass(86_400_000)
+    expect(token).toHaveBeenCalledTimes(1)
+  })
+
+  test('token() that fails is asked again, and the reason told', async () => {
+    const token = vi.fn(async () => 't').mockRejectedValueOnce(new Error('login is down'))
+    const { connection } = open(fake, { token })
+    await settle()
+    expect(connection.reason).toContain('login is down')
+    expect(fake.sockets).toHaveLength(0)
+    await pass(1000)
+    expect(fake.sockets).toHaveLength(1)
+  })
+
+  test('token() that never answers is given up and asked again', async () => {
+    const token = vi.fn(async () => 't').mockImplementationOnce(() => new Promise(() => {}))
+    open(fake, { token })
+    await pass(11_000)
+    expect(token).toHaveBeenCalledTimes(2)
+    expect(fake.sockets).toHaveLength(1)
+  })
+
+  test.each([1008, 4001, 4002])('after %i the same token is never sent again', async (code) => {
+    const token = vi.fn(async () => 'same')
+    const { connection, socket } = await live(fake, { token })
+    socket.cut(code, 'expired')
+    await pass(1000)
+    expect(connection.status).toBe('refused')
+    await pass(600_000)
+    expect(fake.sockets).toHaveLength(1)
+    token.mockResolvedValue('another')
+    await pass(31_000)
+    expect(fake.sockets).toHaveLength(2)
+    expect(fake.socket.protocols[1]).toBe('bearer.another')
+  })
+
+  test('a token given as text is refused until reconnect()', async () => {
+    const { connection, socket } = await live(fake)
+    socket.cut(1008, 'bad-signature')
+    await pass(600_000)
+    expect([connection.status, fake.sockets.length]).toEqual(['refused', 1])
+    connection.reconnect()
+    await settle()
+    expect(fake.sockets).toHaveLength(2)
+  })
+
+  test('no token is no anonymous visit', async () => {
+    const { connection } = open(fake, { token: async () => '' })
+    await pass(5000)
+    expect([connection.status, fake.sockets.length]).toEqual(['refused', 0])
+  })
+
+  test('by cookie: no token is sent, and a refusal is final', async () => {
+    const { connection } = open(fake, { token: undefined })
+    await settle()
+    expect(fake.socket.protocols).toEqual(['rowcast.v1'])
+    fake.socket.say()
+    fake.socket.cut(1008, 'unknown session')
+    await pass(600_000)
+    expect([connection.status, fake.sockets.length]).toEqual(['refused', 1])
+  })
+})
+
+describe('rooms', () => {
+  test('all subscribes of one turn go in one frame, with their outcome and what was refused', async () => {
+    const { connection, socket } = await live(fake)
+    const both = Promise.all([connection.subscribe('a'), connection.subscribe(['b', 'c'])])
+    await settle()
+    expect(socket.said('subscribe')).toEqual([{ type: 'subscribe', id: 1, rooms: ['a', 'b', 'c'] }])
+    socket.say({ type: 'error', id: 1, code: 'forbidden', message: 'no', room: 'b' }, { type: 'subscribed', id: 1, rooms: ['a', 'c'], outcome: 'live', bookmark: 'h.1_0' })
+    const [first, second] = await both
+    expect(first).toMatchObject({ outcome: 'live', rooms: ['a'], refused: [] })
+    expect(second).toMatchObject({ rooms: ['c'], refused: [{ room: 'b', code: 'forbidden', message: 'no' }] })
+  })
+
+  test('lost subscriptions: after a cut all wanted rooms are asked for, and none that was refused or left', async () => {
+    const { connection, socket } = await live(fake, { rooms: ['r'] }, { rooms: ['user:1', 'r'] })
+    connection.subscribe(['a', 'b', 'c'])
+    await settle()
+    socket.say({ type: 'error', id: 1, code: 'forbidden', message: '', room: 'b' }, { type: 'subscribed', id: 1, rooms: ['a', 'c'], outcome: 'live', bookmark: 'h.1_0' })
+    connection.unsubscribe('c')
+    await settle()
+    expect(socket.said('unsubscribe')).toEqual([{ type: 'unsubscribe', rooms: ['c'] }])
+    socket.cut()
+    await pass(1000)
+    expect(fake.socket.query('rooms')).toBe('r,a')
+  })
+
+  test('a subscribe that was not answered before the cut is answered by the next link', async () => {
+    const { connection, socket } = await live(fake)
+    const asked = connection.subscribe('a')
+    await settle()
+    socket.cut()
+    await pass(1000)
+    expect(fake.socket.query('rooms')).toBe('a')
+    fake.socket.say(welcome({ rooms: ['user:1', 'a'] }), { type: 'subscribed', rooms: ['user:1', 'a'], outcome: 'recovered', count: 0, bookmark: 'h.1_0' })
+    expect(await asked).toMatchObject({ outcome: 'recovered', rooms: ['a'] })
+  })
+
+  test('one unsubscribe undoes one subscribe, and a home room is never left', async () => {
+    const { connection, socket } = await live(fake)
+    connection.subscribe('a')
+    connection.subscribe(['a', 'user:1'])
+    await settle()
+    socket.say({ type: 'subscribed', id: 1, rooms: ['a', 'user:1'], outcome: 'live', bookmark: 'h.1_0' })
+    connection.unsubscribe(['a', 'user:1'])
+    await settle()
+    expect(socket.said('unsubscribe')).toEqual([])
+    connection.unsubscribe('a')
+    await settle()
+    expect(socket.said('unsubscribe')).toEqual([{ type: 'unsubscribe', rooms: ['a'] }])
+  })
+
+  test('since goes with the frame, and survives a cut before the answer', async () => {
+    const { connection, socket } = await live(fake)
+    const asked = connection.subscribe('a', { since: 'h.0_5' })
+    await settle()
+    expect(socket.said('subscribe')[0]).toMatchObject({ rooms: ['a'], since: 'h.0_5' })
+    socket.cut()
+    await pass(1000)
+    expect(fake.socket.query('rooms')).toBeNull()
+    fake.socket.say(welcome(), { type: 'subscribed', rooms: ['user:1'], outcome: 'recovered', count: 0, bookmark: 'h.1_0' })
+    await settle()
+    const [{ id, since }] = fake.socket.said('subscribe')
+    expect(since).toBe('h.0_5')
+    fake.socket.say({ type: 'subscribed', id, rooms: ['a'], outcome: 'gap', reason: 'limit', bookmark: 'h.2_0' })
+    expect(await asked).toMatchObject({ outcome: 'gap', reason: 'limit' })
+  })
+
+  test('a busy server is asked again, one that says no is not', async () => {
+    const { connection, socket } = await live(fake)
+    const first = connection.subscribe('a')
+    await settle()
+    socket.say({ type: 'error', id: 1, code: 'overloaded', message: '' })
+    await pass(3000)
+    expect(socket.said('subscribe').map(({ id }) => id)).toEqual([1, 2])
+    socket.say({ type: 'subscribed', id: 2, rooms: ['a'], outcome: 'live', bookmark: 'h.1_0' })
+    expect(await first).toMatchObject({ rooms: ['a'] })
+    const second = connection.subscribe('b').catch((error) => error)
+    await settle()
+    socket.say({ type: 'error', id: 3, code: 'too-many-rooms', message: 'at most 200' })
+    expect(await second).toMatchObject({ code: 'too-many-rooms' })
+  })
+
+  test('a room that is taken away is told, and not asked for again', async () => {
+    const { socket, told } = await live(fake, { rooms: ['a'] }, { rooms: ['a'] })
+    socket.say({ type: 'error', code: 'forbidden', message: 'no longer yours', room: 'a' })
+    expect(told.errors).toMatchObject([{ code: 'forbidden', room: 'a' }])
+    socket.cut()
+    await pass(1000)
+    expect(fake.socket.query('rooms')).toBeNull()
+  })
+})
+
+describe('calls', () => {
+  test('go by frame when live, and their bookmark is not the stream’s', async () => {
+    const { connection, socket } = await live(fake)
+    const asked = connection.call('lab_week', { lab: 1 })
+    const [frame] = socket.said('call')
+    expect(frame).toMatchObject({ function: 'lab_week', args: { lab: 1 } })
+    socket.say({ type: 'result', id: frame.id, data: [1], bookmark: 'h.99_0' })
+    expect(await asked).toEqual({ data: [1], bookmark: 'h.99_0' })
+    expect(connection.bookmark).toBe('h.1_0')
+  })
+
+  test('reject with the server’s code, on timeout, and when the link is lost, without asking twice', async () => {
+    const { connection, socket } = await live(fake)
+    const code = (asked) => asked.then(() => 'done', (error) => (error instanceof RowcastError ? error.code : error))
+    const asked = [code(connection.call('a')), code(connection.call('b', {}, { timeout: 50 })), code(connection.call('c'))]
+    socket.say({ type: 'error', id: socket.sent[0].id, code: 'no-such-function', message: '' })
+    await pass(60)
+    socket.cut()
+    expect(await Promise.all(asked)).toEqual(['no-such-function', 'timeout', 'disconnected'])
+    expect(fake.to('/call/c')).toEqual([])
+  })
+
+  test('go by POST when there is no link, and when they are big', async () => {
+    const { connection } = open(fake)
+    const asked = connection.call('f', { a: 1 })
+    await settle()
+    expect(fake.request.url.pathname).toBe('/call/f')
+    expect(fake.request.headers).toEqual({ 'content-type': 'application/json', authorization: 'Bearer jwt' })
+    expect(fake.request.options.body).toBe('{"a":1}')
+    fake.request.json({ data: 2, bookmark: 'h.3_0' })
+    expect(await asked).toEqual({ data: 2, bookmark: 'h.3_0' })
+    fake.socket.say(welcome())
+    connection.call('g', { text: 'x'.repeat(70_000) }).catch(() => {})
+    await settle()
+    expect(fake.socket.said('call')).toEqual([])
+    expect(fake.request.url.pathname).toBe('/call/g')
+  })
+
+  test('a token that a POST was refused is replaced once', async () => {
+    let number = 0
+    const { connection } = open(fake, { token: async () => `t${++number}`, start: false })
+    const asked = connection.call('f').catch((error) => error)
+    await settle()
+    fake.request.json({ error: { code: 'unauthorized', message: 'expired' } }, 401)
+    await settle()
+    expect(fake.request.headers.authorization).toBe('Bearer t2')
+    fake.request.json({ error: { code: 'overloaded', message: 'later' } }, 503, { 'retry-after': '2' })
+    expect(await asked).toMatchObject({ code: 'overloaded', retryAfter: 2000 })
+    expect(fake.requests).toHaveLength(2)
+  })
+})
+
+test('the transport that worked is remembered, and storage that throws is no obstacle', async () => {
+  const kept = storage()
+  await live(fake, { storage: kept })
+  expect(kept.kept).toEqual({ 'rowcast:http://live.test': 'websocket' })
+  const forbidden = { getItem: () => { throw new Error('no') }, setItem: () => { throw new Error('no') } }
+  const { connection } = await live(server() && fake, { storage: forbidden })
+  expect(connection.status).toBe('live')
+})

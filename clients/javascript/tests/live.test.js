@@ -1,0 +1,171 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { event, live, open, pass, server, settle, welcome } from './fake.js'
+
+let fake
+beforeEach(() => {
+  vi.useFakeTimers()
+  fake = server()
+})
+afterEach(() => vi.useRealTimers())
+
+const reduce = (state, { id }) => [...state, Number(id)]
+const answerCall = (socket, data, bookmark) => socket.say({ type: 'result', id: socket.said('call').at(-1).id, data, bookmark })
+const answerSubscribe = (socket, more = {}) => {
+  const { id, rooms } = socket.said('subscribe').at(-1)
+  socket.say({ type: 'subscribed', id, rooms, outcome: 'recovered', count: 0, bookmark: 'h.5_0', ...more })
+}
+
+async function loaded(first = []) {
+  const opened = await live(fake)
+  const one = opened.connection.live(['week', { lab: 1 }], 'lab:1', reduce)
+  await settle()
+  answerCall(opened.socket, first, 'h.5_0')
+  await settle()
+  return { ...opened, one }
+}
+
+test('state by a call, then events from exactly its bookmark: none missing, none twice', async () => {
+  const { socket, one, told } = await loaded([1, 2])
+  expect(socket.said('subscribe')[0]).toMatchObject({ rooms: ['lab:1'], since: 'h.5_0', again: true })
+  // These came through another room while it loaded: 2 is in the state, 3 is not.
+  socket.say(event(2), event(3))
+  expect(one.get()).toEqual({ state: undefined, status: 'loading' })
+  answerSubscribe(socket, { count: 2 })
+  socket.say(event(3))
+  expect(one.status).toBe('loading')
+  socket.say(event(4), event(5), event(3))
+  expect(one.get()).toMatchObject({ state: [1, 2, 3, 4, 5], status: 'live' })
+  expect(told.events).toEqual(['2', '3', '4', '5'])
+})
+
+test('listeners hear of each change, and the snapshot is the same object in between', async () => {
+  const { socket, one } = await loaded()
+  const heard = vi.fn()
+  const off = one.subscribe(heard)
+  answerSubscribe(socket)
+  const before = one.get()
+  expect(one.get()).toBe(before)
+  socket.say(event(6))
+  expect(one.get()).not.toBe(before)
+  off()
+  socket.say(event(7))
+  expect(heard).toHaveBeenCalledTimes(2)
+  expect(one.state).toEqual([6, 7])
+})
+
+test('a gap of its rooms loads anew, one of others does not', async () => {
+  const { socket, one } = await loaded()
+  answerSubscribe(socket)
+  socket.say({ type: 'gap', rooms: ['other'], reason: 'trigger', bookmark: 'h.6_0' })
+  expect(socket.said('call')).toHaveLength(1)
+  socket.say({ type: 'gap', rooms: ['lab:1'], reason: 'trigger', bookmark: 'h.6_0' })
+  await settle()
+  expect(socket.said('call')).toHaveLength(2)
+  expect(one.status).toBe('loading')
+  socket.say(event(9))
+  answerCall(socket, [9], 'h.7_0')
+  await settle()
+  answerSubscribe(socket)
+  expect(one.get()).toMatchObject({ state: [9], status: 'live' })
+  await settle()
+  expect(socket.said('unsubscribe')).toEqual([])
+})
+
+test('a link that is lost and resumed without a gap loads nothing', async () => {
+  const { socket, one } = await loaded([1])
+  answerSubscribe(socket)
+  socket.say(event(2))
+  socket.cut()
+  await pass(1000)
+  expect(fake.socket.query('rooms')).toBe('lab:1')
+  fake.socket.say(welcome(), { type: 'subscribed', rooms: ['lab:1'], outcome: 'recovered', count: 2, bookmark: 'h.1_0.2' }, event(2), event(3))
+  await settle()
+  expect(one.state).toEqual([1, 2, 3])
+  expect(fake.socket.said('call')).toEqual([])
+})
+
+test('a link that is lost within its replay loads anew', async () => {
+  const { socket, one } = await loaded([1])
+  answerSubscribe(socket, { count: 2 })
+  socket.say(event(2))
+  socket.cut()
+  await pass(1000)
+  fake.socket.say(welcome(), { type: 'subscribed', rooms: ['lab:1'], outcome: 'recovered', count: 0, bookmark: 'h.1_0' })
+  fake.request.json({ data: [1, 2, 3], bookmark: 'h.8_0' })
+  await settle()
+  answerSubscribe(fake.socket)
+  expect(one.get()).toMatchObject({ state: [1, 2, 3], status: 'live' })
+})
+
+test('a gap in the answer to its subscribe loads anew, but not in a loop', async () => {
+  const { socket } = await loaded()
+  for (let i = 0; i < 20; i++) {
+    const calls = socket.said('call').length
+    answerSubscribe(socket, { outcome: 'gap', reason: 'limit' })
+    await settle()
+    expect(socket.said('call')).toHaveLength(calls)
+    for (let waited = 0; waited < 60 && socket.said('call').length === calls; waited++) await pass(500)
+    socket.say({ type: 'heartbeat', bookmark: 'h.5_0' })
+    expect(socket.said('call')).toHaveLength(calls + 1)
+    answerCall(socket, [], 'h.5_0')
+    await settle()
+  }
+})
+
+test('what passes is tried again, what does not fails until reload()', async () => {
+  const { connection, socket } = await live(fake)
+  const one = connection.live('week', ['lab:1'], reduce)
+  const fail = (code) => socket.say({ type: 'error', id: socket.said('call').at(-1).id, code, message: code })
+  fail('overloaded')
+  await pass(1000)
+  expect(socket.said('call')).toHaveLength(2)
+  fail('no-such-function')
+  await pass(60)
+  expect(one.get()).toMatchObject({ status: 'failed', error: { code: 'no-such-function' } })
+  await pass(20_000)
+  expect(socket.said('call')).toHaveLength(2)
+  one.reload()
+  expect(socket.said('call')).toHaveLength(3)
+})
+
+test('a room that is refused fails it', async () => {
+  const { socket, one } = await loaded()
+  const { id } = socket.said('subscribe')[0]
+  socket.say({ type: 'error', id, code: 'forbidden', message: 'no', room: 'lab:1' }, { type: 'subscribed', id, rooms: [], outcome: 'recovered', count: 0, bookmark: 'h' })
+  await settle()
+  expect(one.get()).toMatchObject({ status: 'failed', error: { code: 'forbidden', room: 'lab:1' } })
+})
+
+test('a reduce that throws does not stop it', async () => {
+  const { connection, socket, told } = await live(fake)
+  const one = connection.live(async () => ({ data: 0, bookmark: 'h.5_0' }), 'a', (state, { id }) => {
+    if (id === '1') throw new Error('mine')
+    return state + 1
+  })
+  await settle()
+  answerSubscribe(socket)
+  socket.say(event(1), event(2))
+  expect([one.state, told.errors.length]).toEqual([1, 1])
+})
+
+test('close() leaves its rooms and applies nothing more', async () => {
+  const { socket, one } = await loaded()
+  answerSubscribe(socket)
+  one.close()
+  await settle()
+  expect(socket.said('unsubscribe')).toEqual([{ type: 'unsubscribe', rooms: ['lab:1'] }])
+  socket.say(event(9))
+  expect(one.state).toEqual([])
+})
+
+test('before there is a link it loads by POST', async () => {
+  const { connection } = open(fake)
+  const one = connection.live('week', 'lab:1', reduce)
+  await settle()
+  fake.request.json({ data: [1], bookmark: 'h.5_0' })
+  await settle()
+  fake.socket.say(welcome())
+  await settle()
+  answerSubscribe(fake.socket)
+  expect(one.get()).toMatchObject({ state: [1], status: 'live' })
+})

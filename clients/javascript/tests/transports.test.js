@@ -1,0 +1,294 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { event, live, open, pass, server, settle, storage, welcome } from './fake.js'
+
+let fake
+let ears
+beforeEach(() => {
+  vi.useFakeTimers()
+  ears = {}
+  vi.stubGlobal('addEventListener', (name, fn) => void (ears[name] = fn))
+  vi.stubGlobal('removeEventListener', (name) => void delete ears[name])
+  fake = server()
+})
+afterEach(() => {
+  vi.unstubAllGlobals()
+  vi.useRealTimers()
+})
+
+/** Streams are read in turns of their own, besides timers. */
+const turns = async () => {
+  for (let i = 0; i < 20; i++) await settle()
+}
+
+async function liveBySse(options = {}, more = {}) {
+  const opened = open(fake, { transports: ['sse'], ...options })
+  await turns()
+  const stream = fake.request.stream()
+  stream.text('retry: 2000\n')
+  stream.frame('rowcast:welcome', welcome(more), 'h.1_0')
+  await turns()
+  return { ...opened, stream, first: fake.request }
+}
+
+describe('server-sent events', () => {
+  test('the token travels in a header, and events get their id from the bookmark', async () => {
+    const { connection, told, stream, first } = await liveBySse({ rooms: ['a'] })
+    expect(first.url.href).toBe('http://live.test/sse?rooms=a')
+    expect(first.headers.authorization).toBe('Bearer jwt')
+    expect(connection.status).toBe('live')
+    stream.frame('order', { n: 1 }, 'h.1_0.2_0.77')
+    stream.frame('order', { n: 2 }, 'h.2_0.77')
+    stream.text('event: note\ndata: "x"\n\n')
+    stream.text('id: h.3_0\n\n')
+    await turns()
+    expect(told.events).toEqual(['77', 'x'])
+    expect(connection.bookmark).toBe('h.3_0')
+  })
+
+  test('letters that are cut in two bytes arrive whole', async () => {
+    const { connection, stream } = await liveBySse()
+    const heard = []
+    connection.on('n', (data) => heard.push(data))
+    const bytes = new TextEncoder().encode('event: n\ndata: "Grün 🙂"\n\n')
+    for (const byte of bytes) stream.bytes(new Uint8Array([byte]))
+    await turns()
+    expect(heard).toEqual(['Grün 🙂'])
+  })
+
+  test('retry: is obeyed, and the stream resumes with its bookmark', async () => {
+    const { connection, stream, told } = await liveBySse()
+    stream.frame('n', 1, 'h.1_0.5')
+    stream.text('event: n\nid: h.1_0.6\ndata: 2')
+    stream.end()
+    await turns()
+    expect(connection.status).toBe('recovering')
+    expect(told.events).toEqual(['5'])
+    await pass(1900)
+    expect(fake.requests).toHaveLength(1)
+    await pass(200)
+    expect(fake.request.query('since')).toBe('h.1_0.5')
+  })
+
+  test.each(['overloaded', 'restart'])('%s waits as long as it says', async (code) => {
+    const { stream } = await liveBySse()
+    stream.text('retry: 4321\n')
+    stream.frame('rowcast:error', { type: 'error', code, message: '' })
+    stream.end()
+    await turns()
+    await pass(4200)
+    expect(fake.requests).toHaveLength(1)
+    await pass(200)
+    expect(fake.requests).toHaveLength(2)
+  })
+
+  test('token-expired ends with another token only', async () => {
+    const { connection, stream } = await liveBySse()
+    stream.frame('rowcast:error', { type: 'error', code: 'token-expired', message: '' })
+    stream.end()
+    await turns()
+    await pass(60_000)
+    expect([connection.status, fake.requests.length]).toEqual(['refused', 1])
+  })
+
+  test.each([[403, 'forbidden-origin'], [429, 'too-many-connections']])('%i %s is final', async (status, code) => {
+    const { connection } = open(fake, { transports: ['sse'] })
+    await turns()
+    fake.request.json({ error: { code, message: 'no' } }, status)
+    await turns()
+    await pass(600_000)
+    expect([connection.status, connection.reason, fake.requests.length]).toEqual(['refused', 'no', 1])
+  })
+
+  test('rooms: the stream is opened anew beside the old one, which goes on until then', async () => {
+    const { connection, stream, told, first } = await liveBySse()
+    await pass(1000)
+    const asked = connection.subscribe(['a', 'b'])
+    await turns()
+    expect(first.wasAborted).toBe(false)
+    expect([fake.request.query('rooms'), fake.request.query('since')]).toEqual(['a,b', 'h.1_0'])
+    stream.frame('n', 1, 'h.1_0.5')
+    await turns()
+    const second = fake.request.stream()
+    second.frame('rowcast:welcome', welcome({ rooms: ['user:1', 'a'] }), 'h.1_0')
+    second.frame('rowcast:error', { type: 'error', code: 'forbidden', message: 'no', room: 'b' })
+    second.frame('rowcast:subscribed', { type: 'subscribed', rooms: ['user:1', 'a'], outcome: 'recovered', count: 1, bookmark: 'h.1_0' }, 'h.1_0')
+    second.frame('n', 1, 'h.1_0.5')
+    await turns()
+    expect(first.wasAborted).toBe(true)
+    expect(await asked).toMatchObject({ rooms: ['a'], refused: [{ room: 'b', code: 'forbidden' }] })
+    expect(told.events).toEqual(['5'])
+    expect(told.statuses.filter((status) => status === 'recovering')).toEqual([])
+    await pass(5000)
+    expect(fake.requests).toHaveLength(2)
+  })
+
+  test('a token is renewed by a new stream', async () => {
+    let number = 0
+    const { first } = await liveBySse({ token: async () => `t${++number}` }, { expiresAt: Math.floor(Date.now() / 1000) + 300, heartbeat: 0 })
+    await pass(272_000)
+    expect(fake.request.headers.authorization).toBe('Bearer t2')
+    fake.request.stream().frame('rowcast:welcome', welcome(), 'h.1_0')
+    await turns()
+    expect(first.wasAborted).toBe(true)
+  })
+})
+
+describe('long poll', () => {
+  const answer = (more = {}) => ({ outcome: 'live', user: '1', rooms: ['user:1'], events: [], bookmark: 'h.1_0', more: false, errors: [], ...more })
+
+  test('asks at once, then waits, each time from the last bookmark', async () => {
+    const { connection, told } = open(fake, { transports: ['poll'], rooms: ['a'] })
+    await turns()
+    expect([fake.request.query('wait'), fake.request.query('since')]).toEqual(['0', null])
+    fake.request.json(answer())
+    await turns()
+    expect([connection.status, connection.transport]).toEqual(['live', 'poll'])
+    expect([fake.request.query('wait'), fake.request.query('since')]).toEqual(['25', 'h.1_0'])
+    fake.request.json(answer({ events: [event(1), { type: 'gap', rooms: ['a'], reason: 'trigger', bookmark: 'h.2_0' }], bookmark: 'h.3_0' }))
+    await turns()
+    expect(told.events).toEqual(['1'])
+    expect(told.gaps).toMatchObject([{ rooms: ['a'] }])
+    expect(fake.request.query('since')).toBe('h.3_0')
+  })
+
+  test('zero-delay loops: nothing answered at once is not asked again at once', async () => {
+    fake.onrequest = (request) => request.json(answer())
+    open(fake, { transports: ['poll'] })
+    await pass(20_000)
+    expect(fake.requests.length).toBeLessThan(25)
+  })
+
+  test('503 waits for Retry-After, and a poll that is never answered is given up', async () => {
+    const { connection } = open(fake, { transports: ['poll'] })
+    await turns()
+    fake.request.json({ error: { code: 'overloaded', message: 'later' } }, 503, { 'retry-after': '7' })
+    await turns()
+    await pass(6900)
+    expect(fake.requests).toHaveLength(1)
+    await pass(200)
+    fake.request.json(answer())
+    await turns()
+    await pass(36_000)
+    expect(connection.status).not.toBe('live')
+  })
+})
+
+describe('moving down and up', () => {
+  test('an upgrade that is refused: SSE at once, remembered', async () => {
+    const kept = storage()
+    const { connection } = open(fake, { storage: kept })
+    await settle()
+    fake.socket.cut(1006)
+    await turns()
+    expect(fake.request.url.pathname).toBe('/sse')
+    fake.request.stream().frame('rowcast:welcome', welcome(), 'h.1_0')
+    await turns()
+    expect(connection.transport).toBe('sse')
+    expect(Object.values(kept.kept)).toEqual(['sse'])
+  })
+
+  test('an upgrade that is never answered, and a stream that is buffered: poll after their deadlines', async () => {
+    const { connection } = open(fake)
+    await pass(10_000)
+    await turns()
+    expect(fake.socket.wasClosed).toBe(true)
+    fake.to('/sse')[0].stream()
+    await pass(10_000)
+    await turns()
+    expect(fake.to('/sse')[0].wasAborted).toBe(true)
+    fake.to('/poll')[0].json({ outcome: 'live', rooms: [], events: [], bookmark: 'h.1_0' })
+    await turns()
+    expect([connection.status, connection.transport]).toEqual(['live', 'poll'])
+  })
+
+  test('a proxy’s page in the place of a stream is no stream', async () => {
+    open(fake, { transports: ['sse', 'poll'] })
+    await turns()
+    fake.request.status(200, '<html>please log in</html>', { 'content-type': 'text/html' })
+    await turns()
+    expect(fake.request.url.pathname).toBe('/poll')
+  })
+
+  test('a server that is down is no reason to leave what worked: after it, WebSocket again', async () => {
+    const { connection, socket } = await live(fake)
+    fake.onrequest = (request) => request.fail()
+    await pass(6000)
+    socket.say({ type: 'heartbeat', bookmark: 'h.1_0' })
+    fake.onsocket = (next) => queueMicrotask(() => next.cut())
+    socket.cut()
+    await pass(60_000)
+    await turns()
+    expect(connection.status).toBe('offline')
+    fake.onsocket = (next) => queueMicrotask(() => next.say(welcome()))
+    await pass(40_000)
+    expect(connection.transport).toBe('websocket')
+  })
+
+  test('without WebSocket it begins with SSE', async () => {
+    open(fake, { WebSocket: null })
+    await turns()
+    expect(fake.request.url.pathname).toBe('/sse')
+  })
+
+  test('the better one is tried again beside the working one, ever more rarely, and nothing is lost or twice', async () => {
+    const { connection, told } = open(fake, { storage: storage({ 'rowcast:http://live.test': 'sse' }) })
+    await turns()
+    expect(fake.sockets).toHaveLength(0)
+    const stream = fake.request.stream()
+    stream.frame('rowcast:welcome', welcome({ heartbeat: 0 }), 'h.1_0')
+    await turns()
+    fake.onsocket = (socket) => queueMicrotask(() => socket.cut(1006))
+    await pass(600_000)
+    expect(fake.sockets.length).toBeGreaterThan(3)
+    expect(fake.sockets.length).toBeLessThan(9)
+    expect([connection.status, fake.requests.length]).toEqual(['live', 1])
+    stream.frame('n', 1, 'h.1_0.1')
+    await turns()
+    fake.onsocket = (socket) => {
+      stream.frame('n', 2, 'h.1_0.2')
+      setTimeout(() => {
+        const subscribed = { type: 'subscribed', rooms: [], outcome: 'recovered', count: 2, bookmark: 'h.1_0.1' }
+        socket.say(welcome({ heartbeat: 0 }), subscribed, event(2), event(3))
+      }, 5000)
+    }
+    await pass(1_000_000)
+    await turns()
+    expect(fake.socket.query('since')).toBe('h.1_0.1')
+    expect([connection.transport, connection.status]).toEqual(['websocket', 'live'])
+    expect(fake.requests[0].wasAborted).toBe(true)
+    expect(told.events).toEqual(['1', '2', '3'])
+  })
+})
+
+describe('waking', () => {
+  test('online shortens our own pause, but makes no loop', async () => {
+    fake.onsocket = (socket) => queueMicrotask(() => socket.cut())
+    open(fake, { transports: ['websocket'] })
+    await pass(60_000)
+    const before = fake.sockets.length
+    await pass(1500)
+    for (let i = 0; i < 50; i++) {
+      ears.online()
+      await settle()
+    }
+    expect(fake.sockets.length - before).toBeLessThanOrEqual(2)
+    expect(fake.sockets.length - before).toBeGreaterThanOrEqual(1)
+  })
+
+  test('a page that is seen again doubts its link, and leaves a dead one within seconds', async () => {
+    const { connection, socket } = await live(fake)
+    ears.pageshow()
+    expect(socket.said('ping')).toHaveLength(1)
+    await pass(3100)
+    expect(connection.status).toBe('recovering')
+    await pass(1000)
+    expect(fake.sockets).toHaveLength(2)
+  })
+
+  test('close() takes its ears away', async () => {
+    const { connection } = await live(fake)
+    expect(ears.online).toBeDefined()
+    connection.close()
+    expect(Object.keys(ears)).toEqual([])
+  })
+})

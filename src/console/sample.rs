@@ -1,0 +1,215 @@
+//! One second in numbers, and the minutes that are remembered of them.
+//! Hands rows to whoever watches. It must never cost more than a few counters: it is taken each
+//! second, whether or not somebody watches.
+
+use crate::connection::Gate;
+use crate::report::{self, BOUNDS, Counts, Totals};
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// What [`Sample::row`] holds, in its order.
+const COLUMNS: [&str; 15] = [
+    "at",
+    "websocket",
+    "sse",
+    "poll",
+    "rooms",
+    "queueBytes",
+    "ringBytes",
+    "events",
+    "deliveries",
+    "lag",
+    "notify",
+    "gaps",
+    "failures",
+    "refusals",
+    "toSocket",
+];
+
+/// One second.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Unix milliseconds.
+    at: u64,
+    /// Open by WebSocket, SSE and long poll.
+    open: [u64; 3],
+    rooms: usize,
+    queue_bytes: usize,
+    ring_bytes: usize,
+    /// Per second.
+    events: f64,
+    deliveries: f64,
+    lag: Duration,
+    /// Of NOTIFY's queue, 0 to 1; none while the listener was never there.
+    notify: Option<f64>,
+    /// Since the last sample.
+    gaps: u64,
+    failures: u64,
+    refusals: u64,
+    to_socket: Counts,
+}
+
+impl Sample {
+    /// As an array: names would be most of it.
+    #[must_use]
+    pub fn row(&self) -> Value {
+        let [websocket, sse, poll] = self.open;
+        let lag = u64::try_from(self.lag.as_millis()).unwrap_or(u64::MAX);
+        json!([
+            self.at,
+            websocket,
+            sse,
+            poll,
+            self.rooms,
+            self.queue_bytes,
+            self.ring_bytes,
+            round(self.events),
+            round(self.deliveries),
+            lag,
+            self.notify,
+            self.gaps,
+            self.failures,
+            self.refusals,
+            self.to_socket,
+        ])
+    }
+}
+
+fn round(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
+}
+
+/// Makes samples from counters that only grow.
+pub struct Sampler {
+    before: Totals,
+    at: Instant,
+}
+
+impl Sampler {
+    pub fn new() -> Self {
+        Self {
+            before: report::totals(),
+            at: Instant::now(),
+        }
+    }
+
+    pub fn take(&mut self, gate: &Gate) -> Sample {
+        let (totals, now) = (report::totals(), Instant::now());
+        let sizes = gate.hub.sizes();
+        let before = &self.before;
+        let seconds = now.duration_since(self.at).as_secs_f64().max(0.001);
+        let open = |transport: &str| {
+            let found = totals.open.iter().find(|(word, _)| word == transport);
+            found.map_or(0, |(_, count)| *count)
+        };
+        let sum = |words: &[(String, u64)]| words.iter().map(|(_, count)| count).sum::<u64>();
+        let sample = Sample {
+            at: report::now_ms(),
+            open: [open("websocket"), open("sse"), open("poll")],
+            rooms: sizes.rooms,
+            queue_bytes: sizes.queue_bytes,
+            ring_bytes: sizes.ring_bytes,
+            events: per_second(totals.events - before.events, seconds),
+            deliveries: per_second(totals.deliveries - before.deliveries, seconds),
+            lag: gate.pulse.lag(),
+            notify: gate.pulse.bell().map(|bell| bell.queue_usage),
+            gaps: totals.gaps - before.gaps,
+            failures: totals.failures - before.failures,
+            refusals: sum(&totals.refusals) - sum(&before.refusals),
+            to_socket: std::array::from_fn(|n| totals.to_socket[n] - before.to_socket[n]),
+        };
+        (self.before, self.at) = (totals, now);
+        sample
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for a graph")]
+fn per_second(count: u64, seconds: f64) -> f64 {
+    count as f64 / seconds
+}
+
+/// The samples of the last minutes.
+#[derive(Debug)]
+pub struct History {
+    most: usize,
+    samples: VecDeque<Sample>,
+}
+
+impl History {
+    pub fn new(length: Duration) -> Self {
+        let most = usize::try_from(length.as_secs()).unwrap_or(usize::MAX);
+        Self {
+            most,
+            samples: VecDeque::new(),
+        }
+    }
+
+    pub fn push(&mut self, sample: Sample) {
+        self.samples.push_back(sample);
+        while self.samples.len() > self.most {
+            self.samples.pop_front();
+        }
+    }
+
+    /// All of it, with the names of its columns and the bounds of its histograms in milliseconds.
+    #[must_use]
+    pub fn shown(&self) -> Value {
+        let rows: Vec<Value> = self.samples.iter().map(Sample::row).collect();
+        json!({
+            "seconds": self.most,
+            "columns": COLUMNS,
+            "bounds": BOUNDS.map(|seconds| seconds * 1000.0),
+            "rows": rows,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(at: u64) -> Sample {
+        Sample {
+            at,
+            open: [1, 2, 3],
+            rooms: 4,
+            queue_bytes: 5,
+            ring_bytes: 6,
+            events: 7.04,
+            deliveries: 8.06,
+            lag: Duration::from_millis(9),
+            notify: None,
+            gaps: 10,
+            failures: 11,
+            refusals: 12,
+            to_socket: [1; BOUNDS.len() + 1],
+        }
+    }
+
+    #[test]
+    fn a_row_has_a_value_for_each_column() {
+        let row = sample(1).row();
+        assert_eq!(row.as_array().unwrap().len(), COLUMNS.len());
+        let column = |name| COLUMNS.iter().position(|known| *known == name).unwrap();
+        assert_eq!(row[column("poll")], 3);
+        assert_eq!(row[column("events")], 7.0);
+        assert_eq!(row[column("deliveries")], 8.1);
+        assert_eq!(row[column("lag")], 9);
+        assert_eq!(row[column("refusals")], 12);
+    }
+
+    #[test]
+    fn what_is_older_than_the_history_is_let_go() {
+        let mut history = History::new(Duration::from_secs(3));
+        (0..5).for_each(|at| history.push(sample(at)));
+        let rows = history.shown()["rows"].clone();
+        let at: Vec<_> = rows
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row[0].clone())
+            .collect();
+        assert_eq!(at, [2, 3, 4]);
+    }
+}

@@ -1,0 +1,165 @@
+//! What operators see of the hub: who is connected and what waits for them, the largest rooms, and
+//! every event as it passes. Hands it over to the console.
+//! It must never hold a lock for longer than it takes to copy: nothing here is asked while nobody
+//! watches, and then once a second.
+
+use super::{Hub, Load, Subscription, lock};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+/// Somebody who is connected, at one moment.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    pub subscription: Arc<Subscription>,
+    pub load: Load,
+    /// Without the room of everybody.
+    pub rooms: usize,
+}
+
+impl Hub {
+    /// Everybody who has joined or is about to, and was introduced.
+    #[must_use]
+    pub fn survey(&self) -> Vec<Survey> {
+        // The list first, by itself: publishing waits for none of what follows.
+        let everybody: Vec<_> = lock(&self.0.roster).everybody().collect();
+        let known = everybody
+            .into_iter()
+            .filter(|subscription| subscription.caller().is_some());
+        known
+            .map(|subscription| Survey {
+                load: subscription.load(),
+                rooms: subscription.count_rooms(),
+                subscription,
+            })
+            .collect()
+    }
+
+    /// The largest rooms, each with how many are in it.
+    #[must_use]
+    pub fn largest_rooms(&self, most: usize) -> Vec<(Arc<str>, usize)> {
+        let mut largest = BinaryHeap::with_capacity(most + 1);
+        let table = lock(&self.0.table);
+        for (room, members) in &table.rooms {
+            let size = members.len();
+            let fits = largest.len() < most
+                || largest
+                    .peek()
+                    .is_some_and(|Reverse((least, _)): &Reverse<(usize, Arc<str>)>| size > *least);
+            if fits {
+                largest.push(Reverse((size, Arc::clone(room))));
+                if largest.len() > most {
+                    largest.pop();
+                }
+            }
+        }
+        drop(table);
+        let mut rooms: Vec<_> = largest
+            .into_iter()
+            .map(|Reverse((n, room))| (room, n))
+            .collect();
+        rooms.sort_unstable_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
+        rooms
+    }
+
+    /// Gives a subscription every event from now on, whatever its rooms. Its queue is bounded as
+    /// any: who does not take in time is ended as lagged, and nobody waits for it.
+    pub fn follow(&self, subscription: &Arc<Subscription>) {
+        let mut table = lock(&self.0.table);
+        table
+            .tails
+            .insert(subscription.id, Arc::clone(subscription));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bookmark::{Snapshot, Standpoint};
+    use crate::event::Event;
+    use crate::hub::{Delivery, Ended, Limits, Since};
+    use serde_json::value::RawValue;
+    use std::time::Duration;
+
+    fn hub() -> Hub {
+        let hub = Hub::new(Limits {
+            queue_bytes: 1000,
+            replay_events: 10,
+            replay_bytes: 1000,
+            ring_bytes: 1000,
+            ring_age: Duration::from_secs(60),
+            memory_age: Duration::ZERO,
+            memory_bytes: 0,
+        });
+        let snapshot = Snapshot::new(10, 10, &[]).unwrap();
+        hub.begin(
+            Arc::new(Standpoint::new("h".into(), snapshot, 9)),
+            "history",
+        );
+        hub
+    }
+
+    fn event(room: &str) -> Arc<Event> {
+        let (rooms, at) = (vec![room.into()], "2026-11-20T10:30:00.000002Z".to_owned());
+        let data = RawValue::NULL.to_owned();
+        Arc::new(Event::new(
+            None,
+            "c".into(),
+            "e".into(),
+            rooms,
+            data,
+            at,
+            false,
+        ))
+    }
+
+    #[test]
+    fn rooms_come_by_size_and_no_more_than_asked() {
+        let hub = hub();
+        for rooms in [vec!["a"], vec!["a", "b"], vec!["a", "b", "c"]] {
+            let rooms: Vec<Arc<str>> = rooms.into_iter().map(Into::into).collect();
+            hub.join(&hub.open(), &rooms, Since::Now, None, 0);
+        }
+        let rooms = hub.largest_rooms(3);
+        let rooms: Vec<_> = rooms.iter().map(|(room, n)| (&**room, *n)).collect();
+        assert_eq!(rooms, [("*", 3), ("a", 3), ("b", 2)]);
+    }
+
+    #[tokio::test]
+    async fn who_follows_hears_every_room_once_and_is_cut_when_it_does_not_take() {
+        let hub = hub();
+        let tail = hub.open();
+        hub.follow(&tail);
+        hub.publish_unlogged(&event("a"));
+        hub.publish_unlogged(&event("b"));
+        let taken = tail.take().await.unwrap();
+        assert_eq!(taken.len(), 2);
+        assert!(matches!(&taken[1], Delivery::Event(event) if *event.rooms[0] == *"b"));
+        for _ in 0..10 {
+            hub.publish_unlogged(&event("a"));
+        }
+        assert_eq!(tail.over(), Some(Ended::Lagged));
+        tail.close();
+        assert_eq!(hub.sizes().queue_bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_being_written_shows_until_more_is_asked_for() {
+        let hub = hub();
+        let reader = hub.open();
+        hub.follow(&reader);
+        hub.publish_unlogged(&event("a"));
+        let waiting = reader.load();
+        assert_eq!(
+            (waiting.deliveries, waiting.oldest),
+            (1, Some(1_795_170_600_000_002))
+        );
+        assert!(waiting.bytes > 200 && waiting.writing.is_none());
+        reader.take().await.unwrap();
+        let load = reader.load();
+        assert_eq!(load.writing.unwrap().1, waiting.bytes);
+        assert_eq!((load.deliveries, load.bytes), (0, 0));
+        assert!(reader.take_waiting().unwrap().is_empty());
+        assert!(reader.load().writing.is_none());
+    }
+}

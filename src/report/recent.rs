@@ -1,0 +1,130 @@
+//! The last refusals and closes, for the console: what an operator asks first who was woken.
+//! Hands copies over. It must never keep more than it was told to, and nothing at all where nobody
+//! can look: it is empty until `keep` says otherwise.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Somebody was turned away, or was let in and had to go.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// Counts all turns.
+    pub number: u64,
+    /// Unix milliseconds.
+    pub at: u64,
+    pub what: What,
+    pub transport: &'static str,
+    /// As in docs/protocol.md.
+    pub word: String,
+    pub detail: String,
+    pub address: String,
+    /// Unknown for most who were refused.
+    pub user: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    Refused,
+    Closed,
+}
+
+impl What {
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+#[derive(Default)]
+struct Kept {
+    most: usize,
+    number: u64,
+    turns: VecDeque<Turn>,
+}
+
+/// Unix milliseconds.
+#[must_use]
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+pub(super) struct Recent(Mutex<Option<Kept>>);
+
+impl Recent {
+    pub const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps so many from now on.
+    pub fn keep(&self, most: usize) {
+        self.kept().get_or_insert_default().most = most;
+    }
+
+    /// Notes a turn; its number and time are set here.
+    pub fn note(&self, turn: impl FnOnce() -> Turn) {
+        let mut kept = self.kept();
+        let Some(kept) = kept.as_mut() else { return };
+        kept.number += 1;
+        let (number, at) = (kept.number, now_ms());
+        kept.turns.push_back(Turn {
+            number,
+            at,
+            ..turn()
+        });
+        while kept.turns.len() > kept.most {
+            kept.turns.pop_front();
+        }
+    }
+
+    /// Those kept, the youngest first.
+    pub fn all(&self) -> Vec<Turn> {
+        let kept = self.kept();
+        let turns = kept.iter().flat_map(|kept| kept.turns.iter().rev());
+        turns.cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn(word: &str) -> Turn {
+        Turn {
+            number: 0,
+            at: 0,
+            what: What::Refused,
+            transport: "sse",
+            word: word.into(),
+            detail: String::new(),
+            address: String::new(),
+            user: None,
+        }
+    }
+
+    #[test]
+    fn nothing_is_kept_unasked_and_then_the_youngest() {
+        let recent = Recent::new();
+        recent.note(|| unreachable!("nobody can look"));
+        recent.keep(2);
+        for word in ["a", "b", "c"] {
+            recent.note(|| turn(word));
+        }
+        let words: Vec<_> = recent
+            .all()
+            .into_iter()
+            .map(|turn| (turn.word, turn.number))
+            .collect();
+        assert_eq!(words, [("c".to_owned(), 3), ("b".to_owned(), 2)]);
+    }
+}
