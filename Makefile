@@ -20,11 +20,13 @@ demo: ## builds, starts a throwaway PostgreSQL with sample data, prints one URL;
 	@cargo build --locked
 	@exec "$(target)/debug/rowcast" demo $(ARGS)
 
-test: ## everything: format, lints, docs, unit, SQL, end-to-end, fault and browser tests
+test: ## everything: format, lints, docs, unit, SQL, end-to-end, fault, client and browser tests
 	@.ci/setup test
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	@source "$(target)/tools/test.env" && export PATH="$$(dirname "$$ROWCAST_TEST_NODE"):$$PATH" && \
+	  set -x && npm --prefix clients/javascript test
 	@source "$(target)/tools/test.env" && set -x && cargo test --locked $(ARGS)
 
 # Both names may be left out: by chance, and half a minute.

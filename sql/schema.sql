@@ -551,6 +551,7 @@ CREATE FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query 
 declare
   v_columns text[];
   v_wrong text;
+  v_plan json;
 begin
   drop view if exists pg_temp.rowcast_checked;
   drop table if exists pg_temp.new_rows, pg_temp.old_rows;
@@ -626,6 +627,20 @@ begin
     raise exception using errcode = 'RC004',
       message = format('rowcast_owner may not call %s, which the query for %s on %s calls', v_wrong, p_operation, p_table),
       hint = 'Grant execute on the function to rowcast_owner.';
+  end if;
+
+  begin
+    execute 'explain (format json, costs off) table pg_temp.rowcast_checked' into v_plan;
+  exception
+    when others then
+      -- Such as a constant that can't be computed: that is for the first write to find out.
+      v_plan := null;
+  end;
+  v_plan := v_plan -> 0 -> 'Plan';
+  if v_plan ->> 'Node Type' = 'Seq Scan' and v_plan -> 'Plans' is null
+    and v_plan ->> 'Relation Name' in ('new_rows', 'old_rows')
+  then
+    v_columns := v_columns || '(plain)'::text;
   end if;
 
   drop view pg_temp.rowcast_checked;
@@ -1166,6 +1181,7 @@ CREATE FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean) RETURNS TABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
+    SET max_parallel_workers_per_gather TO '0'
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 #variable_conflict use_column
@@ -1413,6 +1429,7 @@ CREATE FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot DEFAULT NU
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     SET jit TO 'off'
+    SET max_parallel_workers_per_gather TO '0'
     SET plan_cache_mode TO 'force_generic_plan'
     AS $$
 #variable_conflict use_column
@@ -1657,16 +1674,7 @@ begin
   if not exists (select from new_events) then
     return null;
   end if;
-  if pg_sequence_last_value('rowcast.doorbell'::regclass) = 1
-    and not rowcast.notify_queue_is_filling()
-  then
-    perform pg_notify('rowcast', '');
-  end if;
-  -- One in thousands looks whether anybody keeps the log within its bounds.
-  if pg_sequence_last_value('rowcast.event_id_seq'::regclass)
-      >= pg_sequence_last_value('rowcast.bound'::regclass) then
-    perform rowcast.bound_log();
-  end if;
+  perform rowcast.wake();
   if pg_sequence_last_value('rowcast.announcing'::regclass) = 1 then
     -- Above 7,999 bytes NOTIFY would abort the application's write: the id is enough to ask for it.
     perform pg_notify(e.channel, case
@@ -2038,13 +2046,15 @@ declare
   end if;',
     v_told
   ) else '' end;
+  v_plain boolean := '(plain)' = any (p_columns) or p_operation = 'truncate';
   -- Conditions that are looked at once, before the query: it is not even begun for no rows.
-  v_few text := case when p_operation = 'truncate' then '' else format(
+  v_few text := case when v_plain then '' else format(
     '
       and exists (select from %1$s) and not exists (select from %1$s offset 100)',
     v_rows
   ) end;
-  v_many text := case when p_operation = 'truncate' then 'false'
+  v_exists text := case when v_plain then 'true' else format('exists (select from %s)', v_rows) end;
+  v_numerous text := case when v_plain then 'false'
     else format('exists (select from %s offset 100)', v_rows) end;
   v_done text := case
     when p_operation = 'truncate' then format(
@@ -2053,7 +2063,13 @@ declare
     else ''
   end;
   v_limit text := coalesce(' limit ' || p_reset_above::bigint + 1, '');
-  v_unusual text := 'v_count ' || coalesce('not between 1 and ' || p_reset_above, '= 0');
+  v_none text := case when v_plain then 'return null;' else format(
+    'if not exists (select from %s offset 100) then
+          return null;
+        end if;',
+    v_rows
+  ) end;
+  v_usual text := 'v_count ' || coalesce('between 1 and ' || p_reset_above, '> 0');
   v_above text := case
     when p_reset_above is null then ''
     else format(
@@ -2086,7 +2102,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $body$
 #variable_conflict use_column
 declare
-  v_spent text := coalesce(current_setting('rowcast.guarded', true), '');
+  v_spent text;
   v_guarded boolean;
   v_count bigint;
   v_events rowcast.emission[];
@@ -2103,25 +2119,43 @@ declare
 begin
   {guard}
   begin
-    if length(v_spent) < 8 then
-      insert into rowcast.event (channel, name, rooms, data, render)
+    if length(coalesce(current_setting('rowcast.guarded', true), '')) < 8
+      and pg_sequence_last_value('rowcast.announcing'::regclass) is distinct from 1
+    then
+      insert into rowcast.log (channel, name, rooms, data, render)
     {selected}{few}{limit};
       get diagnostics v_count = row_count;
-      if {unusual} then
-        if v_count = 0 then
-          if {many} then
-            execute 'insert into rowcast.event (channel, name, rooms, data, render) '
-              || v_selected || '{limit}';
-            get diagnostics v_count = row_count;
-          end if;
-        end if;
-        if v_count = 0 then
-          return null;
-        end if;
-        {above}
+      -- What nearly every write comes to: nobody to wake, and nothing to count.
+      if {usual}
+        and pg_sequence_last_value('rowcast.doorbell'::regclass) is distinct from 1
+        and currval('rowcast.event_id_seq'::regclass) & 255 >= v_count
+        and clock_timestamp() - now() between '0' and '500 us'
+      then
+        {done}
+        return null;
       end if;
-      v_spent := set_config('rowcast.guarded', v_spent || 'x', true);
-      {done}
+      if v_count = 0 then
+        {none}
+      end if;
+    end if;
+
+    v_spent := coalesce(current_setting('rowcast.guarded', true), '');
+    if length(v_spent) < 8 then
+      if v_count > 0 then
+        {above}
+        perform rowcast.wake();
+      else
+        if {exists} then
+          execute 'insert into rowcast.event (channel, name, rooms, data, render) '
+            || v_selected || '{limit}';
+          get diagnostics v_count = row_count;
+          {above}
+        end if;
+      end if;
+      if v_count > 0 then
+        v_spent := set_config('rowcast.guarded', v_spent || 'x', true);
+        {done}
+      end if;
       return null;
     end if;
 
@@ -2130,7 +2164,7 @@ begin
       ) s);
     v_count := cardinality(v_events);
     if v_count = 0 then
-      if {many} then
+      if {numerous} then
         execute 'select array(select row(s.*)::rowcast.emission from ('
           || v_selected || '{limit}) s)' into v_events;
         v_count := cardinality(v_events);
@@ -2151,6 +2185,7 @@ begin
     return null;
   end if;
 
+  v_spent := coalesce(current_setting('rowcast.guarded', true), '');
   v_guarded := length(v_spent) < 8;
   if v_guarded then
     v_spent := set_config('rowcast.guarded', v_spent || 'x', true);
@@ -2185,8 +2220,10 @@ $source$;
   -- The query comes last, for it may contain anything.
   v_body := replace(v_body, '{guard}', v_guard);
   v_body := replace(v_body, '{few}', v_few);
-  v_body := replace(v_body, '{many}', v_many);
-  v_body := replace(v_body, '{unusual}', v_unusual);
+  v_body := replace(v_body, '{none}', v_none);
+  v_body := replace(v_body, '{exists}', v_exists);
+  v_body := replace(v_body, '{numerous}', v_numerous);
+  v_body := replace(v_body, '{usual}', v_usual);
   v_body := replace(v_body, '{above}', v_above);
   v_body := replace(v_body, '{done}', v_done);
   v_body := replace(v_body, '{failed}', v_failed);
@@ -2217,6 +2254,28 @@ $$;
 ALTER FUNCTION rowcast.unpause() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.unpause() IS 'Tells everybody of a gap when a paused channel is let go.';
+
+CREATE FUNCTION rowcast.wake() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if pg_sequence_last_value('rowcast.doorbell'::regclass) = 1
+    and not rowcast.notify_queue_is_filling()
+  then
+    perform pg_notify('rowcast', '');
+  end if;
+  -- One in thousands looks whether anybody keeps the log within its bounds.
+  if pg_sequence_last_value('rowcast.event_id_seq'::regclass)
+      >= pg_sequence_last_value('rowcast.bound'::regclass) then
+    perform rowcast.bound_log();
+  end if;
+end
+$$;
+
+ALTER FUNCTION rowcast.wake() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.wake() IS 'Wakes the listener if it sleeps; has the log bounded where nobody else does.';
 
 CREATE SEQUENCE rowcast.announcing
     AS smallint
@@ -2400,6 +2459,38 @@ COMMENT ON COLUMN rowcast.event.rooms IS 'Who may hear it; the room * is everybo
 COMMENT ON COLUMN rowcast.event.data IS 'The payload, or the key of a state event. Within the bounds of rowcast.payload.';
 
 COMMENT ON COLUMN rowcast.event.render IS 'A state event: the function (jsonb[]) returns table (key jsonb, data json) that turns keys into payloads when the log is read.';
+
+CREATE TABLE rowcast.log (
+    id bigint DEFAULT nextval('rowcast.event_id_seq'::regclass) NOT NULL,
+    xid xid8 DEFAULT pg_current_xact_id() NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    channel text NOT NULL,
+    name text NOT NULL,
+    rooms text[] NOT NULL,
+    data json,
+    render text
+)
+PARTITION BY LIST ((((id >> 20) % (6)::bigint)));
+
+ALTER TABLE rowcast.log OWNER TO rowcast_owner;
+
+COMMENT ON TABLE rowcast.log IS 'The leaves of rowcast.event, without its trigger: only for what rowcast.attach makes.';
+
+COMMENT ON COLUMN rowcast.log.id IS 'For one row of the application, order of id is order of commit.';
+
+COMMENT ON COLUMN rowcast.log.xid IS 'Top-level transaction, 64 bit; what a bookmark is compared with.';
+
+COMMENT ON COLUMN rowcast.log.at IS 'Clock at the insert; for measuring, never for order.';
+
+COMMENT ON COLUMN rowcast.log.channel IS 'Within the bounds of the domain rowcast.name.';
+
+COMMENT ON COLUMN rowcast.log.name IS 'Within the bounds of the domain rowcast.name.';
+
+COMMENT ON COLUMN rowcast.log.rooms IS 'Who may hear it; the room * is everybody who is connected. Within the bounds of rowcast.rooms.';
+
+COMMENT ON COLUMN rowcast.log.data IS 'The payload, or the key of a state event. Within the bounds of rowcast.payload.';
+
+COMMENT ON COLUMN rowcast.log.render IS 'A state event: the function (jsonb[]) returns table (key jsonb, data json) that turns keys into payloads when the log is read.';
 
 CREATE TABLE rowcast.event_0 (
     id bigint DEFAULT nextval('rowcast.event_id_seq'::regclass) NOT NULL,
@@ -2686,17 +2777,19 @@ ALTER TABLE rowcast.truncation OWNER TO rowcast_owner;
 
 COMMENT ON SEQUENCE rowcast.truncation IS 'Number of the last truncation that was begun: tells whether rowcast.forgotten is up to date.';
 
-ALTER TABLE ONLY rowcast.event ATTACH PARTITION rowcast.event_0 FOR VALUES IN ('0');
+ALTER TABLE ONLY rowcast.log ATTACH PARTITION rowcast.event_0 FOR VALUES IN ('0');
 
-ALTER TABLE ONLY rowcast.event ATTACH PARTITION rowcast.event_1 FOR VALUES IN ('1');
+ALTER TABLE ONLY rowcast.log ATTACH PARTITION rowcast.event_1 FOR VALUES IN ('1');
 
-ALTER TABLE ONLY rowcast.event ATTACH PARTITION rowcast.event_2 FOR VALUES IN ('2');
+ALTER TABLE ONLY rowcast.log ATTACH PARTITION rowcast.event_2 FOR VALUES IN ('2');
 
-ALTER TABLE ONLY rowcast.event ATTACH PARTITION rowcast.event_3 FOR VALUES IN ('3');
+ALTER TABLE ONLY rowcast.log ATTACH PARTITION rowcast.event_3 FOR VALUES IN ('3');
 
-ALTER TABLE ONLY rowcast.event ATTACH PARTITION rowcast.event_4 FOR VALUES IN ('4');
+ALTER TABLE ONLY rowcast.log ATTACH PARTITION rowcast.event_4 FOR VALUES IN ('4');
 
-ALTER TABLE ONLY rowcast.event ATTACH PARTITION rowcast.event_5 FOR VALUES IN ('5');
+ALTER TABLE ONLY rowcast.log ATTACH PARTITION rowcast.event_5 FOR VALUES IN ('5');
+
+ALTER TABLE ONLY rowcast.event ATTACH PARTITION rowcast.log FOR VALUES IN ('0', '1', '2', '3', '4', '5');
 
 ALTER TABLE ONLY rowcast.attached
     ADD CONSTRAINT attached_pkey PRIMARY KEY (relation, operation);
@@ -2736,6 +2829,8 @@ ALTER TABLE ONLY rowcast.session_rule
 
 CREATE INDEX event_xid ON ONLY rowcast.event USING btree (xid);
 
+CREATE INDEX log_xid ON ONLY rowcast.log USING btree (xid);
+
 CREATE INDEX event_0_xid_idx ON rowcast.event_0 USING btree (xid);
 
 CREATE INDEX event_1_xid_idx ON rowcast.event_1 USING btree (xid);
@@ -2752,17 +2847,19 @@ CREATE UNIQUE INDEX forgotten_is_one_row ON rowcast.forgotten USING btree ((true
 
 CREATE UNIQUE INDEX setting_is_one_row ON rowcast.setting USING btree ((true));
 
-ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_0_xid_idx;
+ALTER INDEX rowcast.log_xid ATTACH PARTITION rowcast.event_0_xid_idx;
 
-ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_1_xid_idx;
+ALTER INDEX rowcast.log_xid ATTACH PARTITION rowcast.event_1_xid_idx;
 
-ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_2_xid_idx;
+ALTER INDEX rowcast.log_xid ATTACH PARTITION rowcast.event_2_xid_idx;
 
-ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_3_xid_idx;
+ALTER INDEX rowcast.log_xid ATTACH PARTITION rowcast.event_3_xid_idx;
 
-ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_4_xid_idx;
+ALTER INDEX rowcast.log_xid ATTACH PARTITION rowcast.event_4_xid_idx;
 
-ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.event_5_xid_idx;
+ALTER INDEX rowcast.log_xid ATTACH PARTITION rowcast.event_5_xid_idx;
+
+ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.log_xid;
 
 CREATE TRIGGER _100_rowcast_check BEFORE INSERT OR UPDATE ON rowcast.callable FOR EACH ROW EXECUTE FUNCTION rowcast.check_callable();
 
@@ -2945,6 +3042,8 @@ REVOKE ALL ON FUNCTION rowcast.trigger_function_name(p_table regclass, p_operati
 REVOKE ALL ON FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_reset_above integer, p_columns text[], p_channel text, p_function text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.unpause() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.wake() FROM PUBLIC;
 
 GRANT SELECT ON SEQUENCE rowcast.announcing TO PUBLIC;
 

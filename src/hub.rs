@@ -176,18 +176,22 @@ impl Hub {
             subscription.end(ended);
             return;
         }
-        let joined = lock(&subscription.rooms).clone();
+        let mut joined = lock(&subscription.rooms).clone();
+        let again = matches!(since, Since::Again(..));
         let mut wanted = rooms.to_vec();
-        if joined.is_empty() {
+        if joined.is_empty() || again {
             wanted.push(EVERYBODY.into());
         }
         for room in &wanted {
             table.enter(subscription, room, &standpoint);
         }
+        if again {
+            joined.clear();
+        }
         let (replay, text) = match since {
             Since::Now => (Replay::Live, None),
             Since::Unreadable => (Replay::Gap("bookmark"), None),
-            Since::Bookmark(since, text) => (
+            Since::Bookmark(since, text) | Since::Again(since, text) => (
                 table
                     .ring
                     .replay(since, &wanted, &standpoint, &self.0.limits),

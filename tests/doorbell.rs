@@ -651,3 +651,65 @@ async fn a_write_that_pushes_nothing_rings_for_nobody() {
     reader.expect_event("marker").await;
     assert_eq!(heard.load(Ordering::Relaxed), 1);
 }
+
+/// What `rowcast.attach` makes writes past the log's trigger, and asks for itself: one row and
+/// many, queries with a join and without, inside the safety net and after it.
+#[tokio::test]
+async fn attached_tables_ring_by_themselves() {
+    let db = database().await;
+    db.run(
+        "create table public.plain (n int); create table public.joined (n int);
+         grant select on public.plain to rowcast_owner;
+         select rowcast.attach('public.plain', 'insert',
+           $$ select 'e' as name, array['*'] as rooms, null::json as data from new_rows n $$);
+         select rowcast.attach('public.joined', 'insert',
+           $$ select 'e' as name, array['*'] as rooms, null::json as data
+              from new_rows n left join public.plain p using (n) $$)",
+    )
+    .await;
+    let heard = ear(&db).await;
+    let writer = db.client("postgres").await;
+    let mut so_far = 0;
+    for table in ["plain", "joined"] {
+        for (before, rows) in [
+            ("", 1),
+            ("", 300),
+            ("set local rowcast.guarded = 'xxxxxxxx';", 1),
+        ] {
+            // The first write of a session takes its time, and time decides how it goes on.
+            for rings in [true, false, true, true, true] {
+                let sql = format!(
+                    "select setval('rowcast.doorbell', {}); begin; {before}
+                     insert into public.{table} select generate_series(1, {rows}); commit",
+                    u8::from(rings)
+                );
+                writer.batch_execute(&sql).await.unwrap();
+                if rings {
+                    so_far += 1;
+                    eventually(&format!("a ring for {sql}"), async || {
+                        (heard.load(Ordering::Relaxed) >= so_far).then_some(())
+                    })
+                    .await;
+                }
+            }
+        }
+    }
+    // A ring too many would have come before this one, which is heard in order of commit.
+    db.run("select setval('rowcast.doorbell', 1)").await;
+    emit(&writer, 1).await;
+    eventually("the last ring", async || {
+        (heard.load(Ordering::Relaxed) > so_far).then_some(())
+    })
+    .await;
+    assert_eq!(heard.load(Ordering::Relaxed), so_far + 1);
+    // Nobody serves this database: of attached writes, too, every 256th asks after the log's bounds.
+    for _ in 0..5 {
+        let next = "select setval('rowcast.doorbell', 0), setval('rowcast.bound', 1),
+             setval('rowcast.event_id_seq', nextval('rowcast.event_id_seq') | 255)";
+        db.run(next).await;
+        let write = "insert into public.plain values (1)";
+        writer.batch_execute(write).await.unwrap();
+        let asked = "select pg_sequence_last_value('rowcast.bound') > 4096";
+        assert!(db.ask::<bool>(asked).await);
+    }
+}

@@ -3,7 +3,7 @@
 
 use crate::support::{
     self, Database, Server, Subscriber, TRANSPORTS, Transport, connect, eventually, get, marker,
-    serve, token, try_sse, within, ws, ws_with,
+    raw, serve, token, try_sse, within, ws, ws_with,
 };
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -401,14 +401,6 @@ async fn rest(stream: &mut TcpStream) -> String {
     // A reset is an end as well.
     let _ = within("the other side closes", stream.read_to_end(&mut text)).await;
     String::from_utf8_lossy(&text).into_owned()
-}
-
-/// The answer to bytes that are written as they are.
-async fn raw(server: &Server, request: &str) -> String {
-    let mut stream = open(server).await;
-    // It may be refused before it was read.
-    let _ = stream.write_all(request.as_bytes()).await;
-    rest(&mut stream).await
 }
 
 #[tokio::test]

@@ -153,3 +153,14 @@ async fn a_bookmark_too_long_is_shortened_alike_in_sql() {
         "{decoded}"
     );
 }
+
+/// On a log of a million events a look was planned with parallel workers, for the planner expects to
+/// find a third of them: each look at nothing took 60 ms.
+#[tokio::test]
+async fn a_look_at_a_large_log_starts_no_workers() {
+    let db = database().await;
+    let alone = "select string_agg(proname, ' ' order by proname) from pg_proc \
+         where pronamespace = 'rowcast'::regnamespace and proname in ('look', 'read_log') \
+           and 'max_parallel_workers_per_gather=0' = any (proconfig)";
+    assert_eq!(db.ask::<String>(alone).await, "look read_log");
+}

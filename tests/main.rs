@@ -74,6 +74,8 @@ mod cluster;
 
 /// The demo's page in a real browser.
 mod browser;
+/// The JavaScript client in browsers, workers and Node.js, through everything that networks do.
+mod client;
 
 /// The program itself: it starts, says where it serves, and stops gently.
 mod serve;

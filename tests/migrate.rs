@@ -189,6 +189,7 @@ const SERVICE_CALLS: &[&str] = &[
     "log_size",
     "look",
     "notify_queue_is_filling",
+    "overview",
     "parse_bookmark",
     "read_log",
     // Empties leaves of the log that are past keep_for or keep_bytes, and nothing else.

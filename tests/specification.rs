@@ -10,11 +10,20 @@ use crate::support::{Database, Subscriber, serve, token, ws};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Rooms `open:*` are for anybody.
+/// Rooms `open:*` are for anybody, and so are functions that answer or fail in each way.
 const RULES: &str = "
     create function public.anybody(claims jsonb, room text) returns boolean language sql
       as 'select true';
-    insert into rowcast.room_rule values ('open:*', 'public.anybody(jsonb, text)')";
+    insert into rowcast.room_rule values ('open:*', 'public.anybody(jsonb, text)');
+    create function public.lab_week(lab integer) returns integer language sql stable
+      as 'select lab';
+    create function public.letters(n integer) returns text language sql stable
+      as $$ select repeat('x', n) $$;
+    create function public.sleeps() returns void language sql stable as 'select pg_sleep(60)';
+    create function public.raises() returns void language plpgsql stable
+      as $$ begin raise exception 'told'; end $$;
+    insert into rowcast.callable (name, function) select proname, oid from pg_proc
+      where pronamespace = 'public'::regnamespace and proname <> 'anybody'";
 
 async fn database() -> Database {
     let database = support::database().await;
@@ -132,6 +141,27 @@ fn every_refusal_of_the_table_is_documented() {
         );
     }
     assert!(refusals >= 12, "the table was not understood: {refusals}");
+}
+
+/// The same of calls, which are frames and answers.
+#[test]
+fn every_refusal_of_a_call_is_documented() {
+    let source = include_str!("../src/connection/call.rs");
+    let table = source.split("fn row(&self)").nth(1).expect("the table");
+    let table = table.split("\n    }\n").next().expect("its end");
+    let frame = words(&ASYNCAPI["operations"]["call"]["x-errors"]);
+    let responses = &OPENAPI["paths"]["/call/{name}"]["post"]["responses"];
+    let mut refusals = 0;
+    for row in table.split("=> (").skip(1) {
+        let row = row.split(')').next().unwrap_or_default();
+        let (status, code) = row.split_once(", ").expect("a status and a code");
+        let code = code.trim_matches('"');
+        let codes = words(&responses[status]["x-codes"]);
+        assert!(codes.contains(code), "POST /call: {status} {code}");
+        assert!(frame.contains(code), "call: {code}");
+        refusals += 1;
+    }
+    assert!(refusals >= 8, "the table was not understood: {refusals}");
 }
 
 /// Rows of the table below a heading of `docs/protocol.md`, without its head, cell by cell.
@@ -352,17 +382,14 @@ fn operation_of(message: &str) -> &'static Value {
 async fn every_frame_of_a_client_is_taken_and_a_bent_one_is_told() {
     let database = database().await;
     let server = serve(&database, |settings| {
-        settings.limits.messages_per_second = 1000
+        settings.limits.messages_per_second = 1000;
     })
     .await;
     let here = token("456", "", "");
     let mut socket = ws(&server, &here, "").await;
     socket.expect("welcome").await;
     let mut bent = 0;
-    for message in messages("ws", "receive")
-        .into_iter()
-        .filter(|message| message.name != "call")
-    {
+    for message in messages("ws", "receive") {
         let operation = operation_of(&message.name);
         let schema = message.payload.as_ref().expect("a frame has a schema");
         let replies = operation["reply"]["messages"].as_array().expect("replies");
@@ -417,7 +444,7 @@ fn bends(frame: &Value, schema: &Value) -> Vec<(String, Value)> {
         all.push((format!("without {field}"), without));
     }
     for (field, of) in schema["properties"].as_object().expect("properties") {
-        if of.get("type").is_some() && field != "args" && frame.get(field).is_some() {
+        if of.get("type").is_some() && frame.get(field).is_some() {
             let mut other = frame.clone();
             other[field] = json!({ "bent": true });
             all.push((format!("{field} of another type"), other));

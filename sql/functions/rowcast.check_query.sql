@@ -1,6 +1,7 @@
 -- Checks a query before it becomes a trigger: that it parses with the search_path it will run
 -- under, that its columns are those of an event, and that rowcast_owner may read what it reads.
--- Returns the columns it has. Runs as the caller, who has to be allowed to see the table.
+-- Returns the columns it has, and `(plain)` if it does no more than pass the rows through, one by
+-- one: then its plan is the same for one row and for a million. Runs as the caller, who has to be allowed to see the table.
 
 create or replace function rowcast.check_query(p_table regclass, p_operation text, p_query text)
 returns text[]
@@ -11,6 +12,7 @@ as $$
 declare
   v_columns text[];
   v_wrong text;
+  v_plan json;
 begin
   drop view if exists pg_temp.rowcast_checked;
   drop table if exists pg_temp.new_rows, pg_temp.old_rows;
@@ -86,6 +88,20 @@ begin
     raise exception using errcode = 'RC004',
       message = format('rowcast_owner may not call %s, which the query for %s on %s calls', v_wrong, p_operation, p_table),
       hint = 'Grant execute on the function to rowcast_owner.';
+  end if;
+
+  begin
+    execute 'explain (format json, costs off) table pg_temp.rowcast_checked' into v_plan;
+  exception
+    when others then
+      -- Such as a constant that can't be computed: that is for the first write to find out.
+      v_plan := null;
+  end;
+  v_plan := v_plan -> 0 -> 'Plan';
+  if v_plan ->> 'Node Type' = 'Seq Scan' and v_plan -> 'Plans' is null
+    and v_plan ->> 'Relation Name' in ('new_rows', 'old_rows')
+  then
+    v_columns := v_columns || '(plain)'::text;
   end if;
 
   drop view pg_temp.rowcast_checked;

@@ -2,7 +2,8 @@
 -- one row of the application is order of commit. Without p_to, up to the snapshot of the statement.
 -- RC007 if some of them were forgotten. The horizon is read when the scan is over: read before it, a
 -- leaf emptied in between would be silence.
--- No JIT: what it costs, 50 ms and more, it would cost at every look at a large log.
+-- No JIT and no parallel workers: what they cost, 50 ms and more, they would cost at every look at a
+-- large log, in which the planner expects to find a third of all events.
 -- Two index conditions joined by UNION ALL, never by OR, and no sequential scan: on a young or just
 -- truncated table the planner would choose one and be wrong soon after.
 
@@ -29,6 +30,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 set jit = off
+set max_parallel_workers_per_gather = 0
 set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column

@@ -1,9 +1,8 @@
--- The doorbell. The only place that calls pg_notify: everything else inserts into rowcast.event.
--- It rings only where a listener sleeps, because NOTIFY makes committing writers wait for each
--- other, and never into a queue that fills up, because a full one makes COMMIT fail.
+-- The doorbell's trigger, for what is written to rowcast.event: by hand, and while channels are
+-- announced. What rowcast.attach makes writes past it and calls rowcast.wake itself.
+-- Only these two call pg_notify: everything else inserts.
 -- Every write pays for the question whether there is anything to do. So it stands in the trigger's
--- WHEN, which is asked without calling this, behind the statement: the rows are in the log, their
--- transaction has an xid, and only so may the flag be read.
+-- WHEN, which is asked without calling this, behind the statement (see rowcast.wake).
 
 create or replace function rowcast.ring() returns trigger
 language plpgsql
@@ -24,16 +23,7 @@ begin
   if not exists (select from new_events) then
     return null;
   end if;
-  if pg_sequence_last_value('rowcast.doorbell'::regclass) = 1
-    and not rowcast.notify_queue_is_filling()
-  then
-    perform pg_notify('rowcast', '');
-  end if;
-  -- One in thousands looks whether anybody keeps the log within its bounds.
-  if pg_sequence_last_value('rowcast.event_id_seq'::regclass)
-      >= pg_sequence_last_value('rowcast.bound'::regclass) then
-    perform rowcast.bound_log();
-  end if;
+  perform rowcast.wake();
   if pg_sequence_last_value('rowcast.announcing'::regclass) = 1 then
     -- Above 7,999 bytes NOTIFY would abort the application's write: the id is enough to ask for it.
     perform pg_notify(e.channel, case

@@ -175,8 +175,12 @@ mod tests {
     fn every_key_can_be_written_in_the_environment_and_as_a_flag() {
         let defaults = load(&[], &[]).unwrap().shown();
         for (at, key) in KEYS.iter().enumerate() {
-            let by_variable = load(&[(&variable(key), "4711")], &[]).unwrap().shown();
-            let by_flag = load(&[(&variable(key), "12")], &[(key, "4711")])
+            let (value, other) = match defaults[at].as_deref() {
+                Some("false") => ("true", "false"),
+                _ => ("4711", "12"),
+            };
+            let by_variable = load(&[(&variable(key), value)], &[]).unwrap().shown();
+            let by_flag = load(&[(&variable(key), other)], &[(key, value)])
                 .unwrap()
                 .shown();
             assert_ne!(by_variable[at], defaults[at], "{key}");

@@ -44,12 +44,33 @@ impl Visit {
     /// The rooms of the query: `rooms=a,b`.
     #[must_use]
     pub fn rooms(&self) -> Vec<String> {
-        let rooms = self.parameter("rooms").unwrap_or_default();
-        rooms
-            .split(',')
-            .filter(|room| !room.is_empty())
-            .map(str::to_owned)
-            .collect()
+        names(&self.parameter("rooms").unwrap_or_default())
+    }
+
+    /// What is to be joined besides, with all that came after a place of its own:
+    /// `load=a,b&from=BOOKMARK`.
+    ///
+    /// # Errors
+    /// One was sent without the other.
+    pub fn load(&self) -> Result<Option<Load>, Refusal> {
+        let sent = |name| self.parameter(name).filter(|value| !value.is_empty());
+        match (sent("load"), sent("from")) {
+            (None, None) => Ok(None),
+            (Some(load), Some(from)) => Ok(Some(Load {
+                rooms: names(&load),
+                from,
+            })),
+            _ => Err(Refusal::Protocol),
+        }
+    }
+
+    /// All rooms that are asked for, whatever for.
+    ///
+    /// # Errors
+    /// See [`Visit::load`].
+    pub fn asked(&self) -> Result<Vec<String>, Refusal> {
+        let loaded = self.load()?.map(|load| load.rooms);
+        Ok([self.rooms(), loaded.unwrap_or_default()].concat())
     }
 
     /// The bookmark to resume from: what a browser sends by itself counts more than its URL, which
@@ -142,6 +163,18 @@ impl Visit {
                 .iter()
                 .any(|one| one == origin)
     }
+}
+
+/// Rooms to join from a place of their own.
+#[derive(Debug)]
+pub struct Load {
+    pub rooms: Vec<String>,
+    pub from: String,
+}
+
+fn names(list: &str) -> Vec<String> {
+    let names = list.split(',').filter(|name| !name.is_empty());
+    names.map(str::to_owned).collect()
 }
 
 fn is_trusted(gate: &Gate, address: IpAddr) -> bool {
@@ -290,6 +323,7 @@ impl Gate {
         let mut admitted = Admitted {
             version: answer.version,
             refused,
+            home: answer.home.len(),
             rooms: answer.home.clone(),
             ..Admitted::default()
         };
@@ -391,9 +425,27 @@ pub struct Admitted {
     /// Of rules and revocations, as the answer saw them.
     pub version: i64,
     pub rooms: Vec<Arc<str>>,
+    /// So many of them, the first, nobody asked for.
+    pub home: usize,
     pub refused: Vec<(String, &'static str)>,
     /// The same was refused a moment ago, to one who polls.
     pub told: bool,
+}
+
+impl Admitted {
+    /// Those to open with, and those to load. A room may be both, and a home room is opened with.
+    #[must_use]
+    pub fn split(&self, opened: &[String], load: &Load) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
+        let among = |names: &[String], room: &Arc<str>| names.iter().any(|name| **name == **room);
+        let asked = self.rooms.iter().skip(self.home);
+        let asked = asked.filter(|room| among(opened, room));
+        let home = self.rooms.iter().take(self.home);
+        let loaded = self.rooms.iter().filter(|room| among(&load.rooms, room));
+        (
+            home.chain(asked).cloned().collect(),
+            loaded.cloned().collect(),
+        )
+    }
 }
 
 /// The words of an error about a room.

@@ -153,14 +153,6 @@ pub async fn serve<B: Buf, E>(
             gate.refuse(refusal)
         }
     };
-    let is_away = answer.status() == StatusCode::SERVICE_UNAVAILABLE;
-    if is_away && !answer.headers().contains_key("retry-after") {
-        let wait = gate.wait(Refusal::Overloaded);
-        let seconds = wait.as_secs_f64().ceil().max(1.0);
-        if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
-            answer.headers_mut().insert("retry-after", value);
-        }
-    }
     let no_store = HeaderValue::from_static("no-store");
     answer.headers_mut().insert("cache-control", no_store);
     answer
@@ -235,6 +227,9 @@ async fn ask<B: Buf, E>(
         Ok(Called { data, bookmark }) => {
             let text = format!(r#"{{"data":{data},"bookmark":"{bookmark}"}}"#);
             warp::reply::with_header(text, "content-type", "application/json").into_response()
+        }
+        Err(CallRefusal::Overloaded) => {
+            gate.refuse_saying(Refusal::Overloaded, &CallRefusal::Overloaded.to_string())
         }
         Err(refusal) => {
             let (status, code) = refusal.row();

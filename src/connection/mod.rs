@@ -165,8 +165,14 @@ impl Gate {
     /// A refusal as every answer of HTTP spells it; one that passes says when to come back.
     #[must_use]
     pub fn refuse(&self, refusal: Refusal) -> Response {
+        self.refuse_saying(refusal, &refusal.to_string())
+    }
+
+    /// The same in other words.
+    #[must_use]
+    pub fn refuse_saying(&self, refusal: Refusal, message: &str) -> Response {
         let (status, _, code) = refusal.row();
-        let mut error = json!({ "code": code, "message": refusal.to_string() });
+        let mut error = json!({ "code": code, "message": message });
         let wait = refusal.is_temporary().then(|| self.wait(refusal));
         if let Some(wait) = wait {
             error["retryMs"] = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).into();

@@ -6,6 +6,7 @@
 
 use super::admission::{Visit, explain};
 use super::presence::{Cut, Presence};
+use super::seam::Resolved;
 use super::{Gate, Refusal, frame, until};
 use crate::event::{Event, to_json};
 use crate::hub::Delivery;
@@ -136,6 +137,10 @@ impl<'a> Gathering<'a> {
                 let here = Arc::clone(&seam.standpoint.bookmark);
                 let gate = &self.presence.gate;
                 let resolved = gate.resolve(*seam, &self.presence.subscription).await?;
+                if !self.head.is_null() {
+                    self.take_load(resolved, here);
+                    return Ok(false);
+                }
                 self.head = json!({ "outcome": resolved.frame.outcome,
                     "rooms": resolved.frame.rooms, "user": self.presence.identity.user });
                 if let Some(reason) = resolved.frame.reason {
@@ -148,7 +153,7 @@ impl<'a> Gathering<'a> {
                     }
                 }
                 self.bookmark = here;
-                Ok(resolved.frame.outcome == "recovered")
+                Ok(resolved.frame.outcome == "recovered" || self.presence.loads)
             }
             Delivery::Event(event) => Ok(self.take_event(event)),
             Delivery::Gap { reason, bookmark } => {
@@ -166,6 +171,16 @@ impl<'a> Gathering<'a> {
             }
             Delivery::Reply(_) => Ok(true),
         }
+    }
+
+    /// Takes all of a load: cut in two, its rest would come with what others had already. If what
+    /// goes before leaves no room for it, it is for the next answer, which is to ask for it again.
+    fn take_load(&mut self, load: Resolved, here: Arc<str>) {
+        let frame = to_json(&load.frame).into();
+        self.frames.push_back(Delivery::Reply(frame));
+        let events = load.events.into_iter().map(Delivery::Event);
+        self.frames.extend(events);
+        self.bookmark = here;
     }
 
     /// Takes an event, unless the answer is full: one goes into any.
@@ -268,7 +283,8 @@ impl Answer {
                 let rooms = subscription.rooms();
                 (frame::gap(&rooms, reason, bookmark).to_string().into(), 0)
             }
-            Delivery::Seam(_) | Delivery::Withdrawn(_) | Delivery::Reply(_) => return 0,
+            Delivery::Reply(frame) => (frame.clone(), 0),
+            Delivery::Seam(_) | Delivery::Withdrawn(_) => return 0,
         };
         if !std::mem::take(&mut self.rest.first) {
             piece.push(',');

@@ -14,6 +14,9 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Notify;
 
+/// What the seam of the rooms that are loaded is called on the wire.
+const LOAD: &str = "load";
+
 /// Cuts a connection from outside what serves it.
 #[derive(Clone, Debug, Default)]
 pub struct Cut(pub Arc<Notify>);
@@ -30,6 +33,8 @@ pub struct Presence {
     pub unreadable: bool,
     /// Whether a bookmark was brought.
     pub resumes: bool,
+    /// Whether rooms are loaded besides: a seam of their own follows the first.
+    pub loads: bool,
     /// How it ends, if nobody ends it.
     pub why: &'static str,
     caller: Arc<Caller>,
@@ -65,6 +70,7 @@ impl Gate {
         let address = visit.address(self);
         let shown = address.map_or_else(|| "unix".to_owned(), |address| address.to_string());
         let entered = async {
+            let load = visit.load()?;
             let mut seat = self.seats.sit(self, address)?;
             let identity = self.identify(visit).await?;
             seat.belongs_to(self, identity.user.as_deref())?;
@@ -72,9 +78,9 @@ impl Gate {
                 return Err(Refusal::DatabaseAway);
             }
             let admitted = self.admission(transport, visit, &identity).await?;
-            Ok((seat, identity, admitted))
+            Ok((seat, identity, admitted, load.is_some()))
         };
-        let (seat, identity, admitted) = entered.await.inspect_err(|refusal| {
+        let (seat, identity, admitted, loads) = entered.await.inspect_err(|refusal| {
             report::refused(transport, refusal.word(), &refusal.to_string(), &shown);
         })?;
         let connection = format!("{:016x}", rand::random::<u64>());
@@ -93,6 +99,7 @@ impl Gate {
             subscription,
             unreadable: false,
             resumes: visit.since().is_some(),
+            loads,
             why: "closed",
             caller,
             began: Instant::now(),
@@ -117,7 +124,7 @@ impl Gate {
             Some(session) => format!("session {session}").into(),
             None => Arc::clone(&identity.claims),
         };
-        let asker = (who, visit.rooms());
+        let asker = (who, visit.asked()?);
         let known = self.hub.recall(&asker, Instant::now());
         let known = known.filter(|known| known.user == identity.user);
         let admitted = match &known {
@@ -126,11 +133,12 @@ impl Gate {
                     return Ok(Admitted {
                         version: known.version,
                         rooms: known.rooms.clone(),
+                        home: known.home,
                         ..Admitted::default()
                     });
                 }
                 // What was refused may be granted by now, without anybody saying so.
-                self.welcome(identity, visit.rooms()).await?
+                self.welcome(identity, visit.asked()?).await?
             }
             _ => self.ask_in_turn(transport, visit, identity).await?,
         };
@@ -138,6 +146,7 @@ impl Gate {
         let admission = Admission {
             user: identity.user.clone(),
             rooms: admitted.rooms.clone(),
+            home: admitted.home,
             refused: admitted.refused.clone(),
             version: admitted.version,
         };
@@ -155,28 +164,47 @@ impl Gate {
         let arrived = self.arrivals.arrive(Instant::now());
         arrived.map_err(Refusal::Crowded)?;
         report::arrived(transport);
-        self.welcome(identity, visit.rooms()).await
+        self.welcome(identity, visit.asked()?).await
     }
 }
 
 impl Presence {
-    /// Joins the rooms, from the bookmark that was brought.
+    /// Joins the rooms, from the bookmark that was brought; and then those that are loaded besides,
+    /// each from its own.
     ///
     /// # Errors
     /// The log is not read at present; or it ended while that was waited for.
     pub async fn join(&mut self, visit: &Visit) -> Result<(), Refusal> {
-        let since = visit.since();
+        let (since, load) = (visit.since(), visit.load()?);
+        let from = load.as_ref().map(|load| &*load.from);
+        let reached = async {
+            let since = self.gate.reach(since.as_deref()).await?;
+            Ok::<_, Refusal>((since, self.gate.reach(from).await?))
+        };
         // Nobody may outlive their time here, either.
-        let since = tokio::select! {
-            since = self.gate.reach(since.as_deref()) => since?,
+        let (since, from) = tokio::select! {
+            reached = reached => reached?,
             ended = self.subscription.ended() => return Err(ended.into()),
             () = until(self.identity.expires_at) => return Err(Refusal::Expired),
         };
-        self.unreadable = matches!(since, Since::Unreadable);
-        let (rooms, under) = (&self.admitted.rooms, self.admitted.version);
-        self.gate
-            .hub
-            .join(&self.subscription, rooms, since, None, under);
+        self.unreadable = [&since, &from]
+            .iter()
+            .any(|place| matches!(place, Since::Unreadable));
+        let (hub, subscription) = (&self.gate.hub, &self.subscription);
+        let under = self.admitted.version;
+        let Some(load) = load else {
+            hub.join(subscription, &self.admitted.rooms, since, None, under);
+            return Ok(());
+        };
+        let (opened, loaded) = self.admitted.split(&visit.rooms(), &load);
+        hub.join(subscription, &opened, since, None, under);
+        hub.join(
+            subscription,
+            &loaded,
+            from.again(),
+            Some(LOAD.into()),
+            under,
+        );
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 use super::admission::{Visit, explain};
 use super::frame::{self, Welcome};
 use super::presence::{Cut, Presence};
-use super::seam::Resolved;
+use super::seam::{Resolved, Subscribed};
 use super::{Gate, Refusal, until};
 use crate::event::{Event, sse_frame, to_json};
 use crate::hub::Delivery;
@@ -169,7 +169,9 @@ impl Body {
                 let (gate, subscription) = (&self.presence.gate, &self.presence.subscription);
                 let resolved = gate.resolve(*seam, subscription).await?;
                 self.presence.go_on()?;
-                if !std::mem::replace(&mut self.greeted, true) {
+                if std::mem::replace(&mut self.greeted, true) {
+                    write_subscribed(frames, &resolved.frame);
+                } else {
                     self.write_welcome(frames, &resolved);
                 }
                 // Before everything else that waits, piece by piece.
@@ -200,9 +202,7 @@ impl Body {
             write_control(frames, None, &error);
         }
         if presence.resumes {
-            let id = Some(&*resolved.frame.bookmark);
-            let data = to_json(&resolved.frame);
-            frames.extend(sse_frame(Some("rowcast:subscribed"), id, &data));
+            write_subscribed(frames, &resolved.frame);
         }
     }
 
@@ -220,6 +220,11 @@ impl Body {
         frames.extend(event.sse_text());
         1
     }
+}
+
+fn write_subscribed(frames: &mut Vec<u8>, frame: &Subscribed) {
+    let id = Some(&*frame.bookmark);
+    frames.extend(sse_frame(Some("rowcast:subscribed"), id, &to_json(frame)));
 }
 
 fn write_gap(frames: &mut Vec<u8>, rooms: &[Arc<str>], reason: &str, bookmark: &str) {

@@ -58,7 +58,8 @@ pub struct Seam {
     pub rooms: Vec<Arc<str>>,
     /// Rooms to replay: those, and with the first join the one of everybody.
     pub wanted: Vec<Arc<str>>,
-    /// Rooms joined before, each with where.
+    /// Rooms joined before, each with where: what came live through those is left out. None if it
+    /// is wanted again.
     pub joined: HashMap<Arc<str>, Arc<Standpoint>>,
     pub standpoint: Arc<Standpoint>,
     /// The bookmark that was brought, as it was written.
@@ -89,6 +90,20 @@ pub enum Since {
     Unreadable,
     /// From here, with its text.
     Bookmark(Bookmark, Arc<str>),
+    /// From here, and all of it: what came live through other rooms too, for whoever holds a state
+    /// that was loaded just there.
+    Again(Bookmark, Arc<str>),
+}
+
+impl Since {
+    /// The same place, with what came live meanwhile.
+    #[must_use]
+    pub fn again(self) -> Self {
+        match self {
+            Self::Bookmark(place, text) => Self::Again(place, text),
+            other => other,
+        }
+    }
 }
 
 /// How the rooms of a seam get what they lack.

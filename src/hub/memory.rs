@@ -16,6 +16,8 @@ pub type Asker = (Arc<str>, Vec<String>);
 pub struct Admission {
     pub user: Option<String>,
     pub rooms: Vec<Arc<str>>,
+    /// So many of them, the first, are home rooms.
+    pub home: usize,
     pub refused: Vec<(String, &'static str)>,
     pub version: i64,
 }
@@ -128,6 +130,7 @@ mod tests {
             let admission = Admission {
                 user: Some((*user).to_owned()),
                 rooms: vec!["a".into()],
+                home: 0,
                 refused: Vec::new(),
                 version: *version,
             };
@@ -184,6 +187,7 @@ mod tests {
             let admission = Admission {
                 user: None,
                 rooms: vec!["a".into()],
+                home: 0,
                 refused: Vec::new(),
                 version: 5,
             };

@@ -2,10 +2,10 @@
 //! the documents name, of running servers. It must never pass while something documented is not sent.
 
 use super::database;
-use crate::support::documented::{expected, forget_seen, seen};
+use crate::support::documented::{begin_to_see, expected, seen};
 use crate::support::{
-    Database, Server, Subscriber, TRANSPORTS, Transport, ask, connect, eventually, get, marker,
-    serve, serve_unready, token, token_with, try_sse, ws, ws_with,
+    Database, EVERY_TRANSPORT, Server, Subscriber, TRANSPORTS, Transport, ask, connect, eventually,
+    get, marker, post, raw, serve, serve_unready, token, token_with, try_sse, ws, ws_with,
 };
 use rowcast::connection::unix_now;
 use rowcast::hub::Ended;
@@ -20,23 +20,9 @@ const ORIGIN: &str = "https://app.example.org";
 /// What no test can see, and why.
 const UNSEEN: &[(&str, &str)] = &[];
 
-/// Documented, and without a scenario here yet: long poll and calls.
-const TO_COME: &[&str] = &[
-    "GET /poll",
-    "OPTIONS /poll",
-    "POST /call/{name}",
-    "OPTIONS /call/{name}",
-    "ws result",
-    "ws error.code=no-such-function",
-    "ws error.code=bad-arguments",
-    "ws error.code=call-timeout",
-    "ws error.code=too-large",
-    "ws error.code=call-failed",
-];
-
 #[tokio::test]
 async fn everything_that_is_documented_is_sent() {
-    forget_seen();
+    begin_to_see();
     let database = database().await;
     frames(&database).await;
     errors(&database).await;
@@ -45,6 +31,7 @@ async fn everything_that_is_documented_is_sent() {
     ends(&database).await;
     ends_of_tokens(&database).await;
     statuses(&database).await;
+    calls(&database).await;
 
     let (expected, seen) = (expected(), seen());
     for (name, _) in UNSEEN {
@@ -55,7 +42,6 @@ async fn everything_that_is_documented_is_sent() {
         assert!(!seen.contains(*name), "UNSEEN has {name}, which is sent");
     }
     let missing = expected.iter().filter(|name| !seen.contains(*name));
-    let missing = missing.filter(|name| !TO_COME.iter().any(|begin| name.starts_with(begin)));
     let missing: Vec<_> = missing
         .filter(|name| UNSEEN.iter().all(|(unseen, _)| unseen != name))
         .collect();
@@ -142,7 +128,7 @@ async fn errors(database: &Database) {
     })
     .await;
     let query = "rooms=open:1,shut:1,open:2,open:3,%01&since=garbage";
-    for transport in TRANSPORTS {
+    for transport in EVERY_TRANSPORT {
         let mut somebody = connect(transport, &server, &token("1", "", ""), query).await;
         let mut codes: Vec<_> = Vec::new();
         while codes.len() < 4 {
@@ -194,7 +180,7 @@ async fn replays(database: &Database) {
     let server = serve(database, |settings| settings.limits.replay_events = 3).await;
     let (history, _) = near.split_once('.').expect("a history and a place");
     let future = format!("{history}.4000000000_0");
-    for transport in TRANSPORTS {
+    for transport in EVERY_TRANSPORT {
         for (since, reason) in [
             (near.as_str(), None),
             (limit.as_str(), Some("limit")),
@@ -237,13 +223,14 @@ async fn replays(database: &Database) {
     socket.send(subscribe).await;
     let answer = socket.expect("subscribed").await;
     assert_eq!(answer["reason"], "unavailable", "{answer}");
+    assert_resume(&server, Transport::Poll, &near, Some("unavailable")).await;
     database
         .run("alter function rowcast.read_no_log rename to read_log")
         .await;
     server.stop().await;
     forget_all(database).await;
     let server = serve(database, |_| ()).await;
-    for transport in TRANSPORTS {
+    for transport in EVERY_TRANSPORT {
         assert_resume(&server, transport, &old, Some("horizon")).await;
     }
     server.stop().await;
@@ -319,7 +306,7 @@ async fn gaps(database: &Database) {
             let told = |frame: &&serde_json::Value| frame["reason"] == reason;
             assert!(somebody.received.iter().find(told).is_some(), "{reason}");
         }
-        for transport in TRANSPORTS {
+        for transport in EVERY_TRANSPORT {
             assert_resume(&server, transport, &before, Some(reason)).await;
         }
     }
@@ -344,9 +331,19 @@ async fn ends(database: &Database) {
         let server = serve(database, |_| ()).await;
         let mut socket = somebody(&server, Transport::WebSocket).await;
         let mut stream = somebody(&server, Transport::Sse).await;
+        let mut polls = somebody(&server, Transport::Poll).await;
         server.gate.hub.end_all(ended);
         assert_eq!(socket.closed().await.0, code);
         assert_eq!(stream.closed().await, (200, word.into()));
+        let polled = tokio::spawn(async move { polls.closed().await });
+        // Whoever was between two polls is told at the next.
+        eventually("the poll is ended too", async || {
+            server.gate.hub.end_all(ended);
+            polled.is_finished().then_some(())
+        })
+        .await;
+        let status = if code == 1008 { 401 } else { 503 };
+        assert_eq!(polled.await.expect("an end"), (status, word.into()));
         server.stop().await;
     }
     let server = serve(database, |settings| {
@@ -392,7 +389,7 @@ async fn ends_of_tokens(database: &Database) {
     );
     let short = token_with(&short);
     let mut them = Vec::new();
-    for transport in TRANSPORTS {
+    for transport in EVERY_TRANSPORT {
         for (token, code, word) in [(&issued, 4002, "revoked"), (&short, 4001, "token-expired")] {
             let mut somebody = connect(transport, &server, token, "").await;
             somebody.expect("welcome").await;
@@ -431,6 +428,10 @@ async fn statuses(database: &Database) {
         ("/sse", vec![origin], 401),
         ("/sse", vec![authorized, evil], 403),
         ("/sse", vec![authorized, origin], 429),
+        ("/poll", vec![origin], 401),
+        ("/poll", vec![authorized, evil], 403),
+        ("/poll", vec![authorized, origin], 429),
+        ("/poll?wait=long", vec![authorized, origin], 400),
         ("/ws", vec![], 426),
         ("/ws", vec![upgrade[0], upgrade[1], key], 400),
         ("/healthz", vec![], 200),
@@ -441,6 +442,26 @@ async fn statuses(database: &Database) {
         let answer = get(&server, path, &headers).await;
         assert_eq!(answer.status, status, "{path}: {answer:?}");
     }
+    for (path, headers, status) in [
+        ("/call/lab_week", vec![origin], 401),
+        ("/call/lab_week", vec![authorized, evil], 403),
+        ("/call/lab_week", vec![authorized, origin], 429),
+        ("/sse", vec![], 404),
+    ] {
+        let answer = post(&server, path, &headers, "").await;
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+    }
+    let long = format!(
+        "GET /sse HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",
+        "x".repeat(70_000)
+    );
+    for (request, status) in [(long.as_str(), "431"), ("nonsense\r\n\r\n", "400")] {
+        let answer = raw(&server, request).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+    }
     drop(stream);
     eventually("it has left", async || {
         (server.gate.seats.taken() == 0).then_some(())
@@ -449,7 +470,7 @@ async fn statuses(database: &Database) {
     let protocols = format!("rowcast.v1, bearer.{token}");
     let offered = [("sec-websocket-protocol", protocols.as_str())];
     ws_with(&server, "", &offered).await.expect("welcome").await;
-    for path in ["/sse"] {
+    for path in ["/sse", "/poll", "/call/lab_week"] {
         let answer = ask(&server, "OPTIONS", path, &[origin], "").await;
         assert_eq!(answer.status, 204, "{answer:?}");
     }
@@ -460,5 +481,92 @@ async fn statuses(database: &Database) {
     })
     .await;
     assert_eq!(get(&server, "/readyz", &[]).await.status, 503);
+    server.stop().await;
+}
+
+/// Each answer to a call, by frame and by HTTP.
+async fn calls(database: &Database) {
+    let server = serve(database, |settings| {
+        settings.http.allowed_origins = vec![ORIGIN.into()];
+        settings.http.header_timeout = Duration::from_millis(500);
+        settings.calls.timeout = Duration::from_millis(500);
+        settings.calls.result_bytes = 1000;
+    })
+    .await;
+    let mut socket = somebody(&server, Transport::WebSocket).await;
+    let bearer = format!("Bearer {}", token("1", "", ""));
+    let authorized = ("authorization", bearer.as_str());
+    let json = ("content-type", "application/json");
+    for (name, args, status, code) in [
+        ("lab_week", json!({ "lab": 1 }), 200, ""),
+        ("never", json!({}), 404, "no-such-function"),
+        ("lab_week", json!({}), 400, "bad-arguments"),
+        ("letters", json!({ "n": 2000 }), 413, "too-large"),
+        ("sleeps", json!({}), 504, "call-timeout"),
+        ("raises", json!({}), 422, "call-failed"),
+    ] {
+        let headers = [authorized, json, ("origin", ORIGIN)];
+        let answer = post(
+            &server,
+            &format!("/call/{name}"),
+            &headers,
+            args.to_string(),
+        )
+        .await;
+        assert_eq!(answer.status, status, "{name}: {answer:?}");
+        let call = json!({ "type": "call", "function": name, "args": args, "id": name });
+        socket.send(call).await;
+        let frame = socket.next().await;
+        assert_eq!(frame["id"], name, "{frame}");
+        assert_eq!(frame["code"].as_str().unwrap_or_default(), code, "{frame}");
+    }
+    let (plain, big) = (("content-type", "text/plain"), "x".repeat(70_000));
+    for (kind, body, status) in [(plain, "{}", 415), (json, big.as_str(), 413)] {
+        let answer = post(
+            &server,
+            "/call/lab_week",
+            &[authorized, kind],
+            body.to_owned(),
+        )
+        .await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    let late = format!(
+        "POST /call/lab_week HTTP/1.1\r\nhost: x\r\nauthorization: {bearer}\r\n\
+         content-type: application/json\r\ncontent-length: 9\r\nconnection: close\r\n\r\n{{"
+    );
+    let answer = raw(&server, &late).await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+
+    let begin = "function rowcast.begin_call";
+    database
+        .run(&format!("alter {begin} rename to begin_no_call"))
+        .await;
+    let answer = post(
+        &server,
+        "/call/lab_week",
+        &[authorized, json],
+        "{\"lab\":1}",
+    )
+    .await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.json()["error"]["retryMs"].is_u64(), "{answer:?}");
+    database
+        .run("alter function rowcast.begin_no_call rename to begin_call")
+        .await;
+    server.stop().await;
+
+    let server = serve(database, |settings| settings.limits.messages_per_second = 1).await;
+    eventually("calls come too fast", async || {
+        let answer = post(
+            &server,
+            "/call/lab_week",
+            &[authorized, json],
+            "{\"lab\":1}",
+        )
+        .await;
+        (answer.status == 429).then_some(())
+    })
+    .await;
     server.stop().await;
 }

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 thread_local! {
-    /// A test's own: each runs on a thread of its own, with its subscribers.
-    static SEEN: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+    /// A test's own: each runs on a thread of its own, with its subscribers. Nothing for those who
+    /// will not ask.
+    static SEEN: RefCell<Option<BTreeSet<String>>> = const { RefCell::new(None) };
 }
 
 /// Both documents with everything in place that they refer to.
@@ -28,6 +29,7 @@ static FRAMES: LazyLock<BTreeMap<String, Vec<Message>>> = LazyLock::new(|| {
     by_type
 });
 static BLOCKS: LazyLock<Vec<Message>> = LazyLock::new(|| messages("sse", "send"));
+static RESPONSES: LazyLock<BTreeMap<String, Value>> = LazyLock::new(responses);
 static ANSWERS: LazyLock<BTreeMap<(String, String), Schema>> = LazyLock::new(answers);
 
 /// A schema made strict: what it does not name is an error.
@@ -168,12 +170,12 @@ pub fn expected() -> BTreeSet<String> {
     {
         all.insert(format!("close {}", close["code"]));
     }
-    for (name, response) in responses() {
+    for (name, response) in &*RESPONSES {
         let headers = response["headers"].as_object().into_iter().flatten();
-        all.extend(headers.map(|(header, _)| seen_header(&name, header)));
+        all.extend(headers.map(|(header, _)| seen_header(name, header)));
         let body = &response["content"]["application/json"]["schema"];
         if response.get("x-codes").is_none() {
-            collect(body, None, &name, &mut all);
+            collect(body, None, name, &mut all);
         }
         let codes = response["x-codes"].as_array().into_iter().flatten();
         all.extend(
@@ -181,22 +183,23 @@ pub fn expected() -> BTreeSet<String> {
                 .filter_map(Value::as_str)
                 .map(|code| format!("{name} {code}")),
         );
-        all.insert(name);
+        all.insert(name.clone());
     }
     all
 }
 
 /// What this test has seen so far: messages, fields, words of lists, close codes, statuses.
 pub fn seen() -> BTreeSet<String> {
-    SEEN.with_borrow(Clone::clone)
+    SEEN.with_borrow(Clone::clone).unwrap_or_default()
 }
 
-pub fn forget_seen() {
-    SEEN.with_borrow_mut(BTreeSet::clear);
+/// From here on what this test sees is remembered.
+pub fn begin_to_see() {
+    SEEN.set(Some(BTreeSet::new()));
 }
 
 fn remember(what: String) {
-    SEEN.with_borrow_mut(|seen| seen.insert(what));
+    SEEN.with_borrow_mut(|seen| seen.as_mut().map(|seen| seen.insert(what)));
 }
 
 /// The fields of a schema and the words of its lists; of those that an instance has, if there is one.
@@ -225,7 +228,11 @@ fn collect(schema: &Value, instance: Option<&Value>, name: &str, into: &mut BTre
 }
 
 fn saw(schema: &Schema, instance: &Value, name: &str) {
-    SEEN.with_borrow_mut(|seen| collect(&schema.schema, Some(instance), name, seen));
+    SEEN.with_borrow_mut(|seen| {
+        if let Some(seen) = seen {
+            collect(&schema.schema, Some(instance), name, seen);
+        }
+    });
 }
 
 /// A frame that a server sent by WebSocket.
@@ -314,27 +321,31 @@ pub fn check_close(code: u16, reason: &str) {
 }
 
 /// `GET /sse 401` and what the document says of it, for all paths.
-fn responses() -> Vec<(String, Value)> {
-    let mut all = Vec::new();
+fn responses() -> BTreeMap<String, Value> {
+    let mut all = BTreeMap::new();
     for (path, methods) in OPENAPI["paths"].as_object().expect("paths") {
         for (method, operation) in methods.as_object().expect("methods") {
             for (status, response) in operation["responses"].as_object().expect("responses") {
                 let method = method.to_uppercase();
-                all.push((format!("{method} {path} {status}"), response.clone()));
+                all.insert(format!("{method} {path} {status}"), response.clone());
             }
         }
     }
-    all.push((
-        "any path 404".into(),
-        OPENAPI["components"]["responses"]["notFound"].clone(),
-    ));
+    for (status, response) in [
+        ("400", "notHttp"),
+        ("404", "notFound"),
+        ("431", "headTooLarge"),
+    ] {
+        let response = OPENAPI["components"]["responses"][response].clone();
+        all.insert(format!("any path {status}"), response);
+    }
     all
 }
 
 /// By answer, then by `body` or a header's name.
 fn answers() -> BTreeMap<(String, String), Schema> {
     let mut all = BTreeMap::new();
-    for (name, response) in responses() {
+    for (name, response) in &*RESPONSES {
         for (header, of) in response["headers"].as_object().into_iter().flatten() {
             all.insert((name.clone(), header.clone()), Schema::of(&of["schema"]));
         }
@@ -380,11 +391,12 @@ pub fn check_answer(
         .find(|(known, methods)| fits(known, path) && methods.get(method.to_lowercase()).is_some());
     let name = match known {
         Some((known, _)) => format!("{method} {known} {status}"),
+        // Served for its own page alone, which comes with it.
+        None if path.starts_with("/console") && status != 404 => return,
         None => format!("any path {status}"),
     };
-    let found = responses().into_iter().find(|(known, _)| *known == name);
-    let (_, response) =
-        found.unwrap_or_else(|| panic!("docs/openapi.yaml has no {name}: {body:?}"));
+    let found = RESPONSES.get(&name);
+    let response = found.unwrap_or_else(|| panic!("docs/openapi.yaml has no {name}: {body:?}"));
     let documented = response["headers"].as_object().cloned().unwrap_or_default();
     for (header, of) in &documented {
         let Some(value) = headers.get(header) else {
@@ -436,6 +448,40 @@ pub fn check_answer(
         (Some(_), None) => {}
     }
     remember(name);
+}
+
+/// An answer as it was read, to a request as it was written; nothing where the socket was closed.
+pub fn check_raw(request: &str, answer: &str) {
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else {
+        assert!(answer.is_empty(), "half a head: {answer}");
+        return;
+    };
+    let mut lines = head.split("\r\n");
+    let status = lines.next().and_then(|line| line.split(' ').nth(1));
+    let status: u16 = status
+        .and_then(|status| status.parse().ok())
+        .expect("a status");
+    let mut headers = hyper::HeaderMap::new();
+    for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
+        let name = hyper::header::HeaderName::from_bytes(name.as_bytes()).expect("a name");
+        headers.append(name, value.parse().expect("text"));
+    }
+    let mut asked = request.split(' ');
+    let (method, path) = (
+        asked.next().unwrap_or_default(),
+        asked.next().unwrap_or_default(),
+    );
+    let streams = headers.contains_key("transfer-encoding")
+        || headers
+            .get("content-type")
+            .is_some_and(|kind| kind == "text/event-stream");
+    // Before anybody has asked for anything, as far as the service knows.
+    let path = if body.is_empty() && [400, 431].contains(&status) {
+        ""
+    } else {
+        path
+    };
+    check_answer(method, path, status, &headers, (!streams).then_some(body));
 }
 
 fn check_code(name: &str, codes: &Value, body: &Value) {

@@ -21,7 +21,8 @@
 //! - `serve_process(&database, &[("ROWCAST__LOG__LEVEL", "trace")]).await`: the real program;
 //!   `signal`, `exited().await`, `log()`, `log_line("text").await`.
 //! - `get(&server, "/readyz", &[("name", "header")]).await`: status, headers and body;
-//!   `ask(&server, "POST", "/path", &[…], "body").await` by any method, `post(…)` with any bytes.
+//!   `ask(&server, "POST", "/path", &[…], "body").await` by any method, `post(…)` with any bytes;
+//!   `raw(&server, "GET / HTTP/1.1\r\n…")` writes what is no HTTP, too.
 //!
 //! Subscribers (`subscriber.rs`), one type for all transports, frames in the WebSocket's JSON:
 //!
@@ -35,8 +36,11 @@
 //!
 //! - `try_connect(transport, address, token, query)`: the same, where failing is no surprise.
 //!
-//! Faults: `proxy.rs` has a link that delays, cuts, halves and freezes; `reconcile.rs` compares what
-//! was committed with what each subscriber heard.
+//! Browsers (`driver.rs`): `Driver::start().await`, then `open(Environment::Page, &[]).await` for an
+//! application on the JavaScript client, or `visit(url, …).await` for any page.
+//!
+//! Faults: `proxy.rs` has a link that delays, cuts, halves and freezes, and by `screen.rs` refuses or
+//! buffers one transport; `reconcile.rs` compares what was committed with what each subscriber heard.
 //!
 //! Whatever a subscriber or `get` receives is held against `docs/asyncapi.yaml` and
 //! `docs/openapi.yaml` by `documented.rs`: a field or a code that they lack fails the test.
@@ -50,17 +54,19 @@
 )]
 
 pub mod documented;
+pub mod driver;
 mod poller;
 mod postgres;
 pub mod proxy;
 pub mod reconcile;
+pub mod screen;
 mod server;
 mod subscriber;
 
 pub use poller::Poller;
 pub use postgres::{Database, Postgres, VERSIONS, Version, database, empty, lab, marker, on};
 pub use server::{
-    Answer, Process, Served, Server, ask, get, post, serve, serve_process, serve_process_at,
+    Answer, Process, Served, Server, ask, get, post, raw, serve, serve_process, serve_process_at,
     serve_unready, settings,
 };
 pub use subscriber::{

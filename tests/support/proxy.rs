@@ -2,12 +2,13 @@
 //! Hands bytes on to an address that may change, or does to them what networks do.
 //! It must never alter a byte that it hands on, nor change their order.
 
+use super::screen::{Kind, Screen, Screens, Talk};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
@@ -40,6 +41,8 @@ struct Orders {
     /// Connections of a smaller number are ended, or held still for good.
     cut_below: u64,
     frozen_below: u64,
+    /// What becomes of each kind of request.
+    screens: Screens,
 }
 
 struct State {
@@ -47,6 +50,9 @@ struct State {
     orders: watch::Sender<Orders>,
     next: AtomicU64,
     halved: AtomicU64,
+    cut: AtomicU64,
+    /// Each request that was seen, and when.
+    asked: Mutex<Vec<(Kind, Instant)>>,
     /// One clone for each connection there is.
     present: Arc<()>,
     seed: u64,
@@ -76,12 +82,15 @@ impl Proxy {
             way: Way::Pass,
             cut_below: 0,
             frozen_below: 0,
+            screens: Screens::default(),
         };
         let state = Arc::new(State {
             upstream: Mutex::new(upstream),
             orders: watch::Sender::new(orders),
             next: AtomicU64::new(0),
             halved: AtomicU64::new(0),
+            cut: AtomicU64::new(0),
+            asked: Mutex::default(),
             present: Arc::new(()),
             seed,
         });
@@ -107,6 +116,21 @@ impl Proxy {
         self.state.orders.send_modify(|orders| orders.way = way);
     }
 
+    /// From now on requests of this kind are treated so.
+    pub fn screen(&self, kind: Kind, screen: Screen) {
+        self.state
+            .orders
+            .send_modify(|orders| orders.screens[kind as usize] = screen);
+    }
+
+    /// The requests that were seen so far, refused ones too, and when.
+    pub fn asked(&self, kind: Kind) -> Vec<Instant> {
+        let asked = self.state.asked.lock();
+        let asked = asked.unwrap_or_else(PoisonError::into_inner);
+        let of_kind = asked.iter().filter(|(asked, _)| *asked == kind);
+        of_kind.map(|(_, when)| *when).collect()
+    }
+
     /// Ends all connections there are, frozen ones too.
     pub fn cut(&self) {
         let next = self.state.next.load(Ordering::Relaxed);
@@ -128,6 +152,11 @@ impl Proxy {
         Arc::strong_count(&self.state.present) - 1
     }
 
+    /// How many connections were ended by this link, in the middle of a chunk or between two.
+    pub fn cuts(&self) -> u64 {
+        self.halved() + self.state.cut.load(Ordering::Relaxed)
+    }
+
     /// How many connections were cut in the middle of a chunk.
     pub fn halved(&self) -> u64 {
         self.state.halved.load(Ordering::Relaxed)
@@ -144,7 +173,9 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
             let mut orders = state.orders.subscribe();
             tokio::select! {
                 () = carry(stream, number, &state) => {}
-                _ = orders.wait_for(|orders| orders.cut_below > number) => {}
+                _ = orders.wait_for(|orders| orders.cut_below > number) => {
+                    state.cut.fetch_add(1, Ordering::Relaxed);
+                }
             }
         });
     }
@@ -166,6 +197,14 @@ async fn carry(near: TcpStream, number: u64, state: &State) {
         .unwrap_or_else(PoisonError::into_inner)
         .clone();
     let (near_read, near_write) = near.into_split();
+    let talk = Talk::default();
+    let direction = |up| Direction {
+        number,
+        up,
+        talk: &talk,
+        state,
+    };
+    let (up, down) = (direction(true), direction(false));
     match upstream {
         Upstream::Tcp(address) => {
             let Ok(far) = TcpStream::connect(address).await else {
@@ -174,8 +213,8 @@ async fn carry(near: TcpStream, number: u64, state: &State) {
             let _ = far.set_nodelay(true);
             let (far_read, far_write) = far.into_split();
             tokio::select! {
-                () = pump(near_read, far_write, 2 * number, state) => {}
-                () = pump(far_read, near_write, 2 * number + 1, state) => {}
+                () = up.pump(near_read, far_write) => {}
+                () = down.pump(far_read, near_write) => {}
             }
         }
         Upstream::Unix(path) => {
@@ -184,8 +223,8 @@ async fn carry(near: TcpStream, number: u64, state: &State) {
             };
             let (far_read, far_write) = far.into_split();
             tokio::select! {
-                () = pump(near_read, far_write, 2 * number, state) => {}
-                () = pump(far_read, near_write, 2 * number + 1, state) => {}
+                () = up.pump(near_read, far_write) => {}
+                () = down.pump(far_read, near_write) => {}
             }
         }
     }
@@ -197,38 +236,79 @@ impl Orders {
     }
 }
 
-/// One direction of a connection. It ends when the connection is to end.
-async fn pump(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    direction: u64,
-    state: &State,
-) {
-    let mut random = StdRng::seed_from_u64(state.seed ^ direction);
-    let mut orders = state.orders.subscribe();
-    let mut chunk = vec![0; 16 * 1024];
-    loop {
-        let length = from.read(&mut chunk).await.unwrap_or(0);
-        // An end is held still like everything else: that is what half-open means.
-        let released = orders.wait_for(|now| !now.holds(direction / 2)).await;
-        let Ok(way) = released.map(|now| now.way) else {
+/// One direction of a connection.
+struct Direction<'a> {
+    number: u64,
+    /// From the client to the server.
+    up: bool,
+    talk: &'a Talk,
+    state: &'a State,
+}
+
+impl Direction<'_> {
+    /// Hands on until the connection is to end.
+    async fn pump(self, mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
+        let seed = self.state.seed ^ (2 * self.number + u64::from(!self.up));
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut orders = self.state.orders.subscribe();
+        let mut chunk = vec![0; 16 * 1024];
+        let mut held = Vec::new();
+        loop {
+            let length = tokio::select! {
+                length = from.read(&mut chunk) => length.unwrap_or(0),
+                () = self.talk.refused(), if !self.up => {
+                    let _ = to.write_all(Talk::REFUSAL).await;
+                    return;
+                }
+            };
+            // An end is held still like everything else: that is what half-open means.
+            let released = orders.wait_for(|now| !now.holds(self.number)).await;
+            let Ok(now) = released.map(|now| *now) else {
+                return;
+            };
+            let mut rest = &chunk[..length];
+            match now.way {
+                Way::Delay(longest) => tokio::time::sleep(longest.mul_f64(random.random())).await,
+                Way::Halve(chance) if length > 0 && random.random_bool(chance) => {
+                    rest = &rest[..random.random_range(0..length)];
+                }
+                _ => {}
+            }
+            let halved = rest.len() < length;
+            if self.up {
+                self.admit(rest, &now).await;
+            } else if length > 0 {
+                let (passing, kept) = rest.split_at(self.talk.passing(rest, &now.screens));
+                held.extend_from_slice(kept);
+                rest = passing;
+            } else {
+                rest = &held;
+            }
+            let done = length == 0 || halved;
+            if to.write_all(rest).await.is_err() || done {
+                let _ = to.flush().await;
+                self.state
+                    .halved
+                    .fetch_add(u64::from(halved), Ordering::Relaxed);
+                return;
+            }
+        }
+    }
+
+    /// Notes a request that begins here. It does not return if that is refused.
+    async fn admit(&self, bytes: &[u8], now: &Orders) {
+        let Some(kind) = self.talk.begins(bytes) else {
             return;
         };
-        let mut rest = &chunk[..length];
-        match way {
-            Way::Delay(longest) => tokio::time::sleep(longest.mul_f64(random.random())).await,
-            Way::Halve(chance) if length > 0 && random.random_bool(chance) => {
-                rest = &rest[..random.random_range(0..length)];
-            }
-            _ => {}
-        }
-        if length == 0 || to.write_all(rest).await.is_err() {
-            return;
-        }
-        if rest.len() < length {
-            let _ = to.flush().await;
-            state.halved.fetch_add(1, Ordering::Relaxed);
-            return;
+        let asked = || {
+            self.state
+                .asked
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        asked().push((kind, Instant::now()));
+        if now.screens[kind as usize] == Screen::Refuse {
+            self.talk.refuse().await;
         }
     }
 }

@@ -14,7 +14,7 @@ use rowcast::connection::Gate;
 use serde_json::Value;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
@@ -299,6 +299,19 @@ pub async fn post(
 ) -> Answer {
     let response = send(server, "POST", path, headers, body.into()).await;
     Answer::of("POST", path, response).await
+}
+
+/// The answer to bytes that are written as they are, until the server closes; a reset is an end too.
+pub async fn raw(server: &impl Served, request: &str) -> String {
+    let connected = within("a connection", TcpStream::connect(server.address())).await;
+    let mut stream = connected.expect("somebody listens");
+    // It may be refused before it was read.
+    let _ = stream.write_all(request.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = within("the other side closes", stream.read_to_end(&mut answer)).await;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    documented::check_raw(request, &answer);
+    answer
 }
 
 pub(super) async fn request(

@@ -24,6 +24,7 @@ struct Frame {
     r#type: String,
     rooms: Option<Vec<String>>,
     since: Option<String>,
+    again: Option<bool>,
     token: Option<String>,
 }
 
@@ -82,7 +83,9 @@ impl Connection<'_> {
         match frame.r#type.as_str() {
             "subscribe" => match frame.rooms {
                 Some(rooms) if !rooms.is_empty() => {
-                    self.subscribe(rooms, frame.since.as_deref(), id).await;
+                    let again = frame.again == Some(true);
+                    self.subscribe(rooms, frame.since.as_deref(), again, id)
+                        .await;
                 }
                 _ => self.error(
                     id,
@@ -118,7 +121,13 @@ impl Connection<'_> {
         }
     }
 
-    async fn subscribe(&self, rooms: Vec<String>, since: Option<&str>, id: Option<Value>) {
+    async fn subscribe(
+        &self,
+        rooms: Vec<String>,
+        since: Option<&str>,
+        again: bool,
+        id: Option<Value>,
+    ) {
         let most = self.gate.settings.limits.rooms_per_connection;
         let mine = self.subscription.rooms();
         let new = rooms
@@ -136,6 +145,7 @@ impl Connection<'_> {
             Err(refusal) => return self.error(id, refusal.word(), &refusal.to_string(), None),
         };
         let since = match self.gate.reach(since).await {
+            Ok(since) if again => since.again(),
             Ok(since) => since,
             Err(refusal) => return self.error(id, refusal.word(), &refusal.to_string(), None),
         };

@@ -175,7 +175,7 @@ function lines(chart, history) {
     ? [0.1, Math.max(100, 10 ** Math.ceil(Math.log10((high || 1) * 1.01)))]
     : [0, niceTop(high, chart)]
   return {
-    padding: [8, 10, 0, 0],
+    padding: [8, 20, 0, 0],
     cursor: { sync: { key: together.key }, y: false, points: { size: 7 } },
     scales: { x: { range: history.length ? window : undefined }, y: { range, distr: chart.log ? 3 : 1 } },
     axes: [
@@ -208,7 +208,7 @@ function histogram(bounds) {
   const label = (bucket) => bucket < bounds.length ? time(bounds[bucket]) : `> ${time(bounds.at(-1))}`
   const every = (plot) => Math.ceil(bounds.length / Math.max(2, plot.width / 62))
   return {
-    padding: [8, 10, 0, 0],
+    padding: [8, 20, 0, 0],
     cursor: { y: false, x: false, points: { show: false } },
     scales: {
       x: { time: false, range: () => [-0.6, bounds.length + 0.6] },

@@ -1,0 +1,61 @@
+//! Tokens that end while applications listen.
+
+use super::rig::{Application, By, Rig, Start};
+use crate::support::driver::Driver;
+use std::time::Duration;
+
+/// How long it goes on, and how long each token lasts: the issuer knows whole seconds only.
+const WHILE: Duration = Duration::from_secs(12);
+const SECONDS: u64 = 2;
+
+#[tokio::test]
+async fn a_token_that_expires_every_two_seconds_costs_nothing() {
+    let driver = Driver::start().await;
+    let rig = Rig::start(&[&driver], &[]).await;
+    let process = rig.serve().await;
+    let mut applications = Vec::new();
+    for (number, by) in [By::WebSocket, By::Sse, By::Poll, By::Itself]
+        .into_iter()
+        .enumerate()
+    {
+        let door = rig.door(&process, number as u64).await;
+        let start = Start {
+            by,
+            seconds: SECONDS,
+            ..Start::default()
+        };
+        applications.push(Application::start(&driver, door, start).await);
+    }
+    let shop = rig.open_shop(200).await;
+    tokio::time::sleep(WHILE).await;
+    shop.close().await;
+    let outcome = rig.finish(&applications).await;
+    outcome.assert_clean();
+    for report in outcome.reports() {
+        let lives = WHILE.as_secs() / SECONDS;
+        assert!(
+            report.tokens >= lives,
+            "{}: {}",
+            report.story.name,
+            report.tokens
+        );
+        // A socket lives on with a new one; and nobody asks for tokens without a pause.
+        let sockets = report.asked.get("websocket");
+        let sockets = u64::try_from(sockets.copied().unwrap_or(0)).unwrap();
+        assert!(sockets < lives, "{}: {sockets}", report.story.name);
+        assert!(
+            report.tokens <= 10 * lives,
+            "{}: {}",
+            report.story.name,
+            report.tokens
+        );
+        assert!(
+            report
+                .statuses
+                .iter()
+                .all(|(status, _)| status != "refused"),
+            "{:?}",
+            report.statuses
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! Proxies that block a transport: another one does, by itself, and the better one again later.
+
+use super::rig::{Application, By, ROOMS, Rig, Start};
+use super::shop;
+use crate::support::driver::Driver;
+use crate::support::marker;
+use crate::support::screen::{Kind, Screen};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Waits until events come by this transport.
+async fn comes_by(rig: &Rig, application: &Application<'_>, transport: &str) {
+    loop {
+        let id = marker(&rig.db, &ROOMS[..1]).await;
+        application.hears(&id).await;
+        if application.came_by(&id).await == transport {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test]
+async fn another_transport_when_one_is_blocked_and_the_better_one_when_it_works_again() {
+    let driver = Driver::start().await;
+    let rig = Rig::start(&[&driver], &[]).await;
+    let process = rig.serve().await;
+    let door = rig.door(&process, 0).await;
+    door.screen(Kind::WebSocket, Screen::Refuse);
+    let application = Application::start(&driver, door, Start::default()).await;
+    let door = &application.door;
+    let shop = rig.open_shop(100).await;
+    comes_by(&rig, &application, "sse").await;
+    // The stream is opened, and nothing ever comes out of it.
+    door.screen(Kind::Sse, Screen::HoldBody);
+    door.cut();
+    comes_by(&rig, &application, "poll").await;
+    door.screen(Kind::Sse, Screen::Pass);
+    comes_by(&rig, &application, "sse").await;
+    // Upgraded, and then silent.
+    door.screen(Kind::WebSocket, Screen::HoldBody);
+    door.screen(Kind::Sse, Screen::Refuse);
+    door.cut();
+    comes_by(&rig, &application, "poll").await;
+    door.screen(Kind::WebSocket, Screen::Pass);
+    comes_by(&rig, &application, "websocket").await;
+    shop.close().await;
+    rig.finish(&[application]).await.assert_clean();
+}
+
+/// A train comes out of a tunnel: no pause is waited for, however long it would be.
+#[tokio::test]
+async fn a_page_whose_network_returns_is_back_at_once() {
+    let driver = Driver::start().await;
+    let rig = Rig::start(&[&driver], &[]).await;
+    let process = rig.serve().await;
+    let door = rig.door(&process, 0).await;
+    let hour = 3_600_000;
+    let start = Start {
+        options: json!({ "retryMin": hour, "retryMax": hour }),
+        ..Start::default()
+    };
+    let application = Application::start(&driver, door, start).await;
+    let shop = rig.open_shop(100).await;
+    application.hears_more(200).await;
+    application.place.offline(true).await;
+    application.door.cut();
+    application.place.ask("becomes", json!(["offline"])).await;
+    // The client takes nothing for a return within a second of the loss.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    application.place.offline(false).await;
+    application.place.ask("becomes", json!(["live"])).await;
+    shop.close().await;
+    rig.finish(&[application]).await.assert_clean();
+}
+
+/// How many parts of the page load and follow the same rooms.
+const WATCHED: usize = 12;
+
+/// What people see: state loaded by a call, then kept by events, is the database's.
+#[tokio::test]
+async fn live_state_is_the_databases() {
+    let driver = Driver::start().await;
+    let rig = Rig::start(&[&driver], &[]).await;
+    let process = rig.serve().await;
+    let mut applications = Vec::new();
+    for (number, by) in [By::WebSocket, By::Sse, By::Poll].into_iter().enumerate() {
+        let door = rig.door(&process, number as u64).await;
+        let start = Start {
+            by,
+            ..Start::default()
+        };
+        let application = Application::start(&driver, door, start).await;
+        applications.push(application);
+    }
+    let shop = rig.open_shop(300).await;
+    // Loaded while it changes, and more of it while the rest is there already.
+    let watch = json!([["shop_items", { "shelves": ROOMS }], ROOMS]);
+    for round in 1..=WATCHED {
+        for application in &applications {
+            application.place.ask("watch", watch.clone()).await;
+            let before = application.heard().await;
+            application.hears_more(before + 20).await;
+            if round % 3 == 0 {
+                application.door.cut();
+            }
+        }
+    }
+    shop.close().await;
+    rig.finish(&applications).await.assert_clean();
+    let (_, versions) = shop::truth(&rig.db).await;
+    let watched = versions.iter().filter(|(item, _)| *item % 4 != 3);
+    let truth: Value = watched
+        .map(|(item, version)| (item.to_string(), json!(version)))
+        .collect();
+    for application in &applications {
+        let states = application.place.ask("watched", json!([])).await;
+        let states = states.as_array().expect("a list");
+        assert_eq!(states.len(), WATCHED);
+        for state in states {
+            assert_eq!(*state, truth, "{}", application.name);
+        }
+    }
+}

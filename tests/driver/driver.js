@@ -1,0 +1,107 @@
+// Drives places where an application runs (pages of Chromium, their workers, this Node.js) as
+// tests/support/driver.rs says: one JSON object a line, `{"id","do",…}` in, `{"id","ok"}` or
+// `{"id","error"}` out. It hands everything that it is told on, and must never judge or retry.
+import { createInterface } from 'node:readline'
+import { inspect } from 'node:util'
+import { chromium } from 'playwright-core'
+import { serve } from './site.js'
+
+// Pages have it beside them; see application.js.
+globalThis.rowcastClient = new URL('../../clients/javascript/src/index.js', import.meta.url).href
+
+const site = await serve()
+const places = []
+let browser
+
+// One browser for all places of a test, started when the first of them needs it.
+function launched() {
+  browser ??= chromium.launch({
+    executablePath: process.env.ROWCAST_TEST_CHROMIUM,
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic'],
+    // Rust decides how long anything may take.
+    timeout: 0,
+  })
+  return browser
+}
+
+// A page of its own: nothing is shared with another one, no storage and no connection.
+async function page({ url, look = {} }) {
+  const context = await (await launched()).newContext({ viewport: { width: 1440, height: 1000 }, ...look })
+  context.setDefaultTimeout(0)
+  const page = await context.newPage()
+  page.on('pageerror', (error) => console.error(`page: ${error.stack ?? error}`))
+  page.on('console', (message) => console.error(`console: ${message.text()}`))
+  await page.goto(url)
+  return page
+}
+
+const commands = {
+  // Where pages come from and tokens are issued.
+  origin: () => site.origin,
+
+  // An application without anything running yet, in a page, in a page's worker or here.
+  async open({ environment, patches = [] }) {
+    if (environment === 'node') {
+      const application = await import('./application.js')
+      return places.push({ ask: (name, args) => application[name](...args) }) - 1
+    }
+    const shown = await page({ url: site.page(environment, patches) })
+    const ask = (name, args) =>
+      shown.evaluate(([name, args]) => window.application[name](...args), [name, args])
+    return places.push({ ask, page: shown }) - 1
+  },
+
+  // Any page at all.
+  async visit({ url, look }) {
+    return places.push({ page: await page({ url, look }) }) - 1
+  },
+
+  // What a function of application.js returns, awaited.
+  ask: ({ place, name, args = [] }) => places[place].ask(name, args),
+
+  // The value of an expression, awaited.
+  evaluate: ({ place, expression }) => places[place].page.evaluate(expression),
+
+  // Waits for an expression to become true. (Playwright's own way is eval, which a page may forbid.)
+  async until({ place, expression }) {
+    await places[place].page.evaluate(`new Promise((done) => {
+      const look = () => (${expression}) ? done() : setTimeout(look, 20)
+      look()
+    })`)
+  },
+
+  offline: ({ place, offline }) => places[place].page.context().setOffline(offline),
+
+  async screenshot({ place, path, whole = false }) {
+    await places[place].page.screenshot({ path, fullPage: whole })
+  },
+
+  // All processes of the browser.
+  async processes() {
+    const session = await (await launched()).newBrowserCDPSession()
+    const { processInfo } = await session.send('SystemInfo.getProcessInfo')
+    return processInfo.map(({ id }) => id)
+  },
+
+  async leave({ place }) {
+    await places[place].page?.context().close()
+  },
+}
+
+async function answer(line) {
+  const { id, do: name, ...rest } = JSON.parse(line)
+  let answer
+  try {
+    answer = { id, ok: (await commands[name](rest)) ?? null }
+  } catch (error) {
+    answer = { id, error: inspect(error) }
+  }
+  process.stdout.write(`${JSON.stringify(answer)}\n`)
+}
+
+const input = createInterface({ input: process.stdin })
+input.on('line', answer)
+input.on('close', async () => {
+  await (await browser)?.close()
+  process.exit()
+})
