@@ -62,6 +62,15 @@ describe('close()', () => {
     expect([connection.status, connection.reason]).toEqual(['offline', 'closed'])
   })
 
+  test('within a handler of gaps: it is not live afterwards', async () => {
+    const { connection, socket } = await live(fake)
+    connection.on('gap', () => connection.close())
+    socket.cut()
+    await pass(1000)
+    fake.socket.say(welcome(), recovered({ outcome: 'gap', reason: 'limit' }))
+    expect([connection.status, connection.reason]).toEqual(['offline', 'closed'])
+  })
+
   test('keeps rooms and handlers for reconnect()', async () => {
     const { connection, told } = await live(fake, { rooms: ['a'] }, { rooms: ['a'] })
     connection.close()
@@ -216,6 +225,16 @@ describe('a room with a comma', () => {
     expect(connection.status).toBe('recovering')
     fake.socket.say(event(2))
     expect([connection.status, told.events]).toEqual(['live', ['1', '2']])
+  })
+
+  test('that was wished for before there is a link is given by its frame, not by the welcome', async () => {
+    const { connection } = open(fake)
+    const asked = connection.subscribe('a,b')
+    await settle()
+    fake.socket.say(welcome())
+    await settle()
+    answer(fake.socket, { outcome: 'live' })
+    expect(await asked).toMatchObject({ rooms: ['a,b'], refused: [] })
   })
 
   test('can be subscribed to and left', async () => {
