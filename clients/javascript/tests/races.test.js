@@ -170,6 +170,19 @@ describe('rooms', () => {
     expect(fake.socket.query('rooms')).toBe('a')
   })
 
+  test('refused and given in answers that cross: the last one holds', async () => {
+    const { connection, socket } = await live(fake)
+    for (let i = 0; i < 2; i++) {
+      connection.subscribe('a')
+      await settle()
+    }
+    socket.say({ type: 'error', id: 1, code: 'forbidden', message: '', room: 'a' }, { type: 'subscribed', id: 1, rooms: [], outcome: 'live', bookmark: 'h.1_0' })
+    socket.say({ type: 'subscribed', id: 2, rooms: ['a'], outcome: 'live', bookmark: 'h.1_0' })
+    socket.cut()
+    await pass(1000)
+    expect(fake.socket.query('rooms')).toBe('a')
+  })
+
   test('an upgrade does not take the place of a stream that rooms wait for', async () => {
     const { connection } = open(fake, { transports: ['websocket', 'sse'], storage: { getItem: () => 'sse', setItem() {} } })
     await turns()

@@ -1,5 +1,5 @@
 // @ts-nocheck
-import { act, createElement, StrictMode, version } from 'react'
+import { act, createElement, StrictMode, useLayoutEffect, version } from 'react'
 import { createRoot } from 'react-dom/client'
 import { renderToString } from 'react-dom/server'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -167,6 +167,8 @@ test('handlers are those of the last render, from its commit on', async () => {
   const errors = vi.fn()
   connection.on('error', errors)
   function Room({ word }) {
+    // At its commit, before React runs other effects.
+    useLayoutEffect(() => void (word === 'second' && fake.socket.say(event(9))), [word])
     useRoom('a', { thing: ({ id }) => heard.push(`${word} ${id}`), constructor: () => heard.push('constructor') })
     return word
   }
@@ -174,7 +176,7 @@ test('handlers are those of the last render, from its commit on', async () => {
   await turn(() => fake.socket.say(event(1)))
   await page.show(h(RowcastProvider, { connection }, h(Room, { word: 'second' })))
   await turn(() => fake.socket.say(event(2), event(3, { name: '__defineGetter__' })))
-  expect(heard).toEqual(['first 1', 'second 2'])
+  expect(heard).toEqual(['first 1', 'second 9', 'second 2'])
   expect(errors).not.toHaveBeenCalled()
   expect(fake.socket.said('subscribe')).toHaveLength(1)
   await turn(() => connection.close())
