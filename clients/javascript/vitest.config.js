@@ -1,3 +1,19 @@
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
-export default defineConfig({ test: { include: ['tests/*.test.js'], restoreMocks: true } })
+/** The hooks in a document, with the newest React and with the oldest. */
+const react = (version, alias) => ({
+  resolve: { alias },
+  test: { name: `react-${version}`, include: ['tests/react.test.js'], environment: 'jsdom', env: { ROWCAST_REACT: version }, restoreMocks: true },
+})
+const old = (name) => fileURLToPath(new URL(`tests/react-18/node_modules/${name}`, import.meta.url))
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: 'client', include: ['tests/*.test.js'], exclude: ['tests/react.test.js'], restoreMocks: true } },
+      react('19', {}),
+      react('18', { react: old('react'), 'react-dom': old('react-dom') }),
+    ],
+  },
+})

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 
 /** Properties that never leave these modules, neither to the application nor to the wire. */
 const INTERNAL =
-  /^(settings|opening|welcomedAt|heardAt|silence|heard|wire|isLive|speaks|tokens|reopen|forgive|refuse|later|asked|wishes|loading|holders|fresh|followers|expect|answered|lost|welcomed|subscribed|whose|left|begin|want|hold|release)$/
+  /^(settings|opening|welcomedAt|heardAt|silence|heard|wire|isLive|speaks|tokens|reopen|forgive|refuse|later|asked|wishes|loading|holders|fresh|followers|expect|answered|lost|welcomed|whose|left|begin|want|hold|release|denied|resumes|isBehind|resume|index|emit|ask|use|frame|failed|resolve|reject|granted|closed|end|stop)$/
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 rmSync('dist', { recursive: true, force: true })
@@ -32,8 +32,10 @@ for (const [format, extension] of [['esm', '.js'], ['cjs', '.cjs']]) {
         {
           name: 'core',
           setup(bundle) {
-            bundle.onResolve({ filter: /^\.\/(index|http)\.js$/ }, ({ path }) => ({
-              path: path.replace('.js', extension),
+            // One class of errors: http.js takes it from the core.
+            const outside = entry === 'index' ? /^\.\/http\.js$/ : /^\.\/(index|error)\.js$/
+            bundle.onResolve({ filter: outside }, ({ path }) => ({
+              path: path.replace('error', 'index').replace('.js', extension),
               external: true,
             }))
           },

@@ -16,10 +16,9 @@
  * @param {number} [wait] seconds
  */
 export function address(base, path, { rooms, since, load, from } = {}, wait) {
-  const asked = Object.entries({ rooms, since, load, from, wait })
-    .filter(([, value]) => value !== undefined && `${value}`)
-    .map(([key, value]) => `${key}=${encodeURIComponent(`${value}`)}`)
-  return base.replace(/\/*$/, path) + (asked.length ? `?${asked.join('&')}` : '')
+  const query = new URLSearchParams()
+  for (const [key, value] of Object.entries({ rooms, since, load, from, wait })) if (`${value ?? ''}`) query.set(key, `${value}`)
+  return base.replace(/\/*$/, path) + (`${query}` && `?${query}`)
 }
 
 /**

@@ -4,7 +4,8 @@
  * proxy's.
  */
 
-import { NEEDS_TOKEN, RowcastError } from './errors.js'
+import { RowcastError } from './error.js'
+import { NEEDS_TOKEN } from './errors.js'
 
 /**
  * @param {Response} answer

@@ -4,7 +4,8 @@
  * known here.
  */
 
-import { RowcastError } from './errors.js'
+import { RowcastError } from './error.js'
+import { asError } from './errors.js'
 import { overHttp } from './keeper.js'
 
 /** Characters of a frame; more goes by POST, for a frame that is too big ends the link for good. */
@@ -28,7 +29,8 @@ export function asking(settings, keeper) {
      */
     call: (name, args = {}, { timeout = settings.callTimeout } = {}) =>
       new Promise((resolve, reject) => {
-        const id = `call-${++last}`
+        const body = JSON.stringify(args)
+        const id = `c${++last}`
         const stop = new AbortController()
         const done = (/** @type {any} */ error, /** @type {any} */ answer = undefined) => {
           cancel()
@@ -40,13 +42,13 @@ export function asking(settings, keeper) {
           done(new RowcastError('timeout', name))
           stop.abort()
         })
-        const body = JSON.stringify(args)
         if (body.length < FRAME && keeper().speaks() && keeper().send({ type: 'call', function: name, args, id })) {
           pending.set(id, done)
         } else {
           overHttp()
             .then(({ post }) => post(settings, keeper().tokens, name, body, stop.signal))
-            .then((answer) => done(undefined, answer), done)
+            // An error without a word is that of a file that could not be loaded.
+            .then((answer) => done(undefined, answer), (error) => done(asError(error, 'disconnected')))
         }
       }),
 

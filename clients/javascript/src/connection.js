@@ -61,6 +61,7 @@ export function open(options) {
     const { whose } = replay ?? {}
     replay = undefined
     whose?.done()
+    if (rooms.isBehind() || !keeper.isLive()) return
     const wasLive = shown.status === 'live'
     turn('live', '')
     if (!wasLive) tellAll((follower) => follower.live())
@@ -96,32 +97,41 @@ export function open(options) {
     if (id && replay && !--replay.left) caughtUp()
   }
 
+  /** Frames that are part of the stream, by type: these say where it stands.
+   * @type {Record<string, (frame: import('./keeper.js').Frame, opening: import('./rooms.js').Opening) => void>} */
+  const stream = /** @type {any} */ ({
+    __proto__: null,
+    event: deliver,
+    gap: tellGap,
+    heartbeat: () => replay && caughtUp(),
+    welcome(/** @type {import('./keeper.js').Frame} */ frame, /** @type {import('./rooms.js').Opening} */ opening) {
+      user = frame.user
+      // One that takes the place of a live link has nothing to catch up but that moment.
+      if (opening.since && shown.status !== 'live') turn('recovering', 'recovering')
+      rooms.welcomed(frame, opening)
+      if (!opening.since) expect(0)
+    },
+    subscribed(/** @type {import('./keeper.js').Frame} */ frame) {
+      const answered = rooms.granted(frame)
+      if (frame.outcome === 'gap' && !answered.some((wish) => wish.begin)) tellGap(frame)
+      if (frame.id === undefined || answered.some((wish) => wish.resumes)) expect(frame.count ?? 0)
+    },
+  })
+
   /**
    * @param {import('./keeper.js').Frame} frame
    * @param {import('./rooms.js').Opening} opening
    */
   function hear(frame, opening) {
-    const { type, id, bookmark } = frame
-    if (type === 'result' || type === 'error') {
-      if (calls.answered(frame) || type === 'result') return
+    const { type, id, bookmark, room } = frame
+    const take = stream[type]
+    if (take) {
+      if (bookmark) place = bookmark
+      take(frame, opening)
+    } else if (!calls.answered(frame) && type === 'error') {
       // A room that was taken away takes its events with it: the count no longer holds.
-      if (replay && frame.room && !id) caughtUp()
-      return rooms.refuse(frame)
-    }
-    if (['welcome', 'subscribed', 'event', 'gap', 'heartbeat'].includes(type) && bookmark) place = bookmark
-    if (type === 'event') deliver(frame)
-    else if (type === 'gap') tellGap(frame)
-    else if (type === 'heartbeat' && replay) caughtUp()
-    else if (type === 'welcome') {
-      user = frame.user
-      // One that takes the place of a live link has nothing to catch up but that moment.
-      if (opening.since && shown.status !== 'live') turn('recovering', 'catching up')
-      rooms.welcomed(frame, opening)
-      if (!opening.since) expect(0)
-    } else if (type === 'subscribed') {
-      const isLoad = rooms.subscribed(frame)
-      if (frame.outcome === 'gap' && !isLoad) tellGap(frame)
-      if (id === undefined) expect(frame.count ?? 0)
+      if (replay && room && !id) caughtUp()
+      rooms.refuse(/** @type {any} */ (frame))
     }
   }
 
@@ -166,7 +176,7 @@ export function open(options) {
     },
     getStatus: () => shown,
     on,
-    subscribe: (names, how) => rooms.hold(list(names), { since: how?.since }),
+    subscribe: (names, how) => rooms.hold(list(names), how?.since),
     unsubscribe: (names) => rooms.release(list(names)),
     call,
     live: (call, names, reduce) => follow(ground, call, list(names), reduce),

@@ -4,7 +4,7 @@
  * none in the place of one: the request would be somebody else's.
  */
 
-import { RowcastError } from './errors.js'
+import { RowcastError } from './error.js'
 
 /** @param {import('./types.d.ts').TokenSource | undefined} source */
 export function credentials(source) {
@@ -15,8 +15,8 @@ export function credentials(source) {
 
   async function ask() {
     const token = typeof source === 'function' ? await source() : (source ?? null)
-    if (source !== undefined && !token) throw new RowcastError('unauthorized', 'token() gave no token')
-    if (token === refused) throw new RowcastError('unauthorized', 'there is no other token')
+    if (source !== undefined && !token) throw new RowcastError('unauthorized', 'no token')
+    if (token === refused) throw new RowcastError('unauthorized', 'no other token')
     return (current = token)
   }
 

@@ -28,7 +28,7 @@ export function emitter(failed) {
       }
     }
     // What nobody listens to must not go unseen.
-    if (!heard && name === 'error') console.error('rowcast:', ...said)
+    if (!heard && name === 'error') console.error(...said)
   }
 
   return {

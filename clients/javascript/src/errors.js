@@ -4,19 +4,13 @@
  * It must never let anybody guess: what has no word is `disconnected`.
  */
 
-/** An Error with a `code`: one of the server's, or `disconnected`, `timeout`, `closed`, `token`. */
-export class RowcastError extends Error {
-  /**
-   * @param {string} code
-   * @param {string} [message]
-   * @param {number} [retryAfter] milliseconds after which the server would be asked again
-   */
-  constructor(code, message, retryAfter) {
-    super(message || code)
-    this.code = code
-    this.retryAfter = retryAfter
-  }
-}
+import { RowcastError } from './error.js'
+
+/**
+ * @param {unknown} error
+ * @param {string} code what it is if it has no word of ours
+ */
+export const asError = (error, code) => (error instanceof RowcastError ? error : new RowcastError(code, String(error)))
 
 /** What a WebSocket's close code stands for. @type {Record<number, string>} */
 const CODES = {
@@ -44,6 +38,6 @@ export const PASSING = ['overloaded', 'restart', 'lagged']
 export const ofClose = (code, reason) => {
   const word = CODES[code] ?? 'disconnected'
   // A bare number is how long to wait, and no reason to read.
-  const ms = PASSING.includes(word) ? Number(reason) || undefined : undefined
-  return new RowcastError(word, ms ? word : reason || `closed with ${code}`, ms)
+  const ms = Number(reason) || undefined
+  return new RowcastError(word, ms ? word : reason || `closed: ${code}`, ms)
 }

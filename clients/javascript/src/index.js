@@ -6,4 +6,4 @@
 import { open } from './connection.js'
 
 export const connect = /** @type {typeof import('./types.d.ts').connect} */ (/** @type {any} */ (open))
-export { RowcastError } from './errors.js'
+export { RowcastError } from './error.js'

@@ -8,7 +8,8 @@
 
 import { backoff, FLOOR } from './backoff.js'
 import { credentials } from './credentials.js'
-import { FINAL, NEEDS_TOKEN, RowcastError } from './errors.js'
+import { RowcastError } from './error.js'
+import { asError, FINAL, NEEDS_TOKEN } from './errors.js'
 import { remembered } from './memory.js'
 import { isOffline, onWake } from './wake.js'
 import { websocket } from './websocket.js'
@@ -24,17 +25,12 @@ import { websocket } from './websocket.js'
  * @typedef {{opening: (speaks: boolean) => any, frame: (frame: Frame, opening: any) => void,
  *   lost: () => void, status: (status: import('./types.d.ts').Status, reason: string) => void,
  *   error: (error: unknown) => void}} Host
+ * `status`, `frame` and `error` run the application's code, which may close or begin anew: nothing
+ * may rest on what was known before them. `lost` runs none.
  */
 
 /** What few pages need comes in a file of its own. */
 export const overHttp = () => import('./http.js')
-
-/** @type {Record<string, (...link: Parameters<Transport>) => Wire | Promise<Wire>>} */
-const TRANSPORTS = {
-  websocket,
-  sse: async (link) => (await overHttp()).sse(link),
-  poll: async (link) => (await overHttp()).poll(link),
-}
 
 /** Milliseconds in which a link must say something once it is doubted that it lives. */
 const GRACE = 3000
@@ -113,19 +109,22 @@ export function keep(settings, host) {
     trial = undefined
     if (beside) trial = mine
     else {
+      drop(link)
       link = mine
       notBefore = Infinity
       timer('retry')
     }
     mine.stop = later(settings.connectTimeout, () => {
-      end(mine.opening ? new RowcastError('timeout', 'no answer') : new RowcastError('token', 'token() gave no answer'))
+      end(new RowcastError(mine.opening ? 'timeout' : 'token', 'no answer'))
     })
     try {
       mine.token = await (beside ? tokens.use() : tokens.ask())
       if (!isWanted()) return
       if (!beside) host.status(everLive ? 'recovering' : 'connecting', 'connecting')
       mine.opening = host.opening(speaks(mine))
-      mine.wire = await TRANSPORTS[transports[index]]({
+      const open = speaks(mine) ? websocket : (await overHttp())[/** @type {'sse' | 'poll'} */ (transports[index])]
+      if (!isWanted()) return
+      mine.wire = open({
         settings,
         token: mine.token,
         opening: mine.opening,
@@ -133,10 +132,9 @@ export function keep(settings, host) {
         frame: (frame) => isWanted() && heard(mine, frame),
         end,
       })
-      if (!isWanted()) mine.wire.close()
     } catch (error) {
       // Of token(), or of a WebSocket that the page's policy forbids.
-      end(error instanceof RowcastError ? error : new RowcastError(mine.opening ? 'disconnected' : 'token', String(error)))
+      end(asError(error, mine.opening ? 'disconnected' : 'token'))
     }
   }
 
@@ -167,11 +165,10 @@ export function keep(settings, host) {
       link = mine
       trial = undefined
     }
-    if (mine.index !== preferred) {
-      failures = 0
-      if (mine.index < preferred) upgradeAfter = settings.upgradeMin
-    }
-    preferred = mine.index
+    const { index } = mine
+    if (index !== preferred) failures = 0
+    if (index < preferred) upgradeAfter = settings.upgradeMin
+    preferred = index
     remembered(settings, transports[preferred])
     everLive = true
     tolerated = 2
@@ -197,7 +194,8 @@ export function keep(settings, host) {
   function watch(mine, ms, isLast) {
     const before = mine.heardAt
     timer('watch', ms, () => {
-      if (mine.heardAt > before) watch(mine, mine.heardAt + mine.silence - now())
+      // The clock may have been set back meanwhile.
+      if (mine.heardAt !== before) watch(mine, Math.min(mine.silence, mine.heardAt + mine.silence - now()))
       else if (isLast) ended(mine, new RowcastError('disconnected', 'silence'))
       else doubt(mine)
     })
@@ -231,12 +229,11 @@ export function keep(settings, host) {
     if (needsToken) {
       if (mine.opening) return retry(pause.next(), message)
       // There is no other: look from time to time whether there is one.
-      host.status('refused', message)
       if (typeof settings.token === 'function') retry(TOKEN_POLL)
-      return
+      return host.status('refused', message)
     }
     if (FINAL.includes(code) && !retryAfter) return host.status('refused', message)
-    const isStable = welcomedAt !== undefined && Math.min(now(), mine.heardAt) - welcomedAt >= settings.stableAfter
+    const isStable = welcomedAt !== undefined && mine.heardAt - welcomedAt >= settings.stableAfter
     // Not the transport's fault: the server has spoken, or nothing was tried.
     const isBlameless = isStable || retryAfter || code === 'token' || code === 'lagged'
     if (isBlameless || ++failures < tolerated) return retry(Math.max(retryAfter ?? 0, retryAfter && code !== 'disconnected' ? 0 : pause.next()), message, retryAfter)
@@ -244,8 +241,8 @@ export function keep(settings, host) {
     if (tried < transports.length) return void dial((index + 1) % transports.length)
     // None works: it is not the transport, but the server or the network.
     tried = failures = 0
-    host.status('offline', isOffline() ? 'no network' : message)
     retry(pause.next())
+    host.status('offline', message)
   }
 
   /**
@@ -256,8 +253,8 @@ export function keep(settings, host) {
   function retry(ms, reason, ordered = 0) {
     const wait = Math.max(FLOOR, ms)
     notBefore = now() + Math.max(ordered, YOUNG)
-    if (reason) host.status(isOffline() ? 'offline' : everLive ? 'recovering' : 'connecting', reason)
     timer('retry', wait, () => void dial(preferred))
+    if (reason) host.status(isOffline() ? 'offline' : everLive ? 'recovering' : 'connecting', reason)
   }
 
   /** @param {number | undefined} expiresAt unix seconds */
@@ -285,7 +282,8 @@ export function keep(settings, host) {
   function planUpgrade() {
     timer('upgrade')
     if (!preferred) return
-    timer('upgrade', upgradeAfter * (0.5 + random() / 2), () => void dial(0, true))
+    // Not in the place of a trial that rooms wait for.
+    timer('upgrade', upgradeAfter * (0.5 + random() / 2), () => (trial ? planUpgrade() : void dial(0, true)))
     upgradeAfter = Math.min(upgradeAfter * 2, settings.upgradeMax)
   }
 

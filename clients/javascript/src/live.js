@@ -7,7 +7,7 @@
 
 import { backoff } from './backoff.js'
 import { emitter } from './emitter.js'
-import { RowcastError } from './errors.js'
+import { RowcastError } from './error.js'
 
 /** What may be otherwise a little later; anything else fails until `reload()`. */
 const PASSING = ['disconnected', 'timeout', 'call-timeout', 'rate-limited', 'overloaded', 'restart', 'unavailable', 'token']
@@ -62,15 +62,12 @@ export function follow({ settings, failed, call: ask, followers, expect, rooms }
       if (mine !== turn) return
       if (!bookmark) throw new RowcastError('bad-answer')
       // Held before the hold of the last load is let go of: the rooms are never left.
-      const held = rooms.hold(names, {
-        since: bookmark,
-        begin({ outcome, count = 0, refused: [first] }) {
-          if (mine !== turn || first) return
-          if (outcome === 'gap') return wait()
-          state = data
-          phase = 'replaying'
-          expect(count, follower)
-        },
+      const held = rooms.hold(names, bookmark, ({ outcome, refused: [first] }, count = 0) => {
+        if (mine !== turn || first) return
+        if (outcome === 'gap') return wait()
+        state = data
+        phase = 'replaying'
+        expect(count, follower)
       })
       if (isHeld) rooms.release(names)
       isHeld = true
@@ -78,6 +75,8 @@ export function follow({ settings, failed, call: ask, followers, expect, rooms }
       if (first) throw Object.assign(new RowcastError(first.code, first.message), first)
     } catch (/** @type {any} */ error) {
       if (mine !== turn) return
+      // `live` wakes it up when the connection begins anew.
+      if (error.code === 'closed') return enter('waiting', { status: 'loading' })
       if (PASSING.includes(error.code)) return wait()
       turn += 1
       enter('failed', { status: 'failed', error })

@@ -6,7 +6,7 @@
 
 import { address, request } from './address.js'
 import { ofAnswer } from './answer.js'
-import { RowcastError } from './errors.js'
+import { RowcastError } from './error.js'
 
 /** Milliseconds between two questions at least, if the first was answered with nothing. */
 const PAUSE = 1000
@@ -38,7 +38,8 @@ export function poll({ settings, token, opening, frame, end }) {
       frame({ type: 'heartbeat', bookmark })
       place = { rooms: opening.rooms, since: bookmark }
       if (wait && !got.more && !events.length) {
-        await new Promise((go) => settings.later(asked + PAUSE - settings.now(), () => go(0)))
+        // The clock may have been set back meanwhile.
+        await new Promise((go) => settings.later(Math.min(PAUSE, asked + PAUSE - settings.now()), () => go(0)))
       }
     }
   }

@@ -5,7 +5,7 @@
 
 import { address, request } from './address.js'
 import { ofAnswer } from './answer.js'
-import { NEEDS_TOKEN, RowcastError } from './errors.js'
+import { asError, NEEDS_TOKEN } from './errors.js'
 
 /**
  * @param {import('./settings.js').Settings} settings
@@ -17,15 +17,22 @@ import { NEEDS_TOKEN, RowcastError } from './errors.js'
  * @returns {Promise<any>}
  */
 export async function post(settings, tokens, name, body, signal, again) {
-  const token = await (again ? tokens.ask() : tokens.use())
+  const token = await (again ? tokens.ask() : tokens.use()).catch((/** @type {unknown} */ error) => {
+    throw asError(error, 'token')
+  })
   const answer = await settings
     .fetch(address(settings.url, `/call/${encodeURIComponent(name)}`), request(token, signal, body))
     .catch((error) => {
-      throw new RowcastError('disconnected', String(error))
+      throw asError(error, 'disconnected')
     })
-  if (answer.ok) return answer.json()
+  if (answer.ok) {
+    return answer.json().catch((/** @type {unknown} */ error) => {
+      throw asError(error, 'bad-answer')
+    })
+  }
   const error = await ofAnswer(answer, settings.now())
-  if (!NEEDS_TOKEN.includes(error.code)) throw error
+  // A cookie is not ours to replace, nor to give up for the stream.
+  if (!token || !NEEDS_TOKEN.includes(error.code)) throw error
   tokens.refuse(token)
   if (again) throw error
   return post(settings, tokens, name, body, signal, true)

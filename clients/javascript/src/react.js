@@ -4,7 +4,7 @@
  * renders without mounting, and in strict mode mounts twice.
  */
 
-import { createContext, createElement, useCallback, useContext, useEffect, useRef, useState, useSyncExternalStore } from 'react'
+import { createContext, createElement, useCallback, useContext, useEffect, useInsertionEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react'
 import { connect } from './index.js'
 
 /** @typedef {import('./types.d.ts').Connection<any>} Connection */
@@ -14,7 +14,7 @@ const Rowcast = createContext(/** @type {Connection | undefined} */ (undefined))
 /** @param {import('./react.d.ts').ProviderProps} props */
 export function RowcastProvider({ connection, options, children }) {
   // Not started, it holds nothing: one that is rendered and never mounted is just forgotten.
-  const [own] = useState(() => (options ? connect({ ...options, start: false }) : undefined))
+  const [own] = useState(() => (options && !connection ? connect({ ...options, start: false }) : undefined))
   useEffect(() => {
     own?.reconnect()
     return () => own?.close()
@@ -29,13 +29,14 @@ export function useRowcast() {
 }
 
 /**
- * The last value, for functions that run later.
+ * The last value, for functions that run later. Set as soon as it is committed: an event may come
+ * before React runs other effects.
  * @template T
  * @param {T} value
  */
 function useLatest(value) {
   const latest = useRef(value)
-  useEffect(() => {
+  useInsertionEffect(() => {
     latest.current = value
   })
   return latest
@@ -58,9 +59,7 @@ export function useRoom(rooms, handlers = {}) {
       (error) => mounted && setOutcome({ key, answer: { outcome: 'failed', error } }),
     )
     const off = connection.on('*', (data, event) => {
-      const { [event.name]: named, '*': any } = latest.current
-      named?.(data, event)
-      any?.(data, event)
+      for (const name of [event.name, '*']) if (Object.hasOwn(latest.current, name)) latest.current[name]?.(data, event)
     })
     return () => {
       mounted = false
@@ -87,21 +86,27 @@ export function useLive(call, rooms, reduce, deps = []) {
   const latest = useLatest({ call, reduce })
   const [held, hold] = useState(/** @type {any} */ (undefined))
   const key = JSON.stringify([typeof call === 'function' ? '' : call, rooms])
+  // Another one for each state: what is held for another is not shown.
+  // eslint-disable-next-line react-hooks/exhaustive-deps
+  const wish = useMemo(() => ({ names: JSON.parse(key)[1] }), [connection, key, ...deps])
   useEffect(() => {
-    const { call } = latest.current
-    const live = connection.live(call, JSON.parse(key)[1], (state, event) => latest.current.reduce(state, event))
-    hold({ key, live })
+    const live = connection.live(latest.current.call, wish.names, (state, event) => latest.current.reduce(state, event))
+    hold({ wish, live })
     return () => live.close()
-    // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [connection, key, latest, ...deps])
-  const live = held?.key === key ? held.live : undefined
+  }, [connection, latest, wish])
+  const live = held?.wish === wish ? held.live : undefined
   const shown = useSyncExternalStore(live?.subscribe ?? never, live?.get ?? getLoading, getLoading)
   const reload = useCallback(() => live?.reload(), [live])
   return { ...shown, reload }
 }
 
+/** What a server shows, and a browser while it takes that over.
+ * @type {import('./types.d.ts').StatusChange} */
+const CONNECTING = { status: 'connecting', reason: '', transport: undefined }
+const getConnecting = () => CONNECTING
+
 export function useStatus() {
   const connection = useRowcast()
   const subscribe = useCallback((/** @type {() => void} */ fn) => connection.on('status', fn), [connection])
-  return useSyncExternalStore(subscribe, connection.getStatus, connection.getStatus)
+  return useSyncExternalStore(subscribe, connection.getStatus, getConnecting)
 }

@@ -4,21 +4,25 @@
  * wanted, whatever happens to links, nor ask again for one that was refused.
  */
 
-import { RowcastError } from './errors.js'
+import { RowcastError } from './error.js'
 
 /** Milliseconds after which a subscribe that found the server busy is said again. */
 const BUSY = 2000
 const BUSY_WORDS = ['overloaded', 'rate-limited']
+
+/** Addresses part names by commas: such a room can only be asked for in a frame. @param {string} room */
+const hasComma = (room) => room.includes(',')
 
 /** The wishes that a link opened with, and the one that it loads; others have a frame's number. */
 const OPENED = 'open'
 const LOAD = 'load'
 
 /**
- * A wish: `since` with a place of its own; `begin` hears of the answer before its replay comes.
- * @typedef {{rooms: string[], since?: string, begin?: (answer: import('./types.d.ts').Subscribed & {count?: number}) => void,
+ * A wish: `since` with a place of its own; `begin` hears of the answer before its replay comes;
+ * `resumes` one of the roster's own, for rooms that the link could not open with.
+ * @typedef {{rooms: string[], since?: string, begin?: (answer: import('./types.d.ts').Subscribed, count?: number) => void,
  *   resolve: (answer: import('./types.d.ts').Subscribed) => void, reject: (error: RowcastError) => void,
- *   asked?: string | number, refused: import('./types.d.ts').Refused[]}} Wish
+ *   asked?: string | number, refused: import('./types.d.ts').Refused[], resumes?: boolean}} Wish
  * @typedef {import('./address.js').Opening & {rooms: string[], wishes: Wish[], loading?: Wish}} Opening
  */
 
@@ -28,8 +32,9 @@ const LOAD = 'load'
  * @param {(error: Error) => void} report
  */
 export function roster({ later, random }, keeper, report) {
-  /** Each with its holders; `fresh` if a wish with a place of its own is to bring it first.
-   * @type {Map<string, {holders: number, fresh: boolean}>} */
+  /** Each with its holders; `fresh` if a wish with a place of its own is to bring it first,
+   * `denied` if it is not to be asked for until somebody wants it anew.
+   * @type {Map<string, {holders: number, fresh: boolean, denied?: boolean}>} */
   const wanted = new Map()
   /** @type {Set<Wish>} */
   const wishes = new Set()
@@ -38,17 +43,9 @@ export function roster({ later, random }, keeper, report) {
   /** Those that the server gave unasked: it would not give them again. @type {Set<string>} */
   const home = new Set()
   let lastId = 0
-  let isPlanned = false
 
-  /** All wishes of one turn go in one frame. */
-  function plan() {
-    if (isPlanned) return
-    isPlanned = true
-    queueMicrotask(() => {
-      isPlanned = false
-      if (keeper().isLive()) settleUp()
-    })
-  }
+  /** All wishes of one turn go in one frame: the first of these finds them all. */
+  const plan = () => queueMicrotask(() => keeper().isLive() && settleUp())
 
   /** Says what the server does not know yet. */
   function settleUp() {
@@ -84,6 +81,15 @@ export function roster({ later, random }, keeper, report) {
   /** @param {string | number} id */
   const askedAs = (id) => [...wishes].filter((wish) => wish.asked === id)
 
+  /** Rooms that were joined, or are to be. @param {boolean} inFrames those that only a frame can ask for */
+  const joined = (inFrames) => [...wanted].filter(([room, want]) => !want.fresh && !want.denied && hasComma(room) === inFrames).map(([room]) => room)
+
+  /** @param {string} room */
+  function deny(room) {
+    const want = wanted.get(room)
+    if (want) want.denied = true
+  }
+
   /** @param {string} room */
   function letGo(room) {
     const want = wanted.get(room)
@@ -101,25 +107,24 @@ export function roster({ later, random }, keeper, report) {
     const { refused } = wish
     for (const room of wish.rooms) {
       const want = wanted.get(room)
-      if (want) want.fresh = false
-      if (!rooms.includes(room)) {
-        wanted.delete(room)
-        if (!refused.some((one) => one.room === room)) refused.push({ room, code: 'forbidden', message: 'no such room for you' })
-      } else if (!want) leaving.add(room)
+      const denied = !rooms.includes(room)
+      if (want) { want.fresh = false; want.denied = denied }
+      else if (!denied) leaving.add(room)
+      if (denied && !refused.some((one) => one.room === room)) refused.push({ room, code: 'forbidden', message: 'forbidden' })
     }
-    const joined = wish.rooms.filter((room) => rooms.includes(room))
-    const answer = { outcome, reason, bookmark, rooms: joined, refused }
-    wish.begin?.({ ...answer, count })
+    const answer = { outcome, reason, bookmark, rooms: wish.rooms.filter((room) => rooms.includes(room)), refused }
+    wish.begin?.(answer, count)
     wish.resolve(answer)
   }
 
   return {
     /**
      * @param {string[]} rooms
-     * @param {{since?: string, begin?: Wish['begin']}} [how]
+     * @param {string} [since]
+     * @param {Wish['begin']} [begin]
      * @returns {Promise<import('./types.d.ts').Subscribed>}
      */
-    hold(rooms, { since, begin } = {}) {
+    hold(rooms, since, begin) {
       this.want(rooms, since)
       return new Promise((resolve, reject) => {
         wishes.add({ rooms, since, begin, resolve, reject, refused: [] })
@@ -135,6 +140,7 @@ export function roster({ later, random }, keeper, report) {
       for (const room of rooms) {
         const want = wanted.get(room) ?? { holders: 0, fresh: true }
         if (!since) want.fresh = false
+        want.denied = false
         want.holders += 1
         wanted.set(room, want)
       }
@@ -158,8 +164,8 @@ export function roster({ later, random }, keeper, report) {
      * @returns {Opening}
      */
     opening(since, speaks) {
-      const rooms = [...wanted].filter(([, want]) => !want.fresh).map(([room]) => room)
-      const open = [...wishes]
+      const rooms = joined(false)
+      const open = [...wishes].filter((wish) => !wish.rooms.some(hasComma))
       const loading = speaks ? undefined : open.find((wish) => wish.since)
       return { rooms, since, wishes: open.filter((wish) => !wish.since), loading, load: loading?.rooms, from: loading?.since }
     },
@@ -172,25 +178,52 @@ export function roster({ later, random }, keeper, report) {
       for (const room of frame.rooms) if (!rooms.includes(room)) home.add(room)
       for (const wish of open) mark(wish, OPENED)
       if (loading) mark(loading, LOAD)
-      if (!since) this.subscribed(frame)
+      this.resume(frame, since)
+      if (!since) this.granted(frame)
       plan()
     },
 
     /**
+     * Asks for what the link could not open with, for a comma in its name.
      * @param {import('./keeper.js').Frame} frame
-     * @returns {boolean} whether it is the answer to a wish with a `begin`
+     * @param {string | undefined} since
      */
-    subscribed(frame) {
+    resume(frame, since) {
+      for (const wish of wishes) {
+        if (!wish.resumes) continue
+        // It was not answered: its place is the older one.
+        wishes.delete(wish)
+        since = wish.since
+      }
+      if (keeper().speaks()) {
+        const rooms = joined(true)
+        if (rooms[0]) wishes.add({ rooms, since, resumes: true, resolve() {}, reject: report, refused: [] })
+      } else {
+        for (const [room, { denied }] of wanted) {
+          if (hasComma(room) && !denied) this.refuse({ code: 'unavailable', message: 'a comma needs WebSocket', room })
+        }
+        for (const wish of wishes) if (wish.rooms.some(hasComma)) grant(wish, frame)
+      }
+    },
+
+    /**
+     * @param {import('./keeper.js').Frame} frame
+     * @returns {Wish[]} those that it answers
+     */
+    granted(frame) {
       const answered = askedAs(frame.id ?? OPENED)
       for (const wish of answered) grant(wish, frame)
       // Another wish may wait for its turn to open the stream with.
       plan()
-      return answered.some((wish) => wish.begin)
+      return answered
     },
+
+    /** Whether rooms are still to be joined that were there before. */
+    isBehind: () => [...wishes].some((wish) => wish.resumes),
 
     /**
      * An error about a room, or about a frame of ours.
-     * @param {import('./keeper.js').Frame} frame
+     * @param {{id?: string, code: string, message: string, room?: string}} error
      */
     refuse({ id, code, message, room }) {
       const error = new RowcastError(code, message)
@@ -198,7 +231,7 @@ export function roster({ later, random }, keeper, report) {
       // A frame above the rate was dropped, and nobody says which.
       const about = (id ? askedAs(id) : [...wishes]).filter((wish) => (room ? wish.rooms.includes(room) : id || isBusy))
       if (room) {
-        wanted.delete(room)
+        deny(room)
         for (const wish of about) wish.refused.push({ room, code, message })
         if (!about.length) report(Object.assign(error, { room }))
       } else if (isBusy) {
@@ -209,7 +242,7 @@ export function roster({ later, random }, keeper, report) {
       } else if (about.length) {
         for (const wish of about) {
           wishes.delete(wish)
-          wish.rooms.forEach(letGo)
+          wish.rooms.forEach(deny)
           wish.reject(error)
         }
       } else report(error)
@@ -222,7 +255,7 @@ export function roster({ later, random }, keeper, report) {
 
     /** Nobody will answer any more. */
     closed() {
-      for (const { reject } of wishes) reject(new RowcastError('closed'))
+      for (const { resumes, reject } of wishes) if (!resumes) reject(new RowcastError('closed'))
       wishes.clear()
     },
   }

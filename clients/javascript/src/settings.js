@@ -30,7 +30,7 @@ export function settle(options) {
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
   const settings = {
     // In browsers fetch must be called on the window.
-    fetch: /** @type {(...asked: any[]) => Promise<any>} */ ((...asked) => globalThis.fetch(.../** @type {[any]} */ (asked))),
+    fetch: /** @type {(...asked: any[]) => Promise<any>} */ ((asked, how) => fetch(asked, how)),
     WebSocket: /** @type {any} */ (globalThis.WebSocket),
     ...DEFAULTS,
     .../** @type {Pick<typeof options, 'url' | 'token' | 'storage'>} */ (given),

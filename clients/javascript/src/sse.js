@@ -6,7 +6,8 @@
 
 import { address, request } from './address.js'
 import { ofAnswer } from './answer.js'
-import { NEEDS_TOKEN, PASSING, RowcastError } from './errors.js'
+import { RowcastError } from './error.js'
+import { NEEDS_TOKEN, PASSING } from './errors.js'
 import { parser } from './parser.js'
 
 /** @type {import('./keeper.js').Transport} */

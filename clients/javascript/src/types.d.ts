@@ -13,8 +13,6 @@ export type TransportName = 'websocket' | 'sse' | 'poll'
 export interface Timers {
   /** Milliseconds since 1970. */
   now?: () => number
-  setTimeout?: (fn: () => void, ms: number) => unknown
-  clearTimeout?: (timer: any) => void
   /** 0 ≤ x < 1, for the jitter of pauses. */
   random?: () => number
 }
@@ -40,9 +38,9 @@ export interface Options {
   transports?: TransportName[]
   /** Where the transport that worked is remembered; default `localStorage`; null: nowhere. */
   storage?: Storage | null
-  /** Milliseconds within which a link must be welcomed; default 10000. */
+  /** Milliseconds within which a link must have its token and be welcomed; default 10000. */
   connectTimeout?: number
-  /** Milliseconds that a call, a subscribe or `token()` may take; default 15000. */
+  /** Milliseconds that a call may take, its token included; default 15000. */
   callTimeout?: number
   /** Milliseconds that the first pause before a reconnect lasts at most; default 500. */
   retryMin?: number
@@ -174,7 +172,7 @@ export interface Connection<Events extends object = Record<string, any>> {
     name: Name,
     fn: (data: Events[Name], event: RowcastEvent<Name, Events[Name]>) => void,
   ): () => void
-  /** Joins rooms; each `subscribe` is undone by one `unsubscribe`. */
+  /** Joins rooms; each `subscribe` is undone by one `unsubscribe`, whatever was answered. */
   subscribe(rooms: string | readonly string[], options?: { since?: string }): Promise<Subscribed>
   unsubscribe(rooms: string | readonly string[]): void
   /** Calls a function that the database lists as callable. Rejects with a RowcastError. */

@@ -9,16 +9,12 @@
  */
 export function onWake(fn) {
   const here = /** @type {any} */ (globalThis)
-  /** @type {[any, string, () => void][]} */
-  const ears = [
-    [here, 'online', () => fn(true)],
-    [here, 'pageshow', () => fn(false)],
-    [here.document, 'visibilitychange', () => here.document.visibilityState === 'visible' && fn(false)],
-  ]
-  for (const [target, name, ear] of ears) target?.addEventListener?.(name, ear)
-  return () => {
-    for (const [target, name, ear] of ears) target?.removeEventListener?.(name, ear)
-  }
+  const stop = new AbortController()
+  const { signal } = stop
+  here.addEventListener?.('online', () => fn(true), { signal })
+  here.addEventListener?.('pageshow', () => fn(false), { signal })
+  here.document?.addEventListener('visibilitychange', () => here.document.hidden || fn(false), { signal })
+  return () => stop.abort()
 }
 
 /** Whether the machine says that it has no network. */

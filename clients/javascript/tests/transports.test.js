@@ -6,8 +6,10 @@ let ears
 beforeEach(() => {
   vi.useFakeTimers()
   ears = {}
-  vi.stubGlobal('addEventListener', (name, fn) => void (ears[name] = fn))
-  vi.stubGlobal('removeEventListener', (name) => void delete ears[name])
+  vi.stubGlobal('addEventListener', (name, fn, { signal }) => {
+    ears[name] = fn
+    signal.addEventListener('abort', () => delete ears[name])
+  })
   fake = server()
 })
 afterEach(() => {

@@ -1,0 +1,482 @@
+// What happens between two steps of something else, or within a handler.
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { event, live, open, pass, RowcastError, server, settle, welcome } from './fake.js'
+
+let fake
+beforeEach(() => {
+  vi.useFakeTimers()
+  fake = server()
+})
+afterEach(() => vi.useRealTimers())
+
+const turns = async () => {
+  for (let i = 0; i < 20; i++) await settle()
+}
+const recovered = (more = {}) => ({ type: 'subscribed', rooms: ['user:1'], outcome: 'recovered', count: 0, bookmark: 'h.1_0', ...more })
+const opened = () => fake.sockets.filter(({ wasClosed }) => !wasClosed)
+
+describe('close()', () => {
+  test('while token() is pending: nothing is opened, and its answer begins nothing', async () => {
+    let give
+    const { connection } = open(fake, { token: () => new Promise((resolve) => void (give = resolve)) })
+    await settle()
+    connection.close()
+    give('late')
+    await pass(3_600_000)
+    expect([fake.sockets.length, fake.requests.length, connection.status]).toEqual([0, 0, 'offline'])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('within a handler: nothing more is delivered', async () => {
+    const { connection, told, socket } = await live(fake)
+    connection.on('thing', () => connection.close())
+    socket.say(event(1), event(2))
+    expect([told.events, connection.status]).toEqual([['1'], 'offline'])
+    await pass(3_600_000)
+    expect([fake.sockets.length, vi.getTimerCount()]).toEqual([1, 0])
+  })
+
+  // Each tells a status; whoever closes then means it.
+  test.each([
+    ['connecting', {}, () => {}],
+    ['connecting', { transports: ['websocket', 'sse'] }, () => fake.socket.cut()],
+    ['recovering', { since: 'h.0_0' }, () => fake.socket.say(welcome(), recovered())],
+    ['live', {}, () => fake.socket.say(welcome())],
+    ['recovering', {}, () => (fake.socket.say(welcome()), fake.socket.cut())],
+    ['offline', { transports: ['websocket'] }, () => fake.socket.cut()],
+    ['refused', { token: async () => 'same' }, () => fake.socket.cut(4001, 'expired')],
+    ['refused', {}, () => fake.socket.cut(4004, 'protocol')],
+  ])('when told %s %#: it stays closed', async (status, options, happens) => {
+    const { connection } = open(fake, { ...options, start: false })
+    connection.on('status', (change) => change.status === status && change.reason !== 'closed' && connection.close())
+    connection.reconnect()
+    await settle()
+    if (fake.socket) happens()
+    await pass(1000)
+    if (fake.socket && !fake.socket.wasClosed) happens()
+    expect([connection.status, connection.reason]).toEqual(['offline', 'closed'])
+    const before = [fake.sockets.length, fake.requests.length]
+    await pass(3_600_000)
+    expect([fake.sockets.length, fake.requests.length]).toEqual(before)
+    expect([opened(), vi.getTimerCount()]).toEqual([[], 0])
+    expect([connection.status, connection.reason]).toEqual(['offline', 'closed'])
+  })
+
+  test('within a handler of gaps: it is not live afterwards', async () => {
+    const { connection, socket } = await live(fake)
+    connection.on('gap', () => connection.close())
+    socket.cut()
+    await pass(1000)
+    fake.socket.say(welcome(), recovered({ outcome: 'gap', reason: 'limit' }))
+    expect([connection.status, connection.reason]).toEqual(['offline', 'closed'])
+  })
+
+  test('keeps rooms and handlers for reconnect()', async () => {
+    const { connection, told } = await live(fake, { rooms: ['a'] }, { rooms: ['a'] })
+    connection.close()
+    await pass(1000)
+    connection.reconnect()
+    await settle()
+    expect([fake.socket.query('rooms'), fake.socket.query('since')]).toEqual(['a', 'h.1_0'])
+    fake.socket.say(welcome({ rooms: ['a'] }), recovered({ count: 1 }), event(1))
+    expect([told.events, connection.status]).toEqual([['1'], 'live'])
+  })
+})
+
+describe('reconnect()', () => {
+  test('while connecting: one link is left', async () => {
+    const { connection } = open(fake)
+    await settle()
+    connection.reconnect()
+    connection.reconnect()
+    await settle()
+    expect(opened()).toHaveLength(1)
+    fake.socket.say(welcome())
+    expect(connection.status).toBe('live')
+    await pass(20_000)
+    expect(fake.sockets).toHaveLength(2)
+  })
+
+  test('within the handler that is told refused: one link, and no second one later', async () => {
+    let number = 0
+    const { connection } = open(fake, { token: async () => (number < 2 ? 'same' : `t${number}`) })
+    connection.on('status', ({ status }) => {
+      if (status !== 'refused' || number) return
+      number = 2
+      connection.reconnect()
+    })
+    await settle()
+    fake.socket.say(welcome({ heartbeat: 0 }))
+    fake.socket.cut(4001, 'expired')
+    await pass(1000)
+    fake.socket.say(welcome({ heartbeat: 0 }), recovered())
+    await pass(100_000)
+    expect([connection.status, opened().length]).toEqual(['live', 1])
+  })
+})
+
+describe('rooms', () => {
+  test('subscribed while a link is being opened: it is asked for as soon as it is welcomed', async () => {
+    const { connection } = open(fake)
+    await settle()
+    const asked = connection.subscribe('late')
+    expect(fake.socket.query('rooms')).toBeNull()
+    fake.socket.say(welcome())
+    await settle()
+    const [{ id, rooms }] = fake.socket.said('subscribe')
+    fake.socket.say({ type: 'subscribed', id, rooms, outcome: 'live', bookmark: 'h.1_0' })
+    expect(await asked).toMatchObject({ outcome: 'live', rooms: ['late'] })
+  })
+
+  test('left while a link is being opened with it: it is left as soon as it is welcomed', async () => {
+    const { connection } = open(fake)
+    const asked = connection.subscribe('a')
+    await settle()
+    expect(fake.socket.query('rooms')).toBe('a')
+    connection.unsubscribe('a')
+    fake.socket.say(welcome({ rooms: ['user:1', 'a'] }))
+    await settle()
+    expect(await asked).toMatchObject({ rooms: [], refused: [] })
+    expect(fake.socket.said('unsubscribe')).toEqual([{ type: 'unsubscribe', rooms: ['a'] }])
+  })
+
+  test('left before the answer: the promise ends, the answer joins nothing, and the next link does not ask', async () => {
+    const { connection, socket } = await live(fake)
+    const asked = connection.subscribe(['a', 'b'])
+    await settle()
+    connection.unsubscribe(['a', 'b'])
+    await settle()
+    expect(await asked).toMatchObject({ rooms: [] })
+    socket.say({ type: 'subscribed', id: 1, rooms: ['a', 'b'], outcome: 'live', bookmark: 'h.1_0' })
+    expect(socket.said('unsubscribe')).toEqual([{ type: 'unsubscribe', rooms: ['a', 'b'] }])
+    socket.cut()
+    await pass(1000)
+    expect(fake.socket.query('rooms')).toBeNull()
+  })
+
+  test('refused for one, given to another later: the first one’s leaving takes nothing from the second', async () => {
+    const { connection, socket } = await live(fake)
+    connection.subscribe('a')
+    await settle()
+    socket.say({ type: 'error', id: 1, code: 'forbidden', message: '', room: 'a' }, { type: 'subscribed', id: 1, rooms: [], outcome: 'live', bookmark: 'h.1_0' })
+    connection.subscribe('a')
+    await settle()
+    socket.say({ type: 'subscribed', id: 2, rooms: ['a'], outcome: 'live', bookmark: 'h.1_0' })
+    connection.unsubscribe('a')
+    await settle()
+    expect(socket.said('unsubscribe')).toEqual([])
+    socket.cut()
+    await pass(1000)
+    expect(fake.socket.query('rooms')).toBe('a')
+  })
+
+  test('refused and given in answers that cross: the last one holds', async () => {
+    const { connection, socket } = await live(fake)
+    for (let i = 0; i < 2; i++) {
+      connection.subscribe('a')
+      await settle()
+    }
+    socket.say({ type: 'error', id: 1, code: 'forbidden', message: '', room: 'a' }, { type: 'subscribed', id: 1, rooms: [], outcome: 'live', bookmark: 'h.1_0' })
+    socket.say({ type: 'subscribed', id: 2, rooms: ['a'], outcome: 'live', bookmark: 'h.1_0' })
+    socket.cut()
+    await pass(1000)
+    expect(fake.socket.query('rooms')).toBe('a')
+  })
+
+  test('an upgrade does not take the place of a stream that rooms wait for', async () => {
+    const { connection } = open(fake, { transports: ['websocket', 'sse'], storage: { getItem: () => 'sse', setItem() {} } })
+    await turns()
+    fake.request.stream().frame('rowcast:welcome', welcome({ heartbeat: 0 }), 'h.1_0')
+    await turns()
+    fake.onsocket = (socket) => queueMicrotask(() => socket.cut(1006))
+    await pass(10_500)
+    // Never answered in time: the upgrade comes up meanwhile.
+    const asked = connection.subscribe('a')
+    await turns()
+    expect(fake.request.query('rooms')).toBe('a')
+    await pass(5000)
+    const second = fake.request.stream()
+    second.frame('rowcast:welcome', welcome({ rooms: ['user:1', 'a'], heartbeat: 0 }), 'h.1_0')
+    second.frame('rowcast:subscribed', recovered({ rooms: ['user:1', 'a'] }), 'h.1_0')
+    await turns()
+    expect(await asked).toMatchObject({ rooms: ['a'] })
+  })
+})
+
+describe('a room with a comma', () => {
+  const answer = (socket, more = {}) => {
+    const { id, rooms } = socket.said('subscribe').at(-1)
+    socket.say({ type: 'subscribed', id, rooms, outcome: 'recovered', count: 0, bookmark: 'h.1_0', ...more })
+  }
+
+  test('is asked for in a frame, never in an address, and is not live before it is back', async () => {
+    const { connection, told } = open(fake, { rooms: ['a,b', 'c'] })
+    await settle()
+    expect(fake.socket.query('rooms')).toBe('c')
+    fake.socket.say(welcome({ rooms: ['c'] }))
+    await settle()
+    expect(connection.status).toBe('connecting')
+    expect(fake.socket.said('subscribe')).toMatchObject([{ rooms: ['a,b'] }])
+    answer(fake.socket)
+    expect(connection.status).toBe('live')
+
+    fake.socket.cut()
+    await pass(1000)
+    expect([fake.socket.query('rooms'), fake.socket.query('since')]).toEqual(['c', 'h.1_0'])
+    fake.socket.say(welcome({ rooms: ['c'] }), recovered({ rooms: ['c'], count: 1 }), event(1, { bookmark: 'h.7_0.1' }))
+    await settle()
+    expect(connection.status).toBe('recovering')
+    expect(fake.socket.said('subscribe')).toMatchObject([{ rooms: ['a,b'], since: 'h.1_0' }])
+
+    // Cut before it was answered: the place to go on from is still the older one.
+    fake.socket.cut()
+    await pass(2000)
+    fake.socket.say(welcome({ rooms: ['c'] }), recovered({ rooms: ['c'] }))
+    await settle()
+    expect(fake.socket.said('subscribe')).toMatchObject([{ rooms: ['a,b'], since: 'h.1_0' }])
+    answer(fake.socket, { count: 1 })
+    expect(connection.status).toBe('recovering')
+    fake.socket.say(event(2))
+    expect([connection.status, told.events]).toEqual(['live', ['1', '2']])
+  })
+
+  test('that was wished for before there is a link is given by its frame, not by the welcome', async () => {
+    const { connection } = open(fake)
+    const asked = connection.subscribe('a,b')
+    await settle()
+    fake.socket.say(welcome())
+    await settle()
+    answer(fake.socket, { outcome: 'live' })
+    expect(await asked).toMatchObject({ rooms: ['a,b'], refused: [] })
+  })
+
+  test('can be subscribed to and left', async () => {
+    const { connection, socket } = await live(fake)
+    const asked = connection.subscribe(['a,b', 'c'])
+    await settle()
+    expect(socket.said('subscribe')).toMatchObject([{ rooms: ['a,b', 'c'] }])
+    answer(socket, { outcome: 'live' })
+    expect(await asked).toMatchObject({ rooms: ['a,b', 'c'], refused: [] })
+    connection.unsubscribe('a,b')
+    await settle()
+    expect(socket.said('unsubscribe')).toEqual([{ type: 'unsubscribe', rooms: ['a,b'] }])
+  })
+
+  test('is refused in words where there are no frames, the others of the same wish are not', async () => {
+    const { connection, told } = open(fake, { transports: ['sse'], rooms: ['x,y'] })
+    const asked = connection.subscribe(['a,b', 'c'])
+    await turns()
+    expect(fake.request.query('rooms')).toBe('c')
+    const stream = fake.request.stream()
+    stream.frame('rowcast:welcome', welcome({ rooms: ['user:1', 'c'] }), 'h.1_0')
+    await turns()
+    expect(await asked).toMatchObject({ rooms: ['c'], refused: [{ room: 'a,b', code: 'unavailable', message: expect.stringContaining('comma') }] })
+    expect(told.errors).toMatchObject([{ code: 'unavailable', room: 'x,y' }])
+    expect(connection.status).toBe('live')
+    await pass(10_000)
+    expect(fake.requests).toHaveLength(1)
+  })
+})
+
+describe('live', () => {
+  const week = (connection) => connection.live('week', 'lab:1', (state, { id }) => [...state, id])
+  const result = (socket, data) => socket.say({ type: 'result', id: socket.said('call').at(-1).id, data, bookmark: 'h.5_0' })
+  const answer = (socket, more = {}) => socket.say({ type: 'subscribed', id: socket.said('subscribe').at(-1).id, rooms: ['lab:1'], outcome: 'recovered', count: 0, bookmark: 'h.5_0', ...more })
+
+  test('closed while it is called, and while it is subscribed: nothing is held, nothing shown', async () => {
+    const { connection, socket } = await live(fake)
+    const called = week(connection)
+    called.close()
+    result(socket, [])
+    await settle()
+    expect(socket.said('subscribe')).toEqual([])
+    const asked = week(connection)
+    result(socket, [])
+    await settle()
+    asked.close()
+    answer(socket)
+    socket.say(event(9))
+    await settle()
+    expect(asked.get()).toEqual({ state: undefined, status: 'loading' })
+    expect(socket.said('unsubscribe')).toEqual([{ type: 'unsubscribe', rooms: ['lab:1'] }])
+    asked.reload()
+    await pass(100)
+    expect(socket.said('call')).toHaveLength(2)
+  })
+
+  test('a gap while it loads: what was asked before the gap is not shown', async () => {
+    const { connection, socket } = await live(fake)
+    const one = week(connection)
+    const [first] = socket.said('call')
+    socket.say({ type: 'gap', rooms: ['*'], reason: 'history', bookmark: 'i.1_0' })
+    socket.say({ type: 'result', id: first.id, data: ['old'], bookmark: 'h.5_0' })
+    await settle()
+    expect(socket.said('subscribe')).toEqual([])
+    result(socket, ['new'])
+    await settle()
+    answer(socket)
+    expect(one.get()).toMatchObject({ state: ['new'], status: 'live' })
+  })
+
+  test('a gap while it waits for its subscribe: the answer to the older load counts for nothing', async () => {
+    const { connection, socket } = await live(fake)
+    const one = week(connection)
+    result(socket, ['old'])
+    await settle()
+    socket.say({ type: 'gap', rooms: ['lab:1'], reason: 'trigger', bookmark: 'h.6_0' })
+    answer(socket)
+    await settle()
+    expect(one.get()).toEqual({ state: undefined, status: 'loading' })
+    result(socket, ['new'])
+    await settle()
+    answer(socket)
+    socket.say(event(7))
+    await settle()
+    expect(one.get()).toMatchObject({ state: ['new', '7'], status: 'live' })
+    expect(socket.said('unsubscribe')).toEqual([])
+  })
+
+  test('loading when the connection is closed: it goes on with reconnect()', async () => {
+    const { connection, socket } = await live(fake)
+    const one = week(connection)
+    result(socket, [])
+    await settle()
+    connection.close()
+    await settle()
+    expect([one.status, vi.getTimerCount()]).toEqual(['loading', 0])
+    connection.reconnect()
+    await settle()
+    fake.socket.say(welcome(), recovered())
+    await settle()
+    result(fake.socket, ['new'])
+    await settle()
+    answer(fake.socket)
+    expect(one.get()).toMatchObject({ state: ['new'], status: 'live' })
+  })
+
+  test('two that load at once each get their own replay', async () => {
+    const { connection, socket } = await live(fake)
+    const both = [week(connection), week(connection)]
+    for (const { id } of socket.said('call')) socket.say({ type: 'result', id, data: [], bookmark: 'h.5_0' })
+    await settle()
+    for (const { id } of socket.said('subscribe')) socket.say({ type: 'subscribed', id, rooms: ['lab:1'], outcome: 'recovered', count: 1, bookmark: 'h.5_0' }, event(6))
+    expect(both.map(({ state }) => state)).toEqual([['6'], ['6']])
+  })
+})
+
+describe('calls without a link', () => {
+  const code = (asked) => asked.then(() => 'done', (error) => (error instanceof RowcastError ? error.code : error))
+
+  test('time out, and what comes later is nothing', async () => {
+    const { connection } = open(fake, { start: false })
+    const asked = code(connection.call('f', {}, { timeout: 500 }))
+    await pass(600)
+    expect(await asked).toBe('timeout')
+    expect(fake.request.wasAborted).toBe(true)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('time out while token() is pending, and are not made when it comes', async () => {
+    let give
+    const { connection } = open(fake, { start: false, token: () => new Promise((resolve) => void (give = resolve)) })
+    const asked = code(connection.call('f', {}, { timeout: 500 }))
+    await pass(600)
+    expect(await asked).toBe('timeout')
+    give('late')
+    await settle()
+    expect(fake.requests.filter(({ wasAborted, options }) => !wasAborted && !options.signal.aborted)).toEqual([])
+  })
+
+  test('whatever goes wrong is a RowcastError of the one class there is', async () => {
+    const { connection } = open(fake, { start: false, token: vi.fn(async () => 't').mockRejectedValueOnce(new Error('login is down')) })
+    expect(await code(connection.call('f'))).toBe('token')
+    const lost = code(connection.call('f'))
+    await settle()
+    fake.request.fail()
+    expect(await lost).toBe('disconnected')
+    const unknown = code(connection.call('f'))
+    await settle()
+    fake.request.json({ error: { code: 'no-such-function', message: '' } }, 404)
+    expect(await unknown).toBe('no-such-function')
+    const page = code(connection.call('f'))
+    await settle()
+    fake.request.status(200, '<html>')
+    expect(await page).toBe('bad-answer')
+  })
+
+  test('a cookie that a POST was refused is no reason to end the stream', async () => {
+    const { connection, socket } = await live(fake, { token: undefined })
+    const asked = code(connection.call('f', { text: 'x'.repeat(20_000) }))
+    await settle()
+    fake.request.json({ error: { code: 'unauthorized', message: '' } }, 401)
+    expect(await asked).toBe('unauthorized')
+    expect(fake.requests).toHaveLength(1)
+    socket.cut()
+    await pass(1000)
+    fake.socket.say(welcome(), recovered())
+    expect(connection.status).toBe('live')
+  })
+})
+
+describe('a clock', () => {
+  const HOUR = 3_600_000
+
+  test.each([-HOUR, HOUR])('that jumps by %i ms neither hides a dead link nor cuts a living one', async (jump) => {
+    const { connection, socket } = await live(fake)
+    await pass(20_000)
+    socket.say({ type: 'heartbeat', bookmark: 'h.1_0' })
+    vi.setSystemTime(Date.now() + jump)
+    for (let i = 0; i < 6; i++) {
+      await pass(25_000)
+      socket.say({ type: 'heartbeat', bookmark: 'h.1_0' })
+    }
+    expect([connection.status, fake.sockets.length]).toEqual(['live', 1])
+    vi.setSystemTime(Date.now() - jump)
+    await pass(110_000)
+    expect(socket.wasClosed).toBe(true)
+  })
+
+  test('that is set back does not stop a poll', async () => {
+    const nothing = { outcome: 'live', user: '1', rooms: [], events: [], bookmark: 'h.1_0', more: false, errors: [] }
+    open(fake, { transports: ['poll'] })
+    await turns()
+    fake.request.json(nothing)
+    await turns()
+    vi.setSystemTime(Date.now() - HOUR)
+    fake.request.json(nothing)
+    await turns()
+    await pass(1100)
+    expect(fake.requests).toHaveLength(3)
+  })
+})
+
+test('a function that is given to on() twice is called twice, and each off takes one away', async () => {
+  const { connection, socket } = await live(fake)
+  const fn = vi.fn()
+  const off = connection.on('thing', fn)
+  connection.on('thing', fn)
+  socket.say(event(1))
+  off()
+  off()
+  socket.say(event(2))
+  expect(fn).toHaveBeenCalledTimes(3)
+})
+
+test('a handler of statuses or of errors that throws stops nothing', async () => {
+  vi.spyOn(console, 'error').mockImplementation(() => {})
+  const { connection, told } = open(fake)
+  for (const name of ['status', 'error', 'gap']) {
+    connection.on(name, () => {
+      throw new Error(name)
+    })
+  }
+  await settle()
+  fake.socket.say(welcome(), { type: 'gap', rooms: ['*'], reason: 'x', bookmark: 'h.2_0' }, event(1))
+  expect([connection.status, told.events, told.errors.length > 0]).toEqual(['live', ['1'], true])
+})
+
+test('types named as something every object has are unknown types', async () => {
+  const { connection, socket } = await live(fake)
+  for (const type of ['constructor', 'toString', '__proto__', 'valueOf']) socket.say({ type, bookmark: 'nowhere' })
+  expect(connection.bookmark).toBe('h.1_0')
+})
