@@ -8,15 +8,16 @@ mod delivery;
 mod memory;
 mod ring;
 mod roster;
+mod standing;
 mod subscription;
 mod survey;
+mod table;
 
 use crate::bookmark::Standpoint;
 use crate::event::{Batch, EVERYBODY, Event};
 pub use access::Access;
 pub use delivery::{Delivery, Ended, Replay, Seam, Since};
 pub use memory::{Admission, Asker};
-use ring::Ring;
 use roster::Roster;
 pub use roster::{Identity, Stale};
 use std::collections::HashMap;
@@ -25,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 pub use subscription::{Load, Subscription};
 pub use survey::Survey;
+use table::Table;
 use tokio::sync::{Notify, watch};
 
 /// Bounds of the hub.
@@ -44,18 +46,6 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// How long an admission holds without being asked for again.
     pub memory_age: Duration,
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    rooms: HashMap<Arc<str>, HashMap<u64, Arc<Subscription>>>,
-    /// Those who hear every event, whatever its rooms.
-    tails: HashMap<u64, Arc<Subscription>>,
-    ring: Ring,
-    standpoint: Option<Arc<Standpoint>>,
-    offered: u64,
-    /// Set when the service stops.
-    ended: Option<Ended>,
 }
 
 #[derive(Debug)]
@@ -237,78 +227,6 @@ impl Hub {
         left.len()
     }
 
-    /// Says who a subscription belongs to, and under which version they were let in. Before the
-    /// first join.
-    pub fn enter(&self, subscription: &Arc<Subscription>, identity: Identity, version: i64) {
-        if lock(&self.0.roster).enter(subscription, identity, version) {
-            self.0.stale.notify_one();
-        }
-    }
-
-    /// As whom a subscription is to be judged now.
-    #[must_use]
-    pub fn identity(&self, subscription: &Subscription) -> Option<Identity> {
-        self.standing(subscription).map(|(identity, _)| identity)
-    }
-
-    /// The same, and under which version they were let in.
-    #[must_use]
-    pub fn standing(&self, subscription: &Subscription) -> Option<(Identity, i64)> {
-        lock(&self.0.roster).standing(subscription.id)
-    }
-
-    /// Somebody brought a new token: all their rooms were admitted under this version.
-    pub fn renew(&self, subscription: &Subscription, identity: Identity, version: i64) {
-        if lock(&self.0.roster).renew(subscription.id, identity, version) {
-            self.0.stale.notify_one();
-        }
-    }
-
-    /// Keeps what somebody was admitted to, unless rules or revocations have changed meanwhile.
-    pub fn remember(&self, asker: Asker, admission: Admission, now: Instant) {
-        let bounds = (self.0.limits.memory_bytes, self.0.limits.memory_age);
-        let mut roster = lock(&self.0.roster);
-        if admission.version >= roster.known() {
-            roster.memory.keep(asker, admission, bounds, now);
-        }
-    }
-
-    /// What somebody was admitted to a moment ago, if that still holds.
-    #[must_use]
-    pub fn recall(&self, asker: &Asker, now: Instant) -> Option<Admission> {
-        let age = self.0.limits.memory_age;
-        lock(&self.0.roster).memory.recall(asker, age, now)
-    }
-
-    /// The version of rules and revocations that the listener saw last.
-    #[must_use]
-    pub fn access_known(&self) -> i64 {
-        lock(&self.0.roster).known()
-    }
-
-    /// Takes a change of rules or revocations: connections of revoked users end here and now.
-    pub fn access_changed(&self, access: &Access) {
-        if lock(&self.0.roster).change(access) {
-            self.0.stale.notify_one();
-        }
-    }
-
-    /// Ends when somebody has to be asked for.
-    pub async fn stale_noticed(&self) {
-        self.0.stale.notified().await;
-    }
-
-    /// Those whose rooms have to be asked for.
-    #[must_use]
-    pub fn stale(&self) -> Vec<Stale> {
-        lock(&self.0.roster).stale()
-    }
-
-    /// Notes that somebody's rooms were asked for under this version, perhaps with new claims.
-    pub fn confirm(&self, stale: &Stale, claims: Option<Arc<str>>, version: i64) {
-        lock(&self.0.roster).confirm(stale, claims, version);
-    }
-
     /// Takes a batch: queues it for everybody concerned, keeps it for those who come back.
     /// `now` is the clock by which batches grow old.
     pub fn publish(&self, batch: Batch, now: Instant) {
@@ -392,56 +310,6 @@ impl Hub {
             queue_bytes: self.0.waiting_bytes.load(Ordering::Relaxed),
             ring_bytes,
             ring_batches,
-        }
-    }
-}
-
-impl Table {
-    fn enter(&mut self, subscription: &Arc<Subscription>, room: &Arc<str>, at: &Arc<Standpoint>) {
-        let mut rooms = lock(&subscription.rooms);
-        if !rooms.contains_key(room) {
-            rooms.insert(Arc::clone(room), Arc::clone(at));
-            let members = self.rooms.entry(Arc::clone(room)).or_default();
-            members.insert(subscription.id, Arc::clone(subscription));
-        }
-    }
-
-    fn exit(&mut self, subscription: &Subscription, room: &Arc<str>) {
-        lock(&subscription.rooms).remove(room);
-        if let Some(members) = self.rooms.get_mut(room) {
-            members.remove(&subscription.id);
-            if members.is_empty() {
-                self.rooms.remove(room);
-            }
-        }
-    }
-
-    fn everybody(&self) -> impl Iterator<Item = Arc<Subscription>> {
-        self.rooms
-            .get(EVERYBODY)
-            .into_iter()
-            .flat_map(HashMap::values)
-            .chain(self.tails.values())
-            .cloned()
-    }
-
-    fn offer(&mut self, event: &Arc<Event>, touched: &mut HashMap<u64, Arc<Subscription>>) {
-        self.offered += 1;
-        for tail in self.tails.values() {
-            let delivery = Delivery::Event(Arc::clone(event));
-            if tail.push(delivery, event.weight(), Some(self.offered)) {
-                touched.insert(tail.id, Arc::clone(tail));
-            }
-        }
-        for room in &event.rooms {
-            for subscription in self.rooms.get(room).into_iter().flat_map(HashMap::values) {
-                let delivery = Delivery::Event(Arc::clone(event));
-                if subscription.push(delivery, event.weight(), Some(self.offered)) {
-                    touched
-                        .entry(subscription.id)
-                        .or_insert_with(|| Arc::clone(subscription));
-                }
-            }
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Real Chromium on the demo's page: a statement is run, its event becomes pixels.
-//! `UPDATE=1` rewrites `docs/demo.png`.
+//! `UPDATE=1` rewrites `docs/demo.png` and `docs/console.png`.
 
 use crate::support::driver::Driver;
 use serde_json::json;
@@ -106,6 +106,10 @@ async fn the_console_draws_what_happens_and_asks_nobody_else() {
              && [...document.querySelectorAll('.chart canvas')].length === 6",
     ] {
         page.until(fact).await;
+    }
+    if std::env::var_os("UPDATE").is_some() {
+        let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/console.png");
+        page.screenshot(&picture, false).await;
     }
     // The bar of the histogram is there in pixels: the accent's colour in its canvas.
     let pixels = "(() => {

@@ -326,6 +326,37 @@ async fn its_numbers_are_those_of_the_connections_that_were_made() {
         "{metrics}"
     );
 
+    // Nor is what a poll finds there; but what comes to one that waits was under way to it.
+    let polled = async |query: &str| {
+        let bearer = format!("Bearer {}", token("3", "", ""));
+        let path = format!("/poll?{query}");
+        let answer = get(&program, &path, &[("authorization", &bearer)]).await;
+        answer.json()
+    };
+    let found = polled(&query).await;
+    assert_eq!(found["events"].as_array().unwrap().len(), 20);
+    let query = format!(
+        "rooms=r:a&wait=60&since={}",
+        found["bookmark"].as_str().unwrap()
+    );
+    let is_held = now_with(&mut again, "a poll that waits", |now| {
+        now["connections"]["list"][0]["transport"] == "poll"
+    });
+    let wake = async {
+        is_held.await;
+        marker(&db, &["r:a"]).await;
+    };
+    let (woken, ()) = tokio::join!(polled(&query), wake);
+    assert_eq!(woken["events"][0]["name"], "marker");
+    // The two readers that have stayed have it too.
+    eventually("the poll's delay", async || {
+        let metrics = get(&program, "/metrics", &[]).await.body;
+        metrics
+            .contains("rowcast_commit_to_socket_seconds_count 43\n")
+            .then_some(())
+    })
+    .await;
+
     // Who looks for somebody finds them, by any of these.
     for (word, count) in [("r:b", 1), ("sse", 1), ("127.0.0", 3), ("nobody", 0)] {
         let path = format!("/console/connections?find={word}");
@@ -340,6 +371,13 @@ async fn its_numbers_are_those_of_the_connections_that_were_made() {
         assert_eq!(found["list"].as_array().unwrap().len(), count);
     }
     assert_secret_free(&program, &mut again).await;
+    let wrong = token("ops", "user", "");
+    let refused = open(&program, "/console/watch", &wrong).await;
+    assert_eq!(refused.err().unwrap().status, 403);
+    program.log_line("without the claim of the console").await;
+    let log = program.log();
+    assert!(!log.contains("eyJ") && !log.contains(SECRET), "a token");
+    assert!(!log.contains(wrong.rsplit('.').next().unwrap()));
     program.signal(nix::sys::signal::Signal::SIGTERM);
     let end = frame(&mut again, "end").await;
     assert_eq!(end["code"], "restart");
@@ -656,6 +694,44 @@ async fn a_stream_never_outlives_its_token() {
     assert!(unix_now() >= short["exp"].as_u64().unwrap());
     ends(&server, &admin(), "revoked", async || {
         db.run("select rowcast.revoke('ops')").await;
+    })
+    .await;
+    server.stop().await;
+}
+
+/// Between two who watch, turns are taken, but nobody is asked anything for them.
+#[tokio::test]
+async fn the_database_is_left_alone_while_nobody_watches() {
+    let db = database().await;
+    let server = serve(&db, |settings| {
+        enabled(settings);
+        settings.console.database = std::time::Duration::from_secs(1);
+    })
+    .await;
+    let asked = |now: &Value| now["database"]["at"].as_u64();
+    let mut watching = watch(&server).await;
+    let first = now_with(&mut watching, "an answer", |now| asked(now).is_some()).await;
+    now_with(&mut watching, "the next answer", |now| {
+        asked(now) > asked(&first)
+    })
+    .await;
+    drop(watching);
+    eventually("nobody watches", async || {
+        (server.gate.hub.sizes().subscriptions == 0).then_some(())
+    })
+    .await;
+    let left = unix_now();
+    eventually("some turns", async || (unix_now() > left + 4).then_some(())).await;
+    let mut watching = watch(&server).await;
+    let history = frame(&mut watching, "history").await;
+    let turns = history["rows"].as_array().unwrap().iter();
+    let unseen = turns.filter(|row| row[0].as_u64().unwrap() / 1000 > left);
+    assert!(unseen.count() >= 2, "{history}");
+    // A turn shows what was answered before it.
+    let now = frame(&mut watching, "now").await;
+    assert!(asked(&now).unwrap() / 1000 < left + 3, "{left} {now}");
+    now_with(&mut watching, "it is asked again", |later| {
+        asked(later) > asked(&now)
     })
     .await;
     server.stop().await;

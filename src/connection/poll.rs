@@ -87,6 +87,8 @@ struct Gathering<'a> {
     head: Value,
     bookmark: Arc<str>,
     frames: VecDeque<Delivery>,
+    /// How many of those at the front are of a replay.
+    replaying: usize,
     errors: Vec<Value>,
     bytes: usize,
     more: bool,
@@ -100,6 +102,7 @@ impl<'a> Gathering<'a> {
             head: Value::Null,
             bookmark: "".into(),
             frames: VecDeque::new(),
+            replaying: 0,
             errors: presence.errors().collect(),
             bytes: 0,
             more: false,
@@ -151,6 +154,7 @@ impl<'a> Gathering<'a> {
                     if !self.take_event(event) {
                         return Ok(false);
                     }
+                    self.replaying += 1;
                 }
                 self.bookmark = here;
                 Ok(resolved.frame.outcome == "recovered" || self.presence.loads)
@@ -217,6 +221,7 @@ impl<'a> Gathering<'a> {
         Rest {
             head,
             frames: self.frames,
+            replaying: self.replaying,
             tail: tail.replacen('{', "],", 1),
             first: true,
             over: false,
@@ -235,6 +240,7 @@ struct Answer {
 struct Rest {
     head: String,
     frames: VecDeque<Delivery>,
+    replaying: usize,
     tail: String,
     /// No frame was written yet.
     first: bool,
@@ -252,13 +258,19 @@ impl Answer {
             return Some((Err(refusal), self));
         }
         let mut piece = std::mem::take(&mut self.rest.head);
-        let mut events = 0;
+        let (mut events, mut live) = (0, Vec::new());
         while piece.len() < PIECE
             && let Some(delivery) = self.rest.frames.pop_front()
         {
-            events += self.write(&mut piece, &delivery);
+            let inserted = delivery.inserted().filter(|_| self.rest.replaying == 0);
+            self.rest.replaying = self.rest.replaying.saturating_sub(1);
+            let written = self.write(&mut piece, &delivery);
+            live.extend(inserted.filter(|_| written > 0));
+            events += written;
         }
         report::delivered(events);
+        // Next it lies with the HTTP library, as a stream's events do.
+        report::reached_socket(&live);
         if self.rest.frames.is_empty() {
             self.rest.over = true;
             piece.push_str(&self.rest.tail);

@@ -74,19 +74,20 @@ impl Console {
         Some(console)
     }
 
-    /// One turn: a sample always; the rest only for those who watch.
+    /// One turn: a sample always; the rest only for those who watch, and what the database is
+    /// asked meanwhile for the next turn.
     fn turn(self: &Arc<Self>, sampler: &mut Sampler) {
         let sample = sampler.take(&self.gate);
         lock(&self.history).push(sample.clone());
         if self.shown.receiver_count() == 0 {
             return;
         }
-        self.ask();
         let mut frame = lock(&self.surveyor).snapshot(&self.gate);
         frame["sample"] = sample.row();
         frame["node"] = self.node();
         frame["database"] = lock(&self.database).answer.clone();
         self.shown.send_replace(watch::frame("now", &frame));
+        self.ask();
     }
 
     /// Asks the database in a task of its own: what it does not answer holds up nothing here.

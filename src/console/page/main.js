@@ -82,6 +82,9 @@ function status(word, detail) {
 function askForToken({ status: code, message } = {}) {
   forget()
   tail.stop()
+  // What the old token had left is no news any more.
+  say(byId('until'), '')
+  byId('renew').hidden = true
   const reasons = {
     401: history ? `Your token no longer counts (${message}). Paste a new one, and it goes on.` : 'The console opens to a token with the claim that operators have.',
     403: `This token does not open it: ${message}.`,

@@ -1,0 +1,78 @@
+//! Which subscription is in which room, and who hears an event.
+//! Hands each event to the queues of those who are concerned. It must never be looked at but under
+//! the hub's lock, so that an event lies wholly before a seam or wholly behind it.
+
+use super::delivery::{Delivery, Ended};
+use super::ring::Ring;
+use super::{Subscription, lock};
+use crate::bookmark::Standpoint;
+use crate::event::{EVERYBODY, Event};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    pub rooms: HashMap<Arc<str>, HashMap<u64, Arc<Subscription>>>,
+    /// Those who hear every event, whatever its rooms.
+    pub tails: HashMap<u64, Arc<Subscription>>,
+    pub ring: Ring,
+    pub standpoint: Option<Arc<Standpoint>>,
+    offered: u64,
+    /// Set when the service stops.
+    pub ended: Option<Ended>,
+}
+
+impl Table {
+    pub fn enter(
+        &mut self,
+        subscription: &Arc<Subscription>,
+        room: &Arc<str>,
+        at: &Arc<Standpoint>,
+    ) {
+        let mut rooms = lock(&subscription.rooms);
+        if !rooms.contains_key(room) {
+            rooms.insert(Arc::clone(room), Arc::clone(at));
+            let members = self.rooms.entry(Arc::clone(room)).or_default();
+            members.insert(subscription.id, Arc::clone(subscription));
+        }
+    }
+
+    pub fn exit(&mut self, subscription: &Subscription, room: &Arc<str>) {
+        lock(&subscription.rooms).remove(room);
+        if let Some(members) = self.rooms.get_mut(room) {
+            members.remove(&subscription.id);
+            if members.is_empty() {
+                self.rooms.remove(room);
+            }
+        }
+    }
+
+    pub fn everybody(&self) -> impl Iterator<Item = Arc<Subscription>> {
+        self.rooms
+            .get(EVERYBODY)
+            .into_iter()
+            .flat_map(HashMap::values)
+            .chain(self.tails.values())
+            .cloned()
+    }
+
+    pub fn offer(&mut self, event: &Arc<Event>, touched: &mut HashMap<u64, Arc<Subscription>>) {
+        self.offered += 1;
+        for tail in self.tails.values() {
+            let delivery = Delivery::Event(Arc::clone(event));
+            if tail.push(delivery, event.weight(), Some(self.offered)) {
+                touched.insert(tail.id, Arc::clone(tail));
+            }
+        }
+        for room in &event.rooms {
+            for subscription in self.rooms.get(room).into_iter().flat_map(HashMap::values) {
+                let delivery = Delivery::Event(Arc::clone(event));
+                if subscription.push(delivery, event.weight(), Some(self.offered)) {
+                    touched
+                        .entry(subscription.id)
+                        .or_insert_with(|| Arc::clone(subscription));
+                }
+            }
+        }
+    }
+}
