@@ -9,6 +9,7 @@ use crate::support::documented::{ASYNCAPI, OPENAPI, Schema, messages, raw, text}
 use crate::support::{Database, Subscriber, serve, token, ws};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use tokio::io::AsyncBufReadExt;
 
 /// Rooms `open:*` are for anybody, and so are functions that answer or fail in each way.
 const RULES: &str = "
@@ -190,10 +191,23 @@ fn first(rows: &[Vec<String>]) -> BTreeSet<String> {
 #[test]
 fn the_prose_lists_the_same_codes_and_reasons() {
     let schemas = &ASYNCAPI["components"]["schemas"];
-    assert_eq!(
-        first(&table("### Errors")),
-        words(&schemas["errorCode"]["enum"])
-    );
+    let calls = table("## Calls");
+    let errors: BTreeSet<_> = first(&table("### Errors"))
+        .union(&first(&calls))
+        .cloned()
+        .collect();
+    assert_eq!(errors, words(&schemas["errorCode"]["enum"]));
+    let responses = &OPENAPI["paths"]["/call/{name}"]["post"]["responses"];
+    for row in &calls {
+        let codes = words(&responses[&row[1]]["x-codes"]);
+        assert!(codes.contains(&row[0]), "{row:?}: {codes:?}");
+    }
+    for row in table("| status | `code` | come back |") {
+        let codes = row[1].split(':').next().unwrap_or_default();
+        let codes: BTreeSet<_> = codes.split(", ").map(str::to_owned).collect();
+        let documented = &OPENAPI["paths"]["/poll"]["get"]["responses"][&row[0]]["x-codes"];
+        assert_eq!(codes, words(documented), "{row:?}");
+    }
 
     let closes = ASYNCAPI["channels"]["ws"]["x-close-codes"]
         .as_array()
@@ -332,7 +346,7 @@ fn limits_are_those_of_the_settings_and_of_the_prose() {
         ("rooms per connection", "rooms per connection | 200"),
         ("name of a room", "name of a room | 200 bytes"),
         ("message", "message | 64 KiB"),
-        ("messages a second", "messages a second | 50"),
+        ("messages a second", "of an address without one | 50"),
         ("bookmark", "bookmark | 512 bytes"),
         ("events of a replay", "replay | 10000 events, 16 MiB"),
         ("bytes of a replay", "replay | 10000 events, 16 MiB"),
@@ -444,11 +458,48 @@ fn bends(frame: &Value, schema: &Value) -> Vec<(String, Value)> {
         all.push((format!("without {field}"), without));
     }
     for (field, of) in schema["properties"].as_object().expect("properties") {
-        if of.get("type").is_some() && frame.get(field).is_some() {
+        if of.get("type").is_some() && field != "args" && frame.get(field).is_some() {
             let mut other = frame.clone();
             other[field] = json!({ "bent": true });
             all.push((format!("{field} of another type"), other));
         }
     }
     all
+}
+
+/// Each shell command of `docs/sse.md`, as it stands there, prints what the page says of it.
+#[tokio::test]
+async fn the_commands_of_the_page_on_sse_work() {
+    let database = database().await;
+    let server = serve(&database, |_| ()).await;
+    let page = text("sse.md");
+    let blocks = page.split("```sh\n").skip(1);
+    let blocks: Vec<_> = blocks.filter_map(|rest| rest.split("```").next()).collect();
+    let printed = ["event: rowcast:welcome", "\"outcome\":\"recovered\"", "401"];
+    assert_eq!(blocks.len(), printed.len());
+    for (block, mark) in blocks.iter().zip(printed) {
+        let mut shell = tokio::process::Command::new("bash")
+            .args(["-c", block])
+            .env("ROWCAST", &server.url)
+            .env("TOKEN", token("1", "", ""))
+            .env("ROOMS", "open:1")
+            .env("BOOKMARK", database.bookmark().await)
+            .stdout(std::process::Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("bash");
+        let output = shell.stdout.take().expect("a pipe");
+        let mut lines = tokio::io::BufReader::new(output).lines();
+        support::within(mark, async {
+            while let Some(line) = lines.next_line().await.expect("text") {
+                if line.contains(mark) {
+                    return;
+                }
+            }
+            panic!("{block} did not print {mark}");
+        })
+        .await;
+        let _ = shell.kill().await;
+    }
+    server.stop().await;
 }

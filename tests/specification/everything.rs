@@ -223,7 +223,6 @@ async fn replays(database: &Database) {
     socket.send(subscribe).await;
     let answer = socket.expect("subscribed").await;
     assert_eq!(answer["reason"], "unavailable", "{answer}");
-    assert_resume(&server, Transport::Poll, &near, Some("unavailable")).await;
     database
         .run("alter function rowcast.read_no_log rename to read_log")
         .await;
