@@ -190,6 +190,14 @@ async fn replays(database: &Database) {
         ] {
             assert_resume(&server, transport, since, reason).await;
         }
+        let load = format!("load=open:1&from={near}");
+        let mut loading = connect(transport, &server, &token("1", "", ""), &load).await;
+        loading.expect("welcome").await;
+        let loaded = loading.expect("subscribed").await;
+        assert_eq!(
+            (&loaded["id"], &loaded["count"]),
+            (&json!("load"), &json!(1))
+        );
     }
     let mut socket = somebody(&server, Transport::WebSocket).await;
     let subscribe = json!({ "type": "subscribe", "rooms": ["open:2"], "since": near, "id": 1 });
@@ -427,10 +435,12 @@ async fn statuses(database: &Database) {
         ("/sse", vec![origin], 401),
         ("/sse", vec![authorized, evil], 403),
         ("/sse", vec![authorized, origin], 429),
+        ("/sse?load=open:1", vec![authorized, origin], 400),
         ("/poll", vec![origin], 401),
         ("/poll", vec![authorized, evil], 403),
         ("/poll", vec![authorized, origin], 429),
         ("/poll?wait=long", vec![authorized, origin], 400),
+        ("/poll?from=another.1_0", vec![authorized, origin], 400),
         ("/ws", vec![], 426),
         ("/ws", vec![upgrade[0], upgrade[1], key], 400),
         ("/healthz", vec![], 200),

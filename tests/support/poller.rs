@@ -16,7 +16,8 @@ use tokio::net::TcpStream;
 pub struct Poller {
     address: String,
     token: String,
-    /// As it was given: the rooms, perhaps `wait` and `since`.
+    /// As it was given: the rooms, perhaps `wait` and `since`; and `load` and `from` until that is
+    /// done, whose rooms are then among the others.
     query: String,
     since: Option<String>,
     link: Option<SendRequest<Empty<Bytes>>>,
@@ -130,7 +131,8 @@ impl Poller {
         if (greets && brought.is_some()) || is_gap {
             let mut subscribed = said.clone();
             subscribed["type"] = "subscribed".into();
-            subscribed["count"] = events.len().into();
+            let of_load = events.iter().position(|frame| frame["id"] == "load");
+            subscribed["count"] = of_load.unwrap_or(events.len()).into();
             let at = if is_gap {
                 Some(bookmark.clone())
             } else {
@@ -140,6 +142,9 @@ impl Poller {
             self.frames.push_back(subscribed);
         }
         self.frames.extend(events.iter().cloned());
+        if events.iter().any(|frame| frame["id"] == "load") {
+            self.query = loaded(&self.query);
+        }
         self.frames
             .push_back(json!({ "type": "heartbeat", "bookmark": bookmark }));
         self.since = Some(bookmark);
@@ -156,4 +161,20 @@ fn since_of(query: &str) -> Option<String> {
 fn without_since(query: &str) -> String {
     let pairs = query.split('&').filter(|pair| !pair.starts_with("since="));
     pairs.collect::<Vec<_>>().join("&")
+}
+
+/// The query of whoever has loaded: its rooms are as any others.
+fn loaded(query: &str) -> String {
+    let mut rooms = Vec::new();
+    let mut rest = Vec::new();
+    for pair in query.split('&') {
+        match pair.split_once('=') {
+            Some(("rooms" | "load", list)) => rooms.push(list),
+            Some(("from", _)) => {}
+            _ => rest.push(pair),
+        }
+    }
+    let rooms = format!("rooms={}", rooms.join(","));
+    rest.push(&rooms);
+    rest.join("&")
 }

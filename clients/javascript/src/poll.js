@@ -27,16 +27,19 @@ export function poll({ settings, token, opening, frame, end }) {
       if (!answer.ok) throw await ofAnswer(answer, settings.now())
       const got = await answer.json()
       const { rooms, outcome, reason, events, bookmark } = got
+      const loaded = events.findIndex((/** @type {any} */ one) => one.type === 'subscribed' && one.id === 'load')
       if (isOver()) return
       if (!wait) frame({ ...got, type: 'welcome', bookmark: place.since ?? bookmark })
       got.errors?.forEach(frame)
       if (wait ? outcome === 'gap' : place.since) {
-        frame({ type: wait ? 'gap' : 'subscribed', rooms, outcome, reason, count: events.length, bookmark: place.since })
+        const count = loaded < 0 ? events.length : loaded
+        frame({ type: wait ? 'gap' : 'subscribed', rooms, outcome, reason, count, bookmark: place.since })
       }
       for (const event of events) if (!isOver()) frame(event)
       if (isOver()) return
       frame({ type: 'heartbeat', bookmark })
-      place = { rooms: opening.rooms, since: bookmark }
+      // A load comes whole or not at all: until it came it is asked for as at first.
+      place = loaded < 0 ? { ...place, since: bookmark } : { rooms: [...(place.rooms ?? []), ...(place.load ?? [])], since: bookmark }
       if (wait && !got.more && !events.length) {
         // The clock may have been set back meanwhile.
         await new Promise((go) => settings.later(Math.min(PAUSE, asked + PAUSE - settings.now()), () => go(0)))

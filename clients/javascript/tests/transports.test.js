@@ -17,6 +17,18 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
+/** What a transport needs of the settings. */
+const connectSettings = () => ({
+  url: 'http://server.test',
+  pollWait: 25,
+  connectTimeout: 10_000,
+  now: () => Date.now(),
+  later(ms, run) {
+    const timer = setTimeout(run, ms)
+    return () => clearTimeout(timer)
+  },
+})
+
 /** Streams are read in turns of their own, besides timers. */
 const turns = async () => {
   for (let i = 0; i < 20; i++) await settle()
@@ -151,6 +163,42 @@ describe('long poll', () => {
     expect(told.events).toEqual(['1'])
     expect(told.gaps).toMatchObject([{ rooms: ['a'] }])
     expect(fake.request.query('since')).toBe('h.3_0')
+  })
+
+  test('asks for a load until its answer came, and then for its rooms as for all', async () => {
+    const settings = { ...connectSettings(), fetch: fake.fetch }
+    const frames = []
+    const opening = { rooms: ['a'], since: 'h.1_0', load: ['b', 'c'], from: 'h.0_0' }
+    const { poll } = await import('../src/poll.js')
+    const wire = poll({ settings, token: 'T', opening, frame: (frame) => void frames.push(frame), end: () => {} })
+    const asked = () => ['rooms', 'since', 'load', 'from'].map((name) => fake.request.query(name))
+    await turns()
+    expect(asked()).toEqual(['a', 'h.1_0', 'b,c', 'h.0_0'])
+    // What was missed filled the answer.
+    fake.request.json(answer({ outcome: 'recovered', events: [event(1)], bookmark: 'h.2_0', more: true }))
+    await turns()
+    expect(frames.find(({ type }) => type === 'subscribed')).toMatchObject({ count: 1 })
+    expect(asked()).toEqual(['a', 'h.2_0', 'b,c', 'h.0_0'])
+    const load = { type: 'subscribed', id: 'load', rooms: ['b', 'c'], outcome: 'recovered', count: 1, bookmark: 'h.0_0' }
+    fake.request.json(answer({ outcome: 'recovered', events: [event(2), load, event(3)], bookmark: 'h.3_0' }))
+    await turns()
+    expect(frames.filter(({ type }) => type === 'event').map(({ id }) => id)).toEqual(['1', '2', '3'])
+    expect(asked()).toEqual(['a,b,c', 'h.3_0', null, null])
+    wire.close()
+  })
+
+  test('what was missed is counted without the load behind it', async () => {
+    const frames = []
+    const opening = { rooms: ['a'], since: 'h.1_0', load: ['b'], from: 'h.0_0' }
+    const { poll } = await import('../src/poll.js')
+    const wire = poll({ settings: { ...connectSettings(), fetch: fake.fetch }, token: 'T', opening, frame: (frame) => void frames.push(frame), end: () => {} })
+    await turns()
+    const load = { type: 'subscribed', id: 'load', rooms: ['b'], outcome: 'recovered', count: 2, bookmark: 'h.0_0' }
+    fake.request.json(answer({ outcome: 'recovered', events: [event(1), load, event(2), event(3)], bookmark: 'h.3_0' }))
+    await turns()
+    expect(frames.filter(({ type }) => type === 'subscribed').map(({ id, count }) => [id, count])).toEqual([[undefined, 1], ['load', 2]])
+    expect(fake.request.query('rooms')).toBe('a,b')
+    wire.close()
   })
 
   test('zero-delay loops: nothing answered at once is not asked again at once', async () => {
