@@ -28,6 +28,8 @@ mod listener;
 /// Who rings and who leads: nothing is missed while that changes.
 mod doorbell;
 
+/// State and events without a seam, over a connection that stands elsewhere.
+mod again;
 /// What makes old bookmarks lie: failover, crash, restore, copies; and transactions prepared.
 mod histories;
 /// Whoever comes back with a bookmark receives exactly what it lacks.
