@@ -305,7 +305,9 @@ export function keep(settings, host) {
   function wake(networkChanged) {
     if (networkChanged) upgradeAfter = settings.upgradeMin
     if (!link) {
+      // Too soon is not never: what has come back may say so only once.
       if (now() > notBefore) void dial(preferred)
+      else if (notBefore < Infinity) timer('wake', notBefore - now() + 1, () => link || wake(false))
     } else if (isLive()) {
       if (networkChanged) planUpgrade()
       if (speaks(link) || (link.silence && now() - link.heardAt > link.silence)) doubt(link)

@@ -325,6 +325,17 @@ describe('waking', () => {
     expect(fake.sockets.length - before).toBeGreaterThanOrEqual(1)
   })
 
+  test('a network that returns at once is not waited for a whole pause', async () => {
+    const { socket } = await live(fake, { transports: ['websocket'], retryMin: 60_000, retryMax: 60_000 })
+    socket.cut()
+    await pass(300)
+    ears.online()
+    await pass(500)
+    expect(fake.sockets).toHaveLength(1)
+    await pass(400)
+    expect(fake.sockets).toHaveLength(2)
+  })
+
   test('a page that is seen again doubts its link, and leaves a dead one within seconds', async () => {
     const { connection, socket } = await live(fake)
     ears.pageshow()
