@@ -181,8 +181,8 @@ impl Gate {
         let answer = warp::reply::json(&json!({ "error": error }));
         let mut answer = warp::reply::with_status(answer, status).into_response();
         if let Some(wait) = wait {
-            // Whole seconds, and none too early.
-            let seconds = wait.as_secs_f64().ceil();
+            // Whole seconds, none too early; many take 0 for "at once, and again".
+            let seconds = wait.as_secs_f64().ceil().max(1.0);
             if let Ok(seconds) = HeaderValue::from_str(&seconds.to_string()) {
                 answer.headers_mut().insert("retry-after", seconds);
             }
