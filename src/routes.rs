@@ -2,8 +2,8 @@
 //! Hands over to the connections. It must never decide who may do what: that is admission's.
 
 use crate::config::Doorbell;
-use crate::connection::admission::Visit;
 use crate::connection::presence::Cut;
+use crate::connection::visit::Visit;
 use crate::connection::{Gate, Refusal, call, poll, sse, websocket};
 use crate::console::{Console, page};
 use crate::report;

@@ -3,7 +3,7 @@
 //! Hands questions down to SQL, and answers to the transports. It must never tell a caller more than
 //! a function said on purpose, nor a log what a caller sent.
 
-use super::admission::Visit;
+use super::visit::Visit;
 use super::{Gate, Refusal};
 use crate::database::{Called, Failed, Question};
 use crate::hub::Identity;

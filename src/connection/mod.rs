@@ -13,6 +13,7 @@ pub mod recheck;
 pub mod seam;
 pub mod seats;
 pub mod sse;
+pub mod visit;
 pub mod websocket;
 
 use crate::config::Settings;

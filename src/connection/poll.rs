@@ -4,9 +4,10 @@
 //! Hands hyper a body that is written piece by piece. It must never give a bookmark that lies
 //! behind an event which the answer does not hold.
 
-use super::admission::{Visit, explain};
+use super::admission::explain;
 use super::presence::{Cut, Presence};
 use super::seam::Resolved;
+use super::visit::Visit;
 use super::{Gate, Refusal, frame, until};
 use crate::event::{Event, to_json};
 use crate::hub::Delivery;

@@ -3,8 +3,9 @@
 //! Hands a presence over to the transports; dropped, it leaves nothing behind. It must never let
 //! anybody in whom admission has not, nor forget somebody who has left.
 
-use super::admission::{Admitted, Visit, explain};
+use super::admission::{Admitted, explain};
 use super::seats::Seat;
+use super::visit::Visit;
 use super::{Gate, Refusal, frame, unix_now, until};
 use crate::bookmark::NotABookmark;
 use crate::hub::{Admission, Identity, Since, Subscription};

@@ -3,10 +3,11 @@
 //! are watched by a task beside it. It must never answer a temporary refusal with a status: an
 //! EventSource would not come back.
 
-use super::admission::{Visit, explain};
+use super::admission::explain;
 use super::frame::{self, Welcome};
 use super::presence::{Cut, Presence};
 use super::seam::{Resolved, Subscribed};
+use super::visit::Visit;
 use super::{Gate, Refusal, until};
 use crate::event::{Event, sse_frame, to_json};
 use crate::hub::Delivery;

@@ -7,8 +7,8 @@ mod call;
 mod read;
 mod write;
 
-use super::admission::Visit;
 use super::presence::Presence;
+use super::visit::Visit;
 use super::{Gate, Refusal, unix_now, until};
 use crate::bookmark::NotABookmark;
 use crate::hub::Subscription;

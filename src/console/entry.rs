@@ -3,8 +3,8 @@
 //! It must never let anybody in as nobody, and never leave a stream open for a token that has ended.
 
 use super::Console;
-use crate::connection::admission::Visit;
 use crate::connection::presence::Cut;
+use crate::connection::visit::Visit;
 use crate::connection::{Refusal, until};
 use crate::hub::{Delivery, Identity, Subscription};
 use crate::report;

@@ -5,9 +5,9 @@
 use super::Console;
 use super::entry::Open;
 use super::watch::{end, frame};
-use crate::connection::admission::Visit;
 use crate::connection::presence::Cut;
 use crate::connection::sse::stream_response;
+use crate::connection::visit::Visit;
 use crate::event::Event;
 use crate::hub::Delivery;
 use bytes::Bytes;

@@ -4,9 +4,9 @@
 use super::entry::Open;
 use super::{Console, lock};
 use crate::connection::Refusal;
-use crate::connection::admission::Visit;
 use crate::connection::presence::Cut;
 use crate::connection::sse::stream_response;
+use crate::connection::visit::Visit;
 use crate::event::sse_frame;
 use bytes::Bytes;
 use futures_util::stream;

@@ -1,0 +1,174 @@
+//! A request as it arrived: what it asks for, by what it proves who it is, where it comes from.
+//! Hands words over to admission and the transports. It must never believe a forwarded header of
+//! anybody but a proxy of ours.
+
+use super::{Gate, Refusal};
+use std::net::IpAddr;
+use warp::http::HeaderMap;
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    pub headers: HeaderMap,
+    pub query: String,
+    /// Nothing for a Unix socket.
+    pub peer: Option<IpAddr>,
+}
+
+impl Visit {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// A parameter of the query, decoded.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        let mut pairs = url::form_urlencoded::parse(self.query.as_bytes());
+        pairs
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.into_owned())
+    }
+
+    /// The rooms of the query: `rooms=a,b`.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<String> {
+        names(&self.parameter("rooms").unwrap_or_default())
+    }
+
+    /// What is to be joined besides, with all that came after a place of its own:
+    /// `load=a,b&from=BOOKMARK`.
+    ///
+    /// # Errors
+    /// One was sent without the other.
+    pub fn load(&self) -> Result<Option<Load>, Refusal> {
+        let sent = |name| self.parameter(name).filter(|value| !value.is_empty());
+        match (sent("load"), sent("from")) {
+            (None, None) => Ok(None),
+            (Some(load), Some(from)) => Ok(Some(Load {
+                rooms: names(&load),
+                from,
+            })),
+            _ => Err(Refusal::Protocol),
+        }
+    }
+
+    /// All rooms that are asked for, whatever for.
+    ///
+    /// # Errors
+    /// See [`Visit::load`].
+    pub fn asked(&self) -> Result<Vec<String>, Refusal> {
+        let loaded = self.load()?.map(|load| load.rooms);
+        Ok([self.rooms(), loaded.unwrap_or_default()].concat())
+    }
+
+    /// The bookmark to resume from: what a browser sends by itself counts more than its URL, which
+    /// stays the same when it reconnects.
+    #[must_use]
+    pub fn since(&self) -> Option<String> {
+        let last = self.header("last-event-id").map(str::to_owned);
+        last.or_else(|| self.parameter("since"))
+            .filter(|since| !since.is_empty())
+    }
+
+    /// Whether the peer is a proxy of ours, whose X-Forwarded headers count.
+    fn is_forwarded(&self, gate: &Gate) -> bool {
+        self.peer.is_some_and(|peer| is_trusted(gate, peer))
+    }
+
+    /// The address to count by: the peer's, or behind trusted proxies the last that is none.
+    #[must_use]
+    pub fn address(&self, gate: &Gate) -> Option<IpAddr> {
+        let peer = self.peer?;
+        if !self.is_forwarded(gate) {
+            return Some(peer);
+        }
+        let forwarded = self.headers.get_all("x-forwarded-for").iter();
+        let listed: Vec<&str> = forwarded
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .collect();
+        // From the right, where our own proxies wrote: what stands left of the first word that is
+        // no proxy of ours, a client may have written.
+        let mut address = peer;
+        for text in listed.iter().rev() {
+            let Ok(next) = text.trim().parse::<IpAddr>() else {
+                break;
+            };
+            address = next.to_canonical();
+            if !is_trusted(gate, address) {
+                break;
+            }
+        }
+        Some(address)
+    }
+
+    pub(super) fn bearer(&self) -> Option<String> {
+        let authorization = self.header("authorization").and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme
+                .eq_ignore_ascii_case("bearer")
+                .then(|| token.trim().to_owned())
+        });
+        authorization
+            .or_else(|| {
+                let protocols = self.header("sec-websocket-protocol")?.split(',');
+                protocols
+                    .map(str::trim)
+                    .find_map(|p| p.strip_prefix("bearer."))
+                    .map(str::to_owned)
+            })
+            .or_else(|| self.parameter("token"))
+    }
+
+    pub(super) fn cookies(&self) -> impl Iterator<Item = (&str, &str)> {
+        let headers = self
+            .headers
+            .get_all("cookie")
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        headers
+            .flat_map(|line| line.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+    }
+
+    /// Whether the page that sends this may: a listed origin, or the same as this host.
+    pub(super) fn origin_is_allowed(&self, gate: &Gate, by_cookie: bool) -> bool {
+        let Some(origin) = self.header("origin") else {
+            // Browsers leave Origin out of a GET to the same origin, but say so here; what is no
+            // browser sends neither, and can't be made to send somebody's cookie.
+            return !by_cookie || self.header("sec-fetch-site") == Some("same-origin");
+        };
+        let (scheme, host) = origin.split_once("://").unwrap_or(("", origin));
+        let forwarded = |name| self.header(name).filter(|_| self.is_forwarded(gate));
+        let here = forwarded("x-forwarded-host").or_else(|| self.header("host"));
+        // Without a proxy's word nobody knows which scheme the browser sees.
+        let same_scheme = forwarded("x-forwarded-proto").is_none_or(|proto| proto == scheme);
+        (same_scheme && Some(host) == here)
+            || gate
+                .settings
+                .http
+                .allowed_origins
+                .iter()
+                .any(|one| one == origin)
+    }
+}
+
+/// Rooms to join from a place of their own.
+#[derive(Debug)]
+pub struct Load {
+    pub rooms: Vec<String>,
+    pub from: String,
+}
+
+fn names(list: &str) -> Vec<String> {
+    let names = list.split(',').filter(|name| !name.is_empty());
+    names.map(str::to_owned).collect()
+}
+
+fn is_trusted(gate: &Gate, address: IpAddr) -> bool {
+    gate.settings
+        .http
+        .trusted_proxies
+        .iter()
+        .any(|net| net.contains(&address))
+}
