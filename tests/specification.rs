@@ -3,13 +3,13 @@
 //! What servers send in any other test is held against them as well (`support/documented.rs`).
 
 mod everything;
+mod page;
 
 use crate::support;
 use crate::support::documented::{ASYNCAPI, OPENAPI, Schema, messages, raw, text};
 use crate::support::{Database, Subscriber, serve, token, ws};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use tokio::io::AsyncBufReadExt;
 
 /// Rooms `open:*` are for anybody, and so are functions that answer or fail in each way.
 const RULES: &str = "
@@ -465,41 +465,4 @@ fn bends(frame: &Value, schema: &Value) -> Vec<(String, Value)> {
         }
     }
     all
-}
-
-/// Each shell command of `docs/sse.md`, as it stands there, prints what the page says of it.
-#[tokio::test]
-async fn the_commands_of_the_page_on_sse_work() {
-    let database = database().await;
-    let server = serve(&database, |_| ()).await;
-    let page = text("sse.md");
-    let blocks = page.split("```sh\n").skip(1);
-    let blocks: Vec<_> = blocks.filter_map(|rest| rest.split("```").next()).collect();
-    let printed = ["event: rowcast:welcome", "\"outcome\":\"recovered\"", "401"];
-    assert_eq!(blocks.len(), printed.len());
-    for (block, mark) in blocks.iter().zip(printed) {
-        let mut shell = tokio::process::Command::new("bash")
-            .args(["-c", block])
-            .env("ROWCAST", &server.url)
-            .env("TOKEN", token("1", "", ""))
-            .env("ROOMS", "open:1")
-            .env("BOOKMARK", database.bookmark().await)
-            .stdout(std::process::Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("bash");
-        let output = shell.stdout.take().expect("a pipe");
-        let mut lines = tokio::io::BufReader::new(output).lines();
-        support::within(mark, async {
-            while let Some(line) = lines.next_line().await.expect("text") {
-                if line.contains(mark) {
-                    return;
-                }
-            }
-            panic!("{block} did not print {mark}");
-        })
-        .await;
-        let _ = shell.kill().await;
-    }
-    server.stop().await;
 }

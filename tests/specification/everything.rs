@@ -256,7 +256,7 @@ async fn assert_resume(server: &Server, transport: Transport, since: &str, reaso
 }
 
 /// Forgets what was written so far, as two days would.
-async fn forget_all(database: &Database) {
+pub async fn forget_all(database: &Database) {
     let rotate = "select rowcast.rotate_log(pg_current_snapshot())";
     database.run(rotate).await;
     for _ in 0..2 {
@@ -498,6 +498,7 @@ async fn calls(database: &Database) {
     let server = serve(database, |settings| {
         settings.http.allowed_origins = vec![ORIGIN.into()];
         settings.http.header_timeout = Duration::from_millis(500);
+        settings.http.spread = Duration::ZERO;
         settings.calls.timeout = Duration::from_millis(500);
         settings.calls.result_bytes = 1000;
     })
@@ -559,7 +560,8 @@ async fn calls(database: &Database) {
     )
     .await;
     assert_eq!(answer.status, 503, "{answer:?}");
-    assert!(answer.json()["error"]["retryMs"].is_u64(), "{answer:?}");
+    assert_eq!(answer.json()["error"]["retryMs"], 0, "{answer:?}");
+    assert_eq!(answer.headers["retry-after"], "1", "never at once");
     database
         .run("alter function rowcast.begin_no_call rename to begin_call")
         .await;

@@ -60,7 +60,7 @@ pub struct Place<'a> {
 }
 
 /// A variable of `target/tools/test.env`.
-fn tool(variable: &str) -> String {
+pub fn tool(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| {
         panic!("{variable} is not set: `.ci/setup test` writes it into target/tools/test.env")
     })
