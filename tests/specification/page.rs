@@ -60,7 +60,7 @@ async fn the_script_of_the_page_on_sse_shows_resumes_and_tells_gaps() {
           const location = {{ reload: () => window.reloads++ }}
           {script}
           window.opened = 0
-          events.addEventListener('rowcast:subscribed', () => window.opened++)
+          events.addEventListener('rowcast:welcome', () => window.opened++)
         }})()",
         token("1", "", "")
     );
