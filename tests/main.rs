@@ -15,8 +15,17 @@ mod architecture;
 /// The schema: from empty to latest, its golden dump, who may do what.
 mod migrate;
 
+/// The boardrooms' system by its own front end: Socket.IO, joins and acknowledgements.
+mod boardroom;
+/// The clinic's system by its own front end: from check-in to call, over Socket.IO.
+mod clinic;
 /// The lab system, end to end: SQL in, frames out, at exactly the rooms of lab.md.
 mod lab;
+/// The spa's system by its own front end: roles, payments first, and its own poll.
+mod spa;
+/// The ticket system by its own front end: the seats of an event.
+mod tickets;
+
 /// The legacy application comes first: failing triggers, full disks, very large statements.
 mod legacy;
 /// All the ways SQL has to write: bulk, upsert, COPY, cascade, partitions, overlapping transactions.
@@ -28,6 +37,8 @@ mod listener;
 /// Who rings and who leads: nothing is missed while that changes.
 mod doorbell;
 
+/// Durable readers: what they acknowledged, on any node, after a loss of memory.
+mod acks;
 /// State and events without a seam, over a connection that stands elsewhere.
 mod again;
 /// What makes old bookmarks lie: failover, crash, restore, copies; and transactions prepared.
@@ -40,12 +51,16 @@ mod retention;
 
 /// Ways into the log and round it: notifications, announcements, pauses, attached triggers, states.
 mod channel;
+/// Dialects: files that say how a front end speaks, and a sixth system made of such files alone.
+mod dialect;
 /// Bad input and limits: an error to act on, and everything else lives on.
 mod input;
 /// Long poll: answer by answer, and as exact as a stream.
 mod poll;
 /// Readers that stop, crawl or vanish: cut within their bounds, at nobody else's cost.
 mod readers;
+/// Socket.IO: both its transports, resumes, refusals, and the same bounds as everywhere.
+mod socketio;
 /// A thousand who lose the server at once.
 mod storm;
 /// What lies between: poolers, TLS, Unix sockets, outages, restarts, metrics.

@@ -3,6 +3,7 @@
 //! Databases (`postgres.rs`), each a fresh copy of a template on one cluster per test run:
 //!
 //! - `database().await`: migrated; `lab().await`: and `triggers/lab` applied; `empty().await`: neither.
+//!   `system("spa").await`: and `triggers/spa` applied, `legacy()` is role `spa_app`.
 //! - `on(Version::V14).await.lab().await`: the same on another PostgreSQL; [`VERSIONS`] lists
 //!   them (`ROWCAST_TEST_POSTGRES_14`, `…_18` name their directories of programs), and
 //!   `on_every_version! { a b }` makes a test of each function `async fn a(version: Version)` there.
@@ -64,7 +65,9 @@ mod server;
 mod subscriber;
 
 pub use poller::Poller;
-pub use postgres::{Database, Postgres, VERSIONS, Version, database, empty, lab, marker, on};
+pub use postgres::{
+    Database, Postgres, SYSTEMS, VERSIONS, Version, database, empty, lab, marker, on, system,
+};
 pub use server::{
     Answer, Process, Served, Server, ask, get, post, raw, serve, serve_process, serve_process_at,
     serve_unready, settings,

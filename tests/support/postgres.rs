@@ -50,16 +50,24 @@ pub async fn lab() -> Database {
     on(Version::Installed).await.lab().await
 }
 
+/// The same, with `triggers/SYSTEM` applied; [`Database::legacy`] is then its application.
+pub async fn system(name: &'static str) -> Database {
+    on(Version::Installed).await.system(name).await
+}
+
 /// A database that was never migrated.
 pub async fn empty() -> Database {
     on(Version::Installed).await.empty().await
 }
 
+/// The systems below `triggers/`. The application of each is a role `SYSTEM_app`.
+pub const SYSTEMS: [&str; 5] = ["lab", "clinic", "tickets", "spa", "boardroom"];
+
 /// A cluster with its templates.
 pub struct Postgres {
     pub cluster: Cluster,
     plain: OnceCell<()>,
-    lab: OnceCell<()>,
+    systems: [OnceCell<()>; SYSTEMS.len()],
     databases: AtomicU32,
     // Roles belong to the cluster: two templates that grant to the same one would collide.
     building: Mutex<()>,
@@ -98,7 +106,7 @@ impl Postgres {
         Self {
             cluster: cluster.unwrap_or_else(|error| panic!("{error}")),
             plain: OnceCell::new(),
-            lab: OnceCell::new(),
+            systems: [const { OnceCell::const_new() }; SYSTEMS.len()],
             databases: AtomicU32::new(0),
             building: Mutex::new(()),
         }
@@ -114,16 +122,26 @@ impl Postgres {
 
     /// A database of its own, migrated, with `triggers/lab` applied.
     pub async fn lab(&self) -> Database {
-        self.lab
+        self.system("lab").await
+    }
+
+    /// A database of its own, migrated, with the triggers of one of [`SYSTEMS`] applied.
+    pub async fn system(&self, name: &'static str) -> Database {
+        let number = SYSTEMS.iter().position(|one| *one == name);
+        let number = number.unwrap_or_else(|| panic!("SYSTEMS lacks {name}"));
+        let built = format!("template_{name}");
+        self.systems[number]
             .get_or_init(|| async {
                 self.plain_template().await;
                 let _one_at_a_time = self.building.lock().await;
-                let template = self.create("template_lab", "template_plain").await;
+                let template = self.create(&built, "template_plain").await;
                 let owner = template.client(SUPERUSER).await;
-                apply_triggers(&owner, "lab").await;
+                apply_triggers(&owner, name).await;
             })
             .await;
-        self.copy("template_lab").await
+        let mut database = self.copy(&built).await;
+        database.legacy_url = self.cluster.url(&database.name, &format!("{name}_app"));
+        database
     }
 
     /// A database of its own with nothing in it.
@@ -142,8 +160,11 @@ impl Postgres {
                 migrate::run(&mut owner)
                     .await
                     .unwrap_or_else(|error| panic!("{error}"));
-                let logins = "alter role rowcast_service login; create role lab_app login";
-                owner.batch_execute(logins).await.expect("login roles");
+                let mut logins = "alter role rowcast_service login".to_owned();
+                for system in SYSTEMS {
+                    logins.push_str(&format!("; create role {system}_app login"));
+                }
+                owner.batch_execute(&logins).await.expect("login roles");
             })
             .await;
     }
