@@ -2,6 +2,8 @@
 //! Hands each connection to the routes. It must never serve before its socket is bound, and never
 //! leave one connection waiting for another.
 
+pub mod front;
+
 use crate::config::Settings;
 use crate::connection::allowance::Allowances;
 use crate::connection::{Gate, arrivals::Arrivals, presence::Cut, recheck, seats::Seats, unix_now};
@@ -11,10 +13,10 @@ use crate::listener::{Listener, Pulse};
 use crate::routes::{Peer, operators, routes};
 use crate::stream::Stream;
 use crate::token::{Verifier, VerifierError};
+use front::Front;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -201,23 +203,38 @@ impl App {
     }
 
     /// The same, with routes of the caller's, which are to include [`routes`].
-    pub async fn run_with<F>(mut self, filter: F, shutdown: impl Future<Output = ()>)
+    pub async fn run_with<F>(self, filter: F, shutdown: impl Future<Output = ()>)
     where
         F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
     {
+        let front = self.front(filter);
+        self.run_front(front, shutdown).await;
+    }
+
+    /// What answers here: the services that are no routes, and behind them these routes.
+    pub fn front<F>(&self, filter: F) -> Front
+    where
+        F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
+    {
+        Front::new([], front::filtered(filter))
+    }
+
+    /// The same as [`App::run`], with a front of the caller's, which is to include [`App::front`].
+    pub async fn run_front(mut self, front: Front, shutdown: impl Future<Output = ()>) {
         let (stop, stopping) = watch::channel(false);
         let gate = &self.gate;
         let public = accept_all(
             gate,
             &self.socket,
             self.tls.clone(),
-            filter,
+            front,
             stopping.clone(),
         );
         let admin = async {
             match &self.admin {
                 Some(socket) => {
-                    accept_all(gate, socket, None, operators(Arc::clone(gate)), stopping).await;
+                    let front = Front::new([], front::filtered(operators(Arc::clone(gate))));
+                    accept_all(gate, socket, None, front, stopping).await;
                 }
                 None => std::future::pending().await,
             }
@@ -272,16 +289,13 @@ async fn refresh_keys(gate: std::sync::Weak<Gate>) {
     }
 }
 
-async fn accept_all<F>(
+async fn accept_all(
     gate: &Arc<Gate>,
     socket: &Socket,
     tls: Option<TlsAcceptor>,
-    filter: F,
+    front: Front,
     stopping: watch::Receiver<bool>,
-) where
-    F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
-{
-    let service = warp::service(filter.recover(not_found));
+) {
     let sockets = Arc::new(tokio::sync::Semaphore::new(
         gate.settings.limits.connections + SPARE_SOCKETS,
     ));
@@ -305,9 +319,9 @@ async fn accept_all<F>(
         let Ok(permit) = Arc::clone(&sockets).try_acquire_owned() else {
             continue;
         };
-        let (builder, service, tls, timeout) = (
+        let (builder, front, tls, timeout) = (
             builder.clone(),
-            service.clone(),
+            front.clone(),
             tls.clone(),
             gate.settings.http.header_timeout,
         );
@@ -319,7 +333,7 @@ async fn accept_all<F>(
             };
             let cut = Cut::default();
             let with_peer = WithPeer {
-                inner: TowerToHyperService::new(service),
+                inner: front,
                 peer,
                 cut: cut.clone(),
             };
@@ -344,14 +358,6 @@ async fn accept_all<F>(
             }
         });
     }
-}
-
-async fn not_found(_: warp::Rejection) -> Result<(Response,), std::convert::Infallible> {
-    use warp::reply::Reply;
-    let error = serde_json::json!({ "error": { "code": "not-found",
-        "message": "nothing answers this path and method; try /ws, /sse, /poll, POST /call/NAME, /healthz, /readyz, /metrics" } });
-    let status = warp::http::StatusCode::NOT_FOUND;
-    Ok((warp::reply::with_status(warp::reply::json(&error), status).into_response(),))
 }
 
 async fn wrap(stream: Stream, tls: Option<TlsAcceptor>, timeout: Duration) -> Option<Stream> {
