@@ -14,8 +14,9 @@ use crate::routes::{Peer, operators, routes};
 use crate::stream::Stream;
 use crate::token::{Verifier, VerifierError};
 use front::Front;
+use futures_util::future::join_all;
 use hyper::server::conn::http1;
-use hyper::service::Service;
+use hyper::service::Service as HyperService;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::io;
 use std::path::Path;
@@ -28,6 +29,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use warp::Filter;
+use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 /// Sockets that wait for their request, beyond the connections that are seated.
@@ -118,22 +120,19 @@ impl Socket {
     }
 }
 
-/// A service that is open: its socket is bound, its listener runs.
-pub struct App {
+/// A service that is open: its listener runs. It serves nobody before an [`App`] has it.
+pub struct Service {
     pub gate: Arc<Gate>,
-    socket: Socket,
-    admin: Option<Socket>,
-    tls: Option<TlsAcceptor>,
     listener: tokio::task::JoinHandle<()>,
     listening: watch::Sender<bool>,
 }
 
-impl App {
-    /// Opens the service on a socket that was bound before.
+impl Service {
+    /// Opens all of a service but its socket.
     ///
     /// # Errors
     /// What the settings name and can't be used.
-    pub async fn open(settings: Settings, socket: Socket) -> Result<Self, OpenError> {
+    pub fn open(settings: Settings) -> Result<Self, OpenError> {
         let url = settings.database.url.clone().ok_or(OpenError::NoDatabase)?;
         let direct = settings.database.direct_url().unwrap_or(&url).to_owned();
         let database = Database::new(&url, &settings.database, &settings.calls)?;
@@ -146,11 +145,6 @@ impl App {
             memory_bytes: settings.poll.remember_bytes,
             memory_age: settings.poll.remember,
         });
-        let tls = tls_acceptor(&settings)?;
-        let admin = match &settings.http.admin_listen {
-            Some(address) => Some(Socket::bind(address).await?),
-            None => None,
-        };
         let pulse = Arc::new(Pulse::default());
         let listener = Listener {
             url: direct,
@@ -188,21 +182,110 @@ impl App {
         });
         Ok(Self {
             gate,
-            socket,
-            admin,
-            tls,
             listener,
             listening,
         })
     }
 
+    /// Says goodbye to everybody: whoever is told to come back meets the next run, or another node.
+    fn end(&self) {
+        let gate = &self.gate;
+        tracing::info!(connections = gate.seats.taken(), "stopping");
+        gate.arrivals.send_away(gate.seats.taken());
+        gate.hub.end_all(Ended::Restart);
+        // Nobody here waits for events any more: another node may lead.
+        self.listening.send_replace(true);
+    }
+
+    /// Waits until everybody has gone and the lead is given back, both within bounds.
+    async fn ended(&mut self) {
+        let gate = &self.gate;
+        let drained = async {
+            while gate.seats.taken() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let drained = tokio::time::timeout(gate.settings.http.drain, drained).await;
+        if tokio::time::timeout(STEP_DOWN, &mut self.listener)
+            .await
+            .is_err()
+        {
+            self.listener.abort();
+        }
+        tracing::info!(
+            left = self.gate.seats.taken(),
+            in_time = drained.is_ok(),
+            "stopped"
+        );
+    }
+}
+
+/// Services on a bound socket: one, or several of which each lies below its `http.base_path`.
+pub struct App {
+    /// The first one's, or the only one's: its settings say what concerns the socket.
+    pub gate: Arc<Gate>,
+    services: Vec<Service>,
+    socket: Socket,
+    admin: Option<Socket>,
+    tls: Option<TlsAcceptor>,
+}
+
+impl App {
+    /// Opens a service on a socket that was bound before.
+    ///
+    /// # Errors
+    /// What the settings name and can't be used.
+    pub async fn open(settings: Settings, socket: Socket) -> Result<Self, OpenError> {
+        Self::of(Service::open(settings)?, Vec::new(), socket).await
+    }
+
+    /// Several services on one socket, which stop together.
+    ///
+    /// # Errors
+    /// What the first one's settings name and can't be used.
+    pub async fn of(
+        first: Service,
+        others: Vec<Service>,
+        socket: Socket,
+    ) -> Result<Self, OpenError> {
+        let gate = Arc::clone(&first.gate);
+        let admin = match &gate.settings.http.admin_listen {
+            Some(address) => Some(Socket::bind(address).await?),
+            None => None,
+        };
+        let tls = tls_acceptor(&gate.settings)?;
+        let mut services = vec![first];
+        services.extend(others);
+        Ok(Self {
+            gate,
+            services,
+            socket,
+            admin,
+            tls,
+        })
+    }
+
+    /// The gates of all services, in their order.
+    pub fn gates(&self) -> impl Iterator<Item = &Arc<Gate>> {
+        self.services.iter().map(|service| &service.gate)
+    }
+
+    /// What all services answer.
+    #[must_use]
+    pub fn routes(&self) -> BoxedFilter<(Response,)> {
+        let first = routes(&self.gate);
+        self.gates().skip(1).fold(first, |before, gate| {
+            before.or(routes(gate)).unify().boxed()
+        })
+    }
+
     /// Serves until `shutdown` ends, then says goodbye to everybody within `http.drain_ms`.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let filter = routes(&self.gate);
+        let filter = self.routes();
         self.run_with(filter, shutdown).await;
     }
 
-    /// The same, with routes of the caller's, which are to include [`routes`].
+    /// The same, with routes of the caller's, which are to include [`App::routes`].
     pub async fn run_with<F>(self, filter: F, shutdown: impl Future<Output = ()>)
     where
         F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
@@ -244,24 +327,12 @@ impl App {
             () = admin => {}
             () = shutdown => {}
         }
-        tracing::info!(connections = gate.seats.taken(), "stopping");
-        gate.arrivals.send_away(gate.seats.taken());
+        // Idle sockets close at this; those that stream, when their service ends.
         stop.send_replace(true);
-        gate.hub.end_all(Ended::Restart);
-        // Nobody here waits for events any more: another node may lead.
-        self.listening.send_replace(true);
-        let drained = async {
-            while gate.seats.taken() > 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let drained = tokio::time::timeout(gate.settings.http.drain, drained).await;
-        if tokio::time::timeout(STEP_DOWN, &mut self.listener)
-            .await
-            .is_err()
-        {
-            self.listener.abort();
+        for service in &self.services {
+            service.end();
         }
+        join_all(self.services.iter_mut().map(Service::ended)).await;
         if let Socket::Unix(listener) = &self.socket
             && let Some(path) = listener
                 .local_addr()
@@ -271,11 +342,6 @@ impl App {
         {
             let _ = std::fs::remove_file(path);
         }
-        tracing::info!(
-            left = gate.seats.taken(),
-            in_time = drained.is_ok(),
-            "stopped"
-        );
     }
 }
 
@@ -407,9 +473,9 @@ struct WithPeer<S> {
     cut: Cut,
 }
 
-impl<S, B> Service<hyper::Request<B>> for WithPeer<S>
+impl<S, B> HyperService<hyper::Request<B>> for WithPeer<S>
 where
-    S: Service<hyper::Request<B>>,
+    S: HyperService<hyper::Request<B>>,
 {
     type Response = S::Response;
     type Error = S::Error;
