@@ -281,7 +281,8 @@ async fn accept_all<F>(
 ) where
     F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
 {
-    let service = warp::service(filter.recover(not_found));
+    let base_path = gate.settings.http.base_path.clone();
+    let service = warp::service(filter.recover(move |_| not_found(base_path.clone())));
     let sockets = Arc::new(tokio::sync::Semaphore::new(
         gate.settings.limits.connections + SPARE_SOCKETS,
     ));
@@ -346,10 +347,18 @@ async fn accept_all<F>(
     }
 }
 
-async fn not_found(_: warp::Rejection) -> Result<(Response,), std::convert::Infallible> {
+async fn not_found(base_path: String) -> Result<(Response,), std::convert::Infallible> {
     use warp::reply::Reply;
-    let error = serde_json::json!({ "error": { "code": "not-found",
-        "message": "nothing answers this path and method; try /ws, /sse, /poll, POST /call/NAME, /healthz, /readyz, /metrics" } });
+    let below = if base_path.is_empty() {
+        ""
+    } else {
+        "; all of them lie below "
+    };
+    let message = format!(
+        "nothing answers this path and method; try /ws, /sse, /poll, POST /call/NAME, /healthz, \
+         /readyz, /metrics, or the paths of http.dialects{below}{base_path}"
+    );
+    let error = serde_json::json!({ "error": { "code": "not-found", "message": message } });
     let status = warp::http::StatusCode::NOT_FOUND;
     Ok((warp::reply::with_status(warp::reply::json(&error), status).into_response(),))
 }
