@@ -2,22 +2,21 @@
 //! Hands each connection to the routes. It must never serve before its socket is bound, and never
 //! leave one connection waiting for another.
 
+mod accept;
 pub mod front;
 
 use crate::config::Settings;
 use crate::connection::allowance::Allowances;
-use crate::connection::{Gate, arrivals::Arrivals, presence::Cut, recheck, seats::Seats, unix_now};
+use crate::connection::{Gate, arrivals::Arrivals, recheck, seats::Seats, unix_now};
 use crate::database::{Database, DatabaseError};
 use crate::hub::{Ended, Hub, Limits};
 use crate::listener::{Listener, Pulse};
 use crate::routes::{Peer, operators, routes};
 use crate::stream::Stream;
 use crate::token::{Verifier, VerifierError};
+use accept::{accept_all, tls_acceptor};
 use front::Front;
 use futures_util::future::join_all;
-use hyper::server::conn::http1;
-use hyper::service::Service as HyperService;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,9 +24,6 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
@@ -299,7 +295,11 @@ impl App {
     where
         F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
     {
-        Front::new([], front::filtered(filter))
+        let paths: Vec<&str> = self
+            .gates()
+            .map(|gate| &*gate.settings.http.base_path)
+            .collect();
+        Front::new([], front::filtered(filter, &paths))
     }
 
     /// The same as [`App::run`], with a front of the caller's, which is to include [`App::front`].
@@ -316,7 +316,9 @@ impl App {
         let admin = async {
             match &self.admin {
                 Some(socket) => {
-                    let front = Front::new([], front::filtered(operators(Arc::clone(gate))));
+                    let path = &*gate.settings.http.base_path;
+                    let filter = operators(Arc::clone(gate));
+                    let front = Front::new([], front::filtered(filter, &[path]));
                     accept_all(gate, socket, None, front, stopping).await;
                 }
                 None => std::future::pending().await,
@@ -352,138 +354,5 @@ async fn refresh_keys(gate: std::sync::Weak<Gate>) {
         }
         drop(held);
         tokio::time::sleep(Duration::from_secs(10)).await;
-    }
-}
-
-async fn accept_all(
-    gate: &Arc<Gate>,
-    socket: &Socket,
-    tls: Option<TlsAcceptor>,
-    front: Front,
-    stopping: watch::Receiver<bool>,
-) {
-    let sockets = Arc::new(tokio::sync::Semaphore::new(
-        gate.settings.limits.connections + SPARE_SOCKETS,
-    ));
-    // Not the builder that guesses HTTP's version: it would wait for a first byte without a limit.
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(gate.settings.http.header_timeout)
-        .max_buf_size(gate.settings.limits.request_head_bytes.max(8192));
-    loop {
-        let (stream, peer) = match socket.accept(&gate.settings.limits).await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of file descriptors, mostly: a pause lets some be closed.
-                tracing::warn!(%error, "accept failed");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        // Beyond every limit nothing is said any more: the socket is closed unread.
-        let Ok(permit) = Arc::clone(&sockets).try_acquire_owned() else {
-            continue;
-        };
-        let (builder, front, tls, timeout) = (
-            builder.clone(),
-            front.clone(),
-            tls.clone(),
-            gate.settings.http.header_timeout,
-        );
-        let mut stopping = stopping.clone();
-        tokio::spawn(async move {
-            let _permit = permit;
-            let Some(stream) = wrap(stream, tls, timeout).await else {
-                return;
-            };
-            let cut = Cut::default();
-            let with_peer = WithPeer {
-                inner: front,
-                peer,
-                cut: cut.clone(),
-            };
-            let connection = builder
-                .serve_connection(TokioIo::new(stream), with_peer)
-                .with_upgrades();
-            tokio::pin!(connection);
-            tokio::select! {
-                ended = connection.as_mut() => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "connection ended");
-                    }
-                }
-                () = cut.0.notified() => {}
-                () = async { drop(stopping.wait_for(|stop| *stop).await) } => {
-                    connection.as_mut().graceful_shutdown();
-                    tokio::select! {
-                        _ = connection.as_mut() => {}
-                        () = cut.0.notified() => {}
-                    }
-                }
-            }
-        });
-    }
-}
-
-async fn wrap(stream: Stream, tls: Option<TlsAcceptor>, timeout: Duration) -> Option<Stream> {
-    match (stream, tls) {
-        (Stream::Tcp(stream), Some(tls)) => {
-            match tokio::time::timeout(timeout, tls.accept(stream)).await {
-                Ok(Ok(stream)) => Some(Stream::Tls(Box::new(stream))),
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "TLS handshake failed");
-                    None
-                }
-                Err(_) => None,
-            }
-        }
-        (stream, _) => Some(stream),
-    }
-}
-
-fn tls_acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, OpenError> {
-    let http = &settings.http;
-    let (Some(certificate), Some(key)) = (&http.tls_certificate_file, &http.tls_key_file) else {
-        return Ok(None);
-    };
-    let failed = |path: &Path, error: &dyn std::fmt::Display| {
-        OpenError::Tls(format!("{}: {error}", path.display()))
-    };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| failed(certificate, &error))?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| failed(certificate, &error))?
-        .with_no_client_auth()
-        .with_single_cert(chain, secret)
-        .map_err(|error| failed(certificate, &error))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Some(TlsAcceptor::from(Arc::new(config))))
-}
-
-/// Tells the routes what only the accept loop knows.
-#[derive(Clone)]
-struct WithPeer<S> {
-    inner: S,
-    peer: Peer,
-    cut: Cut,
-}
-
-impl<S, B> HyperService<hyper::Request<B>> for WithPeer<S>
-where
-    S: HyperService<hyper::Request<B>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn call(&self, mut request: hyper::Request<B>) -> Self::Future {
-        request.extensions_mut().insert(self.peer);
-        request.extensions_mut().insert(self.cut.clone());
-        self.inner.call(request)
     }
 }

@@ -73,8 +73,8 @@ where
     })
 }
 
-/// The service of warp's filters; what none of them takes is not found.
-pub fn filtered<F>(filter: F) -> Service
+/// The service of warp's filters; what none of them takes is not found, below these paths.
+pub fn filtered<F>(filter: F, base_paths: &[&str]) -> Service
 where
     F: Filter<Extract = (warp::reply::Response,), Error = warp::Rejection>
         + Clone
@@ -83,7 +83,11 @@ where
         + 'static,
 {
     use hyper::service::Service as _;
-    let filters = warp::service(filter.recover(not_found));
+    let not_found: Arc<str> = not_found(base_paths).into();
+    let filters = warp::service(filter.recover(move |_| {
+        let not_found = Arc::clone(&not_found);
+        async move { Ok::<_, Infallible>((answer_not_found(&not_found),)) }
+    }));
     let filters = hyper_util::service::TowerToHyperService::new(filters);
     Arc::new(move |request| {
         let answer = filters.call(request);
@@ -114,12 +118,22 @@ impl hyper::service::Service<Request<Incoming>> for Front {
     }
 }
 
-async fn not_found(_: warp::Rejection) -> Result<(warp::reply::Response,), Infallible> {
+fn not_found(base_paths: &[&str]) -> String {
+    let mut message =
+        "nothing answers this path and method; try /ws, /sse, /poll, POST /call/NAME, \
+        /healthz, /readyz, /metrics, or the paths of http.dialects"
+            .to_owned();
+    if base_paths.iter().any(|path| !path.is_empty()) {
+        message += "; all of them lie below ";
+        message += &base_paths.join(" or ");
+    }
+    serde_json::json!({ "error": { "code": "not-found", "message": message } }).to_string()
+}
+
+fn answer_not_found(json: &str) -> warp::reply::Response {
     use warp::reply::Reply;
-    let error = serde_json::json!({ "error": { "code": "not-found",
-        "message": "nothing answers this path and method; try /ws, /sse, /poll, POST /call/NAME, /healthz, /readyz, /metrics" } });
-    let status = warp::http::StatusCode::NOT_FOUND;
-    Ok((warp::reply::with_status(warp::reply::json(&error), status).into_response(),))
+    let answer = warp::reply::with_header(json.to_owned(), "content-type", "application/json");
+    warp::reply::with_status(answer, warp::http::StatusCode::NOT_FOUND).into_response()
 }
 
 #[cfg(test)]
