@@ -155,6 +155,7 @@ impl Check {
             admin_listen: raw.admin_listen,
             trusted_proxies,
             allowed_origins: allowed_origins.into_iter().collect(),
+            dialects: raw.dialects,
             tls_certificate_file: raw.tls_certificate_file.map(PathBuf::from),
             tls_key_file: raw.tls_key_file.map(PathBuf::from),
             header_timeout: self.millis("http.header_timeout_ms", raw.header_timeout_ms),

@@ -70,6 +70,7 @@ sections! {
         admin_listen: Option<String>,
         trusted_proxies: Vec<String>,
         allowed_origins: Vec<String>,
+        dialects: Vec<String>,
         tls_certificate_file: Option<String>,
         tls_key_file: Option<String>,
         header_timeout_ms: u64,
