@@ -253,10 +253,15 @@ impl<'t> File<'t> {
         context: &Context<'_>,
     ) -> Option<Template> {
         let value = self.value(section, key)?;
-        let mut wrong = Wrong::new();
+        let mut wrong = Vec::new();
         let template = Template::compile(value, context, &mut wrong);
-        for (at, what) in wrong {
-            self.say(&at, &section.inside(key), &what);
+        for Wrong {
+            at,
+            key: inside,
+            what,
+        } in wrong
+        {
+            self.say(&at, &format!("{}{inside}", section.inside(key)), &what);
         }
         Some(template)
     }

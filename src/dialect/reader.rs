@@ -5,7 +5,7 @@ use super::fields::Field;
 use super::file::{File, Section, nearest};
 use super::path::Path;
 use super::slot::{Context, Shape};
-use super::template::{Template, Wrong};
+use super::template::Template;
 use super::text::Text;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -98,8 +98,7 @@ impl<'t> Reader<'t> {
 
 /// A template of our own.
 pub(super) fn ours(text: &'static str, context: &Context<'_>) -> Template {
-    let mut wrong = Wrong::new();
     let value =
         DeValue::parse(text).unwrap_or_else(|_| Spanned::new(0..0, DeValue::String("".into())));
-    Template::compile(&value, context, &mut wrong)
+    Template::compile(&value, context, &mut Vec::new())
 }

@@ -9,8 +9,14 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeValue;
 
-/// What is wrong, and where in the file.
-pub(super) type Wrong = Vec<(Range<usize>, String)>;
+/// What is wrong with a template.
+pub(super) struct Wrong {
+    /// In the file.
+    pub at: Range<usize>,
+    /// In the template, such as `.data.at`.
+    pub key: String,
+    pub what: String,
+}
 
 /// JSON with slots.
 #[derive(Clone, Debug)]
@@ -42,7 +48,7 @@ impl Template {
     pub(super) fn compile(
         value: &Spanned<DeValue<'_>>,
         context: &Context<'_>,
-        wrong: &mut Wrong,
+        wrong: &mut Vec<Wrong>,
     ) -> Self {
         let node = Node::compile(value, context, wrong);
         Self { node }
@@ -66,9 +72,14 @@ impl Template {
 }
 
 impl Node {
-    fn compile(value: &Spanned<DeValue<'_>>, context: &Context<'_>, wrong: &mut Wrong) -> Self {
+    fn compile(
+        value: &Spanned<DeValue<'_>>,
+        context: &Context<'_>,
+        wrong: &mut Vec<Wrong>,
+    ) -> Self {
         let mut say = |what: &str| {
-            wrong.push((value.span(), what.to_owned()));
+            let (at, key, what) = (value.span(), String::new(), what.to_owned());
+            wrong.push(Wrong { at, key, what });
             Self::Literal("null".into())
         };
         match value.get_ref() {
@@ -98,10 +109,15 @@ impl Node {
                 let mut members: Vec<_> = table.iter().collect();
                 // As they are written, for those who read frames.
                 members.sort_by_key(|(key, _)| key.span().start);
-                let members = members.into_iter().map(|(key, value)| Member {
-                    key: key.get_ref().as_ref().into(),
-                    written: format!("{}:", Value::from(key.get_ref().as_ref())).into(),
-                    node: Self::compile(value, context, wrong),
+                let members = members.into_iter().map(|(key, value)| {
+                    let (key, known) = (key.get_ref().as_ref(), wrong.len());
+                    let node = Self::compile(value, context, wrong);
+                    for inside in &mut wrong[known..] {
+                        inside.key.insert_str(0, &format!(".{key}"));
+                    }
+                    let written = format!("{}:", Value::from(key)).into();
+                    let key = key.into();
+                    Member { key, written, node }
                 });
                 Self::Object(members.collect())
             }
@@ -230,10 +246,10 @@ mod tests {
             fields: &[],
             payload: false,
         };
-        let mut wrong = Wrong::new();
+        let mut wrong = Vec::new();
         let template = Template::compile(&DeValue::parse(written).unwrap(), &context, &mut wrong);
-        if let Some((_, what)) = wrong.pop() {
-            return Err(what);
+        if let Some(wrong) = wrong.pop() {
+            return Err(wrong.what);
         }
         let values = Values::default()
             .with("text", Filling::Text("say \"hi\"\n\u{1}"))
