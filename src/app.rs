@@ -9,6 +9,7 @@ use crate::config::Settings;
 use crate::connection::allowance::Allowances;
 use crate::connection::{Gate, arrivals::Arrivals, recheck, seats::Seats, unix_now};
 use crate::database::{Database, DatabaseError};
+use crate::dialect::{Dialect, DialectError};
 use crate::hub::{Ended, Hub, Limits};
 use crate::listener::{Listener, Pulse};
 use crate::routes::{Peer, operators, routes};
@@ -43,6 +44,8 @@ pub enum OpenError {
     Database(#[from] DatabaseError),
     #[error("auth: {0}")]
     Verifier(#[from] VerifierError),
+    #[error(transparent)]
+    Dialect(#[from] DialectError),
     #[error("http.listen {0}: {1}")]
     Listen(String, io::Error),
     #[error("TLS: {0}")]
@@ -132,6 +135,7 @@ impl Service {
         let url = settings.database.url.clone().ok_or(OpenError::NoDatabase)?;
         let direct = settings.database.direct_url().unwrap_or(&url).to_owned();
         let database = Database::new(&url, &settings.database, &settings.calls)?;
+        let dialects = Dialect::load(&settings.http.dialects)?;
         let hub = Hub::new(Limits {
             queue_bytes: settings.limits.queue_bytes,
             replay_events: settings.limits.replay_events,
@@ -164,6 +168,7 @@ impl Service {
             seats: Seats::default(),
             allowances: Allowances::default(),
             pulse,
+            dialects,
         };
         let gate = Arc::new(gate);
         tokio::spawn(refresh_keys(Arc::downgrade(&gate)));

@@ -157,6 +157,7 @@ impl Check {
             base_path: raw.base_path,
             trusted_proxies,
             allowed_origins: allowed_origins.into_iter().collect(),
+            dialects: raw.dialects,
             tls_certificate_file: raw.tls_certificate_file.map(PathBuf::from),
             tls_key_file: raw.tls_key_file.map(PathBuf::from),
             header_timeout: self.millis("http.header_timeout_ms", raw.header_timeout_ms),
