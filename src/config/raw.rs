@@ -68,6 +68,7 @@ sections! {
     http: RawHttp {
         listen: String,
         admin_listen: Option<String>,
+        base_path: String,
         trusted_proxies: Vec<String>,
         allowed_origins: Vec<String>,
         dialects: Vec<String>,

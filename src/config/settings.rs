@@ -77,6 +77,8 @@ pub struct Http {
     /// `host:port` or `unix:/path`.
     pub listen: String,
     pub admin_listen: Option<String>,
+    /// Empty, or segments that each begin with a slash.
+    pub base_path: String,
     pub trusted_proxies: Vec<IpNet>,
     /// As browsers write them: scheme, host and a port that is not the scheme's own.
     pub allowed_origins: Vec<String>,
