@@ -226,7 +226,11 @@ pub struct App {
     socket: Socket,
     admin: Option<Socket>,
     tls: Option<TlsAcceptor>,
+    rename: Rename,
 }
+
+/// The path that another one stands for, if it does.
+pub type Rename = fn(&str) -> Option<String>;
 
 impl App {
     /// Opens a service on a socket that was bound before.
@@ -260,7 +264,15 @@ impl App {
             socket,
             admin,
             tls,
+            rename: |_| None,
         })
+    }
+
+    /// Serves some paths as if others had been asked for.
+    #[must_use]
+    pub fn renaming(mut self, rename: Rename) -> Self {
+        self.rename = rename;
+        self
     }
 
     /// The gates of all services, in their order.
@@ -294,13 +306,14 @@ impl App {
             gate,
             &self.socket,
             self.tls.clone(),
-            filter,
+            (filter, self.rename),
             stopping.clone(),
         );
         let admin = async {
             match &self.admin {
                 Some(socket) => {
-                    accept_all(gate, socket, None, operators(Arc::clone(gate)), stopping).await;
+                    let asked = (operators(Arc::clone(gate)), self.rename);
+                    accept_all(gate, socket, None, asked, stopping).await;
                 }
                 None => std::future::pending().await,
             }
@@ -342,7 +355,7 @@ async fn accept_all<F>(
     gate: &Arc<Gate>,
     socket: &Socket,
     tls: Option<TlsAcceptor>,
-    filter: F,
+    (filter, rename): (F, Rename),
     stopping: watch::Receiver<bool>,
 ) where
     F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
@@ -388,6 +401,7 @@ async fn accept_all<F>(
                 inner: TowerToHyperService::new(service),
                 peer,
                 cut: cut.clone(),
+                rename,
             };
             let connection = builder
                 .serve_connection(TokioIo::new(stream), with_peer)
@@ -465,6 +479,7 @@ struct WithPeer<S> {
     inner: S,
     peer: Peer,
     cut: Cut,
+    rename: Rename,
 }
 
 impl<S, B> HyperService<hyper::Request<B>> for WithPeer<S>
@@ -478,6 +493,19 @@ where
     fn call(&self, mut request: hyper::Request<B>) -> Self::Future {
         request.extensions_mut().insert(self.peer);
         request.extensions_mut().insert(self.cut.clone());
+        if let Some(path) = (self.rename)(request.uri().path())
+            && let Some(uri) = with_path(request.uri(), &path)
+        {
+            *request.uri_mut() = uri;
+        }
         self.inner.call(request)
     }
+}
+
+fn with_path(uri: &hyper::Uri, path: &str) -> Option<hyper::Uri> {
+    let mut parts = uri.clone().into_parts();
+    let query = uri.query().map(|query| format!("?{query}"));
+    let text = format!("{path}{}", query.unwrap_or_default());
+    parts.path_and_query = Some(text.parse().ok()?);
+    hyper::Uri::from_parts(parts).ok()
 }
