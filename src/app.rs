@@ -6,6 +6,7 @@ use crate::config::Settings;
 use crate::connection::allowance::Allowances;
 use crate::connection::{Gate, arrivals::Arrivals, presence::Cut, recheck, seats::Seats, unix_now};
 use crate::database::{Database, DatabaseError};
+use crate::dialect::{Dialect, DialectError};
 use crate::hub::{Ended, Hub, Limits};
 use crate::listener::{Listener, Pulse};
 use crate::routes::{Peer, operators, routes};
@@ -45,6 +46,8 @@ pub enum OpenError {
     Database(#[from] DatabaseError),
     #[error("auth: {0}")]
     Verifier(#[from] VerifierError),
+    #[error(transparent)]
+    Dialect(#[from] DialectError),
     #[error("http.listen {0}: {1}")]
     Listen(String, io::Error),
     #[error("TLS: {0}")]
@@ -134,6 +137,7 @@ impl Service {
         let url = settings.database.url.clone().ok_or(OpenError::NoDatabase)?;
         let direct = settings.database.direct_url().unwrap_or(&url).to_owned();
         let database = Database::new(&url, &settings.database, &settings.calls)?;
+        let dialects = Dialect::load(&settings.http.dialects)?;
         let hub = Hub::new(Limits {
             queue_bytes: settings.limits.queue_bytes,
             replay_events: settings.limits.replay_events,
@@ -166,6 +170,7 @@ impl Service {
             seats: Seats::default(),
             allowances: Allowances::default(),
             pulse,
+            dialects,
         };
         let gate = Arc::new(gate);
         tokio::spawn(refresh_keys(Arc::downgrade(&gate)));
@@ -360,7 +365,8 @@ async fn accept_all<F>(
 ) where
     F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
 {
-    let service = warp::service(filter.recover(not_found));
+    let base_path = gate.settings.http.base_path.clone();
+    let service = warp::service(filter.recover(move |_| not_found(base_path.clone())));
     let sockets = Arc::new(tokio::sync::Semaphore::new(
         gate.settings.limits.connections + SPARE_SOCKETS,
     ));
@@ -426,10 +432,18 @@ async fn accept_all<F>(
     }
 }
 
-async fn not_found(_: warp::Rejection) -> Result<(Response,), std::convert::Infallible> {
+async fn not_found(base_path: String) -> Result<(Response,), std::convert::Infallible> {
     use warp::reply::Reply;
-    let error = serde_json::json!({ "error": { "code": "not-found",
-        "message": "nothing answers this path and method; try /ws, /sse, /poll, POST /call/NAME, /healthz, /readyz, /metrics" } });
+    let below = if base_path.is_empty() {
+        ""
+    } else {
+        "; all of them lie below "
+    };
+    let message = format!(
+        "nothing answers this path and method; try /ws, /sse, /poll, POST /call/NAME, /healthz, \
+         /readyz, /metrics, or the paths of http.dialects{below}{base_path}"
+    );
+    let error = serde_json::json!({ "error": { "code": "not-found", "message": message } });
     let status = warp::http::StatusCode::NOT_FOUND;
     Ok((warp::reply::with_status(warp::reply::json(&error), status).into_response(),))
 }

@@ -6,18 +6,21 @@ pub mod admission;
 pub mod allowance;
 pub mod arrivals;
 pub mod call;
+pub mod conversation;
 pub mod frame;
 pub mod poll;
 pub mod presence;
 pub mod recheck;
 pub mod seam;
 pub mod seats;
+pub mod speech;
 pub mod sse;
 pub mod visit;
 pub mod websocket;
 
 use crate::config::Settings;
 use crate::database::Database;
+use crate::dialect::Dialect;
 use crate::hub::{Ended, Hub};
 use crate::listener::Pulse;
 use crate::token::{TokenError, Verifier};
@@ -37,6 +40,8 @@ pub struct Gate {
     pub arrivals: arrivals::Arrivals,
     pub allowances: allowance::Allowances,
     pub pulse: Arc<Pulse>,
+    /// How front ends speak that were there before.
+    pub dialects: Vec<Arc<Dialect>>,
 }
 
 /// Why somebody is turned away or a connection ends. One row here is the status, the close code

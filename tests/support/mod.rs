@@ -31,7 +31,8 @@
 //!   `connect(transport, …)` with a [`Transport`] of [`TRANSPORTS`], which stay open, or of
 //!   [`EVERY_TRANSPORT`], which has polls, too; an empty token sends none.
 //! - `Poller::new(address, token, query)` (`poller.rs`): polls when it is asked to.
-//!   `try_sse` gives the refusal; `ws_with(&server, query, headers)` sends headers as they are.
+//!   `try_sse` gives the refusal; `ws_with(&server, query, headers)` sends headers as they are;
+//!   `socket(&server, "/path?query", headers)` opens a WebSocket at any path, of a dialect's too.
 //! - `next()`, `expect("welcome")`, `expect_event("booking:created")`, `events_until("marker")`,
 //!   `frames_until("marker")`, `send(json)`, `send_message(Message)`, `closed()`.
 //!
@@ -73,8 +74,8 @@ pub use server::{
     serve_unready, settings,
 };
 pub use subscriber::{
-    EVERY_TRANSPORT, Subscriber, TRANSPORTS, Transport, connect, sse, stream, try_connect, try_sse,
-    ws, ws_with,
+    EVERY_TRANSPORT, Subscriber, TRANSPORTS, Transport, connect, socket, sse, stream, try_connect,
+    try_sse, ws, ws_with,
 };
 
 /// Makes three tests of each of these functions, one for each of [`VERSIONS`], which they are given:
