@@ -2,9 +2,12 @@
 //! Hands each connection to the routes. It must never serve before its socket is bound, and never
 //! leave one connection waiting for another.
 
+mod accept;
+pub mod front;
+
 use crate::config::Settings;
 use crate::connection::allowance::Allowances;
-use crate::connection::{Gate, arrivals::Arrivals, presence::Cut, recheck, seats::Seats, unix_now};
+use crate::connection::{Gate, arrivals::Arrivals, recheck, seats::Seats, unix_now};
 use crate::database::{Database, DatabaseError};
 use crate::dialect::{Dialect, DialectError};
 use crate::hub::{Ended, Hub, Limits};
@@ -12,11 +15,9 @@ use crate::listener::{Listener, Pulse};
 use crate::routes::{Peer, operators, routes};
 use crate::stream::Stream;
 use crate::token::{Verifier, VerifierError};
+use accept::{accept_all, tls_acceptor};
+use front::Front;
 use futures_util::future::join_all;
-use hyper::server::conn::http1;
-use hyper::service::Service as HyperService;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,9 +25,6 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
@@ -231,11 +229,7 @@ pub struct App {
     socket: Socket,
     admin: Option<Socket>,
     tls: Option<TlsAcceptor>,
-    rename: Rename,
 }
-
-/// The path that another one stands for, if it does.
-pub type Rename = fn(&str) -> Option<String>;
 
 impl App {
     /// Opens a service on a socket that was bound before.
@@ -269,15 +263,7 @@ impl App {
             socket,
             admin,
             tls,
-            rename: |_| None,
         })
-    }
-
-    /// Serves some paths as if others had been asked for.
-    #[must_use]
-    pub fn renaming(mut self, rename: Rename) -> Self {
-        self.rename = rename;
-        self
     }
 
     /// The gates of all services, in their order.
@@ -301,24 +287,44 @@ impl App {
     }
 
     /// The same, with routes of the caller's, which are to include [`App::routes`].
-    pub async fn run_with<F>(mut self, filter: F, shutdown: impl Future<Output = ()>)
+    pub async fn run_with<F>(self, filter: F, shutdown: impl Future<Output = ()>)
     where
         F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
     {
+        let front = self.front(filter);
+        self.run_front(front, shutdown).await;
+    }
+
+    /// What answers here: the services that are no routes, and behind them these routes.
+    pub fn front<F>(&self, filter: F) -> Front
+    where
+        F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
+    {
+        let paths: Vec<&str> = self
+            .gates()
+            .map(|gate| &*gate.settings.http.base_path)
+            .collect();
+        Front::new([], front::filtered(filter, &paths))
+    }
+
+    /// The same as [`App::run`], with a front of the caller's, which is to include [`App::front`].
+    pub async fn run_front(mut self, front: Front, shutdown: impl Future<Output = ()>) {
         let (stop, stopping) = watch::channel(false);
         let gate = &self.gate;
         let public = accept_all(
             gate,
             &self.socket,
             self.tls.clone(),
-            (filter, self.rename),
+            front,
             stopping.clone(),
         );
         let admin = async {
             match &self.admin {
                 Some(socket) => {
-                    let asked = (operators(Arc::clone(gate)), self.rename);
-                    accept_all(gate, socket, None, asked, stopping).await;
+                    let path = &*gate.settings.http.base_path;
+                    let filter = operators(Arc::clone(gate));
+                    let front = Front::new([], front::filtered(filter, &[path]));
+                    accept_all(gate, socket, None, front, stopping).await;
                 }
                 None => std::future::pending().await,
             }
@@ -354,172 +360,4 @@ async fn refresh_keys(gate: std::sync::Weak<Gate>) {
         drop(held);
         tokio::time::sleep(Duration::from_secs(10)).await;
     }
-}
-
-async fn accept_all<F>(
-    gate: &Arc<Gate>,
-    socket: &Socket,
-    tls: Option<TlsAcceptor>,
-    (filter, rename): (F, Rename),
-    stopping: watch::Receiver<bool>,
-) where
-    F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
-{
-    let base_path = gate.settings.http.base_path.clone();
-    let service = warp::service(filter.recover(move |_| not_found(base_path.clone())));
-    let sockets = Arc::new(tokio::sync::Semaphore::new(
-        gate.settings.limits.connections + SPARE_SOCKETS,
-    ));
-    // Not the builder that guesses HTTP's version: it would wait for a first byte without a limit.
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(gate.settings.http.header_timeout)
-        .max_buf_size(gate.settings.limits.request_head_bytes.max(8192));
-    loop {
-        let (stream, peer) = match socket.accept(&gate.settings.limits).await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of file descriptors, mostly: a pause lets some be closed.
-                tracing::warn!(%error, "accept failed");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        // Beyond every limit nothing is said any more: the socket is closed unread.
-        let Ok(permit) = Arc::clone(&sockets).try_acquire_owned() else {
-            continue;
-        };
-        let (builder, service, tls, timeout) = (
-            builder.clone(),
-            service.clone(),
-            tls.clone(),
-            gate.settings.http.header_timeout,
-        );
-        let mut stopping = stopping.clone();
-        tokio::spawn(async move {
-            let _permit = permit;
-            let Some(stream) = wrap(stream, tls, timeout).await else {
-                return;
-            };
-            let cut = Cut::default();
-            let with_peer = WithPeer {
-                inner: TowerToHyperService::new(service),
-                peer,
-                cut: cut.clone(),
-                rename,
-            };
-            let connection = builder
-                .serve_connection(TokioIo::new(stream), with_peer)
-                .with_upgrades();
-            tokio::pin!(connection);
-            tokio::select! {
-                ended = connection.as_mut() => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "connection ended");
-                    }
-                }
-                () = cut.0.notified() => {}
-                () = async { drop(stopping.wait_for(|stop| *stop).await) } => {
-                    connection.as_mut().graceful_shutdown();
-                    tokio::select! {
-                        _ = connection.as_mut() => {}
-                        () = cut.0.notified() => {}
-                    }
-                }
-            }
-        });
-    }
-}
-
-async fn not_found(base_path: String) -> Result<(Response,), std::convert::Infallible> {
-    use warp::reply::Reply;
-    let below = if base_path.is_empty() {
-        ""
-    } else {
-        "; all of them lie below "
-    };
-    let message = format!(
-        "nothing answers this path and method; try /ws, /sse, /poll, POST /call/NAME, /healthz, \
-         /readyz, /metrics, or the paths of http.dialects{below}{base_path}"
-    );
-    let error = serde_json::json!({ "error": { "code": "not-found", "message": message } });
-    let status = warp::http::StatusCode::NOT_FOUND;
-    Ok((warp::reply::with_status(warp::reply::json(&error), status).into_response(),))
-}
-
-async fn wrap(stream: Stream, tls: Option<TlsAcceptor>, timeout: Duration) -> Option<Stream> {
-    match (stream, tls) {
-        (Stream::Tcp(stream), Some(tls)) => {
-            match tokio::time::timeout(timeout, tls.accept(stream)).await {
-                Ok(Ok(stream)) => Some(Stream::Tls(Box::new(stream))),
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "TLS handshake failed");
-                    None
-                }
-                Err(_) => None,
-            }
-        }
-        (stream, _) => Some(stream),
-    }
-}
-
-fn tls_acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, OpenError> {
-    let http = &settings.http;
-    let (Some(certificate), Some(key)) = (&http.tls_certificate_file, &http.tls_key_file) else {
-        return Ok(None);
-    };
-    let failed = |path: &Path, error: &dyn std::fmt::Display| {
-        OpenError::Tls(format!("{}: {error}", path.display()))
-    };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| failed(certificate, &error))?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| failed(certificate, &error))?
-        .with_no_client_auth()
-        .with_single_cert(chain, secret)
-        .map_err(|error| failed(certificate, &error))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Some(TlsAcceptor::from(Arc::new(config))))
-}
-
-/// Tells the routes what only the accept loop knows.
-#[derive(Clone)]
-struct WithPeer<S> {
-    inner: S,
-    peer: Peer,
-    cut: Cut,
-    rename: Rename,
-}
-
-impl<S, B> HyperService<hyper::Request<B>> for WithPeer<S>
-where
-    S: HyperService<hyper::Request<B>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn call(&self, mut request: hyper::Request<B>) -> Self::Future {
-        request.extensions_mut().insert(self.peer);
-        request.extensions_mut().insert(self.cut.clone());
-        if let Some(path) = (self.rename)(request.uri().path())
-            && let Some(uri) = with_path(request.uri(), &path)
-        {
-            *request.uri_mut() = uri;
-        }
-        self.inner.call(request)
-    }
-}
-
-fn with_path(uri: &hyper::Uri, path: &str) -> Option<hyper::Uri> {
-    let mut parts = uri.clone().into_parts();
-    let query = uri.query().map(|query| format!("?{query}"));
-    let text = format!("{path}{}", query.unwrap_or_default());
-    parts.path_and_query = Some(text.parse().ok()?);
-    hyper::Uri::from_parts(parts).ok()
 }
