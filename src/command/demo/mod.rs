@@ -58,8 +58,7 @@ pub async fn run(args: DemoArgs, settings: Settings) -> Result<ExitCode, Failure
     let mut services = running.into_iter().map(|one| one.service);
     let first = services.next().ok_or("the demo has no system")?;
     let app = App::of(first, services.collect(), socket).await?;
-    let filter = pages.or(app.routes()).unify();
-    let app = app.renaming(page::without_view);
+    let front = page::with_views(app.front(pages.or(app.routes()).unify()));
     // In one piece, and whoever stopped reading has missed words, not the demo.
     if let Err(error) = std::io::stdout().write_all(words.as_bytes()) {
         tracing::warn!(%error, "nobody reads where the demo is");
@@ -71,7 +70,7 @@ pub async fn run(args: DemoArgs, settings: Settings) -> Result<ExitCode, Failure
         join_all(legacy.iter().map(|legacy| write_on(legacy))).await;
     };
     tokio::select! {
-        () = app.run_with(filter, stop) => {}
+        () = app.run_front(front, stop) => {}
         () = writers => {}
     }
     drop(legacy);

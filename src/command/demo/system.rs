@@ -62,11 +62,6 @@ impl System {
         format!("{}_app", self.name)
     }
 
-    /// Where it lies.
-    pub fn base_path(&self) -> String {
-        format!("/{}", self.name)
-    }
-
     /// Makes its database from the migrated template1, and opens a service on it.
     pub async fn open(
         &'static self,
@@ -97,6 +92,8 @@ impl System {
         let mut settings = settings.clone();
         settings.database.url = Some(cluster.url(name, "rowcast_service"));
         settings.database.listen_url = None;
+        settings.http.base_path = format!("/{name}");
+        settings.http.dialects = self.dialects.iter().map(ToString::to_string).collect();
         let service = Service::open(settings)?;
         let gate = &service.gate;
         let ready = async {
