@@ -4,7 +4,7 @@
 use crate::config::Doorbell;
 use crate::connection::presence::Cut;
 use crate::connection::visit::Visit;
-use crate::connection::{Gate, Refusal, call, poll, sse, websocket};
+use crate::connection::{Gate, Refusal, call, health, poll, sse, websocket};
 use crate::console::{Console, page};
 use crate::report;
 use crate::stream::Stream;
@@ -35,6 +35,8 @@ pub fn routes(gate: &Arc<Gate>) -> BoxedFilter<Answer> {
         .or(fetched(gate, "poll", poll::serve))
         .unify()
         .or(calls(Arc::clone(gate)))
+        .unify()
+        .or(healths(Arc::clone(gate)))
         .unify();
     let below = below(&gate.settings.http.base_path);
     if gate.settings.http.admin_listen.is_some() {
@@ -187,6 +189,26 @@ fn calls(
             }
         });
     preflight.or(call).unify()
+}
+
+/// The health doors of dialects: where those look who looked before.
+fn healths(
+    gate: Arc<Gate>,
+) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static {
+    warp::get().and(warp::path::tail()).and(visit()).and_then(
+        move |tail: warp::path::Tail, visit: Visit| {
+            let path = format!("/{}", tail.as_str());
+            let doors = gate
+                .dialects
+                .iter()
+                .filter_map(|dialect| dialect.health.as_ref());
+            let door = doors
+                .into_iter()
+                .find(|door| door.path.parse(&path).is_some());
+            let answer = door.map(|door| with_cors(&gate, &visit, health::answer(&gate, door)));
+            std::future::ready(answer.ok_or_else(warp::reject::not_found))
+        },
+    )
 }
 
 /// Lets a listed origin's page read the answer.

@@ -7,6 +7,7 @@ pub mod allowance;
 pub mod arrivals;
 pub mod call;
 pub mod frame;
+pub mod health;
 pub mod poll;
 pub mod presence;
 pub mod recheck;

@@ -32,7 +32,6 @@ pub const CODES: &[&str] = &[
     "forbidden",
     "bad-room",
     "too-many-rooms",
-    "withdrawn",
     "bad-bookmark",
     "no-such-function",
     "bad-arguments",
