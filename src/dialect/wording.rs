@@ -7,8 +7,8 @@ use super::template::Template;
 use super::text::Text;
 use std::collections::HashMap;
 
-/// Why a connection is refused or closed, as `docs/protocol.md` names it. `forbidden` is a door whose
-/// rooms were not all granted, or whose parameters name somebody else.
+/// Why a connection is refused or closed, as `docs/protocol.md` names it; and `forbidden`, where a room
+/// of the door was not granted.
 pub const WORDS: &[&str] = &[
     "unauthorized",
     "forbidden",
