@@ -145,6 +145,11 @@ impl Check {
             .iter()
             .filter_map(|text| self.network(text))
             .collect();
+        for (place, dialect) in raw.dialects.iter().enumerate() {
+            if raw.dialects[..place].contains(dialect) {
+                self.wrong("http.dialects", dialect, "list each dialect once");
+            }
+        }
         let allowed_origins: BTreeSet<String> = raw
             .allowed_origins
             .iter()

@@ -41,6 +41,10 @@
 //! Browsers (`driver.rs`): `Driver::start().await`, then `open(Environment::Page, &[]).await` for an
 //! application on the JavaScript client, or `visit(url, …).await` for any page.
 //!
+//! Socket.IO (`socketio.rs`): `let node = Clients::start()`, then `node.connect(&server.url, options).await`
+//! for a socket of the real socket.io-client with the options of its own `io()`; `connected()`,
+//! `until_event("name")`, `emit(…)`, `ask(…)` for acknowledgements, `refused()`, `disconnected()`.
+//!
 //! Faults: `proxy.rs` has a link that delays, cuts, halves and freezes, and by `screen.rs` refuses or
 //! buffers one transport; `reconcile.rs` compares what was committed with what each subscriber heard.
 //!
@@ -63,6 +67,7 @@ pub mod proxy;
 pub mod reconcile;
 pub mod screen;
 mod server;
+pub mod socketio;
 mod subscriber;
 
 pub use poller::Poller;
