@@ -1,19 +1,19 @@
 //! The paths: what a request is taken apart into, and which transport gets it.
 //! Hands over to the connections. It must never decide who may do what: that is admission's.
 
+mod doors;
+mod health;
+mod upgrade;
+
 use crate::config::Doorbell;
 use crate::connection::presence::Cut;
 use crate::connection::visit::Visit;
-use crate::connection::{Gate, Refusal, call, health, poll, sse, websocket};
+use crate::connection::{Gate, call, poll, sse};
 use crate::console::{Console, page};
 use crate::report;
-use crate::stream::Stream;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
 use warp::reply::{Reply, Response};
@@ -29,14 +29,16 @@ type Answer = (Response,);
 /// `http.admin_listen` has moved that to a port of its own.
 #[must_use]
 pub fn routes(gate: &Arc<Gate>) -> BoxedFilter<Answer> {
-    let transports = websockets(Arc::clone(gate))
+    let transports = upgrade::websockets(Arc::clone(gate))
         .or(fetched(gate, "sse", sse::serve))
         .unify()
         .or(fetched(gate, "poll", poll::serve))
         .unify()
         .or(calls(Arc::clone(gate)))
         .unify()
-        .or(healths(Arc::clone(gate)))
+        .or(doors::doors(Arc::clone(gate)))
+        .unify()
+        .or(health::doors(Arc::clone(gate)))
         .unify();
     let below = below(&gate.settings.http.base_path);
     if gate.settings.http.admin_listen.is_some() {
@@ -135,6 +137,7 @@ fn visit() -> impl Filter<Extract = (Visit,), Error = Rejection> + Clone + Send 
             headers,
             query,
             peer: peer.0,
+            door: None,
         })
 }
 
@@ -191,26 +194,6 @@ fn calls(
     preflight.or(call).unify()
 }
 
-/// The health doors of dialects: where those look who looked before.
-fn healths(
-    gate: Arc<Gate>,
-) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static {
-    warp::get().and(warp::path::tail()).and(visit()).and_then(
-        move |tail: warp::path::Tail, visit: Visit| {
-            let path = format!("/{}", tail.as_str());
-            let doors = gate
-                .dialects
-                .iter()
-                .filter_map(|dialect| dialect.health.as_ref());
-            let door = doors
-                .into_iter()
-                .find(|door| door.path.parse(&path).is_some());
-            let answer = door.map(|door| with_cors(&gate, &visit, health::answer(&gate, door)));
-            std::future::ready(answer.ok_or_else(warp::reject::not_found))
-        },
-    )
-}
-
 /// Lets a listed origin's page read the answer.
 fn with_cors(gate: &Gate, visit: &Visit, mut answer: Response) -> Response {
     let headers = answer.headers_mut();
@@ -241,83 +224,6 @@ fn with_cors(gate: &Gate, visit: &Visit, mut answer: Response) -> Response {
         }
     }
     answer
-}
-
-fn websockets(
-    gate: Arc<Gate>,
-) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static {
-    warp::path!("ws")
-        .and(warp::get())
-        .and(visit())
-        .and(warp::ext::optional::<OnUpgrade>())
-        .map(move |visit: Visit, upgrade: Option<OnUpgrade>| {
-            upgrade_to_websocket(&gate, visit, upgrade)
-        })
-}
-
-/// Answers 101 and serves the socket when hyper hands it over. Who it is is asked after the
-/// upgrade: a browser can read a close code, but not the status of a refused handshake.
-fn upgrade_to_websocket(gate: &Arc<Gate>, visit: Visit, upgrade: Option<OnUpgrade>) -> Response {
-    let header = |name: &str| {
-        visit
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
-    let has = |name: &str, word: &str| {
-        header(name).is_some_and(|value| {
-            value
-                .split(',')
-                .any(|one| one.trim().eq_ignore_ascii_case(word))
-        })
-    };
-    let key = header("sec-websocket-key").map(|key| derive_accept_key(key.as_bytes()));
-    let (Some(upgrade), Some(key), true) = (upgrade, key, has("upgrade", "websocket")) else {
-        let mut response = gate.refuse(Refusal::Protocol);
-        *response.status_mut() = StatusCode::UPGRADE_REQUIRED;
-        response
-            .headers_mut()
-            .insert("upgrade", HeaderValue::from_static("websocket"));
-        return response;
-    };
-    if header("sec-websocket-version") != Some("13") {
-        let mut response = gate.refuse(Refusal::Protocol);
-        response
-            .headers_mut()
-            .insert("sec-websocket-version", HeaderValue::from_static("13"));
-        return response;
-    }
-    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
-    let headers = response.headers_mut();
-    headers.insert("connection", HeaderValue::from_static("upgrade"));
-    headers.insert("upgrade", HeaderValue::from_static("websocket"));
-    if let Ok(key) = HeaderValue::from_str(&key) {
-        headers.insert("sec-websocket-accept", key);
-    }
-    if has("sec-websocket-protocol", "rowcast.v1") {
-        headers.insert(
-            "sec-websocket-protocol",
-            HeaderValue::from_static("rowcast.v1"),
-        );
-    }
-    let gate = Arc::clone(gate);
-    tokio::spawn(async move {
-        let Ok(upgraded) = upgrade.await else { return };
-        match upgraded.downcast::<TokioIo<Stream>>() {
-            Ok(parts) => {
-                // On the heap: the task is spawned once, but polled for as long as the socket lives.
-                Box::pin(websocket::serve(
-                    gate,
-                    parts.io.into_inner(),
-                    parts.read_buf,
-                    visit,
-                ))
-                .await;
-            }
-            Err(_) => report::refused("websocket", "protocol-error", "not a stream of ours", ""),
-        }
-    });
-    response
 }
 
 fn readiness(gate: &Gate) -> Response {

@@ -4,6 +4,7 @@
 //! anybody in whom admission has not, nor forget somebody who has left.
 
 use super::admission::{Admitted, explain};
+use super::door::Door;
 use super::seats::Seat;
 use super::visit::Visit;
 use super::{Gate, Refusal, frame, unix_now, until};
@@ -30,6 +31,8 @@ pub struct Presence {
     pub identity: Identity,
     pub admitted: Admitted,
     pub subscription: Arc<Subscription>,
+    /// The door of a dialect that it came through.
+    pub door: Option<Arc<Door>>,
     /// The bookmark brought was none.
     pub unreadable: bool,
     /// Whether a bookmark was brought.
@@ -72,13 +75,24 @@ impl Gate {
         let shown = address.map_or_else(|| "unix".to_owned(), |address| address.to_string());
         let entered = async {
             let load = visit.load()?;
+            let door = visit.door.as_ref();
+            if door.is_some_and(|door| door.misled) {
+                return Err(Refusal::Protocol);
+            }
             let mut seat = self.seats.sit(self, address)?;
             let identity = self.identify(visit).await?;
             seat.belongs_to(self, identity.user.as_deref())?;
+            if door.is_some_and(|door| !door.is_for(&identity.claims)) {
+                return Err(Refusal::SomebodyElse);
+            }
             if self.hub.standpoint().borrow().is_none() {
                 return Err(Refusal::DatabaseAway);
             }
             let admitted = self.admission(transport, visit, &identity).await?;
+            // A door asks for nothing that it could do without.
+            if door.is_some() && !admitted.refused.is_empty() {
+                return Err(Refusal::Forbidden);
+            }
             Ok((seat, identity, admitted, load.is_some()))
         };
         let (seat, identity, admitted, loads) = entered.await.inspect_err(|refusal| {
@@ -98,6 +112,7 @@ impl Gate {
             identity,
             admitted,
             subscription,
+            door: visit.door.clone(),
             unreadable: false,
             resumes: visit.since().is_some(),
             loads,
@@ -235,6 +250,13 @@ impl Presence {
             return Err(Refusal::Expired);
         }
         Ok(())
+    }
+
+    /// Whether it may not be here without this room: its door leads there.
+    #[must_use]
+    pub fn needs(&self, room: &str) -> bool {
+        let door = self.door.as_ref();
+        door.is_some_and(|door| door.rooms.iter().any(|needed| needed == room))
     }
 
     /// When its token ends; nothing for those who do not expire.

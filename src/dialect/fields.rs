@@ -3,6 +3,7 @@
 //! one that nobody declared.
 
 use super::slot::{Filling, Source};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
@@ -45,7 +46,7 @@ pub struct Field {
 }
 
 /// Values by the path of their field; only what was declared and is of its kind.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Fields(Map<String, Value>);
 
 impl Fields {

@@ -7,8 +7,9 @@ use super::template::Template;
 use super::text::Text;
 use std::collections::HashMap;
 
-/// Why a connection is refused or closed, as `docs/protocol.md` names it; and `forbidden`, where a room
-/// of the door was not granted.
+/// Why a connection is refused or closed, as `docs/protocol.md` names it. `forbidden` is a door whose
+/// rooms were not all granted; `unauthorized` also one whose parameters name somebody else; `gap` a
+/// gap where there is no frame to tell it, closed as `restart` if the file does not say.
 pub const WORDS: &[&str] = &[
     "unauthorized",
     "forbidden",
@@ -16,6 +17,7 @@ pub const WORDS: &[&str] = &[
     "too-many-connections",
     "overloaded",
     "restart",
+    "gap",
     "lagged",
     "token-expired",
     "revoked",
@@ -32,6 +34,7 @@ pub const CODES: &[&str] = &[
     "forbidden",
     "bad-room",
     "too-many-rooms",
+    "withdrawn",
     "bad-bookmark",
     "no-such-function",
     "bad-arguments",
