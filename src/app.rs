@@ -4,6 +4,7 @@
 
 use crate::config::Settings;
 use crate::connection::allowance::Allowances;
+use crate::connection::ledger::Ledger;
 use crate::connection::{Gate, arrivals::Arrivals, presence::Cut, recheck, seats::Seats, unix_now};
 use crate::database::{Database, DatabaseError};
 use crate::hub::{Ended, Hub, Limits};
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -30,6 +32,9 @@ use warp::reply::Response;
 
 /// Sockets that wait for their request, beyond the connections that are seated.
 const SPARE_SOCKETS: usize = 1000;
+
+/// How long the last acknowledgements may take to be written, after the drain.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How long the listener may take to give the lead back, after the drain.
 const STEP_DOWN: Duration = Duration::from_secs(1);
@@ -124,6 +129,8 @@ pub struct App {
     tls: Option<TlsAcceptor>,
     listener: tokio::task::JoinHandle<()>,
     listening: watch::Sender<bool>,
+    /// Ends with the service, whichever way that goes.
+    _writer: JoinSet<()>,
 }
 
 impl App {
@@ -163,6 +170,7 @@ impl App {
             settings.limits.connects_per_second,
             settings.limits.connections,
         );
+        let ledger = Ledger::new(settings.readers.clone(), database.clone());
         let gate = Gate {
             arrivals: Arrivals::new(rate, seats, std::time::Instant::now()),
             settings,
@@ -171,10 +179,13 @@ impl App {
             verifier,
             seats: Seats::default(),
             allowances: Allowances::default(),
+            ledger: Arc::new(ledger),
             pulse,
         };
         let gate = Arc::new(gate);
         tokio::spawn(refresh_keys(Arc::downgrade(&gate)));
+        let (mut writer, ledger) = (JoinSet::new(), Arc::clone(&gate.ledger));
+        writer.spawn(async move { ledger.run().await });
         let (listening, listener_stops) = watch::channel(false);
         let rechecked = Arc::clone(&gate);
         let listener = tokio::spawn(async move {
@@ -191,6 +202,7 @@ impl App {
             tls,
             listener,
             listening,
+            _writer: writer,
         })
     }
 
@@ -231,6 +243,7 @@ impl App {
         gate.arrivals.send_away(gate.seats.taken());
         stop.send_replace(true);
         gate.hub.end_all(Ended::Restart);
+        gate.ledger.hurry();
         // Nobody here waits for events any more: another node may lead.
         self.listening.send_replace(true);
         let drained = async {
@@ -239,6 +252,12 @@ impl App {
             }
         };
         let drained = tokio::time::timeout(gate.settings.http.drain, drained).await;
+        let settled = async {
+            while !gate.ledger.is_settled() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let settled = tokio::time::timeout(LAST_WORDS, settled).await;
         if tokio::time::timeout(STEP_DOWN, &mut self.listener)
             .await
             .is_err()
@@ -256,7 +275,7 @@ impl App {
         }
         tracing::info!(
             left = gate.seats.taken(),
-            in_time = drained.is_ok(),
+            in_time = drained.is_ok() && settled.is_ok(),
             "stopped"
         );
     }
@@ -349,7 +368,7 @@ async fn accept_all<F>(
 async fn not_found(_: warp::Rejection) -> Result<(Response,), std::convert::Infallible> {
     use warp::reply::Reply;
     let error = serde_json::json!({ "error": { "code": "not-found",
-        "message": "nothing answers this path and method; try /ws, /sse, /poll, POST /call/NAME, /healthz, /readyz, /metrics" } });
+        "message": "nothing answers this path and method; try /ws, /sse, /poll, POST /call/NAME, POST /ack/NAME, /healthz, /readyz, /metrics" } });
     let status = warp::http::StatusCode::NOT_FOUND;
     Ok((warp::reply::with_status(warp::reply::json(&error), status).into_response(),))
 }

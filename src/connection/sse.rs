@@ -129,6 +129,7 @@ impl Body {
                     let here = standpoint.borrow().clone();
                     return Ok(match here {
                         Some(here) if subscription.is_idle() => {
+                            self.presence.rests(&here.bookmark);
                             format!("id: {}\n\n", here.bookmark).into()
                         }
                         _ => Bytes::from_static(b":\n\n"),
@@ -163,6 +164,7 @@ impl Body {
                 write_control(frames, None, &error);
             }
             Delivery::Gap { reason, bookmark } => {
+                self.presence.sent(&bookmark);
                 let rooms = self.presence.subscription.rooms();
                 write_gap(frames, &rooms, reason, &bookmark);
             }
@@ -175,6 +177,7 @@ impl Body {
                 } else {
                     self.write_welcome(frames, &resolved);
                 }
+                self.presence.resolved(&resolved.frame);
                 // Before everything else that waits, piece by piece.
                 self.replaying = resolved.events.len();
                 for event in resolved.events.into_iter().rev() {
@@ -211,6 +214,9 @@ impl Body {
         let subscription = &self.presence.subscription;
         if !subscription.may_hear(&event.rooms) {
             return 0;
+        }
+        if let Some(bookmark) = event.bookmark() {
+            self.presence.sent(bookmark);
         }
         if event.lost {
             let rooms = subscription.concerned(&event.rooms);

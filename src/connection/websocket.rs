@@ -90,6 +90,7 @@ async fn run(socket: &mut Socket, presence: &mut Presence, visit: &Visit) -> Ref
         gate: &presence.gate,
         connection: &presence.connection,
         subscription: &presence.subscription,
+        presence,
         calls: call::Calls::new(presence.gate.settings.calls.per_connection),
     };
     if presence.unreadable {
@@ -112,6 +113,7 @@ struct Connection<'a> {
     gate: &'a Arc<Gate>,
     connection: &'a str,
     subscription: &'a Arc<Subscription>,
+    presence: &'a Presence,
     calls: call::Calls,
 }
 

@@ -26,6 +26,7 @@ struct Frame {
     since: Option<String>,
     again: Option<bool>,
     token: Option<String>,
+    bookmark: Option<String>,
 }
 
 impl Connection<'_> {
@@ -107,9 +108,13 @@ impl Connection<'_> {
                 None => self.error(id, "bad-message", "auth needs token", None),
             },
             "call" => self.call(text, id),
+            "ack" => match frame.bookmark {
+                Some(bookmark) => self.acknowledge(&bookmark, id),
+                None => self.error(id, "bad-message", "ack needs bookmark", None),
+            },
             "ping" => self.reply("pong", id, &json!({})),
             other => {
-                let known = "subscribe, unsubscribe, auth, call, ping";
+                let known = "subscribe, unsubscribe, auth, call, ack, ping";
                 let other: String = other.chars().take(40).collect();
                 self.error(
                     id,
@@ -204,6 +209,25 @@ impl Connection<'_> {
         }
     }
 
+    /// Notes a place; it is answered when one is stored, beside whatever else is said.
+    fn acknowledge(&self, bookmark: &str, id: Option<Value>) {
+        let stored = self.presence.acknowledge(bookmark);
+        let (connection, subscription) =
+            (self.connection.to_owned(), Arc::clone(self.subscription));
+        tokio::spawn(async move {
+            let (kind, fields) = match stored.await {
+                Ok(bookmark) => ("acked", json!({ "bookmark": &*bookmark })),
+                Err(refusal) => {
+                    let (_, code) = refusal.row();
+                    report::refused("websocket", code, &connection, "");
+                    let message = refusal.to_string();
+                    ("error", json!({ "code": code, "message": message }))
+                }
+            };
+            subscription.reply(frame(kind, id, fields));
+        });
+    }
+
     pub(super) fn report_refused(&self, admitted: &Admitted, id: Option<&Value>) {
         for (room, code) in &admitted.refused {
             self.error(id.cloned(), code, explain(code), Some(room));
@@ -220,13 +244,17 @@ impl Connection<'_> {
     }
 
     pub(super) fn reply(&self, kind: &str, id: Option<Value>, fields: &Value) {
-        let mut frame = fields.clone();
-        frame["type"] = kind.into();
-        if let Some(id) = id {
-            frame["id"] = id;
-        }
-        self.subscription.reply(Utf8Bytes::from(frame.to_string()));
+        self.subscription.reply(frame(kind, id, fields.clone()));
     }
+}
+
+/// An answer, as it is written.
+fn frame(kind: &str, id: Option<Value>, mut fields: Value) -> Utf8Bytes {
+    fields["type"] = kind.into();
+    if let Some(id) = id {
+        fields["id"] = id;
+    }
+    Utf8Bytes::from(fields.to_string())
 }
 
 /// The id of a frame that is not looked at any further: whoever waits for its answer has to know.

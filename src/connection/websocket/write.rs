@@ -73,6 +73,7 @@ impl Connection<'_> {
                 if let Some(here) = here {
                     let frame = json!({ "type": "heartbeat", "bookmark": &*here.bookmark });
                     self.feed(sink, text(&frame)).await?;
+                    self.presence.rests(&here.bookmark);
                 }
                 last_frame = now;
             }
@@ -113,6 +114,7 @@ impl Connection<'_> {
             }
             Delivery::Gap { reason, bookmark } => {
                 report::gap(reason);
+                self.presence.sent(&bookmark);
                 let rooms = self.subscription.rooms();
                 self.write_gap(sink, &rooms, reason, &bookmark).await
             }
@@ -154,6 +156,7 @@ impl Connection<'_> {
                 if announced {
                     self.feed(sink, text(&resolved.frame)).await?;
                 }
+                self.presence.resolved(&resolved.frame);
                 let mut events = 0;
                 for event in &resolved.events {
                     events += self.write_event(sink, event).await?;
@@ -170,6 +173,9 @@ impl Connection<'_> {
     ) -> Result<usize, Refusal> {
         if !self.subscription.may_hear(&event.rooms) {
             return Ok(0);
+        }
+        if let Some(bookmark) = event.bookmark() {
+            self.presence.sent(bookmark);
         }
         if event.lost {
             report::gap(event.reason());
