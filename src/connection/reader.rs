@@ -246,7 +246,7 @@ async fn take(gate: &Arc<Gate>, post: &Post, name: &str) -> Response {
         }
     };
     let Ok(Said { bookmark }) = serde_json::from_str(&post.text) else {
-        return refused(400, "bad-message", "the body is {\"bookmark\": \"…\"}");
+        return refused(400, "bad-arguments", "the body is {\"bookmark\": \"…\"}");
     };
     match gate.acknowledge(Some(&reader), &bookmark).await {
         Ok(stored) => warp::reply::json(&json!({ "bookmark": &*stored })).into_response(),
