@@ -2,20 +2,27 @@
 //! Hands each connection to the routes. It must never serve before its socket is bound, and never
 //! leave one connection waiting for another.
 
+mod accept;
+pub mod front;
+
 use crate::config::Settings;
 use crate::connection::allowance::Allowances;
+<<<<<<< HEAD
 use crate::connection::ledger::Ledger;
 use crate::connection::{Gate, arrivals::Arrivals, presence::Cut, recheck, seats::Seats, unix_now};
+=======
+use crate::connection::{Gate, arrivals::Arrivals, recheck, seats::Seats, unix_now};
+>>>>>>> main
 use crate::database::{Database, DatabaseError};
+use crate::dialect::{Dialect, DialectError};
 use crate::hub::{Ended, Hub, Limits};
 use crate::listener::{Listener, Pulse};
 use crate::routes::{Peer, operators, routes};
 use crate::stream::Stream;
 use crate::token::{Verifier, VerifierError};
-use hyper::server::conn::http1;
-use hyper::service::Service;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use accept::{accept_all, tls_acceptor};
+use front::Front;
+use futures_util::future::join_all;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -24,10 +31,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use warp::Filter;
+use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 /// Sockets that wait for their request, beyond the connections that are seated.
@@ -48,6 +53,8 @@ pub enum OpenError {
     Database(#[from] DatabaseError),
     #[error("auth: {0}")]
     Verifier(#[from] VerifierError),
+    #[error(transparent)]
+    Dialect(#[from] DialectError),
     #[error("http.listen {0}: {1}")]
     Listen(String, io::Error),
     #[error("TLS: {0}")]
@@ -121,27 +128,25 @@ impl Socket {
     }
 }
 
-/// A service that is open: its socket is bound, its listener runs.
-pub struct App {
+/// A service that is open: its listener runs. It serves nobody before an [`App`] has it.
+pub struct Service {
     pub gate: Arc<Gate>,
-    socket: Socket,
-    admin: Option<Socket>,
-    tls: Option<TlsAcceptor>,
     listener: tokio::task::JoinHandle<()>,
     listening: watch::Sender<bool>,
     /// Ends with the service, whichever way that goes.
     _writer: JoinSet<()>,
 }
 
-impl App {
-    /// Opens the service on a socket that was bound before.
+impl Service {
+    /// Opens all of a service but its socket.
     ///
     /// # Errors
     /// What the settings name and can't be used.
-    pub async fn open(settings: Settings, socket: Socket) -> Result<Self, OpenError> {
+    pub fn open(settings: Settings) -> Result<Self, OpenError> {
         let url = settings.database.url.clone().ok_or(OpenError::NoDatabase)?;
         let direct = settings.database.direct_url().unwrap_or(&url).to_owned();
         let database = Database::new(&url, &settings.database, &settings.calls)?;
+        let dialects = Dialect::load(&settings.http.dialects)?;
         let hub = Hub::new(Limits {
             queue_bytes: settings.limits.queue_bytes,
             replay_events: settings.limits.replay_events,
@@ -151,11 +156,6 @@ impl App {
             memory_bytes: settings.poll.remember_bytes,
             memory_age: settings.poll.remember,
         });
-        let tls = tls_acceptor(&settings)?;
-        let admin = match &settings.http.admin_listen {
-            Some(address) => Some(Socket::bind(address).await?),
-            None => None,
-        };
         let pulse = Arc::new(Pulse::default());
         let listener = Listener {
             url: direct,
@@ -181,6 +181,7 @@ impl App {
             allowances: Allowances::default(),
             ledger: Arc::new(ledger),
             pulse,
+            dialects,
         };
         let gate = Arc::new(gate);
         tokio::spawn(refresh_keys(Arc::downgrade(&gate)));
@@ -197,55 +198,26 @@ impl App {
         });
         Ok(Self {
             gate,
-            socket,
-            admin,
-            tls,
             listener,
             listening,
             _writer: writer,
         })
     }
 
-    /// Serves until `shutdown` ends, then says goodbye to everybody within `http.drain_ms`.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let filter = routes(&self.gate);
-        self.run_with(filter, shutdown).await;
-    }
-
-    /// The same, with routes of the caller's, which are to include [`routes`].
-    pub async fn run_with<F>(mut self, filter: F, shutdown: impl Future<Output = ()>)
-    where
-        F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
-    {
-        let (stop, stopping) = watch::channel(false);
+    /// Says goodbye to everybody: whoever is told to come back meets the next run, or another node.
+    fn end(&self) {
         let gate = &self.gate;
-        let public = accept_all(
-            gate,
-            &self.socket,
-            self.tls.clone(),
-            filter,
-            stopping.clone(),
-        );
-        let admin = async {
-            match &self.admin {
-                Some(socket) => {
-                    accept_all(gate, socket, None, operators(Arc::clone(gate)), stopping).await;
-                }
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = public => {}
-            () = admin => {}
-            () = shutdown => {}
-        }
         tracing::info!(connections = gate.seats.taken(), "stopping");
         gate.arrivals.send_away(gate.seats.taken());
-        stop.send_replace(true);
         gate.hub.end_all(Ended::Restart);
         gate.ledger.hurry();
         // Nobody here waits for events any more: another node may lead.
         self.listening.send_replace(true);
+    }
+
+    /// Waits until everybody has gone and the lead is given back, both within bounds.
+    async fn ended(&mut self) {
+        let gate = &self.gate;
         let drained = async {
             while gate.seats.taken() > 0 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -264,6 +236,133 @@ impl App {
         {
             self.listener.abort();
         }
+        tracing::info!(
+            left = self.gate.seats.taken(),
+            in_time = drained.is_ok(),
+            "stopped"
+        );
+    }
+}
+
+/// Services on a bound socket: one, or several of which each lies below its `http.base_path`.
+pub struct App {
+    /// The first one's, or the only one's: its settings say what concerns the socket.
+    pub gate: Arc<Gate>,
+    services: Vec<Service>,
+    socket: Socket,
+    admin: Option<Socket>,
+    tls: Option<TlsAcceptor>,
+}
+
+impl App {
+    /// Opens a service on a socket that was bound before.
+    ///
+    /// # Errors
+    /// What the settings name and can't be used.
+    pub async fn open(settings: Settings, socket: Socket) -> Result<Self, OpenError> {
+        Self::of(Service::open(settings)?, Vec::new(), socket).await
+    }
+
+    /// Several services on one socket, which stop together.
+    ///
+    /// # Errors
+    /// What the first one's settings name and can't be used.
+    pub async fn of(
+        first: Service,
+        others: Vec<Service>,
+        socket: Socket,
+    ) -> Result<Self, OpenError> {
+        let gate = Arc::clone(&first.gate);
+        let admin = match &gate.settings.http.admin_listen {
+            Some(address) => Some(Socket::bind(address).await?),
+            None => None,
+        };
+        let tls = tls_acceptor(&gate.settings)?;
+        let mut services = vec![first];
+        services.extend(others);
+        Ok(Self {
+            gate,
+            services,
+            socket,
+            admin,
+            tls,
+        })
+    }
+
+    /// The gates of all services, in their order.
+    pub fn gates(&self) -> impl Iterator<Item = &Arc<Gate>> {
+        self.services.iter().map(|service| &service.gate)
+    }
+
+    /// What all services answer.
+    #[must_use]
+    pub fn routes(&self) -> BoxedFilter<(Response,)> {
+        let first = routes(&self.gate);
+        self.gates().skip(1).fold(first, |before, gate| {
+            before.or(routes(gate)).unify().boxed()
+        })
+    }
+
+    /// Serves until `shutdown` ends, then says goodbye to everybody within `http.drain_ms`.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let filter = self.routes();
+        self.run_with(filter, shutdown).await;
+    }
+
+    /// The same, with routes of the caller's, which are to include [`App::routes`].
+    pub async fn run_with<F>(self, filter: F, shutdown: impl Future<Output = ()>)
+    where
+        F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
+    {
+        let front = self.front(filter);
+        self.run_front(front, shutdown).await;
+    }
+
+    /// What answers here: the services that are no routes, and behind them these routes.
+    pub fn front<F>(&self, filter: F) -> Front
+    where
+        F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
+    {
+        let paths: Vec<&str> = self
+            .gates()
+            .map(|gate| &*gate.settings.http.base_path)
+            .collect();
+        Front::new([], front::filtered(filter, &paths))
+    }
+
+    /// The same as [`App::run`], with a front of the caller's, which is to include [`App::front`].
+    pub async fn run_front(mut self, front: Front, shutdown: impl Future<Output = ()>) {
+        let (stop, stopping) = watch::channel(false);
+        let gate = &self.gate;
+        let public = accept_all(
+            gate,
+            &self.socket,
+            self.tls.clone(),
+            front,
+            stopping.clone(),
+        );
+        let admin = async {
+            match &self.admin {
+                Some(socket) => {
+                    let path = &*gate.settings.http.base_path;
+                    let filter = operators(Arc::clone(gate));
+                    let front = Front::new([], front::filtered(filter, &[path]));
+                    accept_all(gate, socket, None, front, stopping).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = public => {}
+            () = admin => {}
+            () = shutdown => {}
+        }
+        // Idle sockets close at this; those that stream, when their service ends.
+        stop.send_replace(true);
+        for service in &self.services {
+            service.end();
+        }
+        join_all(self.services.iter_mut().map(Service::ended)).await;
         if let Socket::Unix(listener) = &self.socket
             && let Some(path) = listener
                 .local_addr()
@@ -273,11 +372,14 @@ impl App {
         {
             let _ = std::fs::remove_file(path);
         }
+<<<<<<< HEAD
         tracing::info!(
             left = gate.seats.taken(),
             in_time = drained.is_ok() && settled.is_ok(),
             "stopped"
         );
+=======
+>>>>>>> main
     }
 }
 
@@ -290,6 +392,7 @@ async fn refresh_keys(gate: std::sync::Weak<Gate>) {
         tokio::time::sleep(Duration::from_secs(10)).await;
     }
 }
+<<<<<<< HEAD
 
 async fn accept_all<F>(
     gate: &Arc<Gate>,
@@ -434,3 +537,5 @@ where
         self.inner.call(request)
     }
 }
+=======
+>>>>>>> main

@@ -39,15 +39,30 @@ pub fn routes(gate: &Arc<Gate>) -> BoxedFilter<Answer> {
         .unify()
         .or(posted(gate, "ack", reader::serve))
         .unify();
+    let below = below(&gate.settings.http.base_path);
     if gate.settings.http.admin_listen.is_some() {
-        return transports.boxed();
+        return below.and(transports).boxed();
     }
-    transports.or(operators(Arc::clone(gate))).unify().boxed()
+    let all = transports.or(asked_by_operators(Arc::clone(gate))).unify();
+    below.and(all).boxed()
+}
+
+/// Takes the segments that all our paths begin with.
+fn below(base_path: &str) -> BoxedFilter<()> {
+    let segments = base_path.split('/').filter(|segment| !segment.is_empty());
+    segments.fold(warp::any().boxed(), |above, segment| {
+        above.and(warp::path(segment.to_owned())).boxed()
+    })
 }
 
 /// What may be asked by those who run it; by `http.admin_listen` on a port of its own.
 #[must_use]
 pub fn operators(gate: Arc<Gate>) -> BoxedFilter<Answer> {
+    let below = below(&gate.settings.http.base_path);
+    below.and(asked_by_operators(gate)).boxed()
+}
+
+fn asked_by_operators(gate: Arc<Gate>) -> BoxedFilter<Answer> {
     let console = Console::open(&gate);
     let live = warp::path!("healthz")
         .and(warp::get())

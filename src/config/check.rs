@@ -151,11 +151,14 @@ impl Check {
             .iter()
             .filter_map(|text| self.origin(text))
             .collect();
+        self.base_path(&raw.base_path);
         Http {
             listen: raw.listen,
             admin_listen: raw.admin_listen,
+            base_path: raw.base_path,
             trusted_proxies,
             allowed_origins: allowed_origins.into_iter().collect(),
+            dialects: raw.dialects,
             tls_certificate_file: raw.tls_certificate_file.map(PathBuf::from),
             tls_key_file: raw.tls_key_file.map(PathBuf::from),
             header_timeout: self.millis("http.header_timeout_ms", raw.header_timeout_ms),
@@ -372,6 +375,7 @@ mod tests {
             ("ROWCAST__AUTH__ANONYMOUS_CLAIMS", "[1]"),
             ("ROWCAST__HTTP__LISTEN", "8080"),
             ("ROWCAST__HTTP__ADMIN_LISTEN", "unix:relative"),
+            ("ROWCAST__HTTP__BASE_PATH", "spa/"),
             ("ROWCAST__HTTP__TRUSTED_PROXIES", "10.0.0.0/99"),
             (
                 "ROWCAST__HTTP__ALLOWED_ORIGINS",
@@ -397,6 +401,7 @@ mod tests {
             "auth.anonymous_claims",
             "http.listen",
             "http.admin_listen",
+            "http.base_path",
             "http.trusted_proxies",
             "http.allowed_origins",
             "http.tls_key_file",

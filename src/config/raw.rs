@@ -68,8 +68,10 @@ sections! {
     http: RawHttp {
         listen: String,
         admin_listen: Option<String>,
+        base_path: String,
         trusted_proxies: Vec<String>,
         allowed_origins: Vec<String>,
+        dialects: Vec<String>,
         tls_certificate_file: Option<String>,
         tls_key_file: Option<String>,
         header_timeout_ms: u64,

@@ -78,9 +78,13 @@ pub struct Http {
     /// `host:port` or `unix:/path`.
     pub listen: String,
     pub admin_listen: Option<String>,
+    /// Empty, or segments that each begin with a slash.
+    pub base_path: String,
     pub trusted_proxies: Vec<IpNet>,
     /// As browsers write them: scheme, host and a port that is not the scheme's own.
     pub allowed_origins: Vec<String>,
+    /// Names of built-in dialects, or paths of files.
+    pub dialects: Vec<String>,
     pub tls_certificate_file: Option<PathBuf>,
     pub tls_key_file: Option<PathBuf>,
     pub header_timeout: Duration,

@@ -21,6 +21,7 @@ pub mod websocket;
 
 use crate::config::Settings;
 use crate::database::Database;
+use crate::dialect::Dialect;
 use crate::hub::{Ended, Hub};
 use crate::listener::Pulse;
 use crate::token::{TokenError, Verifier};
@@ -41,6 +42,8 @@ pub struct Gate {
     pub allowances: allowance::Allowances,
     pub ledger: Arc<ledger::Ledger>,
     pub pulse: Arc<Pulse>,
+    /// How front ends speak that were there before.
+    pub dialects: Vec<Arc<Dialect>>,
 }
 
 /// Why somebody is turned away or a connection ends. One row here is the status, the close code
