@@ -7,12 +7,8 @@ pub mod front;
 
 use crate::config::Settings;
 use crate::connection::allowance::Allowances;
-<<<<<<< HEAD
 use crate::connection::ledger::Ledger;
-use crate::connection::{Gate, arrivals::Arrivals, presence::Cut, recheck, seats::Seats, unix_now};
-=======
 use crate::connection::{Gate, arrivals::Arrivals, recheck, seats::Seats, unix_now};
->>>>>>> main
 use crate::database::{Database, DatabaseError};
 use crate::dialect::{Dialect, DialectError};
 use crate::hub::{Ended, Hub, Limits};
@@ -238,7 +234,7 @@ impl Service {
         }
         tracing::info!(
             left = self.gate.seats.taken(),
-            in_time = drained.is_ok(),
+            in_time = drained.is_ok() && settled.is_ok(),
             "stopped"
         );
     }
@@ -372,14 +368,6 @@ impl App {
         {
             let _ = std::fs::remove_file(path);
         }
-<<<<<<< HEAD
-        tracing::info!(
-            left = gate.seats.taken(),
-            in_time = drained.is_ok() && settled.is_ok(),
-            "stopped"
-        );
-=======
->>>>>>> main
     }
 }
 
@@ -392,150 +380,3 @@ async fn refresh_keys(gate: std::sync::Weak<Gate>) {
         tokio::time::sleep(Duration::from_secs(10)).await;
     }
 }
-<<<<<<< HEAD
-
-async fn accept_all<F>(
-    gate: &Arc<Gate>,
-    socket: &Socket,
-    tls: Option<TlsAcceptor>,
-    filter: F,
-    stopping: watch::Receiver<bool>,
-) where
-    F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
-{
-    let service = warp::service(filter.recover(not_found));
-    let sockets = Arc::new(tokio::sync::Semaphore::new(
-        gate.settings.limits.connections + SPARE_SOCKETS,
-    ));
-    // Not the builder that guesses HTTP's version: it would wait for a first byte without a limit.
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(gate.settings.http.header_timeout)
-        .max_buf_size(gate.settings.limits.request_head_bytes.max(8192));
-    loop {
-        let (stream, peer) = match socket.accept(&gate.settings.limits).await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of file descriptors, mostly: a pause lets some be closed.
-                tracing::warn!(%error, "accept failed");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        // Beyond every limit nothing is said any more: the socket is closed unread.
-        let Ok(permit) = Arc::clone(&sockets).try_acquire_owned() else {
-            continue;
-        };
-        let (builder, service, tls, timeout) = (
-            builder.clone(),
-            service.clone(),
-            tls.clone(),
-            gate.settings.http.header_timeout,
-        );
-        let mut stopping = stopping.clone();
-        tokio::spawn(async move {
-            let _permit = permit;
-            let Some(stream) = wrap(stream, tls, timeout).await else {
-                return;
-            };
-            let cut = Cut::default();
-            let with_peer = WithPeer {
-                inner: TowerToHyperService::new(service),
-                peer,
-                cut: cut.clone(),
-            };
-            let connection = builder
-                .serve_connection(TokioIo::new(stream), with_peer)
-                .with_upgrades();
-            tokio::pin!(connection);
-            tokio::select! {
-                ended = connection.as_mut() => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "connection ended");
-                    }
-                }
-                () = cut.0.notified() => {}
-                () = async { drop(stopping.wait_for(|stop| *stop).await) } => {
-                    connection.as_mut().graceful_shutdown();
-                    tokio::select! {
-                        _ = connection.as_mut() => {}
-                        () = cut.0.notified() => {}
-                    }
-                }
-            }
-        });
-    }
-}
-
-async fn not_found(_: warp::Rejection) -> Result<(Response,), std::convert::Infallible> {
-    use warp::reply::Reply;
-    let error = serde_json::json!({ "error": { "code": "not-found",
-        "message": "nothing answers this path and method; try /ws, /sse, /poll, POST /call/NAME, POST /ack/NAME, /healthz, /readyz, /metrics" } });
-    let status = warp::http::StatusCode::NOT_FOUND;
-    Ok((warp::reply::with_status(warp::reply::json(&error), status).into_response(),))
-}
-
-async fn wrap(stream: Stream, tls: Option<TlsAcceptor>, timeout: Duration) -> Option<Stream> {
-    match (stream, tls) {
-        (Stream::Tcp(stream), Some(tls)) => {
-            match tokio::time::timeout(timeout, tls.accept(stream)).await {
-                Ok(Ok(stream)) => Some(Stream::Tls(Box::new(stream))),
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "TLS handshake failed");
-                    None
-                }
-                Err(_) => None,
-            }
-        }
-        (stream, _) => Some(stream),
-    }
-}
-
-fn tls_acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, OpenError> {
-    let http = &settings.http;
-    let (Some(certificate), Some(key)) = (&http.tls_certificate_file, &http.tls_key_file) else {
-        return Ok(None);
-    };
-    let failed = |path: &Path, error: &dyn std::fmt::Display| {
-        OpenError::Tls(format!("{}: {error}", path.display()))
-    };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| failed(certificate, &error))?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| failed(certificate, &error))?
-        .with_no_client_auth()
-        .with_single_cert(chain, secret)
-        .map_err(|error| failed(certificate, &error))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Some(TlsAcceptor::from(Arc::new(config))))
-}
-
-/// Tells the routes what only the accept loop knows.
-#[derive(Clone)]
-struct WithPeer<S> {
-    inner: S,
-    peer: Peer,
-    cut: Cut,
-}
-
-impl<S, B> Service<hyper::Request<B>> for WithPeer<S>
-where
-    S: Service<hyper::Request<B>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn call(&self, mut request: hyper::Request<B>) -> Self::Future {
-        request.extensions_mut().insert(self.peer);
-        request.extensions_mut().insert(self.cut.clone());
-        self.inner.call(request)
-    }
-}
-=======
->>>>>>> main

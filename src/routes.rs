@@ -4,6 +4,7 @@
 use crate::config::Doorbell;
 use crate::connection::post::{self, Body};
 use crate::connection::presence::Cut;
+use crate::connection::speech::native::Native;
 use crate::connection::visit::Visit;
 use crate::connection::{Gate, Refusal, call, poll, reader, sse, websocket};
 use crate::console::{Console, page};
@@ -293,6 +294,7 @@ fn upgrade_to_websocket(gate: &Arc<Gate>, visit: Visit, upgrade: Option<OnUpgrad
                     parts.io.into_inner(),
                     parts.read_buf,
                     visit,
+                    Arc::new(Native),
                 ))
                 .await;
             }

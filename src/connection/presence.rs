@@ -4,9 +4,9 @@
 //! anybody in whom admission has not, nor forget somebody who has left.
 
 use super::admission::{Admitted, explain};
-use super::reader::{AckRefusal, Reader};
-use super::seam::Subscribed;
+use super::reader::Reader;
 use super::seats::Seat;
+use super::speech::Told;
 use super::visit::Visit;
 use super::{Gate, Refusal, frame, unix_now, until};
 use crate::bookmark::{Bookmark, NotABookmark, Standpoint};
@@ -255,35 +255,17 @@ impl Presence {
         }
     }
 
-    /// Notes a bookmark that is being sent, of an event or a gap: a durable reader is to acknowledge
-    /// it.
-    pub fn sent(&self, bookmark: &Arc<str>) {
-        if let Some(reader) = &self.reader {
-            reader.sent(bookmark);
+    /// Notes what is about to be told, for a durable reader: it is to acknowledge each event and each
+    /// gap, and if it has, it moves on while it is quiet.
+    pub fn tells(&self, told: &Told<'_>) {
+        let Some(reader) = &self.reader else { return };
+        match told {
+            Told::Event(event) => event.bookmark().into_iter().for_each(|at| reader.sent(at)),
+            Told::Gap { bookmark, .. } => reader.sent(&(*bookmark).into()),
+            Told::Subscribed(frame) if frame.outcome == "gap" => reader.sent(&frame.bookmark),
+            Told::Heartbeat { bookmark } => self.gate.rest(reader, bookmark),
+            _ => {}
         }
-    }
-
-    /// Notes what its rooms are answered with: of a gap, too, a durable reader is to know until it
-    /// has acknowledged it.
-    pub fn resolved(&self, frame: &Subscribed) {
-        if frame.outcome == "gap" {
-            self.sent(&frame.bookmark);
-        }
-    }
-
-    /// All up to here was sent, and it is quiet.
-    pub fn rests(&self, here: &Arc<str>) {
-        if let Some(reader) = &self.reader {
-            self.gate.rest(reader, here);
-        }
-    }
-
-    /// Notes how far it has come by its durable name: see [`Gate::acknowledge`].
-    pub fn acknowledge(
-        &self,
-        bookmark: &str,
-    ) -> impl Future<Output = Result<Arc<str>, AckRefusal>> + Send + use<> {
-        self.gate.acknowledge(self.reader.as_deref(), bookmark)
     }
 
     /// Has a task watch over it from now on, for what may be stuck: who is ended or expires, and has

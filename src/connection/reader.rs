@@ -162,12 +162,16 @@ impl Gate {
     /// Moves a reader on to where the service stands, now and then, if it was sent nothing that it
     /// has not acknowledged: or its place would grow older than the log. To be asked when it is
     /// known that all up to `here` was sent.
-    pub fn rest(&self, reader: &Reader, here: &Arc<str>) {
+    pub fn rest(&self, reader: &Reader, here: &str) {
         let now = Instant::now();
         let mut progress = reader.progress();
         let quiet = self.settings.readers.quiet;
         let is_due = progress.moved.is_none_or(|moved| now - moved >= quiet);
-        let Some(after) = progress.sent.clone().filter(|sent| is_due && sent != here) else {
+        let Some(after) = progress
+            .sent
+            .clone()
+            .filter(|sent| is_due && **sent != *here)
+        else {
             return;
         };
         let Ok(bookmark) = Bookmark::parse(here) else {
@@ -177,7 +181,7 @@ impl Gate {
         drop(progress);
         let place = Place {
             bookmark,
-            text: Arc::clone(here),
+            text: here.into(),
             after: Some(after),
         };
         drop(self.ledger.note(reader.key.clone(), place));
