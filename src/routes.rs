@@ -2,6 +2,7 @@
 //! Hands over to the connections. It must never decide who may do what: that is admission's.
 
 mod doors;
+mod health;
 mod upgrade;
 
 use crate::config::Doorbell;
@@ -36,6 +37,8 @@ pub fn routes(gate: &Arc<Gate>) -> BoxedFilter<Answer> {
         .or(calls(Arc::clone(gate)))
         .unify()
         .or(doors::doors(Arc::clone(gate)))
+        .unify()
+        .or(health::doors(Arc::clone(gate)))
         .unify();
     let below = below(&gate.settings.http.base_path);
     if gate.settings.http.admin_listen.is_some() {
