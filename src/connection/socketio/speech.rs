@@ -152,9 +152,11 @@ impl Speech for Named {
                 let error = frame::error("forbidden", explain("withdrawn"), Some(room));
                 control("error", &error.to_string())
             }
-            Told::Left { .. } | Told::Renewed { .. } | Told::Result { .. } | Told::Pong => {
-                return Ok(None);
-            }
+            Told::Left { .. }
+            | Told::Renewed { .. }
+            | Told::Result { .. }
+            | Told::Acknowledged { .. }
+            | Told::Pong => return Ok(None),
         };
         Ok(Some(frame))
     }

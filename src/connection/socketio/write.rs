@@ -190,6 +190,7 @@ impl Writer<'_> {
         let Some(door) = &self.door.dialect.socketio else {
             return Ok(0);
         };
+        self.presence.tells(&Told::Event(event));
         let arguments = door.arguments.frame(event, &self.door.fields);
         let inserted = live.then_some(event.inserted);
         self.emit(&event.name, &arguments, inserted).await?;
@@ -229,6 +230,7 @@ impl Writer<'_> {
 
     /// Says it, if there is a word for it.
     async fn say(&mut self, told: &Told<'_>, tag: Option<&Value>) -> Result<(), Refusal> {
+        self.presence.tells(told);
         match self.speech.spell(told, tag)? {
             Some(list) => self.send(&list).await,
             None => Ok(()),
