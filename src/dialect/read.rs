@@ -37,7 +37,7 @@ pub(super) fn read(name: &str, text: &str) -> Result<Read, Vec<String>> {
         Ok(table) => table,
         Err(error) => {
             file.say(&error.span().unwrap_or(0..0), "", error.message());
-            return Err(file.problems);
+            return Err(file.problems());
         }
     };
     let mut reader = Reader {
@@ -46,14 +46,14 @@ pub(super) fn read(name: &str, text: &str) -> Result<Read, Vec<String>> {
         file,
     };
     let read = reader.all(&table);
-    if reader.file.problems.is_empty() {
-        Ok(Read {
-            places: reader.places,
-            ..read
-        })
-    } else {
-        Err(reader.file.problems)
+    let problems = reader.file.problems();
+    if !problems.is_empty() {
+        return Err(problems);
     }
+    Ok(Read {
+        places: reader.places,
+        ..read
+    })
 }
 
 impl<'t> Reader<'t> {
