@@ -175,6 +175,25 @@ answer = { up = "{ready:yes|no}" }
         }
     }
 
+    /// What has no events is no answer, and whoever gets no place asks from the present again.
+    #[test]
+    fn a_poll_answers_with_its_events_once_and_a_place() {
+        let poll = |answer: &str| {
+            problems(&format!(
+                "[event]\nframe = 1\n[poll]\npath = \"/p\"\nanswer = {answer}"
+            ))
+        };
+        assert_eq!(poll(r#"["{bookmark}", { all = "{events}" }]"#), "");
+        for wrong in [
+            r#""{bookmark}""#,
+            r#""{events}""#,
+            r#"["{bookmark}", "{events}", "{events}"]"#,
+        ] {
+            let said = "park.toml:5: poll.answer: {events} has to stand in it once, and {bookmark}, to go on from";
+            assert_eq!(poll(wrong), said, "{wrong}");
+        }
+    }
+
     #[test]
     fn the_file_of_the_mistakes_is_without_one() {
         assert_eq!(problems(GOOD), "");
