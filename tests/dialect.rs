@@ -146,6 +146,7 @@ async fn a_sixth_system_is_sql_and_a_file() {
     let told = stale.next().await;
     assert_eq!((&told[0], &told[1]), (&json!("STALE"), &json!("history")));
 
+    changes(&db, &server, &token).await;
     refusals(&server, &token).await;
 
     server.signal(Signal::SIGTERM);
@@ -249,6 +250,40 @@ async fn commands(db: &Database, ann: &mut Subscriber) {
         )
     };
     assert_eq!(until_free(ann, 32).await, [taken(7033, 3)]);
+}
+
+/// Displays that only poll: the same frames, in an envelope of their own.
+async fn changes(db: &Database, server: &Process, token: &str) {
+    let path = format!("/live/v2/garage-7/changes?token={token}&floors=1,2");
+    let first = get(server, &path, &[]).await.json();
+    assert_eq!(
+        (&first["changes"], &first["hurry"]),
+        (&json!([]), &json!("no"))
+    );
+    let next = first["next"].as_str().unwrap();
+    db.run("update park.spots set plate = 'X 6' where spot_id = 7022")
+        .await;
+    let mut taken = Vec::new();
+    let mut next = next.to_owned();
+    while taken.is_empty() {
+        let answer = get(server, &format!("{path}&since={next}&wait=20"), &[])
+            .await
+            .json();
+        assert_eq!(answer.as_object().unwrap().len(), 3, "{answer}");
+        let changes = answer["changes"].as_array().unwrap();
+        let heard = changes.iter().map(event);
+        taken.extend(
+            heard
+                .filter(|(name, _)| *name == "spot.taken")
+                .map(|(_, data)| data.clone()),
+        );
+        next = answer["next"].as_str().unwrap().to_owned();
+    }
+    assert_eq!(taken, [json!({ "spot": 7022, "floor": 2 })]);
+    let forged = get(server, &path.replace("garage-7", "garage-8"), &[]).await;
+    assert_eq!(forged.status, 401, "{forged:?}");
+    let below = get(server, &path.replace("1,2", "-1"), &[]).await;
+    assert_eq!(below.status, 403, "{below:?}");
 }
 
 /// Who may not come in hears so by the dialect's own codes.
