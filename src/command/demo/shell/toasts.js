@@ -1,29 +1,12 @@
 // What a person should be told, once, though both views may receive it.
 // Hands over nothing. It must never take a toast from under somebody's pointer.
 
-import { clock } from "./clock.js";
 import { calm, element, find } from "./dom.js";
 
 const TOASTS = 4; // at once; an older one leaves
 
-/** Shows a toast if the event deserves one; answers its title. */
-export function announce({ key, frame: { name, data } }, model, replayed) {
-  switch (name) {
-    case "system:announcement":
-      if (data.expiresAt && Date.parse(data.expiresAt) < clock()) return null;
-      return showToast(key, "Announcement", data.message, data.severity);
-    case "notification:new": // one from a while ago would only startle
-      return replayed ? null : showToast(key, "For you", data.message);
-    case "waitlist:spot-available":
-      return showToast(key, "A spot is free", `${model.slotName(data.slotId)}, ${model.labName(data.labId)}`, "success");
-    case "lab:status-changed":
-      return showToast(key, model.labName(data.labId), `${data.status}${data.reason ? `: ${data.reason}` : ""}`, data.status === "open" ? "success" : "warning");
-    default:
-      return null;
-  }
-}
-
-export function showToast(key, title, message, severity = "info") {
+/** Shows a toast; answers its title. */
+export function showToast(key, { title, message, severity = "info" }) {
   const close = element("button", { "aria-label": "Dismiss" }, "×");
   const toast = element("div", { class: "toast", "data-severity": severity, "data-key": `toast:${key}` }, element("b", {}, title), close, element("p", {}, message ?? ""));
   close.addEventListener("click", () => leaveToast(toast));

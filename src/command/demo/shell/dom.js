@@ -1,5 +1,5 @@
 // Elements, lists that move and moments to draw in: what every part of the page is drawn with.
-// Knows nothing of labs. It must never write markup from text.
+// Knows nothing of any system. It must never write markup from text.
 
 export const calm = matchMedia("(prefers-reduced-motion: reduce)");
 export const find = (selector, within = document) => within.querySelector(selector);
@@ -12,6 +12,12 @@ export function element(tag, attributes = {}, ...children) {
   }
   made.append(...children.filter((child) => child !== null && child !== undefined));
   return made;
+}
+
+/** The badge of a view: its letter in its colour. */
+export function badge(who) {
+  const { letter, tone, title } = find(`#view-${who}`).dataset;
+  return element("i", { class: "badge", "data-tone": tone, role: "img", "aria-label": title }, letter);
 }
 
 export function setText(node, text) {

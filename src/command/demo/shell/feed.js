@@ -2,9 +2,9 @@
 // Hands over to toasts and statements. It must never measure a replay: that says how long we were away.
 
 import { clock, median, milliseconds, parseInstant, plausible } from "./clock.js";
-import { afterPaint, beforePaint, element, find, setText } from "./dom.js";
+import { afterPaint, badge, beforePaint, element, find, setText } from "./dom.js";
 import { statements } from "./statements.js";
-import { announce } from "./toasts.js";
+import { showToast } from "./toasts.js";
 
 const ENTRIES_KEPT = 5000; // to join what both views received of one event: more than a replay holds
 const ROWS = 60; // older ones leave the screen
@@ -19,39 +19,25 @@ export const feed = {
   paused: false,
 };
 
-/** One event in words, from its payload alone; ids where the page knows no name. */
-export function describe(name, data, model) {
-  const slot = data.slotId === undefined ? "" : model.slotName(data.slotId);
-  switch (name) {
-    case "booking:created": return `User ${data.userId} booked ${slot}, ${model.labName(data.labId)}`;
-    case "booking:updated": return `Booking ${data.bookingId} of user ${data.userId} is ${data.status}`;
-    case "booking:cancelled": return `User ${data.userId} left ${slot}, ${model.labName(data.labId)}`;
-    case "time-slot:updated": return `${slot}, ${model.labName(data.labId)}: ${data.status === "open" ? `${data.availableSpots} left` : data.status}`;
-    case "waitlist:position-changed": return `${slot}: place ${data.oldPosition} → ${data.newPosition}`;
-    case "waitlist:spot-available": return `${slot}: a spot for user ${data.userId}`;
-    case "lab:status-changed": return `${model.labName(data.labId)} is ${data.status}${data.reason ? `: ${data.reason}` : ""}`;
-    case "notification:new":
-    case "system:announcement": return data.message ?? "";
-    case "payment:completed":
-    case "payment:failed":
-    case "payment:refunded": return `${data.amount} ${data.currency} of user ${data.userId}, ${data.status}`;
-    default: return JSON.stringify(data);
-  }
-}
-
-export function showEvent(who, model, frame, replayed, changes) {
+/** `view` received an event, and changed what `changes` say: [key, words] for each place. */
+export function showEvent(view, event, replayed, changes) {
+  const { who } = view;
   const arrived = clock();
-  const key = frame.id ?? `${who}-${frame.at}-${feed.count}`; // at-most-once channels have no ids
+  const key = event.id ?? `${who}-${event.at}-${feed.count}`; // at-most-once channels have no ids
   let entry = feed.entries.get(key);
-  if (!entry || entry.at !== frame.at || entry.arrivals[who]) {
-    entry = { key, frame, at: frame.at, instant: frame.at ? parseInstant(frame.at) : arrived, arrivals: {}, changes: [], words: describe(frame.name, frame.data ?? {}, model) };
+  if (!entry || entry.event.at !== event.at || entry.arrivals[who]) {
+    entry = { key, event, instant: event.at ? parseInstant(event.at) : arrived, arrivals: {}, changes: [] };
     feed.entries.set(key, entry);
     feed.count += 1;
     if (feed.entries.size > ENTRIES_KEPT) feed.entries.delete(feed.entries.keys().next().value);
-    const told = announce(entry, model, replayed);
-    if (told) entry.changes.push({ who, target: `toast:${key}`, words: `Toast: ${told}` });
   }
-  entry.arrivals[who] = { replayed, arrived, took: replayed || !frame.at ? null : plausible(arrived - entry.instant) };
+  entry.words ??= view.describe(event);
+  const toast = entry.isTold ? null : view.toast(event, replayed);
+  if (toast) {
+    entry.isTold = true;
+    entry.changes.push({ who, target: `toast:${key}`, words: `Toast: ${showToast(key, toast)}` });
+  }
+  entry.arrivals[who] = { replayed, arrived, took: replayed || !event.at ? null : plausible(arrived - entry.instant) };
   for (const [target, words] of changes) entry.changes.push({ who, target, words });
   statements.consider(entry);
   feed.fresh.push([entry, who]);
@@ -89,12 +75,16 @@ function measure(entry, who, painted) {
 }
 
 function drawFeedRow(list, entry) {
-  const { frame } = entry;
+  const { name, data, id, channel } = entry.event;
   if (!entry.row) {
-    entry.row = element("li", { "data-name": frame.name, "data-id": frame.id, "data-channel": frame.channel },
-      element("span", { class: "name", "data-family": frame.name.split(":")[0] }, frame.name),
-      element("span", { class: "what", title: JSON.stringify(frame.data) }, entry.words),
-      element("span", { class: "times" }));
+    const payload = JSON.stringify(data);
+    entry.row = element("li", { "data-name": name, "data-id": id, "data-channel": channel },
+      element("details", {},
+        element("summary", {},
+          element("span", { class: "name", "data-family": name.split(/[:_-]/)[0].toLowerCase() }, name),
+          element("span", { class: entry.words ? "what" : "what raw" }, entry.words ?? payload),
+          element("span", { class: "times" })),
+        element("pre", {}, JSON.stringify(data, null, 2))));
     list.prepend(entry.row);
   }
   entry.row.dataset.views = Object.keys(entry.arrivals).join(" ");
@@ -103,10 +93,10 @@ function drawFeedRow(list, entry) {
 
 function fillTimes(entry) {
   find(".times", entry.row).replaceChildren(...Object.entries(entry.arrivals).map(([who, { replayed, took, screen }]) => element("span",
-    { "data-view": who, title: `To the ${who}’s view: commit → browser → screen` },
+    { "data-view": who, title: "Commit → browser → screen" },
     replayed ? "replayed" : element("b", {}, milliseconds(took)),
     !replayed && screen !== undefined && screen !== null ? `→ ${milliseconds(screen)}` : null,
-    element("i", { class: "badge", "data-who": who, "aria-label": `${who}’s view` }, who[0].toUpperCase()))));
+    badge(who))));
 }
 
 /** The latest latencies as a line; its height is the slowest of them, at least 2 ms. */

@@ -2,7 +2,7 @@
 // loaded with the bookmark it is true at, then changed by every event from there on.
 // Hands changes to the view as [key of what is drawn, words]. It must never touch the page.
 
-import { formatDay, formatHour } from "./clock.js";
+import { formatDay, formatHour } from "/demo/clock.js";
 
 const starts = (row) => row.startsAt ?? "9";
 const change = (rows, name, id, fields) => rows.map((row) => (row[name] === id ? { ...row, ...fields } : row));

@@ -1,8 +1,8 @@
 // A lab's week as a table, large for the user and small for the admin.
 // Hands over nodes. It must never change what the model knows.
 
-import { formatDate, formatDay, formatHour } from "./clock.js";
-import { element, find, setText } from "./dom.js";
+import { formatDate, formatDay, formatHour } from "/demo/clock.js";
+import { element, find, setText } from "/demo/dom.js";
 import { level } from "./model.js";
 
 /** Shows a lab's week in `place`: drawn anew if its slots are others than before, else filled. */

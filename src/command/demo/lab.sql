@@ -155,6 +155,18 @@ as $$
   )
 $$;
 
+-- What a view signs in with: here the claims of a JWT; in a system with sessions, its cookie's value.
+create or replace function demo.sign_in(p_view text) returns jsonb
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case p_view
+    when 'user' then '{"sub": "1", "role": "user", "org": "1"}'::jsonb
+    when 'admin' then '{"sub": "100", "role": "admin", "org": "1"}'
+  end
+$$;
+
 insert into demo.statement (number, title, sql) values
 (1, 'User 1 books a free slot', $sql$insert into lab.bookings (user_id, slot_id, lab_id)
 select '1', s.slot_id, s.lab_id

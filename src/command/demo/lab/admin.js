@@ -1,11 +1,10 @@
 // The admin's view: every lab at a glance, and what everybody does.
 // Hands over to the calendar. It must never keep other people's bookings: they pass by.
 
+import { formatSecond } from "/demo/clock.js";
+import { drawList, element, find, setText } from "/demo/dom.js";
 import { showCalendar } from "./calendar.js";
-import { formatSecond } from "./clock.js";
-import { drawList, element, find, flash, setText } from "./dom.js";
-import { describe } from "./feed.js";
-import { View } from "./view.js";
+import { LabView } from "./view.js";
 
 const ACTIVITY_ROWS = 7; // as many as fit beside the labs
 
@@ -18,7 +17,7 @@ const ACTIVITY = {
   "payment:refunded": ["payment", "¤"],
 };
 
-export class AdminView extends View {
+export class AdminView extends LabView {
   activity = [];
   tally = { created: 0, updated: 0, cancelled: 0, payment: 0 };
 
@@ -29,17 +28,16 @@ export class AdminView extends View {
   }
 
   /** The admin sees other people's bookings, of which the model keeps none: they pass by. */
-  seen(frame) {
-    const entry = ACTIVITY[frame.name];
-    if (!entry) return [];
+  changes(event) {
+    const entry = ACTIVITY[event.name];
+    if (!entry) return super.changes(event);
     const [kind, mark] = entry;
-    const id = frame.data.bookingId;
-    const key = `activity:${frame.id}`;
+    const key = `activity:${event.id}`;
+    const words = this.describe(event);
     this.tally[kind] += 1;
-    this.activity.unshift({ key, kind: frame.data.status === "confirmed" ? "confirmed" : kind, mark, frame });
+    this.activity.unshift({ key, kind: event.data.status === "confirmed" ? "confirmed" : kind, mark, words, at: event.at });
     this.activity.length = Math.min(this.activity.length, ACTIVITY_ROWS);
-    this.touch(key);
-    return [[key, describe(frame.name, frame.data, this.model) || `Booking ${id}`]];
+    return [...super.changes(event), [key, words]];
   }
 
   #drawLabs() {
@@ -55,7 +53,6 @@ export class AdminView extends View {
     }
     for (const [kind, count] of Object.entries(this.tally)) setText(find(`[data-tally="${kind}"]`), count);
     if (keys.some((key) => key.startsWith("activity:"))) this.#drawActivity();
-    for (const key of keys) if (!key.startsWith("activity:")) this.nodes(key).forEach(flash);
   }
 
   #drawHead(lab) {
@@ -74,10 +71,10 @@ export class AdminView extends View {
   #drawActivity() {
     drawList(find("#activity"), this.activity, {
       key: (entry) => entry.key,
-      make: ({ kind, mark, frame }) => element("li", {},
+      make: ({ kind, mark, words, at }) => element("li", {},
         element("span", { class: "lead", "data-kind": kind, "aria-hidden": "true" }, mark),
-        element("p", {}, describe(frame.name, frame.data, this.model)),
-        element("time", { datetime: frame.at }, formatSecond.format(new Date(frame.at ?? Date.now())))),
+        element("p", {}, words),
+        element("time", { datetime: at }, formatSecond.format(new Date(at ?? Date.now())))),
     });
     find("#activity-empty").hidden = this.activity.length > 0;
   }

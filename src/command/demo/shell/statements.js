@@ -2,7 +2,7 @@
 // It must never send SQL: statements are run by number.
 
 import { clock, milliseconds, plural } from "./clock.js";
-import { beforePaint, calm, element, find, setText } from "./dom.js";
+import { badge, beforePaint, calm, element, find, setText } from "./dom.js";
 import { runStatement } from "./server.js";
 import { showView } from "./tabs.js";
 
@@ -45,7 +45,8 @@ export const statements = {
     document.querySelectorAll(".touched").forEach((node) => node.classList.remove("touched"));
     const run = (this.run = { started: clock(), ended: null, early: [], events: new Set(), changes: new Map() });
     const result = element("span", { class: "result" }, "running …");
-    const terminal = element("div", { class: "terminal", tabindex: 0, role: "group", "aria-label": "The statement and its result" }, ...colourSql(statement.sql.trim()), result);
+    const terminal = element("div", { class: "terminal" },
+      element("pre", { tabindex: 0, role: "group", "aria-label": "The statement" }, ...colourSql(statement.sql.trim())), result);
     run.head = element("p", { class: "changed-head", hidden: true });
     run.list = element("div", { class: "changed-list" });
     find("#output").replaceChildren(terminal, run.head, run.list);
@@ -66,7 +67,7 @@ export const statements = {
   admitNothing(run) {
     if (run !== this.run || run.events.size > 0) return;
     run.head.hidden = false;
-    setText(run.head, "No event that these two views may see.");
+    setText(run.head, "No event that these views may see.");
   },
 
   /** An event belongs to a run if it was written between its start and its answer. The legacy
@@ -105,7 +106,7 @@ export const statements = {
     const more = changes.length - CHANGES_LISTED;
     setText(run.head, `${plural(run.events.size, "event")} changed ${plural(changes.length, "place")} on this page${more > 0 ? `, the first ${CHANGES_LISTED}` : ""}`);
     run.list.replaceChildren(...changes.slice(0, CHANGES_LISTED).map(({ who, target, words }) => {
-      const chip = element("button", { "data-target": target, title: "Show it" }, element("span", { class: "badge", "data-who": who }, who[0].toUpperCase()), words);
+      const chip = element("button", { "data-target": target, title: "Show it" }, badge(who), words);
       chip.addEventListener("click", () => this.point(who, target));
       return chip;
     }));

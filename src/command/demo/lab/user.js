@@ -1,13 +1,13 @@
 // The user's view: one lab's week, my bookings, my places in line.
 // Hands over to the calendar. It must never show what only the admin may see.
 
+import { drawList, element, find, roll, setText } from "/demo/dom.js";
 import { showCalendar } from "./calendar.js";
-import { drawList, element, find, flash, roll, setText } from "./dom.js";
-import { View } from "./view.js";
+import { LabView } from "./view.js";
 
 const CANCELLED_SHOWN = 6000; // ms: a cancelled booking is seen to be cancelled before it goes
 
-export class UserView extends View {
+export class UserView extends LabView {
   #leaving = new Map(); // bookingId of a cancelled one -> whether its time is over
 
   constructor(rendered) {
@@ -16,10 +16,6 @@ export class UserView extends View {
     this.model.openOwn("user:1");
     this.model.openWeek(this.lab);
     this.#drawTabs();
-  }
-
-  seen() {
-    return [];
   }
 
   select(lab) {
@@ -42,12 +38,11 @@ export class UserView extends View {
     find("#lab-panel").setAttribute("aria-labelledby", `tab-${this.lab}`);
   }
 
-  draw(keys) {
+  draw() {
     showCalendar(find("#calendar"), this.model, this.lab, { caption: `${this.model.labName(this.lab)}: spots left this week` });
     this.#drawLab();
     this.#drawBookings();
     this.#drawWaitlist();
-    for (const key of keys) this.nodes(key).forEach(flash);
   }
 
   #drawLab() {
