@@ -230,7 +230,7 @@ async fn what_would_oversell_is_refused(version: Version) {
 /// Forty at a time, a thousand bookings of five hundred seats; every fifth is cancelled at once.
 /// Each number told is the one before it, less or more the seat of this booking.
 async fn seats_are_right_while_a_thousand_book_at_once(version: Version) {
-    let mut shop = Shop::open(version).await;
+    let shop = Shop::open(version).await;
     let wide =
         "insert into tickets.events (event_id, title, seat_capacity) values (3, 'Opera', 500)";
     shop.shop.batch_execute(wide).await.expect("an event");
