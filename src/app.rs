@@ -2,34 +2,40 @@
 //! Hands each connection to the routes. It must never serve before its socket is bound, and never
 //! leave one connection waiting for another.
 
+mod accept;
+pub mod front;
+
 use crate::config::Settings;
 use crate::connection::allowance::Allowances;
-use crate::connection::{Gate, arrivals::Arrivals, presence::Cut, recheck, seats::Seats, unix_now};
+use crate::connection::ledger::Ledger;
+use crate::connection::{Gate, arrivals::Arrivals, recheck, seats::Seats, unix_now};
 use crate::database::{Database, DatabaseError};
+use crate::dialect::{Dialect, DialectError};
 use crate::hub::{Ended, Hub, Limits};
 use crate::listener::{Listener, Pulse};
 use crate::routes::{Peer, operators, routes};
 use crate::stream::Stream;
 use crate::token::{Verifier, VerifierError};
-use hyper::server::conn::http1;
-use hyper::service::Service;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use accept::{accept_all, tls_acceptor};
+use front::Front;
+use futures_util::future::join_all;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use warp::Filter;
+use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 /// Sockets that wait for their request, beyond the connections that are seated.
 const SPARE_SOCKETS: usize = 1000;
+
+/// How long the last acknowledgements may take to be written, after the drain.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How long the listener may take to give the lead back, after the drain.
 const STEP_DOWN: Duration = Duration::from_secs(1);
@@ -43,6 +49,8 @@ pub enum OpenError {
     Database(#[from] DatabaseError),
     #[error("auth: {0}")]
     Verifier(#[from] VerifierError),
+    #[error(transparent)]
+    Dialect(#[from] DialectError),
     #[error("http.listen {0}: {1}")]
     Listen(String, io::Error),
     #[error("TLS: {0}")]
@@ -116,25 +124,25 @@ impl Socket {
     }
 }
 
-/// A service that is open: its socket is bound, its listener runs.
-pub struct App {
+/// A service that is open: its listener runs. It serves nobody before an [`App`] has it.
+pub struct Service {
     pub gate: Arc<Gate>,
-    socket: Socket,
-    admin: Option<Socket>,
-    tls: Option<TlsAcceptor>,
     listener: tokio::task::JoinHandle<()>,
     listening: watch::Sender<bool>,
+    /// Ends with the service, whichever way that goes.
+    _writer: JoinSet<()>,
 }
 
-impl App {
-    /// Opens the service on a socket that was bound before.
+impl Service {
+    /// Opens all of a service but its socket.
     ///
     /// # Errors
     /// What the settings name and can't be used.
-    pub async fn open(settings: Settings, socket: Socket) -> Result<Self, OpenError> {
+    pub fn open(settings: Settings) -> Result<Self, OpenError> {
         let url = settings.database.url.clone().ok_or(OpenError::NoDatabase)?;
         let direct = settings.database.direct_url().unwrap_or(&url).to_owned();
         let database = Database::new(&url, &settings.database, &settings.calls)?;
+        let dialects = Dialect::load(&settings.http.dialects)?;
         let hub = Hub::new(Limits {
             queue_bytes: settings.limits.queue_bytes,
             replay_events: settings.limits.replay_events,
@@ -144,11 +152,6 @@ impl App {
             memory_bytes: settings.poll.remember_bytes,
             memory_age: settings.poll.remember,
         });
-        let tls = tls_acceptor(&settings)?;
-        let admin = match &settings.http.admin_listen {
-            Some(address) => Some(Socket::bind(address).await?),
-            None => None,
-        };
         let pulse = Arc::new(Pulse::default());
         let listener = Listener {
             url: direct,
@@ -163,6 +166,7 @@ impl App {
             settings.limits.connects_per_second,
             settings.limits.connections,
         );
+        let ledger = Ledger::new(settings.readers.clone(), database.clone());
         let gate = Gate {
             arrivals: Arrivals::new(rate, seats, std::time::Instant::now()),
             settings,
@@ -171,10 +175,14 @@ impl App {
             verifier,
             seats: Seats::default(),
             allowances: Allowances::default(),
+            ledger: Arc::new(ledger),
             pulse,
+            dialects,
         };
         let gate = Arc::new(gate);
         tokio::spawn(refresh_keys(Arc::downgrade(&gate)));
+        let (mut writer, ledger) = (JoinSet::new(), Arc::clone(&gate.ledger));
+        writer.spawn(async move { ledger.run().await });
         let (listening, listener_stops) = watch::channel(false);
         let rechecked = Arc::clone(&gate);
         let listener = tokio::spawn(async move {
@@ -186,38 +194,156 @@ impl App {
         });
         Ok(Self {
             gate,
+            listener,
+            listening,
+            _writer: writer,
+        })
+    }
+
+    /// Says goodbye to everybody: whoever is told to come back meets the next run, or another node.
+    fn end(&self) {
+        let gate = &self.gate;
+        tracing::info!(connections = gate.seats.taken(), "stopping");
+        gate.arrivals.send_away(gate.seats.taken());
+        gate.hub.end_all(Ended::Restart);
+        gate.ledger.hurry();
+        // Nobody here waits for events any more: another node may lead.
+        self.listening.send_replace(true);
+    }
+
+    /// Waits until everybody has gone and the lead is given back, both within bounds.
+    async fn ended(&mut self) {
+        let gate = &self.gate;
+        let drained = async {
+            while gate.seats.taken() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let drained = tokio::time::timeout(gate.settings.http.drain, drained).await;
+        let settled = async {
+            while !gate.ledger.is_settled() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let settled = tokio::time::timeout(LAST_WORDS, settled).await;
+        if tokio::time::timeout(STEP_DOWN, &mut self.listener)
+            .await
+            .is_err()
+        {
+            self.listener.abort();
+        }
+        tracing::info!(
+            left = self.gate.seats.taken(),
+            in_time = drained.is_ok() && settled.is_ok(),
+            "stopped"
+        );
+    }
+}
+
+/// Services on a bound socket: one, or several of which each lies below its `http.base_path`.
+pub struct App {
+    /// The first one's, or the only one's: its settings say what concerns the socket.
+    pub gate: Arc<Gate>,
+    services: Vec<Service>,
+    socket: Socket,
+    admin: Option<Socket>,
+    tls: Option<TlsAcceptor>,
+}
+
+impl App {
+    /// Opens a service on a socket that was bound before.
+    ///
+    /// # Errors
+    /// What the settings name and can't be used.
+    pub async fn open(settings: Settings, socket: Socket) -> Result<Self, OpenError> {
+        Self::of(Service::open(settings)?, Vec::new(), socket).await
+    }
+
+    /// Several services on one socket, which stop together.
+    ///
+    /// # Errors
+    /// What the first one's settings name and can't be used.
+    pub async fn of(
+        first: Service,
+        others: Vec<Service>,
+        socket: Socket,
+    ) -> Result<Self, OpenError> {
+        let gate = Arc::clone(&first.gate);
+        let admin = match &gate.settings.http.admin_listen {
+            Some(address) => Some(Socket::bind(address).await?),
+            None => None,
+        };
+        let tls = tls_acceptor(&gate.settings)?;
+        let mut services = vec![first];
+        services.extend(others);
+        Ok(Self {
+            gate,
+            services,
             socket,
             admin,
             tls,
-            listener,
-            listening,
+        })
+    }
+
+    /// The gates of all services, in their order.
+    pub fn gates(&self) -> impl Iterator<Item = &Arc<Gate>> {
+        self.services.iter().map(|service| &service.gate)
+    }
+
+    /// What all services answer.
+    #[must_use]
+    pub fn routes(&self) -> BoxedFilter<(Response,)> {
+        let first = routes(&self.gate);
+        self.gates().skip(1).fold(first, |before, gate| {
+            before.or(routes(gate)).unify().boxed()
         })
     }
 
     /// Serves until `shutdown` ends, then says goodbye to everybody within `http.drain_ms`.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let filter = routes(&self.gate);
+        let filter = self.routes();
         self.run_with(filter, shutdown).await;
     }
 
-    /// The same, with routes of the caller's, which are to include [`routes`].
-    pub async fn run_with<F>(mut self, filter: F, shutdown: impl Future<Output = ()>)
+    /// The same, with routes of the caller's, which are to include [`App::routes`].
+    pub async fn run_with<F>(self, filter: F, shutdown: impl Future<Output = ()>)
     where
         F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
     {
+        let front = self.front(filter);
+        self.run_front(front, shutdown).await;
+    }
+
+    /// What answers here: the services that are no routes, and behind them these routes.
+    pub fn front<F>(&self, filter: F) -> Front
+    where
+        F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
+    {
+        let paths: Vec<&str> = self
+            .gates()
+            .map(|gate| &*gate.settings.http.base_path)
+            .collect();
+        Front::new([], front::filtered(filter, &paths))
+    }
+
+    /// The same as [`App::run`], with a front of the caller's, which is to include [`App::front`].
+    pub async fn run_front(mut self, front: Front, shutdown: impl Future<Output = ()>) {
         let (stop, stopping) = watch::channel(false);
         let gate = &self.gate;
         let public = accept_all(
             gate,
             &self.socket,
             self.tls.clone(),
-            filter,
+            front,
             stopping.clone(),
         );
         let admin = async {
             match &self.admin {
                 Some(socket) => {
-                    accept_all(gate, socket, None, operators(Arc::clone(gate)), stopping).await;
+                    let path = &*gate.settings.http.base_path;
+                    let filter = operators(Arc::clone(gate));
+                    let front = Front::new([], front::filtered(filter, &[path]));
+                    accept_all(gate, socket, None, front, stopping).await;
                 }
                 None => std::future::pending().await,
             }
@@ -227,24 +353,12 @@ impl App {
             () = admin => {}
             () = shutdown => {}
         }
-        tracing::info!(connections = gate.seats.taken(), "stopping");
-        gate.arrivals.send_away(gate.seats.taken());
+        // Idle sockets close at this; those that stream, when their service ends.
         stop.send_replace(true);
-        gate.hub.end_all(Ended::Restart);
-        // Nobody here waits for events any more: another node may lead.
-        self.listening.send_replace(true);
-        let drained = async {
-            while gate.seats.taken() > 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let drained = tokio::time::timeout(gate.settings.http.drain, drained).await;
-        if tokio::time::timeout(STEP_DOWN, &mut self.listener)
-            .await
-            .is_err()
-        {
-            self.listener.abort();
+        for service in &self.services {
+            service.end();
         }
+        join_all(self.services.iter_mut().map(Service::ended)).await;
         if let Socket::Unix(listener) = &self.socket
             && let Some(path) = listener
                 .local_addr()
@@ -254,11 +368,6 @@ impl App {
         {
             let _ = std::fs::remove_file(path);
         }
-        tracing::info!(
-            left = gate.seats.taken(),
-            in_time = drained.is_ok(),
-            "stopped"
-        );
     }
 }
 
@@ -269,149 +378,5 @@ async fn refresh_keys(gate: std::sync::Weak<Gate>) {
         }
         drop(held);
         tokio::time::sleep(Duration::from_secs(10)).await;
-    }
-}
-
-async fn accept_all<F>(
-    gate: &Arc<Gate>,
-    socket: &Socket,
-    tls: Option<TlsAcceptor>,
-    filter: F,
-    stopping: watch::Receiver<bool>,
-) where
-    F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
-{
-    let service = warp::service(filter.recover(not_found));
-    let sockets = Arc::new(tokio::sync::Semaphore::new(
-        gate.settings.limits.connections + SPARE_SOCKETS,
-    ));
-    // Not the builder that guesses HTTP's version: it would wait for a first byte without a limit.
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(gate.settings.http.header_timeout)
-        .max_buf_size(gate.settings.limits.request_head_bytes.max(8192));
-    loop {
-        let (stream, peer) = match socket.accept(&gate.settings.limits).await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of file descriptors, mostly: a pause lets some be closed.
-                tracing::warn!(%error, "accept failed");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        // Beyond every limit nothing is said any more: the socket is closed unread.
-        let Ok(permit) = Arc::clone(&sockets).try_acquire_owned() else {
-            continue;
-        };
-        let (builder, service, tls, timeout) = (
-            builder.clone(),
-            service.clone(),
-            tls.clone(),
-            gate.settings.http.header_timeout,
-        );
-        let mut stopping = stopping.clone();
-        tokio::spawn(async move {
-            let _permit = permit;
-            let Some(stream) = wrap(stream, tls, timeout).await else {
-                return;
-            };
-            let cut = Cut::default();
-            let with_peer = WithPeer {
-                inner: TowerToHyperService::new(service),
-                peer,
-                cut: cut.clone(),
-            };
-            let connection = builder
-                .serve_connection(TokioIo::new(stream), with_peer)
-                .with_upgrades();
-            tokio::pin!(connection);
-            tokio::select! {
-                ended = connection.as_mut() => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "connection ended");
-                    }
-                }
-                () = cut.0.notified() => {}
-                () = async { drop(stopping.wait_for(|stop| *stop).await) } => {
-                    connection.as_mut().graceful_shutdown();
-                    tokio::select! {
-                        _ = connection.as_mut() => {}
-                        () = cut.0.notified() => {}
-                    }
-                }
-            }
-        });
-    }
-}
-
-async fn not_found(_: warp::Rejection) -> Result<(Response,), std::convert::Infallible> {
-    use warp::reply::Reply;
-    let error = serde_json::json!({ "error": { "code": "not-found",
-        "message": "nothing answers this path and method; try /ws, /sse, /poll, POST /call/NAME, /healthz, /readyz, /metrics" } });
-    let status = warp::http::StatusCode::NOT_FOUND;
-    Ok((warp::reply::with_status(warp::reply::json(&error), status).into_response(),))
-}
-
-async fn wrap(stream: Stream, tls: Option<TlsAcceptor>, timeout: Duration) -> Option<Stream> {
-    match (stream, tls) {
-        (Stream::Tcp(stream), Some(tls)) => {
-            match tokio::time::timeout(timeout, tls.accept(stream)).await {
-                Ok(Ok(stream)) => Some(Stream::Tls(Box::new(stream))),
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "TLS handshake failed");
-                    None
-                }
-                Err(_) => None,
-            }
-        }
-        (stream, _) => Some(stream),
-    }
-}
-
-fn tls_acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, OpenError> {
-    let http = &settings.http;
-    let (Some(certificate), Some(key)) = (&http.tls_certificate_file, &http.tls_key_file) else {
-        return Ok(None);
-    };
-    let failed = |path: &Path, error: &dyn std::fmt::Display| {
-        OpenError::Tls(format!("{}: {error}", path.display()))
-    };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| failed(certificate, &error))?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| failed(certificate, &error))?
-        .with_no_client_auth()
-        .with_single_cert(chain, secret)
-        .map_err(|error| failed(certificate, &error))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Some(TlsAcceptor::from(Arc::new(config))))
-}
-
-/// Tells the routes what only the accept loop knows.
-#[derive(Clone)]
-struct WithPeer<S> {
-    inner: S,
-    peer: Peer,
-    cut: Cut,
-}
-
-impl<S, B> Service<hyper::Request<B>> for WithPeer<S>
-where
-    S: Service<hyper::Request<B>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn call(&self, mut request: hyper::Request<B>) -> Self::Future {
-        request.extensions_mut().insert(self.peer);
-        request.extensions_mut().insert(self.cut.clone());
-        self.inner.call(request)
     }
 }

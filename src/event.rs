@@ -34,6 +34,16 @@ pub struct Event {
     pub lost: bool,
     websocket: OnceLock<Utf8Bytes>,
     sse: OnceLock<Bytes>,
+    /// The spellings of dialects: a chain that only grows, and an empty one costs nothing.
+    spelled: OnceLock<Box<Spelled>>,
+}
+
+/// One spelling, and the others behind it.
+#[derive(Debug)]
+struct Spelled {
+    spelling: usize,
+    text: Utf8Bytes,
+    next: OnceLock<Box<Spelled>>,
 }
 
 /// An event's place in the log.
@@ -77,7 +87,7 @@ impl Event {
         lost: bool,
     ) -> Self {
         let lost = lost || name == GAP;
-        let (websocket, sse) = (OnceLock::new(), OnceLock::new());
+        let (websocket, sse, spelled) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
         let inserted = at.parse::<jiff::Timestamp>();
         let inserted = inserted.map_or(0, jiff::Timestamp::as_microsecond);
         Self {
@@ -91,6 +101,7 @@ impl Event {
             lost,
             websocket,
             sse,
+            spelled,
         }
     }
 
@@ -155,6 +166,30 @@ impl Event {
                 to_json(&frame).into()
             })
             .clone()
+    }
+
+    /// The frame of a dialect, by the number of its spelling; encoded at the first subscriber.
+    #[must_use]
+    pub fn spelled(&self, spelling: usize, encode: impl FnOnce() -> Utf8Bytes) -> Utf8Bytes {
+        let mut encode = Some(encode);
+        let mut link = &self.spelled;
+        loop {
+            let here = link.get_or_init(|| {
+                let text = encode
+                    .take()
+                    .map_or_else(Utf8Bytes::default, |encode| encode());
+                let next = OnceLock::new();
+                Box::new(Spelled {
+                    spelling,
+                    text,
+                    next,
+                })
+            });
+            if here.spelling == spelling {
+                return here.text.clone();
+            }
+            link = &here.next;
+        }
     }
 
     /// The server-sent event, encoded at the first subscriber.

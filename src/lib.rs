@@ -18,6 +18,8 @@ pub mod connection;
 pub mod console;
 /// Everything that is said to Postgres.
 pub mod database;
+/// How front ends that were there before speak, as files say it.
+pub mod dialect;
 /// Events: read once, encoded once, shared by reference count.
 pub mod event;
 /// The table in the middle: rooms to bounded queues, and the recent batches.

@@ -1,19 +1,20 @@
 //! The paths: what a request is taken apart into, and which transport gets it.
 //! Hands over to the connections. It must never decide who may do what: that is admission's.
 
+mod doors;
+mod health;
+mod upgrade;
+
 use crate::config::Doorbell;
+use crate::connection::post::{self, Body};
 use crate::connection::presence::Cut;
 use crate::connection::visit::Visit;
-use crate::connection::{Gate, Refusal, call, poll, sse, websocket};
+use crate::connection::{Gate, call, poll, reader, sse};
 use crate::console::{Console, page};
 use crate::report;
-use crate::stream::Stream;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, HeaderValue, StatusCode};
 use warp::reply::{Reply, Response};
@@ -29,22 +30,43 @@ type Answer = (Response,);
 /// `http.admin_listen` has moved that to a port of its own.
 #[must_use]
 pub fn routes(gate: &Arc<Gate>) -> BoxedFilter<Answer> {
-    let transports = websockets(Arc::clone(gate))
+    let transports = upgrade::websockets(Arc::clone(gate))
         .or(fetched(gate, "sse", sse::serve))
         .unify()
         .or(fetched(gate, "poll", poll::serve))
         .unify()
-        .or(calls(Arc::clone(gate)))
+        .or(posted(gate, "call", call::serve))
+        .unify()
+        .or(posted(gate, "ack", reader::serve))
+        .unify()
+        .or(doors::doors(Arc::clone(gate)))
+        .unify()
+        .or(health::doors(Arc::clone(gate)))
         .unify();
+    let below = below(&gate.settings.http.base_path);
     if gate.settings.http.admin_listen.is_some() {
-        return transports.boxed();
+        return below.and(transports).boxed();
     }
-    transports.or(operators(Arc::clone(gate))).unify().boxed()
+    let all = transports.or(asked_by_operators(Arc::clone(gate))).unify();
+    below.and(all).boxed()
+}
+
+/// Takes the segments that all our paths begin with.
+fn below(base_path: &str) -> BoxedFilter<()> {
+    let segments = base_path.split('/').filter(|segment| !segment.is_empty());
+    segments.fold(warp::any().boxed(), |above, segment| {
+        above.and(warp::path(segment.to_owned())).boxed()
+    })
 }
 
 /// What may be asked by those who run it; by `http.admin_listen` on a port of its own.
 #[must_use]
 pub fn operators(gate: Arc<Gate>) -> BoxedFilter<Answer> {
+    let below = below(&gate.settings.http.base_path);
+    below.and(asked_by_operators(gate)).boxed()
+}
+
+fn asked_by_operators(gate: Arc<Gate>) -> BoxedFilter<Answer> {
     let console = Console::open(&gate);
     let live = warp::path!("healthz")
         .and(warp::get())
@@ -118,6 +140,7 @@ fn visit() -> impl Filter<Extract = (Visit,), Error = Rejection> + Clone + Send 
             headers,
             query,
             peer: peer.0,
+            door: None,
         })
 }
 
@@ -149,29 +172,30 @@ where
     preflight.or(answered).unify()
 }
 
-fn calls(
-    gate: Arc<Gate>,
-) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static {
-    let gates = Arc::clone(&gate);
-    let preflight = warp::path!("call" / String)
-        .and(warp::options())
-        .and(visit())
-        .map(move |_, visit: Visit| {
-            let answer = StatusCode::NO_CONTENT.into_response();
-            with_cors(&gates, &visit, answer)
-        });
-    let call = warp::path!("call" / String)
-        .and(warp::post())
-        .and(visit())
-        .and(warp::body::stream())
-        .then(move |name: String, visit: Visit, body| {
-            let gate = Arc::clone(&gate);
-            async move {
-                let answer = call::serve(Arc::clone(&gate), visit.clone(), name, body).await;
-                with_cors(&gate, &visit, answer)
-            }
-        });
-    preflight.or(call).unify()
+/// What pages post to a path below this one, with their preflight.
+fn posted<F>(
+    gate: &Arc<Gate>,
+    path: &'static str,
+    serve: impl Fn(Arc<Gate>, Visit, String, Body) -> F + Clone + Send + Sync + 'static,
+) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static
+where
+    F: Future<Output = Response> + Send,
+{
+    let (gate, gates) = (Arc::clone(gate), Arc::clone(gate));
+    let path = warp::path(path).and(warp::path!(String));
+    let preflight = path.and(warp::options()).and(visit());
+    let preflight = preflight.map(move |_, visit: Visit| {
+        let answer = StatusCode::NO_CONTENT.into_response();
+        with_cors(&gates, &visit, answer)
+    });
+    let body = warp::body::stream().map(post::body);
+    let asked = path.and(warp::post()).and(visit()).and(body);
+    let answered = asked.then(move |name: String, visit: Visit, body: Body| {
+        let gate = Arc::clone(&gate);
+        let answer = serve(Arc::clone(&gate), visit.clone(), name, body);
+        async move { with_cors(&gate, &visit, answer.await) }
+    });
+    preflight.or(answered).unify()
 }
 
 /// Lets a listed origin's page read the answer.
@@ -204,83 +228,6 @@ fn with_cors(gate: &Gate, visit: &Visit, mut answer: Response) -> Response {
         }
     }
     answer
-}
-
-fn websockets(
-    gate: Arc<Gate>,
-) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static {
-    warp::path!("ws")
-        .and(warp::get())
-        .and(visit())
-        .and(warp::ext::optional::<OnUpgrade>())
-        .map(move |visit: Visit, upgrade: Option<OnUpgrade>| {
-            upgrade_to_websocket(&gate, visit, upgrade)
-        })
-}
-
-/// Answers 101 and serves the socket when hyper hands it over. Who it is is asked after the
-/// upgrade: a browser can read a close code, but not the status of a refused handshake.
-fn upgrade_to_websocket(gate: &Arc<Gate>, visit: Visit, upgrade: Option<OnUpgrade>) -> Response {
-    let header = |name: &str| {
-        visit
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
-    let has = |name: &str, word: &str| {
-        header(name).is_some_and(|value| {
-            value
-                .split(',')
-                .any(|one| one.trim().eq_ignore_ascii_case(word))
-        })
-    };
-    let key = header("sec-websocket-key").map(|key| derive_accept_key(key.as_bytes()));
-    let (Some(upgrade), Some(key), true) = (upgrade, key, has("upgrade", "websocket")) else {
-        let mut response = gate.refuse(Refusal::Protocol);
-        *response.status_mut() = StatusCode::UPGRADE_REQUIRED;
-        response
-            .headers_mut()
-            .insert("upgrade", HeaderValue::from_static("websocket"));
-        return response;
-    };
-    if header("sec-websocket-version") != Some("13") {
-        let mut response = gate.refuse(Refusal::Protocol);
-        response
-            .headers_mut()
-            .insert("sec-websocket-version", HeaderValue::from_static("13"));
-        return response;
-    }
-    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
-    let headers = response.headers_mut();
-    headers.insert("connection", HeaderValue::from_static("upgrade"));
-    headers.insert("upgrade", HeaderValue::from_static("websocket"));
-    if let Ok(key) = HeaderValue::from_str(&key) {
-        headers.insert("sec-websocket-accept", key);
-    }
-    if has("sec-websocket-protocol", "rowcast.v1") {
-        headers.insert(
-            "sec-websocket-protocol",
-            HeaderValue::from_static("rowcast.v1"),
-        );
-    }
-    let gate = Arc::clone(gate);
-    tokio::spawn(async move {
-        let Ok(upgraded) = upgrade.await else { return };
-        match upgraded.downcast::<TokioIo<Stream>>() {
-            Ok(parts) => {
-                // On the heap: the task is spawned once, but polled for as long as the socket lives.
-                Box::pin(websocket::serve(
-                    gate,
-                    parts.io.into_inner(),
-                    parts.read_buf,
-                    visit,
-                ))
-                .await;
-            }
-            Err(_) => report::refused("websocket", "protocol-error", "not a stream of ours", ""),
-        }
-    });
-    response
 }
 
 fn readiness(gate: &Gate) -> Response {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const RANKS: &[(u8, &[&str])] = &[
     (0, &["config", "bookmark", "stream"]),
     (1, &["event", "report", "token"]),
-    (2, &["notification", "hub"]),
+    (2, &["notification", "hub", "dialect"]),
     (3, &["database"]),
     (4, &["migrate", "listener"]),
     (5, &["connection"]),

@@ -1,1 +1,4 @@
 //! Dialects.
+
+/// Their WebSocket and poll doors.
+mod doors;

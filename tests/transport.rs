@@ -1,9 +1,11 @@
 //! What lies between: poolers, TLS on both sides, Unix sockets, a database that goes away, readers
 //! that stall, a restart, and what operators see of it.
 
+use crate::support::documented::BASE_PATH;
 use crate::support::{
-    self, Database, Postgres, Served, Server, Subscriber, TRANSPORTS, Version, connect, eventually,
-    get, marker, serve, serve_process, serve_unready, sse, token, try_sse, within, ws,
+    self, Database, Postgres, Served, Server, Subscriber, TRANSPORTS, Version, ask, connect,
+    eventually, get, marker, raw, serve, serve_process, serve_unready, socket, sse, stream, token,
+    try_sse, within, ws,
 };
 use futures_util::StreamExt;
 use nix::sys::signal::Signal;
@@ -658,6 +660,78 @@ fn samples(text: &str) -> HashMap<String, f64> {
         "each has a help and a type"
     );
     found
+}
+
+/// As behind an application server's context path: `window.spaConfig.contextPath + …`.
+#[tokio::test]
+async fn every_path_lies_below_the_base_path_and_none_above_it() {
+    let database = support::database().await;
+    database
+        .run(
+            "create function public.hello() returns text language sql as $$ select 'hello' $$; \
+             insert into rowcast.callable (name, function) values ('hello', 'public.hello()')",
+        )
+        .await;
+    let server = serve(&database, |settings| {
+        settings.http.base_path = BASE_PATH.into();
+        settings.console.enabled = true;
+    })
+    .await;
+    let bearer = format!("Bearer {}", token("1", "", ""));
+    let headers = [("authorization", bearer.as_str())];
+    for path in ["/healthz", "/readyz", "/metrics", "/poll"] {
+        let answer = get(&server, &format!("{BASE_PATH}{path}"), &headers).await;
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        for elsewhere in [
+            path.to_owned(),
+            format!("/below{path}"),
+            format!("/else/here{path}"),
+        ] {
+            let answer = get(&server, &elsewhere, &headers).await;
+            assert_eq!(answer.status, 404, "{elsewhere}: {answer:?}");
+            assert!(answer.body.contains(BASE_PATH), "{answer:?}");
+        }
+    }
+    for (path, status) in [
+        ("/console", 200),
+        ("/console/main.js", 200),
+        ("/console/", 308),
+    ] {
+        let answer = raw(
+            &server,
+            &format!("GET {BASE_PATH}{path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"),
+        )
+        .await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{path}: {answer}"
+        );
+    }
+    assert_eq!(get(&server, "/console", &[]).await.status, 404);
+    let path = format!("{BASE_PATH}/call/hello");
+    let answer = ask(&server, "POST", &path, &headers, "").await;
+    assert_eq!(answer.json()["data"], "hello", "{answer:?}");
+    let opened = stream(&server, &format!("{BASE_PATH}/sse"), &headers).await;
+    let mut sse = opened.unwrap_or_else(|refused| panic!("{refused:?}"));
+    sse.expect("welcome").await;
+    let mut ws = socket(&server, &format!("{BASE_PATH}/ws"), &headers).await;
+    ws.expect("welcome").await;
+}
+
+/// Operators' own port, too: whoever routes by paths finds all of a service below one.
+#[tokio::test]
+async fn operators_own_port_has_the_same_base_path() {
+    let database = support::database().await;
+    let admin = Elsewhere(format!("127.0.0.1:{}", free_port()));
+    let server = serve(&database, |settings| {
+        settings.http.base_path = BASE_PATH.into();
+        settings.http.admin_listen = Some(admin.0.clone());
+    })
+    .await;
+    let ready = format!("{BASE_PATH}/readyz");
+    assert_eq!(get(&admin, &ready, &[]).await.status, 200);
+    assert_eq!(get(&admin, "/readyz", &[]).await.status, 404);
+    assert_eq!(get(&server, &ready, &[]).await.status, 404);
 }
 
 #[tokio::test]

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use super::raw::{
     RawAuth, RawCalls, RawConsole, RawDatabase, RawHttp, RawLimits, RawListener, RawLog, RawPoll,
-    RawSettings, RawWebsocket,
+    RawReaders, RawSettings, RawWebsocket,
 };
 use super::redact::redact_url;
 use super::settings::{
     Auth, Calls, Console, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll,
-    Settings, Sse, Websocket,
+    Readers, Settings, Sse, Websocket,
 };
 use super::value::{Check, DAY_MS, GIB, is_http};
 use super::{ConfigError, settled};
@@ -32,6 +32,7 @@ impl Settings {
             http: check.http(raw.http),
             limits: check.limits(&raw.limits),
             calls: check.calls(&raw.calls),
+            readers: check.readers(&raw.readers),
             hub: Hub {
                 ring_bytes: check.size("hub.ring_bytes", raw.hub.ring_bytes, 0..=64 * GIB),
                 ring_age: check.seconds("hub.ring_seconds", raw.hub.ring_seconds, 0),
@@ -145,16 +146,24 @@ impl Check {
             .iter()
             .filter_map(|text| self.network(text))
             .collect();
+        for (place, dialect) in raw.dialects.iter().enumerate() {
+            if raw.dialects[..place].contains(dialect) {
+                self.wrong("http.dialects", dialect, "list each dialect once");
+            }
+        }
         let allowed_origins: BTreeSet<String> = raw
             .allowed_origins
             .iter()
             .filter_map(|text| self.origin(text))
             .collect();
+        self.base_path(&raw.base_path);
         Http {
             listen: raw.listen,
             admin_listen: raw.admin_listen,
+            base_path: raw.base_path,
             trusted_proxies,
             allowed_origins: allowed_origins.into_iter().collect(),
+            dialects: raw.dialects,
             tls_certificate_file: raw.tls_certificate_file.map(PathBuf::from),
             tls_key_file: raw.tls_key_file.map(PathBuf::from),
             header_timeout: self.millis("http.header_timeout_ms", raw.header_timeout_ms),
@@ -226,6 +235,16 @@ impl Check {
             // Below GIB: PostgreSQL itself holds no text of that size.
             result_bytes: self.size("calls.result_bytes", raw.result_bytes, 1024..=GIB / 8),
             attempts: self.size("calls.attempts", raw.attempts, 1..=100),
+        }
+    }
+
+    fn readers(&mut self, raw: &RawReaders) -> Readers {
+        Readers {
+            write: self.millis("readers.write_ms", raw.write_ms),
+            quiet: self.seconds("readers.quiet_s", raw.quiet_s, 1),
+            retry: self.seconds("readers.retry_s", raw.retry_s, 1),
+            waiting: self.size("readers.waiting", raw.waiting, MANY),
+            batch: self.size("readers.batch", raw.batch, 1..=10_000),
         }
     }
 
@@ -361,6 +380,7 @@ mod tests {
             ("ROWCAST__AUTH__ANONYMOUS_CLAIMS", "[1]"),
             ("ROWCAST__HTTP__LISTEN", "8080"),
             ("ROWCAST__HTTP__ADMIN_LISTEN", "unix:relative"),
+            ("ROWCAST__HTTP__BASE_PATH", "spa/"),
             ("ROWCAST__HTTP__TRUSTED_PROXIES", "10.0.0.0/99"),
             (
                 "ROWCAST__HTTP__ALLOWED_ORIGINS",
@@ -386,6 +406,7 @@ mod tests {
             "auth.anonymous_claims",
             "http.listen",
             "http.admin_listen",
+            "http.base_path",
             "http.trusted_proxies",
             "http.allowed_origins",
             "http.tls_key_file",

@@ -68,8 +68,10 @@ sections! {
     http: RawHttp {
         listen: String,
         admin_listen: Option<String>,
+        base_path: String,
         trusted_proxies: Vec<String>,
         allowed_origins: Vec<String>,
+        dialects: Vec<String>,
         tls_certificate_file: Option<String>,
         tls_key_file: Option<String>,
         header_timeout_ms: u64,
@@ -101,6 +103,13 @@ sections! {
         timeout_ms: u64,
         result_bytes: u64,
         attempts: u64,
+    }
+    readers: RawReaders {
+        write_ms: u64,
+        quiet_s: u64,
+        retry_s: u64,
+        waiting: u64,
+        batch: u64,
     }
     hub: RawHub {
         ring_bytes: u64,

@@ -20,6 +20,7 @@ pub struct Settings {
     pub http: Http,
     pub limits: Limits,
     pub calls: Calls,
+    pub readers: Readers,
     pub hub: Hub,
     pub listener: Listener,
     pub websocket: Websocket,
@@ -77,9 +78,13 @@ pub struct Http {
     /// `host:port` or `unix:/path`.
     pub listen: String,
     pub admin_listen: Option<String>,
+    /// Empty, or segments that each begin with a slash.
+    pub base_path: String,
     pub trusted_proxies: Vec<IpNet>,
     /// As browsers write them: scheme, host and a port that is not the scheme's own.
     pub allowed_origins: Vec<String>,
+    /// Names of built-in dialects, or paths of files.
+    pub dialects: Vec<String>,
     pub tls_certificate_file: Option<PathBuf>,
     pub tls_key_file: Option<PathBuf>,
     pub header_timeout: Duration,
@@ -122,6 +127,19 @@ pub struct Calls {
     pub timeout: Duration,
     pub result_bytes: usize,
     pub attempts: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Readers {
+    /// Between two writes of the same reader at least.
+    pub write: Duration,
+    /// Between two moves of one that was sent nothing.
+    pub quiet: Duration,
+    /// For how long the database is asked again.
+    pub retry: Duration,
+    pub waiting: usize,
+    /// In one statement.
+    pub batch: usize,
 }
 
 #[derive(Clone, Debug)]

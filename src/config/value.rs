@@ -67,6 +67,21 @@ impl Check {
         }
     }
 
+    /// What all paths begin with: compared segment by segment, as a request has it.
+    pub(super) fn base_path(&mut self, text: &str) {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~');
+        let is_segment = |one: &str| !matches!(one, "" | "." | "..") && one.chars().all(plain);
+        let mut segments = text.split('/');
+        let right = segments.next() == Some("") && segments.all(is_segment);
+        if !right {
+            self.wrong(
+                "http.base_path",
+                text,
+                "write segments of letters, digits, -._~ such as /G1_SpaManagement or /a/b, or leave it empty",
+            );
+        }
+    }
+
     pub(super) fn network(&mut self, text: &str) -> Option<IpNet> {
         let parsed = text.parse::<IpNet>().ok();
         let parsed = parsed.or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
@@ -115,6 +130,18 @@ pub(crate) fn is_http(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::config::tests::checked;
+
+    #[test]
+    fn base_paths() {
+        for good in ["", "/a", "/G1_SpaManagement", "/a/b.c/~d"] {
+            let settings = checked(&[("ROWCAST__HTTP__BASE_PATH", good)]);
+            assert!(settings.is_ok(), "{good}");
+        }
+        for bad in ["a", "/", "/a/", "//a", "/a/../b", "/a b", "/a?b", "/%61"] {
+            let settings = checked(&[("ROWCAST__HTTP__BASE_PATH", bad)]);
+            assert!(settings.is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn addresses() {

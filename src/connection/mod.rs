@@ -6,18 +6,25 @@ pub mod admission;
 pub mod allowance;
 pub mod arrivals;
 pub mod call;
+pub mod conversation;
+pub mod door;
 pub mod frame;
+pub mod ledger;
 pub mod poll;
+pub mod post;
 pub mod presence;
+pub mod reader;
 pub mod recheck;
 pub mod seam;
 pub mod seats;
+pub mod speech;
 pub mod sse;
 pub mod visit;
 pub mod websocket;
 
 use crate::config::Settings;
 use crate::database::Database;
+use crate::dialect::Dialect;
 use crate::hub::{Ended, Hub};
 use crate::listener::Pulse;
 use crate::token::{TokenError, Verifier};
@@ -36,7 +43,10 @@ pub struct Gate {
     pub seats: seats::Seats,
     pub arrivals: arrivals::Arrivals,
     pub allowances: allowance::Allowances,
+    pub ledger: Arc<ledger::Ledger>,
     pub pulse: Arc<Pulse>,
+    /// How front ends speak that were there before.
+    pub dialects: Vec<Arc<Dialect>>,
 }
 
 /// Why somebody is turned away or a connection ends. One row here is the status, the close code
@@ -49,10 +59,20 @@ pub enum Refusal {
     BadToken(TokenError),
     #[error("the session is unknown or has ended")]
     BadSession,
+    #[error("the address names somebody else")]
+    SomebodyElse,
+    #[error("no such room for you")]
+    Forbidden,
     #[error("this Origin is not allowed: add it to http.allowed_origins")]
     Origin,
     #[error("too many connections of this user or address")]
     TooMany,
+    #[error(
+        "a reader has a name of 1 to 200 bytes without control characters, and a user whose it is"
+    )]
+    BadReader,
+    #[error("this user has as many readers as they may (rowcast.setting.readers_per_user)")]
+    TooManyReaders,
     #[error("the service is at its limit")]
     Overloaded,
     #[error("many connect at once: come back in your turn")]
@@ -61,6 +81,8 @@ pub enum Refusal {
     DatabaseAway,
     #[error("the service restarts")]
     Restart,
+    #[error("events may be missing: come back, and read your data anew")]
+    Gap,
     #[error("the reader fell behind: come back with the last bookmark")]
     Lagged,
     #[error("the token has expired")]
@@ -82,16 +104,20 @@ impl Refusal {
     #[must_use]
     pub fn row(self) -> (u16, u16, &'static str) {
         match self {
-            Self::NoToken | Self::BadToken(_) | Self::BadSession => (401, 1008, "unauthorized"),
+            Self::NoToken | Self::BadToken(_) | Self::BadSession | Self::SomebodyElse => {
+                (401, 1008, "unauthorized")
+            }
+            Self::Forbidden => (403, 1008, "forbidden"),
             Self::Origin => (403, 1008, "forbidden-origin"),
-            Self::TooMany => (429, 4003, "too-many-connections"),
+            Self::TooMany | Self::TooManyReaders => (429, 4003, "too-many-connections"),
             Self::Overloaded | Self::Crowded(_) | Self::DatabaseAway => (503, 1013, "overloaded"),
             Self::Restart => (503, 1012, "restart"),
+            Self::Gap => (503, 1012, "gap"),
             Self::Lagged => (503, 4000, "lagged"),
             Self::Expired => (401, 4001, "token-expired"),
             Self::Revoked => (401, 4002, "revoked"),
             Self::TooBig => (413, 1009, "message-too-big"),
-            Self::Protocol => (400, 4004, "protocol-error"),
+            Self::Protocol | Self::BadReader => (400, 4004, "protocol-error"),
             Self::NoPong => (408, 4005, "no-pong"),
             Self::Gone => (499, 1000, "closed"),
         }
@@ -102,10 +128,12 @@ impl Refusal {
     pub fn codes(word: &str) -> Option<(u16, u16)> {
         let all = [
             Self::NoToken,
+            Self::Forbidden,
             Self::Origin,
             Self::TooMany,
             Self::Overloaded,
             Self::Restart,
+            Self::Gap,
             Self::Lagged,
             Self::Expired,
             Self::Revoked,
@@ -129,7 +157,12 @@ impl Refusal {
     pub fn is_temporary(self) -> bool {
         matches!(
             self,
-            Self::Overloaded | Self::Crowded(_) | Self::DatabaseAway | Self::Restart | Self::Lagged
+            Self::Overloaded
+                | Self::Crowded(_)
+                | Self::DatabaseAway
+                | Self::Restart
+                | Self::Gap
+                | Self::Lagged
         )
     }
 
@@ -157,7 +190,8 @@ impl Gate {
             Refusal::Crowded(turn) => return turn,
             // Nothing is wrong on our side.
             Refusal::Lagged => Duration::ZERO,
-            Refusal::Restart => spread.max(self.arrivals.spread()),
+            // All of them together.
+            Refusal::Restart | Refusal::Gap => spread.max(self.arrivals.spread()),
             _ => spread,
         };
         spread.mul_f64(rand::random_range(0.1..=1.0))

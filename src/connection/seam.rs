@@ -26,7 +26,7 @@ pub struct Resolved {
 pub struct Subscribed {
     r#type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<serde_json::Value>,
+    pub id: Option<serde_json::Value>,
     pub rooms: Vec<Arc<str>>,
     pub outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,6 +35,22 @@ pub struct Subscribed {
     pub reason: Option<&'static str>,
     /// Where the reader stands before the replay: cut here, it comes back for all of it.
     pub bookmark: Arc<str>,
+}
+
+impl Subscribed {
+    /// What is told of a seam whose log can't be read.
+    #[must_use]
+    pub fn unavailable(seam: &Seam) -> Self {
+        Self {
+            r#type: "subscribed",
+            id: seam.tag.clone(),
+            rooms: seam.rooms.clone(),
+            outcome: "gap",
+            count: None,
+            reason: Some("unavailable"),
+            bookmark: Arc::clone(&seam.standpoint.bookmark),
+        }
+    }
 }
 
 impl Gate {

@@ -2,8 +2,10 @@
 //! Hands words over to admission and the transports. It must never believe a forwarded header of
 //! anybody but a proxy of ours.
 
+use super::door::Door;
 use super::{Gate, Refusal};
 use std::net::IpAddr;
+use std::sync::Arc;
 use warp::http::HeaderMap;
 
 /// A request as it arrived.
@@ -13,6 +15,8 @@ pub struct Visit {
     pub query: String,
     /// Nothing for a Unix socket.
     pub peer: Option<IpAddr>,
+    /// The door of a dialect that it came to: that says which rooms it asks for.
+    pub door: Option<Arc<Door>>,
 }
 
 impl Visit {
@@ -41,6 +45,9 @@ impl Visit {
     /// # Errors
     /// One was sent without the other.
     pub fn load(&self) -> Result<Option<Load>, Refusal> {
+        if self.door.is_some() {
+            return Ok(None);
+        }
         let sent = |name| self.parameter(name).filter(|value| !value.is_empty());
         match (sent("load"), sent("from")) {
             (None, None) => Ok(None),
@@ -57,6 +64,9 @@ impl Visit {
     /// # Errors
     /// See [`Visit::load`].
     pub fn asked(&self) -> Result<Vec<String>, Refusal> {
+        if let Some(door) = &self.door {
+            return Ok(door.rooms.clone());
+        }
         let loaded = self.load()?.map(|load| load.rooms);
         Ok([self.rooms(), loaded.unwrap_or_default()].concat())
     }
@@ -68,6 +78,19 @@ impl Visit {
         let last = self.header("last-event-id").map(str::to_owned);
         last.or_else(|| self.parameter("since"))
             .filter(|since| !since.is_empty())
+    }
+
+    /// The durable name by which it resumes.
+    #[must_use]
+    pub fn reader(&self) -> Option<String> {
+        self.parameter("reader").filter(|name| !name.is_empty())
+    }
+
+    /// By which the log knows where it comes from.
+    #[must_use]
+    pub fn shown(&self, gate: &Gate) -> String {
+        let address = self.address(gate);
+        address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
     }
 
     /// Whether the peer is a proxy of ours, whose X-Forwarded headers count.

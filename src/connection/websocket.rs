@@ -1,17 +1,18 @@
-//! `/ws`: from the upgrade to the close, frames as `docs/protocol.md` has them.
-//! Hands the client's words down to admission and the hub, and writes what the hub queued.
+//! A WebSocket from the upgrade to the close: `/ws`, and the doors of dialects.
+//! Hands the client's words to the conversation, and writes what the hub queued.
 //! It must never wait for its own send in the place that watches over it: lag, expiry and death are
 //! seen beside the write path.
 
-mod call;
 mod read;
 mod write;
 
+use super::conversation::Conversation;
+use super::conversation::calls::Calls;
 use super::presence::Presence;
+use super::speech::{self, Speech};
 use super::visit::Visit;
 use super::{Gate, Refusal, unix_now, until};
 use crate::bookmark::NotABookmark;
-use crate::hub::Subscription;
 use crate::stream::Stream;
 use futures_util::StreamExt;
 use std::sync::Arc;
@@ -44,26 +45,21 @@ pub async fn serve(gate: Arc<Gate>, stream: Stream, rest: bytes::Bytes, visit: V
         .max_frame_size(Some(gate.settings.limits.message_bytes));
     let mut socket =
         Socket::from_partially_read(stream, rest.into(), Role::Server, Some(config)).await;
-
+    let speech = speech::of(&visit);
     let why = match gate.enter("websocket", &visit).await {
         Ok(mut presence) => {
-            let why = run(&mut socket, &mut presence, &visit).await;
+            let why = run(&mut socket, &mut presence, &visit, &speech).await;
             presence.why = why.word();
             why
         }
         Err(refusal) => refusal,
     };
-    close(&gate, &mut socket, why).await;
+    let wait = i64::try_from(gate.wait(why).as_millis()).unwrap_or(i64::MAX);
+    let (code, reason) = speech.close(why, wait);
+    close(&mut socket, why, code, reason).await;
 }
 
-async fn close(gate: &Gate, socket: &mut Socket, why: Refusal) {
-    let (_, code, _) = why.row();
-    let reason = if matches!(code, 1012 | 1013) {
-        // A bare number of milliseconds: machines read it.
-        gate.wait(why).as_millis().to_string()
-    } else {
-        why.to_string()
-    };
+async fn close(socket: &mut Socket, why: Refusal, code: u16, reason: String) {
     let frame = CloseFrame {
         code: code.into(),
         reason: reason.into(),
@@ -82,51 +78,59 @@ async fn close(gate: &Gate, socket: &mut Socket, why: Refusal) {
     }
 }
 
-async fn run(socket: &mut Socket, presence: &mut Presence, visit: &Visit) -> Refusal {
+async fn run(
+    socket: &mut Socket,
+    presence: &mut Presence,
+    visit: &Visit,
+    speech: &Arc<dyn Speech>,
+) -> Refusal {
     if let Err(refusal) = presence.join(visit).await {
         return refusal;
     }
-    let connection = Connection {
-        gate: &presence.gate,
+    speech.introduce(&presence.connection, presence.identity.user.as_deref());
+    let gate = &presence.gate;
+    let (expiry, expires) = watch::channel(presence.identity.expires_at);
+    let conversation = Conversation {
+        transport: "websocket",
+        gate,
         connection: &presence.connection,
         subscription: &presence.subscription,
-        calls: call::Calls::new(presence.gate.settings.calls.per_connection),
+        reader: presence.reader.as_deref(),
+        speech: Arc::clone(speech),
+        calls: Calls::new(gate.settings.calls.per_connection),
+        expiry,
     };
     if presence.unreadable {
-        connection.error(None, "bad-bookmark", &NotABookmark.to_string(), None);
+        conversation.error(None, "bad-bookmark", &NotABookmark.to_string(), None);
     }
-    connection.report_refused(&presence.admitted, None);
+    conversation.report_refused(&presence.admitted, None);
     let seen = AtomicU64::new(unix_now());
-    let (expiry, expires) = watch::channel(presence.identity.expires_at);
     let (mut sink, mut stream) = socket.split();
+    let writer = write::Writer {
+        conversation: &conversation,
+        presence,
+        sink: &mut sink,
+        greeted: false,
+    };
     tokio::select! {
-        why = connection.write(&mut sink, presence) => why,
-        why = connection.read(&mut stream, &expiry, &seen) => why,
+        why = writer.write() => why,
+        why = read::read(&conversation, &mut stream, &seen) => why,
         ended = presence.subscription.ended() => ended.into(),
         () = expired(expires) => Refusal::Expired,
-        () = connection.watch_pongs(&seen) => Refusal::NoPong,
+        () = watch_pongs(gate, &seen) => Refusal::NoPong,
     }
 }
 
-struct Connection<'a> {
-    gate: &'a Arc<Gate>,
-    connection: &'a str,
-    subscription: &'a Arc<Subscription>,
-    calls: call::Calls,
-}
-
-impl Connection<'_> {
-    /// Ends when nothing was heard for the time of a ping and its pong.
-    async fn watch_pongs(&self, seen: &AtomicU64) {
-        let settings = &self.gate.settings.websocket;
-        let patience = (settings.ping + settings.pong_timeout).as_secs().max(1);
-        loop {
-            let silent = unix_now().saturating_sub(seen.load(Ordering::Relaxed));
-            if silent > patience {
-                return;
-            }
-            tokio::time::sleep(Duration::from_secs(patience - silent + 1)).await;
+/// Ends when nothing was heard for the time of a ping and its pong.
+async fn watch_pongs(gate: &Gate, seen: &AtomicU64) {
+    let settings = &gate.settings.websocket;
+    let patience = (settings.ping + settings.pong_timeout).as_secs().max(1);
+    loop {
+        let silent = unix_now().saturating_sub(seen.load(Ordering::Relaxed));
+        if silent > patience {
+            return;
         }
+        tokio::time::sleep(Duration::from_secs(patience - silent + 1)).await;
     }
 }
 

@@ -45,6 +45,11 @@ type Answers = Arc<Mutex<BTreeMap<u64, oneshot::Sender<Value>>>>;
 pub struct Driver {
     /// The Origin of its pages, and where they get their tokens.
     pub origin: String,
+    node: Node,
+}
+
+/// A script of `tests/driver` in Node.js, which takes commands and answers them.
+pub struct Node {
     input: tokio::sync::Mutex<ChildStdin>,
     answers: Answers,
     next: AtomicU64,
@@ -66,15 +71,15 @@ pub fn tool(variable: &str) -> String {
     })
 }
 
-impl Driver {
-    pub async fn start() -> Self {
+impl Node {
+    /// Starts a script.
+    pub fn start(script: &str, env: &[(&str, String)]) -> Self {
         let temporary = tempfile::tempdir().expect("a temporary directory");
         // Node.js 20 has a WebSocket behind a flag; newer ones take the flag for granted.
         let mut child = Command::new(tool("ROWCAST_TEST_NODE"))
-            .args(["--experimental-websocket", "driver.js"])
+            .args(["--experimental-websocket", script])
             .current_dir(DIRECTORY)
-            .env("ROWCAST_TEST_CHROMIUM", tool("ROWCAST_TEST_CHROMIUM"))
-            .env("ROWCAST_TEST_SECRET", SECRET)
+            .envs(env.iter().map(|(name, value)| (name, value)))
             .env("TMPDIR", temporary.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -95,22 +100,18 @@ impl Driver {
                 said.push('\n');
             }
         });
-        let mut driver = Self {
-            origin: String::new(),
+        Self {
             input: tokio::sync::Mutex::new(child.stdin.take().expect("a pipe")),
             answers,
             next: AtomicU64::new(0),
             said,
             _child: child,
             _temporary: temporary,
-        };
-        let origin = driver.ask("origin", json!({})).await;
-        driver.origin = origin.as_str().expect("an origin").to_owned();
-        driver
+        }
     }
 
-    /// Commands are in `driver.js`; several may be under way.
-    async fn ask(&self, command: &str, rest: Value) -> Value {
+    /// What the script answers to a command; several may be under way.
+    pub async fn ask(&self, command: &str, rest: Value) -> Value {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let mut line = rest;
         line["id"] = id.into();
@@ -126,7 +127,7 @@ impl Driver {
         };
         let answer = match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Some(answer)) => answer,
-            Ok(None) => panic!("the driver ended at {line}\n{}", self.said()),
+            Ok(None) => panic!("the script ended at {line}\n{}", self.said()),
             Err(_) => panic!("not within {PATIENCE:?}: {line}\n{}", self.said()),
         };
         if let Some(error) = answer["error"].as_str() {
@@ -135,10 +136,32 @@ impl Driver {
         answer["ok"].clone()
     }
 
-    /// What driver and pages have printed.
+    /// What it has printed, and its pages.
     pub fn said(&self) -> String {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         said.clone()
+    }
+}
+
+impl Driver {
+    pub async fn start() -> Self {
+        let env = [
+            ("ROWCAST_TEST_CHROMIUM", tool("ROWCAST_TEST_CHROMIUM")),
+            ("ROWCAST_TEST_SECRET", SECRET.to_owned()),
+        ];
+        let node = Node::start("driver.js", &env);
+        let origin = node.ask("origin", json!({})).await;
+        let origin = origin.as_str().expect("an origin").to_owned();
+        Self { origin, node }
+    }
+
+    async fn ask(&self, command: &str, rest: Value) -> Value {
+        self.node.ask(command, rest).await
+    }
+
+    /// What driver and pages have printed.
+    pub fn said(&self) -> String {
+        self.node.said()
     }
 
     /// An application that has not begun yet, of the client's sources with these words exchanged.

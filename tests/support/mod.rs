@@ -31,7 +31,8 @@
 //!   `connect(transport, …)` with a [`Transport`] of [`TRANSPORTS`], which stay open, or of
 //!   [`EVERY_TRANSPORT`], which has polls, too; an empty token sends none.
 //! - `Poller::new(address, token, query)` (`poller.rs`): polls when it is asked to.
-//!   `try_sse` gives the refusal; `ws_with(&server, query, headers)` sends headers as they are.
+//!   `try_sse` gives the refusal; `ws_with(&server, query, headers)` sends headers as they are;
+//!   `socket(&server, "/path?query", headers)` opens a WebSocket at any path, of a dialect's too.
 //! - `next()`, `expect("welcome")`, `expect_event("booking:created")`, `events_until("marker")`,
 //!   `frames_until("marker")`, `send(json)`, `send_message(Message)`, `closed()`.
 //!
@@ -39,6 +40,10 @@
 //!
 //! Browsers (`driver.rs`): `Driver::start().await`, then `open(Environment::Page, &[]).await` for an
 //! application on the JavaScript client, or `visit(url, …).await` for any page.
+//!
+//! Socket.IO (`socketio.rs`): `let node = Clients::start()`, then `node.connect(&server.url, options).await`
+//! for a socket of the real socket.io-client with the options of its own `io()`; `connected()`,
+//! `until_event("name")`, `emit(…)`, `ask(…)` for acknowledgements, `refused()`, `disconnected()`.
 //!
 //! Faults: `proxy.rs` has a link that delays, cuts, halves and freezes, and by `screen.rs` refuses or
 //! buffers one transport; `reconcile.rs` compares what was committed with what each subscriber heard.
@@ -62,6 +67,7 @@ pub mod proxy;
 pub mod reconcile;
 pub mod screen;
 mod server;
+pub mod socketio;
 mod subscriber;
 
 pub use poller::Poller;
@@ -73,8 +79,8 @@ pub use server::{
     serve_unready, settings,
 };
 pub use subscriber::{
-    EVERY_TRANSPORT, Subscriber, TRANSPORTS, Transport, connect, sse, stream, try_connect, try_sse,
-    ws, ws_with,
+    EVERY_TRANSPORT, Subscriber, TRANSPORTS, Transport, connect, socket, sse, stream, try_connect,
+    try_sse, ws, ws_with,
 };
 
 /// Makes three tests of each of these functions, one for each of [`VERSIONS`], which they are given:

@@ -77,12 +77,22 @@ pub async fn ws(server: &impl Served, token: &str, query: &str) -> Subscriber {
 
 /// Opens `/ws?query` with exactly these headers, such as an Origin or a subprotocol.
 pub async fn ws_with(server: &impl Served, query: &str, headers: &[(&str, &str)]) -> Subscriber {
+    socket(server, &format!("/ws?{query}"), headers).await
+}
+
+/// Opens a WebSocket at any path. Whatever comes over another than `/ws` is no business of the
+/// documents: a dialect says what it is.
+pub async fn socket(server: &impl Served, path: &str, headers: &[(&str, &str)]) -> Subscriber {
+    let promised = path
+        .split('?')
+        .next()
+        .is_some_and(|path| path.ends_with("/ws"));
     let opened = async {
         let stream = TcpStream::connect(server.address())
             .await
             .expect("somebody listens");
         let _ = stream.set_nodelay(true);
-        let url = format!("ws://{}/ws?{query}", server.address());
+        let url = format!("ws://{}{path}", server.address());
         let mut request = url.into_client_request().expect("a request");
         for (name, value) in headers {
             let name = HeaderName::try_from(*name).expect("a header's name");
@@ -92,11 +102,15 @@ pub async fn ws_with(server: &impl Served, query: &str, headers: &[(&str, &str)]
         let (socket, answer) = tokio_tungstenite::client_async(request, stream)
             .await
             .unwrap_or_else(|error| panic!("the upgrade was refused: {error:?}"));
-        documented::check_answer("GET", "/ws", 101, answer.headers(), None);
+        if promised {
+            documented::check_answer("GET", "/ws", 101, answer.headers(), None);
+        }
         socket
     };
     let socket = within("a WebSocket opens", opened).await;
-    Subscriber::over(Wire::WebSocket(Box::new(socket)))
+    let mut subscriber = Subscriber::over(Wire::WebSocket(Box::new(socket)));
+    subscriber.promised = promised;
+    subscriber
 }
 
 /// Opens `/sse?query`.
@@ -242,7 +256,7 @@ impl Subscriber {
                         let frame = serde_json::from_str(&self.raw)
                             .unwrap_or_else(|error| panic!("not JSON: {error}: {}", self.raw));
                         // An answer to a poll was looked at as a whole.
-                        if matches!(self.wire, Wire::WebSocket(_)) {
+                        if self.promised && matches!(self.wire, Wire::WebSocket(_)) {
                             documented::check_frame(&frame);
                         }
                         frame
@@ -256,8 +270,12 @@ impl Subscriber {
                 }
             }
             Err((code, mut reason)) => {
-                if matches!(self.wire, Wire::Sse { .. }) {
-                    reason = self.last_error();
+                match self.wire {
+                    Wire::Sse { .. } => reason = self.last_error(),
+                    Wire::WebSocket(_) if self.promised && code != 1005 && code != 1006 => {
+                        documented::check_close(code, &reason);
+                    }
+                    _ => {}
                 }
                 self.ended = Some((code, reason.clone()));
                 return Err((code, reason));
@@ -419,7 +437,6 @@ async fn read(wire: &mut Wire) -> Result<String, (u16, String)> {
             match socket.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(text.to_string()),
                 Some(Ok(Message::Close(Some(frame)))) => {
-                    documented::check_close(frame.code.into(), &frame.reason);
                     // The answer is sent by reading on.
                     while let Some(Ok(_)) = socket.next().await {}
                     return Err((frame.code.into(), frame.reason.to_string()));

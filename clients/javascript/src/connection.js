@@ -41,6 +41,11 @@ export function open(options) {
   /** The replay under way: how much is left, and whose it is.
    * @type {{left: number, whose?: import('./live.js').Follower} | undefined} */
   let replay
+  /** What came over the old link since the one that is to take its place was told where to begin,
+   * and what of it the new one has yet to bring: it may be behind. @type {Set<string>} */
+  let meanwhile = new Set()
+  /** @type {Set<string>} */
+  const ahead = new Set()
 
   /**
    * @param {import('./types.d.ts').Status} status
@@ -80,6 +85,7 @@ export function open(options) {
   function tellGap({ rooms, reason, bookmark }) {
     // After a crash the database may give out the same ids anew.
     ids.clear()
+    ahead.clear()
     emit('gap', { rooms, reason, bookmark })
     tellAll((follower) => follower.gap(rooms))
   }
@@ -88,8 +94,11 @@ export function open(options) {
   function deliver(frame) {
     const { id, name, data } = frame
     const isNew = !id || ids.add(id)
+    const whose = replay?.whose
+    if (isNew && keeper.isTrying()) meanwhile.add(id)
     // A replay for one brings what others, and the handlers, may have had already.
-    tellAll((follower) => (isNew || replay?.whose === follower) && follower.event(frame))
+    tellAll((follower) => (isNew || (whose ? whose === follower : follower.lacks(id))) && follower.event(frame))
+    if (!whose) ahead.delete(id)
     if (isNew) {
       if (!OWN.includes(name)) emit(name, data, frame)
       emit('*', data, frame)
@@ -106,6 +115,8 @@ export function open(options) {
     heartbeat: () => replay && caughtUp(),
     welcome(/** @type {import('./keeper.js').Frame} */ frame, /** @type {import('./rooms.js').Opening} */ opening) {
       user = frame.user
+      meanwhile.forEach((id) => ahead.add(id))
+      meanwhile.clear()
       // One that takes the place of a live link has nothing to catch up but that moment.
       if (opening.since && shown.status !== 'live') turn('recovering', 'recovering')
       rooms.welcomed(frame, opening)
@@ -136,7 +147,10 @@ export function open(options) {
   }
 
   const keeper = keep(settings, {
-    opening: (speaks) => rooms.opening(place, speaks),
+    opening(speaks) {
+      meanwhile.clear()
+      return rooms.opening(place, speaks)
+    },
     frame: hear,
     error: failed,
     status: turn,
@@ -150,7 +164,7 @@ export function open(options) {
   const rooms = roster(settings, () => keeper, failed)
   const calls = asking(settings, () => keeper)
   const { call } = calls
-  const ground = { settings, failed, call, followers, expect, rooms }
+  const ground = { settings, failed, call, followers, expect, rooms, ahead }
 
   rooms.want(list(options.rooms ?? []))
   if (options.start !== false) keeper.start()

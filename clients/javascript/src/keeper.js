@@ -329,6 +329,8 @@ export function keep(settings, host) {
     reopen,
     stop,
     isLive,
+    /** Whether a link is being opened beside the one in use. */
+    isTrying: () => !!trial,
     start() {
       stop()
       tokens.forgive()

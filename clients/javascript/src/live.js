@@ -13,12 +13,12 @@ import { RowcastError } from './error.js'
 const PASSING = ['disconnected', 'timeout', 'call-timeout', 'rate-limited', 'overloaded', 'restart', 'unavailable', 'token']
 
 /**
- * @typedef {{event: (frame: any) => void, done: () => void, gap: (rooms: string[]) => void,
+ * @typedef {{event: (frame: any) => void, lacks: (id: string) => boolean, done: () => void, gap: (rooms: string[]) => void,
  *   lost: () => void, live: () => void}} Follower
  * @typedef {{settings: import('./settings.js').Settings, failed: (error: unknown) => void,
  *   call: (name: string, args?: object) => Promise<import('./types.d.ts').Answer>,
  *   followers: Set<Follower>, expect: (count: number, whose: Follower) => void,
- *   rooms: ReturnType<typeof import('./rooms.js').roster>}} Ground
+ *   rooms: ReturnType<typeof import('./rooms.js').roster>, ahead: Set<string>}} Ground
  */
 
 /**
@@ -28,7 +28,7 @@ const PASSING = ['disconnected', 'timeout', 'call-timeout', 'rate-limited', 'ove
  * @param {(state: any, event: any) => any} reduce
  * @returns {import('./types.d.ts').Live<any>}
  */
-export function follow({ settings, failed, call: ask, followers, expect, rooms }, call, names, reduce) {
+export function follow({ settings, failed, call: ask, followers, expect, rooms, ahead }, call, names, reduce) {
   const pause = backoff(settings.retryMin, settings.retryMax, settings.random)
   const { on, emit } = emitter(failed)
   /** @type {import('./types.d.ts').LiveSnapshot<any>} */
@@ -40,6 +40,8 @@ export function follow({ settings, failed, call: ask, followers, expect, rooms }
   /** @type {'loading' | 'waiting' | 'failed' | 'replaying' | 'live' | 'closed'} */
   let phase = 'loading'
   let isHeld = false
+  /** What handlers had before the state began, and comes after it. @type {Set<string>} */
+  let lacked
   let cancel = () => {}
 
   /**
@@ -67,6 +69,7 @@ export function follow({ settings, failed, call: ask, followers, expect, rooms }
         if (outcome === 'gap') return wait()
         state = data
         phase = 'replaying'
+        lacked = new Set(ahead)
         expect(count, follower)
       })
       if (isHeld) rooms.release(names)
@@ -101,6 +104,7 @@ export function follow({ settings, failed, call: ask, followers, expect, rooms }
       }
       if (phase === 'live' && state !== shown.state) enter(phase, { state })
     },
+    lacks: (id) => lacked?.delete(id),
     done() {
       if (phase !== 'replaying') return
       pause.reset()

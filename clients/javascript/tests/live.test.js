@@ -169,3 +169,70 @@ test('before there is a link it loads by POST', async () => {
   answerSubscribe(fake.socket)
   expect(one.get()).toMatchObject({ state: [1], status: 'live' })
 })
+
+/** Streams are read in turns of their own, besides timers. */
+const turns = async () => {
+  for (let i = 0; i < 20; i++) await settle()
+}
+
+const frames = (stream, list) => {
+  for (const { type, name, ...body } of list) {
+    const { id, bookmark, data } = body
+    if (type === 'event') stream.frame(name, data, `${bookmark ?? 'h.1_0'}.${id}`)
+    else stream.frame(`rowcast:${type}`, { type, ...body }, bookmark)
+  }
+}
+
+/** A state of rooms that are there already, loaded at h.5_0 by a second stream that brings 6 and stands
+ * there, while 7 came over the first one. */
+async function loadedBehind() {
+  const { connection, told } = open(fake, { transports: ['sse'], rooms: ['lab:1'] })
+  await turns()
+  const old = fake.request.stream()
+  frames(old, [welcome(), event(5)])
+  await turns()
+  await pass(1000)
+  const one = connection.live('week', 'lab:1', (state, { id }) => [...state, Number(id)])
+  await turns()
+  fake.request.json({ data: [5], bookmark: 'h.5_0' })
+  await turns()
+  expect([fake.request.query('load'), fake.request.query('from')]).toEqual(['lab:1', 'h.5_0'])
+  frames(old, [event(6), event(7)])
+  await turns()
+  const stream = fake.request.stream()
+  frames(stream, [
+    welcome(),
+    { type: 'subscribed', rooms: ['lab:1'], outcome: 'recovered', count: 1, bookmark: 'h.1_0' },
+    event(6),
+    { type: 'subscribed', id: 'load', rooms: ['lab:1'], outcome: 'recovered', count: 1, bookmark: 'h.5_0' },
+    event(6),
+  ])
+  await turns()
+  expect(one.get()).toMatchObject({ state: [5, 6], status: 'live' })
+  return { connection, told, one, stream }
+}
+
+test('what a link brought that is ahead of the one it loads by is missed by no state', async () => {
+  const { told, one, stream } = await loadedBehind()
+  frames(stream, [event(7), event(8)])
+  await turns()
+  expect(one.state).toEqual([5, 6, 7, 8])
+  expect(told.events).toEqual(['5', '6', '7', '8'])
+})
+
+test('nor if that link is lost before it brings it, and none has it twice', async () => {
+  const { told, one, stream } = await loadedBehind()
+  stream.fail()
+  await turns()
+  await pass(5000)
+  const next = fake.request.stream()
+  // From further back than the state began: what it had is not for it.
+  frames(next, [
+    welcome(),
+    { type: 'subscribed', rooms: ['lab:1'], outcome: 'recovered', count: 3, bookmark: 'h.1_0' },
+    event(5), event(6), event(7), event(7), event(8),
+  ])
+  await turns()
+  expect(one.state).toEqual([5, 6, 7, 8])
+  expect(told.events).toEqual(['5', '6', '7', '8'])
+})

@@ -1,0 +1,168 @@
+//! Which service answers a request: the mount with the longest path that it lies below, or else
+//! the one behind them all. Hands a request over as it came, with its whole path.
+//! It must never look further into one than that path.
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::{Body, Incoming};
+use hyper::{Request, Response};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use warp::Filter;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// An answer, of whichever service.
+pub type Answer = Response<UnsyncBoxBody<Bytes, Failure>>;
+
+type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// Whatever answers requests.
+pub type Service = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
+
+/// Services by path, and the one behind them all.
+#[derive(Clone)]
+pub struct Front {
+    /// The longest paths first.
+    mounts: Arc<[(String, Service)]>,
+    rest: Service,
+}
+
+impl Front {
+    /// Everything below one of these paths (`/socket.io`) goes to its service, all else to `rest`.
+    #[must_use]
+    pub fn new(mounts: impl IntoIterator<Item = (String, Service)>, rest: Service) -> Self {
+        let mounts = mounts.into_iter();
+        let mut mounts: Vec<_> = mounts
+            .map(|(path, service)| (path.trim_end_matches('/').to_owned(), service))
+            .collect();
+        mounts.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
+        Self {
+            mounts: mounts.into(),
+            rest,
+        }
+    }
+
+    fn find(&self, path: &str) -> &Service {
+        let below = |mount: &str| {
+            let rest = path.strip_prefix(mount);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let found = self.mounts.iter().find(|(mount, _)| below(mount));
+        found.map_or(&self.rest, |(_, service)| service)
+    }
+
+    /// Itself as one of the services of another front.
+    #[must_use]
+    pub fn into_service(self) -> Service {
+        Arc::new(move |request: Request<Incoming>| self.find(request.uri().path())(request))
+    }
+}
+
+/// A service that answers by an async function.
+pub fn service<F, B>(answer: impl Fn(Request<Incoming>) -> F + Send + Sync + 'static) -> Service
+where
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<Failure>> + Send + 'static,
+{
+    Arc::new(move |request| {
+        let answer = answer(request);
+        Box::pin(async move { boxed(answer.await) })
+    })
+}
+
+/// The service of warp's filters; what none of them takes is not found, below these paths.
+pub fn filtered<F>(filter: F, base_paths: &[&str]) -> Service
+where
+    F: Filter<Extract = (warp::reply::Response,), Error = warp::Rejection>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    use hyper::service::Service as _;
+    let not_found: Arc<str> = not_found(base_paths).into();
+    let filters = warp::service(filter.recover(move |_| {
+        let not_found = Arc::clone(&not_found);
+        async move { Ok::<_, Infallible>((answer_not_found(&not_found),)) }
+    }));
+    let filters = hyper_util::service::TowerToHyperService::new(filters);
+    Arc::new(move |request| {
+        let answer = filters.call(request);
+        Box::pin(async move {
+            match answer.await {
+                Ok(answer) => boxed(answer),
+                Err(never) => match never {},
+            }
+        })
+    })
+}
+
+fn boxed<B>(answer: Response<B>) -> Answer
+where
+    B: Body<Data = Bytes, Error: Into<Failure>> + Send + 'static,
+{
+    answer.map(|body| body.map_err(Into::into).boxed_unsync())
+}
+
+impl hyper::service::Service<Request<Incoming>> for Front {
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let answer = self.find(request.uri().path())(request);
+        Box::pin(async move { Ok(answer.await) })
+    }
+}
+
+fn not_found(base_paths: &[&str]) -> String {
+    let mut message =
+        "nothing answers this path and method; try /ws, /sse, /poll, POST /call/NAME, \
+        POST /ack/NAME, /healthz, /readyz, /metrics, or the paths of http.dialects"
+            .to_owned();
+    if base_paths.iter().any(|path| !path.is_empty()) {
+        message += "; all of them lie below ";
+        message += &base_paths.join(" or ");
+    }
+    serde_json::json!({ "error": { "code": "not-found", "message": message } }).to_string()
+}
+
+fn answer_not_found(json: &str) -> warp::reply::Response {
+    use warp::reply::Reply;
+    let answer = warp::reply::with_header(json.to_owned(), "content-type", "application/json");
+    warp::reply::with_status(answer, warp::http::StatusCode::NOT_FOUND).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_path_that_a_request_lies_below_counts() {
+        let named = || service(async |_| Response::new(http_body_util::Empty::<Bytes>::new()));
+        let services = [named(), named(), named()];
+        let front = Front::new(
+            [
+                ("/lab".to_owned(), services[0].clone()),
+                ("/lab/socket.io/".to_owned(), services[1].clone()),
+            ],
+            services[2].clone(),
+        );
+        for (path, expected) in [
+            ("/lab", 0),
+            ("/lab/", 0),
+            ("/lab/ws", 0),
+            ("/lab/socket.io", 1),
+            ("/lab/socket.io/", 1),
+            ("/lab/socket.io-admin", 0),
+            ("/labs", 2),
+            ("/", 2),
+        ] {
+            let found = front.find(path);
+            assert!(Arc::ptr_eq(found, &services[expected]), "{path}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What a client asks for over a connection that goes both ways, and what is done about it: the same
+//! on every transport and in every spelling.
+//! Hands acts down to admission, the hub and SQL; answers go through the subscription's queue, in
+//! their place among the events. A message that is wrong must never end what others have begun.
+
+pub mod calls;
+
+use super::Gate;
+use super::admission::{Admitted, explain};
+use super::reader::Reader;
+use super::speech::{Act, Heard, Speech, Told};
+use crate::bookmark::NotABookmark;
+use crate::hub::{Since, Subscription};
+use crate::report;
+use calls::Calls;
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// One connection, from its opening to its end.
+pub struct Conversation<'a> {
+    pub transport: &'static str,
+    pub gate: &'a Arc<Gate>,
+    /// The word by which it stands in the log.
+    pub connection: &'a str,
+    pub subscription: &'a Arc<Subscription>,
+    /// The durable name by which it is here.
+    pub reader: Option<&'a Reader>,
+    pub speech: Arc<dyn Speech>,
+    pub calls: Calls,
+    /// When it ends, in Unix seconds, for the side that watches over it.
+    pub expiry: watch::Sender<u64>,
+}
+
+impl Conversation<'_> {
+    /// Does what a message asks for.
+    pub async fn hear(&self, text: &str) {
+        let Heard { act, tag } = match self.speech.hear(text) {
+            Ok(heard) => heard,
+            Err(misheard) => {
+                return self.error(misheard.tag, misheard.code, &misheard.message, None);
+            }
+        };
+        match act {
+            Act::Join {
+                rooms,
+                since,
+                again,
+            } => self.join(rooms, since.as_deref(), again, tag).await,
+            Act::Leave { rooms } => {
+                let rooms: Vec<Arc<str>> = rooms.into_iter().map(Into::into).collect();
+                let left = self.gate.hub.leave(self.subscription, &rooms);
+                self.answer(&Told::Left { rooms: &left }, tag.as_ref());
+            }
+            Act::Renew { token } => self.renew(&token, tag).await,
+            Act::Call { function, args } => self.call(function, args, tag),
+            Act::Acknowledge { bookmark } => self.acknowledge(&bookmark, tag),
+            Act::Ping => self.answer(&Told::Pong, tag.as_ref()),
+        }
+    }
+
+    async fn join(&self, rooms: Vec<String>, since: Option<&str>, again: bool, tag: Option<Value>) {
+        let most = self.gate.settings.limits.rooms_per_connection;
+        let mine = self.subscription.rooms();
+        let new = rooms
+            .iter()
+            .filter(|room| mine.iter().all(|known| **known != ***room))
+            .count();
+        if mine.len() + new > most {
+            let message = format!("at most {most} rooms");
+            return self.error(tag, "too-many-rooms", &message, None);
+        }
+        let Some(identity) = self.gate.hub.identity(self.subscription) else {
+            return;
+        };
+        let admitted = match self.gate.admit(&identity, rooms).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return self.error(tag, refusal.word(), &refusal.to_string(), None),
+        };
+        let since = match self.gate.reach(since).await {
+            Ok(since) if again => since.again(),
+            Ok(since) => since,
+            Err(refusal) => return self.error(tag, refusal.word(), &refusal.to_string(), None),
+        };
+        if matches!(since, Since::Unreadable) {
+            return self.error(tag, "bad-bookmark", &NotABookmark.to_string(), None);
+        }
+        self.report_refused(&admitted, tag.as_ref());
+        let (rooms, under) = (&admitted.rooms, admitted.version);
+        let hub = &self.gate.hub;
+        hub.join(self.subscription, rooms, since, tag, under);
+    }
+
+    /// A new token for the same user: every room is admitted anew.
+    async fn renew(&self, token: &str, tag: Option<Value>) {
+        let Some(identity) = self.gate.hub.identity(self.subscription) else {
+            return;
+        };
+        let renewed = match self.gate.identify_token(token).await {
+            Ok(renewed) if renewed.user == identity.user => renewed,
+            Ok(_) => {
+                let message = "sub must stay: reconnect instead";
+                return self.error(tag, "unauthorized", message, None);
+            }
+            Err(refusal) => return self.error(tag, refusal.word(), &refusal.to_string(), None),
+        };
+        let rooms: Vec<Arc<str>> = self.subscription.rooms();
+        let names = rooms.iter().map(ToString::to_string).collect();
+        let admitted = match self.gate.welcome(&renewed, names).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return self.error(tag, refusal.word(), &refusal.to_string(), None),
+        };
+        let new = admitted.rooms.iter().filter(|room| !rooms.contains(room));
+        let new: Vec<Arc<str>> = new.cloned().collect();
+        let lost: Vec<Arc<str>> = rooms
+            .into_iter()
+            .filter(|room| !admitted.rooms.contains(room))
+            .collect();
+        let (hub, under, expires_at) = (&self.gate.hub, admitted.version, renewed.expires_at);
+        hub.leave(self.subscription, &lost);
+        hub.renew(self.subscription, renewed, under);
+        self.report_refused(&admitted, tag.as_ref());
+        self.expiry.send_replace(expires_at);
+        self.answer(&Told::Renewed { expires_at }, tag.as_ref());
+        if !new.is_empty() {
+            // Home rooms of the new claims.
+            hub.join(self.subscription, &new, Since::Now, None, under);
+        }
+    }
+
+    /// Notes a place; it is answered when one is stored, while everything else goes on.
+    fn acknowledge(&self, bookmark: &str, tag: Option<Value>) {
+        let stored = self.gate.acknowledge(self.reader, bookmark);
+        let (speech, subscription) = (Arc::clone(&self.speech), Arc::clone(self.subscription));
+        let (transport, connection) = (self.transport, self.connection.to_owned());
+        tokio::spawn(async move {
+            let stored = stored.await;
+            let spelled = match &stored {
+                Ok(bookmark) => speech.spell(&Told::Acknowledged { bookmark }, tag.as_ref()),
+                Err(refusal) => {
+                    let (_, code) = refusal.row();
+                    report::refused(transport, code, &connection, "");
+                    let error = Told::Error {
+                        code,
+                        message: &refusal.to_string(),
+                        room: None,
+                    };
+                    speech.spell(&error, tag.as_ref())
+                }
+            };
+            if let Ok(Some(frame)) = spelled {
+                subscription.reply(frame);
+            }
+        });
+    }
+
+    /// Tells of each room that was refused.
+    pub fn report_refused(&self, admitted: &Admitted, tag: Option<&Value>) {
+        for (room, code) in &admitted.refused {
+            self.error(tag.cloned(), code, explain(code), Some(room));
+        }
+    }
+
+    /// Says that something is wrong, in its place among the events.
+    pub fn error(&self, tag: Option<Value>, code: &str, message: &str, room: Option<&str>) {
+        report::refused(self.transport, code, self.connection, "");
+        let error = Told::Error {
+            code,
+            message,
+            room,
+        };
+        self.answer(&error, tag.as_ref());
+    }
+
+    fn answer(&self, told: &Told<'_>, tag: Option<&Value>) {
+        if let Ok(Some(frame)) = self.speech.spell(told, tag) {
+            self.subscription.reply(frame);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Calls of one connection: they run beside everything else, and end with it.
+//! Hands answers to the writer, past the queue of events: an answer has a place of its own, and a
+//! large one must not look like a reader that fell behind.
+//! It must never hold more answers than the connection may have calls.
+
+use super::Conversation;
+use crate::connection::call::{CallRefusal, Caller};
+use crate::connection::speech::Told;
+use crate::report;
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+/// The calls of one connection. Dropped, it cancels those that run.
+pub struct Calls {
+    slots: Arc<Semaphore>,
+    running: Mutex<JoinSet<()>>,
+    answers: Arc<Answers>,
+}
+
+#[derive(Default)]
+struct Answers {
+    ready: Mutex<VecDeque<Answer>>,
+    wake: Notify,
+}
+
+/// A frame to write; the call counts until this is dropped.
+pub struct Answer {
+    pub frame: Utf8Bytes,
+    _slot: OwnedSemaphorePermit,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Calls {
+    /// At most so many at once, those included whose answer is not written yet.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self {
+            slots: Arc::new(Semaphore::new(most)),
+            running: Mutex::default(),
+            answers: Arc::default(),
+        }
+    }
+
+    /// Waits for an answer. May be dropped and asked again.
+    pub async fn answered(&self) -> Answer {
+        loop {
+            if let Some(answer) = lock(&self.answers.ready).pop_front() {
+                return answer;
+            }
+            self.answers.wake.notified().await;
+        }
+    }
+}
+
+impl Conversation<'_> {
+    /// Begins a call, as whoever this connection is now.
+    pub(super) fn call(&self, name: String, args: String, tag: Option<Value>) {
+        let Some((identity, version)) = self.gate.hub.standing(self.subscription) else {
+            return;
+        };
+        let transport = self.transport;
+        let Ok(slot) = Arc::clone(&self.calls.slots).try_acquire_owned() else {
+            let (refusal, shown) = (CallRefusal::TooMany, self.connection);
+            report::call_refused(transport, shown, None, refusal.row().1, "");
+            let message = refusal.to_string();
+            return self.answer(&refused(&refusal, &message), tag.as_ref());
+        };
+        let (gate, answers) = (Arc::clone(self.gate), Arc::clone(&self.calls.answers));
+        let speech = Arc::clone(&self.speech);
+        let caller = Caller {
+            identity,
+            version: Some(version),
+            shown: self.connection.to_owned(),
+        };
+        let mut running = lock(&self.calls.running);
+        while running.try_join_next().is_some() {}
+        running.spawn(async move {
+            let spelled = match gate.call(transport, &caller, &name, &args).await {
+                Ok(called) => {
+                    let (data, bookmark) = (&called.data, &called.bookmark);
+                    speech.spell(&Told::Result { data, bookmark }, tag.as_ref())
+                }
+                Err(refusal) => {
+                    let message = refusal.to_string();
+                    speech.spell(&refused(&refusal, &message), tag.as_ref())
+                }
+            };
+            if let Ok(Some(frame)) = spelled {
+                lock(&answers.ready).push_back(Answer { frame, _slot: slot });
+                answers.wake.notify_one();
+            }
+        });
+    }
+}
+
+fn refused<'a>(refusal: &CallRefusal, message: &'a str) -> Told<'a> {
+    Told::Error {
+        code: refusal.row().1,
+        message,
+        room: None,
+    }
+}

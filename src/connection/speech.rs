@@ -1,0 +1,147 @@
+//! What is said on a connection that goes both ways, apart from how it is spelled: what a client asks
+//! for, and what it is told.
+//! Hands acts to the conversation and text to the socket. It must never decide what may be done.
+
+pub mod native;
+pub mod spoken;
+
+use super::Refusal;
+use super::frame::Welcome;
+use super::seam::Subscribed;
+use super::visit::Visit;
+use crate::event::Event;
+use serde_json::Value;
+use std::sync::Arc;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+/// How whoever came by this request speaks.
+#[must_use]
+pub fn of(visit: &Visit) -> Arc<dyn Speech> {
+    match &visit.door {
+        Some(door) => Arc::new(spoken::Spoken::new(Arc::clone(door))),
+        None => Arc::new(native::Native),
+    }
+}
+
+/// Close code and reason as the table of refusals has them; `wait` are the milliseconds after which
+/// to come back.
+#[must_use]
+pub fn closing(why: Refusal, wait: i64) -> (u16, String) {
+    let (_, code, _) = why.row();
+    let reason = if matches!(code, 1012 | 1013) {
+        // A bare number: machines read it.
+        wait.to_string()
+    } else {
+        why.to_string()
+    };
+    (code, reason)
+}
+
+/// How one connection spells. Whoever hears a message gives it a tag, by which what answers it is
+/// spelled; nobody else looks into tags.
+pub trait Speech: Send + Sync {
+    /// Who is at the other end, once that is known: the word by which the connection stands in the
+    /// log, and the user.
+    fn introduce(&self, _connection: &str, _user: Option<&str>) {}
+
+    /// What a message asks for.
+    ///
+    /// # Errors
+    /// It asks for nothing that can be done.
+    fn hear(&self, text: &str) -> Result<Heard, Misheard>;
+
+    /// The tag of a message that is not looked at any further: its sender may wait for an answer.
+    fn tag(&self, text: &str) -> Option<Value>;
+
+    /// The frame for this, if there is a word for it; `tag` is of the message that it answers.
+    ///
+    /// # Errors
+    /// There is no word, and it may not go unsaid: the connection ends with it.
+    fn spell(&self, told: &Told<'_>, tag: Option<&Value>) -> Result<Option<Utf8Bytes>, Refusal>;
+
+    /// Close code and reason; `wait` are the milliseconds after which to come back.
+    fn close(&self, why: Refusal, wait: i64) -> (u16, String) {
+        closing(why, wait)
+    }
+}
+
+/// A message, understood.
+pub struct Heard {
+    pub act: Act,
+    pub tag: Option<Value>,
+}
+
+/// What a client asks for.
+pub enum Act {
+    Join {
+        rooms: Vec<String>,
+        since: Option<String>,
+        /// With what came live through other rooms, too.
+        again: bool,
+    },
+    Leave {
+        rooms: Vec<String>,
+    },
+    /// Goes on with another token of the same user.
+    Renew {
+        token: String,
+    },
+    Call {
+        function: String,
+        /// JSON text: SQL reads it, with all its digits.
+        args: String,
+    },
+    /// Says how far it has come.
+    Acknowledge {
+        bookmark: String,
+    },
+    /// Wants to be answered, and nothing else.
+    Ping,
+}
+
+/// Why a message asks for nothing that can be done: the word of the error, and what to say.
+pub struct Misheard {
+    pub code: &'static str,
+    pub message: String,
+    pub tag: Option<Value>,
+}
+
+/// What a client is told.
+pub enum Told<'a> {
+    Welcome(&'a Welcome<'a>),
+    Subscribed(&'a Subscribed),
+    Event(&'a Event),
+    Gap {
+        rooms: &'a [Arc<str>],
+        reason: &'a str,
+        bookmark: &'a str,
+    },
+    Heartbeat {
+        bookmark: &'a str,
+    },
+    Error {
+        code: &'a str,
+        message: &'a str,
+        room: Option<&'a str>,
+    },
+    /// This room was taken away.
+    Withdrawn {
+        room: &'a str,
+    },
+    Left {
+        rooms: &'a [Arc<str>],
+    },
+    Renewed {
+        expires_at: u64,
+    },
+    Result {
+        /// JSON text.
+        data: &'a str,
+        bookmark: &'a str,
+    },
+    /// How far it has come is stored: this far.
+    Acknowledged {
+        bookmark: &'a str,
+    },
+    Pong,
+}

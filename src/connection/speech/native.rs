@@ -1,0 +1,139 @@
+//! The spelling of `docs/protocol.md`: one JSON object a frame, with `type`; a message's tag is its
+//! `id`, which its answer repeats. Hands acts and frames over to whoever has the connection.
+//! It must never encode an event twice.
+
+use super::{Act, Heard, Misheard, Speech, Told};
+use crate::connection::admission::explain;
+use crate::connection::{Refusal, frame};
+use crate::event::to_json;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+/// `/ws`.
+pub struct Native;
+
+/// A client's frame. Unknown fields are ignored.
+#[derive(Deserialize)]
+struct Frame {
+    r#type: String,
+    rooms: Option<Vec<String>>,
+    since: Option<String>,
+    again: Option<bool>,
+    token: Option<String>,
+    bookmark: Option<String>,
+}
+
+/// A frame `call`. The arguments stay the text they are.
+#[derive(Deserialize)]
+struct Asked<'a> {
+    function: String,
+    #[serde(borrow)]
+    args: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Tagged {
+    id: Option<Value>,
+}
+
+impl Speech for Native {
+    fn hear(&self, text: &str) -> Result<Heard, Misheard> {
+        let said: Value = serde_json::from_str(text).unwrap_or_default();
+        let tag = said.get("id").cloned();
+        match understand(said, text) {
+            Ok(act) => Ok(Heard { act, tag }),
+            Err((code, message)) => Err(Misheard { code, message, tag }),
+        }
+    }
+
+    fn tag(&self, text: &str) -> Option<Value> {
+        serde_json::from_str::<Tagged>(text).ok()?.id
+    }
+
+    fn spell(&self, told: &Told<'_>, tag: Option<&Value>) -> Result<Option<Utf8Bytes>, Refusal> {
+        let mut frame = match told {
+            Told::Event(event) => return Ok(Some(event.websocket_text())),
+            Told::Welcome(welcome) => return Ok(Some(to_json(welcome).into())),
+            Told::Subscribed(subscribed) => return Ok(Some(to_json(subscribed).into())),
+            Told::Result { data, bookmark } => {
+                // JSON already, and not to be read only to be written again.
+                let id = tag.map_or(String::new(), |id| format!("\"id\":{id},"));
+                let text =
+                    format!(r#"{{"type":"result",{id}"data":{data},"bookmark":"{bookmark}"}}"#);
+                return Ok(Some(text.into()));
+            }
+            Told::Gap {
+                rooms,
+                reason,
+                bookmark,
+            } => frame::gap(rooms, reason, bookmark),
+            Told::Heartbeat { bookmark } => json!({ "type": "heartbeat", "bookmark": bookmark }),
+            Told::Error {
+                code,
+                message,
+                room,
+            } => frame::error(code, message, *room),
+            Told::Withdrawn { room } => frame::error("forbidden", explain("withdrawn"), Some(room)),
+            Told::Left { rooms } => json!({ "type": "unsubscribed", "rooms": rooms }),
+            Told::Renewed { expires_at } => {
+                json!({ "type": "authenticated", "expiresAt": expires_at })
+            }
+            Told::Acknowledged { bookmark } => json!({ "type": "acked", "bookmark": bookmark }),
+            Told::Pong => json!({ "type": "pong" }),
+        };
+        if let Some(tag) = tag {
+            frame["id"] = tag.clone();
+        }
+        Ok(Some(frame.to_string().into()))
+    }
+}
+
+/// What a frame asks for; or the word of an error, and what to say.
+fn understand(said: Value, text: &str) -> Result<Act, (&'static str, String)> {
+    let bad = |message: &str| ("bad-message", message.to_owned());
+    let frame: Frame = serde_json::from_value(said).map_err(|error| {
+        bad(&format!(
+            "not a frame: a JSON object with type was expected ({error})"
+        ))
+    })?;
+    match frame.r#type.as_str() {
+        "subscribe" => {
+            let rooms = frame.rooms.filter(|rooms| !rooms.is_empty());
+            let rooms = rooms.ok_or_else(|| bad("subscribe needs rooms, a list of names"))?;
+            let (since, again) = (frame.since, frame.again == Some(true));
+            Ok(Act::Join {
+                rooms,
+                since,
+                again,
+            })
+        }
+        "unsubscribe" => {
+            let rooms = frame.rooms.ok_or_else(|| bad("unsubscribe needs rooms"))?;
+            Ok(Act::Leave { rooms })
+        }
+        "auth" => {
+            let token = frame.token.ok_or_else(|| bad("auth needs token"))?;
+            Ok(Act::Renew { token })
+        }
+        "call" => {
+            let asked = serde_json::from_str::<Asked<'_>>(text);
+            let asked = asked.map_err(|_| bad("call needs function, a name"))?;
+            // None is no arguments, as it is over HTTP.
+            let args = asked.args.map(RawValue::get).filter(|args| *args != "null");
+            let (function, args) = (asked.function, args.unwrap_or("{}").to_owned());
+            Ok(Act::Call { function, args })
+        }
+        "ack" => {
+            let bookmark = frame.bookmark.ok_or_else(|| bad("ack needs bookmark"))?;
+            Ok(Act::Acknowledge { bookmark })
+        }
+        "ping" => Ok(Act::Ping),
+        other => {
+            let known = "subscribe, unsubscribe, auth, call, ack, ping";
+            let other: String = other.chars().take(40).collect();
+            Err(("unknown-type", format!("{other:?} is none of {known}")))
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What a front end says, by name: parameters of a path, fields of a message, each of a kind.
+//! Hands checked values to templates and calls. It must never let a value of another kind pass, nor
+//! one that nobody declared.
+
+use super::slot::{Filling, Source};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Number, Value};
+use std::fmt;
+
+/// Bytes of what a room's name may be made of; as long as SQL lets such a name be.
+const LONGEST_ID: usize = 200;
+
+/// What a field may hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A text without control characters that is not empty, or a whole number.
+    Id,
+    Text,
+    /// A whole number, or its text.
+    Integer,
+    Number,
+    Boolean,
+    Object,
+    Any,
+    List(Box<Kind>),
+}
+
+/// Kinds by the words of the files.
+pub const KINDS: &[(&str, Kind)] = &[
+    ("id", Kind::Id),
+    ("text", Kind::Text),
+    ("integer", Kind::Integer),
+    ("number", Kind::Number),
+    ("boolean", Kind::Boolean),
+    ("object", Kind::Object),
+    ("any", Kind::Any),
+];
+
+/// A field that a message or a door declares.
+#[derive(Clone, Debug)]
+pub struct Field {
+    /// Where it lies: `eventId`, `data.therapistId`; numbers count in lists. Its slot's name too.
+    pub path: String,
+    pub kind: Kind,
+    pub optional: bool,
+}
+
+/// Values by the path of their field; only what was declared and is of its kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Fields(Map<String, Value>);
+
+impl Fields {
+    pub(super) fn set(&mut self, path: &str, value: Value) {
+        self.0.insert(path.to_owned(), value);
+    }
+
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<&Value> {
+        self.0.get(path)
+    }
+}
+
+impl Source for Fields {
+    fn filling(&self, name: &str) -> Option<Filling<'_>> {
+        self.get(name).map(Filling::Value)
+    }
+}
+
+/// What lies at a path: `data.therapistId`, or `1.rooms` where frames are lists.
+#[must_use]
+pub fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
+    path.split('.').try_fold(value, |value, key| match value {
+        Value::Array(list) => list.get(key.parse::<usize>().ok()?),
+        value => value.get(key),
+    })
+}
+
+impl Kind {
+    /// The value, if it is of this kind.
+    pub(super) fn check(&self, value: &Value) -> Option<Value> {
+        let right = match (self, value) {
+            (Self::Any, _)
+            | (Self::Text, Value::String(_))
+            | (Self::Number, Value::Number(_))
+            | (Self::Boolean, Value::Bool(_))
+            | (Self::Object, Value::Object(_)) => true,
+            (Self::Id, Value::String(text)) => is_id(text),
+            (Self::Id | Self::Integer, Value::Number(number)) => number.is_i64(),
+            (Self::Integer, Value::String(text)) => {
+                return text.parse::<i64>().ok().map(Value::from);
+            }
+            (Self::List(kind), Value::Array(items)) => {
+                let items: Option<Vec<_>> = items.iter().map(|item| kind.check(item)).collect();
+                return items.map(Value::Array);
+            }
+            _ => false,
+        };
+        right.then(|| value.clone())
+    }
+
+    /// The same for what arrives as text, in a path or a query; lists have commas there.
+    pub(super) fn read(&self, text: &str) -> Option<Value> {
+        match self {
+            Self::Id | Self::Text => is_id(text).then(|| text.into()),
+            Self::Integer => text.parse::<i64>().ok().map(Value::from),
+            Self::Number => {
+                let number = serde_json::from_str::<Number>(text).ok();
+                number.map(Value::Number)
+            }
+            Self::Boolean => text.parse::<bool>().ok().map(Value::from),
+            Self::List(kind) => {
+                let items: Option<Vec<_>> = text.split(',').map(|item| kind.read(item)).collect();
+                items.map(Value::Array)
+            }
+            Self::Object | Self::Any => None,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::List(kind) = self {
+            return write!(f, "list of {kind}");
+        }
+        let word = KINDS.iter().find(|(_, kind)| kind == self);
+        f.write_str(word.map_or("any", |(word, _)| word))
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    !text.is_empty() && text.len() <= LONGEST_ID && !text.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_value_is_of_its_kind_or_none() {
+        let list = Kind::List(Box::new(Kind::Integer));
+        for (kind, good) in [
+            (Kind::Id, json!("a b")),
+            (Kind::Id, json!(-7)),
+            (Kind::Text, json!("")),
+            (Kind::Number, json!(1.5)),
+            (Kind::Boolean, json!(false)),
+            (Kind::Object, json!({})),
+            (Kind::Any, json!(null)),
+            (list.clone(), json!([1, 2])),
+        ] {
+            assert_eq!(kind.check(&good), Some(good.clone()), "{kind}");
+        }
+        for (kind, bad) in [
+            (Kind::Id, json!("")),
+            (Kind::Id, json!("a\n")),
+            (Kind::Id, json!(1.5)),
+            (Kind::Id, json!("x".repeat(201))),
+            (Kind::Text, json!(1)),
+            (Kind::Integer, json!("1.0")),
+            (Kind::Integer, json!(1e300)),
+            (Kind::Object, json!([])),
+            (list, json!([1, "x"])),
+        ] {
+            assert_eq!(kind.check(&bad), None, "{kind} {bad}");
+        }
+        assert_eq!(Kind::Integer.check(&json!("12")), Some(json!(12)));
+        assert_eq!(
+            Kind::List(Box::new(Kind::Integer)).read("1,2"),
+            Some(json!([1, 2]))
+        );
+        assert_eq!(Kind::Number.read("5"), Some(json!(5)));
+        assert_eq!(Kind::Number.read("NaN"), None);
+        assert_eq!(Kind::Any.read("1"), None);
+    }
+
+    #[test]
+    fn a_path_leads_through_objects_and_lists() {
+        let frame = json!(["SUB", { "rooms": ["a"], "deep": { "er": 1 } }]);
+        assert_eq!(at(&frame, "0"), Some(&json!("SUB")));
+        assert_eq!(at(&frame, "1.deep.er"), Some(&json!(1)));
+        assert_eq!(at(&frame, "2"), None);
+        assert_eq!(at(&frame, "type"), None);
+    }
+}

@@ -1,0 +1,318 @@
+//! Dialects: how front ends that were there before speak, as files say it.
+//! Hands paths, messages and frames to the transports. It must never decide who may do what: what a
+//! message asks for passes the same admission as on `/ws`.
+//!
+//! `docs/dialects.md` says how to write one; `config/dialects/` holds those that are built in.
+
+mod door;
+mod fields;
+mod file;
+mod framing;
+mod keys;
+mod messages;
+mod path;
+pub mod places;
+mod read;
+mod read_doors;
+mod read_messages;
+mod reader;
+mod slot;
+mod template;
+mod text;
+mod wording;
+
+pub use door::{Entrance, Health, PollDoor, SocketIoDoor, WebSocketDoor};
+pub use fields::{Field, Fields, KINDS, Kind};
+pub use framing::Framing;
+pub use keys::SECTIONS;
+pub use messages::{Heard, Meaning, Message, Messages, Misheard, Rooms};
+pub use path::Path;
+pub use slot::{Filling, Shape, Source, Values};
+pub use template::Template;
+pub use text::Text;
+pub use wording::{CODES, Close, Closes, Errors, WORDS};
+
+use include_dir::{Dir, include_dir};
+use reader::Place;
+use std::sync::Arc;
+
+/// Those that are built in.
+static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/config/dialects");
+
+/// Paths that the service has by itself. `/console` has more below it.
+const OURS: &[&str] = &[
+    "/ws",
+    "/sse",
+    "/poll",
+    "/call/{name}",
+    "/ack/{reader}",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+];
+const CONSOLE: &str = "/console";
+
+/// How a front end speaks.
+#[derive(Clone, Debug)]
+pub struct Dialect {
+    pub name: String,
+    pub websocket: Option<WebSocketDoor>,
+    pub poll: Option<PollDoor>,
+    pub socketio: Option<SocketIoDoor>,
+    pub health: Option<Health>,
+    /// How an event is framed on WebSocket and poll; there if one of these doors is.
+    pub event: Option<Framing>,
+    pub messages: Messages,
+    pub errors: Errors,
+    pub closes: Closes,
+    places: Vec<Place>,
+}
+
+/// All that is wrong with the dialects, one sentence a problem, each with file, line and key.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", problems.join("\n"))]
+pub struct DialectError {
+    pub problems: Vec<String>,
+}
+
+impl Dialect {
+    /// Reads a file; `file` is what problems call it.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn parse(file: &str, text: &str) -> Result<Self, DialectError> {
+        let read = read::read(file, text).map_err(|problems| DialectError { problems })?;
+        let name = file.rsplit('/').next().unwrap_or(file);
+        Ok(Self {
+            name: name.trim_end_matches(".toml").to_owned(),
+            websocket: read.websocket,
+            poll: read.poll,
+            socketio: read.socketio,
+            health: read.health,
+            event: read.event,
+            messages: read.messages,
+            errors: read.errors,
+            closes: read.closes,
+            places: read.places,
+        })
+    }
+
+    /// Loads what `http.dialects` lists: names of those that are built in, or paths of files (what has
+    /// a slash or ends in `.toml`).
+    ///
+    /// # Errors
+    /// All that is wrong with them, and which of their paths collide.
+    pub fn load(listed: &[String]) -> Result<Vec<Arc<Self>>, DialectError> {
+        let mut problems = Vec::new();
+        let mut dialects: Vec<Self> = Vec::new();
+        for entry in listed {
+            let read = text_of(entry)
+                .and_then(|(file, text)| Self::parse(&file, &text).map_err(|error| error.problems));
+            match read {
+                Ok(dialect) => dialects.push(dialect),
+                Err(wrong) => problems.extend(wrong),
+            }
+        }
+        problems.extend(collisions(&dialects));
+        if !problems.is_empty() {
+            return Err(DialectError { problems });
+        }
+        let mut spelling = 0;
+        for dialect in &mut dialects {
+            let arguments = dialect.socketio.as_mut().map(|door| &mut door.arguments);
+            for framing in [dialect.event.as_mut(), arguments].into_iter().flatten() {
+                framing.spelling = spelling;
+                spelling += 1;
+            }
+        }
+        Ok(dialects.into_iter().map(Arc::new).collect())
+    }
+}
+
+/// The file that an entry of `http.dialects` means, and what it says.
+fn text_of(entry: &str) -> Result<(String, String), Vec<String>> {
+    if entry.contains('/') || entry.ends_with(".toml") {
+        let text = std::fs::read_to_string(entry);
+        return text
+            .map(|text| (entry.to_owned(), text))
+            .map_err(|error| vec![format!("`http.dialects`: {entry} can't be read: {error}.")]);
+    }
+    let built_in = BUILT_IN.get_file(format!("{entry}.toml"));
+    let text = built_in.and_then(|file| file.contents_utf8());
+    text.map(|text| (format!("config/dialects/{entry}.toml"), text.to_owned())).ok_or_else(|| {
+        let names = built_in_names();
+        let near = file::nearest(entry, &names).map_or(String::new(), |near| format!("did you mean `{near}`? "));
+        vec![format!(
+            "`http.dialects`: no dialect `{entry}` is built in: {near}Built in: {}. A file of yours is named by \
+             its path, such as ./{entry}.toml.",
+            names.join(", ")
+        )]
+    })
+}
+
+/// The names of those that are built in.
+#[must_use]
+pub fn built_in_names() -> Vec<&'static str> {
+    let stems = BUILT_IN
+        .files()
+        .filter_map(|file| file.path().to_str()?.strip_suffix(".toml"));
+    let mut names: Vec<&str> = stems.collect();
+    names.sort_unstable();
+    names
+}
+
+/// Paths that a request could mean twice.
+fn collisions(dialects: &[Dialect]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut seen: Vec<&Place> = Vec::new();
+    for place in dialects.iter().flat_map(|dialect| &dialect.places) {
+        let native = OURS.iter().find(|ours| {
+            Path::read(ours).is_ok_and(|ours| ours.collides(&place.path))
+                || (place.below
+                    && Path::read(ours).is_ok_and(|ours| ours.lies_below(place.path.as_str())))
+        });
+        let console = place.path.lies_below(CONSOLE).then_some(&CONSOLE);
+        if let Some(native) = native.or(console) {
+            problems.push(format!(
+                "{}: is Rowcast's own ({native}): give this door another path",
+                place.said
+            ));
+        }
+        let other = seen.iter().find(|other| {
+            place.path.collides(&other.path)
+                || (other.below && place.path.lies_below(other.path.as_str()))
+                || (place.below && other.path.lies_below(place.path.as_str()))
+        });
+        if let Some(other) = other {
+            problems.push(format!(
+                "{}: collides with {}: give one of them another path",
+                place.said, other.said
+            ));
+        }
+        seen.push(place);
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collide(files: &[(&str, &str)]) -> String {
+        let dialects: Vec<Dialect> = files
+            .iter()
+            .map(|(name, text)| Dialect::parse(name, text).unwrap())
+            .collect();
+        collisions(&dialects).join("\n")
+    }
+
+    fn at(path: &str) -> String {
+        format!("[websocket]\npath = \"{path}\"\n[event]\nframe = 1")
+    }
+
+    #[test]
+    fn doors_do_not_stand_in_each_others_way() {
+        let io = "[socketio]\n";
+        assert_eq!(
+            collide(&[
+                ("a.toml", &at("/ws/{x}")),
+                ("b.toml", &at("/live")),
+                ("c.toml", io)
+            ]),
+            ""
+        );
+        for (one, other, said) in [
+            (
+                &*at("/live/{x}"),
+                &*at("/live/1"),
+                "b.toml:2: websocket.path: /live/1: collides with a.toml:2: websocket.path: /live/{x}: give one of them another path",
+            ),
+            (
+                io,
+                io,
+                "b.toml:1: socketio.path: /socket.io: collides with a.toml:1: socketio.path: /socket.io: give one of them another path",
+            ),
+            (
+                io,
+                &at("/socket.io/x"),
+                "b.toml:2: websocket.path: /socket.io/x: collides with a.toml:1: socketio.path: /socket.io: give one of them another path",
+            ),
+            (
+                &at("/socket.io/x"),
+                io,
+                "b.toml:1: socketio.path: /socket.io: collides with a.toml:2: websocket.path: /socket.io/x: give one of them another path",
+            ),
+        ] {
+            assert_eq!(collide(&[("a.toml", one), ("b.toml", other)]), said);
+        }
+        for native in [
+            "/ws",
+            "/call/{x}",
+            "/{x}",
+            "/readyz",
+            "/console",
+            "/console/watch",
+            "/ack/me",
+        ] {
+            let said = collide(&[("a.toml", &at(native))]);
+            assert!(said.contains("is Rowcast's own"), "{native}: {said}");
+        }
+        let below = collide(&[("a.toml", "[socketio]\npath = \"/call/\"")]);
+        assert!(below.contains("is Rowcast's own (/call/{name})"), "{below}");
+    }
+
+    #[test]
+    fn what_is_listed_and_is_not_there_is_named() {
+        let said = |entry: &str| match Dialect::load(&[entry.to_owned()]) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        let unknown = said("nobodys");
+        assert!(
+            unknown.starts_with("`http.dialects`: no dialect `nobodys` is built in: "),
+            "{unknown}"
+        );
+        assert!(
+            unknown.ends_with("named by its path, such as ./nobodys.toml."),
+            "{unknown}"
+        );
+        assert!(
+            said("./no/such.toml").starts_with("`http.dialects`: ./no/such.toml can't be read: ")
+        );
+    }
+
+    /// Whoever writes one sees at once what is wrong with it.
+    #[test]
+    fn those_that_are_built_in_are_without_a_mistake() {
+        for name in built_in_names() {
+            if let Err(error) = Dialect::load(&[name.to_owned()]) {
+                unreachable!("{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_framing_has_a_spelling_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let listed: Vec<String> = [(0, "/a", "/io"), (1, "/b", "/oi")]
+            .map(|(which, path, io)| {
+                let file = directory.path().join(format!("{which}.toml"));
+                std::fs::write(&file, format!("[socketio]\npath = \"{io}\"\n{}", at(path)))
+                    .unwrap();
+                file.display().to_string()
+            })
+            .into();
+        let dialects = Dialect::load(&listed).unwrap();
+        let spellings: Vec<usize> = dialects
+            .iter()
+            .flat_map(|dialect| {
+                [
+                    dialect.event.as_ref().unwrap().spelling,
+                    dialect.socketio.as_ref().unwrap().arguments.spelling,
+                ]
+            })
+            .collect();
+        assert_eq!(spellings, [0, 1, 2, 3]);
+        assert_eq!(dialects[0].name, "0");
+    }
+}

@@ -1,0 +1,100 @@
+// Sockets of the real socket.io-client, as tests/support/socketio.rs says: one JSON object a line,
+// `{"id","do",…}` in, `{"id","ok"}` or `{"id","error"}` out. Whatever happens to a socket is kept in
+// order for whoever asks; nothing is judged, and nothing tried again but by the library itself.
+import { createInterface } from 'node:readline'
+import { inspect } from 'node:util'
+import { io } from 'socket.io-client'
+
+const sockets = []
+
+// What the sockets below watch for themselves.
+const OWN = new Set(['connect', 'connect_error', 'disconnect'])
+
+// Where a resuming application stands: the last bookmark of an event, or of a word of the service.
+function bookmarkOf(args) {
+  const last = args.at(-1)
+  return last && typeof last === 'object' ? last.bookmark : undefined
+}
+
+// An application's socket: its log, and who waits for the log to grow.
+function open({ url, namespace = '', options = {}, resume = false, share }) {
+  const log = []
+  const place = { log, wake: [], bookmark: undefined }
+  const say = (what) => {
+    log.push(what)
+    for (const woken of place.wake.splice(0)) woken()
+  }
+  const { auth = {}, ...rest } = options
+  const own = resume
+    ? { ...rest, auth: (send) => send(place.bookmark ? { ...auth, since: place.bookmark } : auth) }
+    : { ...rest, auth }
+  const socket = share === undefined
+    ? io(url + namespace, { forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 500, ...own })
+    : sockets[share].socket.io.socket(namespace, own)
+  place.socket = socket
+  socket.on('connect', () => {
+    const { engine } = socket.io
+    say({ kind: 'connected', transport: engine.transport.name })
+    engine.once('upgrade', () => say({ kind: 'upgraded', transport: engine.transport.name }))
+  })
+  socket.on('connect_error', (error) => say({ kind: 'refused', message: error.message, data: error.data }))
+  socket.on('disconnect', (reason) => say({ kind: 'disconnected', reason, active: socket.active }))
+  socket.onAny((name, ...args) => {
+    if (OWN.has(name)) return
+    place.bookmark = bookmarkOf(args) ?? place.bookmark
+    say({ kind: 'event', name, args })
+  })
+  if (share !== undefined) socket.connect()
+  return sockets.push(place) - 1
+}
+
+const commands = {
+  open,
+
+  // What has happened to a socket since, at least one thing; `most` keeps lines short.
+  async next({ socket, from, most = 1000 }) {
+    const { log, wake } = sockets[socket]
+    while (log.length <= from) await new Promise((woken) => wake.push(woken))
+    return log.slice(from, from + most)
+  },
+
+  emit({ socket, name, args }) {
+    sockets[socket].socket.emit(name, ...args)
+  },
+
+  // The arguments of the acknowledgement.
+  ask({ socket, name, args }) {
+    return new Promise((answered) => {
+      sockets[socket].socket.emit(name, ...args, (...answer) => answered(answer))
+    })
+  },
+
+  disconnect: ({ socket }) => void sockets[socket].socket.disconnect(),
+  connect: ({ socket }) => void sockets[socket].socket.connect(),
+
+  // From now on it signs in with this.
+  auth({ socket, auth }) {
+    sockets[socket].socket.auth = auth
+  },
+
+  transport: ({ socket }) => sockets[socket].socket.io.engine?.transport?.name,
+
+  // Its process goes on, but nothing is read from its WebSocket any more; or it is again.
+  pause: ({ socket }) => void sockets[socket].socket.io.engine.transport.ws._socket.pause(),
+  resume: ({ socket }) => void sockets[socket].socket.io.engine.transport.ws._socket.resume(),
+}
+
+async function answer(line) {
+  const { id, do: name, ...rest } = JSON.parse(line)
+  let answer
+  try {
+    answer = { id, ok: (await commands[name](rest)) ?? null }
+  } catch (error) {
+    answer = { id, error: inspect(error) }
+  }
+  process.stdout.write(`${JSON.stringify(answer)}\n`)
+}
+
+const input = createInterface({ input: process.stdin })
+input.on('line', answer)
+input.on('close', () => process.exit())
