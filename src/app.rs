@@ -7,6 +7,7 @@ pub mod front;
 
 use crate::config::Settings;
 use crate::connection::allowance::Allowances;
+use crate::connection::ledger::Ledger;
 use crate::connection::{Gate, arrivals::Arrivals, recheck, seats::Seats, unix_now};
 use crate::database::{Database, DatabaseError};
 use crate::dialect::{Dialect, DialectError};
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -31,6 +33,9 @@ use warp::reply::Response;
 
 /// Sockets that wait for their request, beyond the connections that are seated.
 const SPARE_SOCKETS: usize = 1000;
+
+/// How long the last acknowledgements may take to be written, after the drain.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How long the listener may take to give the lead back, after the drain.
 const STEP_DOWN: Duration = Duration::from_secs(1);
@@ -124,6 +129,8 @@ pub struct Service {
     pub gate: Arc<Gate>,
     listener: tokio::task::JoinHandle<()>,
     listening: watch::Sender<bool>,
+    /// Ends with the service, whichever way that goes.
+    _writer: JoinSet<()>,
 }
 
 impl Service {
@@ -159,6 +166,7 @@ impl Service {
             settings.limits.connects_per_second,
             settings.limits.connections,
         );
+        let ledger = Ledger::new(settings.readers.clone(), database.clone());
         let gate = Gate {
             arrivals: Arrivals::new(rate, seats, std::time::Instant::now()),
             settings,
@@ -167,11 +175,14 @@ impl Service {
             verifier,
             seats: Seats::default(),
             allowances: Allowances::default(),
+            ledger: Arc::new(ledger),
             pulse,
             dialects,
         };
         let gate = Arc::new(gate);
         tokio::spawn(refresh_keys(Arc::downgrade(&gate)));
+        let (mut writer, ledger) = (JoinSet::new(), Arc::clone(&gate.ledger));
+        writer.spawn(async move { ledger.run().await });
         let (listening, listener_stops) = watch::channel(false);
         let rechecked = Arc::clone(&gate);
         let listener = tokio::spawn(async move {
@@ -185,6 +196,7 @@ impl Service {
             gate,
             listener,
             listening,
+            _writer: writer,
         })
     }
 
@@ -194,6 +206,7 @@ impl Service {
         tracing::info!(connections = gate.seats.taken(), "stopping");
         gate.arrivals.send_away(gate.seats.taken());
         gate.hub.end_all(Ended::Restart);
+        gate.ledger.hurry();
         // Nobody here waits for events any more: another node may lead.
         self.listening.send_replace(true);
     }
@@ -207,6 +220,12 @@ impl Service {
             }
         };
         let drained = tokio::time::timeout(gate.settings.http.drain, drained).await;
+        let settled = async {
+            while !gate.ledger.is_settled() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let settled = tokio::time::timeout(LAST_WORDS, settled).await;
         if tokio::time::timeout(STEP_DOWN, &mut self.listener)
             .await
             .is_err()
@@ -215,7 +234,7 @@ impl Service {
         }
         tracing::info!(
             left = self.gate.seats.taken(),
-            in_time = drained.is_ok(),
+            in_time = drained.is_ok() && settled.is_ok(),
             "stopped"
         );
     }

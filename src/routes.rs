@@ -2,12 +2,14 @@
 //! Hands over to the connections. It must never decide who may do what: that is admission's.
 
 mod doors;
+mod health;
 mod upgrade;
 
 use crate::config::Doorbell;
+use crate::connection::post::{self, Body};
 use crate::connection::presence::Cut;
 use crate::connection::visit::Visit;
-use crate::connection::{Gate, call, poll, sse};
+use crate::connection::{Gate, call, poll, reader, sse};
 use crate::console::{Console, page};
 use crate::report;
 use std::fmt::Write;
@@ -33,9 +35,13 @@ pub fn routes(gate: &Arc<Gate>) -> BoxedFilter<Answer> {
         .unify()
         .or(fetched(gate, "poll", poll::serve))
         .unify()
-        .or(calls(Arc::clone(gate)))
+        .or(posted(gate, "call", call::serve))
+        .unify()
+        .or(posted(gate, "ack", reader::serve))
         .unify()
         .or(doors::doors(Arc::clone(gate)))
+        .unify()
+        .or(health::doors(Arc::clone(gate)))
         .unify();
     let below = below(&gate.settings.http.base_path);
     if gate.settings.http.admin_listen.is_some() {
@@ -166,29 +172,30 @@ where
     preflight.or(answered).unify()
 }
 
-fn calls(
-    gate: Arc<Gate>,
-) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static {
-    let gates = Arc::clone(&gate);
-    let preflight = warp::path!("call" / String)
-        .and(warp::options())
-        .and(visit())
-        .map(move |_, visit: Visit| {
-            let answer = StatusCode::NO_CONTENT.into_response();
-            with_cors(&gates, &visit, answer)
-        });
-    let call = warp::path!("call" / String)
-        .and(warp::post())
-        .and(visit())
-        .and(warp::body::stream())
-        .then(move |name: String, visit: Visit, body| {
-            let gate = Arc::clone(&gate);
-            async move {
-                let answer = call::serve(Arc::clone(&gate), visit.clone(), name, body).await;
-                with_cors(&gate, &visit, answer)
-            }
-        });
-    preflight.or(call).unify()
+/// What pages post to a path below this one, with their preflight.
+fn posted<F>(
+    gate: &Arc<Gate>,
+    path: &'static str,
+    serve: impl Fn(Arc<Gate>, Visit, String, Body) -> F + Clone + Send + Sync + 'static,
+) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static
+where
+    F: Future<Output = Response> + Send,
+{
+    let (gate, gates) = (Arc::clone(gate), Arc::clone(gate));
+    let path = warp::path(path).and(warp::path!(String));
+    let preflight = path.and(warp::options()).and(visit());
+    let preflight = preflight.map(move |_, visit: Visit| {
+        let answer = StatusCode::NO_CONTENT.into_response();
+        with_cors(&gates, &visit, answer)
+    });
+    let body = warp::body::stream().map(post::body);
+    let asked = path.and(warp::post()).and(visit()).and(body);
+    let answered = asked.then(move |name: String, visit: Visit, body: Body| {
+        let gate = Arc::clone(&gate);
+        let answer = serve(Arc::clone(&gate), visit.clone(), name, body);
+        async move { with_cors(&gate, &visit, answer.await) }
+    });
+    preflight.or(answered).unify()
 }
 
 /// Lets a listed origin's page read the answer.

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use super::raw::{
     RawAuth, RawCalls, RawConsole, RawDatabase, RawHttp, RawLimits, RawListener, RawLog, RawPoll,
-    RawSettings, RawWebsocket,
+    RawReaders, RawSettings, RawWebsocket,
 };
 use super::redact::redact_url;
 use super::settings::{
     Auth, Calls, Console, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll,
-    Settings, Sse, Websocket,
+    Readers, Settings, Sse, Websocket,
 };
 use super::value::{Check, DAY_MS, GIB, is_http};
 use super::{ConfigError, settled};
@@ -32,6 +32,7 @@ impl Settings {
             http: check.http(raw.http),
             limits: check.limits(&raw.limits),
             calls: check.calls(&raw.calls),
+            readers: check.readers(&raw.readers),
             hub: Hub {
                 ring_bytes: check.size("hub.ring_bytes", raw.hub.ring_bytes, 0..=64 * GIB),
                 ring_age: check.seconds("hub.ring_seconds", raw.hub.ring_seconds, 0),
@@ -234,6 +235,16 @@ impl Check {
             // Below GIB: PostgreSQL itself holds no text of that size.
             result_bytes: self.size("calls.result_bytes", raw.result_bytes, 1024..=GIB / 8),
             attempts: self.size("calls.attempts", raw.attempts, 1..=100),
+        }
+    }
+
+    fn readers(&mut self, raw: &RawReaders) -> Readers {
+        Readers {
+            write: self.millis("readers.write_ms", raw.write_ms),
+            quiet: self.seconds("readers.quiet_s", raw.quiet_s, 1),
+            retry: self.seconds("readers.retry_s", raw.retry_s, 1),
+            waiting: self.size("readers.waiting", raw.waiting, MANY),
+            batch: self.size("readers.batch", raw.batch, 1..=10_000),
         }
     }
 

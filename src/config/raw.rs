@@ -104,6 +104,13 @@ sections! {
         result_bytes: u64,
         attempts: u64,
     }
+    readers: RawReaders {
+        write_ms: u64,
+        quiet_s: u64,
+        retry_s: u64,
+        waiting: u64,
+        batch: u64,
+    }
     hub: RawHub {
         ring_bytes: u64,
         ring_seconds: u64,

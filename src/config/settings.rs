@@ -20,6 +20,7 @@ pub struct Settings {
     pub http: Http,
     pub limits: Limits,
     pub calls: Calls,
+    pub readers: Readers,
     pub hub: Hub,
     pub listener: Listener,
     pub websocket: Websocket,
@@ -126,6 +127,19 @@ pub struct Calls {
     pub timeout: Duration,
     pub result_bytes: usize,
     pub attempts: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Readers {
+    /// Between two writes of the same reader at least.
+    pub write: Duration,
+    /// Between two moves of one that was sent nothing.
+    pub quiet: Duration,
+    /// For how long the database is asked again.
+    pub retry: Duration,
+    pub waiting: usize,
+    /// In one statement.
+    pub batch: usize,
 }
 
 #[derive(Clone, Debug)]

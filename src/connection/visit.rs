@@ -80,6 +80,19 @@ impl Visit {
             .filter(|since| !since.is_empty())
     }
 
+    /// The durable name by which it resumes.
+    #[must_use]
+    pub fn reader(&self) -> Option<String> {
+        self.parameter("reader").filter(|name| !name.is_empty())
+    }
+
+    /// By which the log knows where it comes from.
+    #[must_use]
+    pub fn shown(&self, gate: &Gate) -> String {
+        let address = self.address(gate);
+        address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
+    }
+
     /// Whether the peer is a proxy of ours, whose X-Forwarded headers count.
     fn is_forwarded(&self, gate: &Gate) -> bool {
         self.peer.is_some_and(|peer| is_trusted(gate, peer))

@@ -57,7 +57,11 @@ impl Spoken {
                 function: function.clone(),
                 args: message.args(fields, &said),
             }),
-            Meaning::Acknowledge(_) | Meaning::Nothing => Some(Act::Ping),
+            Meaning::Acknowledge(bookmark) => {
+                let bookmark = bookmark.fill(&said)?;
+                Some(Act::Acknowledge { bookmark })
+            }
+            Meaning::Nothing => Some(Act::Ping),
         }
     }
 
@@ -110,6 +114,7 @@ impl Spoken {
                 (rooms.collect(), None, Some(&*subscribed.bookmark))
             }
             Told::Result { data, bookmark } => (Vec::new(), Some(*data), Some(*bookmark)),
+            Told::Acknowledged { bookmark } => (Vec::new(), None, Some(*bookmark)),
             _ => (rooms_of(message, &said), None, None),
         };
         let all = to_json(&rooms);
@@ -146,7 +151,7 @@ impl Speech for Spoken {
             Some(act) => Ok(Heard { act, tag }),
             None => Err(Misheard {
                 code: "bad-message",
-                message: format!("{:?} names no room", heard.message.name),
+                message: format!("{:?} lacks what it is about", heard.message.name),
                 tag,
             }),
         }
@@ -176,7 +181,9 @@ impl Speech for Spoken {
                 None if subscribed.rooms.is_empty() => None,
                 None => self.answer(told, tag),
             },
-            Told::Left { .. } | Told::Result { .. } | Told::Pong => self.answer(told, tag),
+            Told::Left { .. } | Told::Result { .. } | Told::Acknowledged { .. } | Told::Pong => {
+                self.answer(told, tag)
+            }
             Told::Error {
                 code,
                 message,
