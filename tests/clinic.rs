@@ -349,7 +349,6 @@ async fn many_by_one_statement(version: Version) {
 
 async fn get_ready_comes_once_a_visit(version: Version) {
     let mut clinic = Clinic::open(version, LINE).await;
-    let moved = |place| position(place);
     clinic.writes(CALL_NEXT).await;
     let fourth = clinic.heard().await.swap_remove(3);
     let fourth: Vec<_> = fourth
@@ -357,7 +356,7 @@ async fn get_ready_comes_once_a_visit(version: Version) {
         .iter()
         .map(|frame| plain(frame)["data"].clone())
         .collect();
-    assert_eq!(fourth, [moved(3), get_ready(3)]);
+    assert_eq!(fourth, [position(3), get_ready(3)]);
     // The first is put back and called again: places change, nobody is told to get ready again.
     for (sql, place) in [
         (
@@ -378,7 +377,15 @@ async fn get_ready_comes_once_a_visit(version: Version) {
             .iter()
             .map(|frame| plain(frame)["data"].clone())
             .collect();
-        assert_eq!(fourth, [moved(place)], "{sql}");
+        assert_eq!(fourth, [position(place)], "{sql}");
+        if sql.ends_with("visit_id = 1") {
+            let first: Vec<_> = heard[0]
+                .1
+                .iter()
+                .map(|frame| plain(frame)["data"].clone())
+                .collect();
+            assert_eq!(first, [position(1)], "{sql}");
+        }
     }
     // Another visit, another time.
     clinic
@@ -568,11 +575,9 @@ async fn many_at_once(version: Version) {
                     *place,
                     "{id}"
                 );
-                assert_eq!(
-                    of("get_ready").len(),
-                    usize::from(*place <= 3),
-                    "{id}: {heard:#?}"
-                );
+                // Others may be told, too: who was here first may have committed last.
+                let ready = of("get_ready").len();
+                assert!(*place > 3 || ready == 1, "{id}: {heard:#?}");
                 assert!(of("patient_called").is_empty(), "{id}");
             }
             None => assert!(of("patient_called").len() <= 1, "{id}"),
@@ -803,14 +808,16 @@ async fn everybody_hears_what_access_sql_says_and_nothing_else() {
             one.expect("subscribed").await;
         }
     }
-    for cookie in [
-        "clinic_session=of-old",
-        "clinic_session=of-nobody",
-        "session=of-123",
+    for (cookie, why) in [
+        ("clinic_session=of-old", "expired"),
+        ("clinic_session=of-nobody", "session"),
+        ("session=of-123", "no token"),
     ] {
         let headers = [("cookie", cookie), ("origin", &server.url)];
         let mut nobody = ws_with(&server, "", &headers).await;
-        assert_eq!(nobody.closed().await.0, 1008, "{cookie}");
+        let (code, reason) = nobody.closed().await;
+        assert_eq!(code, 1008, "{cookie}: {reason}");
+        assert!(reason.contains(why), "{cookie}: {reason}");
     }
     // The application's own pages only.
     let headers = [
