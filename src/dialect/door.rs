@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_parameter_that_names_somebody_names_who_asks() {
-        let text = "[poll]\npath = \"/{role}/{user:integer}\"\nquery = { org = \"id?\" }\nanswer = 1\n\
+        let text = "[poll]\npath = \"/{role}/{user:integer}\"\nquery = { org = \"id?\" }\nanswer = [\"{events}\", \"{bookmark}\"]\n\
             claims = { user = \"sub\", role = \"app.roles\", org = \"org\" }\n[event]\nframe = 1";
         let entrance = Dialect::parse("t.toml", text)
             .unwrap()
