@@ -120,6 +120,57 @@ ALTER FUNCTION rowcast.access_changed() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.access_changed() IS 'Counts a change of rules or a revocation, at the end of its transaction.';
 
+CREATE FUNCTION rowcast.acknowledge(p_acks jsonb, p_pause interval) RETURNS TABLE(place bigint, bookmark text, wait_ms bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+declare
+  v_keep interval := (select reader_keep from rowcast.setting);
+  v_history text := rowcast.history();
+  v_ack record;
+  v_reader rowcast.reader;
+begin
+  for v_ack in
+    select a.ordinality, e.*
+    from jsonb_array_elements(p_acks) with ordinality a
+    cross join jsonb_to_record(a.value) as e (sub text, name text, bookmark text, after text)
+    order by e.sub, e.name
+  loop
+    select * into v_reader
+    from rowcast.reader r
+    where r.sub = v_ack.sub and r.name = v_ack.name and r.at >= clock_timestamp() - v_keep
+    for update;
+    place := v_ack.ordinality;
+    bookmark := v_reader.bookmark;
+    wait_ms := 0;
+    if bookmark <> v_ack.bookmark
+      and (v_ack.after is null or rowcast.is_within(v_ack.after, bookmark))
+      and (
+        rowcast.is_within(bookmark, v_ack.bookmark)
+        or split_part(bookmark, '.', 1) <> v_history
+          and split_part(v_ack.bookmark, '.', 1) = v_history
+      ) then
+      -- A clock that was set back must not hold anybody up.
+      if v_reader.at <= clock_timestamp() then
+        wait_ms := greatest(0, ceil(extract(epoch from
+          v_reader.at + p_pause - clock_timestamp()) * 1000));
+      end if;
+      if wait_ms = 0 then
+        update rowcast.reader r set bookmark = v_ack.bookmark, at = clock_timestamp()
+        where r.sub = v_ack.sub and r.name = v_ack.name;
+        bookmark := v_ack.bookmark;
+      end if;
+    end if;
+    return next;
+  end loop;
+end
+$$;
+
+ALTER FUNCTION rowcast.acknowledge(p_acks jsonb, p_pause interval) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.acknowledge(p_acks jsonb, p_pause interval) IS 'Moves durable readers on: where each stands then, and how long to wait before it may be written.';
+
 CREATE FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) RETURNS TABLE(room text, allowed boolean)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1016,6 +1067,26 @@ ALTER FUNCTION rowcast.forget_leaf(p_leaf integer, p_read pg_snapshot) OWNER TO 
 
 COMMENT ON FUNCTION rowcast.forget_leaf(p_leaf integer, p_read pg_snapshot) IS 'Empties a leaf of the log without waiting; false if it is in use, or not all of it in p_read.';
 
+CREATE FUNCTION rowcast.forget_readers() RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with old as (
+    select r.sub, r.name
+    from rowcast.reader r, rowcast.setting s
+    where r.at < clock_timestamp() - s.reader_keep
+    for update of r skip locked
+  ),
+  gone as (
+    delete from rowcast.reader r using old where r.sub = old.sub and r.name = old.name returning 1
+  )
+  select count(*) from gone
+$$;
+
+ALTER FUNCTION rowcast.forget_readers() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.forget_readers() IS 'Forgets durable readers that were not heard of for reader_keep; how many.';
+
 CREATE FUNCTION rowcast.forget_revocations(p_older_than interval) RETURNS bigint
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1149,6 +1220,21 @@ $$;
 ALTER FUNCTION rowcast.is_subset(p_seen pg_snapshot, p_in pg_snapshot) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.is_subset(p_seen pg_snapshot, p_in pg_snapshot) IS 'Whether all that p_seen sees is visible in p_in.';
+
+CREATE FUNCTION rowcast.is_within(p_place text, p_other text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select a.history = b.history and rowcast.is_subset(a.base, b.base) and (
+    a.batch is null or rowcast.is_subset(a.batch, b.base)
+    or (b.batch is not null and rowcast.is_subset(a.batch, b.batch) and a.id <= b.id)
+  )
+  from rowcast.parse_bookmark(p_place) a, rowcast.parse_bookmark(p_other) b
+$$;
+
+ALTER FUNCTION rowcast.is_within(p_place text, p_other text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.is_within(p_place text, p_other text) IS 'Whether all that lies before one bookmark lies before the other.';
 
 CREATE FUNCTION rowcast.leaf_is_full(p_last bigint, p_share bigint) RETURNS boolean
     LANGUAGE sql
@@ -1344,6 +1430,34 @@ ALTER FUNCTION rowcast.notify_queue_is_filling() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.notify_queue_is_filling() IS 'Whether NOTIFY''s queue is a tenth full: nothing of ours notifies then.';
 
+CREATE FUNCTION rowcast.open_reader(p_sub text, p_name text, p_bookmark text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_setting rowcast.setting;
+  v_others bigint;
+begin
+  perform rowcast.parse_bookmark(p_bookmark);
+  select * into v_setting from rowcast.setting;
+  select count(*) into v_others
+  from rowcast.reader
+  where sub = p_sub and name <> p_name and at >= clock_timestamp() - v_setting.reader_keep;
+  if v_others >= v_setting.readers_per_user then
+    return null;
+  end if;
+  insert into rowcast.reader as r (sub, name, bookmark) values (p_sub, p_name, p_bookmark)
+  on conflict on constraint reader_pkey do update
+  set bookmark = excluded.bookmark, at = excluded.at
+  where r.at < clock_timestamp() - v_setting.reader_keep;
+  return rowcast.reader_place(p_sub, p_name);
+end
+$$;
+
+ALTER FUNCTION rowcast.open_reader(p_sub text, p_name text, p_bookmark text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.open_reader(p_sub text, p_name text, p_bookmark text) IS 'Makes a durable reader that begins here, if there is none; where it stands, or null: too many.';
+
 CREATE FUNCTION rowcast.overview(p_rows integer) RETURNS jsonb
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1491,6 +1605,19 @@ $$;
 ALTER FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint) IS 'Events visible in p_to (or now) and not in p_from; SQLSTATE RC007 if some were forgotten.';
+
+CREATE FUNCTION rowcast.reader_place(p_sub text, p_name text) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select r.bookmark
+  from rowcast.reader r, rowcast.setting s
+  where r.sub = p_sub and r.name = p_name and r.at >= clock_timestamp() - s.reader_keep
+$$;
+
+ALTER FUNCTION rowcast.reader_place(p_sub text, p_name text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.reader_place(p_sub text, p_name text) IS 'The bookmark from which a durable reader resumes; null if it is not known.';
 
 CREATE FUNCTION rowcast.recheck() RETURNS void
     LANGUAGE sql SECURITY DEFINER
@@ -1975,6 +2102,11 @@ begin
       coalesce(pg_sequence_last_value('rowcast.horizon'::regclass), 1),
       pg_current_snapshot()
     );
+  end if;
+  -- Once a minute is enough, and this is called once a second. Not at a snapshot from long ago.
+  if extract(second from clock_timestamp()) < 1
+    and current_setting('transaction_isolation') = 'read committed' then
+    perform rowcast.forget_readers();
   end if;
   delete from rowcast.failure
   where id <= (select max(id) from rowcast.failure) - (select keep_failures from rowcast.setting);
@@ -2692,6 +2824,29 @@ ALTER TABLE rowcast.overdue OWNER TO rowcast_owner;
 
 COMMENT ON TABLE rowcast.overdue IS 'Transactions that rotate the log when they commit, for want of a service; else empty.';
 
+CREATE TABLE rowcast.reader (
+    sub text NOT NULL,
+    name text NOT NULL,
+    bookmark text NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT reader_bookmark CHECK (((octet_length(bookmark) >= 1) AND (octet_length(bookmark) <= 512))),
+    CONSTRAINT reader_name CHECK ((((octet_length(name) >= 1) AND (octet_length(name) <= 200)) AND (name !~ '[[:cntrl:]]'::text))),
+    CONSTRAINT reader_sub CHECK (((octet_length(sub) >= 1) AND (octet_length(sub) <= 2048)))
+)
+WITH (fillfactor='50');
+
+ALTER TABLE rowcast.reader OWNER TO rowcast_owner;
+
+COMMENT ON TABLE rowcast.reader IS 'Durable readers: up to where each has acknowledged what it was sent. See rowcast.acknowledge.';
+
+COMMENT ON COLUMN rowcast.reader.sub IS 'The claim sub of the user whose it is.';
+
+COMMENT ON COLUMN rowcast.reader.name IS 'As its user calls it.';
+
+COMMENT ON COLUMN rowcast.reader.bookmark IS 'It resumes from here unless it brings a bookmark.';
+
+COMMENT ON COLUMN rowcast.reader.at IS 'Clock when the place was written last.';
+
 CREATE TABLE rowcast.revocation (
     sub text NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
@@ -2744,10 +2899,14 @@ CREATE TABLE rowcast.setting (
     access_version bigint DEFAULT 0 NOT NULL,
     rules_version bigint DEFAULT 0 NOT NULL,
     keep_failures integer DEFAULT 10000 NOT NULL,
+    reader_keep interval DEFAULT '7 days'::interval NOT NULL,
+    readers_per_user integer DEFAULT 100 NOT NULL,
     CONSTRAINT setting_doorbell CHECK ((doorbell = ANY (ARRAY['adaptive'::text, 'always'::text, 'never'::text]))),
     CONSTRAINT setting_keep_bytes CHECK ((keep_bytes >= 1048576)),
     CONSTRAINT setting_keep_failures CHECK ((keep_failures >= 0)),
-    CONSTRAINT setting_keep_for CHECK (((keep_for >= '00:01:00'::interval) AND (keep_for <= '10 years'::interval)))
+    CONSTRAINT setting_keep_for CHECK (((keep_for >= '00:01:00'::interval) AND (keep_for <= '10 years'::interval))),
+    CONSTRAINT setting_reader_keep CHECK (((reader_keep >= '00:00:01'::interval) AND (reader_keep <= '10 years'::interval))),
+    CONSTRAINT setting_readers_per_user CHECK ((readers_per_user >= 0))
 );
 
 ALTER TABLE rowcast.setting OWNER TO rowcast_owner;
@@ -2765,6 +2924,10 @@ COMMENT ON COLUMN rowcast.setting.access_version IS 'Counts revocations and chan
 COMMENT ON COLUMN rowcast.setting.rules_version IS 'The access_version of the last change of rules: whoever was admitted before it is asked for again.';
 
 COMMENT ON COLUMN rowcast.setting.keep_failures IS 'Of rowcast.failure so many rows are kept, the youngest.';
+
+COMMENT ON COLUMN rowcast.setting.reader_keep IS 'A reader is forgotten when its place was not written for this long.';
+
+COMMENT ON COLUMN rowcast.setting.readers_per_user IS 'Readers that one user (claim sub) may have: each takes a row, whoever makes up the names.';
 
 CREATE SEQUENCE rowcast.truncation
     START WITH 1
@@ -2814,6 +2977,9 @@ ALTER TABLE ONLY rowcast.migration_history
 
 ALTER TABLE ONLY rowcast.overdue
     ADD CONSTRAINT overdue_pkey PRIMARY KEY (xid);
+
+ALTER TABLE ONLY rowcast.reader
+    ADD CONSTRAINT reader_pkey PRIMARY KEY (sub, name);
 
 ALTER TABLE ONLY rowcast.revocation
     ADD CONSTRAINT revocation_pkey PRIMARY KEY (sub);
@@ -2912,6 +3078,9 @@ GRANT ALL ON FUNCTION rowcast.access(p_asked jsonb, p_leeway bigint) TO rowcast_
 
 REVOKE ALL ON FUNCTION rowcast.access_changed() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.acknowledge(p_acks jsonb, p_pause interval) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.acknowledge(p_acks jsonb, p_pause interval) TO rowcast_service;
+
 REVOKE ALL ON FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, p_mode text, p_reset_above integer) FROM PUBLIC;
@@ -2956,6 +3125,8 @@ REVOKE ALL ON FUNCTION rowcast.fit_arguments(p_function regprocedure, p_args tex
 
 REVOKE ALL ON FUNCTION rowcast.forget_leaf(p_leaf integer, p_read pg_snapshot) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.forget_readers() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.forget_revocations(p_older_than interval) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.highest_xid() FROM PUBLIC;
@@ -2971,6 +3142,8 @@ REVOKE ALL ON FUNCTION rowcast.is_below(p_table regclass, p_parent regclass) FRO
 REVOKE ALL ON FUNCTION rowcast.is_revoked(p_claims jsonb, p_leeway bigint, p_version bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.is_subset(p_seen pg_snapshot, p_in pg_snapshot) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.is_within(p_place text, p_other text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.leaf_is_full(p_last bigint, p_share bigint) FROM PUBLIC;
 
@@ -2989,6 +3162,9 @@ REVOKE ALL ON FUNCTION rowcast.new_xid() FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowcast.notify_queue_is_filling() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.notify_queue_is_filling() TO rowcast_service;
 
+REVOKE ALL ON FUNCTION rowcast.open_reader(p_sub text, p_name text, p_bookmark text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.open_reader(p_sub text, p_name text, p_bookmark text) TO rowcast_service;
+
 REVOKE ALL ON FUNCTION rowcast.overview(p_rows integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.overview(p_rows integer) TO rowcast_service;
 
@@ -2997,6 +3173,9 @@ GRANT ALL ON FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, 
 
 REVOKE ALL ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.reader_place(p_sub text, p_name text) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.reader_place(p_sub text, p_name text) TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.recheck() FROM PUBLIC;
 

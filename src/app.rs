@@ -7,12 +7,15 @@ pub mod front;
 
 use crate::config::Settings;
 use crate::connection::allowance::Allowances;
+use crate::connection::ledger::Ledger;
+use crate::connection::socketio::{self, Host};
+use crate::connection::visit::Peer;
 use crate::connection::{Gate, arrivals::Arrivals, recheck, seats::Seats, unix_now};
 use crate::database::{Database, DatabaseError};
 use crate::dialect::{Dialect, DialectError};
 use crate::hub::{Ended, Hub, Limits};
 use crate::listener::{Listener, Pulse};
-use crate::routes::{Peer, operators, routes};
+use crate::routes::{operators, routes};
 use crate::stream::Stream;
 use crate::token::{Verifier, VerifierError};
 use accept::{accept_all, tls_acceptor};
@@ -24,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -31,6 +35,9 @@ use warp::reply::Response;
 
 /// Sockets that wait for their request, beyond the connections that are seated.
 const SPARE_SOCKETS: usize = 1000;
+
+/// How long the last acknowledgements may take to be written, after the drain.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How long the listener may take to give the lead back, after the drain.
 const STEP_DOWN: Duration = Duration::from_secs(1);
@@ -122,8 +129,11 @@ impl Socket {
 /// A service that is open: its listener runs. It serves nobody before an [`App`] has it.
 pub struct Service {
     pub gate: Arc<Gate>,
+    hosts: Vec<(String, Arc<Host>)>,
     listener: tokio::task::JoinHandle<()>,
     listening: watch::Sender<bool>,
+    /// Ends with the service, whichever way that goes.
+    _writer: JoinSet<()>,
 }
 
 impl Service {
@@ -159,6 +169,7 @@ impl Service {
             settings.limits.connects_per_second,
             settings.limits.connections,
         );
+        let ledger = Ledger::new(settings.readers.clone(), database.clone());
         let gate = Gate {
             arrivals: Arrivals::new(rate, seats, std::time::Instant::now()),
             settings,
@@ -167,11 +178,14 @@ impl Service {
             verifier,
             seats: Seats::default(),
             allowances: Allowances::default(),
+            ledger: Arc::new(ledger),
             pulse,
             dialects,
         };
         let gate = Arc::new(gate);
         tokio::spawn(refresh_keys(Arc::downgrade(&gate)));
+        let (mut writer, ledger) = (JoinSet::new(), Arc::clone(&gate.ledger));
+        writer.spawn(async move { ledger.run().await });
         let (listening, listener_stops) = watch::channel(false);
         let rechecked = Arc::clone(&gate);
         let listener = tokio::spawn(async move {
@@ -182,9 +196,11 @@ impl Service {
             }
         });
         Ok(Self {
+            hosts: socketio::hosts(&gate),
             gate,
             listener,
             listening,
+            _writer: writer,
         })
     }
 
@@ -194,6 +210,7 @@ impl Service {
         tracing::info!(connections = gate.seats.taken(), "stopping");
         gate.arrivals.send_away(gate.seats.taken());
         gate.hub.end_all(Ended::Restart);
+        gate.ledger.hurry();
         // Nobody here waits for events any more: another node may lead.
         self.listening.send_replace(true);
     }
@@ -207,15 +224,23 @@ impl Service {
             }
         };
         let drained = tokio::time::timeout(gate.settings.http.drain, drained).await;
+        let settled = async {
+            while !gate.ledger.is_settled() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let settled = tokio::time::timeout(LAST_WORDS, settled).await;
         if tokio::time::timeout(STEP_DOWN, &mut self.listener)
             .await
             .is_err()
         {
             self.listener.abort();
         }
+        let hosts = self.hosts.iter().map(|(_, host)| host.close());
+        let _ = tokio::time::timeout(STEP_DOWN, join_all(hosts)).await;
         tracing::info!(
             left = self.gate.seats.taken(),
-            in_time = drained.is_ok(),
+            in_time = drained.is_ok() && settled.is_ok(),
             "stopped"
         );
     }
@@ -304,7 +329,13 @@ impl App {
             .gates()
             .map(|gate| &*gate.settings.http.base_path)
             .collect();
-        Front::new([], front::filtered(filter, &paths))
+        let hosts = self.services.iter().flat_map(|service| &service.hosts);
+        let mounts = hosts.map(|(path, host)| {
+            let host = Arc::clone(host);
+            let service = front::service(move |request| Arc::clone(&host).answer(request));
+            (path.clone(), service)
+        });
+        Front::new(mounts, front::filtered(filter, &paths))
     }
 
     /// The same as [`App::run`], with a front of the caller's, which is to include [`App::front`].

@@ -213,6 +213,20 @@ impl Bookmark {
                 .is_some_and(|(batch, last)| id <= *last && batch.sees(xid))
     }
 
+    /// Whether everything that lies before this place surely lies before `other`, too. False for
+    /// places of different histories, and where snapshots alone can't tell.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        let holds_batch = self.batch.as_ref().is_none_or(|(batch, id)| {
+            batch.is_subset_of(&other.base)
+                || other
+                    .batch
+                    .as_ref()
+                    .is_some_and(|(more, last)| batch.is_subset_of(more) && id <= last)
+        });
+        self.history == other.history && self.base.is_subset_of(&other.base) && holds_batch
+    }
+
     /// The youngest snapshot in it: a reader must have reached this to serve it.
     #[must_use]
     pub fn newest(&self) -> &Snapshot {

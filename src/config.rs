@@ -25,7 +25,7 @@ pub use raw::{
 pub use redact::redact_url;
 pub use settings::{
     Auth, Calls, Console, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll,
-    Settings, Sse, Websocket,
+    Readers, Settings, Sse, Websocket,
 };
 pub(crate) use value::is_http;
 

@@ -28,6 +28,7 @@ mod call;
 mod heard;
 mod listening;
 mod overview;
+mod reader;
 mod rows;
 mod servers;
 mod tls;
@@ -38,6 +39,7 @@ pub use call::{Called, Failed, Question};
 pub use heard::Heard;
 pub use listening::{Channels, Listening, Looked};
 pub use overview::node;
+pub use reader::{Mark, Written};
 
 /// The doorbell: one channel with a constant payload (see `sql/functions/rowcast.ring.sql`).
 pub const DOORBELL: &str = "rowcast";
@@ -149,6 +151,7 @@ pub struct Database {
     pool: Pool,
     calls: call::Calls,
     begin: Arc<str>,
+    begin_write: Arc<str>,
     timeout: Duration,
 }
 
@@ -199,15 +202,19 @@ impl Database {
         let link = Some(settings.link_timeout);
         let servers = Servers::parse(url, settings.connect_timeout, link)?;
         let timeout = settings.statement_timeout;
-        let begin = format!(
-            "begin isolation level read committed read only; set local statement_timeout = {}",
-            timeout.as_millis()
-        );
+        // Said each time, for the database or the role may have other defaults.
+        let begin = |access| {
+            format!(
+                "begin isolation level read committed {access}; set local statement_timeout = {}",
+                timeout.as_millis()
+            )
+        };
         // The server gives up first; a dead link is noticed a second later.
         Ok(Self {
             pool: servers.pool(settings.pool_size, settings.pool_wait)?,
             calls: call::Calls::new(&servers, settings, calls)?,
-            begin: begin.into(),
+            begin: begin("read only").into(),
+            begin_write: begin("read write").into(),
             timeout: timeout + Duration::from_secs(1),
         })
     }
@@ -221,15 +228,31 @@ impl Database {
 
     /// One statement in a read-only transaction with a timeout, in a single round trip.
     async fn read(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
+        self.ask(&self.begin, sql, params).await
+    }
+
+    /// The same, in one that may write: what is returned is committed.
+    async fn write(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
+        self.ask(&self.begin_write, sql, params).await
+    }
+
+    async fn ask(
+        &self,
+        begin: &str,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, DatabaseError> {
         let client = self.pool.get().await?;
         let asked = join3(
-            client.batch_execute(&self.begin),
+            client.batch_execute(begin),
             client.query_typed(sql, params),
             client.batch_execute("commit"),
         );
-        if let Ok((begun, rows, _)) = tokio::time::timeout(self.timeout, asked).await {
+        if let Ok((begun, rows, committed)) = tokio::time::timeout(self.timeout, asked).await {
             begun?;
-            return Ok(rows?);
+            let rows = rows?;
+            committed?;
+            return Ok(rows);
         }
         Err(self.give_up(client))
     }

@@ -131,8 +131,10 @@ impl Hub {
     }
 
     /// Joins rooms and queues the seam with their replay: what lies between `since` and where the
-    /// hub stands now. Later events queue behind it. `under` is the version of the rules that
-    /// allowed them: if they have changed meanwhile, they are asked again.
+    /// hub stands now, which is returned. Later events queue behind it. `under` is the version of
+    /// the rules that allowed them: if they have changed meanwhile, they are asked again.
+    ///
+    /// Nothing is returned to one that is over.
     pub fn join(
         &self,
         subscription: &Arc<Subscription>,
@@ -140,12 +142,13 @@ impl Hub {
         since: Since,
         tag: Option<serde_json::Value>,
         under: i64,
-    ) {
-        self.queue_seam(subscription, rooms, since, tag);
+    ) -> Option<Arc<Standpoint>> {
+        let here = self.queue_seam(subscription, rooms, since, tag);
         // Behind the joining, never before: a change in between would go unseen.
         if lock(&self.0.roster).joined(subscription.id, under) {
             self.0.stale.notify_one();
         }
+        here
     }
 
     fn queue_seam(
@@ -154,17 +157,17 @@ impl Hub {
         rooms: &[Arc<str>],
         since: Since,
         tag: Option<serde_json::Value>,
-    ) {
+    ) -> Option<Arc<Standpoint>> {
         let mut table = lock(&self.0.table);
         let Some(standpoint) = table.standpoint.clone() else {
             drop(table);
             subscription.end(Ended::Restart);
-            return;
+            return None;
         };
         if let Some(ended) = table.ended {
             drop(table);
             subscription.end(ended);
-            return;
+            return None;
         }
         let mut joined = lock(&subscription.rooms).clone();
         let again = matches!(since, Since::Again(..));
@@ -193,7 +196,7 @@ impl Hub {
             rooms: rooms.to_vec(),
             wanted,
             joined,
-            standpoint,
+            standpoint: Arc::clone(&standpoint),
             since: text,
             replay,
         };
@@ -201,6 +204,7 @@ impl Hub {
         subscription.push(Delivery::Seam(Box::new(seam)), 200, None);
         drop(table);
         subscription.wake.notify_one();
+        Some(standpoint)
     }
 
     /// Leaves rooms, and returns those that it was in; events of them that wait are still delivered.

@@ -24,6 +24,7 @@ static GAPS: AtomicU64 = AtomicU64::new(0);
 static WITHDRAWALS: AtomicU64 = AtomicU64::new(0);
 static NOTIFICATIONS: AtomicU64 = AtomicU64::new(0);
 static LOCKED_LEAVES: AtomicU64 = AtomicU64::new(0);
+static ACKNOWLEDGEMENTS: AtomicU64 = AtomicU64::new(0);
 static FAILURES: AtomicU64 = AtomicU64::new(0);
 static TO_QUEUE: Delays = Delays::new();
 static TO_SOCKET: Delays = Delays::new();
@@ -150,6 +151,11 @@ pub fn replayed_from_log() {
 pub fn gap(reason: &str) {
     add(&GAPS, 1);
     tracing::debug!(reason, "gap");
+}
+
+/// A durable reader said how far it has come.
+pub fn acknowledged() {
+    add(&ACKNOWLEDGEMENTS, 1);
 }
 
 /// A notification of a `notify` channel was pushed.

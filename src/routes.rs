@@ -6,22 +6,19 @@ mod health;
 mod upgrade;
 
 use crate::config::Doorbell;
+use crate::connection::cors::with_cors;
+use crate::connection::post::{self, Body};
 use crate::connection::presence::Cut;
-use crate::connection::visit::Visit;
-use crate::connection::{Gate, call, poll, sse};
+use crate::connection::visit::{Peer, Visit};
+use crate::connection::{Gate, call, poll, reader, sse};
 use crate::console::{Console, page};
 use crate::report;
 use std::fmt::Write;
-use std::net::IpAddr;
 use std::sync::Arc;
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, HeaderValue, StatusCode};
+use warp::http::{HeaderMap, StatusCode};
 use warp::reply::{Reply, Response};
 use warp::{Filter, Rejection};
-
-/// Who is at the other end, as the accept loop saw it; nothing for a Unix socket.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub Option<IpAddr>);
 
 type Answer = (Response,);
 
@@ -34,7 +31,9 @@ pub fn routes(gate: &Arc<Gate>) -> BoxedFilter<Answer> {
         .unify()
         .or(fetched(gate, "poll", poll::serve))
         .unify()
-        .or(calls(Arc::clone(gate)))
+        .or(posted(gate, "call", call::serve))
+        .unify()
+        .or(posted(gate, "ack", reader::serve))
         .unify()
         .or(doors::doors(Arc::clone(gate)))
         .unify()
@@ -155,7 +154,7 @@ where
     let preflight = path.and(warp::options()).and(visit());
     let preflight = preflight.map(move |visit: Visit| {
         let answer = StatusCode::NO_CONTENT.into_response();
-        with_cors(&gates, &visit, answer)
+        with_cors(&gates, &visit.headers, answer)
     });
     let asked = path
         .and(warp::get())
@@ -164,66 +163,35 @@ where
     let answered = asked.then(move |visit: Visit, cut: Cut| {
         let gate = Arc::clone(&gate);
         let answer = serve(Arc::clone(&gate), visit.clone(), cut);
-        async move { with_cors(&gate, &visit, answer.await) }
+        async move { with_cors(&gate, &visit.headers, answer.await) }
     });
     preflight.or(answered).unify()
 }
 
-fn calls(
-    gate: Arc<Gate>,
-) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static {
-    let gates = Arc::clone(&gate);
-    let preflight = warp::path!("call" / String)
-        .and(warp::options())
-        .and(visit())
-        .map(move |_, visit: Visit| {
-            let answer = StatusCode::NO_CONTENT.into_response();
-            with_cors(&gates, &visit, answer)
-        });
-    let call = warp::path!("call" / String)
-        .and(warp::post())
-        .and(visit())
-        .and(warp::body::stream())
-        .then(move |name: String, visit: Visit, body| {
-            let gate = Arc::clone(&gate);
-            async move {
-                let answer = call::serve(Arc::clone(&gate), visit.clone(), name, body).await;
-                with_cors(&gate, &visit, answer)
-            }
-        });
-    preflight.or(call).unify()
-}
-
-/// Lets a listed origin's page read the answer.
-fn with_cors(gate: &Gate, visit: &Visit, mut answer: Response) -> Response {
-    let headers = answer.headers_mut();
-    headers.insert("vary", HeaderValue::from_static("origin"));
-    let origin = visit.headers.get("origin");
-    let listed = origin
-        .and_then(|origin| origin.to_str().ok())
-        .is_some_and(|origin| {
-            gate.settings
-                .http
-                .allowed_origins
-                .iter()
-                .any(|one| one == origin)
-        });
-    if let (true, Some(origin)) = (listed, origin) {
-        headers.insert("access-control-allow-origin", origin.clone());
-        for (name, value) in [
-            ("access-control-allow-credentials", "true"),
-            ("access-control-allow-methods", "GET, POST"),
-            (
-                "access-control-allow-headers",
-                "authorization, content-type, last-event-id",
-            ),
-            ("access-control-expose-headers", "retry-after"),
-            ("access-control-max-age", "600"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-    }
-    answer
+/// What pages post to a path below this one, with their preflight.
+fn posted<F>(
+    gate: &Arc<Gate>,
+    path: &'static str,
+    serve: impl Fn(Arc<Gate>, Visit, String, Body) -> F + Clone + Send + Sync + 'static,
+) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static
+where
+    F: Future<Output = Response> + Send,
+{
+    let (gate, gates) = (Arc::clone(gate), Arc::clone(gate));
+    let path = warp::path(path).and(warp::path!(String));
+    let preflight = path.and(warp::options()).and(visit());
+    let preflight = preflight.map(move |_, visit: Visit| {
+        let answer = StatusCode::NO_CONTENT.into_response();
+        with_cors(&gates, &visit.headers, answer)
+    });
+    let body = warp::body::stream().map(post::body);
+    let asked = path.and(warp::post()).and(visit()).and(body);
+    let answered = asked.then(move |name: String, visit: Visit, body: Body| {
+        let gate = Arc::clone(&gate);
+        let answer = serve(Arc::clone(&gate), visit.clone(), name, body);
+        async move { with_cors(&gate, &visit.headers, answer.await) }
+    });
+    preflight.or(answered).unify()
 }
 
 fn readiness(gate: &Gate) -> Response {

@@ -1,6 +1,6 @@
 -- Notes which leaf is written since when, however writers came there; moves on the id at which they
 -- would look after the log themselves; mends what a truncation that failed half-way left behind; and
--- lets go of old failures.
+-- lets go of old failures, and of readers that are to be forgotten.
 -- Writes nothing while nothing changes: it is called once a second for years.
 
 create or replace function rowcast.tend_log(p_last bigint) returns void
@@ -31,6 +31,11 @@ begin
       coalesce(pg_sequence_last_value('rowcast.horizon'::regclass), 1),
       pg_current_snapshot()
     );
+  end if;
+  -- Once a minute is enough, and this is called once a second. Not at a snapshot from long ago.
+  if extract(second from clock_timestamp()) < 1
+    and current_setting('transaction_isolation') = 'read committed' then
+    perform rowcast.forget_readers();
   end if;
   delete from rowcast.failure
   where id <= (select max(id) from rowcast.failure) - (select keep_failures from rowcast.setting);

@@ -121,7 +121,7 @@ impl hyper::service::Service<Request<Incoming>> for Front {
 fn not_found(base_paths: &[&str]) -> String {
     let mut message =
         "nothing answers this path and method; try /ws, /sse, /poll, POST /call/NAME, \
-        /healthz, /readyz, /metrics, or the paths of http.dialects"
+        POST /ack/NAME, /healthz, /readyz, /metrics, or the paths of http.dialects"
             .to_owned();
     if base_paths.iter().any(|path| !path.is_empty()) {
         message += "; all of them lie below ";

@@ -104,6 +104,13 @@ sections! {
         result_bytes: u64,
         attempts: u64,
     }
+    readers: RawReaders {
+        write_ms: u64,
+        quiet_s: u64,
+        retry_s: u64,
+        waiting: u64,
+        batch: u64,
+    }
     hub: RawHub {
         ring_bytes: u64,
         ring_seconds: u64,
@@ -139,6 +146,15 @@ sections! {
         gather_ms: u64,
         remember_s: u64,
         remember_bytes: u64,
+    }
+    socketio: RawSocketio {
+        heartbeat_s: u64,
+        ping_s: u64,
+        pong_timeout_s: u64,
+        connect_s: u64,
+        upgrade_s: u64,
+        buffer_events: u64,
+        buffer_bytes: u64,
     }
     console: RawConsole {
         enabled: bool,

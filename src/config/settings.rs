@@ -20,11 +20,13 @@ pub struct Settings {
     pub http: Http,
     pub limits: Limits,
     pub calls: Calls,
+    pub readers: Readers,
     pub hub: Hub,
     pub listener: Listener,
     pub websocket: Websocket,
     pub sse: Sse,
     pub poll: Poll,
+    pub socketio: Socketio,
     pub console: Console,
     pub log: Log,
 }
@@ -129,6 +131,19 @@ pub struct Calls {
 }
 
 #[derive(Clone, Debug)]
+pub struct Readers {
+    /// Between two writes of the same reader at least.
+    pub write: Duration,
+    /// Between two moves of one that was sent nothing.
+    pub quiet: Duration,
+    /// For how long the database is asked again.
+    pub retry: Duration,
+    pub waiting: usize,
+    /// In one statement.
+    pub batch: usize,
+}
+
+#[derive(Clone, Debug)]
 pub struct Hub {
     pub ring_bytes: usize,
     /// `hub.ring_seconds`.
@@ -211,6 +226,19 @@ pub struct Poll {
     pub gather: Duration,
     pub remember: Duration,
     pub remember_bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Socketio {
+    pub heartbeat: Duration,
+    pub ping: Duration,
+    pub pong_timeout: Duration,
+    /// From the opening of a transport to the sign-in.
+    pub connect: Duration,
+    pub upgrade: Duration,
+    /// With the library, of one connection.
+    pub buffer_events: usize,
+    pub buffer_bytes: usize,
 }
 
 #[derive(Clone, Debug)]

@@ -3,18 +3,16 @@
 //! Hands questions down to SQL, and answers to the transports. It must never tell a caller more than
 //! a function said on purpose, nor a log what a caller sent.
 
+use super::post::{self, Body, Post, Refused};
 use super::visit::Visit;
 use super::{Gate, Refusal};
 use crate::database::{Called, Failed, Question};
 use crate::hub::Identity;
 use crate::report;
 use crate::token::TokenError;
-use bytes::{Buf, Bytes};
-use futures_util::{Stream, StreamExt};
-use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
-use warp::http::{HeaderValue, StatusCode};
+use warp::http::HeaderValue;
 use warp::reply::{Reply, Response};
 
 /// Why a call has no answer. One row here is the status and the word on every transport.
@@ -138,19 +136,16 @@ fn detail(failed: &Failed) -> String {
 }
 
 /// Answers `POST /call/NAME`.
-pub async fn serve<B: Buf, E>(
-    gate: Arc<Gate>,
-    visit: Visit,
-    name: String,
-    body: impl Stream<Item = Result<B, E>>,
-) -> Response {
-    let address = visit.address(&gate);
-    let shown = address.map_or_else(|| "unix".to_owned(), |address| address.to_string());
-    let mut answer = match enter(&gate, &visit, address, &shown).await {
-        Ok((caller, _seat)) => ask(&gate, &visit, &caller, &name, body).await,
-        Err(refusal) => {
-            report::refused("http", refusal.word(), &refusal.to_string(), &shown);
-            gate.refuse(refusal)
+pub async fn serve(gate: Arc<Gate>, visit: Visit, name: String, body: Body) -> Response {
+    let mut answer = match Post::read(&gate, &visit, body).await {
+        Ok(post) => ask(&gate, &post, &name).await,
+        Err(refused) => {
+            let (code, shown) = (refused.code(), visit.shown(&gate));
+            match &refused {
+                Refused::Entry(_) => report::refused("http", code, &refused.message(), &shown),
+                Refused::Content(..) => report::call_refused("http", &shown, None, code, ""),
+            }
+            refused.answer(&gate)
         }
     };
     let no_store = HeaderValue::from_static("no-store");
@@ -158,72 +153,18 @@ pub async fn serve<B: Buf, E>(
     answer
 }
 
-async fn enter(
-    gate: &Gate,
-    visit: &Visit,
-    address: Option<std::net::IpAddr>,
-    shown: &str,
-) -> Result<(Caller, super::seats::Seat), Refusal> {
-    let mut seat = gate.seats.sit(gate, address)?;
-    let identity = gate.identify(visit).await?;
-    seat.belongs_to(gate, identity.user.as_deref())?;
-    let (version, shown) = (None, shown.to_owned());
+async fn ask(gate: &Gate, post: &Post, name: &str) -> Response {
     let caller = Caller {
-        identity,
-        version,
-        shown,
+        identity: post.identity.clone(),
+        version: None,
+        shown: post.shown.clone(),
     };
-    Ok((caller, seat))
-}
-
-async fn ask<B: Buf, E>(
-    gate: &Gate,
-    visit: &Visit,
-    caller: &Caller,
-    name: &str,
-    body: impl Stream<Item = Result<B, E>>,
-) -> Response {
-    let limits = &gate.settings.limits;
-    let refused = |status, code: &str, message: &str| {
-        report::call_refused("http", &caller.shown, None, code, "");
-        error(status, code, message)
+    let args = if post.text.is_empty() {
+        "{}"
+    } else {
+        &post.text
     };
-    let key = match &caller.identity.user {
-        Some(user) => format!("user {user}"),
-        None => format!("address {}", caller.shown),
-    };
-    let rate = limits.messages_per_second;
-    if !gate.allowances.take(&key, rate, limits.connections) {
-        let message = format!("at most {rate} calls a second");
-        return refused(429, "rate-limited", &message);
-    }
-    let read = read_body(body, limits.message_bytes);
-    let Ok(read) = tokio::time::timeout(gate.settings.http.header_timeout, read).await else {
-        return refused(408, "request-timeout", "the body did not come in time");
-    };
-    let args = match read {
-        Ok(args) => args,
-        Err(Refusal::TooBig) => {
-            let message = format!("at most {} bytes", limits.message_bytes);
-            return refused(413, Refusal::TooBig.word(), &message);
-        }
-        Err(_) => return refused(400, "bad-arguments", "the body ended early"),
-    };
-    let is_json = visit.headers.get("content-type").is_some_and(|kind| {
-        let kind = kind.to_str().unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        kind.eq_ignore_ascii_case("application/json")
-    });
-    let args = match std::str::from_utf8(&args) {
-        Ok("") => "{}",
-        // What a form of another site could send is not it.
-        _ if !is_json => {
-            return refused(415, "unsupported-media-type", "send application/json");
-        }
-        Ok(args) => args,
-        Err(_) => return refused(400, "bad-arguments", "the body is not UTF-8"),
-    };
-    match gate.call("http", caller, name, args).await {
+    match gate.call("http", &caller, name, args).await {
         Ok(Called { data, bookmark }) => {
             let text = format!(r#"{{"data":{data},"bookmark":"{bookmark}"}}"#);
             warp::reply::with_header(text, "content-type", "application/json").into_response()
@@ -233,34 +174,7 @@ async fn ask<B: Buf, E>(
         }
         Err(refusal) => {
             let (status, code) = refusal.row();
-            error(status, code, &refusal.to_string())
+            post::error(status, code, &refusal.to_string())
         }
     }
-}
-
-async fn read_body<B: Buf, E>(
-    body: impl Stream<Item = Result<B, E>>,
-    most: usize,
-) -> Result<Bytes, Refusal> {
-    let mut body = std::pin::pin!(body);
-    let mut read = Vec::new();
-    while let Some(piece) = body.next().await {
-        let mut piece = piece.map_err(|_| Refusal::Gone)?;
-        if read.len() + piece.remaining() > most {
-            return Err(Refusal::TooBig);
-        }
-        while piece.has_remaining() {
-            let chunk = piece.chunk();
-            read.extend_from_slice(chunk);
-            let taken = chunk.len();
-            piece.advance(taken);
-        }
-    }
-    Ok(read.into())
-}
-
-fn error(status: u16, code: &str, message: &str) -> Response {
-    let error = json!({ "error": { "code": code, "message": message } });
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    warp::reply::with_status(warp::reply::json(&error), status).into_response()
 }

@@ -7,6 +7,7 @@ pub mod calls;
 
 use super::Gate;
 use super::admission::{Admitted, explain};
+use super::reader::Reader;
 use super::speech::{Act, Heard, Speech, Told};
 use crate::bookmark::NotABookmark;
 use crate::hub::{Since, Subscription};
@@ -23,6 +24,8 @@ pub struct Conversation<'a> {
     /// The word by which it stands in the log.
     pub connection: &'a str,
     pub subscription: &'a Arc<Subscription>,
+    /// The durable name by which it is here.
+    pub reader: Option<&'a Reader>,
     pub speech: Arc<dyn Speech>,
     pub calls: Calls,
     /// When it ends, in Unix seconds, for the side that watches over it.
@@ -51,6 +54,7 @@ impl Conversation<'_> {
             }
             Act::Renew { token } => self.renew(&token, tag).await,
             Act::Call { function, args } => self.call(function, args, tag),
+            Act::Acknowledge { bookmark } => self.acknowledge(&bookmark, tag),
             Act::Ping => self.answer(&Told::Pong, tag.as_ref()),
         }
     }
@@ -122,6 +126,32 @@ impl Conversation<'_> {
             // Home rooms of the new claims.
             hub.join(self.subscription, &new, Since::Now, None, under);
         }
+    }
+
+    /// Notes a place; it is answered when one is stored, while everything else goes on.
+    fn acknowledge(&self, bookmark: &str, tag: Option<Value>) {
+        let stored = self.gate.acknowledge(self.reader, bookmark);
+        let (speech, subscription) = (Arc::clone(&self.speech), Arc::clone(self.subscription));
+        let (transport, connection) = (self.transport, self.connection.to_owned());
+        tokio::spawn(async move {
+            let stored = stored.await;
+            let spelled = match &stored {
+                Ok(bookmark) => speech.spell(&Told::Acknowledged { bookmark }, tag.as_ref()),
+                Err(refusal) => {
+                    let (_, code) = refusal.row();
+                    report::refused(transport, code, &connection, "");
+                    let error = Told::Error {
+                        code,
+                        message: &refusal.to_string(),
+                        room: None,
+                    };
+                    speech.spell(&error, tag.as_ref())
+                }
+            };
+            if let Ok(Some(frame)) = spelled {
+                subscription.reply(frame);
+            }
+        });
     }
 
     /// Tells of each room that was refused.

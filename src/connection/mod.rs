@@ -7,13 +7,18 @@ pub mod allowance;
 pub mod arrivals;
 pub mod call;
 pub mod conversation;
+pub mod cors;
 pub mod door;
 pub mod frame;
+pub mod ledger;
 pub mod poll;
+pub mod post;
 pub mod presence;
+pub mod reader;
 pub mod recheck;
 pub mod seam;
 pub mod seats;
+pub mod socketio;
 pub mod speech;
 pub mod sse;
 pub mod visit;
@@ -40,6 +45,7 @@ pub struct Gate {
     pub seats: seats::Seats,
     pub arrivals: arrivals::Arrivals,
     pub allowances: allowance::Allowances,
+    pub ledger: Arc<ledger::Ledger>,
     pub pulse: Arc<Pulse>,
     /// How front ends speak that were there before.
     pub dialects: Vec<Arc<Dialect>>,
@@ -63,6 +69,12 @@ pub enum Refusal {
     Origin,
     #[error("too many connections of this user or address")]
     TooMany,
+    #[error(
+        "a reader has a name of 1 to 200 bytes without control characters, and a user whose it is"
+    )]
+    BadReader,
+    #[error("this user has as many readers as they may (rowcast.setting.readers_per_user)")]
+    TooManyReaders,
     #[error("the service is at its limit")]
     Overloaded,
     #[error("many connect at once: come back in your turn")]
@@ -99,7 +111,7 @@ impl Refusal {
             }
             Self::Forbidden => (403, 1008, "forbidden"),
             Self::Origin => (403, 1008, "forbidden-origin"),
-            Self::TooMany => (429, 4003, "too-many-connections"),
+            Self::TooMany | Self::TooManyReaders => (429, 4003, "too-many-connections"),
             Self::Overloaded | Self::Crowded(_) | Self::DatabaseAway => (503, 1013, "overloaded"),
             Self::Restart => (503, 1012, "restart"),
             Self::Gap => (503, 1012, "gap"),
@@ -107,7 +119,7 @@ impl Refusal {
             Self::Expired => (401, 4001, "token-expired"),
             Self::Revoked => (401, 4002, "revoked"),
             Self::TooBig => (413, 1009, "message-too-big"),
-            Self::Protocol => (400, 4004, "protocol-error"),
+            Self::Protocol | Self::BadReader => (400, 4004, "protocol-error"),
             Self::NoPong => (408, 4005, "no-pong"),
             Self::Gone => (499, 1000, "closed"),
         }

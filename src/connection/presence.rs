@@ -5,10 +5,12 @@
 
 use super::admission::{Admitted, explain};
 use super::door::Door;
+use super::reader::Reader;
 use super::seats::Seat;
+use super::speech::Told;
 use super::visit::Visit;
 use super::{Gate, Refusal, frame, unix_now, until};
-use crate::bookmark::NotABookmark;
+use crate::bookmark::{Bookmark, NotABookmark, Standpoint};
 use crate::hub::{Admission, Identity, Since, Subscription};
 use crate::report::{self, Caller};
 use serde_json::Value;
@@ -33,9 +35,11 @@ pub struct Presence {
     pub subscription: Arc<Subscription>,
     /// The door of a dialect that it came through.
     pub door: Option<Arc<Door>>,
+    /// The durable name by which it is here, if it gave one.
+    pub reader: Option<Arc<Reader>>,
     /// The bookmark brought was none.
     pub unreadable: bool,
-    /// Whether a bookmark was brought.
+    /// Whether it is told how it resumes: a bookmark was brought, or a durable name.
     pub resumes: bool,
     /// Whether rooms are loaded besides: a seam of their own follows the first.
     pub loads: bool,
@@ -71,20 +75,22 @@ impl Gate {
         transport: &'static str,
         visit: &Visit,
     ) -> Result<Presence, Refusal> {
-        let address = visit.address(self);
-        let shown = address.map_or_else(|| "unix".to_owned(), |address| address.to_string());
+        let shown = visit.shown(self);
         let entered = async {
             let load = visit.load()?;
             let door = visit.door.as_ref();
             if door.is_some_and(|door| door.misled) {
                 return Err(Refusal::Protocol);
             }
-            let mut seat = self.seats.sit(self, address)?;
+            let mut seat = self.seats.sit(self, visit.address(self))?;
             let identity = self.identify(visit).await?;
             seat.belongs_to(self, identity.user.as_deref())?;
             if door.is_some_and(|door| !door.is_for(&identity.claims)) {
                 return Err(Refusal::SomebodyElse);
             }
+            let reader = visit.reader();
+            let reader = reader.map(|name| Reader::new(&identity, &name));
+            let reader = reader.transpose()?.map(Arc::new);
             if self.hub.standpoint().borrow().is_none() {
                 return Err(Refusal::DatabaseAway);
             }
@@ -93,9 +99,9 @@ impl Gate {
             if door.is_some() && !admitted.refused.is_empty() {
                 return Err(Refusal::Forbidden);
             }
-            Ok((seat, identity, admitted, load.is_some()))
+            Ok((seat, identity, reader, admitted, load.is_some()))
         };
-        let (seat, identity, admitted, loads) = entered.await.inspect_err(|refusal| {
+        let (seat, identity, reader, admitted, loads) = entered.await.inspect_err(|refusal| {
             report::refused(transport, refusal.word(), &refusal.to_string(), &shown);
         })?;
         let connection = format!("{:016x}", rand::random::<u64>());
@@ -114,7 +120,8 @@ impl Gate {
             subscription,
             door: visit.door.clone(),
             unreadable: false,
-            resumes: visit.since().is_some(),
+            resumes: visit.since().is_some() || reader.is_some(),
+            reader,
             loads,
             why: "closed",
             caller,
@@ -194,34 +201,86 @@ impl Presence {
         let (since, load) = (visit.since(), visit.load()?);
         let from = load.as_ref().map(|load| &*load.from);
         let reached = async {
-            let since = self.gate.reach(since.as_deref()).await?;
-            Ok::<_, Refusal>((since, self.gate.reach(from).await?))
+            let stored = match &self.reader {
+                Some(reader) => self.gate.recollect(reader).await?,
+                None => None,
+            };
+            let is_new = stored.is_none();
+            let since = self.gate.reach(since.or(stored).as_deref()).await?;
+            Ok::<_, Refusal>((is_new, since, self.gate.reach(from).await?))
         };
-        // Nobody may outlive their time here, either.
-        let (since, from) = tokio::select! {
-            reached = reached => reached?,
-            ended = self.subscription.ended() => return Err(ended.into()),
-            () = until(self.identity.expires_at) => return Err(Refusal::Expired),
-        };
+        let (is_new, since, from) = self.in_time(reached).await?;
         self.unreadable = [&since, &from]
             .iter()
             .any(|place| matches!(place, Since::Unreadable));
+        let brought = since.place();
         let (hub, subscription) = (&self.gate.hub, &self.subscription);
         let under = self.admitted.version;
-        let Some(load) = load else {
-            hub.join(subscription, &self.admitted.rooms, since, None, under);
+        let rooms = &self.admitted.rooms;
+        let here = match load {
+            None => hub.join(subscription, rooms, since, None, under),
+            Some(load) => {
+                let (opened, loaded) = self.admitted.split(&visit.rooms(), &load);
+                let here = hub.join(subscription, &opened, since, None, under);
+                let (from, tag) = (from.again(), Some(LOAD.into()));
+                hub.join(subscription, &loaded, from, tag, under);
+                here
+            }
+        };
+        match here {
+            Some(here) => self.begin(is_new, brought, &here).await,
+            // It is over, and its queue says why.
+            None => Ok(()),
+        }
+    }
+
+    /// Notes where a durable reader begins. A new one is stored before anything is written to it, so
+    /// that whatever comes after is found again.
+    async fn begin(
+        &self,
+        is_new: bool,
+        brought: Option<(Bookmark, Arc<str>)>,
+        here: &Standpoint,
+    ) -> Result<(), Refusal> {
+        let Some(reader) = &self.reader else {
             return Ok(());
         };
-        let (opened, loaded) = self.admitted.split(&visit.rooms(), &load);
-        hub.join(subscription, &opened, since, None, under);
-        hub.join(
-            subscription,
-            &loaded,
-            from.again(),
-            Some(LOAD.into()),
-            under,
-        );
+        // What is of elsewhere is answered with a gap, and no place to keep.
+        let brought = brought.filter(|(place, _)| {
+            place.history == here.history && place.newest().is_subset_of(&here.snapshot)
+        });
+        let start = brought.map_or_else(|| Arc::clone(&here.bookmark), |(_, text)| text);
+        if is_new {
+            let begun = self.gate.begin_reader(reader, &start);
+            self.in_time(begun).await?;
+        }
+        reader.sent(&start);
         Ok(())
+    }
+
+    /// Waits for what the database has to say. Nobody may outlive their time here, either.
+    async fn in_time<T>(
+        &self,
+        asked: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        tokio::select! {
+            answer = asked => answer,
+            ended = self.subscription.ended() => Err(ended.into()),
+            () = until(self.identity.expires_at) => Err(Refusal::Expired),
+        }
+    }
+
+    /// Notes what is about to be told, for a durable reader: it is to acknowledge each event and each
+    /// gap, and if it has, it moves on while it is quiet.
+    pub fn tells(&self, told: &Told<'_>) {
+        let Some(reader) = &self.reader else { return };
+        match told {
+            Told::Event(event) => event.bookmark().into_iter().for_each(|at| reader.sent(at)),
+            Told::Gap { bookmark, .. } => reader.sent(&(*bookmark).into()),
+            Told::Subscribed(frame) if frame.outcome == "gap" => reader.sent(&frame.bookmark),
+            Told::Heartbeat { bookmark } => self.gate.rest(reader, bookmark),
+            _ => {}
+        }
     }
 
     /// Has a task watch over it from now on, for what may be stuck: who is ended or expires, and has

@@ -91,6 +91,10 @@ pub enum Act {
         /// JSON text: SQL reads it, with all its digits.
         args: String,
     },
+    /// Says how far it has come.
+    Acknowledge {
+        bookmark: String,
+    },
     /// Wants to be answered, and nothing else.
     Ping,
 }
@@ -133,6 +137,10 @@ pub enum Told<'a> {
     Result {
         /// JSON text.
         data: &'a str,
+        bookmark: &'a str,
+    },
+    /// How far it has come is stored: this far.
+    Acknowledged {
         bookmark: &'a str,
     },
     Pong,

@@ -7,6 +7,7 @@ use super::admission::explain;
 use super::frame::{self, Welcome};
 use super::presence::{Cut, Presence};
 use super::seam::{Resolved, Subscribed};
+use super::speech::Told;
 use super::visit::Visit;
 use super::{Gate, Refusal, until};
 use crate::event::{Event, sse_frame, to_json};
@@ -129,6 +130,8 @@ impl Body {
                     let here = standpoint.borrow().clone();
                     return Ok(match here {
                         Some(here) if subscription.is_idle() => {
+                            let bookmark = &*here.bookmark;
+                            self.presence.tells(&Told::Heartbeat { bookmark });
                             format!("id: {}\n\n", here.bookmark).into()
                         }
                         _ => Bytes::from_static(b":\n\n"),
@@ -164,7 +167,13 @@ impl Body {
             }
             Delivery::Gap { reason, bookmark } => {
                 let rooms = self.presence.subscription.rooms();
-                write_gap(frames, &rooms, reason, &bookmark);
+                let (rooms, bookmark) = (&*rooms, &*bookmark);
+                self.presence.tells(&Told::Gap {
+                    rooms,
+                    reason,
+                    bookmark,
+                });
+                write_gap(frames, rooms, reason, bookmark);
             }
             Delivery::Seam(seam) => {
                 let (gate, subscription) = (&self.presence.gate, &self.presence.subscription);
@@ -175,6 +184,7 @@ impl Body {
                 } else {
                     self.write_welcome(frames, &resolved);
                 }
+                self.presence.tells(&Told::Subscribed(&resolved.frame));
                 // Before everything else that waits, piece by piece.
                 self.replaying = resolved.events.len();
                 for event in resolved.events.into_iter().rev() {
@@ -212,6 +222,7 @@ impl Body {
         if !subscription.may_hear(&event.rooms) {
             return 0;
         }
+        self.presence.tells(&Told::Event(event));
         if event.lost {
             let rooms = subscription.concerned(&event.rooms);
             let bookmark = event.bookmark().cloned().unwrap_or_else(|| "".into());

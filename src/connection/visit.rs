@@ -8,6 +8,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use warp::http::HeaderMap;
 
+/// Who is at the other end, as the accept loop saw it; nothing for a Unix socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub Option<IpAddr>);
+
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Visit {
@@ -78,6 +82,19 @@ impl Visit {
         let last = self.header("last-event-id").map(str::to_owned);
         last.or_else(|| self.parameter("since"))
             .filter(|since| !since.is_empty())
+    }
+
+    /// The durable name by which it resumes.
+    #[must_use]
+    pub fn reader(&self) -> Option<String> {
+        self.parameter("reader").filter(|name| !name.is_empty())
+    }
+
+    /// By which the log knows where it comes from.
+    #[must_use]
+    pub fn shown(&self, gate: &Gate) -> String {
+        let address = self.address(gate);
+        address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
     }
 
     /// Whether the peer is a proxy of ours, whose X-Forwarded headers count.

@@ -95,6 +95,7 @@ async fn run(
         gate,
         connection: &presence.connection,
         subscription: &presence.subscription,
+        reader: presence.reader.as_deref(),
         speech: Arc::clone(speech),
         calls: Calls::new(gate.settings.calls.per_connection),
         expiry,

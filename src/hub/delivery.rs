@@ -96,6 +96,17 @@ pub enum Since {
 }
 
 impl Since {
+    /// The bookmark that it is, with its text.
+    #[must_use]
+    pub fn place(&self) -> Option<(Bookmark, Arc<str>)> {
+        match self {
+            Self::Bookmark(place, text) | Self::Again(place, text) => {
+                Some((place.clone(), Arc::clone(text)))
+            }
+            Self::Now | Self::Unreadable => None,
+        }
+    }
+
     /// The same place, with what came live meanwhile.
     #[must_use]
     pub fn again(self) -> Self {

@@ -2,9 +2,9 @@
 //! It must never count anything itself: gauges are added by whoever holds them.
 
 use super::{
-    BATCHES, CALL_MICROS, CALLS, CLOSES, DELIVERIES, EVENTS, FAILURES, GAPS, LOCKED_LEAVES,
-    LOG_REPLAYS, LOST_CONNECTIONS, NOTIFICATIONS, OPENED, REFUSALS, RING_REPLAYS, TO_QUEUE,
-    TO_SOCKET, WITHDRAWALS,
+    ACKNOWLEDGEMENTS, BATCHES, CALL_MICROS, CALLS, CLOSES, DELIVERIES, EVENTS, FAILURES, GAPS,
+    LOCKED_LEAVES, LOG_REPLAYS, LOST_CONNECTIONS, NOTIFICATIONS, OPENED, REFUSALS, RING_REPLAYS,
+    TO_QUEUE, TO_SOCKET, WITHDRAWALS,
 };
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
@@ -45,6 +45,11 @@ pub fn prometheus() -> String {
             "rowcast_withdrawals_total",
             &WITHDRAWALS,
             "Rooms taken from connections, because a rule no longer grants them.",
+        ),
+        (
+            "rowcast_acknowledgements_total",
+            &ACKNOWLEDGEMENTS,
+            "Places that durable readers acknowledged; one a second of each is written.",
         ),
         (
             "rowcast_notifications_total",

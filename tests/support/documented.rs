@@ -368,9 +368,10 @@ const NOT_OURS: &[&str] = &[
     "transfer-encoding",
 ];
 
-/// Whether a path is promised to anybody: the console's are its own page's, and may change with it.
+/// Whether a path is promised to anybody by these documents: the console's are its own page's, and
+/// may change with it, and what Socket.IO asks for is promised elsewhere.
 pub fn is_promised(path: &str) -> bool {
-    !(path == "/console" || path.starts_with("/console/"))
+    !(path == "/console" || path.starts_with("/console/") || path.starts_with("/socket.io/"))
 }
 
 /// What the documents hold below, too: a base path for stations that set one.

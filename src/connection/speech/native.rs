@@ -22,6 +22,7 @@ struct Frame {
     since: Option<String>,
     again: Option<bool>,
     token: Option<String>,
+    bookmark: Option<String>,
 }
 
 /// A frame `call`. The arguments stay the text they are.
@@ -79,6 +80,7 @@ impl Speech for Native {
             Told::Renewed { expires_at } => {
                 json!({ "type": "authenticated", "expiresAt": expires_at })
             }
+            Told::Acknowledged { bookmark } => json!({ "type": "acked", "bookmark": bookmark }),
             Told::Pong => json!({ "type": "pong" }),
         };
         if let Some(tag) = tag {
@@ -123,9 +125,13 @@ fn understand(said: Value, text: &str) -> Result<Act, (&'static str, String)> {
             let (function, args) = (asked.function, args.unwrap_or("{}").to_owned());
             Ok(Act::Call { function, args })
         }
+        "ack" => {
+            let bookmark = frame.bookmark.ok_or_else(|| bad("ack needs bookmark"))?;
+            Ok(Act::Acknowledge { bookmark })
+        }
         "ping" => Ok(Act::Ping),
         other => {
-            let known = "subscribe, unsubscribe, auth, call, ping";
+            let known = "subscribe, unsubscribe, auth, call, ack, ping";
             let other: String = other.chars().take(40).collect();
             Err(("unknown-type", format!("{other:?} is none of {known}")))
         }

@@ -92,6 +92,7 @@ impl Writer<'_, '_> {
 
     /// Says it, if there is a word for it.
     async fn say(&mut self, told: &Told<'_>, tag: Option<&Value>) -> Result<(), Refusal> {
+        self.presence.tells(told);
         match self.conversation.speech.spell(told, tag)? {
             Some(frame) => self.feed(Message::Text(frame)).await,
             None => Ok(()),

@@ -45,7 +45,8 @@ export const statements = {
     document.querySelectorAll(".touched").forEach((node) => node.classList.remove("touched"));
     const run = (this.run = { started: clock(), ended: null, early: [], events: new Set(), changes: new Map() });
     const result = element("span", { class: "result" }, "running …");
-    const terminal = element("div", { class: "terminal", tabindex: 0, role: "group", "aria-label": "The statement and its result" }, ...colourSql(statement.sql.trim()), result);
+    const terminal = element("div", { class: "terminal" },
+      element("pre", { tabindex: 0, role: "group", "aria-label": "The statement" }, ...colourSql(statement.sql.trim())), result);
     run.head = element("p", { class: "changed-head", hidden: true });
     run.list = element("div", { class: "changed-list" });
     find("#output").replaceChildren(terminal, run.head, run.list);
