@@ -15,7 +15,8 @@ use toml::de::{DeTable, DeValue};
 pub(super) struct File<'t> {
     pub name: &'t str,
     text: &'t str,
-    pub problems: Vec<String>,
+    /// By their place in the file.
+    problems: Vec<(usize, String)>,
 }
 
 /// A table of it.
@@ -76,8 +77,15 @@ impl<'t> File<'t> {
         } else {
             format!("{key}: ")
         };
-        self.problems
-            .push(format!("{}:{line}: {key}{what}", self.name));
+        let problem = format!("{}:{line}: {key}{what}", self.name);
+        self.problems.push((at.start, problem));
+    }
+
+    /// All that was said, from the first line to the last.
+    pub fn problems(mut self) -> Vec<String> {
+        self.problems.sort_by_key(|(at, _)| *at);
+        let problems = self.problems.into_iter();
+        problems.map(|(_, problem)| problem).collect()
     }
 
     /// The file itself, if it has a known key.

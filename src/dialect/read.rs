@@ -37,7 +37,7 @@ pub(super) fn read(name: &str, text: &str) -> Result<Read, Vec<String>> {
         Ok(table) => table,
         Err(error) => {
             file.say(&error.span().unwrap_or(0..0), "", error.message());
-            return Err(file.problems);
+            return Err(file.problems());
         }
     };
     let mut reader = Reader {
@@ -46,14 +46,14 @@ pub(super) fn read(name: &str, text: &str) -> Result<Read, Vec<String>> {
         file,
     };
     let read = reader.all(&table);
-    if reader.file.problems.is_empty() {
-        Ok(Read {
-            places: reader.places,
-            ..read
-        })
-    } else {
-        Err(reader.file.problems)
+    let problems = reader.file.problems();
+    if !problems.is_empty() {
+        return Err(problems);
     }
+    Ok(Read {
+        places: reader.places,
+        ..read
+    })
 }
 
 impl<'t> Reader<'t> {
@@ -172,6 +172,25 @@ answer = { up = "{ready:yes|no}" }
         match Dialect::parse("park.toml", text) {
             Ok(_) => String::new(),
             Err(error) => error.to_string(),
+        }
+    }
+
+    /// What has no events is no answer, and whoever gets no place asks from the present again.
+    #[test]
+    fn a_poll_answers_with_its_events_once_and_a_place() {
+        let poll = |answer: &str| {
+            problems(&format!(
+                "[event]\nframe = 1\n[poll]\npath = \"/p\"\nanswer = {answer}"
+            ))
+        };
+        assert_eq!(poll(r#"["{bookmark}", { all = "{events}" }]"#), "");
+        for wrong in [
+            r#""{bookmark}""#,
+            r#""{events}""#,
+            r#"["{bookmark}", "{events}", "{events}"]"#,
+        ] {
+            let said = "park.toml:5: poll.answer: {events} has to stand in it once, and {bookmark}, to go on from";
+            assert_eq!(poll(wrong), said, "{wrong}");
         }
     }
 

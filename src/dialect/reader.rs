@@ -49,7 +49,7 @@ impl<'t> Reader<'t> {
     pub fn place(&mut self, path: &Path, at: &Range<usize>, key: &str, below: bool) {
         let mut said = File::new(self.file.name, self.file.text_of());
         said.say(at, key, path.as_str());
-        let (path, said) = (path.clone(), said.problems.concat());
+        let (path, said) = (path.clone(), said.problems().concat());
         self.places.push(Place { path, below, said });
     }
 

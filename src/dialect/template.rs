@@ -5,6 +5,7 @@
 use super::slot::{Context, Shape, Slot, Source, Spelled};
 use super::text::{Piece, Text, escape};
 use serde_json::Value;
+use std::cell::Cell;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -63,6 +64,17 @@ impl Template {
             out.push_str("null");
         }
         out
+    }
+
+    /// How often a slot of this name stands in it.
+    pub(super) fn count(&self, name: &str) -> usize {
+        let found = Cell::new(0);
+        // It goes on as long as it is told no.
+        self.node.uses(&|slot| {
+            found.set(found.get() + usize::from(&*slot.name == name));
+            false
+        });
+        found.get()
     }
 
     /// Whether it uses one of these.

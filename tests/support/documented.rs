@@ -368,9 +368,14 @@ const NOT_OURS: &[&str] = &[
     "transfer-encoding",
 ];
 
+/// What the paths of dialects begin with, in the stations: their wire is their file's.
+const DIALECTS: [&str; 1] = ["/live/"];
+
 /// Whether a path is promised to anybody: the console's are its own page's, and may change with it.
 pub fn is_promised(path: &str) -> bool {
-    !(path == "/console" || path.starts_with("/console/"))
+    !(path == "/console"
+        || path.starts_with("/console/")
+        || DIALECTS.iter().any(|dialect| path.starts_with(dialect)))
 }
 
 /// What the documents hold below, too: a base path for stations that set one.
