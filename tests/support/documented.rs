@@ -369,7 +369,7 @@ const NOT_OURS: &[&str] = &[
 ];
 
 /// What the paths of dialects begin with, in the stations: their wire is their file's.
-const DIALECTS: [&str; 1] = ["/live/"];
+const DIALECTS: [&str; 2] = ["/live/", "/G1_SpaManagement/"];
 
 /// Whether a path is promised to anybody: the console's are its own page's, and may change with it.
 pub fn is_promised(path: &str) -> bool {
