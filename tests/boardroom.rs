@@ -1,6 +1,9 @@
 //! The boardrooms end to end: SQL as the application writes it, sessions of its own, and one event
 //! for all that a transaction did to a booking.
 
+/// The application's tabs, by the dialect and the real socket.io-client.
+mod tabs;
+
 use crate::support::{
     Database, Server, Subscriber, Version, marker, on, on_every_version, serve, ws_with,
 };

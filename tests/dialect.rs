@@ -1,6 +1,9 @@
 //! Dialects: a sixth system that is SQL and a file alone, against the program as it is; health doors;
 //! what is said about files that are wrong; and the page that says how to write one.
 
+/// Their WebSocket and poll doors.
+mod doors;
+
 use crate::support::{
     self, Database, Process, Subscriber, get, serve, serve_process, serve_unready, socket,
     token_with,
@@ -90,39 +93,29 @@ async fn a_sixth_system_is_sql_and_a_file() {
     assert_eq!(said["session"].as_str().unwrap().len(), 8);
     assert!(said["clock"].as_u64().unwrap() / 1000 >= unix_now() - 60);
 
-    db.run("update park.spots set plate = 'X 1' where spot_id = 7011")
-        .await;
-    db.run("update park.spots set plate = 'X 2' where spot_id in (7031, 8011)")
-        .await;
-    db.run("update park.spots set plate = null where spot_id = 7011")
-        .await;
-    let mut seen = Vec::new();
-    while seen.len() < 5 {
-        let frame = ann.next().await;
-        let (name, data) = event(&frame);
-        seen.push((name.to_owned(), data.clone()));
-    }
-    let free = |free: u32| {
+    // One floor's spots and what is left at the gate; not floor 3, not garage 8.
+    for (sql, name, free) in [
         (
-            "garage.free".to_owned(),
-            json!({ "garage": 7, "free": free }),
-        )
-    };
-    let spot = |name: &str| (name.to_owned(), json!({ "spot": 7011, "floor": 1 }));
-    assert_eq!(
-        seen.iter()
-            .filter(|(name, _)| name != "garage.free")
-            .collect::<Vec<_>>(),
-        [&spot("spot.taken"), &spot("spot.free")],
-        "floor 3 and garage 8 are not heard"
-    );
-    assert_eq!(
-        seen.iter()
-            .filter(|(name, _)| name == "garage.free")
-            .count(),
-        3
-    );
-    assert!(seen.contains(&free(35)), "{seen:?}");
+            "set plate = 'X 1' where spot_id = 7011",
+            Some("spot.taken"),
+            35,
+        ),
+        (
+            "set plate = 'X ' || spot_id where spot_id in (7031, 8011)",
+            None,
+            34,
+        ),
+        (
+            "set plate = null where spot_id = 7011",
+            Some("spot.free"),
+            35,
+        ),
+    ] {
+        db.run(&format!("update park.spots {sql}")).await;
+        let heard = until_free(&mut ann, free).await;
+        let spot = |name: &str| (name.to_owned(), json!({ "spot": 7011, "floor": 1 }));
+        assert_eq!(heard, Vec::from_iter(name.map(spot)), "{sql}");
+    }
 
     commands(&db, &mut ann).await;
 
@@ -145,11 +138,8 @@ async fn a_sixth_system_is_sql_and_a_file() {
     )
     .await;
     assert_eq!(back.next().await[0], "HELLO");
-    let missed = back.next().await;
-    assert_eq!(
-        event(&missed),
-        ("spot.taken", &json!({ "spot": 7012, "floor": 1 }))
-    );
+    let missed = ("spot.taken".to_owned(), json!({ "spot": 7012, "floor": 1 }));
+    assert_eq!(until_free(&mut back, 31).await, [missed]);
 
     // A place of another history is stale: the display reads everything anew.
     let (_, elsewhere) = place.split_once('.').unwrap();
@@ -159,6 +149,7 @@ async fn a_sixth_system_is_sql_and_a_file() {
     let told = stale.next().await;
     assert_eq!((&told[0], &told[1]), (&json!("STALE"), &json!("history")));
 
+    changes(&db, &server, &token).await;
     refusals(&server, &token).await;
 
     server.signal(Signal::SIGTERM);
@@ -169,6 +160,20 @@ async fn a_sixth_system_is_sql_and_a_file() {
         "{reason}"
     );
     server.exited().await;
+}
+
+/// What is heard before the gate knows that so many spots are left, events of one batch in any order.
+async fn until_free(ann: &mut Subscriber, free: u32) -> Vec<(String, Value)> {
+    let mut heard = Vec::new();
+    loop {
+        let frame = ann.next().await;
+        let (name, data) = event(&frame);
+        if name != "garage.free" {
+            heard.push((name.to_owned(), data.clone()));
+        } else if data["free"] == free {
+            return heard;
+        }
+    }
 }
 
 /// Numbered commands, each with its answer.
@@ -195,8 +200,8 @@ async fn commands(db: &Database, ann: &mut Subscriber) {
             json!(["BAD", "command 8 is not known"]),
         ),
         (
-            json!({ "cmd": 1, "floors": "all" }),
-            json!(["BAD", "a frame needs cmd and its fields"]),
+            json!({ "cmd": 1, "floors": "all", "seq": 6 }),
+            json!(["NO", 6, "bad-message", null]),
         ),
         (
             json!({ "type": "ping" }),
@@ -241,14 +246,47 @@ async fn commands(db: &Database, ann: &mut Subscriber) {
         .await;
     db.run("update park.spots set plate = 'X 5' where spot_id = 7033")
         .await;
-    loop {
-        let frame = ann.next().await;
-        let (name, data) = event(&frame);
-        if name == "spot.taken" {
-            assert_eq!(data["floor"], 3);
-            break;
-        }
+    let taken = |spot: u32, floor: u32| {
+        (
+            "spot.taken".to_owned(),
+            json!({ "spot": spot, "floor": floor }),
+        )
+    };
+    assert_eq!(until_free(ann, 32).await, [taken(7033, 3)]);
+}
+
+/// Displays that only poll: the same frames, in an envelope of their own.
+async fn changes(db: &Database, server: &Process, token: &str) {
+    let path = format!("/live/v2/garage-7/changes?token={token}&floors=1,2");
+    let first = get(server, &path, &[]).await.json();
+    assert_eq!(
+        (&first["changes"], &first["hurry"]),
+        (&json!([]), &json!("no"))
+    );
+    let next = first["next"].as_str().unwrap();
+    db.run("update park.spots set plate = 'X 6' where spot_id = 7022")
+        .await;
+    let mut taken = Vec::new();
+    let mut next = next.to_owned();
+    while taken.is_empty() {
+        let answer = get(server, &format!("{path}&since={next}&wait=20"), &[])
+            .await
+            .json();
+        assert_eq!(answer.as_object().unwrap().len(), 3, "{answer}");
+        let changes = answer["changes"].as_array().unwrap();
+        let heard = changes.iter().map(event);
+        taken.extend(
+            heard
+                .filter(|(name, _)| *name == "spot.taken")
+                .map(|(_, data)| data.clone()),
+        );
+        next = answer["next"].as_str().unwrap().to_owned();
     }
+    assert_eq!(taken, [json!({ "spot": 7022, "floor": 2 })]);
+    let forged = get(server, &path.replace("garage-7", "garage-8"), &[]).await;
+    assert_eq!(forged.status, 401, "{forged:?}");
+    let below = get(server, &path.replace("1,2", "-1"), &[]).await;
+    assert_eq!(below.status, 403, "{below:?}");
 }
 
 /// Who may not come in hears so by the dialect's own codes.

@@ -97,15 +97,11 @@ impl Entrance {
                 (Some(value), _) => fields.set(&field.path, value),
                 (None, None) if field.optional => {}
                 _ => {
-                    let (message, field, kind) = (
-                        self.path.as_str().to_owned(),
-                        field.path.clone(),
-                        field.kind.to_string(),
-                    );
                     return Err(Misheard::Field {
-                        message,
-                        field,
-                        kind,
+                        message: self.path.as_str().to_owned(),
+                        field: field.path.clone(),
+                        kind: field.kind.to_string(),
+                        others: fields.clone(),
                     });
                 }
             }

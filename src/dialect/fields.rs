@@ -46,7 +46,7 @@ pub struct Field {
 }
 
 /// Values by the path of their field; only what was declared and is of its kind.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fields(Map<String, Value>);
 
 impl Fields {
