@@ -5,6 +5,7 @@ use super::demo;
 use crate::support::driver::{Driver, Place};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 const SYSTEMS: [&str; 5] = ["lab", "clinic", "tickets", "spa", "boardroom"];
 
@@ -97,6 +98,10 @@ async fn tell(story: Story) {
         for change in *changes {
             page.until(change).await;
         }
+    }
+    if story.system == "clinic" && std::env::var_os("UPDATE").is_some() {
+        let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/demo.png");
+        page.screenshot(&picture, false).await;
     }
     for cut in story.cuts {
         let view = cut.view;
