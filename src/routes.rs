@@ -6,23 +6,19 @@ mod health;
 mod upgrade;
 
 use crate::config::Doorbell;
+use crate::connection::cors::with_cors;
 use crate::connection::post::{self, Body};
 use crate::connection::presence::Cut;
-use crate::connection::visit::Visit;
+use crate::connection::visit::{Peer, Visit};
 use crate::connection::{Gate, call, poll, reader, sse};
 use crate::console::{Console, page};
 use crate::report;
 use std::fmt::Write;
-use std::net::IpAddr;
 use std::sync::Arc;
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, HeaderValue, StatusCode};
+use warp::http::{HeaderMap, StatusCode};
 use warp::reply::{Reply, Response};
 use warp::{Filter, Rejection};
-
-/// Who is at the other end, as the accept loop saw it; nothing for a Unix socket.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub Option<IpAddr>);
 
 type Answer = (Response,);
 
@@ -158,7 +154,7 @@ where
     let preflight = path.and(warp::options()).and(visit());
     let preflight = preflight.map(move |visit: Visit| {
         let answer = StatusCode::NO_CONTENT.into_response();
-        with_cors(&gates, &visit, answer)
+        with_cors(&gates, &visit.headers, answer)
     });
     let asked = path
         .and(warp::get())
@@ -167,7 +163,7 @@ where
     let answered = asked.then(move |visit: Visit, cut: Cut| {
         let gate = Arc::clone(&gate);
         let answer = serve(Arc::clone(&gate), visit.clone(), cut);
-        async move { with_cors(&gate, &visit, answer.await) }
+        async move { with_cors(&gate, &visit.headers, answer.await) }
     });
     preflight.or(answered).unify()
 }
@@ -186,48 +182,16 @@ where
     let preflight = path.and(warp::options()).and(visit());
     let preflight = preflight.map(move |_, visit: Visit| {
         let answer = StatusCode::NO_CONTENT.into_response();
-        with_cors(&gates, &visit, answer)
+        with_cors(&gates, &visit.headers, answer)
     });
     let body = warp::body::stream().map(post::body);
     let asked = path.and(warp::post()).and(visit()).and(body);
     let answered = asked.then(move |name: String, visit: Visit, body: Body| {
         let gate = Arc::clone(&gate);
         let answer = serve(Arc::clone(&gate), visit.clone(), name, body);
-        async move { with_cors(&gate, &visit, answer.await) }
+        async move { with_cors(&gate, &visit.headers, answer.await) }
     });
     preflight.or(answered).unify()
-}
-
-/// Lets a listed origin's page read the answer.
-fn with_cors(gate: &Gate, visit: &Visit, mut answer: Response) -> Response {
-    let headers = answer.headers_mut();
-    headers.insert("vary", HeaderValue::from_static("origin"));
-    let origin = visit.headers.get("origin");
-    let listed = origin
-        .and_then(|origin| origin.to_str().ok())
-        .is_some_and(|origin| {
-            gate.settings
-                .http
-                .allowed_origins
-                .iter()
-                .any(|one| one == origin)
-        });
-    if let (true, Some(origin)) = (listed, origin) {
-        headers.insert("access-control-allow-origin", origin.clone());
-        for (name, value) in [
-            ("access-control-allow-credentials", "true"),
-            ("access-control-allow-methods", "GET, POST"),
-            (
-                "access-control-allow-headers",
-                "authorization, content-type, last-event-id",
-            ),
-            ("access-control-expose-headers", "retry-after"),
-            ("access-control-max-age", "600"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-    }
-    answer
 }
 
 fn readiness(gate: &Gate) -> Response {

@@ -1,5 +1,7 @@
-//! Real Chromium on the demo's page: a statement is run, its event becomes pixels.
+//! Real Chromium on the demo's pages: a statement is run, its event becomes pixels.
 //! `UPDATE=1` rewrites `docs/demo.png` and `docs/console.png`.
+
+mod pages;
 
 use crate::support::driver::Driver;
 use serde_json::json;

@@ -1,6 +1,9 @@
 //! The clinic end to end: SQL as its application writes it, the exact frames at exactly the rooms that
 //! should have them, for patients and staff who are signed in by its own session cookie.
 
+/// By the front end that it has.
+mod front_end;
+
 use crate::support::{
     Database, Server, Subscriber, Version, marker, on, on_every_version, serve, system, within,
     ws_with,

@@ -1,6 +1,9 @@
 //! Dialects: a sixth system that is SQL and a file alone, against the program as it is; health doors;
 //! what is said about files that are wrong; and the page that says how to write one.
 
+/// Their WebSocket and poll doors.
+mod doors;
+
 use crate::support::{
     self, Database, Process, Subscriber, get, serve, serve_process, serve_unready, socket,
     token_with,

@@ -8,6 +8,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use warp::http::HeaderMap;
 
+/// Who is at the other end, as the accept loop saw it; nothing for a Unix socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub Option<IpAddr>);
+
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Visit {

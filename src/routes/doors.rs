@@ -2,7 +2,8 @@
 //! Hands whoever comes to the transport of the door. It must never answer a path that no dialect has.
 
 use super::upgrade::upgrade_to_websocket;
-use super::{Answer, visit, with_cors};
+use super::{Answer, visit};
+use crate::connection::cors::with_cors;
 use crate::connection::door::{Door, Which};
 use crate::connection::presence::Cut;
 use crate::connection::visit::Visit;
@@ -53,11 +54,11 @@ async fn answer(
         (Which::WebSocket, &Method::GET) => Some(upgrade_to_websocket(gate, visit, upgrade)),
         (Which::Poll, &Method::GET) => {
             let answer = poll::serve(Arc::clone(gate), visit.clone(), cut).await;
-            Some(with_cors(gate, &visit, answer))
+            Some(with_cors(gate, &visit.headers, answer))
         }
         (Which::Poll, &Method::OPTIONS) => {
             let answer = StatusCode::NO_CONTENT.into_response();
-            Some(with_cors(gate, &visit, answer))
+            Some(with_cors(gate, &visit.headers, answer))
         }
         _ => None,
     }

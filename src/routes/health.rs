@@ -1,8 +1,9 @@
 //! How the service does, in the words of a dialect: for monitors and pages that asked before.
 //! Hands answers to the routes. It must never say why it is not ready: addresses stand in that.
 
-use super::{Answer, visit, with_cors};
+use super::{Answer, visit};
 use crate::connection::Gate;
+use crate::connection::cors::with_cors;
 use crate::connection::visit::Visit;
 use crate::dialect::{Filling, Health, Values};
 use std::future::ready;
@@ -24,7 +25,7 @@ pub(super) fn doors(gate: Arc<Gate>) -> BoxedFilter<Answer> {
                 .iter()
                 .filter_map(|dialect| dialect.health.as_ref());
             let door = doors.find(|door| door.path.parse(&path).is_some());
-            let answer = door.map(|door| with_cors(&gate, &visit, answer(&gate, door)));
+            let answer = door.map(|door| with_cors(&gate, &visit.headers, answer(&gate, door)));
             ready(answer.ok_or_else(warp::reject::not_found))
         })
         .boxed()

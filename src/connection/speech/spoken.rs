@@ -6,7 +6,10 @@ use super::{Act, Heard, Misheard, Speech, Told, closing};
 use crate::connection::Refusal;
 use crate::connection::admission::explain;
 use crate::connection::door::Door;
-use crate::dialect::{Fields, Filling, Meaning, Message, Source, Values, WebSocketDoor};
+use crate::connection::frame::Welcome;
+use crate::dialect::{
+    self, Fields, Filling, Meaning, Message, Source, Template, Values, WebSocketDoor,
+};
 use crate::event::to_json;
 use serde_json::{Value, json};
 use std::sync::{Arc, OnceLock};
@@ -33,6 +36,30 @@ impl Spoken {
     fn find(&self, name: &str) -> Option<&Message> {
         let mut messages = self.door.dialect.messages.iter();
         messages.find(|message| message.name == name)
+    }
+
+    /// What was heard, as an act.
+    ///
+    /// # Errors
+    /// It asks for nothing that can be done.
+    pub fn understand(
+        &self,
+        heard: Result<dialect::Heard<'_>, dialect::Misheard>,
+    ) -> Result<Heard, Misheard> {
+        let heard = heard.map_err(|misheard| Misheard {
+            code: misheard.code(),
+            message: misheard.to_string(),
+            tag: misheard.name().map(|name| json!([name, misheard.fields()])),
+        })?;
+        let tag = Some(json!([heard.message.name, heard.fields]));
+        match self.act(heard.message, &heard.fields) {
+            Some(act) => Ok(Heard { act, tag }),
+            None => Err(Misheard {
+                code: "bad-message",
+                message: format!("{:?} lacks what it is about", heard.message.name),
+                tag,
+            }),
+        }
     }
 
     /// What a message asks for, if all that it takes was said.
@@ -76,18 +103,53 @@ impl Spoken {
     }
 
     fn gap(&self, rooms: &[Arc<str>], reason: &str, bookmark: &str) -> Result<String, Refusal> {
+        let gap = self.websocket().and_then(|door| door.gap.as_ref());
+        // Without a word for it, the page is to come back and load anew.
+        let gap = gap.ok_or(Refusal::Gap)?;
+        Ok(self.tell_gap(gap, rooms, reason, bookmark))
+    }
+
+    /// A gap, as the door has it.
+    pub fn tell_gap(
+        &self,
+        gap: &Template,
+        rooms: &[Arc<str>],
+        reason: &str,
+        bookmark: &str,
+    ) -> String {
         let rooms = to_json(&rooms);
         let values = Values::default()
             .with("rooms", Filling::Json(&rooms))
             .with("reason", Filling::Text(reason))
             .with("bookmark", Filling::Text(bookmark))
             .with_fields(&self.door.fields);
-        let gap = self.websocket().and_then(|door| door.gap.as_ref());
-        // Without a word for it, the page is to come back and load anew.
-        gap.map_or(Err(Refusal::Gap), |gap| Ok(gap.render(&values)))
+        gap.render(&values)
     }
 
-    fn error(&self, code: &str, message: &str, room: Option<&str>, tag: Option<&Value>) -> String {
+    /// A welcome, as the door has it.
+    pub fn greet(&self, template: &Template, welcome: &Welcome<'_>) -> String {
+        let rooms = to_json(&welcome.rooms);
+        let mut values = self
+            .values()
+            .with("rooms", Filling::Json(&rooms))
+            .with_text("bookmark", welcome.bookmark)
+            .with_fields(&self.door.fields);
+        if let Some(expires_at) = welcome.expires_at {
+            let micros = expires_at.saturating_mul(1_000_000);
+            let micros = i64::try_from(micros).unwrap_or(i64::MAX);
+            values = values.with("expires", Filling::Moment(micros));
+        }
+        template.render(&values)
+    }
+
+    /// What is wrong, in the dialect's words.
+    pub fn error(
+        &self,
+        code: &str,
+        message: &str,
+        room: Option<&str>,
+        tag: Option<&Value>,
+    ) -> String {
         let (name, fields) = read(tag);
         let values = self
             .values()
@@ -101,7 +163,7 @@ impl Spoken {
     }
 
     /// The answer to a message, if it has one.
-    fn answer(&self, told: &Told<'_>, tag: Option<&Value>) -> Option<String> {
+    pub fn answer(&self, told: &Told<'_>, tag: Option<&Value>) -> Option<String> {
         let (name, fields) = read(tag);
         let message = self.find(&name?)?;
         let answer = message.answer.as_ref()?;
@@ -140,21 +202,7 @@ impl Speech for Spoken {
     }
 
     fn hear(&self, text: &str) -> Result<Heard, Misheard> {
-        let heard = self.door.dialect.messages.hear(text);
-        let heard = heard.map_err(|misheard| Misheard {
-            code: misheard.code(),
-            message: misheard.to_string(),
-            tag: misheard.name().map(|name| json!([name, misheard.fields()])),
-        })?;
-        let tag = Some(json!([heard.message.name, heard.fields]));
-        match self.act(heard.message, &heard.fields) {
-            Some(act) => Ok(Heard { act, tag }),
-            None => Err(Misheard {
-                code: "bad-message",
-                message: format!("{:?} lacks what it is about", heard.message.name),
-                tag,
-            }),
-        }
+        self.understand(self.door.dialect.messages.hear(text))
     }
 
     fn tag(&self, text: &str) -> Option<Value> {
@@ -194,18 +242,7 @@ impl Speech for Spoken {
             }
             Told::Welcome(welcome) => {
                 let template = self.websocket().and_then(|door| door.welcome.as_ref());
-                let rooms = to_json(&welcome.rooms);
-                let mut values = self
-                    .values()
-                    .with("rooms", Filling::Json(&rooms))
-                    .with_text("bookmark", welcome.bookmark)
-                    .with_fields(&self.door.fields);
-                if let Some(expires_at) = welcome.expires_at {
-                    let micros = expires_at.saturating_mul(1_000_000);
-                    let micros = i64::try_from(micros).unwrap_or(i64::MAX);
-                    values = values.with("expires", Filling::Moment(micros));
-                }
-                template.map(|template| template.render(&values))
+                template.map(|template| self.greet(template, welcome))
             }
             Told::Heartbeat { bookmark } => {
                 let template = self.websocket().and_then(|door| door.heartbeat.as_ref());

@@ -69,7 +69,7 @@ export function door(who, { path, since }) {
     hasPlace = data.bookmark !== undefined;
     bookmark = data.bookmark ?? bookmark;
     if (type === "error") tell("error", data);
-    else if (!OWN.includes(type)) tell("event", { name: type, data, id: data.id, at: data.timestamp });
+    else if (!OWN.includes(type)) tell("event", { name: type, data, id: /\d+$/.exec(data.bookmark)?.[0], at: data.timestamp });
   }
 
   begin();

@@ -29,7 +29,7 @@ export class View {
     this.#drawHead();
     line.on("status", () => this.showStatus());
     line.on("event", (event) => this.#take(event));
-    line.on("gap", ({ reason }) => this.say(`Too much was missed (${reason}): reading everything anew`));
+    line.on("gap", ({ reason }) => this.say(`What was missed is not known (${reason}): reading everything anew`));
     line.on("error", (error) => this.say(error.message));
   }
 
