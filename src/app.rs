@@ -8,12 +8,14 @@ pub mod front;
 use crate::config::Settings;
 use crate::connection::allowance::Allowances;
 use crate::connection::ledger::Ledger;
+use crate::connection::socketio::{self, Host};
+use crate::connection::visit::Peer;
 use crate::connection::{Gate, arrivals::Arrivals, recheck, seats::Seats, unix_now};
 use crate::database::{Database, DatabaseError};
 use crate::dialect::{Dialect, DialectError};
 use crate::hub::{Ended, Hub, Limits};
 use crate::listener::{Listener, Pulse};
-use crate::routes::{Peer, operators, routes};
+use crate::routes::{operators, routes};
 use crate::stream::Stream;
 use crate::token::{Verifier, VerifierError};
 use accept::{accept_all, tls_acceptor};
@@ -127,6 +129,7 @@ impl Socket {
 /// A service that is open: its listener runs. It serves nobody before an [`App`] has it.
 pub struct Service {
     pub gate: Arc<Gate>,
+    hosts: Vec<(String, Arc<Host>)>,
     listener: tokio::task::JoinHandle<()>,
     listening: watch::Sender<bool>,
     /// Ends with the service, whichever way that goes.
@@ -193,6 +196,7 @@ impl Service {
             }
         });
         Ok(Self {
+            hosts: socketio::hosts(&gate),
             gate,
             listener,
             listening,
@@ -232,6 +236,8 @@ impl Service {
         {
             self.listener.abort();
         }
+        let hosts = self.hosts.iter().map(|(_, host)| host.close());
+        let _ = tokio::time::timeout(STEP_DOWN, join_all(hosts)).await;
         tracing::info!(
             left = self.gate.seats.taken(),
             in_time = drained.is_ok() && settled.is_ok(),
@@ -323,7 +329,13 @@ impl App {
             .gates()
             .map(|gate| &*gate.settings.http.base_path)
             .collect();
-        Front::new([], front::filtered(filter, &paths))
+        let hosts = self.services.iter().flat_map(|service| &service.hosts);
+        let mounts = hosts.map(|(path, host)| {
+            let host = Arc::clone(host);
+            let service = front::service(move |request| Arc::clone(&host).answer(request));
+            (path.clone(), service)
+        });
+        Front::new(mounts, front::filtered(filter, &paths))
     }
 
     /// The same as [`App::run`], with a front of the caller's, which is to include [`App::front`].

@@ -1,29 +1,24 @@
 //! The paths: what a request is taken apart into, and which transport gets it.
 //! Hands over to the connections. It must never decide who may do what: that is admission's.
 
+mod doors;
+mod health;
+mod upgrade;
+
 use crate::config::Doorbell;
+use crate::connection::cors::with_cors;
 use crate::connection::post::{self, Body};
 use crate::connection::presence::Cut;
-use crate::connection::speech::native::Native;
-use crate::connection::visit::Visit;
-use crate::connection::{Gate, Refusal, call, poll, reader, sse, websocket};
+use crate::connection::visit::{Peer, Visit};
+use crate::connection::{Gate, call, poll, reader, sse};
 use crate::console::{Console, page};
 use crate::report;
-use crate::stream::Stream;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use std::fmt::Write;
-use std::net::IpAddr;
 use std::sync::Arc;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use warp::filters::BoxedFilter;
-use warp::http::{HeaderMap, HeaderValue, StatusCode};
+use warp::http::{HeaderMap, StatusCode};
 use warp::reply::{Reply, Response};
 use warp::{Filter, Rejection};
-
-/// Who is at the other end, as the accept loop saw it; nothing for a Unix socket.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub Option<IpAddr>);
 
 type Answer = (Response,);
 
@@ -31,7 +26,7 @@ type Answer = (Response,);
 /// `http.admin_listen` has moved that to a port of its own.
 #[must_use]
 pub fn routes(gate: &Arc<Gate>) -> BoxedFilter<Answer> {
-    let transports = websockets(Arc::clone(gate))
+    let transports = upgrade::websockets(Arc::clone(gate))
         .or(fetched(gate, "sse", sse::serve))
         .unify()
         .or(fetched(gate, "poll", poll::serve))
@@ -39,6 +34,10 @@ pub fn routes(gate: &Arc<Gate>) -> BoxedFilter<Answer> {
         .or(posted(gate, "call", call::serve))
         .unify()
         .or(posted(gate, "ack", reader::serve))
+        .unify()
+        .or(doors::doors(Arc::clone(gate)))
+        .unify()
+        .or(health::doors(Arc::clone(gate)))
         .unify();
     let below = below(&gate.settings.http.base_path);
     if gate.settings.http.admin_listen.is_some() {
@@ -137,6 +136,7 @@ fn visit() -> impl Filter<Extract = (Visit,), Error = Rejection> + Clone + Send 
             headers,
             query,
             peer: peer.0,
+            door: None,
         })
 }
 
@@ -154,7 +154,7 @@ where
     let preflight = path.and(warp::options()).and(visit());
     let preflight = preflight.map(move |visit: Visit| {
         let answer = StatusCode::NO_CONTENT.into_response();
-        with_cors(&gates, &visit, answer)
+        with_cors(&gates, &visit.headers, answer)
     });
     let asked = path
         .and(warp::get())
@@ -163,7 +163,7 @@ where
     let answered = asked.then(move |visit: Visit, cut: Cut| {
         let gate = Arc::clone(&gate);
         let answer = serve(Arc::clone(&gate), visit.clone(), cut);
-        async move { with_cors(&gate, &visit, answer.await) }
+        async move { with_cors(&gate, &visit.headers, answer.await) }
     });
     preflight.or(answered).unify()
 }
@@ -182,126 +182,16 @@ where
     let preflight = path.and(warp::options()).and(visit());
     let preflight = preflight.map(move |_, visit: Visit| {
         let answer = StatusCode::NO_CONTENT.into_response();
-        with_cors(&gates, &visit, answer)
+        with_cors(&gates, &visit.headers, answer)
     });
     let body = warp::body::stream().map(post::body);
     let asked = path.and(warp::post()).and(visit()).and(body);
     let answered = asked.then(move |name: String, visit: Visit, body: Body| {
         let gate = Arc::clone(&gate);
         let answer = serve(Arc::clone(&gate), visit.clone(), name, body);
-        async move { with_cors(&gate, &visit, answer.await) }
+        async move { with_cors(&gate, &visit.headers, answer.await) }
     });
     preflight.or(answered).unify()
-}
-
-/// Lets a listed origin's page read the answer.
-fn with_cors(gate: &Gate, visit: &Visit, mut answer: Response) -> Response {
-    let headers = answer.headers_mut();
-    headers.insert("vary", HeaderValue::from_static("origin"));
-    let origin = visit.headers.get("origin");
-    let listed = origin
-        .and_then(|origin| origin.to_str().ok())
-        .is_some_and(|origin| {
-            gate.settings
-                .http
-                .allowed_origins
-                .iter()
-                .any(|one| one == origin)
-        });
-    if let (true, Some(origin)) = (listed, origin) {
-        headers.insert("access-control-allow-origin", origin.clone());
-        for (name, value) in [
-            ("access-control-allow-credentials", "true"),
-            ("access-control-allow-methods", "GET, POST"),
-            (
-                "access-control-allow-headers",
-                "authorization, content-type, last-event-id",
-            ),
-            ("access-control-expose-headers", "retry-after"),
-            ("access-control-max-age", "600"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-    }
-    answer
-}
-
-fn websockets(
-    gate: Arc<Gate>,
-) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static {
-    warp::path!("ws")
-        .and(warp::get())
-        .and(visit())
-        .and(warp::ext::optional::<OnUpgrade>())
-        .map(move |visit: Visit, upgrade: Option<OnUpgrade>| {
-            upgrade_to_websocket(&gate, visit, upgrade)
-        })
-}
-
-/// Answers 101 and serves the socket when hyper hands it over. Who it is is asked after the
-/// upgrade: a browser can read a close code, but not the status of a refused handshake.
-fn upgrade_to_websocket(gate: &Arc<Gate>, visit: Visit, upgrade: Option<OnUpgrade>) -> Response {
-    let header = |name: &str| {
-        visit
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
-    let has = |name: &str, word: &str| {
-        header(name).is_some_and(|value| {
-            value
-                .split(',')
-                .any(|one| one.trim().eq_ignore_ascii_case(word))
-        })
-    };
-    let key = header("sec-websocket-key").map(|key| derive_accept_key(key.as_bytes()));
-    let (Some(upgrade), Some(key), true) = (upgrade, key, has("upgrade", "websocket")) else {
-        let mut response = gate.refuse(Refusal::Protocol);
-        *response.status_mut() = StatusCode::UPGRADE_REQUIRED;
-        response
-            .headers_mut()
-            .insert("upgrade", HeaderValue::from_static("websocket"));
-        return response;
-    };
-    if header("sec-websocket-version") != Some("13") {
-        let mut response = gate.refuse(Refusal::Protocol);
-        response
-            .headers_mut()
-            .insert("sec-websocket-version", HeaderValue::from_static("13"));
-        return response;
-    }
-    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
-    let headers = response.headers_mut();
-    headers.insert("connection", HeaderValue::from_static("upgrade"));
-    headers.insert("upgrade", HeaderValue::from_static("websocket"));
-    if let Ok(key) = HeaderValue::from_str(&key) {
-        headers.insert("sec-websocket-accept", key);
-    }
-    if has("sec-websocket-protocol", "rowcast.v1") {
-        headers.insert(
-            "sec-websocket-protocol",
-            HeaderValue::from_static("rowcast.v1"),
-        );
-    }
-    let gate = Arc::clone(gate);
-    tokio::spawn(async move {
-        let Ok(upgraded) = upgrade.await else { return };
-        match upgraded.downcast::<TokioIo<Stream>>() {
-            Ok(parts) => {
-                // On the heap: the task is spawned once, but polled for as long as the socket lives.
-                Box::pin(websocket::serve(
-                    gate,
-                    parts.io.into_inner(),
-                    parts.read_buf,
-                    visit,
-                    Arc::new(Native),
-                ))
-                .await;
-            }
-            Err(_) => report::refused("websocket", "protocol-error", "not a stream of ours", ""),
-        }
-    });
-    response
 }
 
 fn readiness(gate: &Gate) -> Response {

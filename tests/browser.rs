@@ -1,5 +1,7 @@
-//! Real Chromium on the demo's page: a statement is run, its event becomes pixels.
+//! Real Chromium on the demo's pages: a statement is run, its event becomes pixels.
 //! `UPDATE=1` rewrites `docs/demo.png` and `docs/console.png`.
+
+mod pages;
 
 use crate::support::driver::Driver;
 use serde_json::json;
@@ -13,8 +15,8 @@ use tokio::time::timeout;
 /// For the demo, whose PostgreSQL has to be made first.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A demo, and the address in the first line of its output that holds `mark`.
-async fn demo(mark: &str) -> (Child, String) {
+/// A demo in which nothing happens by itself, and its address.
+async fn demo() -> (Child, String) {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_rowcast"))
         .args(["demo", "--quiet", "--listen", "127.0.0.1:0"])
         .stdout(Stdio::piped())
@@ -24,12 +26,11 @@ async fn demo(mark: &str) -> (Child, String) {
     let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
     let serves = async {
         while let Some(line) = lines.next_line().await.unwrap() {
-            if line.contains(mark) {
-                let at = line.find("http://").expect("an address");
+            if let Some(at) = line.find("http://") {
                 return line[at..].trim().to_owned();
             }
         }
-        panic!("the demo ended before {mark:?}")
+        panic!("the demo ended before it served")
     };
     let url = timeout(PATIENCE, serves).await.expect("the demo serves");
     (demo, url)
@@ -37,9 +38,9 @@ async fn demo(mark: &str) -> (Child, String) {
 
 #[tokio::test]
 async fn a_statement_in_sql_becomes_pixels_in_both_views() {
-    let (mut demo, url) = demo("http://").await;
+    let (mut demo, url) = demo().await;
     let driver = Driver::start().await;
-    let page = driver.visit(&url, json!({})).await;
+    let page = driver.visit(&format!("{url}lab/"), json!({})).await;
 
     for view in ["user", "admin"] {
         page.until(&format!(
@@ -76,9 +77,13 @@ async fn a_statement_in_sql_becomes_pixels_in_both_views() {
 /// The demo's console: charts with data, an event in the tail, nothing blocked, nobody else asked.
 #[tokio::test]
 async fn the_console_draws_what_happens_and_asks_nobody_else() {
-    let (_demo, url) = demo("console#token=").await;
+    let (_demo, url) = demo().await;
     let driver = Driver::start().await;
-    let page = driver.visit(&url, json!({})).await;
+    let page = driver.visit(&format!("{url}lab/"), json!({})).await;
+    let console = "document.querySelector('.title a').href";
+    let console = page.evaluate(console).await;
+    let console = console.as_str().expect("an address");
+    let page = driver.visit(console, json!({})).await;
 
     page.until("Number(document.body?.dataset.drawn) >= 1")
         .await;
@@ -87,13 +92,14 @@ async fn the_console_draws_what_happens_and_asks_nobody_else() {
     let reader = "(async () => {
       window.blocked = []
       addEventListener('securitypolicyviolation', (event) => blocked.push(event.blockedURI))
-      const { token } = await (await fetch('/demo/token/admin')).json()
-      window.reader = new WebSocket('ws://' + location.host + '/ws', ['rowcast.v1', 'bearer.' + token])
+      const { token } = await (await fetch('/lab/demo/sign-in/admin', { method: 'POST',
+        headers: { 'content-type': 'application/json' } })).json()
+      window.reader = new WebSocket('ws://' + location.host + '/lab/ws', ['rowcast.v1', 'bearer.' + token])
       await new Promise((done) => { reader.onmessage = done })
       return true
     })()";
     assert_eq!(page.evaluate(reader).await, true);
-    let run = "fetch('/demo/run/1', { method: 'POST', body: '{}', \
+    let run = "fetch('/lab/demo/run/1', { method: 'POST', body: '{}', \
                headers: { 'content-type': 'application/json' } }).then((answer) => answer.ok)";
     assert_eq!(page.evaluate(run).await, true);
     for fact in [

@@ -6,7 +6,7 @@ use super::{OpenError, SPARE_SOCKETS, Socket};
 use crate::config::Settings;
 use crate::connection::Gate;
 use crate::connection::presence::Cut;
-use crate::routes::Peer;
+use crate::connection::visit::Peer;
 use crate::stream::Stream;
 use hyper::server::conn::http1;
 use hyper::service::Service;

@@ -10,6 +10,7 @@ mod token;
 mod triggers;
 
 use crate::config::{LogFormat, RawSettings, Settings};
+use crate::dialect::Dialect;
 use crate::{database, migrate};
 use clap::{Args, Parser, Subcommand};
 use std::error::Error;
@@ -90,6 +91,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     if matches!(cli.command, Command::Config) {
         print!("{}", raw.effective_toml());
         let settings = Settings::check(raw)?;
+        Dialect::load(&settings.http.dialects)?;
         for warning in settings.warnings() {
             eprintln!("rowcast: warning: {warning}");
         }

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use super::raw::{
     RawAuth, RawCalls, RawConsole, RawDatabase, RawHttp, RawLimits, RawListener, RawLog, RawPoll,
-    RawReaders, RawSettings, RawWebsocket,
+    RawReaders, RawSettings, RawSocketio, RawWebsocket,
 };
 use super::redact::redact_url;
 use super::settings::{
     Auth, Calls, Console, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll,
-    Readers, Settings, Sse, Websocket,
+    Readers, Settings, Socketio, Sse, Websocket,
 };
 use super::value::{Check, DAY_MS, GIB, is_http};
 use super::{ConfigError, settled};
@@ -44,6 +44,7 @@ impl Settings {
                 retry: check.millis("sse.retry_ms", raw.sse.retry_ms),
             },
             poll: check.poll(&raw.poll),
+            socketio: check.socketio(&raw.socketio),
             console: check.console(raw.console),
             log: check.log(raw.log),
         };
@@ -146,6 +147,11 @@ impl Check {
             .iter()
             .filter_map(|text| self.network(text))
             .collect();
+        for (place, dialect) in raw.dialects.iter().enumerate() {
+            if raw.dialects[..place].contains(dialect) {
+                self.wrong("http.dialects", dialect, "list each dialect once");
+            }
+        }
         let allowed_origins: BTreeSet<String> = raw
             .allowed_origins
             .iter()
@@ -309,6 +315,18 @@ impl Check {
             gather: Duration::from_millis(self.whole("poll.gather_ms", raw.gather_ms, 0..=10_000)),
             remember: self.seconds("poll.remember_s", raw.remember_s, 0),
             remember_bytes: self.size("poll.remember_bytes", raw.remember_bytes, 0..=GIB),
+        }
+    }
+
+    fn socketio(&mut self, raw: &RawSocketio) -> Socketio {
+        Socketio {
+            heartbeat: self.seconds("socketio.heartbeat_s", raw.heartbeat_s, 1),
+            ping: self.seconds("socketio.ping_s", raw.ping_s, 1),
+            pong_timeout: self.seconds("socketio.pong_timeout_s", raw.pong_timeout_s, 1),
+            connect: self.seconds("socketio.connect_s", raw.connect_s, 1),
+            upgrade: self.seconds("socketio.upgrade_s", raw.upgrade_s, 1),
+            buffer_events: self.size("socketio.buffer_events", raw.buffer_events, 1..=100_000),
+            buffer_bytes: self.size("socketio.buffer_bytes", raw.buffer_bytes, 1024..=GIB),
         }
     }
 

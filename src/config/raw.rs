@@ -147,6 +147,15 @@ sections! {
         remember_s: u64,
         remember_bytes: u64,
     }
+    socketio: RawSocketio {
+        heartbeat_s: u64,
+        ping_s: u64,
+        pong_timeout_s: u64,
+        connect_s: u64,
+        upgrade_s: u64,
+        buffer_events: u64,
+        buffer_bytes: u64,
+    }
     console: RawConsole {
         enabled: bool,
         claim: String,

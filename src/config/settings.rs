@@ -26,6 +26,7 @@ pub struct Settings {
     pub websocket: Websocket,
     pub sse: Sse,
     pub poll: Poll,
+    pub socketio: Socketio,
     pub console: Console,
     pub log: Log,
 }
@@ -225,6 +226,19 @@ pub struct Poll {
     pub gather: Duration,
     pub remember: Duration,
     pub remember_bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Socketio {
+    pub heartbeat: Duration,
+    pub ping: Duration,
+    pub pong_timeout: Duration,
+    /// From the opening of a transport to the sign-in.
+    pub connect: Duration,
+    pub upgrade: Duration,
+    /// With the library, of one connection.
+    pub buffer_events: usize,
+    pub buffer_bytes: usize,
 }
 
 #[derive(Clone, Debug)]

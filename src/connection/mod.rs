@@ -7,6 +7,8 @@ pub mod allowance;
 pub mod arrivals;
 pub mod call;
 pub mod conversation;
+pub mod cors;
+pub mod door;
 pub mod frame;
 pub mod ledger;
 pub mod poll;
@@ -16,6 +18,7 @@ pub mod reader;
 pub mod recheck;
 pub mod seam;
 pub mod seats;
+pub mod socketio;
 pub mod speech;
 pub mod sse;
 pub mod visit;
@@ -58,6 +61,10 @@ pub enum Refusal {
     BadToken(TokenError),
     #[error("the session is unknown or has ended")]
     BadSession,
+    #[error("the address names somebody else")]
+    SomebodyElse,
+    #[error("no such room for you")]
+    Forbidden,
     #[error("this Origin is not allowed: add it to http.allowed_origins")]
     Origin,
     #[error("too many connections of this user or address")]
@@ -76,6 +83,8 @@ pub enum Refusal {
     DatabaseAway,
     #[error("the service restarts")]
     Restart,
+    #[error("events may be missing: come back, and read your data anew")]
+    Gap,
     #[error("the reader fell behind: come back with the last bookmark")]
     Lagged,
     #[error("the token has expired")]
@@ -97,11 +106,15 @@ impl Refusal {
     #[must_use]
     pub fn row(self) -> (u16, u16, &'static str) {
         match self {
-            Self::NoToken | Self::BadToken(_) | Self::BadSession => (401, 1008, "unauthorized"),
+            Self::NoToken | Self::BadToken(_) | Self::BadSession | Self::SomebodyElse => {
+                (401, 1008, "unauthorized")
+            }
+            Self::Forbidden => (403, 1008, "forbidden"),
             Self::Origin => (403, 1008, "forbidden-origin"),
             Self::TooMany | Self::TooManyReaders => (429, 4003, "too-many-connections"),
             Self::Overloaded | Self::Crowded(_) | Self::DatabaseAway => (503, 1013, "overloaded"),
             Self::Restart => (503, 1012, "restart"),
+            Self::Gap => (503, 1012, "gap"),
             Self::Lagged => (503, 4000, "lagged"),
             Self::Expired => (401, 4001, "token-expired"),
             Self::Revoked => (401, 4002, "revoked"),
@@ -117,10 +130,12 @@ impl Refusal {
     pub fn codes(word: &str) -> Option<(u16, u16)> {
         let all = [
             Self::NoToken,
+            Self::Forbidden,
             Self::Origin,
             Self::TooMany,
             Self::Overloaded,
             Self::Restart,
+            Self::Gap,
             Self::Lagged,
             Self::Expired,
             Self::Revoked,
@@ -144,7 +159,12 @@ impl Refusal {
     pub fn is_temporary(self) -> bool {
         matches!(
             self,
-            Self::Overloaded | Self::Crowded(_) | Self::DatabaseAway | Self::Restart | Self::Lagged
+            Self::Overloaded
+                | Self::Crowded(_)
+                | Self::DatabaseAway
+                | Self::Restart
+                | Self::Gap
+                | Self::Lagged
         )
     }
 
@@ -172,7 +192,8 @@ impl Gate {
             Refusal::Crowded(turn) => return turn,
             // Nothing is wrong on our side.
             Refusal::Lagged => Duration::ZERO,
-            Refusal::Restart => spread.max(self.arrivals.spread()),
+            // All of them together.
+            Refusal::Restart | Refusal::Gap => spread.max(self.arrivals.spread()),
             _ => spread,
         };
         spread.mul_f64(rand::random_range(0.1..=1.0))

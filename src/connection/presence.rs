@@ -4,6 +4,7 @@
 //! anybody in whom admission has not, nor forget somebody who has left.
 
 use super::admission::{Admitted, explain};
+use super::door::Door;
 use super::reader::Reader;
 use super::seats::Seat;
 use super::speech::Told;
@@ -32,6 +33,8 @@ pub struct Presence {
     pub identity: Identity,
     pub admitted: Admitted,
     pub subscription: Arc<Subscription>,
+    /// The door of a dialect that it came through.
+    pub door: Option<Arc<Door>>,
     /// The durable name by which it is here, if it gave one.
     pub reader: Option<Arc<Reader>>,
     /// The bookmark brought was none.
@@ -75,9 +78,16 @@ impl Gate {
         let shown = visit.shown(self);
         let entered = async {
             let load = visit.load()?;
+            let door = visit.door.as_ref();
+            if door.is_some_and(|door| door.misled) {
+                return Err(Refusal::Protocol);
+            }
             let mut seat = self.seats.sit(self, visit.address(self))?;
             let identity = self.identify(visit).await?;
             seat.belongs_to(self, identity.user.as_deref())?;
+            if door.is_some_and(|door| !door.is_for(&identity.claims)) {
+                return Err(Refusal::SomebodyElse);
+            }
             let reader = visit.reader();
             let reader = reader.map(|name| Reader::new(&identity, &name));
             let reader = reader.transpose()?.map(Arc::new);
@@ -85,6 +95,10 @@ impl Gate {
                 return Err(Refusal::DatabaseAway);
             }
             let admitted = self.admission(transport, visit, &identity).await?;
+            // A door asks for nothing that it could do without.
+            if door.is_some() && !admitted.refused.is_empty() {
+                return Err(Refusal::Forbidden);
+            }
             Ok((seat, identity, reader, admitted, load.is_some()))
         };
         let (seat, identity, reader, admitted, loads) = entered.await.inspect_err(|refusal| {
@@ -104,6 +118,7 @@ impl Gate {
             identity,
             admitted,
             subscription,
+            door: visit.door.clone(),
             unreadable: false,
             resumes: visit.since().is_some() || reader.is_some(),
             reader,
@@ -294,6 +309,13 @@ impl Presence {
             return Err(Refusal::Expired);
         }
         Ok(())
+    }
+
+    /// Whether it may not be here without this room: its door leads there.
+    #[must_use]
+    pub fn needs(&self, room: &str) -> bool {
+        let door = self.door.as_ref();
+        door.is_some_and(|door| door.rooms.iter().any(|needed| needed == room))
     }
 
     /// When its token ends; nothing for those who do not expire.

@@ -3,18 +3,47 @@
 //! Hands acts to the conversation and text to the socket. It must never decide what may be done.
 
 pub mod native;
+pub mod spoken;
 
 use super::Refusal;
 use super::frame::Welcome;
 use super::seam::Subscribed;
+use super::visit::Visit;
 use crate::event::Event;
 use serde_json::Value;
 use std::sync::Arc;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+/// How whoever came by this request speaks.
+#[must_use]
+pub fn of(visit: &Visit) -> Arc<dyn Speech> {
+    match &visit.door {
+        Some(door) => Arc::new(spoken::Spoken::new(Arc::clone(door))),
+        None => Arc::new(native::Native),
+    }
+}
+
+/// Close code and reason as the table of refusals has them; `wait` are the milliseconds after which
+/// to come back.
+#[must_use]
+pub fn closing(why: Refusal, wait: i64) -> (u16, String) {
+    let (_, code, _) = why.row();
+    let reason = if matches!(code, 1012 | 1013) {
+        // A bare number: machines read it.
+        wait.to_string()
+    } else {
+        why.to_string()
+    };
+    (code, reason)
+}
+
 /// How one connection spells. Whoever hears a message gives it a tag, by which what answers it is
 /// spelled; nobody else looks into tags.
 pub trait Speech: Send + Sync {
+    /// Who is at the other end, once that is known: the word by which the connection stands in the
+    /// log, and the user.
+    fn introduce(&self, _connection: &str, _user: Option<&str>) {}
+
     /// What a message asks for.
     ///
     /// # Errors
@@ -30,8 +59,10 @@ pub trait Speech: Send + Sync {
     /// There is no word, and it may not go unsaid: the connection ends with it.
     fn spell(&self, told: &Told<'_>, tag: Option<&Value>) -> Result<Option<Utf8Bytes>, Refusal>;
 
-    /// Close code and reason, where they are not those of the table of refusals.
-    fn close(&self, why: Refusal) -> Option<(u16, String)>;
+    /// Close code and reason; `wait` are the milliseconds after which to come back.
+    fn close(&self, why: Refusal, wait: i64) -> (u16, String) {
+        closing(why, wait)
+    }
 }
 
 /// A message, understood.
@@ -92,6 +123,10 @@ pub enum Told<'a> {
         code: &'a str,
         message: &'a str,
         room: Option<&'a str>,
+    },
+    /// This room was taken away.
+    Withdrawn {
+        room: &'a str,
     },
     Left {
         rooms: &'a [Arc<str>],

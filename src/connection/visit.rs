@@ -2,9 +2,15 @@
 //! Hands words over to admission and the transports. It must never believe a forwarded header of
 //! anybody but a proxy of ours.
 
+use super::door::Door;
 use super::{Gate, Refusal};
 use std::net::IpAddr;
+use std::sync::Arc;
 use warp::http::HeaderMap;
+
+/// Who is at the other end, as the accept loop saw it; nothing for a Unix socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub Option<IpAddr>);
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -13,6 +19,8 @@ pub struct Visit {
     pub query: String,
     /// Nothing for a Unix socket.
     pub peer: Option<IpAddr>,
+    /// The door of a dialect that it came to: that says which rooms it asks for.
+    pub door: Option<Arc<Door>>,
 }
 
 impl Visit {
@@ -41,6 +49,9 @@ impl Visit {
     /// # Errors
     /// One was sent without the other.
     pub fn load(&self) -> Result<Option<Load>, Refusal> {
+        if self.door.is_some() {
+            return Ok(None);
+        }
         let sent = |name| self.parameter(name).filter(|value| !value.is_empty());
         match (sent("load"), sent("from")) {
             (None, None) => Ok(None),
@@ -57,6 +68,9 @@ impl Visit {
     /// # Errors
     /// See [`Visit::load`].
     pub fn asked(&self) -> Result<Vec<String>, Refusal> {
+        if let Some(door) = &self.door {
+            return Ok(door.rooms.clone());
+        }
         let loaded = self.load()?.map(|load| load.rooms);
         Ok([self.rooms(), loaded.unwrap_or_default()].concat())
     }

@@ -9,7 +9,7 @@ mod write;
 use super::conversation::Conversation;
 use super::conversation::calls::Calls;
 use super::presence::Presence;
-use super::speech::Speech;
+use super::speech::{self, Speech};
 use super::visit::Visit;
 use super::{Gate, Refusal, unix_now, until};
 use crate::bookmark::NotABookmark;
@@ -36,13 +36,7 @@ const MAX_WRITE_BUFFER: usize = 2 * 1024 * 1024;
 type Socket = WebSocketStream<Stream>;
 
 /// Serves a socket that has just been upgraded; `rest` is what was read behind the request.
-pub async fn serve(
-    gate: Arc<Gate>,
-    stream: Stream,
-    rest: bytes::Bytes,
-    visit: Visit,
-    speech: Arc<dyn Speech>,
-) {
+pub async fn serve(gate: Arc<Gate>, stream: Stream, rest: bytes::Bytes, visit: Visit) {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
@@ -51,7 +45,7 @@ pub async fn serve(
         .max_frame_size(Some(gate.settings.limits.message_bytes));
     let mut socket =
         Socket::from_partially_read(stream, rest.into(), Role::Server, Some(config)).await;
-
+    let speech = speech::of(&visit);
     let why = match gate.enter("websocket", &visit).await {
         Ok(mut presence) => {
             let why = run(&mut socket, &mut presence, &visit, &speech).await;
@@ -60,20 +54,9 @@ pub async fn serve(
         }
         Err(refusal) => refusal,
     };
-    let (code, reason) = speech.close(why).unwrap_or_else(|| said(&gate, why));
+    let wait = i64::try_from(gate.wait(why).as_millis()).unwrap_or(i64::MAX);
+    let (code, reason) = speech.close(why, wait);
     close(&mut socket, why, code, reason).await;
-}
-
-/// Close code and reason as everybody has them.
-fn said(gate: &Gate, why: Refusal) -> (u16, String) {
-    let (_, code, _) = why.row();
-    let reason = if matches!(code, 1012 | 1013) {
-        // A bare number of milliseconds: machines read it.
-        gate.wait(why).as_millis().to_string()
-    } else {
-        why.to_string()
-    };
-    (code, reason)
 }
 
 async fn close(socket: &mut Socket, why: Refusal, code: u16, reason: String) {
@@ -104,6 +87,7 @@ async fn run(
     if let Err(refusal) = presence.join(visit).await {
         return refusal;
     }
+    speech.introduce(&presence.connection, presence.identity.user.as_deref());
     let gate = &presence.gate;
     let (expiry, expires) = watch::channel(presence.identity.expires_at);
     let conversation = Conversation {

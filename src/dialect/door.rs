@@ -7,7 +7,8 @@ use super::framing::Framing;
 use super::messages::{Misheard, Rooms};
 use super::path::Path;
 use super::slot::Source;
-use super::template::{Template, Text};
+use super::template::Template;
+use super::text::Text;
 use serde_json::Value;
 use std::collections::HashMap;
 
@@ -96,15 +97,11 @@ impl Entrance {
                 (Some(value), _) => fields.set(&field.path, value),
                 (None, None) if field.optional => {}
                 _ => {
-                    let (message, field, kind) = (
-                        self.path.as_str().to_owned(),
-                        field.path.clone(),
-                        field.kind.to_string(),
-                    );
                     return Err(Misheard::Field {
-                        message,
-                        field,
-                        kind,
+                        message: self.path.as_str().to_owned(),
+                        field: field.path.clone(),
+                        kind: field.kind.to_string(),
+                        others: fields.clone(),
                     });
                 }
             }
@@ -140,5 +137,79 @@ fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         value => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Dialect;
+
+    #[test]
+    fn a_parameter_that_names_somebody_names_who_asks() {
+        let text = "[poll]\npath = \"/{role}/{user:integer}\"\nquery = { org = \"id?\" }\nanswer = [\"{events}\", \"{bookmark}\"]\n\
+            claims = { user = \"sub\", role = \"app.roles\", org = \"org\" }\n[event]\nframe = 1";
+        let entrance = Dialect::parse("t.toml", text)
+            .unwrap()
+            .poll
+            .unwrap()
+            .entrance;
+        let agrees = |path: &str, org: Option<&str>, claims: &str| {
+            let mut fields = entrance.parse(path).unwrap();
+            entrance
+                .ask(&mut fields, |name| {
+                    org.filter(|_| name == "org").map(str::to_owned)
+                })
+                .unwrap();
+            entrance.agrees(&fields, claims)
+        };
+        let claims = r#"{"sub":"456","app":{"roles":["customer","staff"]},"org":7}"#;
+        assert!(agrees("/staff/456", None, claims));
+        assert!(agrees("/customer/456", Some("7"), claims));
+        for (path, org, claims) in [
+            ("/customer/457", None, claims),
+            ("/admin/456", None, claims),
+            ("/staff/456", Some("8"), claims),
+            ("/staff/456", None, r#"{"sub":"456"}"#),
+            (
+                "/staff/456",
+                None,
+                r#"{"sub":{"456":1},"app":{"roles":"staff"}}"#,
+            ),
+            ("/staff/456", None, ""),
+        ] {
+            assert!(!agrees(path, org, claims), "{path} {claims}");
+        }
+        assert!(agrees(
+            "/staff/456",
+            None,
+            r#"{"sub":456,"app":{"roles":"staff"}}"#
+        ));
+    }
+
+    #[test]
+    fn parameters_of_the_query_are_of_their_kind() {
+        let text = "[websocket]\npath = \"/live\"\nquery = { lots = [\"integer\"], x = \"text?\" }\n\
+            rooms = \"lot:{lots}\"\n[event]\nframe = 1";
+        let entrance = Dialect::parse("t.toml", text)
+            .unwrap()
+            .websocket
+            .unwrap()
+            .entrance;
+        let rooms = |lots: Option<&str>| {
+            let mut fields = entrance.parse("/live").unwrap();
+            let asked = entrance.ask(&mut fields, |name| {
+                lots.filter(|_| name == "lots").map(str::to_owned)
+            });
+            asked
+                .map(|()| entrance.rooms.fill(&fields))
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(
+            rooms(Some("1,2")),
+            Ok(vec!["lot:1".to_owned(), "lot:2".to_owned()])
+        );
+        let wrong = "\"/live\" needs `lots`: list of integer";
+        assert_eq!(rooms(Some("1,x")).unwrap_err(), wrong);
+        assert_eq!(rooms(None).unwrap_err(), wrong);
     }
 }

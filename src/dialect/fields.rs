@@ -3,7 +3,8 @@
 //! one that nobody declared.
 
 use super::slot::{Filling, Source};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Number, Value};
 use std::fmt;
 
 /// Bytes of what a room's name may be made of; as long as SQL lets such a name be.
@@ -45,7 +46,7 @@ pub struct Field {
 }
 
 /// Values by the path of their field; only what was declared and is of its kind.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fields(Map<String, Value>);
 
 impl Fields {
@@ -102,11 +103,10 @@ impl Kind {
         match self {
             Self::Id | Self::Text => is_id(text).then(|| text.into()),
             Self::Integer => text.parse::<i64>().ok().map(Value::from),
-            Self::Number => text
-                .parse::<f64>()
-                .ok()
-                .filter(|number| number.is_finite())
-                .map(Value::from),
+            Self::Number => {
+                let number = serde_json::from_str::<Number>(text).ok();
+                number.map(Value::Number)
+            }
             Self::Boolean => text.parse::<bool>().ok().map(Value::from),
             Self::List(kind) => {
                 let items: Option<Vec<_>> = text.split(',').map(|item| kind.read(item)).collect();
@@ -169,6 +169,8 @@ mod tests {
             Kind::List(Box::new(Kind::Integer)).read("1,2"),
             Some(json!([1, 2]))
         );
+        assert_eq!(Kind::Number.read("5"), Some(json!(5)));
+        assert_eq!(Kind::Number.read("NaN"), None);
         assert_eq!(Kind::Any.read("1"), None);
     }
 

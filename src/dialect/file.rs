@@ -3,82 +3,20 @@
 //! a file in one round. It must never guess: what it does not know is a problem.
 
 use super::fields::{Field, KINDS, Kind};
+use super::keys::SECTIONS;
 use super::slot::{Context, Shape};
-use super::template::{Template, Text, Wrong};
+use super::template::{Template, Wrong};
+use super::text::Text;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-/// Every section and its keys. `*` stands for names that the author chooses.
-pub const SECTIONS: &[(&str, &[&str])] = &[
-    (
-        "",
-        &[
-            "websocket",
-            "poll",
-            "socketio",
-            "health",
-            "event",
-            "messages",
-            "message",
-            "errors",
-            "close",
-        ],
-    ),
-    (
-        "websocket",
-        &[
-            "path",
-            "query",
-            "rooms",
-            "claims",
-            "welcome",
-            "heartbeat",
-            "gap",
-        ],
-    ),
-    ("poll", &["path", "query", "rooms", "claims", "answer"]),
-    (
-        "socketio",
-        &[
-            "path",
-            "namespaces",
-            "query",
-            "rooms",
-            "claims",
-            "welcome",
-            "gap",
-            "arguments",
-            "refusals",
-        ],
-    ),
-    ("health", &["path", "answer", "unready"]),
-    ("event", &["flat", "frame"]),
-    ("messages", &["name"]),
-    (
-        "message.*",
-        &[
-            "also",
-            "fields",
-            "arguments",
-            "join",
-            "leave",
-            "call",
-            "args",
-            "acknowledge",
-            "answer",
-            "refused",
-        ],
-    ),
-    ("errors", &["frame", "messages"]),
-    ("close.*", &["code", "reason"]),
-];
 
 /// A file that is being read.
 pub(super) struct File<'t> {
     pub name: &'t str,
     text: &'t str,
-    pub problems: Vec<String>,
+    /// By their place in the file.
+    problems: Vec<(usize, String)>,
 }
 
 /// A table of it.
@@ -139,8 +77,15 @@ impl<'t> File<'t> {
         } else {
             format!("{key}: ")
         };
-        self.problems
-            .push(format!("{}:{line}: {key}{what}", self.name));
+        let problem = format!("{}:{line}: {key}{what}", self.name);
+        self.problems.push((at.start, problem));
+    }
+
+    /// All that was said, from the first line to the last.
+    pub fn problems(mut self) -> Vec<String> {
+        self.problems.sort_by_key(|(at, _)| *at);
+        let problems = self.problems.into_iter();
+        problems.map(|(_, problem)| problem).collect()
     }
 
     /// The file itself, if it has a known key.
@@ -316,10 +261,15 @@ impl<'t> File<'t> {
         context: &Context<'_>,
     ) -> Option<Template> {
         let value = self.value(section, key)?;
-        let mut wrong = Wrong::new();
+        let mut wrong = Vec::new();
         let template = Template::compile(value, context, &mut wrong);
-        for (at, what) in wrong {
-            self.say(&at, &section.inside(key), &what);
+        for Wrong {
+            at,
+            key: inside,
+            what,
+        } in wrong
+        {
+            self.say(&at, &format!("{}{inside}", section.inside(key)), &what);
         }
         Some(template)
     }

@@ -168,3 +168,124 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
         deserializer.deserialize_map(All).map(Self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Dialect;
+    use super::*;
+    use crate::event::Place;
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
+
+    fn event(data: &str) -> Event {
+        let place = Place {
+            id: 7,
+            xid: 9,
+            bookmark: "h.1_0.7".into(),
+        };
+        Event::new(
+            Some(place),
+            "bookings".into(),
+            "booking \"made\"".into(),
+            vec!["lot:1".into()],
+            RawValue::from_string(data.into()).unwrap(),
+            "2026-11-20T10:30:00.123456Z".into(),
+            false,
+        )
+    }
+
+    fn framing(event: &str) -> Framing {
+        let text = format!("[websocket]\npath = \"/live/{{lot}}\"\n[event]\n{event}");
+        Dialect::parse("t.toml", &text).unwrap().event.unwrap()
+    }
+
+    fn framed(frame: &str, data: &str) -> String {
+        framing(frame)
+            .frame(&event(data), &Fields::default())
+            .to_string()
+    }
+
+    #[test]
+    fn an_event_is_framed_as_the_template_says() {
+        let frame = r#"frame = { t = "{name}", d = "{data}", at = "{at:ms}", id = "{id}", n = "{id:integer}", b = "{bookmark}", c = "{channel}", lot = "{lot}" }"#;
+        assert_eq!(
+            framed(frame, "{ \"a\" : [1] }"),
+            r#"{"t":"booking \"made\"","d":{ "a" : [1] },"at":"2026-11-20T10:30:00.123Z","id":"7","n":7,"b":"h.1_0.7","c":"bookings"}"#
+        );
+        let frame = r#"frame = ["{data.a.b}", "{data.c}", "{data.x}", "{data.n}"]"#;
+        let data = r#"{"a":{"b":[1.50]},"c":"old","n":null,"c":"é"}"#;
+        assert_eq!(framed(frame, data), r#"[[1.50],"é",null,null]"#);
+        assert_eq!(framed(frame, "[1]"), "[null,null,null,null]");
+    }
+
+    #[test]
+    fn a_flat_frame_wins_over_its_payload() {
+        let frame = "flat = true\nframe = { type = \"{name}\", lot = \"{lot}\" }";
+        let name = r#""type":"booking \"made\"""#;
+        for (data, flat) in [
+            (
+                r#" {"a": 1.50, "b":"}"} "#,
+                format!(r#"{{{name},"a": 1.50, "b":"}}"}}"#),
+            ),
+            (r#"{"type":"x","a":1}"#, format!(r#"{{{name},"a":1}}"#)),
+            (r#"{"\u0074ype":"x"}"#, format!("{{{name}}}")),
+            // What the frame leaves out, the payload may say.
+            (r#"{"type":1,"lot":5}"#, format!(r#"{{{name},"lot":5}}"#)),
+            (r#"{"lot":5}"#, format!(r#"{{{name},"lot":5}}"#)),
+            ("{ }", format!("{{{name}}}")),
+            ("[1]", format!(r#"{{{name},"data":[1]}}"#)),
+            ("null", format!(r#"{{{name},"data":null}}"#)),
+        ] {
+            assert_eq!(framed(frame, data), flat, "{data}");
+        }
+        assert_eq!(
+            framed("flat = true\nframe = {}", r#"{"a":1}"#),
+            r#"{"a":1}"#
+        );
+        assert_eq!(
+            framed("flat = true\nframe = { data = 1 }", "2"),
+            r#"{"data":1}"#
+        );
+    }
+
+    #[test]
+    fn a_frame_is_encoded_once_unless_it_is_personal() {
+        let mut fields = Fields::default();
+        fields.set("lot", json!("a"));
+        let event = event("{}");
+        let shared = framing(r#"frame = { type = "{name}" }"#);
+        let one = shared.frame(&event, &Fields::default());
+        assert_eq!(one.as_ptr(), shared.frame(&event, &fields).as_ptr());
+        let mut other = framing(r#"frame = [1]"#);
+        other.spelling = 1;
+        assert_eq!(other.frame(&event, &fields).as_str(), "[1]");
+        assert_eq!(
+            other.frame(&event, &fields).as_ptr(),
+            other.frame(&event, &fields).as_ptr()
+        );
+        assert_eq!(one.as_ptr(), shared.frame(&event, &fields).as_ptr());
+
+        let mut personal = framing(r#"frame = ["for {lot}"]"#);
+        personal.spelling = 2;
+        assert_eq!(personal.frame(&event, &fields).as_str(), r#"["for a"]"#);
+        fields.set("lot", json!("b"));
+        assert_eq!(personal.frame(&event, &fields).as_str(), r#"["for b"]"#);
+    }
+
+    proptest! {
+        /// What a tree would give, without building one.
+        #[test]
+        fn flat_is_the_payload_below_the_frame(
+            payload in prop::collection::btree_map("type|at|[a-c\"\\\\é]{1,2}", any::<Option<String>>(), 0..6),
+        ) {
+            let frame = "flat = true\nframe = { type = \"{name}\", at = \"{at}\", lot = \"{lot}\" }";
+            let payload: Map<String, Value> = payload.into_iter().map(|(key, value)| (key, json!(value))).collect();
+            let mut merged = payload.clone();
+            merged.insert("type".into(), "booking \"made\"".into());
+            merged.insert("at".into(), "2026-11-20T10:30:00.123456Z".into());
+            let pretty = serde_json::to_string_pretty(&payload).unwrap();
+            let frame: Value = serde_json::from_str(&framed(frame, &pretty)).unwrap();
+            prop_assert_eq!(frame, Value::Object(merged));
+        }
+    }
+}

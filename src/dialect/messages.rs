@@ -3,7 +3,8 @@
 //! let a field through that its message does not have.
 
 use super::fields::{Field, Fields, at};
-use super::template::{Template, Text};
+use super::template::Template;
+use super::text::Text;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
@@ -81,6 +82,8 @@ pub enum Misheard {
         message: String,
         field: String,
         kind: String,
+        /// Those that were right: an answer may need one to say what it answers.
+        others: Fields,
     },
 }
 
@@ -91,6 +94,15 @@ impl Misheard {
         match self {
             Self::Unknown(_) => "unknown-type",
             Self::Nameless(_) | Self::Field { .. } => "bad-message",
+        }
+    }
+
+    /// The fields that were understood.
+    #[must_use]
+    pub fn fields(&self) -> Fields {
+        match self {
+            Self::Field { others, .. } => others.clone(),
+            Self::Unknown(_) | Self::Nameless(_) => Fields::default(),
         }
     }
 
@@ -164,27 +176,24 @@ impl Messages {
 impl Message {
     fn read<'v>(&self, value: impl Fn(&Field) -> Option<&'v Value>) -> Result<Fields, Misheard> {
         let mut fields = Fields::default();
+        let mut wrong = None;
         for field in &self.fields {
             let said = value(field).filter(|value| !value.is_null());
-            let read = said.and_then(|value| field.kind.check(value));
-            match (read, said) {
+            match (said.and_then(|value| field.kind.check(value)), said) {
                 (Some(value), _) => fields.set(&field.path, value),
                 (None, None) if field.optional => {}
-                _ => {
-                    let (message, field, kind) = (
-                        self.name.clone(),
-                        field.path.clone(),
-                        field.kind.to_string(),
-                    );
-                    return Err(Misheard::Field {
-                        message,
-                        field,
-                        kind,
-                    });
-                }
+                _ => wrong = wrong.or(Some(field)),
             }
         }
-        Ok(fields)
+        let Some(field) = wrong else {
+            return Ok(fields);
+        };
+        Err(Misheard::Field {
+            message: self.name.clone(),
+            field: field.path.clone(),
+            kind: field.kind.to_string(),
+            others: fields,
+        })
     }
 
     /// The arguments of a call as JSON text: those of the file, or else the fields by the last part of
@@ -214,5 +223,137 @@ fn name_of(value: &Value) -> Option<String> {
         Value::String(name) => Some(name.clone()),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Dialect, Values};
+    use super::*;
+    use serde_json::json;
+
+    fn messages(text: &str) -> Messages {
+        let text = format!("[health]\npath = \"/h\"\nanswer = 1\n{text}");
+        Dialect::parse("t.toml", &text).unwrap().messages
+    }
+
+    fn heard(messages: &Messages, text: &str) -> Result<(String, Value), String> {
+        let heard = messages
+            .hear(text)
+            .map_err(|error| format!("{}: {error}", error.code()))?;
+        let fields = heard.message.fields.iter();
+        let fields = fields
+            .filter_map(|field| Some((field.path.clone(), heard.fields.get(&field.path)?.clone())));
+        Ok((heard.message.name.clone(), Value::Object(fields.collect())))
+    }
+
+    #[test]
+    fn a_message_is_its_name_and_its_fields() {
+        let messages = messages(
+            "[message.watch]\nalso = [\"see\"]\nfields = { eventId = \"integer\", \"data.note\" = \"text?\" }\n\
+             [message.ping]\n[message.7]\n",
+        );
+        for (said, understood) in [
+            (
+                r#"{"type":"watch","eventId":1,"more":2}"#,
+                Ok(("watch", json!({ "eventId": 1 }))),
+            ),
+            (
+                r#"{"type":"see","eventId":"12","data":{"note":"x"}}"#,
+                Ok(("watch", json!({ "eventId": 12, "data.note": "x" }))),
+            ),
+            (
+                r#"{"type":"watch","eventId":1,"data":{"note":null}}"#,
+                Ok(("watch", json!({ "eventId": 1 }))),
+            ),
+            (r#"{"type":7}"#, Ok(("7", json!({})))),
+            ("ping", Ok(("ping", json!({})))),
+            ("\"ping\"", Ok(("ping", json!({})))),
+            (
+                r#"{"type":"watch"}"#,
+                Err(r#"bad-message: "watch" needs `eventId`: integer"#),
+            ),
+            (
+                r#"{"type":"watch","eventId":1,"data":{"note":5}}"#,
+                Err(r#"bad-message: "watch" needs `data.note`: text"#),
+            ),
+            (
+                r#"{"type":"fly"}"#,
+                Err(r#"unknown-type: "fly" is no message here"#),
+            ),
+            (
+                r#"{"cmd":"watch"}"#,
+                Err("bad-message: a JSON message with its name in `type` was expected"),
+            ),
+            (
+                "fly",
+                Err("bad-message: a JSON message with its name in `type` was expected"),
+            ),
+            (
+                "",
+                Err("bad-message: a JSON message with its name in `type` was expected"),
+            ),
+            (
+                "[",
+                Err("bad-message: a JSON message with its name in `type` was expected"),
+            ),
+        ] {
+            let understood = understood
+                .map(|(name, fields)| (name.to_owned(), fields))
+                .map_err(str::to_owned);
+            assert_eq!(heard(&messages, said), understood, "{said}");
+        }
+        let long = format!("{{\"type\":\"{}\"}}", "x".repeat(1000));
+        assert!(heard(&messages, &long).unwrap_err().len() < 100);
+    }
+
+    #[test]
+    fn frames_may_be_lists() {
+        let messages = messages(
+            "[messages]\nname = \"0\"\n[message.SUB]\nfields = { \"1.lots\" = [\"id\"] }\njoin = [\"lot:{1.lots}\", \"all\"]",
+        );
+        let heard = messages.hear(r#"["SUB",{"lots":["a",2]}]"#).unwrap();
+        let Meaning::Join(rooms) = &heard.message.meaning else {
+            unreachable!("it joins");
+        };
+        assert_eq!(rooms.fill(&heard.fields), ["lot:a", "lot:2", "all"]);
+    }
+
+    #[test]
+    fn arguments_of_socket_io_have_their_places() {
+        let messages = messages(
+            "[message.join]\narguments = [\"room\", \"since\"]\nfields = { since = \"text?\", note = \"text?\" }\n\
+             [message.open]\nfields = { \"lot.id\" = \"id\" }\ncall = \"f\"\n[message.plain]\n",
+        );
+        let hear = |name: &str, arguments: Value| {
+            let heard = messages.hear_arguments(name, arguments.as_array().unwrap());
+            heard
+                .map(|heard| heard.fields)
+                .map_err(|error| error.to_string())
+        };
+        let fields = |pairs: &[(&str, Value)]| {
+            let mut fields = Fields::default();
+            for (name, value) in pairs {
+                fields.set(name, value.clone());
+            }
+            Ok(fields)
+        };
+        assert_eq!(hear("join", json!(["a"])), fields(&[("room", json!("a"))]));
+        assert_eq!(
+            hear("join", json!([5, "b"])),
+            fields(&[("room", json!(5)), ("since", json!("b"))])
+        );
+        assert_eq!(hear("plain", json!([1, 2])), fields(&[]));
+        assert!(hear("join", json!([])).is_err() && hear("join", json!([{}])).is_err());
+        let opened = messages
+            .hear_arguments("open", &[json!({ "lot": { "id": 9 } })])
+            .unwrap();
+        assert_eq!(
+            opened.message.args(&opened.fields, &Values::default()),
+            r#"{"id":9}"#
+        );
+        assert!(
+            hear("open", json!([{ "lot": 9 }])).is_err() && hear("nothing", json!([])).is_err()
+        );
     }
 }

@@ -8,26 +8,32 @@ mod door;
 mod fields;
 mod file;
 mod framing;
+mod keys;
 mod messages;
 mod path;
 pub mod places;
 mod read;
+mod read_doors;
+mod read_messages;
+mod reader;
 mod slot;
 mod template;
+mod text;
 mod wording;
 
 pub use door::{Entrance, Health, PollDoor, SocketIoDoor, WebSocketDoor};
 pub use fields::{Field, Fields, KINDS, Kind};
-pub use file::SECTIONS;
 pub use framing::Framing;
+pub use keys::SECTIONS;
 pub use messages::{Heard, Meaning, Message, Messages, Misheard, Rooms};
 pub use path::Path;
 pub use slot::{Filling, Shape, Source, Values};
-pub use template::{Template, Text};
+pub use template::Template;
+pub use text::Text;
 pub use wording::{CODES, Close, Closes, Errors, WORDS};
 
 use include_dir::{Dir, include_dir};
-use read::Place;
+use reader::Place;
 use std::sync::Arc;
 
 /// Those that are built in.
@@ -186,4 +192,127 @@ fn collisions(dialects: &[Dialect]) -> Vec<String> {
         seen.push(place);
     }
     problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collide(files: &[(&str, &str)]) -> String {
+        let dialects: Vec<Dialect> = files
+            .iter()
+            .map(|(name, text)| Dialect::parse(name, text).unwrap())
+            .collect();
+        collisions(&dialects).join("\n")
+    }
+
+    fn at(path: &str) -> String {
+        format!("[websocket]\npath = \"{path}\"\n[event]\nframe = 1")
+    }
+
+    #[test]
+    fn doors_do_not_stand_in_each_others_way() {
+        let io = "[socketio]\n";
+        assert_eq!(
+            collide(&[
+                ("a.toml", &at("/ws/{x}")),
+                ("b.toml", &at("/live")),
+                ("c.toml", io)
+            ]),
+            ""
+        );
+        for (one, other, said) in [
+            (
+                &*at("/live/{x}"),
+                &*at("/live/1"),
+                "b.toml:2: websocket.path: /live/1: collides with a.toml:2: websocket.path: /live/{x}: give one of them another path",
+            ),
+            (
+                io,
+                io,
+                "b.toml:1: socketio.path: /socket.io: collides with a.toml:1: socketio.path: /socket.io: give one of them another path",
+            ),
+            (
+                io,
+                &at("/socket.io/x"),
+                "b.toml:2: websocket.path: /socket.io/x: collides with a.toml:1: socketio.path: /socket.io: give one of them another path",
+            ),
+            (
+                &at("/socket.io/x"),
+                io,
+                "b.toml:1: socketio.path: /socket.io: collides with a.toml:2: websocket.path: /socket.io/x: give one of them another path",
+            ),
+        ] {
+            assert_eq!(collide(&[("a.toml", one), ("b.toml", other)]), said);
+        }
+        for native in [
+            "/ws",
+            "/call/{x}",
+            "/{x}",
+            "/readyz",
+            "/console",
+            "/console/watch",
+            "/ack/me",
+        ] {
+            let said = collide(&[("a.toml", &at(native))]);
+            assert!(said.contains("is Rowcast's own"), "{native}: {said}");
+        }
+        let below = collide(&[("a.toml", "[socketio]\npath = \"/call/\"")]);
+        assert!(below.contains("is Rowcast's own (/call/{name})"), "{below}");
+    }
+
+    #[test]
+    fn what_is_listed_and_is_not_there_is_named() {
+        let said = |entry: &str| match Dialect::load(&[entry.to_owned()]) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        let unknown = said("nobodys");
+        assert!(
+            unknown.starts_with("`http.dialects`: no dialect `nobodys` is built in: "),
+            "{unknown}"
+        );
+        assert!(
+            unknown.ends_with("named by its path, such as ./nobodys.toml."),
+            "{unknown}"
+        );
+        assert!(
+            said("./no/such.toml").starts_with("`http.dialects`: ./no/such.toml can't be read: ")
+        );
+    }
+
+    /// Whoever writes one sees at once what is wrong with it.
+    #[test]
+    fn those_that_are_built_in_are_without_a_mistake() {
+        for name in built_in_names() {
+            if let Err(error) = Dialect::load(&[name.to_owned()]) {
+                unreachable!("{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_framing_has_a_spelling_of_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let listed: Vec<String> = [(0, "/a", "/io"), (1, "/b", "/oi")]
+            .map(|(which, path, io)| {
+                let file = directory.path().join(format!("{which}.toml"));
+                std::fs::write(&file, format!("[socketio]\npath = \"{io}\"\n{}", at(path)))
+                    .unwrap();
+                file.display().to_string()
+            })
+            .into();
+        let dialects = Dialect::load(&listed).unwrap();
+        let spellings: Vec<usize> = dialects
+            .iter()
+            .flat_map(|dialect| {
+                [
+                    dialect.event.as_ref().unwrap().spelling,
+                    dialect.socketio.as_ref().unwrap().arguments.spelling,
+                ]
+            })
+            .collect();
+        assert_eq!(spellings, [0, 1, 2, 3]);
+        assert_eq!(dialects[0].name, "0");
+    }
 }

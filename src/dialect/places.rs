@@ -68,12 +68,7 @@ pub const POLL: Slots = &[
     ("now", Moment),
 ];
 
-pub const HEALTH: Slots = &[
-    ("connections", Integer),
-    ("ready", Truth),
-    ("reason", Text),
-    ("now", Moment),
-];
+pub const HEALTH: Slots = &[("connections", Integer), ("ready", Truth), ("now", Moment)];
 
 pub const CLOSE: Slots = &[("message", Text), ("wait", Integer)];
 

@@ -211,10 +211,12 @@ impl Slot {
             let (text, quoted) = (text.into(), true);
             return Some(Spelled { text, quoted });
         }
-        let filling = source.filling(&self.name).or_else(|| {
-            let now = || Filling::Moment(Timestamp::now().as_microsecond());
-            (&*self.name == "now").then(now)
-        })?;
+        let filling = match &*self.name {
+            "now" if self.shape == Shape::Moment => {
+                Filling::Moment(Timestamp::now().as_microsecond())
+            }
+            name => source.filling(name)?,
+        };
         let (text, quoted): (Cow<'a, str>, bool) = match filling {
             Filling::Value(Value::Null) => return None,
             Filling::Text(text) => (text.into(), true),

@@ -1,162 +1,22 @@
-//! Frames and names with slots, compiled when a file is read: one pass writes them.
+//! Frames with slots, compiled when a file is read: one pass writes them.
 //! Hands text to whoever sends it. It must never build a tree of what it writes: JSON that a value
 //! brings along is spliced.
 
 use super::slot::{Context, Shape, Slot, Source, Spelled};
+use super::text::{Piece, Text, escape};
 use serde_json::Value;
-use std::fmt::Write;
+use std::cell::Cell;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeValue;
 
-/// What is wrong, and where in the file.
-pub(super) type Wrong = Vec<(Range<usize>, String)>;
-
-/// Text with slots, such as `event:{eventId}`. `{{` and `}}` are braces.
-#[derive(Clone, Debug, Default)]
-pub struct Text {
-    pieces: Vec<Piece>,
-}
-
-#[derive(Clone, Debug)]
-enum Piece {
-    /// As it is, and escaped for the inside of a JSON string.
-    Plain(Box<str>, Box<str>),
-    Slot(Slot),
-}
-
-impl Text {
-    /// # Errors
-    /// Why it can't be filled here.
-    pub(super) fn compile(text: &str, context: &Context<'_>) -> Result<Self, String> {
-        let mut pieces = Vec::new();
-        let mut plain = String::new();
-        let mut letters = text.chars().peekable();
-        while let Some(letter) = letters.next() {
-            match letter {
-                '{' | '}' if letters.peek() == Some(&letter) => {
-                    letters.next();
-                    plain.push(letter);
-                }
-                '{' => {
-                    let mut inside = String::new();
-                    let closed = letters.by_ref().any(|letter| {
-                        inside.push(letter);
-                        letter == '}'
-                    });
-                    if !closed {
-                        return Err("a brace is never closed: write {{ for the brace itself".into());
-                    }
-                    inside.pop();
-                    push_plain(&mut pieces, &mut plain);
-                    pieces.push(Piece::Slot(Slot::compile(&inside, context)?));
-                }
-                '}' => return Err("a brace was never opened: write }} for the brace itself".into()),
-                letter => plain.push(letter),
-            }
-        }
-        push_plain(&mut pieces, &mut plain);
-        Ok(Self { pieces })
-    }
-
-    /// The text; nothing where a slot has no value.
-    #[must_use]
-    pub fn fill(&self, source: &dyn Source) -> Option<String> {
-        let mut text = String::new();
-        self.write(source, &mut text, false).then_some(text)
-    }
-
-    /// A text for each item of the list that one of its slots may be; none where a slot has no value.
-    #[must_use]
-    pub fn fill_each(&self, source: &dyn Source) -> Vec<String> {
-        let list = self.slots().find(|slot| slot.shape == Shape::List);
-        let Some(list) = list else {
-            return self.fill(source).into_iter().collect();
-        };
-        let Some(super::Filling::Value(Value::Array(items))) = source.filling(&list.name) else {
-            return Vec::new();
-        };
-        let each = items.iter().map(|item| {
-            let item = super::Filling::Value(item);
-            self.fill(&Each {
-                source,
-                name: &list.name,
-                item,
-            })
-        });
-        each.flatten().collect()
-    }
-
-    fn write(&self, source: &dyn Source, out: &mut String, escaped: bool) -> bool {
-        self.pieces.iter().all(|piece| match piece {
-            Piece::Plain(text, in_json) => {
-                out.push_str(if escaped { in_json } else { text });
-                true
-            }
-            Piece::Slot(slot) => match slot.spell(source) {
-                Some(Spelled { text, .. }) if escaped => {
-                    escape(&text, out);
-                    true
-                }
-                Some(Spelled { text, .. }) => {
-                    out.push_str(&text);
-                    true
-                }
-                None => false,
-            },
-        })
-    }
-
-    pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> {
-        self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Slot(slot) => Some(slot),
-            Piece::Plain(..) => None,
-        })
-    }
-}
-
-/// One item in place of its list.
-struct Each<'a> {
-    source: &'a dyn Source,
-    name: &'a str,
-    item: super::Filling<'a>,
-}
-
-impl Source for Each<'_> {
-    fn filling(&self, name: &str) -> Option<super::Filling<'_>> {
-        if name == self.name {
-            return Some(self.item);
-        }
-        self.source.filling(name)
-    }
-}
-
-fn push_plain(pieces: &mut Vec<Piece>, plain: &mut String) {
-    if !plain.is_empty() {
-        let mut escaped = String::new();
-        escape(plain, &mut escaped);
-        pieces.push(Piece::Plain(plain.as_str().into(), escaped.into()));
-        plain.clear();
-    }
-}
-
-/// Appends a text as it stands inside a JSON string.
-pub(super) fn escape(text: &str, out: &mut String) {
-    let mut rest = text;
-    while let Some(at) = rest.find(|c: char| matches!(c, '"' | '\\') || c < ' ') {
-        out.push_str(&rest[..at]);
-        let letter = rest.as_bytes()[at];
-        match letter {
-            b'"' | b'\\' => out.extend(['\\', char::from(letter)]),
-            b'\n' => out.push_str("\\n"),
-            _ => {
-                // Writing to a string can't fail.
-                let _ = write!(out, "\\u{letter:04x}");
-            }
-        }
-        rest = &rest[at + 1..];
-    }
-    out.push_str(rest);
+/// What is wrong with a template.
+pub(super) struct Wrong {
+    /// In the file.
+    pub at: Range<usize>,
+    /// In the template, such as `.data.at`.
+    pub key: String,
+    pub what: String,
 }
 
 /// JSON with slots.
@@ -189,7 +49,7 @@ impl Template {
     pub(super) fn compile(
         value: &Spanned<DeValue<'_>>,
         context: &Context<'_>,
-        wrong: &mut Wrong,
+        wrong: &mut Vec<Wrong>,
     ) -> Self {
         let node = Node::compile(value, context, wrong);
         Self { node }
@@ -206,6 +66,17 @@ impl Template {
         out
     }
 
+    /// How often a slot of this name stands in it.
+    pub(super) fn count(&self, name: &str) -> usize {
+        let found = Cell::new(0);
+        // It goes on as long as it is told no.
+        self.node.uses(&|slot| {
+            found.set(found.get() + usize::from(&*slot.name == name));
+            false
+        });
+        found.get()
+    }
+
     /// Whether it uses one of these.
     pub(super) fn uses(&self, is: &dyn Fn(&Slot) -> bool) -> bool {
         self.node.uses(is)
@@ -213,9 +84,14 @@ impl Template {
 }
 
 impl Node {
-    fn compile(value: &Spanned<DeValue<'_>>, context: &Context<'_>, wrong: &mut Wrong) -> Self {
+    fn compile(
+        value: &Spanned<DeValue<'_>>,
+        context: &Context<'_>,
+        wrong: &mut Vec<Wrong>,
+    ) -> Self {
         let mut say = |what: &str| {
-            wrong.push((value.span(), what.to_owned()));
+            let (at, key, what) = (value.span(), String::new(), what.to_owned());
+            wrong.push(Wrong { at, key, what });
             Self::Literal("null".into())
         };
         match value.get_ref() {
@@ -245,10 +121,15 @@ impl Node {
                 let mut members: Vec<_> = table.iter().collect();
                 // As they are written, for those who read frames.
                 members.sort_by_key(|(key, _)| key.span().start);
-                let members = members.into_iter().map(|(key, value)| Member {
-                    key: key.get_ref().as_ref().into(),
-                    written: format!("{}:", Value::from(key.get_ref().as_ref())).into(),
-                    node: Self::compile(value, context, wrong),
+                let members = members.into_iter().map(|(key, value)| {
+                    let (key, known) = (key.get_ref().as_ref(), wrong.len());
+                    let node = Self::compile(value, context, wrong);
+                    for inside in &mut wrong[known..] {
+                        inside.key.insert_str(0, &format!(".{key}"));
+                    }
+                    let written = format!("{}:", Value::from(key)).into();
+                    let key = key.into();
+                    Member { key, written, node }
                 });
                 Self::Object(members.collect())
             }
@@ -357,5 +238,66 @@ impl Member {
             out.truncate(start);
         }
         written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::slot::{Filling, Values};
+    use super::*;
+
+    fn rendered(written: &str) -> Result<String, String> {
+        let named = &[
+            ("text", Shape::Text),
+            ("none", Shape::Text),
+            ("data", Shape::Json),
+            ("number", Shape::Integer),
+        ];
+        let context = Context {
+            named,
+            fields: &[],
+            payload: false,
+        };
+        let mut wrong = Vec::new();
+        let template = Template::compile(&DeValue::parse(written).unwrap(), &context, &mut wrong);
+        if let Some(wrong) = wrong.pop() {
+            return Err(wrong.what);
+        }
+        let values = Values::default()
+            .with("text", Filling::Text("say \"hi\"\n\u{1}"))
+            .with("data", Filling::Json("{ \"a\":1 }"))
+            .with("number", Filling::Integer(7));
+        Ok(template.render(&values))
+    }
+
+    #[test]
+    fn a_template_renders_as_it_is_written() {
+        for (written, json) in [
+            (
+                r#"{ z = 1, a = 0x10, m = 2.50, t = true, "q\"" = [] }"#,
+                r#"{"z":1,"a":16,"m":2.5,"t":true,"q\"":[]}"#,
+            ),
+            (
+                r#"{ is = "{text}", in = "<{text}>" }"#,
+                r#"{"is":"say \"hi\"\n\u0001","in":"<say \"hi\"\n\u0001>"}"#,
+            ),
+            (
+                r#"{ n = "{number}", s = "{number}.", d = "{data}" }"#,
+                r#"{"n":7,"s":"7.","d":{ "a":1 }}"#,
+            ),
+            (
+                r#"["EVT", "{none}", { a = "{none}", b = "x{none}" }]"#,
+                r#"["EVT",null,{}]"#,
+            ),
+            (
+                r#"{ a = "{none}", b = { c = "{none}" }, d = 1 }"#,
+                r#"{"b":{},"d":1}"#,
+            ),
+            (r#""{none}""#, "null"),
+            (r#""{{text}}""#, r#""{text}""#),
+        ] {
+            assert_eq!(rendered(written).as_deref(), Ok(json), "{written}");
+        }
+        assert!(rendered("9223372036854775808").is_err());
     }
 }

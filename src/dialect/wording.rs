@@ -3,11 +3,13 @@
 
 use super::messages::Message;
 use super::slot::{Filling, Values};
-use super::template::{Template, Text};
+use super::template::Template;
+use super::text::Text;
 use std::collections::HashMap;
 
 /// Why a connection is refused or closed, as `docs/protocol.md` names it. `forbidden` is a door whose
-/// rooms were not all granted, or whose parameters name somebody else.
+/// rooms were not all granted; `unauthorized` also one whose parameters name somebody else; `gap` a
+/// gap where there is no frame to tell it, closed as `restart` if the file does not say.
 pub const WORDS: &[&str] = &[
     "unauthorized",
     "forbidden",
@@ -15,6 +17,7 @@ pub const WORDS: &[&str] = &[
     "too-many-connections",
     "overloaded",
     "restart",
+    "gap",
     "lagged",
     "token-expired",
     "revoked",
@@ -108,5 +111,66 @@ impl Close {
         let end = reason.floor_char_boundary(REASON);
         reason.truncate(end);
         Some(reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Dialect;
+    use super::*;
+
+    #[test]
+    fn errors_are_worded_by_the_file_or_by_us() {
+        let text = "[health]\npath = \"/h\"\nanswer = 1\n[errors]\nframe = { error = \"{message}\", room = \"{room}\" }\n\
+            [errors.messages]\nunknown-type = \"no {type}\"\nforbidden = \"not {room}: {message}\"\n\
+            [message.join]\nfields = { n = \"integer\" }\nrefused = [\"{code}\", \"{message}\", \"{n}\"]\n";
+        let dialect = Dialect::parse("t.toml", text).unwrap();
+        let errors = &dialect.errors;
+        let values = Values::default()
+            .with("type", Filling::Text("fly"))
+            .with("room", Filling::Text("a\""));
+        assert_eq!(
+            errors.frame(None, "unknown-type", "?", &values),
+            r#"{"error":"no fly","room":"a\""}"#
+        );
+        assert_eq!(
+            errors.frame(None, "rate-limited", "slow", &Values::default()),
+            r#"{"error":"slow"}"#
+        );
+        // A wording that can't be filled is none.
+        assert_eq!(
+            errors.frame(None, "unknown-type", "ours", &Values::default()),
+            r#"{"error":"ours"}"#
+        );
+        let heard = dialect.messages.hear(r#"{"type":"join","n":5}"#).unwrap();
+        let values = values.with_fields(&heard.fields);
+        assert_eq!(
+            errors.frame(Some(heard.message), "forbidden", "ours", &values),
+            r#"["forbidden","not a\": ours",5]"#
+        );
+        let plain = Dialect::parse("t.toml", "[health]\npath = \"/h\"\nanswer = 1").unwrap();
+        assert_eq!(
+            plain
+                .errors
+                .frame(None, "bad-message", "ours", &Values::default()),
+            r#"{"type":"error","code":"bad-message","message":"ours"}"#
+        );
+    }
+
+    #[test]
+    fn a_reason_fits_into_its_frame() {
+        let text = "[health]\npath = \"/h\"\nanswer = 1\n[close]\nrestart = { reason = \"in {wait} ms: {message}\" }\nlagged = { code = 4100 }";
+        let closes = Dialect::parse("t.toml", text).unwrap().closes;
+        let restart = closes.get("restart").unwrap();
+        assert_eq!(
+            restart.reason("again", Some(250)).as_deref(),
+            Some("in 250 ms: again")
+        );
+        assert_eq!(restart.reason("again", None), None);
+        let long = restart.reason(&"é".repeat(100), Some(1)).unwrap();
+        assert!(long.len() <= 123 && long.len() > 120, "{}", long.len());
+        let lagged = closes.get("lagged").unwrap();
+        assert_eq!((lagged.code, lagged.reason("x", None)), (Some(4100), None));
+        assert!(closes.get("revoked").is_none());
     }
 }

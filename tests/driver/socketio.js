@@ -32,11 +32,7 @@ function open({ url, namespace = '', options = {}, resume = false, share }) {
     ? io(url + namespace, { forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 500, ...own })
     : sockets[share].socket.io.socket(namespace, own)
   place.socket = socket
-  socket.on('connect', () => {
-    const { engine } = socket.io
-    say({ kind: 'connected', transport: engine.transport.name })
-    engine.once('upgrade', () => say({ kind: 'upgraded', transport: engine.transport.name }))
-  })
+  socket.on('connect', () => say({ kind: 'connected', transport: socket.io.engine.transport.name }))
   socket.on('connect_error', (error) => say({ kind: 'refused', message: error.message, data: error.data }))
   socket.on('disconnect', (reason) => say({ kind: 'disconnected', reason, active: socket.active }))
   socket.onAny((name, ...args) => {
@@ -75,6 +71,12 @@ const commands = {
   // From now on it signs in with this.
   auth({ socket, auth }) {
     sockets[socket].socket.auth = auth
+  },
+
+  // Resolves when the connection has gone over to WebSocket.
+  async upgraded({ socket }) {
+    const { engine } = sockets[socket].socket.io
+    if (engine.transport.name !== 'websocket') await new Promise((done) => engine.once('upgrade', done))
   },
 
   transport: ({ socket }) => sockets[socket].socket.io.engine?.transport?.name,

@@ -368,9 +368,15 @@ const NOT_OURS: &[&str] = &[
     "transfer-encoding",
 ];
 
-/// Whether a path is promised to anybody: the console's are its own page's, and may change with it.
+/// What the paths of dialects begin with, in the stations: their wire is their file's, or Socket.IO's.
+const DIALECTS: [&str; 2] = ["/live/", "/socket.io/"];
+
+/// Whether a path is promised to anybody by these documents: the console's are its own page's, and
+/// may change with it.
 pub fn is_promised(path: &str) -> bool {
-    !(path == "/console" || path.starts_with("/console/"))
+    !(path == "/console"
+        || path.starts_with("/console/")
+        || DIALECTS.iter().any(|dialect| path.starts_with(dialect)))
 }
 
 /// What the documents hold below, too: a base path for stations that set one.

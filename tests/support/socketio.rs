@@ -23,12 +23,8 @@ pub struct Client<'a> {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Heard {
-    /// It is connected, by this transport at first.
+    /// It is connected, by this transport.
     Connected {
-        transport: String,
-    },
-    /// It goes on by another.
-    Upgraded {
         transport: String,
     },
     /// `connect_error`: a word of the server's, or the library's own.
@@ -148,13 +144,9 @@ impl<'a> Client<'a> {
         self.until("connected again", connected).await
     }
 
-    /// Waits for the upgrade to WebSocket.
-    pub async fn upgraded(&mut self) -> String {
-        let upgraded = |heard: &Heard| match heard {
-            Heard::Upgraded { transport } => Some(transport.clone()),
-            _ => None,
-        };
-        self.until("an upgrade", upgraded).await
+    /// Waits until it has gone over to WebSocket.
+    pub async fn upgraded(&self) {
+        self.order("upgraded", json!({})).await;
     }
 
     /// Waits for a `connect_error`; its message.
@@ -162,6 +154,15 @@ impl<'a> Client<'a> {
         let refused = |heard: &Heard| match heard {
             Heard::Refused { message, .. } => Some(message.clone()),
             Heard::Connected { .. } => panic!("it was let in"),
+            _ => None,
+        };
+        self.until("a connect_error", refused).await
+    }
+
+    /// The same for one that was in before.
+    pub async fn refused_again(&mut self) -> String {
+        let refused = |heard: &Heard| match heard {
+            Heard::Refused { message, .. } => Some(message.clone()),
             _ => None,
         };
         self.until("a connect_error", refused).await

@@ -25,13 +25,15 @@ create table if not exists clinic_push.changed (
 );
 create index if not exists changed_xid on clinic_push.changed (xid);
 alter table clinic_push.changed owner to rowcast_owner;
-comment on column clinic_push.changed.gone is 'Visits were deleted, so what was told of them is too.';
+comment on column clinic_push.changed.gone is
+  'Visits were deleted, so that what was told of them can be as well.';
 
--- The transaction that compared last, as a number: outside transactions, for who has an old snapshot.
+-- The transaction that compared last, as a number: a sequence, which old snapshots see too.
 create sequence if not exists clinic_push.compared as bigint;
 alter sequence clinic_push.compared owner to rowcast_owner;
 
--- The payload of position_update, found when it is read: the place as it is by then. Key {"visitId"}.
+-- The payload of position_update, found when it is read: the place as it is by then. Its key is
+-- {"visitId","patientId"}.
 create or replace function clinic_push.position_update(p_keys jsonb[])
 returns table (key jsonb, data json)
 language sql
@@ -110,8 +112,8 @@ exception
 end
 $$;
 
--- Step 2: at commit, the line against what was told. Who can't compare tells everybody to read anew,
--- and leaves the difference to the next who can.
+-- Step 2: at commit, the line against what was told. Who can't compare tells everybody to read
+-- anew, and leaves the difference to the next who can.
 create or replace function clinic_push.tell_positions() returns trigger
 language plpgsql
 security definer

@@ -1,5 +1,6 @@
--- What settings tell: other minutes between calls are another wait for everybody, so queue_update to
--- patients and staff and queue_refresh to staff, and at commit position_update (queue_positions.sql).
+-- What settings tell: other minutes between calls are another wait for everybody, so queue_update
+-- to patients and staff, queue_refresh to staff, and at commit position_update (see
+-- queue_positions.sql).
 
 select rowcast.attach('clinic.settings', 'update', $$
   select t.name as name, t.rooms as rooms, '{}'::json as data, 'queue' as channel,

@@ -1,33 +1,28 @@
-//! `rowcast demo`: a throwaway PostgreSQL, the lab system with sample data, a modest legacy writer
-//! in plain SQL, and the service with a page beside it. Hands over to the app.
-//! It must never touch a database that it did not make, and never take SQL from the page.
+//! `rowcast demo`: a throwaway PostgreSQL, five systems with sample data, a modest old application
+//! in plain SQL behind each, and one service a system, all in this process and on one port, with
+//! pages beside them. Hands over to the app.
+//! It must never touch a database that it did not make, and never take SQL from a page.
 
 mod page;
+mod system;
 
 use super::Failure;
 use super::postgres::{self, Cluster, Options};
 use super::serve::stop_signal;
-use super::triggers::files::rank;
 use crate::app::{App, Socket};
 use crate::config::Settings;
-use crate::routes::routes;
 use crate::{database, migrate};
 use clap::Args;
-use include_dir::{Dir, include_dir};
+use futures_util::future::{join_all, try_join_all};
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use system::{Running, SYSTEMS};
 use tokio_postgres::Client;
 use warp::Filter;
 
-static LAB: Dir = include_dir!("$CARGO_MANIFEST_DIR/triggers/lab");
-const SAMPLE: &str = include_str!("demo.sql");
-
-/// Name of the demo's database.
-const DATABASE: &str = "demo";
-
-/// Time between two writes of the legacy application: busy enough to watch, slow enough to follow.
+/// Time between two writes of an old application: busy enough to watch, slow enough to follow.
 const WRITER_PAUSE: Duration = Duration::from_millis(1500);
 
 #[derive(Args, Debug)]
@@ -35,47 +30,48 @@ pub struct DemoArgs {
     /// Where to listen; a free port of 127.0.0.1 if 8080 is taken.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Without the legacy writer: nothing happens that you do not do.
+    /// Without the old applications' writers: nothing happens that you do not do.
     #[arg(long)]
     quiet: bool,
 }
 
-pub async fn run(args: DemoArgs, mut settings: Settings) -> Result<ExitCode, Failure> {
+pub async fn run(args: DemoArgs, settings: Settings) -> Result<ExitCode, Failure> {
     // From the first moment on: Ctrl-C during the start leaves nothing behind either.
     let stop = stop_signal()?;
     tokio::pin!(stop);
     let opened = tokio::select! {
-        opened = open(&args, &mut settings) => opened?,
+        opened = open(&args, settings) => opened?,
         () = &mut stop => return Ok(ExitCode::SUCCESS),
     };
     let Demo {
-        app,
-        legacy,
+        running,
+        socket,
         cluster,
-        url,
     } = opened;
-    let legacy = Arc::new(legacy);
-    let filter = page::routes(Arc::clone(&legacy), Arc::clone(&app.gate))
-        .or(routes(&app.gate))
-        .unify();
-    let writer = async {
-        if args.quiet {
-            std::future::pending::<()>().await;
-        }
-        write_on(&legacy).await;
-    };
-    let console = page::console_url(&url, &app.gate).unwrap_or_default();
+    let legacy: Vec<Arc<Client>> = running.iter().map(|one| Arc::clone(&one.legacy)).collect();
     let words = format!(
-        "\n  Rowcast's demo is at  {url}\n  its console at        {console}\n\n  \
-         Ctrl-C ends it and leaves nothing behind.\n\n"
+        "\n  Rowcast's demo is at  http://{}/\n\n  \
+         Ctrl-C ends it and leaves nothing behind.\n\n",
+        socket.address()
     );
+    let pages = page::routes(&running);
+    let mut services = running.into_iter().map(|one| one.service);
+    let first = services.next().ok_or("the demo has no system")?;
+    let app = App::of(first, services.collect(), socket).await?;
+    let front = page::with_views(app.front(pages.or(app.routes()).unify()));
     // In one piece, and whoever stopped reading has missed words, not the demo.
     if let Err(error) = std::io::stdout().write_all(words.as_bytes()) {
         tracing::warn!(%error, "nobody reads where the demo is");
     }
+    let writers = async {
+        if args.quiet {
+            std::future::pending::<()>().await;
+        }
+        join_all(legacy.iter().map(|legacy| write_on(legacy))).await;
+    };
     tokio::select! {
-        () = app.run_with(filter, stop) => {}
-        () = writer => {}
+        () = app.run_front(front, stop) => {}
+        () = writers => {}
     }
     drop(legacy);
     drop(cluster);
@@ -83,80 +79,57 @@ pub async fn run(args: DemoArgs, mut settings: Settings) -> Result<ExitCode, Fai
 }
 
 struct Demo {
-    app: App,
-    legacy: Client,
+    running: Vec<Running>,
+    socket: Socket,
     cluster: Cluster,
-    url: String,
 }
 
-async fn open(args: &DemoArgs, settings: &mut Settings) -> Result<Demo, Failure> {
-    let socket = bind(args, settings).await?;
-    let url = format!("http://{}/", socket.address());
+async fn open(args: &DemoArgs, mut settings: Settings) -> Result<Demo, Failure> {
+    let socket = bind(args, &settings).await?;
     eprintln!("starting a throwaway PostgreSQL …");
     let cluster = Cluster::start(Options::default()).await?;
     let timeout = settings.database.connect_timeout;
-    let maintenance =
-        database::connect_and_drive(&cluster.url("postgres", postgres::SUPERUSER), timeout).await?;
-    maintenance
-        .batch_execute(&format!("create database {DATABASE}"))
+    eprintln!("installing five systems with sample data …");
+    let maintenance = cluster.url("postgres", postgres::SUPERUSER);
+    let maintenance = database::connect_and_drive(&maintenance, timeout).await?;
+    // Migrated once: each system's database is a copy.
+    let template = cluster.url("template1", postgres::SUPERUSER);
+    let mut template = database::connect_and_drive(&template, timeout).await?;
+    migrate::run(&mut template).await?;
+    template
+        .batch_execute("alter role rowcast_service login")
         .await?;
-    let mut owner =
-        database::connect_and_drive(&cluster.url(DATABASE, postgres::SUPERUSER), timeout).await?;
-    eprintln!("installing schema, triggers and sample data …");
-    migrate::run(&mut owner).await?;
-    apply(&owner).await?;
-    owner.batch_execute(SAMPLE).await?;
-    owner
-        .batch_execute("alter role rowcast_service login; alter role lab_app login")
-        .await?;
-    let legacy = database::connect_and_drive(&cluster.url(DATABASE, "lab_app"), timeout).await?;
+    drop(template);
+    alone(&maintenance, "template1").await?;
 
-    settings.database.url = Some(cluster.url(DATABASE, "rowcast_service"));
-    settings.database.listen_url = None;
+    // One port for everything, whatever the settings say of others.
+    settings.http.admin_listen = None;
+    settings.console.enabled = true;
+    settings.console.payloads = true;
     if settings.auth.hs256_secret.is_none() {
         settings.auth.hs256_secret = Some(format!("{:032x}", rand::random::<u128>()));
     }
-    settings.console.enabled = true;
-    settings.console.payloads = true;
-    let app = App::open(settings.clone(), socket).await?;
-    let ready = async {
-        while app.gate.pulse.check(&app.gate.settings.listener).is_err() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), ready)
-        .await
-        .map_err(|_| {
-            let why = app
-                .gate
-                .pulse
-                .check(&app.gate.settings.listener)
-                .err()
-                .unwrap_or_default();
-            format!("the service did not become ready: {why}")
-        })?;
+    let opened = SYSTEMS
+        .iter()
+        .map(|system| system.open(&cluster, &settings));
+    let running = try_join_all(opened).await?;
     Ok(Demo {
-        app,
-        legacy,
+        running,
+        socket,
         cluster,
-        url,
     })
 }
 
-/// As `rowcast triggers apply` orders them; nobody writes yet who could be made to wait.
-async fn apply(owner: &Client) -> Result<(), Failure> {
-    let mut files: Vec<_> = LAB
-        .files()
-        .filter_map(|file| Some((file.path().to_str()?, file.contents_utf8()?)))
-        .collect();
-    files.sort_unstable_by_key(|(name, _)| (rank(name), *name));
-    for (name, text) in files {
-        owner.batch_execute(text).await.map_err(|error| {
-            let words = error
-                .as_db_error()
-                .map_or_else(|| error.to_string(), ToString::to_string);
-            format!("triggers/lab/{name}: {words}")
-        })?;
+/// Waits until nobody is connected to a database: a copy waits for that as well, in longer steps.
+async fn alone(maintenance: &Client, database: &str) -> Result<(), Failure> {
+    let others = "select count(*) from pg_stat_activity where datname = $1";
+    while maintenance
+        .query_one(others, &[&database])
+        .await?
+        .get::<_, i64>(0)
+        > 0
+    {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     Ok(())
 }
@@ -171,15 +144,13 @@ async fn bind(args: &DemoArgs, settings: &Settings) -> Result<Socket, Failure> {
     }
 }
 
-/// The legacy application: plain SQL as a role that knows nothing of Rowcast.
+/// The old application: plain SQL as a role that knows nothing of Rowcast.
 async fn write_on(legacy: &Client) {
-    loop {
+    while !legacy.is_closed() {
         tokio::time::sleep(WRITER_PAUSE.mul_f64(rand::random_range(0.5..1.5))).await;
         if let Err(error) = legacy.batch_execute("select demo.writer_step()").await {
             tracing::warn!(%error, "the demo's writer could not write");
-            if legacy.is_closed() {
-                std::future::pending::<()>().await;
-            }
         }
     }
+    std::future::pending().await
 }

@@ -1,71 +1,144 @@
-//! The demo's page and what stands behind it: the state that a legacy server would render, the
-//! listed statements, and tokens for the two views. Hands nothing over.
+//! The demo's pages and what stands behind them: the index, the state that an old server would
+//! render, the listed statements, and how a view signs in. Hands nothing over.
 //! It must never run SQL text that a page sends.
 
+use super::system::{Running, SYSTEMS, System};
+use crate::app::front::{Front, Service};
 use crate::connection::{Gate, unix_now};
 use include_dir::{Dir, include_dir};
 use jsonwebtoken::Algorithm;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio_postgres::Client;
-use warp::http::StatusCode;
+use warp::filters::BoxedFilter;
+use warp::http::{HeaderValue, StatusCode, Uri};
+use warp::path::FullPath;
 use warp::reply::{Reply, Response};
 use warp::{Filter, Rejection};
 
-static PAGE: Dir = include_dir!("$CARGO_MANIFEST_DIR/src/command/demo/page");
+/// What all pages share; view.js says how a system's own part is written.
+static SHELL: Dir = include_dir!("$CARGO_MANIFEST_DIR/src/command/demo/shell");
+/// socket.io-client, for the systems whose front ends speak it.
+static VENDOR: Dir = include_dir!("$CARGO_MANIFEST_DIR/src/command/demo/shell/vendor");
 /// The client as it is published: modules that a browser takes without a build.
 static CLIENT: Dir = include_dir!("$CARGO_MANIFEST_DIR/clients/javascript/src");
-const HTML: &str = include_str!("page/page.html");
+const PAGE: &str = include_str!("shell/shell.html");
+const INDEX: &str = include_str!("shell/index.html");
 const POLICY: &str = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// How long the views' tokens live, in seconds: short enough to see one renewed.
+/// How long a view's JWT lives, in seconds: short enough to see one renewed.
 const TOKEN_SECONDS: u64 = 600;
 
-pub fn routes(
-    legacy: Arc<Client>,
+/// How long the console's token lives, in seconds: a day at most that a demo is left open.
+const CONSOLE_SECONDS: u64 = 86_400;
+
+/// What the pages of one system stand on.
+#[derive(Clone)]
+struct Stage {
+    system: &'static System,
     gate: Arc<Gate>,
-) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
-    let for_page = Arc::clone(&legacy);
-    let page = warp::path::end().and(warp::get()).then(move || {
-        let legacy = Arc::clone(&for_page);
-        async move { answer(render(&legacy).await) }
-    });
+    legacy: Arc<Client>,
+    cookie: Option<Arc<str>>,
+}
+
+/// The index, what all pages share, and below its base path each system's own.
+pub fn routes(running: &[Running]) -> BoxedFilter<(Response,)> {
+    let index = warp::path::end().and(warp::get()).map(index);
     let files = warp::path!("demo" / String)
         .and(warp::get())
-        .and_then(|name: String| async move { embedded(&PAGE, &name) });
+        .and_then(|name: String| async move { embedded(&SHELL, &name) });
+    let vendor = warp::path!("demo" / "vendor" / String)
+        .and(warp::get())
+        .and_then(|name: String| async move { embedded(&VENDOR, &name) });
     let client = warp::path!("client" / String)
         .and(warp::get())
         .and_then(|name: String| async move { embedded(&CLIENT, &name) });
     let icon = warp::path!("favicon.ico")
         .and(warp::get())
         .map(|| StatusCode::NO_CONTENT.into_response());
-    let run = warp::path!("demo" / "run" / i32)
-        .and(warp::post())
-        .and(warp::header::exact_ignore_case(
-            "content-type",
-            "application/json",
-        ))
-        .then(move |number: i32| {
-            let legacy = Arc::clone(&legacy);
-            async move { answer(run_statement(&legacy, number).await) }
-        });
-    let token = warp::path!("demo" / "token" / String)
+    let shared = index.or(files).unify().or(vendor).unify();
+    let shared = shared.or(client).unify().or(icon).unify().boxed();
+    running.iter().fold(shared, |before, one| {
+        let stage = Stage {
+            system: one.system,
+            gate: Arc::clone(&one.service.gate),
+            legacy: Arc::clone(&one.legacy),
+            cookie: one.cookie.as_deref().map(Into::into),
+        };
+        before.or(routes_of(stage)).unify().boxed()
+    })
+}
+
+fn routes_of(stage: Stage) -> BoxedFilter<(Response,)> {
+    let (name, own) = (stage.system.name, &stage.system.page);
+    let staged = warp::any().map(move || stage.clone());
+    let posted = warp::post().and(warp::header::exact_ignore_case(
+        "content-type",
+        "application/json",
+    ));
+    let page = warp::path::end()
         .and(warp::get())
-        .map(move |view: String| {
-            mint(&gate, &view)
-                .unwrap_or_else(|| failed(StatusCode::NOT_FOUND, "not-found", "user or admin"))
+        .and(warp::path::full())
+        .and(staged.clone())
+        .then(|path: FullPath, stage: Stage| async move {
+            if path.as_str().ends_with('/') {
+                return answer(render(&stage).await);
+            }
+            with_slash(&path)
         });
-    page.or(files)
-        .unify()
-        .or(client)
-        .unify()
-        .or(icon)
-        .unify()
-        .or(run)
-        .unify()
-        .or(token)
-        .unify()
+    let files = warp::path!("page" / String)
+        .and(warp::get())
+        .and_then(move |name: String| async move { embedded(own, &name) });
+    let state = warp::path!("demo" / "state")
+        .and(warp::get())
+        .and(staged.clone())
+        .then(|stage: Stage| async move {
+            let state = state(&stage.legacy).await;
+            answer(state.map(|state| file("application/json", state)))
+        });
+    let run = warp::path!("demo" / "run" / i32)
+        .and(posted)
+        .and(staged.clone())
+        .then(|number: i32, stage: Stage| async move {
+            answer(run_statement(&stage.legacy, number).await)
+        });
+    let sign_in = warp::path!("demo" / "sign-in" / String)
+        .and(posted)
+        .and(staged)
+        .then(|view: String, stage: Stage| async move { answer(sign_in(&stage, &view).await) });
+    let all = page.or(files).unify().or(state).unify();
+    let all = all.or(run).unify().or(sign_in).unify();
+    warp::path(name).and(all).boxed()
+}
+
+/// Each view is a browser of its own: its session cookie lies below a path of its own, which means
+/// what the path without it means: `/clinic/as/staff/ws` is `/clinic/ws`.
+pub fn with_views(front: Front) -> Front {
+    let behind = front.into_service();
+    let mounts = SYSTEMS.iter().map(|system| {
+        let behind = Arc::clone(&behind);
+        let renamed: Service = Arc::new(move |mut request| {
+            if let Some(uri) = without_view(request.uri()) {
+                *request.uri_mut() = uri;
+            }
+            behind(request)
+        });
+        (format!("/{}/as", system.name), renamed)
+    });
+    Front::new(mounts.collect::<Vec<_>>(), behind.clone())
+}
+
+fn without_view(uri: &Uri) -> Option<Uri> {
+    let (before, rest) = uri.path().split_once("/as/")?;
+    let (_, rest) = rest.split_once('/')?;
+    let query = uri
+        .query()
+        .map_or_else(String::new, |query| format!("?{query}"));
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(format!("{before}/{rest}{query}").parse().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 fn file(kind: &'static str, text: String) -> Response {
@@ -75,9 +148,8 @@ fn file(kind: &'static str, text: String) -> Response {
         ("cache-control", "no-store"),
         ("content-security-policy", POLICY),
     ] {
-        response
-            .headers_mut()
-            .insert(name, warp::http::HeaderValue::from_static(value));
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(name, value);
     }
     response
 }
@@ -89,9 +161,19 @@ fn embedded(from: &'static Dir, name: &str) -> Result<Response, Rejection> {
         Some((_, "css")) => "text/css; charset=utf-8",
         _ => return Err(warp::reject::not_found()),
     };
-    let text = from.get_file(name).and_then(|found| found.contents_utf8());
+    let found = from.files().find(|found| found.path().ends_with(name));
+    let text = found.and_then(|found| found.contents_utf8());
     text.map(|text| file(kind, text.into()))
         .ok_or_else(warp::reject::not_found)
+}
+
+/// The page's addresses are relative to its own.
+fn with_slash(path: &FullPath) -> Response {
+    let mut response = StatusCode::PERMANENT_REDIRECT.into_response();
+    if let Ok(to) = HeaderValue::from_str(&format!("{}/", path.as_str())) {
+        response.headers_mut().insert("location", to);
+    }
+    response
 }
 
 fn failed(status: StatusCode, code: &str, message: &str) -> Response {
@@ -99,75 +181,143 @@ fn failed(status: StatusCode, code: &str, message: &str) -> Response {
     warp::reply::with_status(warp::reply::json(&error), status).into_response()
 }
 
+fn in_words(error: &tokio_postgres::Error) -> String {
+    error
+        .as_db_error()
+        .map_or_else(|| error.to_string(), |db| db.message().to_owned())
+}
+
 fn answer(done: Result<Response, tokio_postgres::Error>) -> Response {
     done.unwrap_or_else(|error| {
-        let message = error
-            .as_db_error()
-            .map_or_else(|| error.to_string(), |db| db.message().to_owned());
-        failed(StatusCode::SERVICE_UNAVAILABLE, "database", &message)
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        failed(status, "database", &in_words(&error))
     })
 }
 
-/// The page as a legacy server would render it: data and bookmark from one statement.
-async fn render(legacy: &Client) -> Result<Response, tokio_postgres::Error> {
+fn index() -> Response {
+    let mut cards = String::new();
+    for system in SYSTEMS {
+        let _ = write!(
+            cards,
+            "<li><a class=\"card\" href=\"/{}/\"><h2>{}</h2><p>{}</p><p class=\"look\">{}</p>\
+             <p class=\"speaks\">{}</p></a></li>",
+            system.name, system.title, system.about, system.look, system.speaks
+        );
+    }
+    let text = INDEX.replace("{{SYSTEMS}}", &cards);
+    file("text/html; charset=utf-8", text)
+}
+
+/// Data and the bookmark that belongs to it, from one statement, as JSON.
+async fn state(legacy: &Client) -> Result<String, tokio_postgres::Error> {
+    let state = legacy.query_one("select demo.state()::text", &[]).await?;
+    state.try_get(0)
+}
+
+/// The page as an old server would render it.
+async fn render(stage: &Stage) -> Result<Response, tokio_postgres::Error> {
     // In a script element nothing but `<` can end it.
-    let state: String = legacy
-        .query_one("select demo.state()::text", &[])
-        .await?
-        .get(0);
-    let state = state.replace('<', "\\u003c");
-    Ok(file(
-        "text/html; charset=utf-8",
-        HTML.replace("{{STATE}}", &state),
-    ))
+    let state = state(&stage.legacy).await?.replace('<', "\\u003c");
+    let system = stage.system;
+    let views = system.page.get_file("views.html");
+    let views = views.and_then(|file| file.contents_utf8());
+    let mut nav = String::new();
+    for other in SYSTEMS {
+        let current = if other.name == system.name {
+            " aria-current=\"page\""
+        } else {
+            ""
+        };
+        let _ = write!(
+            nav,
+            "<a href=\"/{}/\"{current}>{}</a>",
+            other.name, other.title
+        );
+    }
+    let text = PAGE
+        .replace("{{NAME}}", system.name)
+        .replace("{{TITLE}}", system.title)
+        .replace("{{ABOUT}}", system.about)
+        .replace("{{SPEAKS}}", system.speaks)
+        .replace("{{NAV}}", &nav)
+        .replace("{{CONSOLE}}", &console(&stage.gate).unwrap_or_default())
+        .replace("{{VIEWS}}", views.unwrap_or_default())
+        .replace("{{STATE}}", &state);
+    Ok(file("text/html; charset=utf-8", text))
 }
 
 async fn run_statement(legacy: &Client, number: i32) -> Result<Response, tokio_postgres::Error> {
-    let listed = legacy
-        .query_opt(
-            "select sql from demo.statement where number = $1",
-            &[&number],
-        )
-        .await?;
-    let Some(listed) = listed else {
-        return Ok(failed(
-            StatusCode::NOT_FOUND,
-            "not-found",
-            "no statement of this number is listed",
-        ));
+    let listed = "select sql from demo.statement where number = $1";
+    let Some(listed) = legacy.query_opt(listed, &[&number]).await? else {
+        let words = "no statement of this number is listed";
+        return Ok(failed(StatusCode::NOT_FOUND, "not-found", words));
     };
     let began = Instant::now();
-    let sql: &str = listed.get(0);
+    let sql: &str = listed.try_get(0)?;
     Ok(match legacy.execute(sql, &[]).await {
         Ok(rows) => {
             let ms = began.elapsed().as_secs_f64() * 1000.0;
-            warp::reply::json(&json!({ "ok": true, "rows": rows, "ms": ms })).into_response()
+            warp::reply::json(&json!({ "rows": rows, "ms": ms })).into_response()
         }
-        Err(error) => {
-            let message = error
-                .as_db_error()
-                .map_or_else(|| error.to_string(), |db| db.message().to_owned());
-            failed(StatusCode::CONFLICT, "statement", &message)
-        }
+        // PostgreSQL said no, as it may: an answer like any other.
+        Err(error) => warp::reply::json(&json!({ "refused": in_words(&error) })).into_response(),
     })
 }
 
-/// Where its operator looks, with a token for a day in what no server sees of a URL.
-pub fn console_url(url: &str, gate: &Gate) -> Option<String> {
-    let claims = json!({ "sub": "operator", "role": gate.settings.console.value, "exp": unix_now() + 86_400 });
-    let secret = gate.settings.auth.hs256_secret.as_deref()?;
-    let token = crate::token::mint(secret, &claims, Algorithm::HS256).ok()?;
-    Some(format!("{url}console#token={token}"))
+/// What the old application's login would answer: its session cookie, or a JWT.
+async fn sign_in(stage: &Stage, view: &str) -> Result<Response, tokio_postgres::Error> {
+    let asked = "select demo.sign_in($1)::text";
+    let signed_in = stage.legacy.query_one(asked, &[&view]).await?;
+    let Some(proof) = signed_in.try_get::<_, Option<String>>(0)? else {
+        let words = "this system has no such view";
+        return Ok(failed(StatusCode::NOT_FOUND, "not-found", words));
+    };
+    let Some(cookie) = &stage.cookie else {
+        let claims = serde_json::from_str(&proof).unwrap_or_default();
+        let token = mint(&stage.gate, claims, TOKEN_SECONDS);
+        return Ok(warp::reply::json(&json!({ "token": token })).into_response());
+    };
+    let name = stage.system.name;
+    let value = format!("{cookie}={proof}; Path=/{name}/as/{view}/; HttpOnly; SameSite=Strict");
+    let mut response = warp::reply::json(&json!({})).into_response();
+    if let Ok(value) = HeaderValue::from_str(&value) {
+        response.headers_mut().insert("set-cookie", value);
+    }
+    Ok(response)
 }
 
-fn mint(gate: &Gate, view: &str) -> Option<Response> {
-    let (sub, role) = match view {
-        "user" => ("1", "user"),
-        "admin" => ("100", "admin"),
-        _ => return None,
-    };
-    let claims = json!({ "sub": sub, "role": role, "org": "1", "exp": unix_now() + TOKEN_SECONDS });
+/// Where the system's operator looks, with a token in what no server sees of a URL.
+fn console(gate: &Gate) -> Option<String> {
+    let claims = json!({ "sub": "operator", "role": gate.settings.console.value });
+    let token = mint(gate, claims, CONSOLE_SECONDS)?;
+    Some(format!("console#token={token}"))
+}
+
+fn mint(gate: &Gate, mut claims: Value, seconds: u64) -> Option<String> {
+    let claims = claims.as_object_mut()?;
+    claims.insert("exp".into(), (unix_now() + seconds).into());
     let secret = gate.settings.auth.hs256_secret.as_deref()?;
-    let token = crate::token::mint(secret, &claims, Algorithm::HS256).ok()?;
-    Some(warp::reply::json(&json!({ "token": token })).into_response())
+    crate::token::mint(secret, &json!(claims), Algorithm::HS256).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_view;
+
+    #[test]
+    fn a_view_has_the_paths_of_its_system() {
+        for (path, meant) in [
+            ("/lab/as/user/ws", Some("/lab/ws")),
+            (
+                "/lab/as/user/sse?since=1&rooms=a/as/b/c",
+                Some("/lab/sse?since=1&rooms=a/as/b/c"),
+            ),
+            ("/lab/as/user/socket.io/", Some("/lab/socket.io/")),
+            ("/lab/as/user", None),
+            ("/lab/ws", None),
+        ] {
+            let uri = without_view(&path.parse().expect("a URI"));
+            assert_eq!(uri.map(|uri| uri.to_string()).as_deref(), meant, "{path}");
+        }
+    }
 }

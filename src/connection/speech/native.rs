@@ -3,6 +3,7 @@
 //! It must never encode an event twice.
 
 use super::{Act, Heard, Misheard, Speech, Told};
+use crate::connection::admission::explain;
 use crate::connection::{Refusal, frame};
 use crate::event::to_json;
 use serde::Deserialize;
@@ -74,6 +75,7 @@ impl Speech for Native {
                 message,
                 room,
             } => frame::error(code, message, *room),
+            Told::Withdrawn { room } => frame::error("forbidden", explain("withdrawn"), Some(room)),
             Told::Left { rooms } => json!({ "type": "unsubscribed", "rooms": rooms }),
             Told::Renewed { expires_at } => {
                 json!({ "type": "authenticated", "expiresAt": expires_at })
@@ -85,10 +87,6 @@ impl Speech for Native {
             frame["id"] = tag.clone();
         }
         Ok(Some(frame.to_string().into()))
-    }
-
-    fn close(&self, _: Refusal) -> Option<(u16, String)> {
-        None
     }
 }
 

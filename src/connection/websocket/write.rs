@@ -3,7 +3,6 @@
 
 use super::Socket;
 use crate::connection::Refusal;
-use crate::connection::admission::explain;
 use crate::connection::conversation::Conversation;
 use crate::connection::frame::Welcome;
 use crate::connection::presence::Presence;
@@ -111,13 +110,11 @@ impl Writer<'_, '_> {
             Delivery::Event(event) => return self.write_event(&event).await,
             Delivery::Seam(seam) => return self.write_seam(*seam).await,
             Delivery::Reply(frame) => self.feed(Message::Text(frame)).await?,
+            Delivery::Withdrawn(room) if self.presence.needs(&room) => {
+                return Err(Refusal::Forbidden);
+            }
             Delivery::Withdrawn(room) => {
-                let error = Told::Error {
-                    code: "forbidden",
-                    message: explain("withdrawn"),
-                    room: Some(&room),
-                };
-                self.say(&error, None).await?;
+                self.say(&Told::Withdrawn { room: &room }, None).await?;
             }
             Delivery::Gap { reason, bookmark } => {
                 let rooms = self.conversation.subscription.rooms();

@@ -1,0 +1,140 @@
+//! The five systems of the demo: what each is made of, and how one is opened in a database of its
+//! own. Hands over services, and connections of the old applications.
+//! It must never touch a database that the demo did not make.
+
+use crate::app::Service;
+use crate::command::Failure;
+use crate::command::postgres::{Cluster, SUPERUSER};
+use crate::command::triggers::files::rank;
+use crate::config::Settings;
+use crate::database;
+use include_dir::{Dir, include_dir};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_postgres::Client;
+
+/// How long a service may take until events get through.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A system: its database, its base path, its dialect and what it is shown with carry its name.
+pub struct System {
+    /// Such as `lab`; the old application's role is `lab_app`.
+    pub name: &'static str,
+    pub title: &'static str,
+    /// How its front end speaks and signs in.
+    pub speaks: &'static str,
+    /// What it is, in a sentence.
+    pub about: &'static str,
+    /// What to look at, in a sentence.
+    pub look: &'static str,
+    triggers: Dir<'static>,
+    /// Sample data, statements and a writer: see the head of lab.sql.
+    sample: &'static str,
+    /// Its page: views.html, story.js, story.css and what these need.
+    pub page: Dir<'static>,
+    dialects: &'static [&'static str],
+}
+
+pub static SYSTEMS: &[System] = &[System {
+    name: "lab",
+    title: "Laboratories",
+    speaks: "Rowcast’s JavaScript client, a JWT",
+    about: "Laboratories lend slots of the week to their users, and whoever comes too late stands in line.",
+    look: "The same statement reaches a user and an admin, each with what they may see.",
+    triggers: include_dir!("$CARGO_MANIFEST_DIR/triggers/lab"),
+    sample: include_str!("lab.sql"),
+    page: include_dir!("$CARGO_MANIFEST_DIR/src/command/demo/lab"),
+    dialects: &[],
+}];
+
+/// A system that runs.
+pub struct Running {
+    pub system: &'static System,
+    pub service: Service,
+    /// The old application: it knows nothing of Rowcast.
+    pub legacy: Arc<Client>,
+    /// The name of its session cookie; without one its views sign in by JWT.
+    pub cookie: Option<String>,
+}
+
+impl System {
+    fn role(&self) -> String {
+        format!("{}_app", self.name)
+    }
+
+    /// Makes its database from the migrated template1, and opens a service on it.
+    pub async fn open(
+        &'static self,
+        cluster: &Cluster,
+        settings: &Settings,
+    ) -> Result<Running, Failure> {
+        let (name, timeout) = (self.name, settings.database.connect_timeout);
+        let postgres = cluster.url("postgres", SUPERUSER);
+        let maintenance = database::connect_and_drive(&postgres, timeout).await?;
+        maintenance
+            .batch_execute(&format!("create database {name} template template1"))
+            .await?;
+        let owner = database::connect_and_drive(&cluster.url(name, SUPERUSER), timeout).await?;
+        self.apply(&owner).await?;
+        let made = async {
+            owner.batch_execute(self.sample).await?;
+            let login = format!("alter role {} login", self.role());
+            owner.batch_execute(&login).await?;
+            let cookie = "select min(cookie) from rowcast.session_rule";
+            owner.query_one(cookie, &[]).await?.try_get(0)
+        };
+        let cookie = made
+            .await
+            .map_err(|error| in_words(&format!("src/command/demo/{name}.sql"), &error))?;
+        let role = self.role();
+        let legacy = database::connect_and_drive(&cluster.url(name, &role), timeout).await?;
+
+        let mut settings = settings.clone();
+        settings.database.url = Some(cluster.url(name, "rowcast_service"));
+        settings.database.listen_url = None;
+        settings.http.base_path = format!("/{name}");
+        settings.http.dialects = self.dialects.iter().map(ToString::to_string).collect();
+        let service = Service::open(settings)?;
+        let gate = &service.gate;
+        let ready = async {
+            while gate.pulse.check(&gate.settings.listener).is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, ready).await.is_err() {
+            let why = gate.pulse.check(&gate.settings.listener).err();
+            let why = why.unwrap_or_default();
+            return Err(format!("{name}: the service did not become ready: {why}").into());
+        }
+        Ok(Running {
+            system: self,
+            service,
+            legacy: Arc::new(legacy),
+            cookie,
+        })
+    }
+
+    /// As `rowcast triggers apply` orders them; nobody writes yet who could be made to wait.
+    async fn apply(&self, owner: &Client) -> Result<(), Failure> {
+        let mut files: Vec<_> = self
+            .triggers
+            .files()
+            .filter_map(|file| Some((file.path().to_str()?, file.contents_utf8()?)))
+            .filter(|(name, _)| name.ends_with(".sql"))
+            .collect();
+        files.sort_unstable_by_key(|(name, _)| (rank(name), *name));
+        for (file, text) in files {
+            let place = format!("triggers/{}/{file}", self.name);
+            let done = owner.batch_execute(text).await;
+            done.map_err(|error| in_words(&place, &error))?;
+        }
+        Ok(())
+    }
+}
+
+fn in_words(place: &str, error: &tokio_postgres::Error) -> String {
+    let words = error
+        .as_db_error()
+        .map_or_else(|| error.to_string(), ToString::to_string);
+    format!("{place}: {words}")
+}

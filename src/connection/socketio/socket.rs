@@ -1,0 +1,365 @@
+//! One namespace of one connection, from the sign-in to the end.
+//! Hands the client's words to the conversation, and what the hub queued to the writer.
+//! It must never let anybody into a namespace whom the gate has not let in.
+
+use super::Host;
+use super::line::Line;
+use super::speech::Named;
+use super::write::Writer;
+use crate::bookmark::NotABookmark;
+use crate::connection::allowance::Allowance;
+use crate::connection::conversation::Conversation;
+use crate::connection::conversation::calls::Calls;
+use crate::connection::door::{Door, Which};
+use crate::connection::presence::Presence;
+use crate::connection::speech::Speech;
+use crate::connection::visit::{Peer, Visit};
+use crate::connection::{Refusal, until};
+use crate::dialect::{Filling, Values};
+use serde_json::Value;
+use socketioxide::SocketIo;
+use socketioxide::adapter::LocalAdapter;
+use socketioxide::extract::{SocketRef, TryData};
+use socketioxide::handler::{ConnectHandler, FromConnectParts, MessageHandler, Value as Packet};
+use socketioxide::socket::{DisconnectReason, Socket};
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokio::sync::{mpsc, watch};
+use warp::http::request::Parts;
+
+/// Parameters of a request that are the library's own.
+const ENGINE: &[&str] = &["EIO", "transport", "sid", "t", "b64"];
+
+/// What a client may say in `auth`; it counts more than the same parameter of the URL.
+const SAID: &[&str] = &["token", "since", "reader"];
+
+/// Somebody who was let in, between the library's two steps.
+type Guest = Arc<Mutex<Option<(Presence, Visit)>>>;
+
+/// The socket itself, for those who keep it.
+struct Whole(Arc<Socket>);
+
+impl FromConnectParts<LocalAdapter> for Whole {
+    type Error = Infallible;
+
+    fn from_connect_parts(socket: &Arc<Socket>, _: &Option<Packet>) -> Result<Self, Infallible> {
+        Ok(Self(Arc::clone(socket)))
+    }
+}
+
+/// Serves a namespace from now on.
+pub(super) fn welcome(host: &Arc<Host>, io: &SocketIo, namespace: &str) {
+    let (entering, serving) = (Arc::clone(host), Arc::clone(host));
+    let enter = move |socket: SocketRef, TryData(auth): TryData<Value>| async move {
+        enter(&entering, &socket, &auth.unwrap_or_default()).await
+    };
+    let serve = move |Whole(socket): Whole| async move { serve(&serving, socket).await };
+    io.ns(namespace.to_owned(), serve.with(enter));
+}
+
+/// Lets somebody in, or says why not.
+async fn enter(host: &Arc<Host>, socket: &SocketRef, auth: &Value) -> Result<(), String> {
+    let parts = socket.req_parts();
+    let visit = visit(host, parts, auth);
+    let Some(line) = parts.extensions.get::<Arc<Line>>() else {
+        return Err(Refusal::Protocol.word().to_owned());
+    };
+    let refusal = match host.gate.enter("socketio", &visit).await {
+        Ok(presence) => {
+            let guest: Guest = Arc::new(Mutex::new(Some((presence, visit))));
+            socket.extensions.insert(guest);
+            line.settle();
+            return Ok(());
+        }
+        Err(refusal) => refusal,
+    };
+    if refusal.is_temporary() {
+        // Who is refused by a word does not come back by itself, and can't be told when to: so the
+        // wait is spent here, and the connection lost.
+        let longest = host.gate.settings.socketio.connect / 2;
+        tokio::time::sleep(host.gate.wait(refusal).min(longest)).await;
+        host.hang_up(line, socket.id, refusal).await;
+    }
+    let message = refusal.to_string();
+    let values = Values::default().with("message", Filling::Text(&message));
+    let door = host.dialect.socketio.as_ref();
+    let word = refusal.word();
+    Err(door.map_or_else(|| word.to_owned(), |door| door.refusal(word, &values)))
+}
+
+/// The request that opened the connection, and what was said at the sign-in.
+fn visit(host: &Host, parts: &Parts, auth: &Value) -> Visit {
+    let mut headers = parts.headers.clone();
+    let said = |name: &str| {
+        let text = auth.get(name)?.as_str()?.trim();
+        let text = match text.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+            _ => text,
+        };
+        (!text.is_empty()).then(|| text.to_owned())
+    };
+    if said("token").is_some() {
+        headers.remove("authorization");
+        headers.remove("sec-websocket-protocol");
+    }
+    let query = parts.uri.query().unwrap_or_default();
+    let mut written = url::form_urlencoded::Serializer::new(String::new());
+    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let replaced = SAID.contains(&&*key) && said(&key).is_some();
+        if !ENGINE.contains(&&*key) && !replaced {
+            written.append_pair(&key, &value);
+        }
+    }
+    for key in SAID {
+        if let Some(value) = said(key) {
+            written.append_pair(key, &value);
+        }
+    }
+    let query = written.finish();
+    let peer = parts.extensions.get::<Peer>().and_then(|peer| peer.0);
+    let mut visit = Visit {
+        headers,
+        query,
+        peer,
+        door: None,
+    };
+    let base = &host.gate.settings.http.base_path;
+    let path = parts.uri.path().strip_prefix(base.as_str());
+    let path = path.unwrap_or_default().trim_end_matches('/');
+    let door = host.dialect.socketio.as_ref();
+    let fields = door.and_then(|door| door.entrance.parse(path));
+    let fields = fields.unwrap_or_default();
+    let (dialect, which) = (&host.dialect, Which::SocketIo);
+    let door = Door::enter(dialect, which, fields, |name| visit.parameter(name));
+    visit.door = Some(Arc::new(door));
+    visit
+}
+
+async fn serve(host: &Arc<Host>, socket: Arc<Socket>) {
+    let guest = socket.extensions.remove::<Guest>();
+    let guest = guest.and_then(|guest| {
+        let mut guest = guest.lock().unwrap_or_else(PoisonError::into_inner);
+        guest.take()
+    });
+    let line = socket.req_parts().extensions.get::<Arc<Line>>().cloned();
+    let Some(((mut presence, visit), line)) = guest.zip(line) else {
+        return;
+    };
+    line.sockets.fetch_add(1, Ordering::AcqRel);
+    let (leaving, mut left) = watch::channel(None);
+    socket.on_disconnect(move |reason: DisconnectReason| async move {
+        leaving.send_replace(Some(reason));
+    });
+    let gone = async {
+        if !socket.connected() {
+            return End::Theirs(DisconnectReason::TransportClose);
+        }
+        let reason = left.wait_for(Option::is_some).await;
+        let reason = reason.ok().and_then(|reason| *reason);
+        End::Theirs(reason.unwrap_or(DisconnectReason::TransportClose))
+    };
+    let end = tokio::select! {
+        why = run(host, &socket, &line, &mut presence, &visit) => End::Ours(why),
+        end = gone => end,
+    };
+    presence.why = end.why().word();
+    line.sockets.fetch_sub(1, Ordering::AcqRel);
+    match end {
+        End::Theirs(DisconnectReason::ClientNSDisconnect) => {
+            drop(presence);
+            // It closes the connection itself, if it has no other namespace there.
+            host.leave(&line, socket.id, Refusal::Gone).await;
+        }
+        End::Theirs(_) => {}
+        End::Ours(why) if why.ends_access() => {
+            let sid = socket.id;
+            // Room was left for it; who has closed meanwhile does not need it.
+            let _ = SocketRef::from(socket).disconnect();
+            host.leave(&line, sid, why).await;
+        }
+        End::Ours(why) => host.hang_up(&line, socket.id, why).await,
+    }
+}
+
+/// Who ended it.
+enum End {
+    Ours(Refusal),
+    Theirs(DisconnectReason),
+}
+
+impl End {
+    fn why(&self) -> Refusal {
+        use DisconnectReason as Reason;
+        match self {
+            Self::Ours(why) => *why,
+            Self::Theirs(Reason::HeartbeatTimeout) => Refusal::NoPong,
+            Self::Theirs(Reason::PacketParsingError | Reason::MultipleHttpPollingError) => {
+                Refusal::Protocol
+            }
+            Self::Theirs(_) => Refusal::Gone,
+        }
+    }
+}
+
+async fn run(
+    host: &Host,
+    socket: &Arc<Socket>,
+    line: &Line,
+    presence: &mut Presence,
+    visit: &Visit,
+) -> Refusal {
+    if let Err(refusal) = presence.join(visit).await {
+        return refusal;
+    }
+    let gate = &host.gate;
+    let Some(door) = visit.door.clone() else {
+        return Refusal::Protocol;
+    };
+    let speech = Arc::new(Named::new(Arc::clone(&door)));
+    speech.introduce(&presence.connection, presence.identity.user.as_deref());
+    let (expiry, expires) = watch::channel(presence.identity.expires_at);
+    let conversation = Conversation {
+        transport: "socketio",
+        gate,
+        connection: &presence.connection,
+        subscription: &presence.subscription,
+        reader: presence.reader.as_deref(),
+        speech: Arc::clone(&speech) as Arc<dyn Speech>,
+        calls: Calls::new(gate.settings.calls.per_connection),
+        expiry,
+    };
+    if presence.unreadable {
+        conversation.error(None, "bad-bookmark", &NotABookmark.to_string(), None);
+    }
+    let (ear, mut said) = Ear::new(host);
+    socket.on_fallback(ear);
+    let writer = Writer {
+        conversation: &conversation,
+        speech: &speech,
+        presence,
+        door: &door,
+        socket,
+        line,
+        greeted: false,
+    };
+    let listen = async {
+        while let Some(said) = said.recv().await {
+            // It says more than can be heard.
+            let Some(Said {
+                text,
+                limited,
+                held,
+            }) = said
+            else {
+                return Refusal::Overloaded;
+            };
+            if limited {
+                let rate = gate.settings.limits.messages_per_second;
+                let most = format!("at most {rate} messages a second");
+                let tag = conversation.speech.tag(&text);
+                conversation.error(tag, "rate-limited", &most, None);
+            } else {
+                conversation.hear(&text).await;
+            }
+            drop(held);
+        }
+        Refusal::Gone
+    };
+    let stall = gate.settings.limits.write_stall;
+    tokio::select! {
+        why = writer.write() => why,
+        why = listen => why,
+        ended = presence.subscription.ended() => ended.into(),
+        () = expired(expires) => Refusal::Expired,
+        () = line.flow.stalled(stall) => Refusal::Lagged,
+    }
+}
+
+async fn expired(mut expires: watch::Receiver<u64>) {
+    loop {
+        let at = *expires.borrow_and_update();
+        tokio::select! {
+            () = until(at) => return,
+            changed = expires.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// What a client said: `[acknowledgement, name, arguments…]`, of which the first may be null.
+struct Said {
+    text: String,
+    limited: bool,
+    held: Held,
+}
+
+/// Bytes that wait to be heard.
+struct Held(Arc<AtomicUsize>, usize);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
+    }
+}
+
+/// Takes what a client says in its order, bounded by rate and size; what nobody knows is let go.
+struct Ear {
+    post: mpsc::UnboundedSender<Option<Said>>,
+    held: Arc<AtomicUsize>,
+    most: usize,
+    allowance: Mutex<Allowance>,
+    dialect: Arc<crate::dialect::Dialect>,
+}
+
+impl Ear {
+    fn new(host: &Host) -> (Self, mpsc::UnboundedReceiver<Option<Said>>) {
+        let (post, said) = mpsc::unbounded_channel();
+        let limits = &host.gate.settings.limits;
+        let rate = limits.messages_per_second;
+        let ear = Self {
+            post,
+            held: Arc::default(),
+            most: limits.queue_bytes,
+            allowance: Mutex::new(Allowance::new(rate, rate * 2, Instant::now())),
+            dialect: Arc::clone(&host.dialect),
+        };
+        (ear, said)
+    }
+
+    fn hear(&self, packet: &str, acknowledgement: Option<i64>) {
+        let allowed = {
+            let mut allowance = self
+                .allowance
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            allowance.take(Instant::now())
+        };
+        let Some(rest) = packet.trim_start().strip_prefix('[') else {
+            return;
+        };
+        if !super::speech::is_known(&self.dialect, packet) {
+            return;
+        }
+        let number = acknowledgement.map_or("null".to_owned(), |number| number.to_string());
+        let weight = packet.len() + 64;
+        let before = self.held.fetch_add(weight, Ordering::Relaxed);
+        let held = Held(Arc::clone(&self.held), weight);
+        let (text, limited) = (format!("[{number},{rest}"), !allowed);
+        let said = Said {
+            text,
+            limited,
+            held,
+        };
+        // If nobody listens any more, it is at its end.
+        let _ = self.post.send((before <= self.most).then_some(said));
+    }
+}
+
+impl MessageHandler<LocalAdapter, Ear> for Ear {
+    fn call(&self, _: Arc<Socket>, packet: Packet, acknowledgement: Option<i64>) {
+        if let Packet::Str(text, _) = packet {
+            self.hear(text.as_str(), acknowledgement);
+        }
+    }
+}

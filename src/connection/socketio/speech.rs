@@ -1,0 +1,163 @@
+//! How Socket.IO spells: lists that are an event's name and its arguments, or the number of an
+//! acknowledgement and what its callback is given. A message's tag has that number, and what the
+//! dialect's answers are made of.
+//! Hands acts to the conversation and lists to the writer. It must never answer an event that the
+//! dialect has no message for.
+
+use crate::connection::admission::explain;
+use crate::connection::door::Door;
+use crate::connection::frame::{self, Welcome};
+use crate::connection::speech::spoken::Spoken;
+use crate::connection::speech::{Heard, Misheard, Speech, Told};
+use crate::connection::{Refusal, seam::Subscribed};
+use crate::dialect::{Dialect, SocketIoDoor};
+use crate::event::to_json;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+/// A socket of Socket.IO at the door of a dialect.
+pub(super) struct Named {
+    door: Arc<Door>,
+    spoken: Spoken,
+}
+
+/// Whether the dialect has a message for an event: `["name", arguments…]`.
+pub(super) fn is_known(dialect: &Dialect, packet: &str) -> bool {
+    let said: Vec<Value> = serde_json::from_str(packet).unwrap_or_default();
+    let name = said.first().and_then(Value::as_str);
+    name.is_some_and(|name| dialect.messages.names().any(|known| known == name))
+}
+
+/// A word of the service's own, which applications that do not know it ignore.
+fn control(word: &str, json: &str) -> Utf8Bytes {
+    format!(r#"["rowcast:{word}",{json}]"#).into()
+}
+
+impl Named {
+    pub fn new(door: Arc<Door>) -> Self {
+        let spoken = Spoken::new(Arc::clone(&door));
+        Self { door, spoken }
+    }
+
+    fn socketio(&self) -> Option<&SocketIoDoor> {
+        self.door.dialect.socketio.as_ref()
+    }
+
+    /// The dialect's own first event.
+    pub fn welcome(&self, welcome: &Welcome<'_>) -> Option<String> {
+        let template = self.socketio()?.welcome.as_ref()?;
+        Some(self.spoken.greet(template, welcome))
+    }
+
+    /// The dialect's own word for a gap.
+    pub fn gap(&self, rooms: &[Arc<str>], reason: &str, bookmark: &str) -> Option<String> {
+        let template = self.socketio()?.gap.as_ref()?;
+        Some(self.spoken.tell_gap(template, rooms, reason, bookmark))
+    }
+
+    /// What the callback is given, if there is one.
+    fn acknowledge(&self, told: &Told<'_>, tag: &Value) -> Option<String> {
+        let number = tag.get(0)?.as_i64()?;
+        let of = tag.get(1);
+        let given = match told {
+            Told::Error {
+                code,
+                message,
+                room,
+            } => Some(self.spoken.error(code, message, *room, of)),
+            // Refused, and said already.
+            Told::Subscribed(Subscribed { rooms, .. }) if rooms.is_empty() => return None,
+            Told::Result { data, .. } => {
+                let answer = self.spoken.answer(told, of);
+                Some(answer.unwrap_or_else(|| (*data).to_owned()))
+            }
+            told => self.spoken.answer(told, of),
+        };
+        Some(match given {
+            Some(given) => format!("[{number},{given}]"),
+            None => format!("[{number}]"),
+        })
+    }
+}
+
+impl Speech for Named {
+    fn introduce(&self, connection: &str, user: Option<&str>) {
+        self.spoken.introduce(connection, user);
+    }
+
+    fn hear(&self, text: &str) -> Result<Heard, Misheard> {
+        let said: Vec<Value> = serde_json::from_str(text).unwrap_or_default();
+        let (number, name, arguments) = match said.as_slice() {
+            [number, Value::String(name), arguments @ ..] => (number, name.as_str(), arguments),
+            _ => (&Value::Null, "", &[][..]),
+        };
+        let messages = &self.door.dialect.messages;
+        let heard = messages.hear_arguments(name, arguments);
+        let heard = self.spoken.understand(heard);
+        let tagged = |tag: Option<Value>| Some(json!([number, tag]));
+        match heard {
+            Ok(Heard { act, tag }) => Ok(Heard {
+                act,
+                tag: tagged(tag),
+            }),
+            Err(misheard) => Err(Misheard {
+                tag: tagged(misheard.tag),
+                ..misheard
+            }),
+        }
+    }
+
+    fn tag(&self, text: &str) -> Option<Value> {
+        match self.hear(text) {
+            Ok(heard) => heard.tag,
+            Err(misheard) => misheard.tag,
+        }
+    }
+
+    fn spell(&self, told: &Told<'_>, tag: Option<&Value>) -> Result<Option<Utf8Bytes>, Refusal> {
+        if let Some(tag) = tag
+            && !tag[0].is_null()
+        {
+            return Ok(self.acknowledge(told, tag).map(Into::into));
+        }
+        let frame = match told {
+            Told::Event(event) => {
+                let frame = self
+                    .socketio()
+                    .map(|door| door.arguments.frame(event, &self.door.fields));
+                let arguments = frame.as_ref().and_then(|frame| frame.strip_prefix('['));
+                let name = to_json(&event.name);
+                return Ok(arguments.map(|arguments| format!("[{name},{arguments}").into()));
+            }
+            Told::Welcome(welcome) => control("welcome", &to_json(welcome)),
+            // Nobody waits for an answer.
+            _ if tag.is_some() && !matches!(told, Told::Error { .. }) => return Ok(None),
+            Told::Subscribed(subscribed) => control("subscribed", &to_json(subscribed)),
+            Told::Gap {
+                rooms,
+                reason,
+                bookmark,
+            } => control("gap", &frame::gap(rooms, reason, bookmark).to_string()),
+            Told::Heartbeat { bookmark } => {
+                let heartbeat = json!({ "type": "heartbeat", "bookmark": bookmark });
+                control("heartbeat", &heartbeat.to_string())
+            }
+            Told::Error {
+                code,
+                message,
+                room,
+            } => control("error", &frame::error(code, message, *room).to_string()),
+            Told::Withdrawn { room } => {
+                let error = frame::error("forbidden", explain("withdrawn"), Some(room));
+                control("error", &error.to_string())
+            }
+            Told::Left { .. }
+            | Told::Renewed { .. }
+            | Told::Result { .. }
+            | Told::Acknowledged { .. }
+            | Told::Pong => return Ok(None),
+        };
+        Ok(Some(frame))
+    }
+}

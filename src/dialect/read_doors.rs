@@ -1,0 +1,253 @@
+//! The sections of doors, compiled: paths, parameters, what is said on the way in.
+//! Hands doors to the reader of the whole file. It must never let a parameter be named that no door has.
+
+use super::door::{Entrance, Health, PollDoor, SocketIoDoor, WebSocketDoor};
+use super::fields::{Field, Kind};
+use super::file::{Section, nearest};
+use super::framing::Framing;
+use super::messages::Rooms;
+use super::path::Path;
+use super::places;
+use super::reader::{Reader, ours};
+use super::slot::Context;
+use super::template::{Node, Template};
+use super::wording::WORDS;
+use toml::Spanned;
+
+/// Parameters of the query that every door understands by itself.
+const TAKEN: &[&str] = &["token", "since", "reader", "wait"];
+
+/// A Socket.IO event's arguments if the file does not say: what old clients expect, and a second one
+/// which they ignore.
+const ARGUMENTS: &str = r#"["{data}", { id = "{id}", bookmark = "{bookmark}", at = "{at}" }]"#;
+
+impl<'t> Reader<'t> {
+    /// Path, query, rooms and claims of a door.
+    pub fn entrance(&mut self, section: &Section<'t>) -> Option<Entrance> {
+        let socketio = section.key == "socketio";
+        let written = match self.file.text(section, "path") {
+            None if socketio && !section.has("path") => Some(("/socket.io/", section.at.clone())),
+            None if !section.has("path") => {
+                self.file.missing(
+                    section,
+                    "path",
+                    "say where this door is, such as path = \"/updates\"",
+                );
+                None
+            }
+            written => written,
+        };
+        let query = self.file.fields(section, "query");
+        for field in &query {
+            let problem = match &field.kind {
+                Kind::Object | Kind::Any => Some(format!("a query can't hold {}", field.kind)),
+                _ if TAKEN.contains(&field.path.as_str()) => Some(
+                    "every door understands this parameter by itself: give it another name".into(),
+                ),
+                _ => None,
+            };
+            if let Some(problem) = problem {
+                self.file.say(
+                    &section.at,
+                    &format!("{}.query.{}", section.key, field.path),
+                    &problem,
+                );
+            }
+        }
+        let (written, at) = written?;
+        let path = match Path::read(if socketio {
+            written.trim_end_matches('/')
+        } else {
+            written
+        }) {
+            Ok(path) => path,
+            Err(what) => {
+                self.file.say(&at, &section.inside("path"), &what);
+                return None;
+            }
+        };
+        if socketio && path.fields().next().is_some() {
+            let what = "Socket.IO's path has no parameters: use `query`";
+            self.file.say(&at, &section.inside("path"), what);
+        }
+        self.place(&path, &at, &section.inside("path"), socketio);
+        let mine: Vec<Field> = path.fields().chain(&query).cloned().collect();
+        let context = Context {
+            named: places::SAID,
+            fields: &[&mine],
+            payload: false,
+        };
+        let rooms = Rooms(self.file.fills(section, "rooms", &context));
+        let claims = self.claims(section, &mine);
+        self.door.extend(mine);
+        Some(Entrance {
+            path,
+            query,
+            rooms,
+            claims,
+        })
+    }
+
+    fn claims(&mut self, section: &Section<'t>, mine: &[Field]) -> Vec<(String, String)> {
+        let Some(table) = self.file.table(section, "claims") else {
+            return Vec::new();
+        };
+        let mut claims = Vec::new();
+        let known: Vec<&str> = mine.iter().map(|field| field.path.as_str()).collect();
+        for (key, _) in table.entries() {
+            let name = key.get_ref().as_ref();
+            if !known.contains(&name) {
+                let near = nearest(name, &known)
+                    .map_or(String::new(), |near| format!(": did you mean `{near}`?"));
+                let what = format!("this door has no such parameter{near}");
+                self.file.say(&key.span(), &table.inside(name), &what);
+            }
+            if let Some((claim, _)) = self.file.text(&table, name) {
+                claims.push((name.to_owned(), claim.to_owned()));
+            }
+        }
+        claims
+    }
+
+    pub fn websocket(&mut self, section: &Section<'t>, entrance: Entrance) -> WebSocketDoor {
+        WebSocketDoor {
+            entrance,
+            welcome: self.template(section, "welcome", places::WELCOME),
+            heartbeat: self.template(section, "heartbeat", places::HEARTBEAT),
+            gap: self.template(section, "gap", places::GAP),
+        }
+    }
+
+    pub fn poll(&mut self, section: &Section<'t>, entrance: Entrance) -> Option<PollDoor> {
+        let answer = self.template(section, "answer", places::POLL);
+        if answer.is_none() {
+            let remedy = "say what a poll answers, such as { updates = \"{events}\", next = \"{bookmark}\" }";
+            self.file.missing(section, "answer", remedy);
+        }
+        let lacks =
+            |answer: &Template| answer.count("events") != 1 || answer.count("bookmark") == 0;
+        if let (Some(value), true) = (
+            self.file.value(section, "answer"),
+            answer.as_ref().is_some_and(lacks),
+        ) {
+            let what = "{events} has to stand in it once, and {bookmark}, to go on from";
+            self.file
+                .say(&value.span(), &section.inside("answer"), what);
+        }
+        Some(PollDoor {
+            entrance,
+            answer: answer?,
+        })
+    }
+
+    pub fn socketio(&mut self, section: &Section<'t>, entrance: Entrance) -> SocketIoDoor {
+        let mut namespaces = Vec::new();
+        for (name, at) in self.file.texts(section, "namespaces") {
+            if !name.starts_with('/') || namespaces.iter().any(|known| known == name) {
+                let what = "namespaces begin with /, and each is named once";
+                self.file.say(&at, "socketio.namespaces", what);
+            }
+            namespaces.push(name.to_owned());
+        }
+        if namespaces.is_empty() {
+            namespaces.push("/".to_owned());
+        }
+        let context = Context {
+            named: places::EVENT,
+            fields: &[&self.door],
+            payload: true,
+        };
+        let arguments = self.file.template(section, "arguments", &context);
+        let arguments = arguments.unwrap_or_else(|| ours(ARGUMENTS, &context));
+        let welcome = self.template(section, "welcome", places::WELCOME);
+        let gap = self.template(section, "gap", places::GAP);
+        for (key, template, is_event) in [
+            ("welcome", welcome.as_ref(), true),
+            ("gap", gap.as_ref(), true),
+            ("arguments", Some(&arguments), false),
+        ] {
+            let right = match template.map(|template| &template.node) {
+                None => true,
+                Some(Node::Array(items)) => {
+                    !is_event
+                        || matches!(items.first(), Some(Node::Literal(name)) if name.starts_with('"'))
+                }
+                Some(_) => false,
+            };
+            if !right {
+                let what = if is_event {
+                    "the event's name and its arguments"
+                } else {
+                    "the arguments"
+                };
+                let at = self
+                    .file
+                    .value(section, key)
+                    .map_or(section.at.clone(), Spanned::span);
+                self.file
+                    .say(&at, &section.inside(key), &format!("write a list: {what}"));
+            }
+        }
+        let context = Context {
+            named: places::CLOSE,
+            fields: &[],
+            payload: false,
+        };
+        let refusals = self.wordings(section, "refusals", WORDS, &context);
+        let arguments = Framing::new(arguments, false, &self.door);
+        let path = format!("{}/", entrance.path.as_str());
+        SocketIoDoor {
+            path,
+            namespaces,
+            entrance,
+            welcome,
+            gap,
+            arguments,
+            refusals,
+        }
+    }
+
+    pub fn health(&mut self, root: &Section<'t>) -> Option<Health> {
+        let section = self.file.section(root, "health")?;
+        for (key, remedy) in [
+            ("path", "say where it is asked, such as path = \"/health\""),
+            (
+                "answer",
+                "say what it answers, such as { status = \"{ready:up|down}\" }",
+            ),
+        ] {
+            if !section.has(key) {
+                self.file.missing(&section, key, remedy);
+            }
+        }
+        let written = self.file.text(&section, "path");
+        let context = Context {
+            named: places::HEALTH,
+            fields: &[],
+            payload: false,
+        };
+        let answer = self.file.template(&section, "answer", &context);
+        let unready = self.file.number(&section, "unready", 200..600);
+        let (written, at) = written?;
+        let path = Path::read(written).and_then(|path| {
+            let plain = path.fields().next().is_none();
+            plain
+                .then_some(path)
+                .ok_or_else(|| "the path of a health door has no parameters".to_owned())
+        });
+        match path {
+            Ok(path) => {
+                self.place(&path, &at, "health.path", false);
+                Some(Health {
+                    path,
+                    answer: answer?,
+                    unready: unready.unwrap_or(503),
+                })
+            }
+            Err(what) => {
+                self.file.say(&at, "health.path", &what);
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What the readers of all sections share: the file, the parameters of its doors, where paths stand.
+//! Hands compiled templates to them. It must never forget a problem.
+
+use super::fields::Field;
+use super::file::{File, Section, nearest};
+use super::path::Path;
+use super::slot::{Context, Shape};
+use super::template::Template;
+use super::text::Text;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
+use toml::Spanned;
+use toml::de::DeValue;
+
+/// Where a path was written, for those who collide with it.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub path: Path,
+    /// All below it too.
+    pub below: bool,
+    /// `tickets.toml:3: websocket.path`
+    pub said: String,
+}
+
+/// A file on its way to a dialect.
+pub(super) struct Reader<'t> {
+    pub file: File<'t>,
+    /// The parameters of all doors.
+    pub door: Vec<Field>,
+    pub places: Vec<Place>,
+}
+
+impl<'t> Reader<'t> {
+    pub fn template(
+        &mut self,
+        section: &Section<'t>,
+        key: &str,
+        named: &[(&'static str, Shape)],
+    ) -> Option<Template> {
+        let context = Context {
+            named,
+            fields: &[&self.door],
+            payload: false,
+        };
+        self.file.template(section, key, &context)
+    }
+
+    pub fn place(&mut self, path: &Path, at: &Range<usize>, key: &str, below: bool) {
+        let mut said = File::new(self.file.name, self.file.text_of());
+        said.say(at, key, path.as_str());
+        let (path, said) = (path.clone(), said.problems().concat());
+        self.places.push(Place { path, below, said });
+    }
+
+    /// Texts by one of the words that there are.
+    pub fn wordings(
+        &mut self,
+        section: &Section<'t>,
+        key: &str,
+        words: &[&str],
+        context: &Context<'_>,
+    ) -> HashMap<String, Text> {
+        let mut texts = HashMap::new();
+        let Some(table) = self.file.table(section, key) else {
+            return texts;
+        };
+        for (word, _) in table.entries() {
+            self.known_word(&table, word, words);
+            let text = self
+                .file
+                .fills(&table, word.get_ref(), context)
+                .into_iter()
+                .next();
+            texts.insert(word.get_ref().to_string(), text.unwrap_or_default());
+        }
+        texts
+    }
+
+    pub fn known_word(
+        &mut self,
+        table: &Section<'t>,
+        word: &Spanned<Cow<'t, str>>,
+        words: &[&str],
+    ) {
+        if !words.contains(&word.get_ref().as_ref()) {
+            let near = nearest(word.get_ref(), words)
+                .map_or(String::new(), |near| format!("did you mean `{near}`? "));
+            let what = format!(
+                "there is no such word: {near}Known here: {}",
+                words.join(", ")
+            );
+            self.file
+                .say(&word.span(), &table.inside(word.get_ref()), &what);
+        }
+    }
+}
+
+/// A template of our own.
+pub(super) fn ours(text: &'static str, context: &Context<'_>) -> Template {
+    let value =
+        DeValue::parse(text).unwrap_or_else(|_| Spanned::new(0..0, DeValue::String("".into())));
+    Template::compile(&value, context, &mut Vec::new())
+}
