@@ -130,6 +130,7 @@ declare
   v_history text := rowcast.history();
   v_ack record;
   v_reader rowcast.reader;
+  v_moves boolean;
 begin
   for v_ack in
     select a.ordinality, e.*
@@ -144,22 +145,24 @@ begin
     place := v_ack.ordinality;
     bookmark := v_reader.bookmark;
     wait_ms := 0;
-    if bookmark <> v_ack.bookmark
-      and (v_ack.after is null or rowcast.is_within(v_ack.after, bookmark))
-      and (
-        rowcast.is_within(bookmark, v_ack.bookmark)
+    if v_reader.sub is not null then
+      v_moves := rowcast.is_within(bookmark, v_ack.bookmark)
         or split_part(bookmark, '.', 1) <> v_history
-          and split_part(v_ack.bookmark, '.', 1) = v_history
-      ) then
-      -- A clock that was set back must not hold anybody up.
-      if v_reader.at <= clock_timestamp() then
-        wait_ms := greatest(0, ceil(extract(epoch from
-          v_reader.at + p_pause - clock_timestamp()) * 1000));
+          and split_part(v_ack.bookmark, '.', 1) = v_history;
+      if v_ack.after is not null then
+        v_moves := v_moves and rowcast.is_within(v_ack.after, bookmark);
       end if;
-      if wait_ms = 0 then
-        update rowcast.reader r set bookmark = v_ack.bookmark, at = clock_timestamp()
-        where r.sub = v_ack.sub and r.name = v_ack.name;
-        bookmark := v_ack.bookmark;
+      if v_moves and bookmark <> v_ack.bookmark then
+        -- A clock that was set back must not hold anybody up.
+        if v_reader.at <= clock_timestamp() then
+          wait_ms := greatest(0, ceil(extract(epoch from
+            v_reader.at + p_pause - clock_timestamp()) * 1000));
+        end if;
+        if wait_ms = 0 then
+          update rowcast.reader r set bookmark = v_ack.bookmark, at = clock_timestamp()
+          where r.sub = v_ack.sub and r.name = v_ack.name;
+          bookmark := v_ack.bookmark;
+        end if;
       end if;
     end if;
     return next;
@@ -1575,7 +1578,7 @@ begin
   ),
   -- Of equal state events in a batch only the last is sent.
   stated as (
-    select s.id, s.render, s.data::jsonb as key, lead(s.id) over (
+    select s.*, s.data::jsonb as key, lead(s.id) over (
       partition by s.render, s.data::text, s.channel, s.name, s.rooms order by s.id
     ) is not null as superseded
     from wanted s
@@ -1589,14 +1592,18 @@ begin
     select a.render, r.key, r.data, r.failed
     from asked a cross join lateral rowcast.render(a.render, a.keys) r
   )
-  select w.id, w.xid, w.at, w.channel, w.name, w.rooms,
-    case when w.render is null then w.data else r.data end,
-    coalesce(r.failed, false)
+  select w.id, w.xid, w.at, w.channel, w.name, w.rooms, w.data, false
   from wanted w
-  left join stated s on s.id = w.id
-  left join rendered r on r.render = s.render and r.key = s.key
-  where w.render is null or (not s.superseded and r.key is not null) or (select off from cut)
-  order by w.id;
+  where w.render is null
+  union all
+  -- A full join, with a condition that does not give away that a left one would do: of a young log
+  -- the planner expects a handful of rows, and would compare each with each in a nested loop.
+  select s.id, s.xid, s.at, s.channel, s.name, s.rooms, r.data, coalesce(r.failed, false)
+  from stated s
+  full join rendered r on r.render = s.render and r.key = s.key
+  where coalesce(s.id, 0) <> 0
+    and ((not s.superseded and r.key is not null) or (select off from cut))
+  order by 1;
 
   perform rowcast.check_horizon(p_from);
 end
@@ -2103,9 +2110,8 @@ begin
       pg_current_snapshot()
     );
   end if;
-  -- Once a minute is enough, and this is called once a second. Not at a snapshot from long ago.
-  if extract(second from clock_timestamp()) < 1
-    and current_setting('transaction_isolation') = 'read committed' then
+  -- About once a minute is enough, and this is called once a second. Not at an old snapshot.
+  if random() < 0.02 and current_setting('transaction_isolation') = 'read committed' then
     perform rowcast.forget_readers();
   end if;
   delete from rowcast.failure

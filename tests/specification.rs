@@ -131,8 +131,10 @@ fn every_refusal_of_the_table_is_documented() {
         };
         let (code, word) = (code.parse::<u16>().expect("a code"), word.trim_matches('"'));
         refusals += 1;
-        if word == "closed" {
-            continue; // The client's own close, answered.
+        // The client's own close, answered; and a door of a dialect, which stays shut for whoever may
+        // not join all that it leads to.
+        if ["closed", "forbidden"].contains(&word) {
+            continue;
         }
         let close = closes.iter().find(|close| close["code"] == code);
         let close = close.unwrap_or_else(|| panic!("no close code {code}"));
@@ -163,6 +165,27 @@ fn every_refusal_of_a_call_is_documented() {
         refusals += 1;
     }
     assert!(refusals >= 8, "the table was not understood: {refusals}");
+}
+
+/// The same of acknowledgements.
+#[test]
+fn every_refusal_of_an_acknowledgement_is_documented() {
+    let source = include_str!("../src/connection/reader.rs");
+    let table = source.split("fn row(self)").nth(1).expect("the table");
+    let table = table.split("\n    }\n").next().expect("its end");
+    let frame = words(&ASYNCAPI["operations"]["ack"]["x-errors"]);
+    let responses = &OPENAPI["paths"]["/ack/{name}"]["post"]["responses"];
+    let mut refusals = 0;
+    for row in table.split("=> (").skip(1) {
+        let row = row.split(')').next().unwrap_or_default();
+        let (status, code) = row.split_once(", ").expect("a status and a code");
+        let code = code.trim_matches('"');
+        let codes = words(&responses[status]["x-codes"]);
+        assert!(codes.contains(code), "POST /ack: {status} {code}");
+        assert!(frame.contains(code), "ack: {code}");
+        refusals += 1;
+    }
+    assert_eq!(refusals, 3, "the table was not understood");
 }
 
 /// Rows of the table below a heading of `docs/protocol.md`, without its head, cell by cell.
@@ -400,8 +423,9 @@ async fn every_frame_of_a_client_is_taken_and_a_bent_one_is_told() {
     })
     .await;
     let here = token("456", "", "");
-    let mut socket = ws(&server, &here, "").await;
+    let mut socket = ws(&server, &here, "reader=a").await;
     socket.expect("welcome").await;
+    socket.expect("subscribed").await;
     let mut bent = 0;
     for message in messages("ws", "receive") {
         let operation = operation_of(&message.name);
@@ -423,6 +447,9 @@ async fn every_frame_of_a_client_is_taken_and_a_bent_one_is_told() {
             }
             if let Some(rooms) = frame.get_mut("rooms") {
                 *rooms = json!(["open:1", "open:2"]);
+            }
+            if name == "ack" {
+                frame["bookmark"] = database.bookmark().await.into();
             }
             socket.send(frame.clone()).await;
             let said = answer(&mut socket).await;

@@ -1,6 +1,9 @@
 //! The ticket shop end to end: SQL as the shop writes it, the exact events at exactly the events'
 //! rooms, and the seats that are left, told right while a thousand book at once.
 
+/// The pages' own wire, by the dialect: frames as they are, and a real browser.
+mod pages;
+
 use crate::support::{
     Database, Server, Subscriber, Version, marker, on, on_every_version, serve, token, ws,
 };

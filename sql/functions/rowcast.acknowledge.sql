@@ -19,6 +19,7 @@ declare
   v_history text := rowcast.history();
   v_ack record;
   v_reader rowcast.reader;
+  v_moves boolean;
 begin
   for v_ack in
     select a.ordinality, e.*
@@ -33,22 +34,24 @@ begin
     place := v_ack.ordinality;
     bookmark := v_reader.bookmark;
     wait_ms := 0;
-    if bookmark <> v_ack.bookmark
-      and (v_ack.after is null or rowcast.is_within(v_ack.after, bookmark))
-      and (
-        rowcast.is_within(bookmark, v_ack.bookmark)
+    if v_reader.sub is not null then
+      v_moves := rowcast.is_within(bookmark, v_ack.bookmark)
         or split_part(bookmark, '.', 1) <> v_history
-          and split_part(v_ack.bookmark, '.', 1) = v_history
-      ) then
-      -- A clock that was set back must not hold anybody up.
-      if v_reader.at <= clock_timestamp() then
-        wait_ms := greatest(0, ceil(extract(epoch from
-          v_reader.at + p_pause - clock_timestamp()) * 1000));
+          and split_part(v_ack.bookmark, '.', 1) = v_history;
+      if v_ack.after is not null then
+        v_moves := v_moves and rowcast.is_within(v_ack.after, bookmark);
       end if;
-      if wait_ms = 0 then
-        update rowcast.reader r set bookmark = v_ack.bookmark, at = clock_timestamp()
-        where r.sub = v_ack.sub and r.name = v_ack.name;
-        bookmark := v_ack.bookmark;
+      if v_moves and bookmark <> v_ack.bookmark then
+        -- A clock that was set back must not hold anybody up.
+        if v_reader.at <= clock_timestamp() then
+          wait_ms := greatest(0, ceil(extract(epoch from
+            v_reader.at + p_pause - clock_timestamp()) * 1000));
+        end if;
+        if wait_ms = 0 then
+          update rowcast.reader r set bookmark = v_ack.bookmark, at = clock_timestamp()
+          where r.sub = v_ack.sub and r.name = v_ack.name;
+          bookmark := v_ack.bookmark;
+        end if;
       end if;
     end if;
     return next;

@@ -32,9 +32,8 @@ begin
       pg_current_snapshot()
     );
   end if;
-  -- Once a minute is enough, and this is called once a second. Not at a snapshot from long ago.
-  if extract(second from clock_timestamp()) < 1
-    and current_setting('transaction_isolation') = 'read committed' then
+  -- About once a minute is enough, and this is called once a second. Not at an old snapshot.
+  if random() < 0.02 and current_setting('transaction_isolation') = 'read committed' then
     perform rowcast.forget_readers();
   end if;
   delete from rowcast.failure

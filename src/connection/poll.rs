@@ -1,18 +1,22 @@
-//! `/poll`: one answer at a time, as soon as there is one event, for where neither a socket nor a
+//! `/poll`, and the poll doors of dialects: one answer at a time, as soon as there is one event, for where neither a socket nor a
 //! stream gets through. Nothing is kept between two answers: the next brings the bookmark, and finds
 //! what was committed meanwhile as any resume does.
 //! Hands hyper a body that is written piece by piece. It must never give a bookmark that lies
 //! behind an event which the answer does not hold.
 
+mod cover;
+
 use super::admission::explain;
 use super::presence::{Cut, Presence};
 use super::seam::Resolved;
+use super::speech::{self, Speech, Told};
 use super::visit::Visit;
 use super::{Gate, Refusal, frame, until};
 use crate::event::{Event, to_json};
 use crate::hub::Delivery;
 use crate::report;
 use bytes::Bytes;
+use cover::Cover;
 use futures_util::stream;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -27,7 +31,7 @@ use warp::reply::{Reply, Response};
 /// whether the reader may still have the next.
 const PIECE: usize = 64 * 1024;
 
-/// Answers `GET /poll`.
+/// Answers `GET /poll`, and that of a dialect's door.
 pub async fn serve(gate: Arc<Gate>, visit: Visit, cut: Cut) -> Response {
     let mut answer = match answer(&gate, &visit, cut).await {
         Ok(answer) => {
@@ -37,10 +41,26 @@ pub async fn serve(gate: Arc<Gate>, visit: Visit, cut: Cut) -> Response {
             response.headers_mut().insert("content-type", json);
             response
         }
-        Err(refusal) => gate.refuse(refusal),
+        Err(refusal) => refuse(&gate, &visit, refusal),
     };
     let no_store = HeaderValue::from_static("no-store, no-transform");
     answer.headers_mut().insert("cache-control", no_store);
+    answer
+}
+
+/// A refusal with its usual status, in the words of whoever asks.
+fn refuse(gate: &Gate, visit: &Visit, refusal: Refusal) -> Response {
+    let mut answer = gate.refuse(refusal);
+    if visit.door.is_some() {
+        let error = Told::Error {
+            code: refusal.word(),
+            message: &refusal.to_string(),
+            room: None,
+        };
+        if let Ok(Some(text)) = speech::of(visit).spell(&error, None) {
+            *answer.body_mut() = text.to_string().into_response().into_body();
+        }
+    }
     answer
 }
 
@@ -65,7 +85,7 @@ async fn answer(gate: &Arc<Gate>, visit: &Visit, cut: Cut) -> Result<Answer, Ref
             () = until(presence.identity.expires_at) => return Err(Refusal::Expired),
         }
         presence.go_on()?;
-        Ok(gathering.settle())
+        Ok(gathering.settle(speech::of(visit)))
     };
     match gathered.await {
         Ok(rest) => {
@@ -168,6 +188,7 @@ impl<'a> Gathering<'a> {
                 self.hurry();
                 Ok(true)
             }
+            Delivery::Withdrawn(room) if self.presence.needs(&room) => Err(Refusal::Forbidden),
             Delivery::Withdrawn(room) => {
                 let error = frame::error("forbidden", explain("withdrawn"), Some(&room));
                 self.errors.push(error);
@@ -210,23 +231,39 @@ impl<'a> Gathering<'a> {
         self.deadline = self.deadline.min(Instant::now() + gather);
     }
 
-    fn settle(mut self) -> Rest {
-        self.head["errors"] = self.errors.into();
+    fn settle(mut self, speech: Arc<dyn Speech>) -> Rest {
         if let Some(expires_at) = self.presence.expires_at() {
             self.head["expiresAt"] = expires_at.into();
         }
-        let mut head = self.head.to_string();
-        head.truncate(head.len() - 1);
-        head.push_str(",\"events\":[");
-        let tail = json!({ "bookmark": &*self.bookmark, "more": self.more }).to_string();
+        let door = self.presence.door.as_deref();
+        // A dialect may have no word for a gap among its frames.
+        if door.is_some() && self.frames.iter().any(is_gap) {
+            self.head["outcome"] = "gap".into();
+        }
+        let cover = Cover {
+            fields: self.head,
+            errors: self.errors,
+            bookmark: self.bookmark,
+            more: self.more,
+        };
+        let (head, tail) = cover.opened(door, &*speech);
         Rest {
+            speech,
             head,
             frames: self.frames,
             replaying: self.replaying,
-            tail: tail.replacen('{', "],", 1),
+            tail,
             first: true,
             over: false,
         }
+    }
+}
+
+fn is_gap(delivery: &Delivery) -> bool {
+    match delivery {
+        Delivery::Gap { .. } => true,
+        Delivery::Event(event) => event.lost,
+        _ => false,
     }
 }
 
@@ -239,6 +276,7 @@ struct Answer {
 
 /// What is still to be written: one JSON object, up to its frames, these, and behind them.
 struct Rest {
+    speech: Arc<dyn Speech>,
     head: String,
     frames: VecDeque<Delivery>,
     replaying: usize,
@@ -282,23 +320,30 @@ impl Answer {
     /// Writes a frame, and says how many events it held.
     fn write(&mut self, piece: &mut String, delivery: &Delivery) -> usize {
         let subscription = &self.presence.subscription;
+        let speech = &self.rest.speech;
+        let gap = |rooms: &[Arc<str>], reason: &str, bookmark: &str| {
+            let gap = Told::Gap {
+                rooms,
+                reason,
+                bookmark,
+            };
+            // Without a word for it, the outcome has said so.
+            speech.spell(&gap, None).ok().flatten()
+        };
         let (text, events) = match delivery {
             Delivery::Event(event) if !subscription.may_hear(&event.rooms) => return 0,
             Delivery::Event(event) if event.lost => {
                 let rooms = subscription.concerned(&event.rooms);
-                let bookmark = event.bookmark().cloned().unwrap_or_else(|| "".into());
+                let bookmark = event.bookmark().map_or("", |bookmark| bookmark);
                 report::gap(event.reason());
-                let gap = frame::gap(&rooms, event.reason(), &bookmark);
-                (to_json(&gap).into(), 0)
+                (gap(&rooms, event.reason(), bookmark), 0)
             }
-            Delivery::Event(event) => (event.websocket_text(), 1),
-            Delivery::Gap { reason, bookmark } => {
-                let rooms = subscription.rooms();
-                (frame::gap(&rooms, reason, bookmark).to_string().into(), 0)
-            }
-            Delivery::Reply(frame) => (frame.clone(), 0),
+            Delivery::Event(event) => (speech.spell(&Told::Event(event), None).ok().flatten(), 1),
+            Delivery::Gap { reason, bookmark } => (gap(&subscription.rooms(), reason, bookmark), 0),
+            Delivery::Reply(frame) => (Some(frame.clone()), 0),
             Delivery::Seam(_) | Delivery::Withdrawn(_) => return 0,
         };
+        let Some(text) = text else { return 0 };
         if !std::mem::take(&mut self.rest.first) {
             piece.push(',');
         }

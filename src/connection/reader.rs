@@ -10,6 +10,7 @@ use super::{Gate, Refusal};
 use crate::bookmark::{Bookmark, NotABookmark};
 use crate::hub::Identity;
 use crate::report;
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -242,7 +243,13 @@ async fn take(gate: &Arc<Gate>, post: &Post, name: &str) -> Response {
     };
     // A token that was revoked is a good one to look at.
     let admitted = gate.admit(&post.identity, Vec::new()).await;
-    let reader = match admitted.and_then(|_| Reader::new(&post.identity, name)) {
+    // As it stands in the path.
+    let name = percent_decode_str(name).decode_utf8();
+    let reader = admitted.and_then(|_| {
+        let name = name.map_err(|_| Refusal::BadReader)?;
+        Reader::new(&post.identity, &name)
+    });
+    let reader = match reader {
         Ok(reader) => reader,
         Err(refusal) => {
             report::refused("http", refusal.word(), &refusal.to_string(), &post.shown);

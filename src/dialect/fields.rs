@@ -2,7 +2,7 @@
 //! Hands checked values to templates and calls. It must never let a value of another kind pass, nor
 //! one that nobody declared.
 
-use super::slot::{Filling, Source};
+use super::filling::{Filling, Source};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 use std::fmt;
@@ -46,7 +46,7 @@ pub struct Field {
 }
 
 /// Values by the path of their field; only what was declared and is of its kind.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fields(Map<String, Value>);
 
 impl Fields {

@@ -3,7 +3,7 @@
 //! a file in one round. It must never guess: what it does not know is a problem.
 
 use super::fields::{Field, KINDS, Kind};
-use super::keys::SECTIONS;
+use super::keys::{SECTIONS, nearest};
 use super::slot::{Context, Shape};
 use super::template::{Template, Wrong};
 use super::text::Text;
@@ -15,7 +15,8 @@ use toml::de::{DeTable, DeValue};
 pub(super) struct File<'t> {
     pub name: &'t str,
     text: &'t str,
-    pub problems: Vec<String>,
+    /// By their place in the file.
+    problems: Vec<(usize, String)>,
 }
 
 /// A table of it.
@@ -76,8 +77,15 @@ impl<'t> File<'t> {
         } else {
             format!("{key}: ")
         };
-        self.problems
-            .push(format!("{}:{line}: {key}{what}", self.name));
+        let problem = format!("{}:{line}: {key}{what}", self.name);
+        self.problems.push((at.start, problem));
+    }
+
+    /// All that was said, from the first line to the last.
+    pub fn problems(mut self) -> Vec<String> {
+        self.problems.sort_by_key(|(at, _)| *at);
+        let problems = self.problems.into_iter();
+        problems.map(|(_, problem)| problem).collect()
     }
 
     /// The file itself, if it has a known key.
@@ -327,11 +335,4 @@ fn kind_of(value: &DeValue<'_>) -> Option<(Kind, bool)> {
         }
         _ => None,
     }
-}
-
-/// The known word that looks most like this one, if it looks like it at all.
-pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let distance = |known: &&&str| strsim::damerau_levenshtein(word, known);
-    let near = known.iter().min_by_key(distance).copied()?;
-    (strsim::damerau_levenshtein(word, near) <= near.len().max(3) / 2).then_some(near)
 }

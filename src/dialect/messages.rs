@@ -82,6 +82,8 @@ pub enum Misheard {
         message: String,
         field: String,
         kind: String,
+        /// Those that were right: an answer may need one to say what it answers.
+        others: Fields,
     },
 }
 
@@ -92,6 +94,15 @@ impl Misheard {
         match self {
             Self::Unknown(_) => "unknown-type",
             Self::Nameless(_) | Self::Field { .. } => "bad-message",
+        }
+    }
+
+    /// The fields that were understood.
+    #[must_use]
+    pub fn fields(&self) -> Fields {
+        match self {
+            Self::Field { others, .. } => others.clone(),
+            Self::Unknown(_) | Self::Nameless(_) => Fields::default(),
         }
     }
 
@@ -165,27 +176,24 @@ impl Messages {
 impl Message {
     fn read<'v>(&self, value: impl Fn(&Field) -> Option<&'v Value>) -> Result<Fields, Misheard> {
         let mut fields = Fields::default();
+        let mut wrong = None;
         for field in &self.fields {
             let said = value(field).filter(|value| !value.is_null());
-            let read = said.and_then(|value| field.kind.check(value));
-            match (read, said) {
+            match (said.and_then(|value| field.kind.check(value)), said) {
                 (Some(value), _) => fields.set(&field.path, value),
                 (None, None) if field.optional => {}
-                _ => {
-                    let (message, field, kind) = (
-                        self.name.clone(),
-                        field.path.clone(),
-                        field.kind.to_string(),
-                    );
-                    return Err(Misheard::Field {
-                        message,
-                        field,
-                        kind,
-                    });
-                }
+                _ => wrong = wrong.or(Some(field)),
             }
         }
-        Ok(fields)
+        let Some(field) = wrong else {
+            return Ok(fields);
+        };
+        Err(Misheard::Field {
+            message: self.name.clone(),
+            field: field.path.clone(),
+            kind: field.kind.to_string(),
+            others: fields,
+        })
     }
 
     /// The arguments of a call as JSON text: those of the file, or else the fields by the last part of

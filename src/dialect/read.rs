@@ -5,7 +5,7 @@
 use super::door::{Health, PollDoor, SocketIoDoor, WebSocketDoor};
 use super::file::{File, Section};
 use super::framing::{Framing, MOST_BESIDE};
-use super::messages::Messages;
+use super::messages::{Meaning, Message, Messages};
 use super::places;
 use super::reader::{Place, Reader};
 use super::slot::Context;
@@ -37,7 +37,7 @@ pub(super) fn read(name: &str, text: &str) -> Result<Read, Vec<String>> {
         Ok(table) => table,
         Err(error) => {
             file.say(&error.span().unwrap_or(0..0), "", error.message());
-            return Err(file.problems);
+            return Err(file.problems());
         }
     };
     let mut reader = Reader {
@@ -46,14 +46,14 @@ pub(super) fn read(name: &str, text: &str) -> Result<Read, Vec<String>> {
         file,
     };
     let read = reader.all(&table);
-    if reader.file.problems.is_empty() {
-        Ok(Read {
-            places: reader.places,
-            ..read
-        })
-    } else {
-        Err(reader.file.problems)
+    let problems = reader.file.problems();
+    if !problems.is_empty() {
+        return Err(problems);
     }
+    Ok(Read {
+        places: reader.places,
+        ..read
+    })
 }
 
 impl<'t> Reader<'t> {
@@ -89,13 +89,21 @@ impl<'t> Reader<'t> {
         let socketio = socketio
             .zip(to_socketio)
             .map(|(section, entrance)| self.socketio(&section, entrance));
+        let messages = self.messages(&root);
+        let acknowledges = |message: &Message| matches!(message.meaning, Meaning::Acknowledge(_));
+        let tells_gaps = websocket.as_ref().is_none_or(|door| door.gap.is_some());
+        if !tells_gaps && messages.iter().any(acknowledges) {
+            let what =
+                "whoever acknowledges has to hear of a gap, or never gets past it: write a frame";
+            self.file.say(&(0..0), "websocket.gap", what);
+        }
         Read {
             websocket,
             poll,
             socketio,
             health,
             event,
-            messages: self.messages(&root),
+            messages,
             errors: self.errors(&root),
             closes: self.closes(&root),
             places: Vec::new(),
@@ -173,6 +181,38 @@ answer = { up = "{ready:yes|no}" }
             Ok(_) => String::new(),
             Err(error) => error.to_string(),
         }
+    }
+
+    /// What has no events is no answer, and whoever gets no place asks from the present again.
+    #[test]
+    fn a_poll_answers_with_its_events_once_and_a_place() {
+        let poll = |answer: &str| {
+            problems(&format!(
+                "[event]\nframe = 1\n[poll]\npath = \"/p\"\nanswer = {answer}"
+            ))
+        };
+        assert_eq!(poll(r#"["{bookmark}", { all = "{events}" }]"#), "");
+        for wrong in [
+            r#""{bookmark}""#,
+            r#""{events}""#,
+            r#"["{bookmark}", "{events}", "{events}"]"#,
+        ] {
+            let said = "park.toml:5: poll.answer: {events} has to stand in it once, and {bookmark}, to go on from";
+            assert_eq!(poll(wrong), said, "{wrong}");
+        }
+    }
+
+    /// It would be sent back to the same gap again and again.
+    #[test]
+    fn whoever_acknowledges_hears_of_gaps() {
+        let door = |gap: &str| {
+            problems(&format!(
+                "[websocket]\npath = \"/p\"\n{gap}\n[event]\nframe = 1\n[message.seen]\n\
+                 fields = {{ place = \"text\" }}\nacknowledge = \"{{place}}\""
+            ))
+        };
+        assert_eq!(door("gap = { lost = \"{rooms}\" }"), "");
+        assert!(door("").starts_with("park.toml:1: websocket.gap: whoever acknowledges"));
     }
 
     #[test]

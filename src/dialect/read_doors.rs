@@ -3,14 +3,15 @@
 
 use super::door::{Entrance, Health, PollDoor, SocketIoDoor, WebSocketDoor};
 use super::fields::{Field, Kind};
-use super::file::{Section, nearest};
+use super::file::Section;
 use super::framing::Framing;
+use super::keys::nearest;
 use super::messages::Rooms;
 use super::path::Path;
 use super::places;
 use super::reader::{Reader, ours};
 use super::slot::Context;
-use super::template::Node;
+use super::template::{Node, Template};
 use super::wording::WORDS;
 use toml::Spanned;
 
@@ -123,6 +124,16 @@ impl<'t> Reader<'t> {
         if answer.is_none() {
             let remedy = "say what a poll answers, such as { updates = \"{events}\", next = \"{bookmark}\" }";
             self.file.missing(section, "answer", remedy);
+        }
+        let lacks =
+            |answer: &Template| answer.count("events") != 1 || answer.count("bookmark") == 0;
+        if let (Some(value), true) = (
+            self.file.value(section, "answer"),
+            answer.as_ref().is_some_and(lacks),
+        ) {
+            let what = "{events} has to stand in it once, and {bookmark}, to go on from";
+            self.file
+                .say(&value.span(), &section.inside("answer"), what);
         }
         Some(PollDoor {
             entrance,

@@ -2,7 +2,8 @@
 //! Hands compiled templates to them. It must never forget a problem.
 
 use super::fields::Field;
-use super::file::{File, Section, nearest};
+use super::file::{File, Section};
+use super::keys::nearest;
 use super::path::Path;
 use super::slot::{Context, Shape};
 use super::template::Template;
@@ -49,7 +50,7 @@ impl<'t> Reader<'t> {
     pub fn place(&mut self, path: &Path, at: &Range<usize>, key: &str, below: bool) {
         let mut said = File::new(self.file.name, self.file.text_of());
         said.say(at, key, path.as_str());
-        let (path, said) = (path.clone(), said.problems.concat());
+        let (path, said) = (path.clone(), said.problems().concat());
         self.places.push(Place { path, below, said });
     }
 

@@ -2,9 +2,11 @@
 //! Hands text to whoever sends it. It must never build a tree of what it writes: JSON that a value
 //! brings along is spliced.
 
-use super::slot::{Context, Shape, Slot, Source, Spelled};
+use super::filling::Source;
+use super::slot::{Context, Shape, Slot, Spelled};
 use super::text::{Piece, Text, escape};
 use serde_json::Value;
+use std::cell::Cell;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -63,6 +65,17 @@ impl Template {
             out.push_str("null");
         }
         out
+    }
+
+    /// How often a slot of this name stands in it.
+    pub(super) fn count(&self, name: &str) -> usize {
+        let found = Cell::new(0);
+        // It goes on as long as it is told no.
+        self.node.uses(&|slot| {
+            found.set(found.get() + usize::from(&*slot.name == name));
+            false
+        });
+        found.get()
     }
 
     /// Whether it uses one of these.
@@ -231,7 +244,8 @@ impl Member {
 
 #[cfg(test)]
 mod tests {
-    use super::super::slot::{Filling, Values};
+    use super::super::filling::Filling;
+    use super::super::values::Values;
     use super::*;
 
     fn rendered(written: &str) -> Result<String, String> {

@@ -2,11 +2,13 @@
 //! same rules as on `/ws`, in that file's words.
 
 use crate::support::{
-    self, Database, Server, Subscriber, eventually, marker, raw, serve, socket, token_with,
+    self, Database, Server, Subscriber, eventually, marker, raw, serve, socket, token_with, within,
 };
 use rowcast::config::Settings;
 use rowcast::connection::unix_now;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 /// A lot is open to those whose claim `lots` holds it, while it is not closed.
@@ -260,5 +262,477 @@ async fn the_door_stays_shut_to_who_may_not_enter_all_of_its_rooms() {
         (server.gate.seats.taken() == 0).then_some(())
     })
     .await;
+    server.stop().await;
+}
+
+/// A number of each, in one statement: what a queue holds at most is then exceeded at once.
+async fn emit_many(database: &Database, room: &str, numbers: std::ops::Range<usize>) {
+    let (from, to) = (numbers.start, numbers.end - 1);
+    let data = "json_build_object('number', n, 'filler', repeat('x', 500))::text::json";
+    let sql = format!(
+        "select rowcast.emit('lots', 'parked', array['{room}'], {data}) \
+         from generate_series({from}, {to}) n"
+    );
+    database.run(&sql).await;
+}
+
+#[tokio::test]
+async fn a_room_of_the_door_that_is_taken_shuts_it_and_another_does_not() {
+    let (database, server) = opened().await;
+    let mut one = driver(&server).await;
+    one.send(json!({ "kind": "enter", "lot": 2 })).await;
+    expect(&mut one, "entered").await;
+    let close = |lot: i32| {
+        format!("insert into garage.closed values ('lot:{lot}'); select rowcast.recheck()")
+    };
+    database.run(&close(2)).await;
+    let taken = expect(&mut one, "no").await;
+    assert_eq!(
+        (&taken["code"], &taken["room"]),
+        (&json!("withdrawn"), &json!("lot:2"))
+    );
+    one.send(json!({ "kind": "honk" })).await;
+    expect(&mut one, "beep").await;
+    database.run(&close(1)).await;
+    assert_eq!(one.closed().await, (4403, "not your lot".to_owned()));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn ends_have_the_codes_and_reasons_of_the_file() {
+    let database = garage().await;
+    let server = serve(&database, |settings| {
+        speaking(settings);
+        settings.limits.queue_bytes = 5000;
+        settings.limits.message_bytes = 4000;
+    })
+    .await;
+    // The file says nothing: as everywhere.
+    let mut talker = driver(&server).await;
+    talker
+        .send(json!({ "kind": "honk", "loud": "x".repeat(5000) }))
+        .await;
+    assert_eq!(
+        talker.closed().await,
+        (1009, "the message is too big".to_owned())
+    );
+
+    let claims = json!({ "sub": "7", "lots": [1], "exp": unix_now() + 2 });
+    let mut late = come(&server, "/live/1/7", &token_with(&claims)).await;
+    expect(&mut late, "hello").await;
+    assert_eq!(
+        late.closed().await,
+        (4401, "the ticket has run out".to_owned())
+    );
+
+    let mut slow = driver(&server).await;
+    emit_many(&database, "lot:1", 0..50).await;
+    assert_eq!(slow.closed().await, (4100, "too slow".to_owned()));
+
+    // The code is ours, the reason theirs.
+    let mut towed = driver(&server).await;
+    database.run("select rowcast.revoke('7')").await;
+    assert_eq!(towed.closed().await, (4002, "towed away".to_owned()));
+
+    let mut last = come(&server, "/live/1/8", &ticket("8", &[1])).await;
+    expect(&mut last, "hello").await;
+    let mut screen = come(&server, "/kiosk/a?lot=1", &ticket("8", &[1])).await;
+    screen.send(json!({ "type": "x" })).await;
+    assert_eq!(screen.next().await["code"], "unknown-type", "it is in");
+    server.stop().await;
+    let (code, reason) = last.closed().await;
+    let wait = reason.strip_prefix("back in ").unwrap_or_default();
+    assert_eq!(code, 4012, "{reason}");
+    assert!(wait.parse::<u64>().is_ok(), "{reason}");
+    let (code, reason) = screen.closed().await;
+    assert_eq!(code, 1012, "{reason}");
+    assert!(reason.parse::<u64>().is_ok(), "{reason}");
+}
+
+#[tokio::test]
+async fn a_gap_is_told_or_the_page_is_sent_back() {
+    let (_database, server) = opened().await;
+    let mut driver = driver(&server).await;
+    let mut screen = come(&server, "/kiosk/a?lot=1", &ticket("7", &[1])).await;
+    screen.send(json!({ "type": "x" })).await;
+    assert_eq!(screen.next().await["code"], "unknown-type", "it is in");
+    server.gate.hub.tell_gap("listener");
+    let lost = expect(&mut driver, "lost").await;
+    assert_eq!(lost["why"], "listener");
+    assert!(lost["place"].is_string(), "{lost}");
+    driver.send(json!({ "kind": "honk" })).await;
+    expect(&mut driver, "beep").await;
+    let (code, reason) = screen.closed().await;
+    assert_eq!(code, 1012, "{reason}");
+    assert!(reason.parse::<u64>().is_ok(), "{reason}");
+
+    // What can't be resumed is a gap from the start.
+    let seven = ticket("7", &[1]);
+    let mut stale = come(&server, "/live/1/7?since=nonsense", &seven).await;
+    expect(&mut stale, "hello").await;
+    assert_eq!(expect(&mut stale, "lost").await["why"], "bookmark");
+    let mut screen = come(&server, "/kiosk/a?lot=1&since=nonsense", &seven).await;
+    assert_eq!(screen.closed().await.0, 1012);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_frame_that_says_whose_it_is_is_everybodys_own() {
+    let (database, server) = opened().await;
+    let mut screens = Vec::new();
+    for name in ["north", "süd"] {
+        let path = format!("/kiosk/{}?lot=1", name.replace('ü', "%C3%BC"));
+        let mut screen = come(&server, &path, &ticket("7", &[1])).await;
+        screen.send(json!("x")).await;
+        assert_eq!(screen.next().await["code"], "bad-message", "it is in");
+        screens.push((name, screen));
+    }
+    emit(&database, "parked", "lot:1", &json!({ "car": "B-1" })).await;
+    for (name, screen) in &mut screens {
+        let frame = screen.next().await;
+        let when = frame["when"].as_str().expect("a time");
+        assert!(when.len() == 24 && when.ends_with('Z'), "{when}");
+        let whole = json!({ "to": name, "what": "parked", "of": { "car": "B-1" }, "when": when });
+        assert_eq!(frame, whole);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_says_too_much_is_told_so_in_the_files_words() {
+    let database = garage().await;
+    let server = serve(&database, |settings| {
+        speaking(settings);
+        settings.limits.messages_per_second = 1;
+    })
+    .await;
+    let mut driver = driver(&server).await;
+    let mut kinds = Vec::new();
+    for _ in 0..20 {
+        driver.send(json!({ "kind": "honk" })).await;
+    }
+    for _ in 0..20 {
+        let frame = driver.next().await;
+        if frame["kind"] == "no" {
+            assert_eq!(frame["code"], "rate-limited", "{frame}");
+            assert_eq!(frame["what"], "honk", "{frame}");
+        }
+        kinds.push(frame["kind"].clone());
+    }
+    assert_eq!(kinds[..2], [json!("beep"), json!("beep")]);
+    assert!(kinds.contains(&json!("no")), "{kinds:?}");
+    server.stop().await;
+}
+
+/// Cut again and again while events are committed, it has each of them once and in order.
+#[tokio::test]
+async fn a_resume_by_a_door_is_exact_across_cuts() {
+    const EVENTS: usize = 120;
+    let (database, server) = opened().await;
+    let seven = ticket("7", &[1]);
+    let mut one = driver(&server).await;
+    let mut place = one.received[0]["place"]
+        .as_str()
+        .expect("a place")
+        .to_owned();
+    let (mut heard, mut cuts) = (Vec::new(), 0);
+    let writing = async {
+        for number in 0..EVENTS {
+            let data = json!({ "number": number });
+            emit(&database, "parked", "lot:1", &data).await;
+            emit(&database, "parked", "lot:2", &data).await;
+        }
+    };
+    let reading = async {
+        while heard.len() < EVENTS {
+            let frame = one.next().await;
+            place = frame["place"].as_str().expect("a place").to_owned();
+            if frame["kind"] == "parked" {
+                heard.push(frame["number"].clone());
+                if heard.len() % 7 == 0 {
+                    cuts += 1;
+                    one = come(&server, &format!("/live/1/7?since={place}"), &seven).await;
+                }
+            } else {
+                assert_eq!(frame["kind"], "hello");
+            }
+        }
+    };
+    tokio::join!(writing, reading);
+    let all: Vec<Value> = (0..EVENTS).map(Value::from).collect();
+    assert_eq!(heard, all);
+    assert!(cuts > 10, "{cuts}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_durable_reader_acknowledges_in_the_files_words() {
+    let (database, server) = opened().await;
+    let seven = ticket("7", &[1]);
+    let mut one = come(&server, "/live/1/7?reader=desk", &seven).await;
+    expect(&mut one, "hello").await;
+    emit(&database, "parked", "lot:1", &json!({ "number": 1 })).await;
+    emit(&database, "parked", "lot:1", &json!({ "number": 2 })).await;
+    let first = expect(&mut one, "parked").await["place"].clone();
+    expect(&mut one, "parked").await;
+    one.send(json!({ "kind": "seen", "place": first })).await;
+    assert_eq!(one.next().await, json!({ "kind": "noted", "place": first }));
+    one.send(json!({ "kind": "seen", "place": "nowhere" }))
+        .await;
+    let refused = expect(&mut one, "no").await;
+    assert_eq!(
+        (&refused["code"], &refused["what"]),
+        (&json!("bad-bookmark"), &json!("seen"))
+    );
+    drop(one);
+    let mut again = come(&server, "/live/1/7?reader=desk", &seven).await;
+    expect(&mut again, "hello").await;
+    assert_eq!(expect(&mut again, "parked").await["number"], 2);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn doors_lie_below_the_base_path() {
+    let database = garage().await;
+    let server = serve(&database, |settings| {
+        speaking(settings);
+        settings.http.base_path = "/G1_Parking".into();
+    })
+    .await;
+    let seven = ticket("7", &[1]);
+    let mut one = come(&server, "/G1_Parking/live/1/7", &seven).await;
+    expect(&mut one, "hello").await;
+    let poll = ask_poll(&server, "/G1_Parking/updates/1", &seven).await;
+    assert_eq!(poll.status, 200, "{poll:?}");
+    for path in [
+        "/live/1/7",
+        "/updates/1",
+        "/G1_Parking/G1_Parking/updates/1",
+    ] {
+        let answer = ask_poll(&server, path, &seven).await;
+        assert_eq!(answer.status, 404, "{path}: {answer:?}");
+    }
+    server.stop().await;
+}
+
+/// An answer as it came; a dialect's is none of the documents'.
+#[derive(Debug)]
+struct Polled {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Polled {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// Where to go on.
+    fn next(&self) -> String {
+        self.json()["next"].as_str().expect("a place").to_owned()
+    }
+}
+
+async fn ask_poll(server: &Server, path: &str, ticket: &str) -> Polled {
+    ask_poll_as(
+        server,
+        "GET",
+        path,
+        &format!("authorization: Bearer {ticket}\r\n"),
+    )
+    .await
+}
+
+async fn ask_poll_as(server: &Server, method: &str, path: &str, headers: &str) -> Polled {
+    let asked = async {
+        let mut stream = TcpStream::connect(&server.address)
+            .await
+            .expect("somebody listens");
+        // HTTP/1.0: the body comes as it is, to the end.
+        let request = format!("{method} {path} HTTP/1.0\r\nhost: a\r\n{headers}\r\n");
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("it is read");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("text");
+        answer
+    };
+    let answer = within("an answer", asked).await;
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    Polled {
+        status: status.expect("a status"),
+        head: head.to_lowercase(),
+        body: body.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_poll_answers_in_the_files_words_with_frames_as_the_socket_has_them() {
+    let (database, server) = opened().await;
+    let seven = ticket("7", &[1]);
+    let mut one = driver(&server).await;
+    let first = ask_poll(&server, "/updates/1", &seven).await;
+    let place = first.next();
+    assert_eq!(
+        first.body,
+        format!(r#"{{"state":"live","updates":[],"next":"{place}","again":false,"troubles":[]}}"#)
+    );
+    assert!(
+        first.head.contains("content-type: application/json"),
+        "{first:?}"
+    );
+    assert!(first.head.contains("cache-control: no-store"), "{first:?}");
+    emit(
+        &database,
+        "parked",
+        "lot:1",
+        &json!({ "car": "B-1", "note": "\"}],\\" }),
+    )
+    .await;
+    emit(&database, "parked", "lot:2", &json!({ "car": "other" })).await;
+    emit(&database, "fined", "driver:7", &json!({ "sum": 20 })).await;
+    let mut frames = Vec::new();
+    for kind in ["parked", "fined"] {
+        let frame = expect(&mut one, kind).await;
+        frames.push((one.raw.clone(), frame["place"].clone()));
+    }
+    let missed = ask_poll(&server, &format!("/updates/1?since={place}"), &seven).await;
+    let (updates, next) = (missed.json()["updates"].clone(), missed.next());
+    // A place may be written otherwise for who comes from elsewhere; all else is the same text.
+    let frames = frames.iter().enumerate().map(|(number, (frame, place))| {
+        frame.replace(&place.to_string(), &updates[number]["place"].to_string())
+    });
+    let updates = frames.collect::<Vec<_>>().join(",");
+    assert_eq!(
+        missed.body,
+        format!(
+            r#"{{"state":"recovered","updates":[{updates}],"next":"{next}","again":false,"troubles":[]}}"#
+        )
+    );
+    // Nothing more: it waits, and answers with nothing but where it stands.
+    let empty = ask_poll(&server, &format!("/updates/1?since={next}&wait=0"), &seven).await;
+    assert_eq!(empty.json()["updates"], json!([]));
+    // What comes while it waits ends the wait.
+    let path = format!("/updates/1?since={next}&wait=60");
+    let (waited, ()) = tokio::join!(ask_poll(&server, &path, &seven), async {
+        emit(&database, "left", "lot:1", &json!({ "car": "B-1" })).await;
+    });
+    assert_eq!(waited.json()["updates"][0]["kind"], "left", "{waited:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_poll_is_refused_in_the_files_words_by_the_usual_status() {
+    let database = garage().await;
+    let server = serve(&database, |settings| {
+        speaking(settings);
+        settings.http.allowed_origins = vec!["https://park.example".into()];
+    })
+    .await;
+    let seven = ticket("7", &[1]);
+    for (path, ticket, status, code) in [
+        ("/updates/2", &*seven, 403, "forbidden"),
+        ("/updates/1", "forged", 401, "unauthorized"),
+        ("/updates/1?wait=long", &*seven, 400, "protocol-error"),
+    ] {
+        let refused = ask_poll(&server, path, ticket).await;
+        assert_eq!(refused.status, status, "{path}: {refused:?}");
+        let frame = refused.json();
+        assert_eq!(
+            (&frame["kind"], &frame["code"]),
+            (&json!("no"), &json!(code)),
+            "{path}"
+        );
+    }
+    assert_eq!(ask_poll(&server, "/updates/one", &seven).await.status, 404);
+    let gap = ask_poll(&server, "/updates/1?since=nonsense", &seven)
+        .await
+        .json();
+    assert_eq!(gap["state"], "gap", "{gap}");
+    assert_eq!(gap["troubles"][0]["kind"], "no", "{gap}");
+    assert_eq!(gap["troubles"][0]["code"], "bad-bookmark", "{gap}");
+    // One that comes while it waits ends the wait.
+    let place = ask_poll(&server, "/updates/1", &seven).await.next();
+    let path = format!("/updates/1?since={place}&wait=60");
+    let (gap, ()) = tokio::join!(ask_poll(&server, &path, &seven), async {
+        eventually("it waits", async || {
+            (server.gate.hub.sizes().subscriptions == 1).then_some(())
+        })
+        .await;
+        server.gate.hub.tell_gap("listener");
+    });
+    let gap = gap.json();
+    assert_eq!(gap["state"], "gap", "{gap}");
+    assert_eq!(gap["updates"][0]["kind"], "lost", "{gap}");
+    let origin = "origin: https://park.example\r\n";
+    for (method, headers, status) in [
+        ("OPTIONS", origin.to_owned(), 204),
+        (
+            "GET",
+            format!("{origin}authorization: Bearer {seven}\r\n"),
+            200,
+        ),
+        ("GET", origin.to_owned(), 401),
+    ] {
+        let answer = ask_poll_as(&server, method, "/updates/1", &headers).await;
+        assert_eq!(answer.status, status, "{method}: {answer:?}");
+        let allowed = "access-control-allow-origin: https://park.example";
+        assert!(answer.head.contains(allowed), "{method}: {answer:?}");
+    }
+    let posted = ask_poll_as(&server, "POST", "/updates/1", origin).await;
+    assert_eq!(posted.status, 404, "{posted:?}");
+    server.stop().await;
+}
+
+/// Answer by answer, whatever is committed meanwhile, each once and in order.
+#[tokio::test]
+async fn a_poll_door_is_as_exact_as_a_stream() {
+    const EVENTS: usize = 150;
+    let database = garage().await;
+    let server = serve(&database, |settings| {
+        speaking(settings);
+        // An answer holds a few, and the next the rest.
+        settings.limits.queue_bytes = 5000;
+    })
+    .await;
+    let seven = ticket("7", &[1]);
+    let mut place = ask_poll(&server, "/updates/1", &seven).await.next();
+    let (mut heard, mut cut_short) = (Vec::new(), 0);
+    let writing = async {
+        for from in (0..EVENTS).step_by(15) {
+            emit_many(&database, "lot:1", from..from + 15).await;
+        }
+    };
+    let reading = async {
+        while heard.len() < EVENTS {
+            let path = format!("/updates/1?since={place}&wait=5");
+            let answer = ask_poll(&server, &path, &seven).await;
+            if answer.status == 503 {
+                // More at once than waits for one: it comes back with the place it had.
+                assert_eq!(answer.json()["code"], "lagged", "{answer:?}");
+                continue;
+            }
+            // An answer that is lost is asked for again.
+            let same = ask_poll(&server, &path, &seven).await.json();
+            let first = answer.json();
+            if first["updates"] != json!([]) && same["code"] != "lagged" {
+                assert_eq!(first["updates"][0], same["updates"][0]);
+            }
+            let updates = first["updates"].as_array().expect("a list").clone();
+            heard.extend(updates.iter().map(|frame| frame["number"].clone()));
+            cut_short += usize::from(first["again"] == true);
+            place = answer.next();
+        }
+    };
+    tokio::join!(writing, reading);
+    let all: Vec<Value> = (0..EVENTS).map(Value::from).collect();
+    assert_eq!(heard, all);
+    assert!(cut_short > 0);
     server.stop().await;
 }

@@ -17,7 +17,7 @@ select rowcast.attach('park.spots', 'update', $$
   select
     case when n.plate is null then 'spot.free' else 'spot.taken' end as name,
     array[format('garage:%s:floor:%s', n.garage_id, n.floor)] as rooms,
-    json_build_object('spot', n.spot_id, 'floor', n.floor) as data,
+    jsonb_build_object('spot', n.spot_id, 'floor', n.floor) as data,
     'spots' as channel,
     null as render
   from new_rows n
@@ -25,8 +25,8 @@ select rowcast.attach('park.spots', 'update', $$
   where (n.plate is null) <> (o.plate is null)
   union all
   select distinct
-    'garage.free', array[format('garage:%s', n.garage_id)], jsonb_build_object('garage', n.garage_id)::text::json,
-    'garages', 'park_push.free_state'
+    'garage.free', array[format('garage:%s', n.garage_id)],
+    jsonb_build_object('garage', n.garage_id), 'garages', 'park_push.free_state'
   from new_rows n
   join old_rows o using (spot_id)
   where (n.plate is null) <> (o.plate is null)

@@ -32,6 +32,7 @@ async fn everything_that_is_documented_is_sent() {
     ends_of_tokens(&database).await;
     statuses(&database).await;
     calls(&database).await;
+    acks(&database).await;
 
     let (expected, seen) = (expected(), seen());
     for (name, _) in UNSEEN {
@@ -579,5 +580,108 @@ async fn calls(database: &Database) {
         (answer.status == 429).then_some(())
     })
     .await;
+    server.stop().await;
+}
+
+/// Each answer to an acknowledgement, by frame and by HTTP.
+async fn acks(database: &Database) {
+    let server = serve(database, |settings| {
+        settings.http.allowed_origins = vec![ORIGIN.into()];
+        settings.http.header_timeout = Duration::from_millis(500);
+        settings.http.spread = Duration::ZERO;
+    })
+    .await;
+    let token = token("1", "", "");
+    for transport in EVERY_TRANSPORT {
+        // The first is new, and the others find what it left.
+        for outcome in ["live", "recovered"] {
+            let query = format!("rooms=open:1&reader={transport:?}");
+            let mut reader = connect(transport, &server, &token, &query).await;
+            reader.expect("welcome").await;
+            assert_eq!(reader.expect("subscribed").await["outcome"], outcome);
+        }
+    }
+    let mut plain = somebody(&server, Transport::WebSocket).await;
+    plain
+        .send(json!({ "type": "ack", "bookmark": "another.1_0" }))
+        .await;
+    assert_eq!(plain.expect("error").await["code"], "no-reader");
+    let mut socket = ws(&server, &token, "rooms=open:1&reader=a").await;
+    socket.expect("welcome").await;
+    socket.expect("subscribed").await;
+    let now = database.bookmark().await;
+    for id in [json!({}), json!({ "id": 1 })] {
+        let mut ack = json!({ "type": "ack", "bookmark": now });
+        ack["id"] = id["id"].clone();
+        socket.send(ack).await;
+        assert_eq!(socket.expect("acked").await["bookmark"], *now);
+    }
+    let bearer = format!("Bearer {token}");
+    let authorized = ("authorization", bearer.as_str());
+    let (json, origin) = (("content-type", "application/json"), ("origin", ORIGIN));
+    let good = json!({ "bookmark": now }).to_string();
+    let elsewhere = json!({ "bookmark": "another.1_0" }).to_string();
+    let big = "x".repeat(70_000);
+    let all = vec![authorized, json, origin];
+    for (path, headers, body, status) in [
+        ("/ack/a", all.clone(), good.as_str(), 200),
+        ("/ack/a", all.clone(), "{}", 400),
+        ("/ack/a", all.clone(), &elsewhere, 400),
+        ("/ack/%00", all.clone(), &good, 400),
+        ("/ack/never", all.clone(), &good, 404),
+        ("/ack/a", all.clone(), &big, 413),
+        ("/ack/a", vec![authorized, origin], &good, 415),
+        ("/ack/a", vec![json, origin], &good, 401),
+        (
+            "/ack/a",
+            vec![authorized, json, ("origin", "https://evil.example")],
+            &good,
+            403,
+        ),
+    ] {
+        let answer = post(&server, path, &headers, body.to_owned()).await;
+        assert_eq!(answer.status, status, "{path} {body:.40}: {answer:?}");
+    }
+    let answer = ask(&server, "OPTIONS", "/ack/a", &[origin], "").await;
+    assert_eq!(answer.status, 204, "{answer:?}");
+    let late = format!(
+        "POST /ack/a HTTP/1.1\r\nhost: x\r\nauthorization: {bearer}\r\n\
+         content-type: application/json\r\ncontent-length: 9\r\nconnection: close\r\n\r\n{{"
+    );
+    let answer = raw(&server, &late).await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    let away = "alter function rowcast.acknowledge rename to acknowledge_not";
+    database.run(away).await;
+    let answer = post(&server, "/ack/a", &all, good.clone()).await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    socket.send(json!({ "type": "ack", "bookmark": now })).await;
+    assert_eq!(socket.expect("error").await["code"], "overloaded");
+    database
+        .run("alter function rowcast.acknowledge_not rename to acknowledge")
+        .await;
+    server.stop().await;
+
+    let server = serve(database, |settings| {
+        settings.limits.messages_per_second = 1;
+        settings.limits.connections_per_user = 4;
+    })
+    .await;
+    let none_waits = (0..4).map(|_| post(&server, "/ack/a", &all[..2], good.clone()));
+    let answers = futures_util::future::join_all(none_waits).await;
+    let codes: Vec<_> = answers.iter().map(|answer| answer.body.clone()).collect();
+    assert!(
+        codes.iter().any(|body| body.contains("rate-limited")),
+        "{codes:?}"
+    );
+    let mut seated = Vec::new();
+    for _ in 0..4 {
+        seated.push(somebody(&server, Transport::WebSocket).await);
+    }
+    let answer = post(&server, "/ack/a", &all[..2], good).await;
+    assert_eq!(
+        answer.json()["error"]["code"],
+        "too-many-connections",
+        "{answer:?}"
+    );
     server.stop().await;
 }

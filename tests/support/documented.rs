@@ -368,10 +368,15 @@ const NOT_OURS: &[&str] = &[
     "transfer-encoding",
 ];
 
+/// What the paths of dialects begin with, in the stations: their wire is their file's, or Socket.IO's.
+const DIALECTS: [&str; 3] = ["/live/", "/socket.io/", "/G1_SpaManagement/"];
+
 /// Whether a path is promised to anybody by these documents: the console's are its own page's, and
-/// may change with it, and what Socket.IO asks for is promised elsewhere.
+/// may change with it.
 pub fn is_promised(path: &str) -> bool {
-    !(path == "/console" || path.starts_with("/console/") || path.starts_with("/socket.io/"))
+    !(path == "/console"
+        || path.starts_with("/console/")
+        || DIALECTS.iter().any(|dialect| path.starts_with(dialect)))
 }
 
 /// What the documents hold below, too: a base path for stations that set one.

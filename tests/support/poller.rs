@@ -128,7 +128,8 @@ impl Poller {
                 self.frames.push_back(error.clone());
             }
         }
-        if (greets && brought.is_some()) || is_gap {
+        let resumes = brought.is_some() || self.query.contains("reader=");
+        if (greets && resumes) || is_gap {
             let mut subscribed = said.clone();
             subscribed["type"] = "subscribed".into();
             let of_load = events.iter().position(|frame| frame["id"] == "load");

@@ -281,9 +281,10 @@ impl Subscriber {
                 return Err((code, reason));
             }
         };
-        // A result's is the place of its data, not of the connection.
+        // A result's is the place of its data, an acknowledgement's that of what is stored.
         if let Some(bookmark) = frame["bookmark"].as_str()
             && frame["type"] != "result"
+            && frame["type"] != "acked"
         {
             self.bookmark = Some(bookmark.to_owned());
         }

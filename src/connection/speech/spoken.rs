@@ -49,7 +49,7 @@ impl Spoken {
         let heard = heard.map_err(|misheard| Misheard {
             code: misheard.code(),
             message: misheard.to_string(),
-            tag: misheard.name().map(|name| json!([name, {}])),
+            tag: misheard.name().map(|name| json!([name, misheard.fields()])),
         })?;
         let tag = Some(json!([heard.message.name, heard.fields]));
         match self.act(heard.message, &heard.fields) {

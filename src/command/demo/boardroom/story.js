@@ -131,6 +131,6 @@ class Door extends Rooms {
 }
 
 begin((rendered) => ({
-  calendar: new Calendar("calendar", socketio("calendar", { since: rendered.bookmark, joins: [["join-room", "bookings"]] }), rendered),
-  door: new Door("door", socketio("door", { since: rendered.bookmark, joins: [["join-room", `boardroom-${rendered.door}`]] }), rendered),
+  calendar: new Calendar("calendar", socketio("calendar", { home: false, joins: [["join-room", "bookings"]] }), rendered),
+  door: new Door("door", socketio("door", { home: false, joins: [["join-room", `boardroom-${rendered.door}`]] }), rendered),
 }));

@@ -25,7 +25,7 @@ export function showEvent(view, event, replayed, changes) {
   const arrived = clock();
   const key = event.id ?? `${who}-${event.at}-${feed.count}`; // at-most-once channels have no ids
   let entry = feed.entries.get(key);
-  if (!entry || entry.event.at !== event.at || entry.arrivals[who]) {
+  if (!entry || entry.event.name !== event.name || entry.arrivals[who]) {
     entry = { key, event, instant: event.at ? parseInstant(event.at) : arrived, arrivals: {}, changes: [] };
     feed.entries.set(key, entry);
     feed.count += 1;

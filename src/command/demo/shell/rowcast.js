@@ -4,6 +4,7 @@
 import { connect } from "/client/index.js";
 import { base, baseOf, signIn } from "./server.js";
 
+const SIGN_IN_AGAIN = 2000; // ms after a refusal: a session may have ended, a server may be away
 const TRANSPORTS = { websocket: "WebSocket", sse: "server-sent events", poll: "long poll" };
 
 /** The connection itself: by JWT, or by the session cookie of a view (`by: "cookie"`). */
@@ -11,8 +12,9 @@ export function connectAs(who, { by = "jwt", ...options } = {}) {
   if (by === "jwt") return connect({ url: base, token: () => signIn(who), ...options });
   const connection = connect({ url: baseOf(who), start: false, ...options });
   const begin = connection.reconnect;
-  // A session is renewed by whoever has a page of the application: at the start, and when asked to.
-  connection.reconnect = () => void signIn(who).then(begin, (error) => setTimeout(connection.reconnect, 2000, error));
+  // The application's login is asked at the start, and again when a session has ended.
+  connection.reconnect = () => void signIn(who).then(begin, () => setTimeout(connection.reconnect, SIGN_IN_AGAIN));
+  connection.on("status", ({ status }) => status === "refused" && setTimeout(connection.reconnect, SIGN_IN_AGAIN));
   connection.reconnect();
   return connection;
 }

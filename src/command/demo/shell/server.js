@@ -22,5 +22,5 @@ export const signIn = async (who) => (await post(`demo/sign-in/${who}`)).token;
 /** What the server would render now: data, and the bookmark that belongs to it. */
 export const fetchState = () => ask("demo/state");
 
-/** Runs a listed statement; answers {rows, ms}. */
+/** Runs a listed statement; answers {rows, ms}, or {refused} in the words of PostgreSQL. */
 export const runStatement = (number) => post(`demo/run/${number}`);

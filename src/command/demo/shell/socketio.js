@@ -6,10 +6,12 @@
 import { io } from "./vendor/socket.io.esm.min.js";
 import { baseOf, signIn } from "./server.js";
 
+const ANSWER = 10_000; // ms within which a join is answered
 const SIGN_IN_AGAIN = 2000; // ms after a refusal: a session may have ended, a server may be away
 
-/** `joins` are the messages by which the front end joins rooms: [["join-room", "bookings"], …]. */
-export function socketio(who, { since, joins = [] } = {}) {
+/** `joins` are the messages by which the front end joins rooms: [["join-room", "bookings"], …].
+ *  Rooms that are nobody's `home` are not resumed: there is a gap whenever they have been joined. */
+export function socketio(who, { since, joins = [], home = true } = {}) {
   const listeners = { status: [], event: [], gap: [], error: [] };
   const tell = (kind, ...what) => listeners[kind].forEach((listener) => listener(...what));
   const path = new URL("socket.io/", baseOf(who)).pathname;
@@ -39,7 +41,7 @@ export function socketio(who, { since, joins = [] } = {}) {
   }
 
   // forceNew: each view is a browser of its own, though they share this page.
-  const socket = io(location.origin, { path, auth: (say) => say({ since: bookmark }), autoConnect: false, forceNew: true, withCredentials: true });
+  const socket = io(location.origin, { path, auth: (say) => say(home ? { since: bookmark } : {}), autoConnect: false, forceNew: true, withCredentials: true });
 
   async function begin() {
     clearTimeout(again);
@@ -52,9 +54,15 @@ export function socketio(who, { since, joins = [] } = {}) {
     }
   }
 
-  socket.on("connect", () => {
-    for (const join of joins) socket.emit(...join);
-    if (!bookmark) turn("live");
+  socket.on("connect", async () => {
+    const resumes = home && bookmark !== undefined;
+    try {
+      await Promise.all(joins.map((join) => socket.timeout(ANSWER).emitWithAck(...join)));
+    } catch (error) {
+      return tell("error", error);
+    }
+    if (!home) tell("gap", { reason: "joined just now" });
+    if (!resumes) turn("live");
   });
   socket.on("disconnect", (reason) => {
     if (reason === "io client disconnect") return;

@@ -51,7 +51,8 @@ export const statements = {
     run.list = element("div", { class: "changed-list" });
     find("#output").replaceChildren(terminal, run.head, run.list);
     try {
-      const { rows, ms } = await runStatement(statement.number);
+      const { rows, ms, refused } = await runStatement(statement.number);
+      if (refused) throw new Error(refused);
       result.replaceChildren(element("b", {}, plural(rows, "row")), ` in ${milliseconds(ms)}`);
     } catch (error) {
       result.dataset.failed = "";

@@ -49,7 +49,7 @@ import { find, setText } from "./dom.js";
 import { feed } from "./feed.js";
 import { fetchState } from "./server.js";
 import { statements } from "./statements.js";
-import { drawSwitch } from "./tabs.js";
+import { drawSwitch, showSystem } from "./tabs.js";
 import { View } from "./view.js";
 
 /** A view whose state is an object of its own: known at first, then changed by events. */
@@ -84,6 +84,7 @@ export class Story extends View {
 
   async #readAnew() {
     this.#isKnown = false;
+    this.showStatus();
     try {
       this.state = this.know(await fetchState());
       this.#isKnown = true;
@@ -101,6 +102,7 @@ export function begin(make) {
     const rendered = JSON.parse(find("#state").textContent);
     statements.draw(rendered.statements);
     drawSwitch();
+    showSystem();
     const views = Object.assign(statements.views, make(rendered));
     const pause = find("#pause");
     pause.addEventListener("click", () => {

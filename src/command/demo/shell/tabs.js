@@ -3,6 +3,11 @@
 
 import { element, find } from "./dom.js";
 
+/** Where the row of systems is wider than a phone, the present one is in sight. */
+export function showSystem() {
+  find(".systems [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+}
+
 /** One tab for each view; the first is shown. */
 export function drawSwitch() {
   const views = [...document.querySelectorAll(".view")];

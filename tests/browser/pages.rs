@@ -1,0 +1,307 @@
+//! The five systems' pages: each in light and dark, on a wide screen and on a phone, and its story:
+//! a statement changes the views that may see it, and a view that was cut off gets what it missed.
+
+use super::demo;
+use crate::support::driver::{Driver, Place};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const SYSTEMS: [&str; 5] = ["lab", "clinic", "tickets", "spa", "boardroom"];
+
+/// Every view of the page says that it is live.
+const LIVE: &str = "document.querySelectorAll('.view').length > 0 && document.querySelectorAll(\
+                    '.view .pill[data-status=live]').length === document.querySelectorAll('.view').length";
+
+async fn run(page: &Place<'_>, number: u32) {
+    let button = format!("document.querySelector('button[data-run=\"{number}\"]')");
+    page.evaluate(&format!("{button}.click()")).await;
+    // Rows and time, or why not.
+    page.until("!document.querySelector('.result').textContent.startsWith('running')")
+        .await;
+}
+
+/// What the page, or the driver, had to complain about.
+fn complaints(driver: &Driver) -> Vec<String> {
+    let said = driver.said();
+    let lines = said
+        .lines()
+        .filter(|line| line.starts_with("console:") || line.starts_with("page:"));
+    lines.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn every_page_is_live_and_fits_in_light_and_dark_wide_and_on_a_phone() {
+    let (_demo, url) = demo().await;
+    let driver = Driver::start().await;
+    let index = driver.visit(&url, json!({})).await;
+    let listed =
+        "[...document.querySelectorAll('.gallery a')].map((a) => new URL(a.href).pathname)";
+    let listed = index.evaluate(listed).await;
+    assert_eq!(listed, json!(SYSTEMS.map(|system| format!("/{system}/"))));
+    for system in SYSTEMS
+        .iter()
+        .map(|system| format!("{system}/"))
+        .chain([String::new()])
+    {
+        for (width, height) in [(1440, 1000), (390, 844)] {
+            let mut grounds = BTreeMap::new();
+            for scheme in ["light", "dark"] {
+                let look = json!({ "viewport": { "width": width, "height": height }, "colorScheme": scheme });
+                let page = driver.visit(&format!("{url}{system}"), look).await;
+                if !system.is_empty() {
+                    page.until(LIVE).await;
+                }
+                let overflow = "document.documentElement.scrollWidth - innerWidth";
+                let place = format!("/{system} at {width} in {scheme}");
+                assert_eq!(page.evaluate(overflow).await, 0, "{place}");
+                let ground = "getComputedStyle(document.body).backgroundColor";
+                grounds.insert(scheme, page.evaluate(ground).await);
+                page.leave().await;
+                assert_eq!(complaints(&driver), Vec::<String>::new(), "{place}");
+            }
+            assert_ne!(grounds["light"], grounds["dark"]);
+        }
+    }
+}
+
+/// What a story shows, by statements and by expressions that become true.
+struct Story {
+    system: &'static str,
+    /// Statements to run one after the other, and what each changes in the views.
+    acts: &'static [(u32, &'static [&'static str])],
+    cuts: &'static [Cut],
+}
+
+struct Cut {
+    /// Who is cut off.
+    view: &'static str,
+    /// The statement that is run meanwhile.
+    statement: u32,
+    /// What the others see of it at once.
+    others: &'static str,
+    /// What the view shows only when it is back.
+    back: &'static str,
+    /// How the view says so.
+    words: &'static str,
+}
+
+async fn tell(story: Story) {
+    let (_demo, url) = demo().await;
+    let driver = Driver::start().await;
+    let page = driver
+        .visit(&format!("{url}{}/", story.system), json!({}))
+        .await;
+    page.until(LIVE).await;
+    for (place, (number, changes)) in story.acts.iter().enumerate() {
+        run(&page, *number).await;
+        for change in *changes {
+            page.until(change).await;
+        }
+        if (story.system, place) == ("clinic", 0) && std::env::var_os("UPDATE").is_some() {
+            page.until("document.querySelector('.flash') === null")
+                .await;
+            let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/demo.png");
+            page.screenshot(&picture, false).await;
+        }
+    }
+    for cut in story.cuts {
+        let view = cut.view;
+        let click = |button| format!("document.querySelector('[data-{button}={view}]').click()");
+        page.evaluate(&click("cut")).await;
+        let status = format!("document.querySelector('#connection-{view}').dataset.status");
+        page.until(&format!("{status} === 'offline'")).await;
+        run(&page, cut.statement).await;
+        page.until(cut.others).await;
+        let early = page.evaluate(&format!("Boolean({})", cut.back)).await;
+        assert_eq!(early, false, "{view} was cut off");
+        page.evaluate(&click("again")).await;
+        page.until(cut.back).await;
+        page.until(LIVE).await;
+        let reason = format!("document.querySelector('[data-reason={view}]').textContent");
+        page.until(&format!("{reason}.startsWith('{}')", cut.words))
+            .await;
+    }
+    assert_eq!(complaints(&driver), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_user_who_was_cut_off_sees_that_the_lab_has_opened_again() {
+    tell(Story {
+        system: "lab",
+        acts: &[(
+            6,
+            &[
+                "!document.querySelector('#lab-notice').hidden",
+                "document.querySelector('#admin-labs [data-lab=\"1\"]').dataset.status === 'closed'",
+            ],
+        )],
+        cuts: &[Cut {
+            view: "user",
+            statement: 7,
+            others: "document.querySelector('#admin-labs [data-lab=\"1\"]').dataset.status === 'open'",
+            back: "document.querySelector('#lab-notice').hidden",
+            words: "Recovered 1 missed event,",
+        }],
+    })
+    .await;
+}
+
+/// Sixth in line at first: one is called, then four before her do not appear while she is away.
+#[tokio::test]
+async fn a_patient_moves_up_and_is_told_once_to_get_ready() {
+    tell(Story {
+        system: "clinic",
+        acts: &[
+            (
+                2,
+                &[
+                    "document.querySelector('#place').textContent === '5'",
+                    "document.querySelector('#queue [data-me] .lead').textContent === '5'",
+                    "document.querySelector('#count-called').textContent === '3'",
+                ],
+            ),
+            (
+                7,
+                &["document.querySelector('#messages [data-kind=news]') !== null"],
+            ),
+            (
+                8,
+                &["document.querySelector('#alerts').children.length === 1"],
+            ),
+        ],
+        cuts: &[Cut {
+            view: "patient",
+            statement: 5,
+            others: "document.querySelector('#queue [data-me] .lead').textContent === '1'",
+            back: "document.querySelector('#place').textContent === '1' \
+                   && document.querySelectorAll('#messages [data-kind=ready]').length === 1",
+            words: "Recovered ",
+        }],
+    })
+    .await;
+}
+
+/// Bob is on the JavaScript client, Alice on the door that her page has always used.
+#[tokio::test]
+async fn alice_and_bob_see_the_same_seats_left_whatever_their_pages_speak() {
+    tell(Story {
+        system: "tickets",
+        acts: &[
+            (
+                1,
+                &[
+                    "document.querySelector('#view-alice [data-seats]').textContent === '45'",
+                    "document.querySelector('#view-bob [data-seats]').textContent === '45'",
+                    "document.querySelector('#feed li').dataset.views === 'alice bob' \
+                     || document.querySelector('#feed li').dataset.views === 'bob alice'",
+                ],
+            ),
+            (
+                4,
+                &[
+                    "document.querySelector('#view-alice [data-seats]').textContent === '25'",
+                    "document.querySelector('#view-bob [data-seats]').textContent === '25'",
+                ],
+            ),
+            (
+                6,
+                &[
+                    "document.querySelector('.result[data-failed]') !== null",
+                    "document.querySelector('#view-bob [data-seats]').textContent === '25'",
+                ],
+            ),
+        ],
+        cuts: &[
+            Cut {
+                view: "bob",
+                statement: 5,
+                others: "document.querySelector('#view-alice [data-seats]').textContent === '75'",
+                back: "document.querySelector('#view-bob [data-seats]').textContent === '75'",
+                words: "Recovered 50 missed events,",
+            },
+            Cut {
+                view: "alice",
+                statement: 7,
+                others: "document.querySelector('#view-bob .left').textContent.includes('of 120')",
+                back: "document.querySelector('#view-alice .left').textContent.includes('of 120')",
+                words: "Recovered 1 missed event,",
+            },
+        ],
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_booking_of_the_spa_reaches_three_roles_each_with_its_own_part() {
+    tell(Story {
+        system: "spa",
+        acts: &[
+            (
+                1,
+                &[
+                    "document.querySelectorAll('#paid li').length === 3",
+                    "document.querySelector('#takings').textContent === '525.00'",
+                    "[...document.querySelectorAll('#feed [data-name=PAYMENT_COMPLETED]')]\
+                     .every((row) => !row.dataset.views.includes('therapist'))",
+                ],
+            ),
+            (
+                4,
+                &[
+                    "document.querySelector('#mine li').dataset.status === 'CONFIRMED'",
+                    "[...document.querySelectorAll('#day li')].some((row) => \
+                     row.textContent.includes('Mia') && row.dataset.status === 'CONFIRMED')",
+                    "[...document.querySelectorAll('#all li')].some((row) => \
+                     row.textContent.includes('Mia') && row.dataset.status === 'CONFIRMED')",
+                ],
+            ),
+            (
+                3,
+                &["document.querySelector('.result[data-failed]') !== null"],
+            ),
+        ],
+        cuts: &[Cut {
+            view: "therapist",
+            statement: 4,
+            others: "document.querySelector('#mine li').dataset.status === 'IN_PROGRESS'",
+            back: "document.querySelector('#day li[data-status=IN_PROGRESS]') !== null",
+            words: "Recovered ",
+        }],
+    })
+    .await;
+}
+
+/// The rooms of the boardrooms are joined by name, as their pages always have: what was missed is
+/// read anew.
+#[tokio::test]
+async fn a_boardroom_booking_shows_in_the_calendar_and_at_its_door() {
+    tell(Story {
+        system: "boardroom",
+        acts: &[
+            (
+                1,
+                &[
+                    "[...document.querySelectorAll('.meeting')]\
+                     .some((meeting) => meeting.textContent.startsWith('Retrospective'))",
+                    "document.querySelector('#agenda').textContent.includes('Retrospective')",
+                    "document.querySelector('#booked').textContent === '3 meetings'",
+                    "document.querySelector('#toasts').textContent.includes('Booking created')",
+                ],
+            ),
+            (
+                2,
+                &["document.querySelector('#booked').textContent !== '3 meetings'"],
+            ),
+        ],
+        cuts: &[Cut {
+            view: "door",
+            statement: 7,
+            others: "![...document.querySelectorAll('.meeting:not([data-status=cancelled])')]\
+                     .some((meeting) => meeting.textContent.startsWith('Retrospective'))",
+            back: "!document.querySelector('#agenda').textContent.includes('Retrospective')",
+            words: "Everything was read anew",
+        }],
+    })
+    .await;
+}
