@@ -124,7 +124,7 @@ impl Host {
         with_cors(&self.gate, &headers, answer)
     }
 
-    async fn serve(&self, request: Request<Incoming>) -> Answer {
+    async fn serve(self: &Arc<Self>, request: Request<Incoming>) -> Answer {
         let base = &self.gate.settings.http.base_path;
         let path = request.uri().path().strip_prefix(base.as_str());
         let path = path.map(|path| path.trim_end_matches('/'));
@@ -147,7 +147,7 @@ impl Host {
                     Err(refusal) => return self.refuse(refusal),
                 };
                 if websocket {
-                    return upgrade(library, request, line);
+                    return upgrade(library, request, line, None);
                 }
                 let answer = self.ask(library, with(request, &line)).await;
                 if let Some(sid) = opened(answer.body()) {
@@ -155,7 +155,10 @@ impl Host {
                 }
                 whole(answer)
             }
-            (Some(Some(line)), true) => upgrade(library, request, line),
+            (Some(Some(line)), true) => {
+                let host = Arc::clone(self);
+                upgrade(library, request, line, asked.sid.map(|sid| (host, sid)))
+            }
             (Some(Some(line)), false) if *request.method() == Method::GET => {
                 line.ask(request.extensions().get::<Cut>().cloned());
                 let answer = self.ask(library, request).await;
@@ -299,11 +302,14 @@ fn opened(answer: &[u8]) -> Option<Sid> {
     open.sid.parse().ok()
 }
 
-/// Answers 101, and gives the socket to the library when hyper hands it over.
+/// Answers 101, and gives the socket to the library when hyper hands it over. One that was opened by
+/// requests ends with its WebSocket, even if it never quite went over: the library would answer each
+/// poll with nothing from then on, and ask for no sign of life.
 fn upgrade(
     library: &SocketIoService<Nowhere>,
     mut request: Request<Incoming>,
     line: Arc<Line>,
+    opened: Option<(Arc<Host>, Sid)>,
 ) -> Answer {
     let header = |name: &str| request.headers().get(name).map(|value| value.as_bytes());
     let key = header("sec-websocket-key").map(derive_accept_key);
@@ -321,9 +327,14 @@ fn upgrade(
     tokio::spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
         if let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() {
-            let wire = Wire::new(parts.io.into_inner(), parts.read_buf, line);
+            let wire = Wire::new(parts.io.into_inner(), parts.read_buf, Arc::clone(&line));
             // A query that the library can't read closes it.
             let _ = Service::<(Wire, Request<()>)>::call(&library, (wire, request)).await;
+            if let Some((host, sid)) = opened {
+                line.unwired().await;
+                drop(line);
+                host.close_polling(sid).await;
+            }
         }
     });
     let answer = Response::builder()

@@ -132,6 +132,31 @@ async fn who_takes_nothing_is_cut_by_the_clock_even_if_little_happens() {
     server.stop().await;
 }
 
+/// A proxy that lets a WebSocket begin and then tears it.
+#[tokio::test]
+async fn an_upgrade_that_fails_leaves_no_ghost() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |_| {}).await;
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let opened = get(&server, path, &[]).await;
+    let open: Value = serde_json::from_str(&opened.body[1..]).expect("an open packet");
+    let path = format!("{path}&sid={}", open["sid"].as_str().expect("a sid"));
+    let connect = format!("40{}", json!({ "token": alice() }));
+    crate::support::ask(&server, "POST", &path, &[], &connect).await;
+    eventually("it is in", async || {
+        (server.gate.seats.taken() == 1).then_some(())
+    })
+    .await;
+    let request = path.replace("polling", "websocket");
+    let request = format!("ws://{}{request}", server.address);
+    let stream = tokio::net::TcpStream::connect(&server.address).await;
+    let connected = tokio_tungstenite::client_async(request, stream.expect("it listens")).await;
+    drop(connected.expect("a WebSocket"));
+    free(&server).await;
+    assert_eq!(get(&server, &path, &[]).await.status, 400);
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_token_that_expires_and_a_user_who_is_revoked_are_disconnected() {
     let database = lab().await;
