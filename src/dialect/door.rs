@@ -3,10 +3,10 @@
 //! the claims do not name.
 
 use super::fields::{Field, Fields, at};
+use super::filling::Source;
 use super::framing::Framing;
 use super::messages::{Misheard, Rooms};
 use super::path::Path;
-use super::slot::Source;
 use super::template::Template;
 use super::text::Text;
 use serde_json::Value;
