@@ -9,6 +9,9 @@ use rowcast::config::Settings;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
+/// Its front end, by the real socket.io-client.
+mod socketio;
+
 /// Two organizations with a lab each. Slot 11 has two spots, 12 has one, 21 is in the other lab.
 pub const SAMPLE: &str = "
     insert into lab.organizations (org_id, name) values (1, 'Physics'), (2, 'Chemistry');
@@ -464,13 +467,19 @@ async fn everybody_joins_what_access_sql_says_and_nothing_else(version: Version)
     let server = serve(&database, |_| ()).await;
     let asked = "user:1,user:2,lab:1,lab:99,admin:all,admin:org:1,admin:org:2,super-admin,other";
     for (sub, role, org, joined) in [
-        ("1", "user", "1", "user:1 lab:1"),
-        ("2", "admin", "1", "user:2 admin:all admin:org:1 lab:1"),
+        // Every lab, asked for or not.
+        ("1", "user", "1", "user:1 lab:1 lab:2"),
+        (
+            "2",
+            "admin",
+            "1",
+            "user:2 admin:all admin:org:1 lab:1 lab:2",
+        ),
         (
             "3",
             "super_admin",
             "",
-            "user:3 admin:all super-admin admin:org:1 admin:org:2 user:1 user:2 lab:1",
+            "user:3 admin:all super-admin admin:org:1 admin:org:2 user:1 user:2 lab:1 lab:2",
         ),
     ] {
         let query = format!("rooms={asked}");

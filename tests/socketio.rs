@@ -1,51 +1,65 @@
-//! Socket.IO, spoken by the real socket.io-client: both transports, resume, refusals, bounds.
+//! Socket.IO, spoken by the real socket.io-client.
 
-use crate::support::socketio::Clients;
-use crate::support::{Database, Server, lab, marker, serve, token};
-use serde_json::json;
+use crate::support::socketio::{Client, Clients};
+use crate::support::{Database, Server, marker, serve, token};
+use rowcast::config::Settings;
+use serde_json::{Value, json};
 
+/// What cuts a connection, and what a slow reader costs.
+mod bounds;
+/// Getting in: transports, credentials, origins, namespaces.
+mod entry;
+/// What a client says, and what answers it.
+mod messages;
+/// Coming back: exactly what was missed.
+mod resume;
+
+/// Both ways, and the one that begins as the first and becomes the second.
+const WAYS: [&[&str]; 3] = [&["websocket"], &["polling"], &["polling", "websocket"]];
+
+/// A dialect of these tests.
 fn dialect(name: &str) -> String {
     format!("{}/tests/socketio/{name}.toml", env!("CARGO_MANIFEST_DIR"))
 }
 
-async fn serve_dialect(database: &Database, name: &str) -> Server {
+async fn serve_dialect(
+    database: &Database,
+    name: &str,
+    change: impl FnOnce(&mut Settings),
+) -> Server {
     serve(database, |settings| {
         settings.http.dialects = vec![dialect(name)];
+        change(settings);
     })
     .await
 }
 
-#[tokio::test]
-async fn an_event_reaches_both_transports_and_the_upgrade() {
-    let database = lab().await;
-    let server = serve_dialect(&database, "plain").await;
-    let node = Clients::start();
-    for transports in [
-        json!(["websocket"]),
-        json!(["polling"]),
-        json!(["polling", "websocket"]),
-    ] {
-        let options =
-            json!({ "auth": { "token": token("1", "user", "1") }, "transports": transports });
-        let mut client = node.connect(&server.url, options).await;
-        let transport = client.connected().await;
-        if transports[1] == "websocket" {
-            // It may have been upgraded before it was let in.
-            client.upgraded().await;
-        } else {
-            assert_eq!(transport, transports[0]);
-        }
-        let welcome = client.until_event("rowcast:welcome").await;
-        assert_eq!(welcome[0]["user"], "1", "{welcome:?}");
-        marker(&database, &["user:1"]).await;
-        let event = client.until_event("marker").await;
-        assert_eq!(event.len(), 2, "{event:?}");
-        let bookmark = event[1]["bookmark"].as_str().expect("a bookmark");
-        assert!(
-            bookmark.ends_with(event[1]["id"].as_str().expect("an id")),
-            "{event:?}"
-        );
-        client.disconnect().await;
-        assert_eq!(client.disconnected().await, "io client disconnect");
-    }
+/// Options of a client that signs in by `auth.token`.
+fn signed_in(token: &str, transports: &[&str]) -> Value {
+    json!({ "auth": { "token": token }, "transports": transports })
+}
+
+/// A client that is in and has been welcomed.
+async fn client<'a>(node: &'a Clients, server: &Server, options: Value) -> Client<'a> {
+    let mut client = node.connect(&server.url, options).await;
+    client.connected().await;
+    client.until_event("rowcast:welcome").await;
+    client
+}
+
+fn alice() -> String {
+    token("1", "user", "1")
+}
+
+/// Events of these rooms, numbered from here, in one transaction.
+fn numbered(from: u32, count: u32, room: &str) -> String {
+    format!(
+        "insert into rowcast.event (channel, name, rooms, data)
+         select 'c', 'numbered', array['{room}'], json_build_object('n', n)
+         from generate_series({from}, {from} + {count} - 1) n"
+    )
+}
+
+fn number(args: &[Value]) -> u64 {
+    args[0]["n"].as_u64().expect("a number")
 }

@@ -27,6 +27,7 @@ use socketioxide::socket::Sid;
 use socketioxide::{ParserConfig, SocketIo};
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -219,8 +220,29 @@ impl Host {
             self.close_polling(sid).await;
         }
         let closed = tokio::time::timeout(why.grace(), line.unwired()).await;
-        if closed.is_err() || why.ends_access() {
-            line.cut(why.ends_access());
+        if closed.is_err() {
+            line.cut(false);
+        }
+    }
+
+    /// Has a client that was in one namespace, or has left it, close its line; or does so. Other
+    /// namespaces live on, unless what this one may not have any more is still on its way.
+    async fn leave(&self, line: &Line, sid: Sid, why: Refusal) {
+        if line.is_wired() {
+            let closed = tokio::time::timeout(why.grace(), line.unwired()).await;
+            if closed.is_ok() {
+                return;
+            }
+        } else {
+            tokio::time::sleep(why.grace()).await;
+        }
+        let forget = why.ends_access() && !line.flow.is_empty();
+        if line.sockets.load(Ordering::Acquire) == 0 || forget {
+            line.end();
+            if !line.is_wired() {
+                self.close_polling(sid).await;
+            }
+            line.cut(forget);
         }
     }
 

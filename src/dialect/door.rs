@@ -3,10 +3,10 @@
 //! the claims do not name.
 
 use super::fields::{Field, Fields, at};
+use super::filling::Source;
 use super::framing::Framing;
 use super::messages::{Misheard, Rooms};
 use super::path::Path;
-use super::slot::Source;
 use super::template::Template;
 use super::text::Text;
 use serde_json::Value;
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_parameter_that_names_somebody_names_who_asks() {
-        let text = "[poll]\npath = \"/{role}/{user:integer}\"\nquery = { org = \"id?\" }\nanswer = 1\n\
+        let text = "[poll]\npath = \"/{role}/{user:integer}\"\nquery = { org = \"id?\" }\nanswer = [\"{events}\", \"{bookmark}\"]\n\
             claims = { user = \"sub\", role = \"app.roles\", org = \"org\" }\n[event]\nframe = 1";
         let entrance = Dialect::parse("t.toml", text)
             .unwrap()

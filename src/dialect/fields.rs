@@ -2,7 +2,7 @@
 //! Hands checked values to templates and calls. It must never let a value of another kind pass, nor
 //! one that nobody declared.
 
-use super::slot::{Filling, Source};
+use super::filling::{Filling, Source};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 use std::fmt;

@@ -3,7 +3,7 @@
 //! a file in one round. It must never guess: what it does not know is a problem.
 
 use super::fields::{Field, KINDS, Kind};
-use super::keys::SECTIONS;
+use super::keys::{SECTIONS, nearest};
 use super::slot::{Context, Shape};
 use super::template::{Template, Wrong};
 use super::text::Text;
@@ -335,11 +335,4 @@ fn kind_of(value: &DeValue<'_>) -> Option<(Kind, bool)> {
         }
         _ => None,
     }
-}
-
-/// The known word that looks most like this one, if it looks like it at all.
-pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let distance = |known: &&&str| strsim::damerau_levenshtein(word, known);
-    let near = known.iter().min_by_key(distance).copied()?;
-    (strsim::damerau_levenshtein(word, near) <= near.len().max(3) / 2).then_some(near)
 }

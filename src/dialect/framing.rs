@@ -2,7 +2,7 @@
 //! Hands frames to the transports. It must never read a payload into a tree, for it only passes by.
 
 use super::fields::Fields;
-use super::slot::{Filling, Source};
+use super::filling::{Filling, Source};
 use super::template::{Member, Node, Template};
 use crate::event::Event;
 use serde::Deserialize;

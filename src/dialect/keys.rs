@@ -66,3 +66,10 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     ("errors", &["frame", "messages"]),
     ("close.*", &["code", "reason"]),
 ];
+
+/// The known word that looks most like this one, if it looks like it at all.
+pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let distance = |known: &&&str| strsim::damerau_levenshtein(word, known);
+    let near = known.iter().min_by_key(distance).copied()?;
+    (strsim::damerau_levenshtein(word, near) <= near.len().max(3) / 2).then_some(near)
+}

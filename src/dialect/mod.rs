@@ -7,6 +7,7 @@
 mod door;
 mod fields;
 mod file;
+mod filling;
 mod framing;
 mod keys;
 mod messages;
@@ -19,17 +20,20 @@ mod reader;
 mod slot;
 mod template;
 mod text;
+mod values;
 mod wording;
 
 pub use door::{Entrance, Health, PollDoor, SocketIoDoor, WebSocketDoor};
 pub use fields::{Field, Fields, KINDS, Kind};
+pub use filling::{Filling, Source};
 pub use framing::Framing;
 pub use keys::SECTIONS;
 pub use messages::{Heard, Meaning, Message, Messages, Misheard, Rooms};
 pub use path::Path;
-pub use slot::{Filling, Shape, Source, Values};
+pub use slot::Shape;
 pub use template::Template;
 pub use text::Text;
+pub use values::Values;
 pub use wording::{CODES, Close, Closes, Errors, WORDS};
 
 use include_dir::{Dir, include_dir};
@@ -141,7 +145,7 @@ fn text_of(entry: &str) -> Result<(String, String), Vec<String>> {
     let text = built_in.and_then(|file| file.contents_utf8());
     text.map(|text| (format!("config/dialects/{entry}.toml"), text.to_owned())).ok_or_else(|| {
         let names = built_in_names();
-        let near = file::nearest(entry, &names).map_or(String::new(), |near| format!("did you mean `{near}`? "));
+        let near = keys::nearest(entry, &names).map_or(String::new(), |near| format!("did you mean `{near}`? "));
         vec![format!(
             "`http.dialects`: no dialect `{entry}` is built in: {near}Built in: {}. A file of yours is named by \
              its path, such as ./{entry}.toml.",

@@ -5,7 +5,7 @@
 use super::door::{Health, PollDoor, SocketIoDoor, WebSocketDoor};
 use super::file::{File, Section};
 use super::framing::{Framing, MOST_BESIDE};
-use super::messages::Messages;
+use super::messages::{Meaning, Message, Messages};
 use super::places;
 use super::reader::{Place, Reader};
 use super::slot::Context;
@@ -89,13 +89,21 @@ impl<'t> Reader<'t> {
         let socketio = socketio
             .zip(to_socketio)
             .map(|(section, entrance)| self.socketio(&section, entrance));
+        let messages = self.messages(&root);
+        let acknowledges = |message: &Message| matches!(message.meaning, Meaning::Acknowledge(_));
+        let tells_gaps = websocket.as_ref().is_none_or(|door| door.gap.is_some());
+        if !tells_gaps && messages.iter().any(acknowledges) {
+            let what =
+                "whoever acknowledges has to hear of a gap, or never gets past it: write a frame";
+            self.file.say(&(0..0), "websocket.gap", what);
+        }
         Read {
             websocket,
             poll,
             socketio,
             health,
             event,
-            messages: self.messages(&root),
+            messages,
             errors: self.errors(&root),
             closes: self.closes(&root),
             places: Vec::new(),
@@ -192,6 +200,19 @@ answer = { up = "{ready:yes|no}" }
             let said = "park.toml:5: poll.answer: {events} has to stand in it once, and {bookmark}, to go on from";
             assert_eq!(poll(wrong), said, "{wrong}");
         }
+    }
+
+    /// It would be sent back to the same gap again and again.
+    #[test]
+    fn whoever_acknowledges_hears_of_gaps() {
+        let door = |gap: &str| {
+            problems(&format!(
+                "[websocket]\npath = \"/p\"\n{gap}\n[event]\nframe = 1\n[message.seen]\n\
+                 fields = {{ place = \"text\" }}\nacknowledge = \"{{place}}\""
+            ))
+        };
+        assert_eq!(door("gap = { lost = \"{rooms}\" }"), "");
+        assert!(door("").starts_with("park.toml:1: websocket.gap: whoever acknowledges"));
     }
 
     #[test]

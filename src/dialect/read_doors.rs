@@ -3,8 +3,9 @@
 
 use super::door::{Entrance, Health, PollDoor, SocketIoDoor, WebSocketDoor};
 use super::fields::{Field, Kind};
-use super::file::{Section, nearest};
+use super::file::Section;
 use super::framing::Framing;
+use super::keys::nearest;
 use super::messages::Rooms;
 use super::path::Path;
 use super::places;

@@ -2,7 +2,8 @@
 //! Hands compiled templates to them. It must never forget a problem.
 
 use super::fields::Field;
-use super::file::{File, Section, nearest};
+use super::file::{File, Section};
+use super::keys::nearest;
 use super::path::Path;
 use super::slot::{Context, Shape};
 use super::template::Template;

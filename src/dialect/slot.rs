@@ -3,69 +3,14 @@
 //! checked when a file is read.
 
 use super::fields::{Field, Kind};
+use super::filling::{Filling, Source};
+use super::keys::nearest;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::borrow::Cow;
 
 /// Letters of `{random:6}`.
 const LETTERS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-
-/// A value on its way into a frame.
-#[derive(Clone, Copy, Debug)]
-pub enum Filling<'a> {
-    Text(&'a str),
-    /// JSON text, as it is.
-    Json(&'a str),
-    Value(&'a Value),
-    Integer(i64),
-    Truth(bool),
-    /// Unix microseconds.
-    Moment(i64),
-}
-
-/// Where the values of slots come from; nothing leaves the field out.
-pub trait Source {
-    fn filling(&self, name: &str) -> Option<Filling<'_>>;
-}
-
-/// Values by name, before those of one or two sets of fields.
-#[derive(Clone, Debug, Default)]
-pub struct Values<'a> {
-    named: Vec<(&'a str, Filling<'a>)>,
-    fields: Vec<&'a super::Fields>,
-}
-
-impl<'a> Values<'a> {
-    #[must_use]
-    pub fn with(mut self, name: &'a str, filling: Filling<'a>) -> Self {
-        self.named.push((name, filling));
-        self
-    }
-
-    /// The same for what there may be none of.
-    #[must_use]
-    pub fn with_text(self, name: &'a str, text: Option<&'a str>) -> Self {
-        match text {
-            Some(text) => self.with(name, Filling::Text(text)),
-            None => self,
-        }
-    }
-
-    /// What was said first counts.
-    #[must_use]
-    pub fn with_fields(mut self, fields: &'a super::Fields) -> Self {
-        self.fields.push(fields);
-        self
-    }
-}
-
-impl Source for Values<'_> {
-    fn filling(&self, name: &str) -> Option<Filling<'_>> {
-        let named = self.named.iter().find(|(known, _)| *known == name);
-        let named = named.map(|(_, filling)| *filling);
-        named.or_else(|| self.fields.iter().find_map(|fields| fields.filling(name)))
-    }
-}
 
 /// What a slot's value can be, and with it which forms it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +110,7 @@ impl Slot {
             .map_or((inside, None), |(n, f)| (n, Some(f)));
         let shape = context.shape(name).ok_or_else(|| {
             let names = context.names();
-            let near = super::file::nearest(name, &names);
+            let near = nearest(name, &names);
             let near = near.map_or(String::new(), |near| format!("did you mean {{{near}}}? "));
             let all: Vec<String> = names.iter().map(|name| format!("{{{name}}}")).collect();
             let all = if all.is_empty() {

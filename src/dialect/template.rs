@@ -2,7 +2,8 @@
 //! Hands text to whoever sends it. It must never build a tree of what it writes: JSON that a value
 //! brings along is spliced.
 
-use super::slot::{Context, Shape, Slot, Source, Spelled};
+use super::filling::Source;
+use super::slot::{Context, Shape, Slot, Spelled};
 use super::text::{Piece, Text, escape};
 use serde_json::Value;
 use std::cell::Cell;
@@ -243,7 +244,8 @@ impl Member {
 
 #[cfg(test)]
 mod tests {
-    use super::super::slot::{Filling, Values};
+    use super::super::filling::Filling;
+    use super::super::values::Values;
     use super::*;
 
     fn rendered(written: &str) -> Result<String, String> {

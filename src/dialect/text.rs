@@ -1,7 +1,8 @@
 //! Text with slots: names of rooms, sentences, parts of frames.
 //! Hands text to templates and transports. It must never let a value end the JSON string it stands in.
 
-use super::slot::{Context, Filling, Shape, Slot, Source, Spelled};
+use super::filling::{Filling, Source};
+use super::slot::{Context, Shape, Slot, Spelled};
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -155,7 +156,7 @@ pub(super) fn escape(text: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::super::fields::{Field, Fields, Kind};
-    use super::super::slot::Values;
+    use super::super::values::Values;
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;

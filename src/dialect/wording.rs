@@ -1,10 +1,11 @@
 //! How a dialect words what went wrong, and with which codes it closes.
 //! Hands texts and codes to the transports. It must never have a word that the service does not use.
 
+use super::filling::Filling;
 use super::messages::Message;
-use super::slot::{Filling, Values};
 use super::template::Template;
 use super::text::Text;
+use super::values::Values;
 use std::collections::HashMap;
 
 /// Why a connection is refused or closed, as `docs/protocol.md` names it. `forbidden` is a door whose

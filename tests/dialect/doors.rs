@@ -657,6 +657,19 @@ async fn a_poll_is_refused_in_the_files_words_by_the_usual_status() {
     assert_eq!(gap["state"], "gap", "{gap}");
     assert_eq!(gap["troubles"][0]["kind"], "no", "{gap}");
     assert_eq!(gap["troubles"][0]["code"], "bad-bookmark", "{gap}");
+    // One that comes while it waits ends the wait.
+    let place = ask_poll(&server, "/updates/1", &seven).await.next();
+    let path = format!("/updates/1?since={place}&wait=60");
+    let (gap, ()) = tokio::join!(ask_poll(&server, &path, &seven), async {
+        eventually("it waits", async || {
+            (server.gate.hub.sizes().subscriptions == 1).then_some(())
+        })
+        .await;
+        server.gate.hub.tell_gap("listener");
+    });
+    let gap = gap.json();
+    assert_eq!(gap["state"], "gap", "{gap}");
+    assert_eq!(gap["updates"][0]["kind"], "lost", "{gap}");
     let origin = "origin: https://park.example\r\n";
     for (method, headers, status) in [
         ("OPTIONS", origin.to_owned(), 204),

@@ -368,10 +368,11 @@ const NOT_OURS: &[&str] = &[
     "transfer-encoding",
 ];
 
-/// What the paths of dialects begin with, in the stations: their wire is their file's.
-const DIALECTS: [&str; 1] = ["/live/"];
+/// What the paths of dialects begin with, in the stations: their wire is their file's, or Socket.IO's.
+const DIALECTS: [&str; 3] = ["/live/", "/socket.io/", "/G1_SpaManagement/"];
 
-/// Whether a path is promised to anybody: the console's are its own page's, and may change with it.
+/// Whether a path is promised to anybody by these documents: the console's are its own page's, and
+/// may change with it.
 pub fn is_promised(path: &str) -> bool {
     !(path == "/console"
         || path.starts_with("/console/")

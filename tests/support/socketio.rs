@@ -159,6 +159,15 @@ impl<'a> Client<'a> {
         self.until("a connect_error", refused).await
     }
 
+    /// The same for one that was in before.
+    pub async fn refused_again(&mut self) -> String {
+        let refused = |heard: &Heard| match heard {
+            Heard::Refused { message, .. } => Some(message.clone()),
+            _ => None,
+        };
+        self.until("a connect_error", refused).await
+    }
+
     /// Waits until it is disconnected; the reason, as the library has it.
     pub async fn disconnected(&mut self) -> String {
         let disconnected = |heard: &Heard| match heard {

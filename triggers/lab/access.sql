@@ -64,7 +64,8 @@ as $$
   select lab_push.has_role(p_claims, array['super_admin'])
 $$;
 
--- The rooms somebody is in from the start, without asking.
+-- The rooms somebody is in from the start, without asking: all that they may see, for the front end
+-- never asks. A lab that is new is heard after the next connect.
 create or replace function lab_push.home_rooms(p_claims jsonb) returns text[]
 language sql
 stable
@@ -82,6 +83,8 @@ as $$
     union all
     select 'admin:org:' || o.org_id from lab.organizations o
     where lab_push.has_role(p_claims, array['super_admin'])
+    union all
+    select 'lab:' || l.lab_id from lab.labs l where p_claims ->> 'sub' <> ''
   )
 $$;
 

@@ -154,46 +154,52 @@ async fn serve(host: &Arc<Host>, socket: Arc<Socket>) {
     });
     let gone = async {
         if !socket.connected() {
-            return Refusal::Gone;
+            return End::Theirs(DisconnectReason::TransportClose);
         }
         let reason = left.wait_for(Option::is_some).await;
-        reason.map_or(Refusal::Gone, |reason| refusal_of(*reason))
+        let reason = reason.ok().and_then(|reason| *reason);
+        End::Theirs(reason.unwrap_or(DisconnectReason::TransportClose))
     };
-    let why = tokio::select! {
-        why = run(host, &socket, &line, &mut presence, &visit) => why,
-        why = gone => why,
+    let end = tokio::select! {
+        why = run(host, &socket, &line, &mut presence, &visit) => End::Ours(why),
+        end = gone => end,
     };
-    presence.why = why.word();
-    let is_last = line.sockets.fetch_sub(1, Ordering::AcqRel) == 1;
-    leave(host, socket, &line, why, is_last).await;
-}
-
-/// Ends it in the words of the protocol: who needs a new token is disconnected, and everybody else
-/// loses the connection, so that the client comes back by itself.
-async fn leave(host: &Host, socket: Arc<Socket>, line: &Line, why: Refusal, is_last: bool) {
-    let sid = socket.id;
-    if why.ends_access() {
-        let _ = SocketRef::from(socket).disconnect();
-    } else if why != Refusal::Gone {
-        return host.hang_up(line, sid, why).await;
-    }
-    // Another namespace lives on, unless nobody takes what this one was sent.
-    let grace = tokio::time::timeout(why.grace(), line.unwired()).await;
-    if is_last && line.sockets.load(Ordering::Acquire) == 0
-        || why.ends_access() && !line.flow.is_empty()
-    {
-        let _ = grace;
-        host.hang_up(line, sid, why).await;
-    }
-}
-
-fn refusal_of(reason: Option<DisconnectReason>) -> Refusal {
-    match reason {
-        Some(DisconnectReason::HeartbeatTimeout) => Refusal::NoPong,
-        Some(DisconnectReason::PacketParsingError | DisconnectReason::MultipleHttpPollingError) => {
-            Refusal::Protocol
+    presence.why = end.why().word();
+    line.sockets.fetch_sub(1, Ordering::AcqRel);
+    match end {
+        End::Theirs(DisconnectReason::ClientNSDisconnect) => {
+            drop(presence);
+            // It closes the connection itself, if it has no other namespace there.
+            host.leave(&line, socket.id, Refusal::Gone).await;
         }
-        _ => Refusal::Gone,
+        End::Theirs(_) => {}
+        End::Ours(why) if why.ends_access() => {
+            let sid = socket.id;
+            // Room was left for it; who has closed meanwhile does not need it.
+            let _ = SocketRef::from(socket).disconnect();
+            host.leave(&line, sid, why).await;
+        }
+        End::Ours(why) => host.hang_up(&line, socket.id, why).await,
+    }
+}
+
+/// Who ended it.
+enum End {
+    Ours(Refusal),
+    Theirs(DisconnectReason),
+}
+
+impl End {
+    fn why(&self) -> Refusal {
+        use DisconnectReason as Reason;
+        match self {
+            Self::Ours(why) => *why,
+            Self::Theirs(Reason::HeartbeatTimeout) => Refusal::NoPong,
+            Self::Theirs(Reason::PacketParsingError | Reason::MultipleHttpPollingError) => {
+                Refusal::Protocol
+            }
+            Self::Theirs(_) => Refusal::Gone,
+        }
     }
 }
 

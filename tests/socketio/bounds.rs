@@ -1,0 +1,236 @@
+use super::*;
+use crate::support::{eventually, get, lab, token_with};
+use rowcast::connection::unix_now;
+use std::time::{Duration, Instant};
+
+#[tokio::test]
+async fn a_burst_comes_whole_to_whoever_reads() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |settings| {
+        settings.limits.queue_bytes = 16 << 20;
+    })
+    .await;
+    let node = Clients::start();
+    let mut clients = Vec::new();
+    for transports in WAYS {
+        clients.push(client(&node, &server, signed_in(&alice(), transports)).await);
+    }
+    database.run(&numbered(1, 10_000, "user:1")).await;
+    for client in &mut clients {
+        for expected in 1..=10_000 {
+            let heard = client.next().await;
+            let crate::support::socketio::Heard::Event { args, .. } = &heard else {
+                panic!("{heard:?} before {expected}");
+            };
+            assert_eq!(number(args), expected);
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_falls_behind_is_cut_and_misses_nothing_when_it_comes_back() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |settings| {
+        settings.limits.queue_bytes = 100_000;
+        settings.limits.message_bytes = 50_000;
+    })
+    .await;
+    let node = Clients::start();
+    let mut client = node
+        .resuming(&server.url, signed_in(&alice(), &["websocket"]))
+        .await;
+    client.connected().await;
+    client.until_event("rowcast:welcome").await;
+    database.run(&numbered(1, 5000, "user:1")).await;
+    let reason = client.disconnected().await;
+    assert!(reason.starts_with("transport"), "{reason}");
+    for expected in 1..=5000 {
+        let (_, args) = client.next_event().await;
+        assert_eq!(number(&args), expected);
+    }
+    let metrics = get(&server, "/metrics", &[]).await.body;
+    assert!(metrics.contains("lagged"), "{metrics}");
+    server.stop().await;
+}
+
+const BIG: &str = "select rowcast.emit('c', 'big', array['user:1'], to_json(repeat('x', 50000)))";
+
+#[tokio::test]
+async fn whoever_stops_reading_is_cut_within_its_bounds() {
+    let database = lab().await;
+    for revoked in [false, true] {
+        let server = serve_dialect(&database, "plain", |settings| {
+            settings.limits.queue_bytes = 500_000;
+            settings.limits.write_stall = Duration::from_secs(if revoked { 600 } else { 1 });
+        })
+        .await;
+        let node = Clients::start();
+        let stalled = client(&node, &server, signed_in(&alice(), &["websocket"])).await;
+        stalled.stop_reading().await;
+        if revoked {
+            eventually("its events wait", async || {
+                database.run(BIG).await;
+                (server.gate.hub.sizes().queue_bytes > 100_000).then_some(())
+            })
+            .await;
+            let began = Instant::now();
+            database.run("select rowcast.revoke('1')").await;
+            free(&server).await;
+            let took = began.elapsed();
+            assert!(took < Duration::from_secs(2), "{took:?}");
+        } else {
+            eventually("it is cut", async || {
+                database.run(BIG).await;
+                (server.gate.seats.taken() == 0).then_some(())
+            })
+            .await;
+        }
+        assert_eq!(server.gate.hub.sizes().queue_bytes, 0);
+        eventually("nothing of it is left", async || {
+            let sizes = server.gate.hub.sizes();
+            (sizes.subscriptions == 0).then_some(())
+        })
+        .await;
+        server.stop().await;
+    }
+}
+
+async fn free(server: &Server) {
+    eventually("the seat is free", async || {
+        (server.gate.seats.taken() == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_takes_nothing_is_cut_by_the_clock_even_if_little_happens() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |settings| {
+        settings.limits.write_stall = Duration::from_secs(1);
+        settings.limits.unsent_bytes = 4096;
+    })
+    .await;
+    // A page that polls once, and then never again.
+    let opened = get(&server, "/socket.io/?EIO=4&transport=polling", &[]).await;
+    let open: Value = serde_json::from_str(&opened.body[1..]).expect("an open packet");
+    let path = format!(
+        "/socket.io/?EIO=4&transport=polling&sid={}",
+        open["sid"].as_str().expect("a sid")
+    );
+    let connect = format!("40{}", json!({ "token": alice() }));
+    let sent = crate::support::ask(&server, "POST", &path, &[], &connect).await;
+    assert_eq!(sent.body, "ok");
+    eventually("it is in", async || {
+        (server.gate.seats.taken() == 1).then_some(())
+    })
+    .await;
+    free(&server).await;
+    let answer = get(&server, &path, &[]).await;
+    assert_eq!(answer.status, 400, "{}", answer.body);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_that_expires_and_a_user_who_is_revoked_are_disconnected() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |_| {}).await;
+    let node = Clients::start();
+    for (user, transports) in ["3", "4", "5"].into_iter().zip(WAYS) {
+        let brief = json!({ "sub": "2", "exp": unix_now() + 3 });
+        let mut brief = client(&node, &server, signed_in(&token_with(&brief), transports)).await;
+        let reason = brief.disconnected().await;
+        assert_eq!(reason, "io server disconnect", "expired, {transports:?}");
+        free(&server).await;
+        let issued = json!({ "sub": user, "iat": unix_now() - 5, "exp": unix_now() + 600 });
+        let mut cut = client(&node, &server, signed_in(&token_with(&issued), transports)).await;
+        let began = Instant::now();
+        let revoke = format!("select rowcast.revoke('{user}')");
+        database.run(&revoke).await;
+        let reason = cut.disconnected().await;
+        assert_eq!(reason, "io server disconnect", "revoked, {transports:?}");
+        eprintln!("{transports:?}: cut after {:?}", began.elapsed());
+        free(&server).await;
+        cut.connect().await;
+        let refused = cut.refused_again().await;
+        assert_eq!(refused, "unauthorized");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_room_that_is_taken_away_falls_silent_and_is_told_of() {
+    let database = lab().await;
+    database
+        .run(
+            "insert into lab.organizations (org_id, name) values (1, 'one');
+             insert into lab.labs (lab_id, org_id, name) values (7, 1, 'a')",
+        )
+        .await;
+    let server = serve_dialect(&database, "chat", |_| {}).await;
+    let node = Clients::start();
+    for transports in WAYS {
+        let mut client = client(&node, &server, signed_in(&alice(), transports)).await;
+        assert_eq!(client.ask("join-lab", json!([7])).await[0]["ok"], true);
+        database
+            .run("delete from rowcast.room_rule where pattern = 'lab:*'")
+            .await;
+        let error = client.until_event("rowcast:error").await;
+        assert_eq!(error[0]["room"], "lab:7", "{error:?}");
+        marker(&database, &["lab:7"]).await;
+        database
+            .run("select rowcast.emit('c', 'after', array['user:1'], '{}')")
+            .await;
+        let events = client.events_until("after").await;
+        assert_eq!(events.len(), 1, "{events:?}");
+        client.disconnect().await;
+        database
+            .run("insert into rowcast.room_rule values ('lab:*', 'lab_push.may_join_lab(jsonb, text)')")
+            .await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_quiet_client_is_told_where_it_stands() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |settings| {
+        settings.socketio.heartbeat = Duration::from_millis(300);
+    })
+    .await;
+    let node = Clients::start();
+    for transports in WAYS {
+        let mut client = client(&node, &server, signed_in(&alice(), transports)).await;
+        let heartbeat = client.until_event("rowcast:heartbeat").await;
+        assert!(heartbeat[0]["bookmark"].is_string(), "{heartbeat:?}");
+        client.disconnect().await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_link_that_died_is_noticed_by_both_sides() {
+    use crate::support::proxy::{Proxy, Upstream};
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |settings| {
+        settings.socketio.ping = Duration::from_secs(1);
+        settings.socketio.pong_timeout = Duration::from_secs(1);
+    })
+    .await;
+    let proxy = Proxy::start(Upstream::Tcp(server.address.clone()), 7).await;
+    let url = format!("http://{}", proxy.address);
+    let node = Clients::start();
+    let mut client = node
+        .connect(&url, signed_in(&alice(), &["websocket"]))
+        .await;
+    client.connected().await;
+    proxy.freeze_present();
+    assert_eq!(client.disconnected().await, "ping timeout");
+    client.reconnected().await;
+    // The old one is gone, the new one is in.
+    eventually("one seat", async || {
+        (server.gate.seats.taken() == 1).then_some(())
+    })
+    .await;
+    server.stop().await;
+}

@@ -1,0 +1,151 @@
+use super::*;
+use crate::support::lab;
+
+async fn with_lab(database: &Database) {
+    database
+        .run(
+            "insert into lab.organizations (org_id, name) values (1, 'one') on conflict do nothing;
+             insert into lab.labs (lab_id, org_id, name) values (1, 1, 'a'), (2, 1, 'b')
+             on conflict do nothing",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn a_join_is_admitted_and_acknowledged_and_a_forged_one_is_not() {
+    let database = lab().await;
+    with_lab(&database).await;
+    let server = serve_dialect(&database, "chat", |_| {}).await;
+    let node = Clients::start();
+    for transports in WAYS {
+        let mut client = client(&node, &server, signed_in(&alice(), transports)).await;
+        let answer = client.ask("join-lab", json!([1])).await;
+        assert_eq!(answer, [json!({ "ok": true, "room": "lab:1" })]);
+        // As text, and by its other name.
+        let answer = client.ask("joinLab", json!(["2"])).await;
+        assert_eq!(answer, [json!({ "ok": true, "room": "lab:2" })]);
+        let answer = client.ask("join-lab", json!([99])).await;
+        assert_eq!(
+            answer,
+            [json!({ "ok": false, "why": "forbidden", "room": "lab:99" })]
+        );
+        let answer = client.ask("join-lab", json!([{ "id": 1 }])).await;
+        assert_eq!(answer[0]["why"], "bad-message", "{answer:?}");
+        marker(&database, &["lab:1"]).await;
+        client.until_event("marker").await;
+        let answer = client.ask("leave-lab", json!([1])).await;
+        assert_eq!(answer, [json!({ "left": "lab:1" })]);
+        marker(&database, &["lab:1"]).await;
+        database
+            .run("select rowcast.emit('c', 'after', array['user:1'], '{}')")
+            .await;
+        let events = client.events_until("after").await;
+        assert!(
+            events.iter().all(|(name, _)| name != "marker"),
+            "{events:?}"
+        );
+        client.disconnect().await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_join_without_a_callback_joins_and_a_refused_one_is_told() {
+    let database = lab().await;
+    with_lab(&database).await;
+    let server = serve_dialect(&database, "chat", |_| {}).await;
+    let node = Clients::start();
+    let mut client = client(&node, &server, signed_in(&alice(), &["websocket"])).await;
+    client.emit("join-lab", json!([99])).await;
+    let error = client.until_event("rowcast:error").await;
+    assert_eq!(error[0]["code"], "forbidden", "{error:?}");
+    assert_eq!(error[0]["room"], "lab:99");
+    client.emit("join-lab", json!([1])).await;
+    // Messages are heard in their order.
+    assert_eq!(
+        client.ask("where", json!([])).await,
+        [json!({ "you": "1" })]
+    );
+    marker(&database, &["lab:1"]).await;
+    client.until_event("marker").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_is_answered_by_its_acknowledgement() {
+    let database = lab().await;
+    with_lab(&database).await;
+    let server = serve_dialect(&database, "chat", |_| {}).await;
+    let node = Clients::start();
+    let client = client(
+        &node,
+        &server,
+        signed_in(&alice(), &["polling", "websocket"]),
+    )
+    .await;
+    let answer = client.ask("week", json!([{ "lab": 1 }])).await;
+    assert_eq!(answer.len(), 1, "{answer:?}");
+    assert!(answer[0]["slots"].is_array(), "{answer:?}");
+    let answer = client.ask("week", json!([{ "lab": 99 }])).await;
+    assert_eq!(answer[0]["type"], "error", "{answer:?}");
+    let answer = client
+        .ask("watch", json!([{ "data": { "labs": [1, 2] } }]))
+        .await;
+    assert_eq!(answer, [json!({ "rooms": ["lab:1", "lab:2"] })]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_nobody_knows_is_ignored_and_counts_against_the_rate() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "chat", |settings| {
+        settings.limits.messages_per_second = 2;
+    })
+    .await;
+    let node = Clients::start();
+    let mut client = client(&node, &server, signed_in(&alice(), &["websocket"])).await;
+    for _ in 0..20 {
+        client
+            .emit("nobody knows", json!([1, { "a": [null] }]))
+            .await;
+    }
+    let answer = client.ask("where", json!([])).await;
+    assert_eq!(answer[0]["code"], "rate-limited", "{answer:?}");
+    marker(&database, &["user:1"]).await;
+    let events = client.events_until("marker").await;
+    let names: Vec<&str> = events.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["marker"], "nothing is said about them");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_dialects_welcome_comes_first() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "chat", |_| {}).await;
+    let node = Clients::start();
+    let mut client = node
+        .connect(&server.url, signed_in(&alice(), &["websocket"]))
+        .await;
+    let events = client.events_until("rowcast:welcome").await;
+    let (name, args) = &events[0];
+    assert_eq!(name, "hello", "{events:?}");
+    assert_eq!(args[0]["you"], "1");
+    assert_eq!(events.len(), 2);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_big_ends_the_connection_and_it_comes_back() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "chat", |settings| {
+        settings.limits.message_bytes = 2048;
+    })
+    .await;
+    let node = Clients::start();
+    let mut client = client(&node, &server, signed_in(&alice(), &["websocket"])).await;
+    client.emit("where", json!(["x".repeat(5000)])).await;
+    let reason = client.disconnected().await;
+    assert!(reason.starts_with("transport"), "{reason}");
+    client.reconnected().await;
+    server.stop().await;
+}

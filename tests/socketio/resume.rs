@@ -1,0 +1,219 @@
+use super::*;
+use crate::support::lab;
+use crate::support::proxy::{Proxy, Upstream};
+use crate::support::within;
+use std::collections::BTreeSet;
+
+#[tokio::test]
+async fn two_tabs_hear_the_same_in_the_same_order() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |_| {}).await;
+    let node = Clients::start();
+    let mut first = client(
+        &node,
+        &server,
+        signed_in(&alice(), &["polling", "websocket"]),
+    )
+    .await;
+    let mut second = client(&node, &server, signed_in(&alice(), &["polling"])).await;
+    database.run(&numbered(1, 50, "user:1")).await;
+    for tab in [&mut first, &mut second] {
+        for expected in 1..=50 {
+            let (_, args) = tab.next_event().await;
+            assert_eq!(number(&args), expected);
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_brings_its_bookmark_gets_what_it_missed_and_nothing_twice() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |_| {}).await;
+    let node = Clients::start();
+    for transports in WAYS {
+        let mut client = client(&node, &server, signed_in(&alice(), transports)).await;
+        marker(&database, &["user:1"]).await;
+        let seen = client.until_event("marker").await;
+        client.disconnect().await;
+        database.run(&numbered(1, 30, "user:1")).await;
+        let since = &seen[1]["bookmark"];
+        // The second of them hears the first one's marker, too.
+        let mut count = 30;
+        for options in [
+            json!({ "auth": { "token": alice(), "since": since } }),
+            json!({ "auth": { "token": alice() }, "query": { "since": since } }),
+        ] {
+            let mut options = options;
+            options["transports"] = json!(transports);
+            let mut client = node.connect(&server.url, options).await;
+            let events = client.events_until("rowcast:subscribed").await;
+            let names: Vec<_> = events.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(
+                names,
+                ["rowcast:welcome", "rowcast:subscribed"],
+                "before the replay"
+            );
+            let subscribed = &events[1].1[0];
+            assert_eq!(subscribed["outcome"], "recovered", "{subscribed}");
+            // What the service has not read yet comes live.
+            let recovered = subscribed["count"].as_u64().expect("a count");
+            assert!(recovered <= count, "{subscribed}");
+            for expected in 1..=30 {
+                let (_, args) = client.next_event().await;
+                assert_eq!(number(&args), expected);
+            }
+            marker(&database, &["user:1"]).await;
+            for _ in 30..=count {
+                assert_eq!(client.next_event().await.0, "marker");
+            }
+            count += 1;
+            client.disconnect().await;
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn links_that_are_cut_in_mid_stream_lose_nothing() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |_| {}).await;
+    let proxy = Proxy::start(Upstream::Tcp(server.address.clone()), 7).await;
+    let url = format!("http://{}", proxy.address);
+    let node = Clients::start();
+    let mut clients = Vec::new();
+    for transports in WAYS {
+        let mut client = node.resuming(&url, signed_in(&alice(), transports)).await;
+        client.connected().await;
+        client.until_event("rowcast:welcome").await;
+        clients.push(client);
+    }
+    let rounds = 6;
+    for round in 0..rounds {
+        database
+            .run(&numbered(round * 100 + 1, 100, "user:1"))
+            .await;
+        proxy.cut();
+    }
+    database
+        .run("select rowcast.emit('c', 'end', array['user:1'], '{}')")
+        .await;
+    for client in &mut clients {
+        let mut heard = Vec::new();
+        let (mut cuts, mut ids) = (0, BTreeSet::new());
+        within("all of it", async {
+            loop {
+                match client.next().await {
+                    crate::support::socketio::Heard::Event { name, args } if name == "numbered" => {
+                        // At least once; the id tells.
+                        if ids.insert(args[1]["id"].as_str().map(str::to_owned)) {
+                            heard.push(number(&args));
+                        }
+                    }
+                    crate::support::socketio::Heard::Event { name, .. } if name == "end" => break,
+                    crate::support::socketio::Heard::Event { name, args } => {
+                        assert_ne!(name, "rowcast:gap", "{args:?}");
+                    }
+                    crate::support::socketio::Heard::Disconnected { active, .. } => {
+                        assert!(active, "it comes back by itself");
+                        cuts += 1;
+                    }
+                    _ => {}
+                }
+            }
+        })
+        .await;
+        assert_eq!(heard, (1..=u64::from(rounds) * 100).collect::<Vec<_>>());
+        assert!(cuts > 0, "nothing was cut");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_resumes_is_told_of_a_gap_and_stays() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |_| {}).await;
+    let node = Clients::start();
+    for since in ["not-a-bookmark", "0000000000.5_0"] {
+        let auth = json!({ "token": alice(), "since": since });
+        let options = json!({ "auth": auth, "transports": ["websocket"] });
+        let mut client = node.connect(&server.url, options).await;
+        let subscribed = client.until_event("rowcast:subscribed").await;
+        assert_eq!(subscribed[0]["outcome"], "gap", "{subscribed:?}");
+        marker(&database, &["user:1"]).await;
+        client.until_event("marker").await;
+        assert_eq!(server.gate.seats.taken(), 1);
+        client.disconnect().await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_that_knows_no_gaps_loads_anew_and_one_that_has_a_word_for_them_stays() {
+    let database = lab().await;
+    for (name, path) in [("plain", "/socket.io/"), ("gaps", "/live/io/")] {
+        let server = serve_dialect(&database, name, |settings| {
+            settings.http.spread = std::time::Duration::from_millis(50);
+        })
+        .await;
+        let node = Clients::start();
+        for transports in WAYS {
+            let mut options = signed_in(&alice(), transports);
+            options["path"] = path.into();
+            let mut client = client(&node, &server, options).await;
+            gap(&database).await;
+            if name == "gaps" {
+                let stale = client.until_event("stale").await;
+                assert_eq!(stale[0]["why"], "trigger");
+                marker(&database, &["user:1"]).await;
+                client.until_event("marker").await;
+            } else {
+                let reason = client.disconnected().await;
+                assert!(reason.starts_with("transport"), "{reason}");
+                client.reconnected().await;
+            }
+            client.disconnect().await;
+        }
+        server.stop().await;
+    }
+}
+
+/// As a trigger that fails has it.
+async fn gap(database: &Database) {
+    database
+        .run(
+            "insert into rowcast.event (channel, name, rooms, data)
+             values ('c', 'rowcast:gap', array['*'], '{}')",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn clients_come_back_by_themselves_after_a_restart() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |_| {}).await;
+    let proxy = Proxy::start(Upstream::Tcp(server.address.clone()), 7).await;
+    let url = format!("http://{}", proxy.address);
+    let node = Clients::start();
+    let mut clients = Vec::new();
+    for transports in WAYS {
+        let mut client = node.resuming(&url, signed_in(&alice(), transports)).await;
+        client.connected().await;
+        client.until_event("rowcast:welcome").await;
+        clients.push(client);
+    }
+    server.stop().await;
+    database.run(&numbered(1, 10, "user:1")).await;
+    let server = serve_dialect(&database, "plain", |_| {}).await;
+    proxy.lead_to(Upstream::Tcp(server.address.clone()));
+    for client in &mut clients {
+        let reason = client.disconnected().await;
+        assert!(reason.starts_with("transport"), "{reason}");
+        client.reconnected().await;
+        for expected in 1..=10 {
+            let (_, args) = client.next_event().await;
+            assert_eq!(number(&args), expected);
+        }
+    }
+    server.stop().await;
+}
