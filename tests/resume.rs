@@ -464,7 +464,8 @@ async fn five_thousand_states_are_not_compared_each_with_each() {
     let db = database(Version::Installed).await;
     db.run(
         "create function app.state(p_keys jsonb[]) returns table (key jsonb, data json)
-           language sql stable as $$ select k, k::json from unnest(p_keys) k $$",
+           language sql stable as $$ select k, k::json from unnest(p_keys) k $$;
+         select rowcast.ensure_history()",
     )
     .await;
     let before = db.bookmark().await;
