@@ -374,6 +374,56 @@ mod tests {
         }
     }
 
+    /// Few and small, so that many lie within each other.
+    fn places() -> impl Strategy<Value = Bookmark> {
+        let snapshot = (1u64..4, 2u64..6, 0u64..8).prop_map(|(xmin, width, bits)| {
+            let inside = (0..3).filter(|bit| *bit < width && bits >> bit & 1 == 1);
+            let running: Vec<u64> = inside.map(|bit| xmin + bit).collect();
+            Snapshot::new(xmin, xmin + width, &running).unwrap()
+        });
+        let batch = proptest::option::of((snapshot.clone(), 0u64..3));
+        (snapshot, batch).prop_map(|(base, batch)| Bookmark {
+            history: "h".into(),
+            base,
+            batch,
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn what_lies_before_a_place_within_another_lies_before_that(a in places(), b in places()) {
+            prop_assert!(a.is_within(&a));
+            let covered = (1..12).all(|xid| (0..4).all(|id| !a.covers(xid, id) || b.covers(xid, id)));
+            prop_assert!(covered || !a.is_within(&b));
+        }
+    }
+
+    #[test]
+    fn a_place_lies_within_what_comes_after_it() {
+        let place = |text: &str| Bookmark::parse(text).unwrap();
+        let chain = [
+            "h.10_0",
+            "h.10_0.10_10_5.3",
+            "h.10_0.10_10_5.7",
+            "h.10_10_5.7",
+            "h.12_10_3",
+            "h.12_10_3.30_0.8",
+            "h.30_0.8",
+        ];
+        for (at, one) in chain.iter().enumerate() {
+            for (other_at, other) in chain.iter().enumerate() {
+                let is_within = place(one).is_within(&place(other));
+                assert_eq!(is_within, at <= other_at, "{one} within {other}");
+            }
+        }
+        assert!(!place("h.10_0").is_within(&place("g.30_0")));
+        // Two nodes that cut the same events into other batches.
+        let (one, other) = (place("h.10_0.30_0.5"), place("h.12_10_3.30_0.3"));
+        assert!(!one.is_within(&other) && !other.is_within(&one));
+    }
+
     #[test]
     fn forged_text_is_refused() {
         let long = format!("abc.1_{}", "1_".repeat(300));

@@ -59,11 +59,6 @@ async fn a_statement_in_sql_becomes_pixels_in_both_views() {
     page.until("/\\d/.test(document.querySelector('#median-browser').textContent)")
         .await;
 
-    if std::env::var_os("UPDATE").is_some() {
-        let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/demo.png");
-        page.screenshot(&picture, false).await;
-    }
-
     // SIGINT is Ctrl-C: the page's connections are told to come back, and nothing is left behind.
     let pid = nix::unistd::Pid::from_raw(i32::try_from(demo.id().unwrap()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();

@@ -302,7 +302,10 @@ async fn from_check_in_to_call(version: Version) {
         .await;
     // Housekeeping, and what changes nothing.
     clinic.tells("delete from clinic.queue", &[]).await;
-    assert_eq!(clinic.one("select count(*) from clinic_push.told").await, 0);
+    assert_eq!(
+        clinic.one("select count(*) from clinic_push.readied").await,
+        0
+    );
     clinic
         .tells(
             "begin; insert into clinic.queue (patient_id) values ('3'); rollback",
@@ -488,7 +491,10 @@ async fn what_the_other_tables_tell(version: Version) {
             &[("reset", &["*"], reset("clinic.queue"))],
         )
         .await;
-    assert_eq!(clinic.one("select count(*) from clinic_push.told").await, 0);
+    assert_eq!(
+        clinic.one("select count(*) from clinic_push.readied").await,
+        0
+    );
     clinic.close().await;
 }
 
@@ -618,23 +624,30 @@ async fn together(database: &Database, statements: impl Iterator<Item = String>)
 }
 
 /// A transaction with a snapshot of its own compares if nobody else has since; otherwise it tells
-/// everybody to read anew, and the next one tells what it could not.
+/// everybody to read anew, and the next one tells who is to get ready.
 async fn snapshots_of_their_own(version: Version) {
     for level in ["repeatable read", "serializable"] {
         let mut clinic = Clinic::open(version, LINE).await;
+        let others = [
+            (2, "abc-def-456", "Ben", None),
+            (3, "3", "Cid", None),
+            (4, "4", "Dot", None),
+            (5, "5", "Eve", None),
+        ];
         clinic
             .tells(
                 &format!(
                     "begin isolation level {level};
-                     update clinic.queue set status = 'no_show' where visit_id < 4; commit"
+                     update clinic.queue set status = 'no_show' where visit_id = 1; commit"
                 ),
                 &[
-                    queue_update(2),
-                    queue_refresh(&[(4, "4", "Dot", None), (5, "5", "Eve", None)]),
-                    ("position_update", &["patient_4"], position(1)),
-                    ("get_ready", &["patient_4"], get_ready(1)),
-                    ("position_update", &["patient_5"], position(2)),
-                    ("get_ready", &["patient_5"], get_ready(2)),
+                    queue_update(4),
+                    queue_refresh(&others),
+                    ("position_update", &["patient_abc-def-456"], position(1)),
+                    ("position_update", &["patient_3"], position(2)),
+                    ("position_update", &["patient_4"], position(3)),
+                    ("get_ready", &["patient_4"], get_ready(3)),
+                    ("position_update", &["patient_5"], position(4)),
                 ],
             )
             .await;
@@ -645,28 +658,37 @@ async fn snapshots_of_their_own(version: Version) {
             .writes("insert into clinic.queue (patient_id) values ('99')")
             .await;
         clinic.heard().await;
-        let last = "update clinic.queue set status = 'no_show' where visit_id = 4; commit";
-        other
-            .batch_execute(last)
-            .await
-            .expect("a write goes through");
+        let last = "update clinic.queue set status = 'no_show' where visit_id = 2; commit";
+        let done = other.batch_execute(last).await;
+        done.expect("a write goes through");
         for (room, heard) in clinic.heard().await {
             let gaps = heard.iter().filter(|frame| frame["type"] == "gap").count();
             assert_eq!(gaps, 1, "{level}, {room}: {heard:?}");
-            let moved = heard.iter().any(|frame| frame["name"] == "position_update");
+            let moved = heard.iter().any(|frame| {
+                frame["channel"] == "queue"
+                    && frame["name"] != "queue_update"
+                    && frame["name"] != "queue_refresh"
+            });
             assert!(!moved, "{level}, {room}: {heard:?}");
         }
         clinic
-            .writes("insert into clinic.queue (patient_id) values ('3')")
+            .tells(
+                "insert into clinic.queue (visit_id, patient_id) values (7, '123')",
+                &[
+                    new_patient("123", "Ada", 5),
+                    queue_update(5),
+                    queue_refresh(&[
+                        others[1],
+                        others[2],
+                        others[3],
+                        (6, "99", "Gil", None),
+                        (7, "123", "Ada", None),
+                    ]),
+                    ("position_update", &["patient_123"], position(5)),
+                    ("get_ready", &["patient_5"], get_ready(3)),
+                ],
+            )
             .await;
-        let heard: BTreeMap<_, _> = clinic.heard().await.into_iter().collect();
-        for (room, place) in [("patient_5", 1), ("patient_99", 2), ("patient_3", 3)] {
-            assert_eq!(
-                plain(&heard[room][0])["data"],
-                position(place),
-                "{level}, {room}"
-            );
-        }
         clinic.close().await;
     }
 }
@@ -716,13 +738,22 @@ async fn a_write_never_fails_for_its_events() {
              alter function clinic_push.line_() rename to line",
         )
         .await;
-    // What was left is told with the next.
+    // Everybody has read anew; the next one tells who is to get ready.
     clinic
         .writes("insert into clinic.queue (patient_id) values ('99')")
         .await;
     let heard: BTreeMap<_, _> = clinic.heard().await.into_iter().collect();
-    for (room, place) in [("patient_3", 1), ("patient_4", 2), ("patient_5", 3)] {
-        assert_eq!(plain(&heard[room][0])["data"], position(place), "{room}");
+    for (room, expected) in [
+        ("patient_3", None),
+        ("patient_4", Some(get_ready(2))),
+        ("patient_5", Some(get_ready(3))),
+        ("patient_99", Some(position(4))),
+    ] {
+        let data: Vec<_> = heard[room]
+            .iter()
+            .map(|frame| plain(frame)["data"].clone())
+            .collect();
+        assert_eq!(data, Vec::from_iter(expected), "{room}");
     }
     clinic.close().await;
 }
@@ -753,9 +784,7 @@ async fn more_than_ten_thousand_at_once_are_told_to_read_anew() {
     assert_eq!(names("patients"), ["queue_update", "reset"]);
     assert_eq!(names("staff").last(), Some(&json!("reset")));
     assert_eq!(
-        clinic
-            .one("select count(*) from clinic_push.told where get_ready")
-            .await,
+        clinic.one("select count(*) from clinic_push.readied").await,
         3
     );
     let ready = "select count(*) from rowcast.event where name = 'get_ready'";
@@ -839,7 +868,7 @@ async fn everybody_hears_what_access_sql_says_and_nothing_else() {
     );
     assert!(
         legacy
-            .batch_execute("select * from clinic_push.told")
+            .batch_execute("select * from clinic_push.readied")
             .await
             .is_err()
     );

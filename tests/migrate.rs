@@ -176,6 +176,8 @@ const SERVICE_READS: &[&str] = &[
 ];
 const SERVICE_CALLS: &[&str] = &[
     "access",
+    // Moves readers on, which belong to the users whom it has let in.
+    "acknowledge",
     "begin_call",
     "bookmark",
     "call",
@@ -189,9 +191,11 @@ const SERVICE_CALLS: &[&str] = &[
     "log_size",
     "look",
     "notify_queue_is_filling",
+    "open_reader",
     "overview",
     "parse_bookmark",
     "read_log",
+    "reader_place",
     // Empties leaves of the log that are past keep_for or keep_bytes, and nothing else.
     "rotate_log",
     "session_claims",

@@ -1,7 +1,10 @@
 //! The program itself. What it serves is the other stations' business.
 
-use crate::support::{self, TRANSPORTS, connect, get, marker, serve, serve_process, token};
+use crate::support::{
+    self, Served, TRANSPORTS, connect, get, marker, serve, serve_process, settings, token, within,
+};
 use nix::sys::signal::Signal;
+use rowcast::app::{App, Service, Socket};
 
 #[tokio::test]
 async fn the_program_serves_and_says_goodbye_at_sigterm() {
@@ -45,4 +48,54 @@ async fn both_transports_carry_the_same_events() {
     assert_eq!(events[0].closed().await.0, 1012);
     assert_eq!(events[1].closed().await, (200, "restart".into()));
     server.stop().await;
+}
+
+struct At(String);
+
+impl Served for At {
+    fn address(&self) -> &str {
+        &self.0
+    }
+}
+
+/// As in the demo: each with a database and below a path of its own, and one goodbye for all.
+#[tokio::test]
+async fn several_services_share_a_socket_and_stop_together() {
+    let databases = [support::database().await, support::database().await];
+    let mut services = databases
+        .iter()
+        .zip(["/one", "/two"])
+        .map(|(database, path)| {
+            let mut settings = settings(database);
+            settings.http.base_path = path.to_owned();
+            Service::open(settings).unwrap()
+        });
+    let (first, second) = (services.next().unwrap(), services.next().unwrap());
+    for gate in [&first.gate, &second.gate] {
+        let ready = async || gate.pulse.check(&gate.settings.listener).ok();
+        support::eventually("the service is ready", ready).await;
+    }
+    let socket = Socket::bind("127.0.0.1:0").await.unwrap();
+    let at = At(socket.address());
+    let app = App::of(first, vec![second], socket).await.unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let served = tokio::spawn(app.run(async {
+        let _ = stopped.await;
+    }));
+    let mut everybody = Vec::new();
+    for path in ["/one", "/two"] {
+        let path = format!("{path}/ws?token={}", token("1", "", ""));
+        let mut somebody = support::socket(&at, &path, &[]).await;
+        somebody.expect("welcome").await;
+        everybody.push(somebody);
+    }
+    for (database, somebody) in databases.iter().zip(&mut everybody) {
+        let id = marker(database, &["*"]).await;
+        assert_eq!(somebody.expect_event("marker").await["id"], id.as_str());
+    }
+    drop(stop);
+    for somebody in &mut everybody {
+        assert_eq!(somebody.closed().await.0, 1012);
+    }
+    within("both have ended", served).await.unwrap();
 }

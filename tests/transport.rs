@@ -163,6 +163,16 @@ async fn the_pool_goes_through_a_pooler_in_transaction_mode() {
     for somebody in &mut everybody {
         somebody.expect_event("marker").await;
     }
+    // What is written goes this way, too.
+    let mut reader = ws(&server, &token("1", "user", "1"), "reader=a").await;
+    reader.expect("welcome").await;
+    reader.expect("subscribed").await;
+    marker(&database, &["user:1"]).await;
+    let bookmark = reader.expect_event("marker").await["bookmark"].clone();
+    reader
+        .send(json!({ "type": "ack", "bookmark": bookmark }))
+        .await;
+    assert_eq!(reader.expect("acked").await["bookmark"], bookmark);
     for server in [server, other] {
         assert_eq!(get(&server, "/readyz", &[]).await.status, 200);
         server.stop().await;

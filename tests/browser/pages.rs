@@ -5,6 +5,7 @@ use super::demo;
 use crate::support::driver::{Driver, Place};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 const SYSTEMS: [&str; 5] = ["lab", "clinic", "tickets", "spa", "boardroom"];
 
@@ -64,14 +65,25 @@ async fn every_page_is_live_and_fits_in_light_and_dark_wide_and_on_a_phone() {
     }
 }
 
-/// What a story shows: expressions that become true.
+/// What a story shows, by statements and by expressions that become true.
 struct Story {
     system: &'static str,
     /// Statements to run one after the other, and what each changes in the views.
     acts: &'static [(u32, &'static [&'static str])],
-    /// A view to be cut off, the statement that is run meanwhile, what the others see of it, and what
-    /// the view shows when it is back.
-    cut: (&'static str, u32, &'static str, &'static str),
+    cuts: &'static [Cut],
+}
+
+struct Cut {
+    /// Who is cut off.
+    view: &'static str,
+    /// The statement that is run meanwhile.
+    statement: u32,
+    /// What the others see of it at once.
+    others: &'static str,
+    /// What the view shows only when it is back.
+    back: &'static str,
+    /// How the view says so.
+    words: &'static str,
 }
 
 async fn tell(story: Story) {
@@ -81,28 +93,35 @@ async fn tell(story: Story) {
         .visit(&format!("{url}{}/", story.system), json!({}))
         .await;
     page.until(LIVE).await;
-    for (number, changes) in story.acts {
+    for (place, (number, changes)) in story.acts.iter().enumerate() {
         run(&page, *number).await;
         for change in *changes {
             page.until(change).await;
         }
+        if (story.system, place) == ("clinic", 0) && std::env::var_os("UPDATE").is_some() {
+            page.until("document.querySelector('.flash') === null")
+                .await;
+            let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/demo.png");
+            page.screenshot(&picture, false).await;
+        }
     }
-    let (view, number, others, back) = story.cut;
-    let cut = format!("document.querySelector('[data-cut={view}]').click()");
-    page.evaluate(&cut).await;
-    let away = format!("document.querySelector('#connection-{view}').dataset.status === 'offline'");
-    page.until(&away).await;
-    run(&page, number).await;
-    page.until(others).await;
-    let missing = page.evaluate(&format!("Boolean({back})")).await;
-    assert_eq!(missing, false, "it was cut off");
-    let again = format!("document.querySelector('[data-again={view}]').click()");
-    page.evaluate(&again).await;
-    page.until(back).await;
-    page.until(LIVE).await;
-    let reason = format!("document.querySelector('[data-reason={view}]').textContent");
-    page.until(&format!("{reason}.startsWith('Recovered ')"))
-        .await;
+    for cut in story.cuts {
+        let view = cut.view;
+        let click = |button| format!("document.querySelector('[data-{button}={view}]').click()");
+        page.evaluate(&click("cut")).await;
+        let status = format!("document.querySelector('#connection-{view}').dataset.status");
+        page.until(&format!("{status} === 'offline'")).await;
+        run(&page, cut.statement).await;
+        page.until(cut.others).await;
+        let early = page.evaluate(&format!("Boolean({})", cut.back)).await;
+        assert_eq!(early, false, "{view} was cut off");
+        page.evaluate(&click("again")).await;
+        page.until(cut.back).await;
+        page.until(LIVE).await;
+        let reason = format!("document.querySelector('[data-reason={view}]').textContent");
+        page.until(&format!("{reason}.startsWith('{}')", cut.words))
+            .await;
+    }
     assert_eq!(complaints(&driver), Vec::<String>::new());
 }
 
@@ -117,12 +136,13 @@ async fn a_user_who_was_cut_off_sees_that_the_lab_has_opened_again() {
                 "document.querySelector('#admin-labs [data-lab=\"1\"]').dataset.status === 'closed'",
             ],
         )],
-        cut: (
-            "user",
-            7,
-            "document.querySelector('#admin-labs [data-lab=\"1\"]').dataset.status === 'open'",
-            "document.querySelector('#lab-notice').hidden",
-        ),
+        cuts: &[Cut {
+            view: "user",
+            statement: 7,
+            others: "document.querySelector('#admin-labs [data-lab=\"1\"]').dataset.status === 'open'",
+            back: "document.querySelector('#lab-notice').hidden",
+            words: "Recovered 1 missed event,",
+        }],
     })
     .await;
 }
@@ -150,13 +170,138 @@ async fn a_patient_moves_up_and_is_told_once_to_get_ready() {
                 &["document.querySelector('#alerts').children.length === 1"],
             ),
         ],
-        cut: (
-            "patient",
-            5,
-            "document.querySelector('#queue [data-me] .lead').textContent === '1'",
-            "document.querySelector('#place').textContent === '1' \
-             && document.querySelectorAll('#messages [data-kind=ready]').length === 1",
-        ),
+        cuts: &[Cut {
+            view: "patient",
+            statement: 5,
+            others: "document.querySelector('#queue [data-me] .lead').textContent === '1'",
+            back: "document.querySelector('#place').textContent === '1' \
+                   && document.querySelectorAll('#messages [data-kind=ready]').length === 1",
+            words: "Recovered ",
+        }],
+    })
+    .await;
+}
+
+/// Bob is on the JavaScript client, Alice on the door that her page has always used.
+#[tokio::test]
+async fn alice_and_bob_see_the_same_seats_left_whatever_their_pages_speak() {
+    tell(Story {
+        system: "tickets",
+        acts: &[
+            (
+                1,
+                &[
+                    "document.querySelector('#view-alice [data-seats]').textContent === '45'",
+                    "document.querySelector('#view-bob [data-seats]').textContent === '45'",
+                    "document.querySelector('#feed li').dataset.views === 'alice bob' \
+                     || document.querySelector('#feed li').dataset.views === 'bob alice'",
+                ],
+            ),
+            (
+                4,
+                &[
+                    "document.querySelector('#view-alice [data-seats]').textContent === '25'",
+                    "document.querySelector('#view-bob [data-seats]').textContent === '25'",
+                ],
+            ),
+            (
+                6,
+                &[
+                    "document.querySelector('.result[data-failed]') !== null",
+                    "document.querySelector('#view-bob [data-seats]').textContent === '25'",
+                ],
+            ),
+        ],
+        cuts: &[
+            Cut {
+                view: "bob",
+                statement: 5,
+                others: "document.querySelector('#view-alice [data-seats]').textContent === '75'",
+                back: "document.querySelector('#view-bob [data-seats]').textContent === '75'",
+                words: "Recovered 50 missed events,",
+            },
+            Cut {
+                view: "alice",
+                statement: 7,
+                others: "document.querySelector('#view-bob .left').textContent.includes('of 120')",
+                back: "document.querySelector('#view-alice .left').textContent.includes('of 120')",
+                words: "Recovered 1 missed event,",
+            },
+        ],
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_booking_of_the_spa_reaches_three_roles_each_with_its_own_part() {
+    tell(Story {
+        system: "spa",
+        acts: &[
+            (
+                1,
+                &[
+                    "document.querySelectorAll('#paid li').length === 3",
+                    "document.querySelector('#takings').textContent === '525.00'",
+                    "[...document.querySelectorAll('#feed [data-name=PAYMENT_COMPLETED]')]\
+                     .every((row) => !row.dataset.views.includes('therapist'))",
+                ],
+            ),
+            (
+                4,
+                &[
+                    "document.querySelector('#mine li').dataset.status === 'CONFIRMED'",
+                    "[...document.querySelectorAll('#day li')].some((row) => \
+                     row.textContent.includes('Mia') && row.dataset.status === 'CONFIRMED')",
+                    "[...document.querySelectorAll('#all li')].some((row) => \
+                     row.textContent.includes('Mia') && row.dataset.status === 'CONFIRMED')",
+                ],
+            ),
+            (
+                3,
+                &["document.querySelector('.result[data-failed]') !== null"],
+            ),
+        ],
+        cuts: &[Cut {
+            view: "therapist",
+            statement: 4,
+            others: "document.querySelector('#mine li').dataset.status === 'IN_PROGRESS'",
+            back: "document.querySelector('#day li[data-status=IN_PROGRESS]') !== null",
+            words: "Recovered ",
+        }],
+    })
+    .await;
+}
+
+/// The rooms of the boardrooms are joined by name, as their pages always have: what was missed is
+/// read anew.
+#[tokio::test]
+async fn a_boardroom_booking_shows_in_the_calendar_and_at_its_door() {
+    tell(Story {
+        system: "boardroom",
+        acts: &[
+            (
+                1,
+                &[
+                    "[...document.querySelectorAll('.meeting')]\
+                     .some((meeting) => meeting.textContent.startsWith('Retrospective'))",
+                    "document.querySelector('#agenda').textContent.includes('Retrospective')",
+                    "document.querySelector('#booked').textContent === '3 meetings'",
+                    "document.querySelector('#toasts').textContent.includes('Booking created')",
+                ],
+            ),
+            (
+                2,
+                &["document.querySelector('#booked').textContent !== '3 meetings'"],
+            ),
+        ],
+        cuts: &[Cut {
+            view: "door",
+            statement: 7,
+            others: "![...document.querySelectorAll('.meeting:not([data-status=cancelled])')]\
+                     .some((meeting) => meeting.textContent.startsWith('Retrospective'))",
+            back: "!document.querySelector('#agenda').textContent.includes('Retrospective')",
+            words: "Everything was read anew",
+        }],
     })
     .await;
 }

@@ -120,3 +120,41 @@ async fn live_state_is_the_databases() {
         }
     }
 }
+
+/// A page that is thrown away keeps nothing, and is given what it has not acknowledged, once and in
+/// order, by any way and on another server.
+#[tokio::test]
+async fn a_page_opened_anew_by_its_durable_name_is_given_the_rest() {
+    let driver = Driver::start().await;
+    let rig = Rig::start(&[&driver], &[]).await;
+    let nodes = [rig.serve().await, rig.serve().await];
+    for (number, by) in [By::WebSocket, By::Sse, By::Poll].into_iter().enumerate() {
+        let start = || Start {
+            by,
+            options: json!({ "reader": format!("{by:?}") }),
+            ..Start::default()
+        };
+        let door = rig.door(&nodes[0], number as u64).await;
+        let first = Application::start(&driver, door, start()).await;
+        let mut ids = Vec::new();
+        for _ in 0..5 {
+            ids.push(marker(&rig.db, &ROOMS[..1]).await);
+        }
+        first.hears(&ids[4]).await;
+        let told = first.place.ask("report", json!([])).await["gaps"].clone();
+        assert_eq!(told[0]["reason"], "reader", "nobody knew it: {told}");
+        let stored = first.place.ask("ack", json!([ids[1]])).await;
+        let place = format!("select bookmark from rowcast.reader where name = '{by:?}'");
+        assert_eq!(stored, rig.db.ask::<String>(&place).await);
+        first.place.leave().await;
+
+        let door = rig.door(&nodes[1], 10 + number as u64).await;
+        let second = Application::start(&driver, door, start()).await;
+        second.hears(&ids[4]).await;
+        let report = second.place.ask("report", json!([])).await;
+        let heard = report["heard"].as_array().expect("a list").iter();
+        let heard: Vec<_> = heard.filter_map(|event| event["id"].as_str()).collect();
+        assert_eq!(heard, &ids[2..], "{by:?}");
+        assert_eq!(report["gaps"], json!([]), "{by:?}");
+    }
+}

@@ -8,6 +8,7 @@ const { connect } = await import(globalThis.rowcastClient ?? './client/index.js'
 
 const journal = { heard: [], gaps: [], statuses: [], errors: [], tokens: 0, live: [] }
 let connection
+const events = new Map()
 let wake = () => {}
 
 // A promise for the moment in which something in the journal makes this true.
@@ -29,6 +30,7 @@ function write(list, entry) {
 export function start({ url, rooms, issuer, claims, options = {} }) {
   connection = connect({ url, rooms, token: issue(issuer, claims), ...options })
   connection.on('*', (data, event) => write(journal.heard, { ...data, id: event.id, name: event.name }))
+  connection.on('*', (_, event) => events.set(event.id, event))
   connection.on('gap', (gap) => write(journal.gaps, gap))
   connection.on('error', (error) => write(journal.errors, { code: error.code, message: error.message, room: error.room }))
   connection.on('status', () => write(journal.statuses, [connection.status, connection.reason, Date.now()]))
@@ -45,6 +47,7 @@ function issue(issuer, claims) {
 export const subscribe = (rooms, options) => connection.subscribe(rooms, options)
 export const unsubscribe = (rooms) => connection.unsubscribe(rooms)
 export const call = (name, args) => connection.call(name, args)
+export const ack = (id) => connection.ack(events.get(id))
 export const close = () => connection.close()
 
 // The state as of now: where it stands and how much it has heard.

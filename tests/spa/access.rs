@@ -71,7 +71,8 @@ async fn the_applications_session_is_who_one_is_until_it_ends() {
     );
     assert_eq!(by_cookie(&server, "nobody").await.closed().await.0, 1008);
 
-    // Idle for too long; and as soon as the application has seen the user again, let in again.
+    // Idle for too long: noticed when it is asked for, or at its end. As soon as the application has
+    // seen the user again, they are let in again.
     let idle = "update spa.http_sessions set last_accessed_at = now() - interval '31 minutes'
         where session_id = 'ann'; select rowcast.recheck()";
     database.run(idle).await;
@@ -79,12 +80,28 @@ async fn the_applications_session_is_who_one_is_until_it_ends() {
     assert_eq!(by_cookie(&server, "ann").await.closed().await.0, 1008);
     let seen = "update spa.http_sessions set last_accessed_at = now() where session_id = 'ann'";
     database.run(seen).await;
-    by_cookie(&server, "ann").await.expect("welcome").await;
-    // An account that is closed.
-    let inactive = "update spa.users set is_active = false where user_id = 30;
-        select rowcast.recheck()";
-    database.run(inactive).await;
+    let mut ann = by_cookie(&server, "ann").await;
+    ann.expect("welcome").await;
+
+    // Nobody is asked for because of a sign-out that is taken back, or of what ended long ago.
+    let legacy = database.legacy().await;
+    let asked = "select access_version from rowcast.setting";
+    let before: i64 = database.ask(asked).await;
+    let nothing = "begin; delete from spa.http_sessions; rollback;
+        insert into spa.http_sessions (session_id, user_id, last_accessed_at)
+          values ('old', 2, now() - interval '1 day');
+        delete from spa.http_sessions where session_id = 'old';
+        update spa.users set phone_number = '555-2' where user_id = 2";
+    legacy.batch_execute(nothing).await.expect("tidied up");
+    assert_eq!(database.ask::<i64>(asked).await, before);
+    // Signing out, and an account that is closed, end the socket as soon as they are committed.
+    let sign_out = "delete from spa.http_sessions where session_id = 'ann'";
+    legacy.batch_execute(sign_out).await.expect("signed out");
+    assert_eq!(ann.closed().await.0, 1008);
+    let closed = "update spa.users set is_active = false where user_id in (1, 30)";
+    legacy.batch_execute(closed).await.expect("closed");
     assert_eq!(max.closed().await.0, 1008);
+    assert_eq!(database.ask::<i64>(asked).await, before + 2);
     server.stop().await;
 }
 

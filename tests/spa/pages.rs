@@ -4,7 +4,7 @@
 use super::access::SESSIONS;
 use super::{BOOKED, DAY, SAMPLE, booking_as, free, hours};
 use crate::support::driver::{Driver, Place};
-use crate::support::{Database, Server, Subscriber, marker, serve, socket, system};
+use crate::support::{Database, Server, Subscriber, ask, marker, serve, socket, system};
 use rowcast::config::Settings;
 use serde_json::{Value, json};
 
@@ -37,16 +37,18 @@ async fn come(server: &Server, who: &str, session: &str) -> Subscriber {
     socket(server, &path, &headers).await
 }
 
-/// A frame without its timestamp, which is to the second, in UTC.
+/// A frame without its timestamp, which is to the second, in UTC, and without the bookmark, which
+/// the document does not know.
 fn told(mut frame: Value) -> Value {
-    let timestamp = frame["timestamp"].take();
-    let timestamp = timestamp.as_str().expect("a timestamp");
-    let moment: jiff::Timestamp = timestamp.parse().expect("ISO 8601");
+    let fields = frame.as_object_mut().expect("an object");
+    fields.remove("bookmark");
+    let timestamp = fields.remove("timestamp").expect("a timestamp");
+    let moment: jiff::Timestamp = timestamp
+        .as_str()
+        .expect("a text")
+        .parse()
+        .expect("ISO 8601");
     assert_eq!(timestamp, format!("{moment:.0}"));
-    frame
-        .as_object_mut()
-        .expect("an object")
-        .remove("timestamp");
     frame
 }
 
@@ -157,6 +159,67 @@ async fn whoever_the_path_does_not_name_is_unauthorized() {
     server.stop().await;
 }
 
+/// Where no socket gets through: the same frames, from the bookmark of the last one on.
+#[tokio::test]
+async fn what_a_socket_missed_comes_by_poll_and_by_a_socket_again() {
+    let (database, server) = opened().await;
+    let mut ann = come(&server, "customer/1", "ann").await;
+    let welcome = ann.next().await;
+    ann.send(json!({ "type": "SUBSCRIBE_BOOKING_UPDATES" }))
+        .await;
+    let since = welcome["bookmark"].as_str().expect("a bookmark").to_owned();
+    database.run(BOOKED).await;
+    let mut heard = Vec::new();
+    for name in [
+        "BOOKING_CREATED",
+        "AVAILABILITY_UPDATED",
+        "AVAILABILITY_UPDATED",
+    ] {
+        let frame = ann.next().await;
+        assert_eq!(frame["type"], name);
+        heard.push(told(frame));
+    }
+    let poll = async |who: &str, query: &str| {
+        let headers = [
+            ("cookie", "JSESSIONID=ann"),
+            ("sec-fetch-site", "same-origin"),
+        ];
+        let path = format!("{CONTEXT}/poll/booking/{who}{query}");
+        ask(&server, "GET", &path, &headers, "").await
+    };
+    let answer = poll("customer/1", &format!("?since={since}")).await;
+    let missed: Value = serde_json::from_str(&answer.body).expect("JSON");
+    let messages = missed["data"]["messages"].as_array().expect("messages");
+    let messages: Vec<_> = messages.iter().cloned().map(told).collect();
+    assert_eq!(messages, heard);
+    let here = missed["data"]["since"].as_str().expect("a bookmark");
+    let rest = json!({ "type": "BOOKING_UPDATES", "data": { "messages": missed["data"]["messages"],
+        "since": here, "more": false, "outcome": "recovered", "errors": [] } });
+    assert_eq!(told(missed.clone()), rest);
+    // From there on, what comes while it waits.
+    let query = format!("?since={here}&wait=60");
+    let (answer, ()) = tokio::join!(
+        poll("customer/1", &query),
+        database.run("update spa.bookings set booking_status = 'CONFIRMED'")
+    );
+    let news: Value = serde_json::from_str(&answer.body).expect("JSON");
+    let change = &news["data"]["messages"][0];
+    assert_eq!(
+        (&change["type"], &change["data"]["newStatus"]),
+        (&json!("BOOKING_STATUS_CHANGED"), &json!("CONFIRMED"))
+    );
+    // A page that knows of bookmarks resumes its socket as well.
+    drop(ann);
+    let mut ann = come(&server, &format!("customer/1?since={since}"), "ann").await;
+    assert_eq!(ann.next().await["type"], "CONNECTION_ESTABLISHED");
+    assert_eq!(told(ann.next().await), heard[0]);
+    assert_eq!(told(ann.next().await), told(change.clone()));
+    for (who, status) in [("customer/2", 401), ("manager/1", 401)] {
+        assert_eq!(poll(who, "").await.status, status, "{who}");
+    }
+    server.stop().await;
+}
+
 /// A page of the spa's own origin, with the container's cookie, which scripts can't read.
 async fn page<'a>(driver: &'a Driver, server: &Server, who: &str, session: &str) -> Place<'a> {
     let cookie = json!({ "name": "JSESSIONID", "value": session, "domain": "127.0.0.1",
@@ -255,6 +318,20 @@ async fn the_story_in_a_browser() {
         assert_eq!(page.evaluate(&seen).await, false, "{hidden}");
     }
 
+    // Where no socket gets through, the browser asks; nobody has to name an Origin for that.
+    let poll = format!(
+        "fetch('{CONTEXT}/poll/booking/customer/1?since=' + page.heard[0].bookmark)\
+         .then((answer) => answer.json())\
+         .then(({{ data }}) => data.messages.map(({{ type }}) => type).filter((type) => /BOOKING/.test(type)))"
+    );
+    let bookings = json!([
+        "BOOKING_CREATED",
+        "BOOKING_STATUS_CHANGED",
+        "BOOKING_STATUS_CHANGED",
+        "BOOKING_STATUS_CHANGED"
+    ]);
+    assert_eq!(ann.evaluate(&poll).await, bookings);
+
     // Another's page shows nothing, and says why to whoever asks the browser.
     let forged = page(&driver, &server, "customer/2", "ann").await;
     forged.until("page.closes.length > 0").await;
@@ -274,11 +351,11 @@ async fn the_story_in_a_browser() {
         .await;
     let again = "page.heard.filter(({ type }) => type === 'CONNECTION_ESTABLISHED').length === 2";
     ann.until(again).await;
-    let no_show = format!(
+    let second = format!(
         "{}",
         BOOKED.replace("123", "124").replace("'10:00'", "'09:00'")
     );
-    legacy.batch_execute(&no_show).await.expect("booked again");
+    legacy.batch_execute(&second).await.expect("booked again");
     ann.until("page.bookings[124] === 'SCHEDULED'").await;
     server.stop().await;
 }

@@ -369,7 +369,7 @@ const NOT_OURS: &[&str] = &[
 ];
 
 /// What the paths of dialects begin with, in the stations: their wire is their file's, or Socket.IO's.
-const DIALECTS: [&str; 2] = ["/live/", "/socket.io/"];
+const DIALECTS: [&str; 3] = ["/live/", "/socket.io/", "/G1_SpaManagement/"];
 
 /// Whether a path is promised to anybody by these documents: the console's are its own page's, and
 /// may change with it.

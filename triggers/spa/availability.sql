@@ -5,10 +5,12 @@
 -- Who is told of a booking or a day, and as what: the rooms of each kind of viewer. null: nobody.
 create or replace function spa_push.viewers(p_customer integer, p_therapist integer)
 returns table (viewer text, rooms text[])
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+  return query
   select v.viewer, v.rooms
   from (
     values
@@ -17,7 +19,8 @@ as $$
       ('receptionist', array['receptionist_all']),
       ('manager', array['manager_all', 'admin_all'])
   ) v (viewer, rooms)
-  where v.rooms[1] is not null
+  where v.rooms[1] is not null;
+end
 $$;
 
 -- The therapist's working time of a day, less what is booked, cut into slots as long as the service
@@ -82,10 +85,12 @@ comment on function spa_push.availability_state(jsonb[]) is
 -- given back, the availability for each service of the therapist.
 create or replace function spa_push.day_changed(p_therapist integer, p_date date, p_frees boolean)
 returns table (name text, rooms text[], data json, channel text, render text)
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+  return query
   select 'THERAPIST_SCHEDULE_UPDATED', v.rooms,
     json_build_object('therapistId', p_therapist, 'date', p_date, 'viewer', v.viewer),
     'schedules', 'spa_push.schedule_state'
@@ -97,7 +102,8 @@ as $$
     from spa.therapist_services t
     where p_frees and t.therapist_user_id = p_therapist
     order by t.service_id
-  )
+  );
+end
 $$;
 
 do $$

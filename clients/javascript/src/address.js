@@ -5,8 +5,8 @@
 
 /**
  * What a link opens with: where it stands, and which rooms it wants. `load` are rooms that are to
- * be joined besides, from the bookmark `from`, with all that came after it.
- * @typedef {{rooms?: string[], since?: string, load?: string[], from?: string}} Opening
+ * be joined besides, from the bookmark `from`, with all that came after it; `reader` is a durable name.
+ * @typedef {{rooms?: string[], since?: string, load?: string[], from?: string, reader?: string}} Opening
  */
 
 /**
@@ -15,9 +15,9 @@
  * @param {Opening} [opening]
  * @param {number} [wait] seconds
  */
-export function address(base, path, { rooms, since, load, from } = {}, wait) {
+export function address(base, path, { rooms, since, load, from, reader } = {}, wait) {
   const query = new URLSearchParams()
-  for (const [key, value] of Object.entries({ rooms, since, load, from, wait })) if (`${value ?? ''}`) query.set(key, `${value}`)
+  for (const [key, value] of Object.entries({ rooms, since, load, from, reader, wait })) if (`${value ?? ''}`) query.set(key, `${value}`)
   return base.replace(/\/*$/, path) + (`${query}` && `?${query}`)
 }
 

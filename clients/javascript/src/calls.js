@@ -1,5 +1,5 @@
 /**
- * Questions to functions in the database: in a frame where the link speaks, else by POST.
+ * Questions to functions in the database, and acknowledgements: in a frame where the link speaks, else by POST.
  * Hands the answer to who asked. It must never ask twice: whether a function only reads is not
  * known here.
  */
@@ -22,14 +22,15 @@ export function asking(settings, keeper) {
 
   return {
     /**
-     * @param {string} name
-     * @param {object} [args]
-     * @param {{timeout?: number}} [options]
+     * @param {object} frame as it is said where the link speaks
+     * @param {string} path where it is posted otherwise
+     * @param {object} said
+     * @param {number} [timeout]
      * @returns {Promise<import('./types.d.ts').Answer>}
      */
-    call: (name, args = {}, { timeout = settings.callTimeout } = {}) =>
+    say: (frame, path, said, timeout = settings.callTimeout) =>
       new Promise((resolve, reject) => {
-        const body = JSON.stringify(args)
+        const body = JSON.stringify(said)
         const id = `c${++last}`
         const stop = new AbortController()
         const done = (/** @type {any} */ error, /** @type {any} */ answer = undefined) => {
@@ -39,14 +40,14 @@ export function asking(settings, keeper) {
           else resolve({ data: answer.data, bookmark: answer.bookmark })
         }
         const cancel = settings.later(timeout, () => {
-          done(new RowcastError('timeout', name))
+          done(new RowcastError('timeout', path))
           stop.abort()
         })
-        if (body.length < FRAME && keeper().speaks() && keeper().send({ type: 'call', function: name, args, id })) {
+        if (body.length < FRAME && keeper().speaks() && keeper().send({ ...frame, id })) {
           pending.set(id, done)
         } else {
           overHttp()
-            .then(({ post }) => post(settings, keeper().tokens, name, body, stop.signal))
+            .then(({ post }) => post(settings, keeper().tokens, path, body, stop.signal))
             // An error without a word is that of a file that could not be loaded.
             .then((answer) => done(undefined, answer), (error) => done(asError(error, 'disconnected')))
         }

@@ -6,7 +6,7 @@
 
 import { asking } from './calls.js'
 import { emitter } from './emitter.js'
-import { keep } from './keeper.js'
+import { keep, overHttp } from './keeper.js'
 import { follow } from './live.js'
 import { roster } from './rooms.js'
 import { seen } from './seen.js'
@@ -118,12 +118,15 @@ export function open(options) {
       meanwhile.forEach((id) => ahead.add(id))
       meanwhile.clear()
       // One that takes the place of a live link has nothing to catch up but that moment.
-      if (opening.since && shown.status !== 'live') turn('recovering', 'recovering')
+      const resumes = opening.since ?? opening.reader
+      if (resumes && shown.status !== 'live') turn('recovering', 'recovering')
       rooms.welcomed(frame, opening)
-      if (!opening.since) expect(0)
+      if (!resumes) expect(0)
     },
-    subscribed(/** @type {import('./keeper.js').Frame} */ frame) {
+    subscribed(/** @type {import('./keeper.js').Frame} */ frame, /** @type {import('./rooms.js').Opening} */ opening) {
       const answered = rooms.granted(frame)
+      // The first answer to a durable name: nobody knows it, or no longer.
+      if (opening.reader && !opening.since && !frame.id && frame.outcome === 'live' && shown.status !== 'live') emit('gap', { rooms: ['*'], reason: 'reader', bookmark: frame.bookmark })
       if (frame.outcome === 'gap' && !answered.some((wish) => wish.begin)) tellGap(frame)
       if (frame.id === undefined || answered.some((wish) => wish.resumes)) expect(frame.count ?? 0)
     },
@@ -163,10 +166,18 @@ export function open(options) {
   })
   const rooms = roster(settings, () => keeper, failed)
   const calls = asking(settings, () => keeper)
-  const { call } = calls
+  /** @type {import('./types.d.ts').Connection['call']} */
+  const call = (name, args = {}, how) =>
+    calls.say({ type: 'call', function: name, args }, `/call/${encodeURIComponent(name)}`, args, how?.timeout)
+  /** @type {((what: any) => Promise<string>) | undefined} */
+  let acks
+  /** @param {any} what */
+  const ack = (what) => overHttp().then(({ acking }) => (acks ??= acking(settings, calls.say, on))(what))
   const ground = { settings, failed, call, followers, expect, rooms, ahead }
 
   rooms.want(list(options.rooms ?? []))
+  // What is to be kept while nobody can be asked can't be loaded then.
+  if (settings.reader) overHttp().catch(() => {})
   if (options.start !== false) keeper.start()
 
   return {
@@ -193,6 +204,7 @@ export function open(options) {
     subscribe: (names, how) => rooms.hold(list(names), how?.since),
     unsubscribe: (names) => rooms.release(list(names)),
     call,
+    ack,
     live: (call, names, reduce) => follow(ground, call, list(names), reduce),
     reconnect: keeper.start,
     close() {

@@ -28,6 +28,8 @@ const CODES = {
 export const NEEDS_TOKEN = ['unauthorized', 'token-expired', 'revoked']
 /** After these nothing is tried, unless the server said when. */
 export const FINAL = ['message-too-big', 'too-many-connections', 'protocol-error', 'forbidden-origin']
+/** What may be otherwise a little later. */
+export const PASSES = ['disconnected', 'timeout', 'call-timeout', 'rate-limited', 'overloaded', 'restart', 'unavailable', 'token']
 /** Those that end a stream for a while. */
 export const PASSING = ['overloaded', 'restart', 'lagged']
 

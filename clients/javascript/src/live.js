@@ -8,9 +8,7 @@
 import { backoff } from './backoff.js'
 import { emitter } from './emitter.js'
 import { RowcastError } from './error.js'
-
-/** What may be otherwise a little later; anything else fails until `reload()`. */
-const PASSING = ['disconnected', 'timeout', 'call-timeout', 'rate-limited', 'overloaded', 'restart', 'unavailable', 'token']
+import { PASSES } from './errors.js'
 
 /**
  * @typedef {{event: (frame: any) => void, lacks: (id: string) => boolean, done: () => void, gap: (rooms: string[]) => void,
@@ -80,7 +78,8 @@ export function follow({ settings, failed, call: ask, followers, expect, rooms, 
       if (mine !== turn) return
       // `live` wakes it up when the connection begins anew.
       if (error.code === 'closed') return enter('waiting', { status: 'loading' })
-      if (PASSING.includes(error.code)) return wait()
+      // Anything else fails until `reload()`.
+      if (PASSES.includes(error.code)) return wait()
       turn += 1
       enter('failed', { status: 'failed', error })
     }

@@ -29,9 +29,10 @@ export function poll({ settings, token, opening, frame, end }) {
       const { rooms, outcome, reason, events, bookmark } = got
       const loaded = events.findIndex((/** @type {any} */ one) => one.type === 'subscribed' && one.id === 'load')
       if (isOver()) return
-      if (!wait) frame({ ...got, type: 'welcome', bookmark: place.since ?? bookmark })
+      // Where it stood is known to the server alone, if it has come by a durable name.
+      if (!wait) frame({ ...got, type: 'welcome', bookmark: place.since ?? (place.reader && events[0] ? undefined : bookmark) })
       got.errors?.forEach(frame)
-      if (wait ? outcome === 'gap' : place.since) {
+      if (wait ? outcome === 'gap' : place.since ?? place.reader) {
         const count = loaded < 0 ? events.length : loaded
         frame({ type: wait ? 'gap' : 'subscribed', rooms, outcome, reason, count, bookmark: place.since })
       }
@@ -39,7 +40,7 @@ export function poll({ settings, token, opening, frame, end }) {
       if (isOver()) return
       frame({ type: 'heartbeat', bookmark })
       // A load comes whole or not at all: until it came it is asked for as at first.
-      place = loaded < 0 ? { ...place, since: bookmark } : { rooms: [...(place.rooms ?? []), ...(place.load ?? [])], since: bookmark }
+      place = loaded < 0 ? { ...place, since: bookmark } : { ...place, rooms: [...(place.rooms ?? []), ...(place.load ?? [])], since: bookmark, load: undefined, from: undefined }
       if (wait && !got.more && !events.length) {
         // The clock may have been set back meanwhile.
         await new Promise((go) => settings.later(Math.min(PAUSE, asked + PAUSE - settings.now()), () => go(0)))

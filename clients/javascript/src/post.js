@@ -1,5 +1,5 @@
 /**
- * One call by POST.
+ * One question by POST.
  * Hands the answer back. It must never ask twice, but where it was refused before anything was done.
  */
 
@@ -10,18 +10,18 @@ import { asError, NEEDS_TOKEN } from './errors.js'
 /**
  * @param {import('./settings.js').Settings} settings
  * @param {import('./keeper.js').Keeper['tokens']} tokens
- * @param {string} name
+ * @param {string} path
  * @param {string} body
  * @param {AbortSignal} signal
  * @param {boolean} [again] with another token
  * @returns {Promise<any>}
  */
-export async function post(settings, tokens, name, body, signal, again) {
+export async function post(settings, tokens, path, body, signal, again) {
   const token = await (again ? tokens.ask() : tokens.use()).catch((/** @type {unknown} */ error) => {
     throw asError(error, 'token')
   })
   const answer = await settings
-    .fetch(address(settings.url, `/call/${encodeURIComponent(name)}`), request(token, signal, body))
+    .fetch(address(settings.url, path), request(token, signal, body))
     .catch((error) => {
       throw asError(error, 'disconnected')
     })
@@ -35,5 +35,5 @@ export async function post(settings, tokens, name, body, signal, again) {
   if (!token || !NEEDS_TOKEN.includes(error.code)) throw error
   tokens.refuse(token)
   if (again) throw error
-  return post(settings, tokens, name, body, signal, true)
+  return post(settings, tokens, path, body, signal, true)
 }

@@ -31,7 +31,7 @@ const LOAD = 'load'
  * @param {() => import('./keeper.js').Keeper} keeper
  * @param {(error: Error) => void} report
  */
-export function roster({ later, random }, keeper, report) {
+export function roster({ later, random, reader }, keeper, report) {
   /** Each with its holders; `fresh` if a wish with a place of its own is to bring it first,
    * `denied` if it is not to be asked for until somebody wants it anew.
    * @type {Map<string, {holders: number, fresh: boolean, denied?: boolean}>} */
@@ -167,19 +167,19 @@ export function roster({ later, random }, keeper, report) {
       const rooms = joined(false)
       const open = [...wishes].filter((wish) => !wish.rooms.some(hasComma))
       const loading = speaks ? undefined : open.find((wish) => wish.since)
-      return { rooms, since, wishes: open.filter((wish) => !wish.since), loading, load: loading?.rooms, from: loading?.since }
+      return { rooms, since, wishes: open.filter((wish) => !wish.since), loading, load: loading?.rooms, from: loading?.since, reader }
     },
 
     /**
      * @param {import('./keeper.js').Frame} frame
      * @param {Opening} opening
      */
-    welcomed(frame, { rooms, since, wishes: open, loading }) {
+    welcomed(frame, { rooms, since, wishes: open, loading, reader }) {
       for (const room of frame.rooms) if (!rooms.includes(room)) home.add(room)
       for (const wish of open) mark(wish, OPENED)
       if (loading) mark(loading, LOAD)
       this.resume(frame, since)
-      if (!since) this.granted(frame)
+      if (!since && !reader) this.granted(frame)
       plan()
     },
 

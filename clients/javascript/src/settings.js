@@ -33,7 +33,7 @@ export function settle(options) {
     fetch: /** @type {(...asked: any[]) => Promise<any>} */ ((asked, how) => fetch(asked, how)),
     WebSocket: /** @type {any} */ (globalThis.WebSocket),
     ...DEFAULTS,
-    .../** @type {Pick<typeof options, 'url' | 'token' | 'storage'>} */ (given),
+    .../** @type {Pick<typeof options, 'url' | 'token' | 'storage' | 'reader'>} */ (given),
     ...clock(options.timers),
   }
   settings.transports = settings.transports.filter((name) => name !== 'websocket' || settings.WebSocket)

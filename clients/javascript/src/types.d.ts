@@ -32,6 +32,8 @@ export interface Options {
   rooms?: string[]
   /** A bookmark to begin from: what came after it is delivered first. */
   since?: string
+  /** A durable name of this user's: without `since` it resumes from what was acknowledged last. */
+  reader?: string
   /** Begin at once; default true. With false, `reconnect()` begins. */
   start?: boolean
   /** Which to try, best first; default all: `['websocket', 'sse', 'poll']`. */
@@ -177,6 +179,10 @@ export interface Connection<Events extends object = Record<string, any>> {
   unsubscribe(rooms: string | readonly string[]): void
   /** Calls a function that the database lists as callable. Rejects with a RowcastError. */
   call<Data = any>(name: string, args?: object, options?: { timeout?: number }): Promise<Answer<Data>>
+  /** Stores how far the `reader` has come: an event that was dealt with, a gap after which data was
+   * read anew, or any bookmark; it stands for all before. Resolves with the stored bookmark. While the
+   * server can't be reached the last is kept, and told when it can. */
+  ack(what: string | { bookmark?: string }): Promise<string>
   /** State that follows: loaded by a call, then changed by each event from exactly there. */
   live<State>(
     call: Call<State>,

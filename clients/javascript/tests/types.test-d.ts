@@ -43,6 +43,11 @@ connection.live<number[]>('lab_week', 'lab:1', () => 'text')
 
 connection.call<{ total: number }>('f').then(({ data, bookmark }) => [data.total.toFixed(), bookmark.length])
 connection.subscribe(['a'], { since: 'h.1_0' }).then(({ outcome, refused: [first] }) => [outcome === 'gap', first?.code])
+connect<Events>({ url: 'http://a', reader: 'orders' }).on('slot:updated', (_, event) => connection.ack(event).then((stored) => stored.length))
+connection.on('gap', (gap) => connection.ack(gap))
+connection.ack('h.1_0')
+// @ts-expect-error that is no place
+connection.ack(7)
 // @ts-expect-error url is missing
 connect({})
 // @ts-expect-error no such transport

@@ -152,5 +152,5 @@ async fn write_on(legacy: &Client) {
             tracing::warn!(%error, "the demo's writer could not write");
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

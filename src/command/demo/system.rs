@@ -35,17 +35,63 @@ pub struct System {
     dialects: &'static [&'static str],
 }
 
-pub static SYSTEMS: &[System] = &[System {
-    name: "lab",
-    title: "Laboratories",
-    speaks: "Rowcast’s JavaScript client, a JWT",
-    about: "Laboratories lend slots of the week to their users, and whoever comes too late stands in line.",
-    look: "The same statement reaches a user and an admin, each with what they may see.",
-    triggers: include_dir!("$CARGO_MANIFEST_DIR/triggers/lab"),
-    sample: include_str!("lab.sql"),
-    page: include_dir!("$CARGO_MANIFEST_DIR/src/command/demo/lab"),
-    dialects: &[],
-}];
+pub static SYSTEMS: &[System] = &[
+    System {
+        name: "lab",
+        title: "Laboratories",
+        speaks: "JavaScript client, JWT",
+        about: "Laboratories lend slots of the week, and whoever comes too late stands in line.",
+        look: "One statement reaches a user and an admin, each with what they may see; the line moves up.",
+        triggers: include_dir!("$CARGO_MANIFEST_DIR/triggers/lab"),
+        sample: include_str!("lab.sql"),
+        page: include_dir!("$CARGO_MANIFEST_DIR/src/command/demo/lab"),
+        dialects: &[],
+    },
+    System {
+        name: "clinic",
+        title: "Clinic",
+        speaks: "socket.io-client, session cookie",
+        about: "Patients wait in one line, and each follows their own place in it on the phone.",
+        look: "Call the next patient: everybody behind moves up, and whoever is two places away is told once.",
+        triggers: include_dir!("$CARGO_MANIFEST_DIR/triggers/clinic"),
+        sample: include_str!("clinic.sql"),
+        page: include_dir!("$CARGO_MANIFEST_DIR/src/command/demo/clinic"),
+        dialects: &["clinic"],
+    },
+    System {
+        name: "tickets",
+        title: "Tickets",
+        speaks: "plain WebSocket and JavaScript client, JWT",
+        about: "People book seats of an event while others look at it.",
+        look: "Seats left on two people’s pages: exact under any crowd, and never below zero.",
+        triggers: include_dir!("$CARGO_MANIFEST_DIR/triggers/tickets"),
+        sample: include_str!("tickets.sql"),
+        page: include_dir!("$CARGO_MANIFEST_DIR/src/command/demo/tickets"),
+        dialects: &["tickets"],
+    },
+    System {
+        name: "spa",
+        title: "Spa",
+        speaks: "JavaScript client, session cookie",
+        about: "Customers pay first, then book a therapist’s time.",
+        look: "One booking, three roles: a customer, a therapist and a manager each see another part of it.",
+        triggers: include_dir!("$CARGO_MANIFEST_DIR/triggers/spa"),
+        sample: include_str!("spa.sql"),
+        page: include_dir!("$CARGO_MANIFEST_DIR/src/command/demo/spa"),
+        dialects: &["spa"],
+    },
+    System {
+        name: "boardroom",
+        title: "Boardrooms",
+        speaks: "socket.io-client, session cookie",
+        about: "A company books its boardrooms, and a sign hangs at each door.",
+        look: "Move a meeting: the calendar follows, and so do the door it left and the one it came to.",
+        triggers: include_dir!("$CARGO_MANIFEST_DIR/triggers/boardroom"),
+        sample: include_str!("boardroom.sql"),
+        page: include_dir!("$CARGO_MANIFEST_DIR/src/command/demo/boardroom"),
+        dialects: &["boardroom"],
+    },
+];
 
 /// A system that runs.
 pub struct Running {

@@ -6,7 +6,7 @@
 import { base, signIn } from "./server.js";
 
 const PAUSES = [500, 1000, 2000, 4000]; // ms before each new try
-const OWN = ["connection_established", "subscribed", "unsubscribed", "pong", "error"];
+const OWN = ["connection_established", "subscribed", "unsubscribed", "error"];
 
 /** `path` is the door, below the system's base; the token goes into the address, as it has. */
 export function door(who, { path, since }) {
@@ -64,8 +64,11 @@ export function door(who, { path, since }) {
       tries = 0;
       if (wasLive && !hasPlace) tell("gap", { reason: "this door has no bookmarks" });
       wasLive = true;
-      return turn("live");
+      turn("recovering", "what was missed is on its way");
+      // Answers come in their turn: this one behind all that was missed.
+      return socket.send('{"type":"ping"}');
     }
+    if (type === "pong") return turn("live");
     hasPlace = data.bookmark !== undefined;
     bookmark = data.bookmark ?? bookmark;
     if (type === "error") tell("error", data);

@@ -41,7 +41,7 @@ export function socketio(who, { since, joins = [], home = true } = {}) {
   }
 
   // forceNew: each view is a browser of its own, though they share this page.
-  const socket = io(location.origin, { path, auth: (say) => say({ since: bookmark }), autoConnect: false, forceNew: true, withCredentials: true });
+  const socket = io(location.origin, { path, auth: (say) => say(home ? { since: bookmark } : {}), autoConnect: false, forceNew: true, withCredentials: true });
 
   async function begin() {
     clearTimeout(again);
@@ -55,7 +55,7 @@ export function socketio(who, { since, joins = [], home = true } = {}) {
   }
 
   socket.on("connect", async () => {
-    const resumes = bookmark !== undefined;
+    const resumes = home && bookmark !== undefined;
     try {
       await Promise.all(joins.map((join) => socket.timeout(ANSWER).emitWithAck(...join)));
     } catch (error) {

@@ -84,6 +84,7 @@ export class Story extends View {
 
   async #readAnew() {
     this.#isKnown = false;
+    this.showStatus();
     try {
       this.state = this.know(await fetchState());
       this.#isKnown = true;

@@ -17,6 +17,7 @@ const CUT = 5000; // ms: time enough to run a statement meanwhile
 
 export class View {
   #missed = 0; // events that came late, since the view was live last
+  #isAnew = false; // whether there was a gap since then
   #cut = 0; // timer of the visitor's own cut
   #dirty = new Set();
   #planned = false;
@@ -29,7 +30,10 @@ export class View {
     this.#drawHead();
     line.on("status", () => this.showStatus());
     line.on("event", (event) => this.#take(event));
-    line.on("gap", ({ reason }) => this.say(`What was missed is not known (${reason}): reading everything anew`));
+    line.on("gap", ({ reason }) => {
+      this.#isAnew = true;
+      this.say(`What was missed is not known (${reason}): reading everything anew`);
+    });
     line.on("error", (error) => this.say(error.message));
   }
 
@@ -128,8 +132,9 @@ export class View {
     const pill = find(`#connection-${this.who}`);
     if (shown === "live") {
       if (pill.dataset.status === "live") return;
-      const missed = this.#missed ? `Recovered ${plural(this.#missed, "missed event")}, none twice` : "Nothing was missed";
+      const missed = this.#isAnew ? "Everything was read anew" : this.#missed ? `Recovered ${plural(this.#missed, "missed event")}, none twice` : "Nothing was missed";
       this.#missed = 0;
+      this.#isAnew = false;
       this.say(`${missed}, over ${over}`);
     } else {
       this.say(this.#cut ? "Cut by you. Soon back, from the last bookmark" : reason || "Reading what the page shows");
