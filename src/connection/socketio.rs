@@ -305,10 +305,15 @@ fn upgrade(
     mut request: Request<Incoming>,
     line: Arc<Line>,
 ) -> Answer {
-    let key = request.headers().get("sec-websocket-key");
-    let Some(key) = key.map(|key| derive_accept_key(key.as_bytes())) else {
+    let header = |name: &str| request.headers().get(name).map(|value| value.as_bytes());
+    let key = header("sec-websocket-key").map(derive_accept_key);
+    let upgrades = header("upgrade").is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"));
+    let (Some(key), true) = (key, upgrades) else {
         return status(StatusCode::UPGRADE_REQUIRED);
     };
+    if header("sec-websocket-version") != Some(b"13") {
+        return status(StatusCode::BAD_REQUEST);
+    }
     let upgrade = hyper::upgrade::on(&mut request);
     let (head, _) = request.into_parts();
     let request = with(Request::from_parts(head, ()), &line);

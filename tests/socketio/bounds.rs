@@ -1,4 +1,5 @@
 use super::*;
+use crate::support::socketio::Heard;
 use crate::support::{eventually, get, lab, token_with};
 use rowcast::connection::unix_now;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ async fn a_burst_comes_whole_to_whoever_reads() {
     for client in &mut clients {
         for expected in 1..=10_000 {
             let heard = client.next().await;
-            let crate::support::socketio::Heard::Event { args, .. } = &heard else {
+            let Heard::Event { args, .. } = &heard else {
                 panic!("{heard:?} before {expected}");
             };
             assert_eq!(number(args), expected);
@@ -167,6 +168,7 @@ async fn a_room_that_is_taken_away_falls_silent_and_is_told_of() {
              insert into lab.labs (lab_id, org_id, name) values (7, 1, 'a')",
         )
         .await;
+    messages::at_home_alone(&database).await;
     let server = serve_dialect(&database, "chat", |_| {}).await;
     let node = Clients::start();
     for transports in WAYS {

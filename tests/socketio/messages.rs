@@ -9,6 +9,20 @@ async fn with_lab(database: &Database) {
              on conflict do nothing",
         )
         .await;
+    at_home_alone(database).await;
+}
+
+/// Nobody is in a lab's room from the start.
+pub async fn at_home_alone(database: &Database) {
+    database
+        .run(
+            "create function public.home(claims jsonb) returns text[] language sql as $$
+               select array['user:' || (claims ->> 'sub')]
+             $$;
+             delete from rowcast.home_rule;
+             insert into rowcast.home_rule values ('public.home(jsonb)')",
+        )
+        .await;
 }
 
 #[tokio::test]
@@ -19,6 +33,7 @@ async fn a_join_is_admitted_and_acknowledged_and_a_forged_one_is_not() {
     let node = Clients::start();
     for transports in WAYS {
         let mut client = client(&node, &server, signed_in(&alice(), transports)).await;
+        marker(&database, &["lab:1"]).await;
         let answer = client.ask("join-lab", json!([1])).await;
         assert_eq!(answer, [json!({ "ok": true, "room": "lab:1" })]);
         // As text, and by its other name.

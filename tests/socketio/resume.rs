@@ -1,8 +1,11 @@
 use super::*;
-use crate::support::lab;
 use crate::support::proxy::{Proxy, Upstream};
+use crate::support::socketio::Heard;
 use crate::support::within;
+use crate::support::{ask, eventually, get, lab};
+use futures_util::{SinkExt, StreamExt};
 use std::collections::BTreeSet;
+use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]
 async fn two_tabs_hear_the_same_in_the_same_order() {
@@ -104,17 +107,17 @@ async fn links_that_are_cut_in_mid_stream_lose_nothing() {
         within("all of it", async {
             loop {
                 match client.next().await {
-                    crate::support::socketio::Heard::Event { name, args } if name == "numbered" => {
+                    Heard::Event { name, args } if name == "numbered" => {
                         // At least once; the id tells.
                         if ids.insert(args[1]["id"].as_str().map(str::to_owned)) {
                             heard.push(number(&args));
                         }
                     }
-                    crate::support::socketio::Heard::Event { name, .. } if name == "end" => break,
-                    crate::support::socketio::Heard::Event { name, args } => {
+                    Heard::Event { name, .. } if name == "end" => break,
+                    Heard::Event { name, args } => {
                         assert_ne!(name, "rowcast:gap", "{args:?}");
                     }
-                    crate::support::socketio::Heard::Disconnected { active, .. } => {
+                    Heard::Disconnected { active, .. } => {
                         assert!(active, "it comes back by itself");
                         cuts += 1;
                     }
@@ -125,6 +128,81 @@ async fn links_that_are_cut_in_mid_stream_lose_nothing() {
         .await;
         assert_eq!(heard, (1..=u64::from(rounds) * 100).collect::<Vec<_>>());
         assert!(cuts > 0, "nothing was cut");
+    }
+    server.stop().await;
+}
+
+/// What an answer to a poll has no room for, the library keeps for the next one, and forgets if there
+/// is none: it must never have to. Step by step, because it depends on the moment.
+#[tokio::test]
+async fn nothing_is_lost_when_a_connection_goes_over_to_websocket() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |_| {}).await;
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let opened = get(&server, path, &[]).await;
+    let open: Value = serde_json::from_str(&opened.body[1..]).expect("an open packet");
+    let sid = open["sid"].as_str().expect("a sid").to_owned();
+    let path = format!("{path}&sid={sid}");
+    let connect = format!("40{}", json!({ "token": alice() }));
+    ask(&server, "POST", &path, &[], &connect).await;
+    eventually("it is welcomed", async || {
+        let answer = get(&server, &path, &[]).await.body;
+        answer.contains("rowcast:welcome").then_some(())
+    })
+    .await;
+    // More than an answer holds.
+    database
+        .run(
+            "insert into rowcast.event (channel, name, rooms, data)
+             select 'c', 'numbered', array['user:1'],
+               json_build_object('n', n, 'x', repeat('x', 4000))
+             from generate_series(1, 40) n",
+        )
+        .await;
+    let numbers = |packet: &str| {
+        let list = packet.strip_prefix("42").expect("an event");
+        let list: Vec<Value> = serde_json::from_str(list).expect("a list");
+        number(&list[1..])
+    };
+    let mut heard: Vec<u64> = Vec::new();
+    for _ in 0..2 {
+        let answer = get(&server, &path, &[]).await.body;
+        heard.extend(answer.split('\u{1e}').map(numbers));
+        // The first may have been waited for, and be the answer to a poll by itself.
+        eventually("the library has what it may have", async || {
+            (server.gate.hub.sizes().queue_bytes == 0).then_some(())
+        })
+        .await;
+    }
+    let request = format!(
+        "ws://{}{}",
+        server.address,
+        path.replace("polling", "websocket")
+    );
+    let stream = tokio::net::TcpStream::connect(&server.address).await;
+    let stream = stream.expect("it listens");
+    let connected = within(
+        "an upgrade",
+        tokio_tungstenite::client_async(request, stream),
+    )
+    .await;
+    let (mut socket, _) = connected.expect("a WebSocket");
+    for said in ["2probe", "5"] {
+        socket.send(Message::text(said)).await.expect("it is taken");
+        if said == "2probe" {
+            let answer = within("the probe", socket.next()).await;
+            let answer = answer.expect("an answer").expect("a frame");
+            assert_eq!(answer.into_text().expect("text").as_str(), "3probe");
+        }
+    }
+    while heard.len() < 40 {
+        let packet = within("the rest", socket.next()).await;
+        let packet = packet.expect("it goes on").expect("a frame");
+        let packet = packet.into_text().expect("text");
+        if packet.starts_with("42[\"numbered\"") {
+            heard.push(numbers(&packet));
+        }
+        assert_eq!(heard, (1..=heard.len() as u64).collect::<Vec<_>>());
     }
     server.stop().await;
 }

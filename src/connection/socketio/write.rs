@@ -26,6 +26,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// Of a packet, besides its list: type, namespace, and what the list needs in its own place.
+const AROUND: usize = 128;
+
+/// Of an answer to a poll, besides events.
+const SPARE: usize = 1024;
+
 /// Between two attempts, should the library's buffer be full against all reckoning.
 const AGAIN: Duration = Duration::from_millis(5);
 
@@ -291,10 +297,14 @@ impl Writer<'_> {
         give: impl Fn() -> Result<(), SendError>,
     ) -> Result<(), Refusal> {
         let settings = &self.conversation.gate.settings;
+        // All of it fits into one answer to a poll: what does not, the library would keep for the
+        // next one, and forget when the connection goes over to WebSocket.
+        let answer = settings.limits.message_bytes.saturating_sub(SPARE);
         let most = (
             settings.socketio.buffer_events,
-            settings.socketio.buffer_bytes,
+            settings.socketio.buffer_bytes.min(answer),
         );
+        let bytes = bytes + AROUND;
         self.line.flow.enter(bytes, inserted, most).await;
         let end = Instant::now() + settings.limits.write_stall;
         loop {
