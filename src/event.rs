@@ -265,6 +265,25 @@ mod tests {
     }
 
     #[test]
+    fn spellings_do_not_mix_when_many_ask_at_once() {
+        let event = event("{}");
+        std::thread::scope(|scope| {
+            for first in 0..8 {
+                let event = &event;
+                scope.spawn(move || {
+                    for spelling in (first..8).chain(0..8) {
+                        let text = spelling.to_string();
+                        let found = event.spelled(spelling, || text.clone().into());
+                        assert_eq!(found.as_str(), text);
+                    }
+                });
+            }
+        });
+        let again = event.spelled(3, || unreachable!("it is there already"));
+        assert_eq!(again.as_str(), "3");
+    }
+
+    #[test]
     fn pretty_json_stays_one_line_of_sse() {
         assert_eq!(
             event("{\n \"a\": 1}").sse_text(),

@@ -344,16 +344,19 @@ async fn two_nodes_write_a_reader_no_more_often_than_one() {
         both.push(resumed(node, Transport::WebSocket).await.0);
     }
     let mut last = String::new();
-    for _ in 0..12 {
+    for turn in 0..12 {
         marker(&db, &["r:1"]).await;
-        for one in &mut both {
+        for (number, one) in both.iter_mut().enumerate() {
             // Answers to what was said before come between.
             let mut frame = one.next().await;
             while frame["type"] != "event" {
                 frame = one.next().await;
             }
-            last = text(&frame, "bookmark");
-            one.send(json!({ "type": "ack", "bookmark": last })).await;
+            // In turns, so that each is ahead of what the other has said.
+            if turn % 2 == number {
+                last = text(&frame, "bookmark");
+                one.send(json!({ "type": "ack", "bookmark": last })).await;
+            }
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -665,6 +668,48 @@ async fn the_last_word_of_who_leaves_is_written() {
             }
         }
     }
+}
+
+/// However long the pause and however slow the database: a stop waits for all that is left, in one
+/// statement after the other.
+#[tokio::test]
+async fn a_stop_writes_all_that_is_left() {
+    let db = installed().await;
+    db.run(
+        "create function app.slow() returns trigger language plpgsql as
+           $$ begin perform pg_sleep(0.3); return new; end $$;
+         create trigger slow before update on rowcast.reader
+           for each row execute function app.slow()",
+    )
+    .await;
+    let server = serve(&db, |settings| {
+        settings.readers.write = Duration::from_secs(60);
+        settings.readers.batch = 1;
+    })
+    .await;
+    let mut readers = Vec::new();
+    for name in ["a", "b", "c"] {
+        let query = format!("rooms=r:1&reader={name}");
+        let mut reader = ws(&server, &token("1", "", ""), &query).await;
+        reader.expect("welcome").await;
+        reader.expect("subscribed").await;
+        readers.push(reader);
+    }
+    markers(&db, 1).await;
+    let mut last = String::new();
+    for reader in &mut readers {
+        last = text(&reader.expect("event").await, "bookmark");
+        reader
+            .send(json!({ "type": "ack", "bookmark": last }))
+            .await;
+        // It was heard before this.
+        reader.send(json!({ "type": "ping" })).await;
+        reader.expect("pong").await;
+    }
+    assert_eq!(writes(&db).await, 0, "they wait for their turn");
+    server.stop().await;
+    let stored = "select count(*) from rowcast.reader where bookmark = ";
+    assert_eq!(db.ask::<i64>(&format!("{stored}'{last}'")).await, 3);
 }
 
 /// Whoever acknowledges while the database is away is told, and the place is written when it is back.

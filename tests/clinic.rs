@@ -5,8 +5,8 @@
 mod front_end;
 
 use crate::support::{
-    Database, Server, Subscriber, Version, marker, on, on_every_version, serve, system, within,
-    ws_with,
+    Database, Server, Subscriber, Version, eventually, marker, on, on_every_version, serve, system,
+    within, ws_with,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -602,6 +602,45 @@ async fn many_at_once(version: Version) {
     clinic.close().await;
 }
 
+/// One has compared and has yet to commit when another checks in: that one waits, or it would be told
+/// a place that the first has just made wrong, and nothing after it.
+async fn who_compares_waits_for_who_compared(version: Version) {
+    let mut clinic = Clinic::open(version, LINE).await;
+    clinic
+        .database
+        .run("alter function clinic_push.may_compare() set lock_timeout = '60s'")
+        .await;
+    let first = clinic.database.legacy().await;
+    first
+        .batch_execute(
+            "begin; update clinic.queue set status = 'no_show' where visit_id = 1;
+             set constraints all immediate",
+        )
+        .await
+        .expect("a comparison");
+    let second = clinic.database.legacy().await;
+    let checked_in = tokio::spawn(async move {
+        let check_in = "insert into clinic.queue (patient_id) values ('99')";
+        second.batch_execute(check_in).await.expect("a check-in");
+    });
+    let waits = "select count(*) from pg_stat_activity
+        where datname = current_database() and wait_event = 'advisory'";
+    eventually("the second waits, or is done", async || {
+        (checked_in.is_finished() || clinic.one(waits).await == 1).then_some(())
+    })
+    .await;
+    let mut told = clinic.heard().await.swap_remove(7).1;
+    first.batch_execute("commit").await.expect("the first");
+    within("the second", checked_in).await.expect("no panic");
+    told.extend(clinic.heard().await.swap_remove(7).1);
+    let told: Vec<_> = told
+        .iter()
+        .map(|frame| plain(frame)["data"].clone())
+        .collect();
+    assert_eq!(told, [position(5)]);
+    clinic.close().await;
+}
+
 /// Runs each of these statements on a connection of its own, all at the same time.
 async fn together(database: &Database, statements: impl Iterator<Item = String>) {
     let mut tasks = tokio::task::JoinSet::new();
@@ -924,5 +963,6 @@ on_every_version! {
     a_visit_that_is_given_to_another_patient
     what_the_other_tables_tell
     many_at_once
+    who_compares_waits_for_who_compared
     snapshots_of_their_own
 }

@@ -418,6 +418,26 @@ async fn a_mistake_in_a_dialect_is_named_before_anything_starts() {
     assert!(ran.status.success(), "{ran:?}");
 }
 
+/// Everything that the wire may say is wrong can be worded, and `withdrawn`, which it says as forbidden.
+#[test]
+fn dialects_know_the_codes_of_all_errors() {
+    let documents = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/asyncapi.yaml");
+    let documents = std::fs::read_to_string(documents).expect("the documents are there");
+    let documents: Value = yaml_serde::from_str(&documents).expect("YAML");
+    let codes = &documents["components"]["schemas"]["errorCode"]["enum"];
+    let mut told: Vec<_> = codes
+        .as_array()
+        .expect("codes")
+        .iter()
+        .flat_map(Value::as_str)
+        .collect();
+    told.push("withdrawn");
+    told.sort_unstable();
+    let mut codes = CODES.to_vec();
+    codes.sort_unstable();
+    assert_eq!(codes, told);
+}
+
 fn page() -> String {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/dialects.md");
     std::fs::read_to_string(page).expect("the page is there")

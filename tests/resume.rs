@@ -456,3 +456,26 @@ async fn a_node_that_is_behind_sends_away_and_tells_no_gap() {
     socket.expect("welcome").await;
     assert_eq!(socket.expect("subscribed").await["outcome"], "recovered");
 }
+
+/// States were once joined to what they say in a nested loop, wherever the log had no statistics yet:
+/// five thousand took most of a minute.
+#[tokio::test]
+async fn five_thousand_states_are_not_compared_each_with_each() {
+    let db = database(Version::Installed).await;
+    db.run(
+        "create function app.state(p_keys jsonb[]) returns table (key jsonb, data json)
+           language sql stable as $$ select k, k::json from unnest(p_keys) k $$;
+         select rowcast.ensure_history()",
+    )
+    .await;
+    let before = db.bookmark().await;
+    db.run(
+        "insert into rowcast.event (channel, name, rooms, data, render)
+           select 'c', 'state', array['r:1'], json_build_object('n', n), 'app.state'
+           from generate_series(1, 5000) n;
+         set statement_timeout = '20s'",
+    )
+    .await;
+    let since = format!("select count(*) from rowcast.events_since('{before}')");
+    assert_eq!(db.ask::<i64>(&since).await, 5001);
+}

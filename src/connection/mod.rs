@@ -102,6 +102,23 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// One for each word that the other side may be told.
+    const TOLD: [Self; 13] = [
+        Self::NoToken,
+        Self::Forbidden,
+        Self::Origin,
+        Self::TooMany,
+        Self::Overloaded,
+        Self::Restart,
+        Self::Gap,
+        Self::Lagged,
+        Self::Expired,
+        Self::Revoked,
+        Self::TooBig,
+        Self::Protocol,
+        Self::NoPong,
+    ];
+
     /// HTTP status, WebSocket close code, word.
     #[must_use]
     pub fn row(self) -> (u16, u16, &'static str) {
@@ -128,22 +145,7 @@ impl Refusal {
     /// Status and close code that go with a word, if it is one of these.
     #[must_use]
     pub fn codes(word: &str) -> Option<(u16, u16)> {
-        let all = [
-            Self::NoToken,
-            Self::Forbidden,
-            Self::Origin,
-            Self::TooMany,
-            Self::Overloaded,
-            Self::Restart,
-            Self::Gap,
-            Self::Lagged,
-            Self::Expired,
-            Self::Revoked,
-            Self::TooBig,
-            Self::Protocol,
-            Self::NoPong,
-        ];
-        let rows = all.into_iter().map(Self::row);
+        let rows = Self::TOLD.into_iter().map(Self::row);
         rows.filter(|(_, _, known)| *known == word)
             .map(|(status, close, _)| (status, close))
             .next()
@@ -267,6 +269,17 @@ mod tests {
     fn now() -> Duration {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         since.unwrap_or_default()
+    }
+
+    /// A file may word every end of a connection but the one that its own side brought about.
+    #[test]
+    fn dialects_know_the_words_of_all_refusals() {
+        use crate::dialect::WORDS;
+        let mut told = Refusal::TOLD.map(Refusal::word);
+        told.sort_unstable();
+        let mut words = WORDS.to_vec();
+        words.sort_unstable();
+        assert_eq!(words, told);
     }
 
     /// Counted in whole seconds, whoever begins late in one would wait for most of one too many.

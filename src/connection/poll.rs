@@ -79,13 +79,15 @@ async fn answer(gate: &Arc<Gate>, visit: &Visit, cut: Cut) -> Result<Answer, Ref
     let mut presence = gate.enter("poll", visit).await?;
     let gathered = async {
         presence.join(visit).await?;
+        let speech = speech::of(visit);
+        speech.introduce(&presence.connection, presence.identity.user.as_deref());
         let mut gathering = Gathering::new(&presence, wait);
         tokio::select! {
             gathered = gathering.gather() => gathered?,
             () = until(presence.identity.expires_at) => return Err(Refusal::Expired),
         }
         presence.go_on()?;
-        Ok(gathering.settle(speech::of(visit)))
+        Ok(gathering.settle(speech))
     };
     match gathered.await {
         Ok(rest) => {

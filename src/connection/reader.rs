@@ -102,27 +102,20 @@ impl Gate {
         reader: Option<&Reader>,
         bookmark: &str,
     ) -> impl Future<Output = Result<Arc<str>, AckRefusal>> + Send + use<> {
-        let noted = self.note(reader, bookmark);
-        let (gate, key, text) = (
-            Arc::clone(self),
-            reader.map(|reader| reader.key.clone()),
-            Arc::<str>::from(bookmark),
-        );
+        let (gate, text) = (Arc::clone(self), Arc::<str>::from(bookmark));
+        let key = reader.map(|reader| reader.key.clone());
+        let noted = key.ok_or(AckRefusal::NoReader);
+        let noted = noted.and_then(|key| Ok((self.note(&key, &text)?, key)));
         async move {
-            let told = match (noted?, key) {
+            let told = match noted? {
                 (Some(told), _) => told,
-                (None, Some(key)) => {
+                (None, key) => {
                     // A moment ahead of us, from another node or a call: we look, and know.
                     let reached = gate.reach(Some(&text)).await;
                     reached.map_err(|_| AckRefusal::Overloaded)?;
-                    let reader = Reader {
-                        key,
-                        progress: Mutex::default(),
-                    };
-                    gate.note(Some(&reader), &text)?
-                        .ok_or(AckRefusal::Elsewhere)?
+                    let noted = gate.note(&key, &text)?;
+                    noted.ok_or(AckRefusal::Elsewhere)?
                 }
-                (None, None) => return Err(AckRefusal::NoReader),
             };
             match told.await {
                 Ok(Ok(stored)) => Ok(stored),
@@ -133,12 +126,7 @@ impl Gate {
     }
 
     /// Hands a place to the ledger; nothing if it is ahead of us, or nobody knows.
-    fn note(
-        &self,
-        reader: Option<&Reader>,
-        text: &str,
-    ) -> Result<Option<oneshot::Receiver<Stored>>, AckRefusal> {
-        let reader = reader.ok_or(AckRefusal::NoReader)?;
+    fn note(&self, key: &Key, text: &str) -> Result<Option<oneshot::Receiver<Stored>>, AckRefusal> {
         let bookmark = Bookmark::parse(text).map_err(|_| AckRefusal::BadBookmark)?;
         let Some(here) = self.hub.standpoint().borrow().clone() else {
             return Ok(None);
@@ -156,7 +144,7 @@ impl Gate {
                 text: text.into(),
                 after: None,
             };
-            self.ledger.note(reader.key.clone(), place)
+            self.ledger.note(key.clone(), place)
         }))
     }
 

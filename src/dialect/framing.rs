@@ -216,6 +216,9 @@ mod tests {
         let data = r#"{"a":{"b":[1.50]},"c":"old","n":null,"c":"é"}"#;
         assert_eq!(framed(frame, data), r#"[[1.50],"é",null,null]"#);
         assert_eq!(framed(frame, "[1]"), "[null,null,null,null]");
+        // A null is no value: its field is left out.
+        let frame = r#"frame = { n = "{data.n}", c = "{data.c}" }"#;
+        assert_eq!(framed(frame, data), r#"{"c":"é"}"#);
     }
 
     #[test]

@@ -442,11 +442,12 @@ answer = { up = "{ready:yes|no}" }
         let text = GOOD
             .replace("flat =", "flatt =")
             .replace("{name}", "{nmae}")
-            .replace("4401", "1006");
+            .replace("4401", "1006")
+            .replace("{ready:yes|no}", "{ready:yes}");
         let lines: Vec<_> = problems(&text)
             .lines()
             .map(|line| line[10..12].to_owned())
             .collect();
-        assert_eq!(lines, ["10", "12", "32"]);
+        assert_eq!(lines, ["10", "12", "32", "36"]);
     }
 }

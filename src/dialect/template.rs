@@ -254,6 +254,7 @@ mod tests {
             ("none", Shape::Text),
             ("data", Shape::Json),
             ("number", Shape::Integer),
+            ("at", Shape::Moment),
         ];
         let context = Context {
             named,
@@ -268,7 +269,8 @@ mod tests {
         let values = Values::default()
             .with("text", Filling::Text("say \"hi\"\n\u{1}"))
             .with("data", Filling::Json("{ \"a\":1 }"))
-            .with("number", Filling::Integer(7));
+            .with("number", Filling::Integer(7))
+            .with("at", Filling::Moment(1_763_634_600_123_456));
         Ok(template.render(&values))
     }
 
@@ -294,6 +296,10 @@ mod tests {
             (
                 r#"{ a = "{none}", b = { c = "{none}" }, d = 1 }"#,
                 r#"{"b":{},"d":1}"#,
+            ),
+            (
+                r#"["{at:unix}", "{at:unix-ms}", "{at:s}"]"#,
+                r#"[1763634600,1763634600123,"2025-11-20T10:30:00Z"]"#,
             ),
             (r#""{none}""#, "null"),
             (r#""{{text}}""#, r#""{text}""#),

@@ -37,6 +37,7 @@ pub const CODES: &[&str] = &[
     "too-many-rooms",
     "withdrawn",
     "bad-bookmark",
+    "no-reader",
     "no-such-function",
     "bad-arguments",
     "call-timeout",

@@ -272,8 +272,6 @@ async fn a_booking_of_the_spa_reaches_three_roles_each_with_its_own_part() {
     .await;
 }
 
-/// The rooms of the boardrooms are joined by name, as their pages always have: what was missed is
-/// read anew.
 #[tokio::test]
 async fn a_boardroom_booking_shows_in_the_calendar_and_at_its_door() {
     tell(Story {
@@ -300,7 +298,7 @@ async fn a_boardroom_booking_shows_in_the_calendar_and_at_its_door() {
             others: "![...document.querySelectorAll('.meeting:not([data-status=cancelled])')]\
                      .some((meeting) => meeting.textContent.startsWith('Retrospective'))",
             back: "!document.querySelector('#agenda').textContent.includes('Retrospective')",
-            words: "Everything was read anew",
+            words: "Recovered 1 missed event,",
         }],
     })
     .await;

@@ -169,7 +169,7 @@ async fn what_is_no_message_is_answered_in_the_files_words_and_ends_nothing() {
     driver.send_message(Message::binary(vec![1])).await;
     assert_eq!(expect(&mut driver, "no").await["code"], "bad-message");
     driver.send(json!({ "kind": "fly" })).await;
-    let unknown = json!({ "kind": "no", "code": "unknown-type", "what": "fly",
+    let unknown = json!({ "kind": "no", "code": "unknown-type", "what": "fly", "to": "7",
         "why": "nobody here understands fly" });
     assert_eq!(driver.next().await, unknown);
     // A function that refuses its arguments says so in the same frame.
@@ -193,7 +193,7 @@ async fn a_forged_join_is_refused_and_brings_nothing() {
     let mut driver = driver(&server).await;
     for lot in [3, 4] {
         driver.send(json!({ "kind": "enter", "lot": lot })).await;
-        let refused = json!({ "kind": "no", "code": "forbidden", "what": "enter",
+        let refused = json!({ "kind": "no", "code": "forbidden", "what": "enter", "to": "7",
             "why": "not your lot", "room": format!("lot:{lot}") });
         assert_eq!(driver.next().await, refused);
     }
@@ -657,6 +657,7 @@ async fn a_poll_is_refused_in_the_files_words_by_the_usual_status() {
     assert_eq!(gap["state"], "gap", "{gap}");
     assert_eq!(gap["troubles"][0]["kind"], "no", "{gap}");
     assert_eq!(gap["troubles"][0]["code"], "bad-bookmark", "{gap}");
+    assert_eq!(gap["troubles"][0]["to"], "7", "{gap}");
     // One that comes while it waits ends the wait.
     let place = ask_poll(&server, "/updates/1", &seven).await.next();
     let path = format!("/updates/1?since={place}&wait=60");

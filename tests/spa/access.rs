@@ -1,7 +1,7 @@
 //! Who gets in by which session, into which rooms, and what calls answer them.
 
 use super::{BOOKED, DAY, SAMPLE, booking_as, day_told, free, hours};
-use crate::support::{Server, Subscriber, serve, system, token, ws, ws_with};
+use crate::support::{Server, Subscriber, serve, system, token, within, ws, ws_with};
 use serde_json::{Value, json};
 
 /// Nobody gets into another's room, nor customers and therapists into those of staff.
@@ -53,6 +53,11 @@ async fn by_cookie(server: &Server, session: &str) -> Subscriber {
     ws_with(server, "", &headers).await
 }
 
+/// How it ends, and soon: heartbeats are no reason to wait on.
+async fn closed(somebody: &mut Subscriber) -> u16 {
+    within("it is closed", somebody.closed()).await.0
+}
+
 #[tokio::test]
 async fn the_applications_session_is_who_one_is_until_it_ends() {
     let database = system("spa").await;
@@ -69,15 +74,15 @@ async fn the_applications_session_is_who_one_is_until_it_ends() {
         max.expect("welcome").await["rooms"],
         json!(["manager_30", "manager_all"])
     );
-    assert_eq!(by_cookie(&server, "nobody").await.closed().await.0, 1008);
+    assert_eq!(closed(&mut by_cookie(&server, "nobody").await).await, 1008);
 
     // Idle for too long: noticed when it is asked for, or at its end. As soon as the application has
     // seen the user again, they are let in again.
     let idle = "update spa.http_sessions set last_accessed_at = now() - interval '31 minutes'
         where session_id = 'ann'; select rowcast.recheck()";
     database.run(idle).await;
-    assert_eq!(ann.closed().await.0, 1008);
-    assert_eq!(by_cookie(&server, "ann").await.closed().await.0, 1008);
+    assert_eq!(closed(&mut ann).await, 1008);
+    assert_eq!(closed(&mut by_cookie(&server, "ann").await).await, 1008);
     let seen = "update spa.http_sessions set last_accessed_at = now() where session_id = 'ann'";
     database.run(seen).await;
     let mut ann = by_cookie(&server, "ann").await;
@@ -97,10 +102,10 @@ async fn the_applications_session_is_who_one_is_until_it_ends() {
     // Signing out, and an account that is closed, end the socket as soon as they are committed.
     let sign_out = "delete from spa.http_sessions where session_id = 'ann'";
     legacy.batch_execute(sign_out).await.expect("signed out");
-    assert_eq!(ann.closed().await.0, 1008);
-    let closed = "update spa.users set is_active = false where user_id in (1, 30)";
-    legacy.batch_execute(closed).await.expect("closed");
-    assert_eq!(max.closed().await.0, 1008);
+    assert_eq!(closed(&mut ann).await, 1008);
+    let inactive = "update spa.users set is_active = false where user_id in (1, 30)";
+    legacy.batch_execute(inactive).await.expect("closed");
+    assert_eq!(closed(&mut max).await, 1008);
     assert_eq!(database.ask::<i64>(asked).await, before + 2);
     server.stop().await;
 }

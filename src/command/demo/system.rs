@@ -45,7 +45,7 @@ pub static SYSTEMS: &[System] = &[
         triggers: include_dir!("$CARGO_MANIFEST_DIR/triggers/lab"),
         sample: include_str!("lab.sql"),
         page: include_dir!("$CARGO_MANIFEST_DIR/src/command/demo/lab"),
-        dialects: &[],
+        dialects: &["lab"],
     },
     System {
         name: "clinic",

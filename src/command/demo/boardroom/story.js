@@ -130,7 +130,11 @@ class Door extends Rooms {
   }
 }
 
-begin((rendered) => ({
-  calendar: new Calendar("calendar", socketio("calendar", { home: false, joins: [["join-room", "bookings"]] }), rendered),
-  door: new Door("door", socketio("door", { home: false, joins: [["join-room", `boardroom-${rendered.door}`]] }), rendered),
-}));
+begin((rendered) => {
+  // Joined by message, as ever, and named in the handshake, which gets what was missed in it.
+  const line = (who, room) => socketio(who, { since: rendered.bookmark, rooms: [room], joins: [["join-room", room]] });
+  return {
+    calendar: new Calendar("calendar", line("calendar", "bookings"), rendered),
+    door: new Door("door", line("door", `boardroom-${rendered.door}`), rendered),
+  };
+});

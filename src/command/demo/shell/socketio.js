@@ -1,5 +1,5 @@
-// A line by socket.io-client, as a front end that never heard of Rowcast connects; but for one word,
-// `since`, by which it gets what it missed. See view.js for what a line is.
+// A line by socket.io-client, as a front end that never heard of Rowcast connects; but for `since`,
+// by which it gets what it missed. See view.js for what a line is.
 // Hands events over with the place in history that came with them as a second argument.
 // It must never be live before what was missed has come.
 
@@ -9,9 +9,9 @@ import { baseOf, signIn } from "./server.js";
 const ANSWER = 10_000; // ms within which a join is answered
 const SIGN_IN_AGAIN = 2000; // ms after a refusal: a session may have ended, a server may be away
 
-/** `joins` are the messages by which the front end joins rooms: [["join-room", "bookings"], …].
- *  Rooms that are nobody's `home` are not resumed: there is a gap whenever they have been joined. */
-export function socketio(who, { since, joins = [], home = true } = {}) {
+/** `joins` are the messages by which the front end joins rooms: [["join-room", "bookings"], …]. What
+ *  was missed comes of home rooms, and of `rooms`, which the handshake names. */
+export function socketio(who, { since, joins = [], rooms = [] } = {}) {
   const listeners = { status: [], event: [], gap: [], error: [] };
   const tell = (kind, ...what) => listeners[kind].forEach((listener) => listener(...what));
   const path = new URL("socket.io/", baseOf(who)).pathname;
@@ -41,7 +41,7 @@ export function socketio(who, { since, joins = [], home = true } = {}) {
   }
 
   // forceNew: each view is a browser of its own, though they share this page.
-  const socket = io(location.origin, { path, auth: (say) => say(home ? { since: bookmark } : {}), autoConnect: false, forceNew: true, withCredentials: true });
+  const socket = io(location.origin, { path, auth: (say) => say({ since: bookmark }), query: rooms.length ? { rooms: rooms.join() } : {}, autoConnect: false, forceNew: true, withCredentials: true });
 
   async function begin() {
     clearTimeout(again);
@@ -55,13 +55,12 @@ export function socketio(who, { since, joins = [], home = true } = {}) {
   }
 
   socket.on("connect", async () => {
-    const resumes = home && bookmark !== undefined;
+    const resumes = bookmark !== undefined;
     try {
       await Promise.all(joins.map((join) => socket.timeout(ANSWER).emitWithAck(...join)));
     } catch (error) {
       return tell("error", error);
     }
-    if (!home) tell("gap", { reason: "joined just now" });
     if (!resumes) turn("live");
   });
   socket.on("disconnect", (reason) => {
