@@ -1638,6 +1638,32 @@ ALTER FUNCTION rowcast.recheck() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.recheck() IS 'Every connection is admitted anew, on every node, as soon as this is committed.';
 
+CREATE FUNCTION rowcast.recheck_at_commit() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_transaction text := pg_current_xact_id()::text;
+begin
+  if current_setting('rowcast.rechecked', true) is distinct from v_transaction then
+    perform rowcast.recheck();
+    perform set_config('rowcast.rechecked', v_transaction, true);
+  end if;
+  return null;
+exception
+  when others then
+    raise warning 'nobody is asked for again: % (%)', sqlerrm, sqlstate;
+    insert into rowcast.failure (channel, relation, operation, sqlstate, message, context) values
+      (tg_table_name, tg_table_schema || '.' || tg_table_name, lower(tg_op), sqlstate, sqlerrm,
+        'rowcast.recheck_at_commit');
+    return null;
+end
+$$;
+
+ALTER FUNCTION rowcast.recheck_at_commit() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.recheck_at_commit() IS 'Trigger function: every connection is admitted anew when what changed here is committed.';
+
 CREATE FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operation text, p_sqlstate text, p_message text, p_context text, p_concerned rowcast.concern[] DEFAULT NULL::rowcast.concern[], p_guarded boolean DEFAULT true) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3184,6 +3210,8 @@ REVOKE ALL ON FUNCTION rowcast.reader_place(p_sub text, p_name text) FROM PUBLIC
 GRANT ALL ON FUNCTION rowcast.reader_place(p_sub text, p_name text) TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.recheck() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.recheck_at_commit() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operation text, p_sqlstate text, p_message text, p_context text, p_concerned rowcast.concern[], p_guarded boolean) FROM PUBLIC;
 

@@ -89,7 +89,7 @@ mod commands;
 /// The throwaway PostgreSQL of the demo and of these tests: nothing of it outlives its owner.
 mod cluster;
 
-/// The demo's page in a real browser.
+/// The demo's pages in a real browser.
 mod browser;
 /// The JavaScript client in browsers, workers and Node.js, through everything that networks do.
 mod client;

@@ -189,8 +189,9 @@ async fn a_forged_join_and_a_refused_session_get_nothing() {
     }
     // Whoever signs out elsewhere is out.
     let mut page = tab(&node, &server, signed_in("of bob", &["websocket"])).await;
-    let sign_out = "delete from boardroom.sessions where user_id = 'u2'; select rowcast.recheck()";
-    database.run(sign_out).await;
+    let legacy = database.legacy().await;
+    let sign_out = "delete from boardroom.sessions where user_id = 'u2'";
+    legacy.batch_execute(sign_out).await.expect("signed out");
     assert_eq!(page.disconnected().await, "io server disconnect");
     server.stop().await;
 }

@@ -366,6 +366,23 @@ async fn nobody_gets_in_without_a_session_of_the_clinic() {
 }
 
 #[tokio::test]
+async fn whoever_signs_out_is_out() {
+    let (database, server, clients) = opened().await;
+    let legacy = database.legacy().await;
+    for sign_out in [
+        "update clinic.sessions set ends_at = now() where session_id = 'of-123'",
+        "delete from clinic.sessions where session_id = 'of-s1'",
+    ] {
+        let who = if sign_out.contains("s1") { "s1" } else { "123" };
+        let mut page = clients.connect(&server.url, session(&server, who)).await;
+        page.connected().await;
+        legacy.batch_execute(sign_out).await.expect("signed out");
+        assert_eq!(page.disconnected().await, "io server disconnect");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn pages_ask_for_what_they_show_first() {
     let (database, server, clients) = opened().await;
     database

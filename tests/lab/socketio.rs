@@ -66,7 +66,7 @@ async fn everybody_hears_what_concerns_them_and_joins_nothing() {
     let legacy = database.legacy().await;
     legacy.batch_execute(SAMPLE).await.expect("sample data");
     let server = serve(&database, |settings| {
-        settings.http.dialects = vec!["lab".into()]
+        settings.http.dialects = vec!["lab".into()];
     })
     .await;
     let node = Clients::start();
@@ -200,7 +200,7 @@ async fn everybody_hears_what_concerns_them_and_joins_nothing() {
 async fn who_has_no_token_is_unauthorized() {
     let database = lab().await;
     let server = serve(&database, |settings| {
-        settings.http.dialects = vec!["lab".into()]
+        settings.http.dialects = vec!["lab".into()];
     })
     .await;
     let node = Clients::start();
@@ -218,7 +218,7 @@ async fn a_page_that_keeps_its_place_hears_what_it_missed() {
     let legacy = database.legacy().await;
     legacy.batch_execute(SAMPLE).await.expect("sample data");
     let server = serve(&database, |settings| {
-        settings.http.dialects = vec!["lab".into()]
+        settings.http.dialects = vec!["lab".into()];
     })
     .await;
     let node = Clients::start();

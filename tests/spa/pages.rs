@@ -351,10 +351,7 @@ async fn the_story_in_a_browser() {
         .await;
     let again = "page.heard.filter(({ type }) => type === 'CONNECTION_ESTABLISHED').length === 2";
     ann.until(again).await;
-    let second = format!(
-        "{}",
-        BOOKED.replace("123", "124").replace("'10:00'", "'09:00'")
-    );
+    let second = BOOKED.replace("123", "124").replace("'10:00'", "'09:00'");
     legacy.batch_execute(&second).await.expect("booked again");
     ann.until("page.bookings[124] === 'SCHEDULED'").await;
     server.stop().await;

@@ -7,7 +7,8 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object('sub', u.user_id, 'role', u.role, 'name', u.name,
-    'iat', extract(epoch from s.created_at)::bigint, 'exp', extract(epoch from s.expires_at)::bigint)
+    'iat', extract(epoch from s.created_at)::bigint,
+    'exp', extract(epoch from s.expires_at)::bigint)
   from boardroom.sessions s
   join boardroom.users u on u.user_id = s.user_id
   where s.secret_hash = sha256(convert_to(p_cookie, 'UTF8')) and s.expires_at > now()

@@ -1,5 +1,5 @@
 -- What a booking looks like to the front end: the whole of it, with boardroom, organizer and
--- attendees in place of their ids. To add a field to all payloads, add it to boardroom_push.booking.
+-- attendees in place of their ids. A field added to boardroom_push.booking is in all payloads.
 
 create or replace function boardroom_push.iso(p_time timestamptz) returns text
 language sql

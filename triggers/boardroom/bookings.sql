@@ -1,6 +1,6 @@
 -- What bookings and their attendees tell: booking-created, booking-updated, booking-cancelled and
--- booking-deleted, each once for all that a transaction did to a booking. To save a booking with its
--- attendees takes an application several statements on two tables; its users did one thing.
+-- booking-deleted, each once for all that a transaction did to a booking. To save a booking with
+-- its attendees takes an application several statements on two tables; its users did one thing.
 -- Three steps: statements note in boardroom_push.change what a booking was and who was invited or
 -- not any more; at commit a deferred trigger on that table, ours, compares it with what is; and the
 -- booking itself is put in when the event is read (booking_payloads.sql), so that no guest whom a

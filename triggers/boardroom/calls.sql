@@ -1,4 +1,4 @@
--- What a page asks for before it listens (rowcast's calls): the bookings of some days, as the events
+-- What a page asks for before it listens (rowcast's calls): the bookings of some days, as events
 -- have them, with the place in history that they are true at. Everybody who is signed in may ask.
 
 create or replace function boardroom_push.is_signed_in(p_claims jsonb, p_name text)

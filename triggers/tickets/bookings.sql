@@ -1,5 +1,5 @@
--- What bookings tell: booking_created and booking_cancelled, each with the seats that are left after
--- it; and seat_update when a booking takes more or fewer seats than before.
+-- What bookings tell: booking_created and booking_cancelled, each with the seats that are left
+-- after it; and seat_update when a booking takes more or fewer seats than before.
 -- Seats left are not counted but read from the event's row. The shop's own trigger (schema.sql) has
 -- just written it, and whoever else books this event waits until this transaction has ended: nobody
 -- changes the number meanwhile, and events of one room are told in the order of their commits. Each

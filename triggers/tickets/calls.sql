@@ -1,6 +1,6 @@
--- What a page asks for before it listens (rowcast's calls): the events with the seats that are left,
--- and the caller's bookings. Each answers with the place in history that it is true at; what happens
--- from there on comes as events. Everybody who is signed in may ask. Times are in UTC.
+-- What a page asks for before it listens (rowcast's calls): the events with the seats that are
+-- left, and the caller's bookings. Each answers with the place in history that it is true at; what
+-- happens from there on comes as events. Everybody who is signed in may ask. Times are in UTC.
 
 create or replace function tickets_push.is_signed_in(p_claims jsonb, p_name text) returns boolean
 language sql

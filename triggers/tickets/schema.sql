@@ -1,9 +1,9 @@
 -- The ticket shop's tables, as it had them before: bookings take seats of events. Users live
 -- elsewhere; here they are numbers.
--- That nothing is oversold is the shop's own business: events.booked_seats counts the seats that are
--- taken, the triggers below keep it, and the check events_not_oversold refuses the booking, or the
--- smaller capacity, that would go too far. At every isolation level, for all who book an event write
--- its row. That is also what makes availableSeats exact (bookings.sql).
+-- That nothing is oversold is the shop's own business: events.booked_seats counts the seats that
+-- are taken, the triggers below keep it, and the check events_not_oversold refuses the booking, or
+-- the smaller capacity, that would go too far. That holds at every isolation level, for all who
+-- book an event write its row, and it is also what makes availableSeats exact (bookings.sql).
 
 create schema if not exists tickets;
 
@@ -29,8 +29,8 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
   select 'BK-' || string_agg(
-    substr('0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ', (n.code / (36 ^ p)::bigint % 36)::integer + 1, 1),
-    '' order by p desc
+    substr('0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ', 1 + (n.code / (36 ^ p)::bigint % 36)::integer,
+      1), '' order by p desc
   )
   from (
     select nextval('tickets.booking_number') * 1234567891 % 2176782336
@@ -92,7 +92,7 @@ begin
 end
 $$;
 
--- Named so that they fire before rowcast's, which tell the seats that are left: _900_rowcast_insert.
+-- Named so that they fire before rowcast's (_900_rowcast_insert), which tell the seats left.
 do $$
 declare
   v_operation text;

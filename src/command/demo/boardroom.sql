@@ -61,8 +61,10 @@ $$;
 do $$
 begin
   insert into boardroom.users (user_id, name, email, role) values
-    ('eve', 'Eve Stone', 'eve@example.com', 'user'), ('max', 'Max Brandt', 'max@example.com', 'user'),
-    ('lou', 'Lou Petit', 'lou@example.com', 'user'), ('ravi', 'Ravi Nair', 'ravi@example.com', 'admin')
+    ('eve', 'Eve Stone', 'eve@example.com', 'user'),
+    ('max', 'Max Brandt', 'max@example.com', 'user'),
+    ('lou', 'Lou Petit', 'lou@example.com', 'user'),
+    ('ravi', 'Ravi Nair', 'ravi@example.com', 'admin')
   on conflict on constraint users_pkey do nothing;
   insert into boardroom.boardrooms (boardroom_id, name, location, capacity) values
     ('atlantic', 'Atlantic', '1st floor', 12), ('baltic', 'Baltic', '2nd floor', 6),

@@ -1,0 +1,31 @@
+-- For the tables that sessions and roles are read from: a constraint trigger, initially deferred,
+-- that calls this has every connection asked for again (rowcast.recheck) when the change commits,
+-- once a transaction, so that nobody waits for a long one. The application's write goes before: an
+-- error is a warning and a row in rowcast.failure, and the connection ends when its session would.
+
+create or replace function rowcast.recheck_at_commit() returns trigger
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_transaction text := pg_current_xact_id()::text;
+begin
+  if current_setting('rowcast.rechecked', true) is distinct from v_transaction then
+    perform rowcast.recheck();
+    perform set_config('rowcast.rechecked', v_transaction, true);
+  end if;
+  return null;
+exception
+  when others then
+    raise warning 'nobody is asked for again: % (%)', sqlerrm, sqlstate;
+    insert into rowcast.failure (channel, relation, operation, sqlstate, message, context) values
+      (tg_table_name, tg_table_schema || '.' || tg_table_name, lower(tg_op), sqlstate, sqlerrm,
+        'rowcast.recheck_at_commit');
+    return null;
+end
+$$;
+revoke all on function rowcast.recheck_at_commit() from public;
+comment on function rowcast.recheck_at_commit() is
+  'Trigger function: every connection is admitted anew when what changed here is committed.';

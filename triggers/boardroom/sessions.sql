@@ -1,0 +1,36 @@
+-- What ends a connection before its session does: signing out, by deleting the session or by ending
+-- it early, and another role. At commit every connection is asked for again. Sessions that had ended
+-- already are tidied away unnoticed.
+
+-- Made where they are missing, because CREATE TRIGGER waits for writers.
+do $$
+begin
+  if not exists (
+    select from pg_trigger t
+    where t.tgrelid = 'boardroom.sessions'::regclass and t.tgname = '_900_recheck_delete'
+  ) then
+    create constraint trigger _900_recheck_delete after delete on boardroom.sessions
+    deferrable initially deferred for each row
+    when (old.expires_at > now())
+    execute function rowcast.recheck_at_commit();
+  end if;
+  if not exists (
+    select from pg_trigger t
+    where t.tgrelid = 'boardroom.sessions'::regclass and t.tgname = '_900_recheck_update'
+  ) then
+    create constraint trigger _900_recheck_update after update on boardroom.sessions
+    deferrable initially deferred for each row
+    when (new.expires_at < old.expires_at)
+    execute function rowcast.recheck_at_commit();
+  end if;
+  if not exists (
+    select from pg_trigger t
+    where t.tgrelid = 'boardroom.users'::regclass and t.tgname = '_900_recheck_update'
+  ) then
+    create constraint trigger _900_recheck_update after update on boardroom.users
+    deferrable initially deferred for each row
+    when (old.role <> new.role)
+    execute function rowcast.recheck_at_commit();
+  end if;
+end
+$$;

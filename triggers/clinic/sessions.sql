@@ -1,0 +1,27 @@
+-- What ends a connection before its session does: signing out, by deleting the session or by ending
+-- it early. At commit every connection is asked for again. Sessions that had ended already are tidied
+-- away unnoticed.
+
+-- Made where they are missing, because CREATE TRIGGER waits for writers.
+do $$
+begin
+  if not exists (
+    select from pg_trigger t
+    where t.tgrelid = 'clinic.sessions'::regclass and t.tgname = '_900_recheck_delete'
+  ) then
+    create constraint trigger _900_recheck_delete after delete on clinic.sessions
+    deferrable initially deferred for each row
+    when (old.ends_at > now())
+    execute function rowcast.recheck_at_commit();
+  end if;
+  if not exists (
+    select from pg_trigger t
+    where t.tgrelid = 'clinic.sessions'::regclass and t.tgname = '_900_recheck_update'
+  ) then
+    create constraint trigger _900_recheck_update after update on clinic.sessions
+    deferrable initially deferred for each row
+    when (new.ends_at < old.ends_at)
+    execute function rowcast.recheck_at_commit();
+  end if;
+end
+$$;
