@@ -91,6 +91,19 @@ describe('a durable name', () => {
     expect(told.events).toEqual(['1'])
     expect(connection.bookmark).toBe('h.1_0.1')
   })
+
+  test('over a poll it is live when all has come, and stands nowhere before', async () => {
+    const answer = { outcome: 'recovered', user: '1', rooms: [], events: [event(1), event(2)], errors: [], bookmark: 'h.9_0', more: false }
+    const { connection, told } = open(fake, { reader: 'a', transports: ['poll'] })
+    const left = open(fake, { reader: 'a', transports: ['poll'] }).connection
+    left.on('status', ({ status }) => status === 'recovering' && left.close())
+    await settle()
+    fake.requests.forEach((request) => request.json(answer))
+    await settle()
+    expect([connection.status, connection.bookmark, told.events]).toEqual(['live', 'h.9_0', ['1', '2']])
+    expect([left.status, left.bookmark]).toEqual(['offline', undefined])
+    connection.close()
+  })
 })
 
 describe('ack', () => {
@@ -178,6 +191,19 @@ describe('ack', () => {
     fake.socket.say({ type: 'acked', id: fake.socket.said('ack')[0].id, bookmark: 'h.1_0.1' })
     await settle()
     expect(seen.state).toBe('resolved')
+    connection.close()
+  })
+
+  test('false told: one that found the server busy gives way to what was said meanwhile', async () => {
+    const { connection, socket } = await reading()
+    const seen = [1, 2].map((id) => watch(connection.ack(`h.1_0.${id}`)))
+    await settle()
+    socket.say({ type: 'error', id: socket.said('ack')[0].id, code: 'overloaded', message: 'busy' })
+    await pass(1000)
+    expect(socket.said('ack').map(({ bookmark }) => bookmark)).toEqual(['h.1_0.1', 'h.1_0.2'])
+    socket.say({ type: 'acked', id: socket.said('ack')[1].id, bookmark: 'h.1_0.2' })
+    await settle()
+    expect(seen.map(({ value }) => value)).toEqual(['h.1_0.2', 'h.1_0.2'])
     connection.close()
   })
 
