@@ -22,6 +22,7 @@ use socketioxide::adapter::LocalAdapter;
 use socketioxide::extract::{SocketRef, TryData};
 use socketioxide::handler::{ConnectHandler, FromConnectParts, MessageHandler, Value as Packet};
 use socketioxide::socket::{DisconnectReason, Socket};
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +33,8 @@ use warp::http::request::Parts;
 /// Parameters of a request that are the library's own.
 const ENGINE: &[&str] = &["EIO", "transport", "sid", "t", "b64"];
 
-/// What a client may say in `auth`; it counts more than the same parameter of the URL.
+/// What a client may say in `auth`, besides the door's own parameters; it counts more than the same
+/// parameter of the URL.
 const SAID: &[&str] = &["token", "since", "reader"];
 
 /// Somebody who was let in, between the library's two steps.
@@ -93,7 +95,14 @@ async fn enter(host: &Arc<Host>, socket: &SocketRef, auth: &Value) -> Result<(),
 fn visit(host: &Host, parts: &Parts, auth: &Value) -> Visit {
     let mut headers = parts.headers.clone();
     let said = |name: &str| {
-        let text = auth.get(name)?.as_str()?.trim();
+        let text = match auth.get(name)? {
+            Value::Array(items) => {
+                let items: Option<Vec<_>> = items.iter().map(Value::as_str).collect();
+                Cow::Owned(items?.join(","))
+            }
+            value => Cow::Borrowed(value.as_str()?),
+        };
+        let text = text.trim();
         let text = match text.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
             _ => text,
@@ -132,7 +141,9 @@ fn visit(host: &Host, parts: &Parts, auth: &Value) -> Visit {
     let fields = door.and_then(|door| door.entrance.parse(path));
     let fields = fields.unwrap_or_default();
     let (dialect, which) = (&host.dialect, Which::SocketIo);
-    let door = Door::enter(dialect, which, fields, |name| visit.parameter(name));
+    let door = Door::enter(dialect, which, fields, |name| {
+        said(name).or_else(|| visit.parameter(name))
+    });
     visit.door = Some(Arc::new(door));
     visit
 }
