@@ -714,7 +714,7 @@ async fn a_stop_writes_all_that_is_left() {
 async fn a_place_that_could_not_be_stored_is_tried_again() {
     let db = installed().await;
     let server = serve(&db, |settings| {
-        settings.readers.write = Duration::from_millis(50)
+        settings.readers.write = Duration::from_millis(50);
     })
     .await;
     let (mut reader, _) = resumed(&server, Transport::WebSocket).await;
