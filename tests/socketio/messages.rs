@@ -33,7 +33,12 @@ async fn a_join_is_admitted_and_acknowledged_and_a_forged_one_is_not() {
     let node = Clients::start();
     for transports in WAYS {
         let mut client = client(&node, &server, signed_in(&alice(), transports)).await;
-        marker(&database, &["lab:1"]).await;
+        for (name, room) in [("not for her", "lab:1"), ("settled", "user:1")] {
+            let emit = format!("select rowcast.emit('c', '{name}', array['{room}'], '{{}}')");
+            database.run(&emit).await;
+        }
+        let events = client.events_until("settled").await;
+        assert_eq!(events.len(), 1, "{events:?}");
         let answer = client.ask("join-lab", json!([1])).await;
         assert_eq!(answer, [json!({ "ok": true, "room": "lab:1" })]);
         // As text, and by its other name.
