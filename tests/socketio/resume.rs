@@ -42,11 +42,11 @@ async fn a_client_that_brings_its_bookmark_gets_what_it_missed_and_nothing_twice
         database.run(&numbered(1, 30, "user:1")).await;
         let since = &seen[1]["bookmark"];
         // The second of them hears the first one's marker, too.
-        let mut count = 30;
-        for options in [
+        let ways = [
             json!({ "auth": { "token": alice(), "since": since } }),
             json!({ "auth": { "token": alice() }, "query": { "since": since } }),
-        ] {
+        ];
+        for (count, options) in (30..).zip(ways) {
             let mut options = options;
             options["transports"] = json!(transports);
             let mut client = node.connect(&server.url, options).await;
@@ -70,7 +70,6 @@ async fn a_client_that_brings_its_bookmark_gets_what_it_missed_and_nothing_twice
             for _ in 30..=count {
                 assert_eq!(client.next_event().await.0, "marker");
             }
-            count += 1;
             client.disconnect().await;
         }
     }
@@ -107,11 +106,12 @@ async fn links_that_are_cut_in_mid_stream_lose_nothing() {
         within("all of it", async {
             loop {
                 match client.next().await {
-                    Heard::Event { name, args } if name == "numbered" => {
-                        // At least once; the id tells.
-                        if ids.insert(args[1]["id"].as_str().map(str::to_owned)) {
-                            heard.push(number(&args));
-                        }
+                    // At least once; the id tells.
+                    Heard::Event { name, args }
+                        if name == "numbered"
+                            && ids.insert(args[1]["id"].as_str().map(str::to_owned)) =>
+                    {
+                        heard.push(number(&args));
                     }
                     Heard::Event { name, .. } if name == "end" => break,
                     Heard::Event { name, args } => {
