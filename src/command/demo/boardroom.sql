@@ -3,9 +3,7 @@
 -- All of it is what an old application would do: it works on schema boardroom as boardroom_app. Of
 -- rowcast it knows the bookmark that it prints into the page, and how a booking is shown to pages.
 
-create schema if not exists demo;
-grant usage on schema demo, boardroom_push to boardroom_app;
-grant execute on function rowcast.bookmark() to boardroom_app;
+grant usage on schema boardroom_push to boardroom_app;
 grant execute on function boardroom_push.booking(boardroom.bookings, text[]),
   boardroom_push.person(boardroom.users), boardroom_push.iso(timestamptz) to boardroom_app;
 
@@ -74,15 +72,6 @@ begin
 end
 $$;
 
--- What a visitor may run, by number.
-create table if not exists demo.statement (
-  number integer not null,
-  title text not null,
-  sql text not null,
-  constraint statement_pkey primary key (number)
-);
-grant select on demo.statement to boardroom_app;
-
 -- What the page shows when it is loaded, and the place in history that belongs to it, by one
 -- statement. The sign on show hangs at the Atlantic's door.
 create or replace function demo.state() returns json
@@ -107,11 +96,7 @@ as $$
       where b.status = 'confirmed' and b.starts_at >= demo.at('00:00')
         and b.starts_at < demo.at('00:00') + interval '1 day'
     ),
-    'statements', (
-      select coalesce(json_agg(json_build_object('number', t.number, 'title', t.title,
-        'sql', t.sql) order by t.number), '[]')
-      from demo.statement t
-    )
+    'statements', demo.statements()
   )
 $$;
 

@@ -3,10 +3,6 @@
 -- All of it is what an old application would do: it works on schema clinic as clinic_app, and all
 -- it knows of rowcast is the bookmark that it prints into the page.
 
-create schema if not exists demo;
-grant usage on schema demo to clinic_app;
-grant execute on function rowcast.bookmark() to clinic_app;
-
 -- Patient ada is the visitor; at first two have been called, and she is sixth in line.
 do $$
 begin
@@ -31,15 +27,6 @@ begin
     with ordinality n (name, number);
 end
 $$;
-
--- What a visitor may run, by number.
-create table if not exists demo.statement (
-  number integer not null,
-  title text not null,
-  sql text not null,
-  constraint statement_pkey primary key (number)
-);
-grant select on demo.statement to clinic_app;
 
 create or replace function demo.iso(p_time timestamptz) returns text
 language sql
@@ -92,11 +79,7 @@ as $$
       ) order by p.position nulls first, p.called_at, p.visit_id), '[]')
       from present p
     ),
-    'statements', (
-      select coalesce(json_agg(json_build_object('number', t.number, 'title', t.title,
-        'sql', t.sql) order by t.number), '[]')
-      from demo.statement t
-    )
+    'statements', demo.statements()
   )
 $$;
 

@@ -1,10 +1,6 @@
--- The demo's sample data, the page's state, the statements a visitor may run, and a modest writer.
--- All of it is what an old booking application would do: it works on schema lab as lab_app, and all
+-- The laboratories' demo: sample data, the page's state, the statements a visitor may run, and a modest
+-- writer. All of it is what an old booking application would do: it works on schema lab as lab_app, and all
 -- it knows of rowcast is the bookmark that it prints into the page.
-
-create schema if not exists demo;
-grant usage on schema demo to lab_app;
-grant execute on function rowcast.bookmark() to lab_app;
 
 insert into lab_push.role_name (role_name, user_name) values ('lab_app', 'front desk')
 on conflict on constraint role_name_pkey do nothing;
@@ -92,15 +88,6 @@ begin
 end
 $$;
 
--- What a visitor may run, by number.
-create table if not exists demo.statement (
-  number integer not null,
-  title text not null,
-  sql text not null,
-  constraint statement_pkey primary key (number)
-);
-grant select on demo.statement to lab_app;
-
 -- What the page shows when it is loaded, and the place in history that belongs to it, by one
 -- statement.
 create or replace function demo.state() returns json
@@ -147,11 +134,7 @@ as $$
       join lab.slots s on s.slot_id = w.slot_id
       where w.user_id = '1' and w.status in ('waiting', 'offered')
     ),
-    'statements', (
-      select coalesce(json_agg(json_build_object('number', t.number, 'title', t.title,
-        'sql', t.sql) order by t.number), '[]')
-      from demo.statement t
-    )
+    'statements', demo.statements()
   )
 $$;
 

@@ -3,9 +3,8 @@
 -- All of it is what an old application would do: it works on schema spa as spa_app, and all it
 -- knows of rowcast is the bookmark that it prints into the page, and what its events would hold.
 
-create schema if not exists demo;
-grant usage on schema demo, spa_push to spa_app;
-grant execute on function rowcast.bookmark(), spa_push.booking_as(text, spa.bookings),
+grant usage on schema spa_push to spa_app;
+grant execute on function spa_push.booking_as(text, spa.bookings),
   spa_push.schedule_as(text, integer, date), spa_push.availability(integer, integer, date),
   spa_push.payment_state(jsonb[]) to spa_app;
 
@@ -152,15 +151,6 @@ begin
 end
 $$;
 
--- What a visitor may run, by number.
-create table if not exists demo.statement (
-  number integer not null,
-  title text not null,
-  sql text not null,
-  constraint statement_pkey primary key (number)
-);
-grant select on demo.statement to spa_app;
-
 -- What the page shows when it is loaded, each view with what its role may see, and the place in
 -- history that belongs to it, by one statement. Lena stands for the therapists.
 create or replace function demo.state() returns json
@@ -210,11 +200,7 @@ as $$
         from spa.payments y where y.payment_status in ('PAID', 'REFUNDED')
       )) p
     ),
-    'statements', (
-      select coalesce(json_agg(json_build_object('number', t.number, 'title', t.title,
-        'sql', t.sql) order by t.number), '[]')
-      from demo.statement t
-    )
+    'statements', demo.statements()
   )
 $$;
 

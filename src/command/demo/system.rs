@@ -28,7 +28,7 @@ pub struct System {
     /// What to look at, in a sentence.
     pub look: &'static str,
     triggers: Dir<'static>,
-    /// Sample data, statements and a writer: see the head of lab.sql.
+    /// Sample data, statements and a writer: see the head of demo.sql.
     sample: &'static str,
     /// Its page: views.html, story.js, story.css and what these need.
     pub page: Dir<'static>,

@@ -3,10 +3,6 @@
 -- All of it is what an old application would do: it works on schema tickets as tickets_app, and all
 -- it knows of rowcast is the bookmark that it prints into the page.
 
-create schema if not exists demo;
-grant usage on schema demo to tickets_app;
-grant execute on function rowcast.bookmark() to tickets_app;
-
 -- Alice (456) and Bob (457) look at the concert; Charlie (789) buys, as do many without a name.
 do $$
 begin
@@ -19,15 +15,6 @@ begin
   insert into tickets.bookings (event_id, user_id) select 1, 1000 + n from generate_series(1, 54) n;
 end
 $$;
-
--- What a visitor may run, by number.
-create table if not exists demo.statement (
-  number integer not null,
-  title text not null,
-  sql text not null,
-  constraint statement_pkey primary key (number)
-);
-grant select on demo.statement to tickets_app;
 
 -- What the page shows when it is loaded, and the place in history that belongs to it, by one
 -- statement.
@@ -45,11 +32,7 @@ as $$
         'seatCapacity', e.seat_capacity, 'availableSeats', e.seat_capacity - e.booked_seats)
       from tickets.events e where e.event_id = 1
     ),
-    'statements', (
-      select coalesce(json_agg(json_build_object('number', t.number, 'title', t.title,
-        'sql', t.sql) order by t.number), '[]')
-      from demo.statement t
-    )
+    'statements', demo.statements()
   )
 $$;
 
