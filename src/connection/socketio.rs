@@ -4,10 +4,10 @@
 
 mod flow;
 mod line;
+mod outlet;
 mod socket;
 mod speech;
 mod wire;
-mod write;
 
 use super::cors::with_cors;
 use super::presence::Cut;

@@ -3,18 +3,20 @@
 //! It must never wait for its own send in the place that watches over it: lag, expiry and death are
 //! seen beside the write path.
 
+mod outlet;
 mod read;
-mod write;
 
 use super::conversation::Conversation;
 use super::conversation::calls::Calls;
 use super::presence::Presence;
 use super::speech::{self, Speech};
 use super::visit::Visit;
+use super::writer::Writer;
 use super::{Gate, Refusal, unix_now, until};
 use crate::bookmark::NotABookmark;
 use crate::stream::Stream;
 use futures_util::StreamExt;
+use outlet::Outlet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -106,12 +108,8 @@ async fn run(
     conversation.report_refused(&presence.admitted, None);
     let seen = AtomicU64::new(unix_now());
     let (mut sink, mut stream) = socket.split();
-    let writer = write::Writer {
-        conversation: &conversation,
-        presence,
-        sink: &mut sink,
-        greeted: false,
-    };
+    let outlet = Outlet::new(&conversation, &mut sink);
+    let writer = Writer::new(&conversation, presence, outlet);
     tokio::select! {
         why = writer.write() => why,
         why = read::read(&conversation, &mut stream, &seen) => why,

@@ -4,8 +4,8 @@
 
 use super::Host;
 use super::line::Line;
+use super::outlet::Outlet;
 use super::speech::Named;
-use super::write::Writer;
 use crate::bookmark::NotABookmark;
 use crate::connection::allowance::Allowance;
 use crate::connection::conversation::Conversation;
@@ -14,6 +14,7 @@ use crate::connection::door::{Door, Which};
 use crate::connection::presence::Presence;
 use crate::connection::speech::Speech;
 use crate::connection::visit::{Peer, Visit};
+use crate::connection::writer::Writer;
 use crate::connection::{Refusal, until};
 use crate::dialect::{Filling, Values};
 use serde_json::Value;
@@ -246,15 +247,15 @@ async fn run(
     }
     let (ear, mut said) = Ear::new(host);
     socket.on_fallback(ear);
-    let writer = Writer {
-        conversation: &conversation,
+    let outlet = Outlet {
+        settings: &gate.settings,
         speech: &speech,
-        presence,
         door: &door,
         socket,
         line,
-        greeted: false,
+        resumes: presence.resumes,
     };
+    let writer = Writer::new(&conversation, presence, outlet);
     let listen = async {
         while let Some(said) = said.recv().await {
             // It says more than can be heard.
