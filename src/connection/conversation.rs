@@ -5,10 +5,11 @@
 
 pub mod calls;
 
-use super::Gate;
 use super::admission::{Admitted, explain};
+use super::presence::Presence;
 use super::reader::Reader;
 use super::speech::{Act, Heard, Speech, Told};
+use super::{Gate, until};
 use crate::bookmark::NotABookmark;
 use crate::hub::{Since, Subscription};
 use crate::report;
@@ -28,11 +29,43 @@ pub struct Conversation<'a> {
     pub reader: Option<&'a Reader>,
     pub speech: Arc<dyn Speech>,
     pub calls: Calls,
-    /// When it ends, in Unix seconds, for the side that watches over it.
-    pub expiry: watch::Sender<u64>,
+    /// When it ends, in Unix seconds.
+    expiry: watch::Sender<u64>,
 }
 
-impl Conversation<'_> {
+impl<'a> Conversation<'a> {
+    /// Begins it with somebody who has joined their rooms.
+    pub fn begin(transport: &'static str, presence: &'a Presence, speech: Arc<dyn Speech>) -> Self {
+        let gate = &presence.gate;
+        speech.introduce(&presence.connection, presence.identity.user.as_deref());
+        let conversation = Self {
+            transport,
+            gate,
+            connection: &presence.connection,
+            subscription: &presence.subscription,
+            reader: presence.reader.as_deref(),
+            speech,
+            calls: Calls::new(gate.settings.calls.per_connection),
+            expiry: watch::Sender::new(presence.identity.expires_at),
+        };
+        if presence.unreadable {
+            conversation.error(None, "bad-bookmark", &NotABookmark.to_string(), None);
+        }
+        conversation
+    }
+
+    /// Waits until the token ends, or the one that it was renewed with.
+    pub async fn expired(&self) {
+        let mut expires = self.expiry.subscribe();
+        loop {
+            let at = *expires.borrow_and_update();
+            tokio::select! {
+                () = until(at) => return,
+                changed = expires.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
     /// Does what a message asks for.
     pub async fn hear(&self, text: &str) {
         let Heard { act, tag } = match self.speech.hear(text) {

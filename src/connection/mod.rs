@@ -23,6 +23,7 @@ pub mod speech;
 pub mod sse;
 pub mod visit;
 pub mod websocket;
+pub mod writer;
 
 use crate::config::Settings;
 use crate::database::Database;

@@ -2,36 +2,33 @@
 //! service. Hands whoever signs in to `socket.rs`, which serves each namespace of a connection.
 //! It must never have the library know rooms or queues: the hub is the only one who does.
 
+mod exchange;
 mod flow;
 mod line;
+mod outlet;
 mod socket;
 mod speech;
 mod wire;
-mod write;
 
 use super::cors::with_cors;
 use super::presence::Cut;
 use super::{Gate, Refusal};
 use crate::dialect::{Dialect, SocketIoDoor};
-use crate::stream::Stream;
 use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, Full};
+use exchange::{Asked, Nowhere, SEPARATOR, opened, status, upgrade, whole, with};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use line::{Line, Lines};
 use socketioxide::service::SocketIoService;
 use socketioxide::socket::Sid;
 use socketioxide::{ParserConfig, SocketIo};
-use std::convert::Infallible;
-use std::future::{Ready, ready};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Semaphore;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use wire::Wire;
+
+pub use exchange::Answer;
 
 /// Connections of a door that have not signed in yet; as many as sockets may wait for a request.
 const PENDING: usize = 1000;
@@ -42,11 +39,6 @@ const SPARE_PACKETS: usize = 32;
 
 /// Read buffer of a socket: clients send little.
 const READ_BUFFER: usize = 1024;
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-/// What a request is answered with.
-pub type Answer = Response<UnsyncBoxBody<Bytes, Failure>>;
 
 /// A door, open.
 pub struct Host {
@@ -258,149 +250,6 @@ impl Host {
         let close = Request::post(uri).body(Full::new(Bytes::from_static(b"1")));
         if let Ok(close) = close {
             self.ask(library, close).await;
-        }
-    }
-}
-
-/// Between the packets of an answer.
-const SEPARATOR: u8 = 0x1e;
-
-/// What a request's query says to the library.
-#[derive(Debug, PartialEq)]
-struct Asked {
-    sid: Option<Sid>,
-    websocket: bool,
-}
-
-impl Asked {
-    fn of(query: &str) -> Self {
-        let find = |key: &str| {
-            let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-            pairs.find(|(name, _)| *name == key).map(|(_, value)| value)
-        };
-        Self {
-            // One that can't be read belongs to nobody.
-            sid: find("sid").map(|sid| sid.parse().unwrap_or(Sid::ZERO)),
-            websocket: find("transport") == Some("websocket"),
-        }
-    }
-}
-
-/// Has the library keep the line with what it knows of the request.
-fn with<B>(mut request: Request<B>, line: &Arc<Line>) -> Request<B> {
-    request.extensions_mut().insert(Arc::clone(line));
-    request
-}
-
-/// The word by which a connection goes that was just opened: `0{"sid":"…",…}`.
-fn opened(answer: &[u8]) -> Option<Sid> {
-    #[derive(serde::Deserialize)]
-    struct Open {
-        sid: String,
-    }
-    let open: Open = serde_json::from_slice(answer.strip_prefix(b"0")?).ok()?;
-    open.sid.parse().ok()
-}
-
-/// Answers 101, and gives the socket to the library when hyper hands it over. One that was opened by
-/// requests ends with its WebSocket, even if it never quite went over: the library would answer each
-/// poll with nothing from then on, and ask for no sign of life.
-fn upgrade(
-    library: &SocketIoService<Nowhere>,
-    mut request: Request<Incoming>,
-    line: Arc<Line>,
-    opened: Option<(Arc<Host>, Sid)>,
-) -> Answer {
-    let header = |name: &str| request.headers().get(name).map(|value| value.as_bytes());
-    let key = header("sec-websocket-key").map(derive_accept_key);
-    let upgrades = header("upgrade").is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"));
-    let (Some(key), true) = (key, upgrades) else {
-        return status(StatusCode::UPGRADE_REQUIRED);
-    };
-    if header("sec-websocket-version") != Some(b"13") {
-        return status(StatusCode::BAD_REQUEST);
-    }
-    let upgrade = hyper::upgrade::on(&mut request);
-    let (head, _) = request.into_parts();
-    let request = with(Request::from_parts(head, ()), &line);
-    let library = library.clone();
-    tokio::spawn(async move {
-        let Ok(upgraded) = upgrade.await else { return };
-        if let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() {
-            let wire = Wire::new(parts.io.into_inner(), parts.read_buf, Arc::clone(&line));
-            // A query that the library can't read closes it.
-            let _ = Service::<(Wire, Request<()>)>::call(&library, (wire, request)).await;
-            if let Some((host, sid)) = opened {
-                line.unwired().await;
-                drop(line);
-                host.close_polling(sid).await;
-            }
-        }
-    });
-    let answer = Response::builder()
-        .status(StatusCode::SWITCHING_PROTOCOLS)
-        .header("connection", "upgrade")
-        .header("upgrade", "websocket")
-        .header("sec-websocket-accept", key)
-        .body(empty());
-    answer.unwrap_or_else(|_| status(StatusCode::BAD_REQUEST))
-}
-
-fn empty() -> UnsyncBoxBody<Bytes, Failure> {
-    Empty::new().map_err(|never| match never {}).boxed_unsync()
-}
-
-fn status(status: StatusCode) -> Answer {
-    let mut answer = Response::new(empty());
-    *answer.status_mut() = status;
-    answer
-}
-
-fn whole(answer: Response<Bytes>) -> Answer {
-    answer.map(|body| {
-        Full::new(body)
-            .map_err(|never| match never {})
-            .boxed_unsync()
-    })
-}
-
-/// What the library hands requests to that are not its own: all are.
-#[derive(Clone)]
-struct Nowhere;
-
-impl<B> Service<Request<B>> for Nowhere {
-    type Response = Response<Empty<Bytes>>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn call(&self, _: Request<B>) -> Self::Future {
-        let mut answer = Response::new(Empty::new());
-        *answer.status_mut() = StatusCode::NOT_FOUND;
-        ready(Ok(answer))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn queries_say_who_asks_and_how() {
-        let sid: Sid = "AAAAAAAAAAAAAAAA".parse().unwrap();
-        let asked = |query| Asked::of(query);
-        let (sid, other) = (Some(sid), Some(Sid::ZERO));
-        for (query, expected) in [
-            ("EIO=4&transport=polling", (None, false)),
-            ("EIO=4&transport=websocket&t=x", (None, true)),
-            (
-                "EIO=4&transport=websocket&sid=AAAAAAAAAAAAAAAA",
-                (sid, true),
-            ),
-            ("transport=polling&sid=no&EIO=4", (other, false)),
-            ("", (None, false)),
-        ] {
-            let (sid, websocket) = expected;
-            assert_eq!(asked(query), Asked { sid, websocket }, "{query}");
         }
     }
 }

@@ -3,22 +3,21 @@
 //! It must never wait for its own send in the place that watches over it: lag, expiry and death are
 //! seen beside the write path.
 
+mod outlet;
 mod read;
-mod write;
 
 use super::conversation::Conversation;
-use super::conversation::calls::Calls;
 use super::presence::Presence;
 use super::speech::{self, Speech};
 use super::visit::Visit;
-use super::{Gate, Refusal, unix_now, until};
-use crate::bookmark::NotABookmark;
+use super::writer::Writer;
+use super::{Gate, Refusal, unix_now};
 use crate::stream::Stream;
 use futures_util::StreamExt;
+use outlet::Outlet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::time::timeout_at;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -87,37 +86,18 @@ async fn run(
     if let Err(refusal) = presence.join(visit).await {
         return refusal;
     }
-    speech.introduce(&presence.connection, presence.identity.user.as_deref());
-    let gate = &presence.gate;
-    let (expiry, expires) = watch::channel(presence.identity.expires_at);
-    let conversation = Conversation {
-        transport: "websocket",
-        gate,
-        connection: &presence.connection,
-        subscription: &presence.subscription,
-        reader: presence.reader.as_deref(),
-        speech: Arc::clone(speech),
-        calls: Calls::new(gate.settings.calls.per_connection),
-        expiry,
-    };
-    if presence.unreadable {
-        conversation.error(None, "bad-bookmark", &NotABookmark.to_string(), None);
-    }
+    let conversation = Conversation::begin("websocket", presence, Arc::clone(speech));
     conversation.report_refused(&presence.admitted, None);
     let seen = AtomicU64::new(unix_now());
     let (mut sink, mut stream) = socket.split();
-    let writer = write::Writer {
-        conversation: &conversation,
-        presence,
-        sink: &mut sink,
-        greeted: false,
-    };
+    let outlet = Outlet::new(&conversation, &mut sink);
+    let writer = Writer::new(&conversation, presence, outlet);
     tokio::select! {
         why = writer.write() => why,
         why = read::read(&conversation, &mut stream, &seen) => why,
         ended = presence.subscription.ended() => ended.into(),
-        () = expired(expires) => Refusal::Expired,
-        () = watch_pongs(gate, &seen) => Refusal::NoPong,
+        () = conversation.expired() => Refusal::Expired,
+        () = watch_pongs(&presence.gate, &seen) => Refusal::NoPong,
     }
 }
 
@@ -131,15 +111,5 @@ async fn watch_pongs(gate: &Gate, seen: &AtomicU64) {
             return;
         }
         tokio::time::sleep(Duration::from_secs(patience - silent + 1)).await;
-    }
-}
-
-async fn expired(mut expires: watch::Receiver<u64>) {
-    loop {
-        let at = *expires.borrow_and_update();
-        tokio::select! {
-            () = until(at) => return,
-            changed = expires.changed() => if changed.is_err() { return },
-        }
     }
 }

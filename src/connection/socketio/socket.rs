@@ -4,17 +4,16 @@
 
 use super::Host;
 use super::line::Line;
+use super::outlet::Outlet;
 use super::speech::Named;
-use super::write::Writer;
-use crate::bookmark::NotABookmark;
+use crate::connection::Refusal;
 use crate::connection::allowance::Allowance;
 use crate::connection::conversation::Conversation;
-use crate::connection::conversation::calls::Calls;
 use crate::connection::door::{Door, Which};
 use crate::connection::presence::Presence;
 use crate::connection::speech::Speech;
 use crate::connection::visit::{Peer, Visit};
-use crate::connection::{Refusal, until};
+use crate::connection::writer::Writer;
 use crate::dialect::{Filling, Values};
 use serde_json::Value;
 use socketioxide::SocketIo;
@@ -229,32 +228,19 @@ async fn run(
         return Refusal::Protocol;
     };
     let speech = Arc::new(Named::new(Arc::clone(&door)));
-    speech.introduce(&presence.connection, presence.identity.user.as_deref());
-    let (expiry, expires) = watch::channel(presence.identity.expires_at);
-    let conversation = Conversation {
-        transport: "socketio",
-        gate,
-        connection: &presence.connection,
-        subscription: &presence.subscription,
-        reader: presence.reader.as_deref(),
-        speech: Arc::clone(&speech) as Arc<dyn Speech>,
-        calls: Calls::new(gate.settings.calls.per_connection),
-        expiry,
-    };
-    if presence.unreadable {
-        conversation.error(None, "bad-bookmark", &NotABookmark.to_string(), None);
-    }
+    let spelling = Arc::clone(&speech) as Arc<dyn Speech>;
+    let conversation = Conversation::begin("socketio", presence, spelling);
     let (ear, mut said) = Ear::new(host);
     socket.on_fallback(ear);
-    let writer = Writer {
-        conversation: &conversation,
+    let outlet = Outlet {
+        settings: &gate.settings,
         speech: &speech,
-        presence,
         door: &door,
         socket,
         line,
-        greeted: false,
+        resumes: presence.resumes,
     };
+    let writer = Writer::new(&conversation, presence, outlet);
     let listen = async {
         while let Some(said) = said.recv().await {
             // It says more than can be heard.
@@ -283,18 +269,8 @@ async fn run(
         why = writer.write() => why,
         why = listen => why,
         ended = presence.subscription.ended() => ended.into(),
-        () = expired(expires) => Refusal::Expired,
+        () = conversation.expired() => Refusal::Expired,
         () = line.flow.stalled(stall) => Refusal::Lagged,
-    }
-}
-
-async fn expired(mut expires: watch::Receiver<u64>) {
-    loop {
-        let at = *expires.borrow_and_update();
-        tokio::select! {
-            () = until(at) => return,
-            changed = expires.changed() => if changed.is_err() { return },
-        }
     }
 }
 

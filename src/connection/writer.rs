@@ -1,0 +1,230 @@
+//! What the hub queued for a connection that goes both ways, said in its order, with the answers of
+//! calls between; and heartbeats when it is quiet. The same on every transport.
+//! Hands words over to the transport's outlet. It must never say that all was said before it was.
+
+use super::Refusal;
+use super::conversation::Conversation;
+use super::frame::Welcome;
+use super::presence::Presence;
+use super::seam::{Resolved, Subscribed};
+use super::speech::Told;
+use crate::event::Event;
+use crate::hub::{Delivery, Seam};
+use crate::report;
+use serde_json::Value;
+use std::convert::Infallible;
+use std::future::{pending, ready};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+/// The way out of one transport, in its spelling. Each step waits until there is room, and ends the
+/// connection if none comes.
+pub trait Outlet {
+    /// After how long a quiet connection says where it stands.
+    fn heartbeat(&self) -> Duration;
+
+    /// Takes a frame that was spelled before.
+    fn feed(&mut self, frame: Utf8Bytes) -> impl Future<Output = Result<(), Refusal>> + Send;
+
+    /// Spells it and takes it, if there is a word for it.
+    fn say(
+        &mut self,
+        told: &Told<'_>,
+        tag: Option<&Value>,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send;
+
+    /// The same for an event; a live one is reported once it has left.
+    fn event(
+        &mut self,
+        event: &Event,
+        live: bool,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send;
+
+    /// Waits until the transport has something of its own to say, which `flush` does.
+    fn due(&self) -> impl Future<Output = ()> + Send {
+        pending()
+    }
+
+    /// Lets go of all that was taken.
+    fn flush(&mut self) -> impl Future<Output = Result<(), Refusal>> + Send {
+        ready(Ok(()))
+    }
+}
+
+/// The writing side of a connection.
+pub struct Writer<'a, O> {
+    conversation: &'a Conversation<'a>,
+    presence: &'a Presence,
+    outlet: O,
+    greeted: bool,
+}
+
+impl<'a, O: Outlet> Writer<'a, O> {
+    pub fn new(conversation: &'a Conversation<'a>, presence: &'a Presence, outlet: O) -> Self {
+        Self {
+            conversation,
+            presence,
+            outlet,
+            greeted: false,
+        }
+    }
+
+    /// Writes until the connection ends.
+    pub async fn write(mut self) -> Refusal {
+        match self.write_all().await {
+            Ok(never) => match never {},
+            Err(why) => why,
+        }
+    }
+
+    async fn write_all(&mut self) -> Result<Infallible, Refusal> {
+        let Conversation {
+            subscription,
+            calls,
+            ..
+        } = self.conversation;
+        let heartbeat = self.outlet.heartbeat();
+        let mut last = Instant::now();
+        loop {
+            tokio::select! {
+                taken = subscription.take() => {
+                    let mut events = 0;
+                    for delivery in taken? {
+                        events += self.write_one(delivery).await?;
+                    }
+                    report::delivered(events);
+                    last = Instant::now();
+                }
+                answer = calls.answered() => {
+                    self.outlet.feed(answer.frame.clone()).await?;
+                    last = Instant::now();
+                }
+                () = sleep_until(last + heartbeat) => {
+                    self.beat().await?;
+                    last = Instant::now();
+                }
+                () = self.outlet.due() => {}
+            }
+            self.outlet.flush().await?;
+        }
+    }
+
+    /// Says where it stands, if nothing waits.
+    async fn beat(&mut self) -> Result<(), Refusal> {
+        // The standpoint first: what lies before it was queued before it was set, so an empty queue
+        // means that all of it was written.
+        let here = self.conversation.gate.hub.standpoint().borrow().clone();
+        match here {
+            Some(here) if self.conversation.subscription.is_idle() => {
+                let bookmark = &*here.bookmark;
+                self.say(&Told::Heartbeat { bookmark }, None).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn say(&mut self, told: &Told<'_>, tag: Option<&Value>) -> Result<(), Refusal> {
+        self.presence.tells(told);
+        self.outlet.say(told, tag).await
+    }
+
+    /// Writes a delivery; returns how many events it held.
+    async fn write_one(&mut self, delivery: Delivery) -> Result<usize, Refusal> {
+        match delivery {
+            Delivery::Event(event) => return self.write_event(&event, true).await,
+            Delivery::Seam(seam) => return self.write_seam(*seam).await,
+            Delivery::Reply(frame) => self.outlet.feed(frame).await?,
+            Delivery::Withdrawn(room) if self.presence.needs(&room) => {
+                return Err(Refusal::Forbidden);
+            }
+            Delivery::Withdrawn(room) => {
+                self.say(&Told::Withdrawn { room: &room }, None).await?;
+            }
+            Delivery::Gap { reason, bookmark } => {
+                let rooms = self.conversation.subscription.rooms();
+                self.write_gap(&rooms, reason, &bookmark).await?;
+            }
+        }
+        Ok(0)
+    }
+
+    async fn write_seam(&mut self, seam: Seam) -> Result<usize, Refusal> {
+        let gate = self.conversation.gate;
+        let unavailable = Subscribed::unavailable(&seam);
+        let resolved = match gate.resolve(seam, self.conversation.subscription).await {
+            Ok(resolved) => resolved,
+            // At the start it comes back with the same bookmark; later the other rooms live on, and
+            // these are told the truth.
+            Err(refusal) if !self.greeted => return Err(refusal),
+            Err(_) => {
+                self.subscribed(&unavailable).await?;
+                return Ok(0);
+            }
+        };
+        let announced = self.greeted || self.presence.resumes;
+        if !self.greeted {
+            self.greet(&resolved).await?;
+        }
+        if announced {
+            self.subscribed(&resolved.frame).await?;
+        }
+        let mut events = 0;
+        for event in &resolved.events {
+            events += self.write_event(event, false).await?;
+        }
+        Ok(events)
+    }
+
+    async fn greet(&mut self, resolved: &Resolved) -> Result<(), Refusal> {
+        self.greeted = true;
+        let presence = self.presence;
+        let welcome = Welcome {
+            r#type: "welcome",
+            connection_id: &presence.connection,
+            user: presence.identity.user.as_deref(),
+            rooms: &resolved.frame.rooms,
+            bookmark: resolved.before.as_deref(),
+            expires_at: presence.expires_at(),
+            heartbeat: self.outlet.heartbeat().as_secs(),
+        };
+        self.say(&Told::Welcome(&welcome), None).await
+    }
+
+    /// Answers a join, or tells how a resume went.
+    async fn subscribed(&mut self, subscribed: &Subscribed) -> Result<(), Refusal> {
+        let tag = subscribed.id.as_ref();
+        self.say(&Told::Subscribed(subscribed), tag).await
+    }
+
+    async fn write_event(&mut self, event: &Event, live: bool) -> Result<usize, Refusal> {
+        let subscription = self.conversation.subscription;
+        if !subscription.may_hear(&event.rooms) {
+            return Ok(0);
+        }
+        if event.lost {
+            let bookmark = event.bookmark().map_or("", |bookmark| bookmark);
+            let rooms = subscription.concerned(&event.rooms);
+            self.write_gap(&rooms, event.reason(), bookmark).await?;
+            return Ok(0);
+        }
+        self.presence.tells(&Told::Event(event));
+        self.outlet.event(event, live).await.map(|()| 1)
+    }
+
+    async fn write_gap(
+        &mut self,
+        rooms: &[Arc<str>],
+        reason: &str,
+        bookmark: &str,
+    ) -> Result<(), Refusal> {
+        report::gap(reason);
+        let gap = Told::Gap {
+            rooms,
+            reason,
+            bookmark,
+        };
+        self.say(&gap, None).await
+    }
+}
