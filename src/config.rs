@@ -5,9 +5,10 @@
 //! Four layers, later ones win: `config/default.toml` (embedded), a file, `ROWCAST__SECTION__KEY` in
 //! the environment, flags. A key nobody knows is an error, since a typo would otherwise be a setting
 //! that silently does nothing. A new key is a line in `default.toml`, one in `raw.rs`, a field in
-//! `settings.rs` and its check in `check.rs`.
+//! `settings.rs` and its check in `check.rs`, or in `check_doors.rs` for the ways in.
 
 mod check;
+mod check_doors;
 mod layers;
 mod names;
 mod raw;

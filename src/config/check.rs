@@ -2,21 +2,20 @@
 //! Hands [`Settings`] to the commands, or every problem at once.
 //! It must never show a secret in a problem, nor mend a value that is wrong.
 
-use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::raw::{
-    RawAuth, RawCalls, RawConsole, RawDatabase, RawHttp, RawLimits, RawListener, RawLog, RawPoll,
-    RawReaders, RawSettings, RawSocketio, RawWebsocket,
+    RawAuth, RawCalls, RawConsole, RawDatabase, RawLimits, RawListener, RawLog, RawReaders,
+    RawSettings,
 };
 use super::redact::redact_url;
 use super::settings::{
-    Auth, Calls, Console, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll,
-    Readers, Settings, Socketio, Sse, Websocket,
+    Auth, Calls, Console, Database, Doorbell, Hub, Limits, Listener, Log, LogFormat, Readers,
+    Settings,
 };
-use super::value::{Check, DAY_MS, GIB, is_http};
+use super::value::{Check, GIB, is_http};
 use super::{ConfigError, settled};
 
 /// Of connections or events; ten million are beyond one node, so a mistake.
@@ -39,10 +38,7 @@ impl Settings {
             },
             listener: check.listener(&raw.listener),
             websocket: check.websocket(&raw.websocket),
-            sse: Sse {
-                heartbeat: check.seconds("sse.heartbeat_s", raw.sse.heartbeat_s, 1),
-                retry: check.millis("sse.retry_ms", raw.sse.retry_ms),
-            },
+            sse: check.sse(&raw.sse),
             poll: check.poll(&raw.poll),
             socketio: check.socketio(&raw.socketio),
             console: check.console(raw.console),
@@ -122,55 +118,6 @@ impl Check {
             leeway: Duration::from_secs(self.whole("auth.leeway_s", raw.leeway_s, 0..=600)),
             cookie: raw.cookie,
             anonymous_claims: raw.anonymous_claims,
-        }
-    }
-
-    fn http(&mut self, raw: RawHttp) -> Http {
-        self.address("http.listen", &raw.listen);
-        if let Some(listen) = &raw.admin_listen {
-            self.address("http.admin_listen", listen);
-        }
-        if raw.tls_certificate_file.is_some() != raw.tls_key_file.is_some() {
-            self.say(
-                "`http.tls_certificate_file` and `http.tls_key_file` go together: \
-                 give both for TLS, neither without.",
-            );
-        }
-        if raw.spread_ms > raw.drain_ms {
-            self.say(&format!(
-                "`http.spread_ms` is {} and `http.drain_ms` {}: the spread must fit into the drain.",
-                raw.spread_ms, raw.drain_ms
-            ));
-        }
-        let trusted_proxies = raw
-            .trusted_proxies
-            .iter()
-            .filter_map(|text| self.network(text))
-            .collect();
-        for (place, dialect) in raw.dialects.iter().enumerate() {
-            if raw.dialects[..place].contains(dialect) {
-                self.wrong("http.dialects", dialect, "list each dialect once");
-            }
-        }
-        let allowed_origins: BTreeSet<String> = raw
-            .allowed_origins
-            .iter()
-            .filter_map(|text| self.origin(text))
-            .collect();
-        self.base_path(&raw.base_path);
-        Http {
-            listen: raw.listen,
-            admin_listen: raw.admin_listen,
-            base_path: raw.base_path,
-            trusted_proxies,
-            allowed_origins: allowed_origins.into_iter().collect(),
-            dialects: raw.dialects,
-            tls_certificate_file: raw.tls_certificate_file.map(PathBuf::from),
-            tls_key_file: raw.tls_key_file.map(PathBuf::from),
-            header_timeout: self.millis("http.header_timeout_ms", raw.header_timeout_ms),
-            drain: self.millis("http.drain_ms", raw.drain_ms),
-            // Nought means all at once, which is right where one client is all there is.
-            spread: Duration::from_millis(self.whole("http.spread_ms", raw.spread_ms, 0..=DAY_MS)),
         }
     }
 
@@ -290,43 +237,6 @@ impl Check {
             look_timeout: self.millis("listener.look_timeout_ms", raw.look_timeout_ms),
             look_timeout_max: self.millis("listener.look_timeout_max_ms", raw.look_timeout_max_ms),
             ready_lag: self.millis("listener.ready_lag_ms", raw.ready_lag_ms),
-        }
-    }
-
-    fn websocket(&mut self, raw: &RawWebsocket) -> Websocket {
-        Websocket {
-            heartbeat: self.seconds("websocket.heartbeat_s", raw.heartbeat_s, 1),
-            ping: self.seconds("websocket.ping_s", raw.ping_s, 1),
-            pong_timeout: self.seconds("websocket.pong_timeout_s", raw.pong_timeout_s, 1),
-        }
-    }
-
-    fn poll(&mut self, raw: &RawPoll) -> Poll {
-        if raw.wait_s > raw.wait_max_s {
-            self.say(&format!(
-                "`poll.wait_s` is {} and `poll.wait_max_s` {}: \
-                 the first must not be above the second.",
-                raw.wait_s, raw.wait_max_s
-            ));
-        }
-        Poll {
-            wait: self.seconds("poll.wait_s", raw.wait_s, 0),
-            wait_max: self.seconds("poll.wait_max_s", raw.wait_max_s, 0),
-            gather: Duration::from_millis(self.whole("poll.gather_ms", raw.gather_ms, 0..=10_000)),
-            remember: self.seconds("poll.remember_s", raw.remember_s, 0),
-            remember_bytes: self.size("poll.remember_bytes", raw.remember_bytes, 0..=GIB),
-        }
-    }
-
-    fn socketio(&mut self, raw: &RawSocketio) -> Socketio {
-        Socketio {
-            heartbeat: self.seconds("socketio.heartbeat_s", raw.heartbeat_s, 1),
-            ping: self.seconds("socketio.ping_s", raw.ping_s, 1),
-            pong_timeout: self.seconds("socketio.pong_timeout_s", raw.pong_timeout_s, 1),
-            connect: self.seconds("socketio.connect_s", raw.connect_s, 1),
-            upgrade: self.seconds("socketio.upgrade_s", raw.upgrade_s, 1),
-            buffer_events: self.size("socketio.buffer_events", raw.buffer_events, 1..=100_000),
-            buffer_bytes: self.size("socketio.buffer_bytes", raw.buffer_bytes, 1024..=GIB),
         }
     }
 

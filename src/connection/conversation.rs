@@ -51,6 +51,7 @@ impl<'a> Conversation<'a> {
         if presence.unreadable {
             conversation.error(None, "bad-bookmark", &NotABookmark.to_string(), None);
         }
+        conversation.report_refused(&presence.admitted, None);
         conversation
     }
 
@@ -188,7 +189,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// Tells of each room that was refused.
-    pub fn report_refused(&self, admitted: &Admitted, tag: Option<&Value>) {
+    fn report_refused(&self, admitted: &Admitted, tag: Option<&Value>) {
         for (room, code) in &admitted.refused {
             self.error(tag.cloned(), code, explain(code), Some(room));
         }

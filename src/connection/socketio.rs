@@ -2,6 +2,7 @@
 //! service. Hands whoever signs in to `socket.rs`, which serves each namespace of a connection.
 //! It must never have the library know rooms or queues: the hub is the only one who does.
 
+mod ear;
 mod exchange;
 mod flow;
 mod line;

@@ -87,7 +87,6 @@ async fn run(
         return refusal;
     }
     let conversation = Conversation::begin("websocket", presence, Arc::clone(speech));
-    conversation.report_refused(&presence.admitted, None);
     let seen = AtomicU64::new(unix_now());
     let (mut sink, mut stream) = socket.split();
     let outlet = Outlet::new(&conversation, &mut sink);

@@ -239,3 +239,45 @@ async fn a_page_that_keeps_its_place_hears_what_it_missed() {
     assert_eq!(page.next_event().await.0, "time-slot:updated");
     server.stop().await;
 }
+
+/// It asked for none of them, so it is let in with as many as it may have, and told which it lacks.
+#[tokio::test]
+async fn a_page_with_more_labs_than_it_may_have_rooms_hears_those_that_it_has() {
+    let database = lab().await;
+    let legacy = database.legacy().await;
+    legacy.batch_execute(SAMPLE).await.expect("sample data");
+    let third = "insert into lab.labs (lab_id, org_id, name) values (3, 1, 'Lasers')";
+    legacy.batch_execute(third).await.expect("a third lab");
+    let server = serve(&database, |settings| {
+        settings.http.dialects = vec!["lab".into()];
+        settings.limits.rooms_per_connection = 2;
+    })
+    .await;
+    let node = Clients::start();
+    let auth = json!({ "token": token("1", "user", "1") });
+    let mut page = node.connect(&server.url, json!({ "auth": auth })).await;
+    page.connected().await;
+    let welcome = page.until_event("rowcast:welcome").await;
+    assert_eq!(welcome[0]["rooms"], json!(["lab:1", "lab:2"]));
+    let mut lacking = Vec::new();
+    for _ in 0..2 {
+        let error = page.until_event("rowcast:error").await;
+        assert_eq!(error[0]["code"], "too-many-rooms", "{error:?}");
+        lacking.push(error[0]["room"].clone());
+    }
+    lacking.sort_by_key(Value::to_string);
+    assert_eq!(lacking, ["lab:3", "user:1"]);
+    // The third first: what is not for this page would come before what is.
+    for lab in [3, 1, 2] {
+        let shut = format!("update lab.labs set status = 'maintenance' where lab_id = {lab}");
+        legacy.batch_execute(&shut).await.expect("a lab is shut");
+    }
+    for lab in [1, 2] {
+        let (name, args) = page.next_event().await;
+        assert_eq!(
+            (&*name, &args[0]["labId"]),
+            ("lab:status-changed", &json!(lab))
+        );
+    }
+    server.stop().await;
+}

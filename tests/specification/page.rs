@@ -107,7 +107,14 @@ async fn the_commands_of_the_page_on_sse_work() {
     let beside = Path::new(&curl).parent().expect("a directory").display();
     let path = format!("{beside}:{}", std::env::var("PATH").expect("a PATH"));
     let blocks = blocks("sh");
-    let printed = ["event: rowcast:welcome", "\"outcome\":\"recovered\"", "401"];
+    let printed = [
+        "event: rowcast:welcome",
+        "\"outcome\":\"recovered\"",
+        // The reader is new.
+        "\"outcome\":\"live\"",
+        "{\"bookmark\":\"",
+        "401",
+    ];
     assert_eq!(blocks.len(), printed.len());
     for (block, mark) in blocks.iter().zip(printed) {
         let mut shell = tokio::process::Command::new("bash")
@@ -116,6 +123,7 @@ async fn the_commands_of_the_page_on_sse_work() {
             .env("ROWCAST", &server.url)
             .env("TOKEN", token("1", "", ""))
             .env("ROOMS", "open:1")
+            .env("NAME", "page")
             .env("BOOKMARK", database.bookmark().await)
             .stdout(std::process::Stdio::piped())
             .kill_on_drop(true)

@@ -3,11 +3,11 @@
 //! It must never let anybody into a namespace whom the gate has not let in.
 
 use super::Host;
+use super::ear::{Ear, Words, listen};
 use super::line::Line;
 use super::outlet::Outlet;
 use super::speech::Named;
 use crate::connection::Refusal;
-use crate::connection::allowance::Allowance;
 use crate::connection::conversation::Conversation;
 use crate::connection::door::{Door, Which};
 use crate::connection::presence::Presence;
@@ -19,14 +19,13 @@ use serde_json::Value;
 use socketioxide::SocketIo;
 use socketioxide::adapter::LocalAdapter;
 use socketioxide::extract::{SocketRef, TryData};
-use socketioxide::handler::{ConnectHandler, FromConnectParts, MessageHandler, Value as Packet};
+use socketioxide::handler::{ConnectHandler, FromConnectParts, Value as Packet};
 use socketioxide::socket::{DisconnectReason, Socket};
 use std::borrow::Cow;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use warp::http::request::Parts;
 
 /// Parameters of a request that are the library's own.
@@ -36,8 +35,8 @@ const ENGINE: &[&str] = &["EIO", "transport", "sid", "t", "b64"];
 /// parameter of the URL.
 const SAID: &[&str] = &["token", "since", "reader"];
 
-/// Somebody who was let in, between the library's two steps.
-type Guest = Arc<Mutex<Option<(Presence, Visit)>>>;
+/// Somebody who was let in, and what they say already, between the library's two steps.
+type Guest = Arc<Mutex<Option<(Presence, Visit, Words)>>>;
 
 /// The socket itself, for those who keep it.
 struct Whole(Arc<Socket>);
@@ -69,7 +68,10 @@ async fn enter(host: &Arc<Host>, socket: &SocketRef, auth: &Value) -> Result<(),
     };
     let refusal = match host.gate.enter("socketio", &visit).await {
         Ok(presence) => {
-            let guest: Guest = Arc::new(Mutex::new(Some((presence, visit))));
+            // A page speaks as soon as it is connected, which it is before it has joined.
+            let (ear, words) = Ear::new(host);
+            socket.on_fallback(ear);
+            let guest: Guest = Arc::new(Mutex::new(Some((presence, visit, words))));
             socket.extensions.insert(guest);
             line.settle();
             return Ok(());
@@ -154,7 +156,7 @@ async fn serve(host: &Arc<Host>, socket: Arc<Socket>) {
         guest.take()
     });
     let line = socket.req_parts().extensions.get::<Arc<Line>>().cloned();
-    let Some(((mut presence, visit), line)) = guest.zip(line) else {
+    let Some(((mut presence, visit, mut words), line)) = guest.zip(line) else {
         return;
     };
     line.sockets.fetch_add(1, Ordering::AcqRel);
@@ -171,7 +173,7 @@ async fn serve(host: &Arc<Host>, socket: Arc<Socket>) {
         End::Theirs(reason.unwrap_or(DisconnectReason::TransportClose))
     };
     let end = tokio::select! {
-        why = run(host, &socket, &line, &mut presence, &visit) => End::Ours(why),
+        why = run(host, &socket, &line, &mut presence, &visit, &mut words) => End::Ours(why),
         end = gone => end,
     };
     presence.why = end.why().word();
@@ -219,6 +221,7 @@ async fn run(
     line: &Line,
     presence: &mut Presence,
     visit: &Visit,
+    words: &mut Words,
 ) -> Refusal {
     if let Err(refusal) = presence.join(visit).await {
         return refusal;
@@ -230,8 +233,6 @@ async fn run(
     let speech = Arc::new(Named::new(Arc::clone(&door)));
     let spelling = Arc::clone(&speech) as Arc<dyn Speech>;
     let conversation = Conversation::begin("socketio", presence, spelling);
-    let (ear, mut said) = Ear::new(host);
-    socket.on_fallback(ear);
     let outlet = Outlet {
         settings: &gate.settings,
         speech: &speech,
@@ -241,112 +242,12 @@ async fn run(
         resumes: presence.resumes,
     };
     let writer = Writer::new(&conversation, presence, outlet);
-    let listen = async {
-        while let Some(said) = said.recv().await {
-            // It says more than can be heard.
-            let Some(Said {
-                text,
-                limited,
-                held,
-            }) = said
-            else {
-                return Refusal::Overloaded;
-            };
-            if limited {
-                let rate = gate.settings.limits.messages_per_second;
-                let most = format!("at most {rate} messages a second");
-                let tag = conversation.speech.tag(&text);
-                conversation.error(tag, "rate-limited", &most, None);
-            } else {
-                conversation.hear(&text).await;
-            }
-            drop(held);
-        }
-        Refusal::Gone
-    };
     let stall = gate.settings.limits.write_stall;
     tokio::select! {
         why = writer.write() => why,
-        why = listen => why,
+        why = listen(&conversation, words) => why,
         ended = presence.subscription.ended() => ended.into(),
         () = conversation.expired() => Refusal::Expired,
         () = line.flow.stalled(stall) => Refusal::Lagged,
-    }
-}
-
-/// What a client said: `[acknowledgement, name, arguments…]`, of which the first may be null.
-struct Said {
-    text: String,
-    limited: bool,
-    held: Held,
-}
-
-/// Bytes that wait to be heard.
-struct Held(Arc<AtomicUsize>, usize);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.fetch_sub(self.1, Ordering::Relaxed);
-    }
-}
-
-/// Takes what a client says in its order, bounded by rate and size; what nobody knows is let go.
-struct Ear {
-    post: mpsc::UnboundedSender<Option<Said>>,
-    held: Arc<AtomicUsize>,
-    most: usize,
-    allowance: Mutex<Allowance>,
-    dialect: Arc<crate::dialect::Dialect>,
-}
-
-impl Ear {
-    fn new(host: &Host) -> (Self, mpsc::UnboundedReceiver<Option<Said>>) {
-        let (post, said) = mpsc::unbounded_channel();
-        let limits = &host.gate.settings.limits;
-        let rate = limits.messages_per_second;
-        let ear = Self {
-            post,
-            held: Arc::default(),
-            most: limits.queue_bytes,
-            allowance: Mutex::new(Allowance::new(rate, rate * 2, Instant::now())),
-            dialect: Arc::clone(&host.dialect),
-        };
-        (ear, said)
-    }
-
-    fn hear(&self, packet: &str, acknowledgement: Option<i64>) {
-        let allowed = {
-            let mut allowance = self
-                .allowance
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            allowance.take(Instant::now())
-        };
-        let Some(rest) = packet.trim_start().strip_prefix('[') else {
-            return;
-        };
-        if !super::speech::is_known(&self.dialect, packet) {
-            return;
-        }
-        let number = acknowledgement.map_or("null".to_owned(), |number| number.to_string());
-        let weight = packet.len() + 64;
-        let before = self.held.fetch_add(weight, Ordering::Relaxed);
-        let held = Held(Arc::clone(&self.held), weight);
-        let (text, limited) = (format!("[{number},{rest}"), !allowed);
-        let said = Said {
-            text,
-            limited,
-            held,
-        };
-        // If nobody listens any more, it is at its end.
-        let _ = self.post.send((before <= self.most).then_some(said));
-    }
-}
-
-impl MessageHandler<LocalAdapter, Ear> for Ear {
-    fn call(&self, _: Arc<Socket>, packet: Packet, acknowledgement: Option<i64>) {
-        if let Packet::Str(text, _) = packet {
-            self.hear(text.as_str(), acknowledgement);
-        }
     }
 }

@@ -1,0 +1,79 @@
+//! Why the database could not be asked, in words that say what to do about it.
+//! Hands errors over to everybody who asks. It must never leave a first start's usual mistakes without
+//! a remedy.
+
+use std::time::Duration;
+
+/// Why the database could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    #[error("the database address: {0}")]
+    Address(String),
+    #[error("TLS to the database: {0}")]
+    Tls(String),
+    #[error("no connection to the database: {}", describe_pool(.0))]
+    Pool(#[from] deadpool_postgres::PoolError),
+    #[error("none of the database's servers will do: {0}")]
+    Servers(String),
+    #[error("the database: {}", describe(.0))]
+    Postgres(tokio_postgres::Error),
+    #[error("the log has forgotten some of what came after this place")]
+    Forgotten,
+    #[error("the database did not answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    #[error("the pool's server is not the one that the listener reads, or has begun a new history")]
+    Elsewhere,
+    #[error("the database answered something unexpected: {0}")]
+    Answer(&'static str),
+}
+
+/// What `rowcast.read_log` raises when retention has passed the place that it is asked about.
+const FORGOTTEN: &str = "RC007";
+
+impl From<tokio_postgres::Error> for DatabaseError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.code() {
+            Some(code) if code.code() == FORGOTTEN => Self::Forgotten,
+            _ => Self::Postgres(error),
+        }
+    }
+}
+
+/// What to do about a server that takes no writes.
+const ON_THE_PRIMARY: &str = "a hot standby, or read-only by default; Rowcast works on the primary: \
+     name that one, or all of them, as in postgres://rowcast_service@one,two/app";
+
+fn describe_pool(error: &deadpool_postgres::PoolError) -> String {
+    match error {
+        deadpool_postgres::PoolError::Backend(error) => describe(error),
+        other => other.to_string(),
+    }
+}
+
+/// tokio-postgres says only "db error" by itself; what a first start runs into gets its remedy.
+pub(super) fn describe(error: &tokio_postgres::Error) -> String {
+    let Some(db) = error.as_db_error() else {
+        let Some(source) = std::error::Error::source(error) else {
+            return error.to_string();
+        };
+        let source = source.to_string();
+        // What tokio-postgres says of a server that is not read-write.
+        let hint = if source == "database does not allow writes" {
+            format!(" ({ON_THE_PRIMARY})")
+        } else {
+            String::new()
+        };
+        return format!("{error}: {source}{hint}");
+    };
+    let hint = match db.code().code() {
+        "3F000" | "42883" | "42P01" if db.message().contains("rowcast") => {
+            Some("this database has no schema of Rowcast's, or an older one: run `rowcast migrate`")
+        }
+        // Read-only, which is a hot standby mostly.
+        "25006" => Some(ON_THE_PRIMARY),
+        "42501" => Some("connect as rowcast_service, or as a role that was granted it"),
+        _ => db.hint(),
+    };
+    let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+    format!("{} [{}]{hint}", db.message(), db.code().code())
+}

@@ -1,0 +1,152 @@
+//! The log, by the pool: what lies between two places, and keeping it within its bounds.
+//! Hands replays over to connections, and what the log takes to the listener. It must never pass off
+//! what another server lacks for what there is to recover.
+
+use super::rows::{event_from, first};
+use super::{Database, DatabaseError, Param};
+use crate::bookmark::{Bookmark, Snapshot, Spelling, Standpoint};
+use crate::event::Event;
+use std::sync::Arc;
+use tokio_postgres::types::Type;
+
+/// What `rowcast.rotate_log()` did.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotated {
+    /// Writers go on in another leaf.
+    pub moved: bool,
+    /// The leaf that was emptied.
+    pub forgotten: Option<i32>,
+    /// Leaves that could not be emptied, because somebody holds a lock.
+    pub refused: i32,
+}
+
+/// What the log takes.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSize {
+    /// With indexes.
+    pub bytes: i64,
+    /// About how many.
+    pub events: i64,
+    /// Seconds since its oldest leaf was entered; none if it is empty.
+    pub age: Option<f64>,
+}
+
+/// What a replay read from the log.
+#[derive(Debug)]
+pub enum LogReplay {
+    Events(Vec<Arc<Event>>),
+    /// More than the limits allow.
+    TooMuch,
+    /// Some of it is no longer in the log.
+    Forgotten,
+}
+
+impl Database {
+    /// What lies between a bookmark and a standpoint in these rooms, from the log.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn replay(
+        &self,
+        since: &Bookmark,
+        to: &Standpoint,
+        rooms: &[Arc<str>],
+        limit: usize,
+        limit_bytes: usize,
+    ) -> Result<LogReplay, DatabaseError> {
+        let sql = concat!(
+            "with rest as (select 1 as part, e.* from rowcast.read_log($1::text::pg_snapshot, \
+               $2::text::pg_snapshot, $3, $4, $5) e where $2 is not null), \
+             later as (select 2 as part, e.* from rowcast.read_log( \
+               coalesce($2, $1)::text::pg_snapshot, $6::text::pg_snapshot, null, $4, $5) e) \
+             select case when not pg_is_in_recovery() then rowcast.history() end as history, ",
+            event_columns!(),
+            ", e.part from (values (1)) one \
+             left join (table rest union all table later) e on true \
+             order by e.part, e.id limit $5"
+        );
+        let names: Vec<&str> = rooms.iter().map(AsRef::as_ref).collect();
+        let base = since.base.to_postgres();
+        let batch = since.batch.as_ref().map(|(batch, _)| batch.to_postgres());
+        let id = since
+            .batch
+            .as_ref()
+            .map(|(_, id)| i64::try_from(*id).unwrap_or(i64::MAX));
+        let target = to.snapshot.to_postgres();
+        let most = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+        let params: [Param; 6] = [
+            (&base, Type::TEXT),
+            (&batch, Type::TEXT),
+            (&id, Type::INT8),
+            (&names, Type::TEXT_ARRAY),
+            (&most, Type::INT8),
+            (&target, Type::TEXT),
+        ];
+        let mut rows = match self.read(sql, &params).await {
+            Err(DatabaseError::Forgotten) => return Ok(LogReplay::Forgotten),
+            rows => rows?,
+        };
+        // The pool may have come to another server than the listener: what it lacks would pass for
+        // what there is to recover.
+        if first(&rows)?.get::<_, Option<&str>>("history") != Some(&*to.history) {
+            self.forget();
+            return Err(DatabaseError::Elsewhere);
+        }
+        rows.retain(|row| row.get::<_, Option<i64>>("id").is_some());
+        if rows.len() > limit {
+            return Ok(LogReplay::TooMuch);
+        }
+        let newest = since.newest();
+        let rest = Spelling::of(&to.history, &since.base, Some(newest));
+        let later = Spelling::of(&to.history, newest, Some(&to.place));
+        let mut events = Vec::with_capacity(rows.len());
+        let mut bytes = 0;
+        for (index, row) in rows.iter().enumerate() {
+            let is_later = row.get::<_, i32>("part") == 2;
+            let last = is_later && index + 1 == rows.len();
+            let event = event_from(row, if is_later { &later } else { &rest }, last)?;
+            bytes += event.weight();
+            events.push(Arc::new(event));
+        }
+        Ok(if bytes > limit_bytes {
+            LogReplay::TooMuch
+        } else {
+            LogReplay::Events(events)
+        })
+    }
+
+    /// Keeps the log within its bounds, sparing what comes after `read`; and what it takes then.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn rotate_log(&self, read: &Snapshot) -> Result<(Rotated, LogSize), DatabaseError> {
+        let client = self.pool.get().await?;
+        let (rotate, size) = (
+            "select moved, forgotten, refused from rowcast.rotate_log($1::text::pg_snapshot)",
+            "select bytes, events, extract(epoch from clock_timestamp() - oldest_at)::float8 as age \
+             from rowcast.log_size()",
+        );
+        let read = read.to_postgres();
+        let params: [Param; 1] = [(&read, Type::TEXT)];
+        let asked = async {
+            let rotated = client.query_typed(rotate, &params).await?;
+            Ok::<_, tokio_postgres::Error>((rotated, client.query_typed(size, &[]).await?))
+        };
+        let Ok(answer) = tokio::time::timeout(self.timeout, asked).await else {
+            return Err(self.give_up(client));
+        };
+        let (rotated, size) = answer?;
+        let (rotated, size) = (first(&rotated)?, first(&size)?);
+        let rotated = Rotated {
+            moved: rotated.get("moved"),
+            forgotten: rotated.get("forgotten"),
+            refused: rotated.get("refused"),
+        };
+        let size = LogSize {
+            bytes: size.get("bytes"),
+            events: size.get("events"),
+            age: size.get("age"),
+        };
+        Ok((rotated, size))
+    }
+}
