@@ -175,7 +175,7 @@ fn files_of_a_folder_form_no_circle() {
     }
     // Transports share the gate and admission, and know nothing of each other.
     let transports = &folders["src/connection"];
-    let names = ["websocket", "sse", "poll"];
+    let names = ["websocket", "sse", "poll", "socketio"];
     for (one, other) in names
         .iter()
         .flat_map(|one| names.map(|other| (*one, other)))
