@@ -1168,7 +1168,13 @@ begin
     execute format('select %s($1)', v_rule::oid::regproc) into v_rooms using p_claims;
     v_all := v_all || coalesce(v_rooms, '{}');
   end loop;
-  return array(select distinct r from unnest(v_all) r where r <> '' order by r);
+  return array(
+    select a.room
+    from unnest(v_all) with ordinality a (room, place)
+    where a.room <> ''
+    group by a.room
+    order by min(a.place)
+  );
 end
 $_$;
 

@@ -1,4 +1,5 @@
--- The rooms that somebody with these claims is in from the start.
+-- The rooms that somebody with these claims is in from the start, in the order of the rules' answers:
+-- where there are more than a connection may have, the last are left out.
 
 create or replace function rowcast.home_rooms(p_claims jsonb) returns text[]
 language plpgsql
@@ -16,7 +17,13 @@ begin
     execute format('select %s($1)', v_rule::oid::regproc) into v_rooms using p_claims;
     v_all := v_all || coalesce(v_rooms, '{}');
   end loop;
-  return array(select distinct r from unnest(v_all) r where r <> '' order by r);
+  return array(
+    select a.room
+    from unnest(v_all) with ordinality a (room, place)
+    where a.room <> ''
+    group by a.room
+    order by min(a.place)
+  );
 end
 $$;
 revoke all on function rowcast.home_rooms(jsonb) from public;

@@ -62,7 +62,7 @@ as $$
   select case
     when clinic_push.has_role(p_claims, array['staff']) then array['staff']
     when clinic_push.has_role(p_claims, array['patient'])
-      then array['patients', 'patient_' || (p_claims ->> 'sub')]
+      then array['patient_' || (p_claims ->> 'sub'), 'patients']
     else '{}'
   end
 $$;
