@@ -880,7 +880,7 @@ async fn everybody_hears_what_access_sql_says_and_nothing_else() {
         }
     }
     for (cookie, why) in [
-        ("clinic_session=of-old", "expired"),
+        ("clinic_session=of-old", "ended"),
         ("clinic_session=of-nobody", "session"),
         ("session=of-123", "no token"),
     ] {

@@ -1,7 +1,8 @@
 -- Who may hear what, by the claims of the application's own session: sub (patient_id or staff_id)
 -- and role (patient or staff). Whose id a page names is no proof of anything: the session decides.
 
--- The claims of cookie clinic_session, or null. One that has ended is refused by its exp.
+-- The claims of cookie clinic_session, or null; also of one that has ended this very second, which its
+-- exp could not tell.
 create or replace function clinic_push.claims_of(p_cookie text) returns jsonb
 language sql
 stable
@@ -11,7 +12,7 @@ as $$
     'role', case when s.staff_id is null then 'patient' else 'staff' end,
     'iat', extract(epoch from s.started_at)::bigint, 'exp', extract(epoch from s.ends_at)::bigint)
   from clinic.sessions s
-  where s.session_id = p_cookie
+  where s.session_id = p_cookie and s.ends_at > now()
 $$;
 
 create or replace function clinic_push.has_role(p_claims jsonb, p_roles text[]) returns boolean
