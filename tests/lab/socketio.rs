@@ -258,7 +258,11 @@ async fn a_page_with_more_labs_than_it_may_have_rooms_hears_those_that_it_has() 
     let mut page = node.connect(&server.url, json!({ "auth": auth })).await;
     page.connected().await;
     let welcome = page.until_event("rowcast:welcome").await;
-    assert_eq!(welcome[0]["rooms"], json!(["user:1", "lab:1"]), "their own first");
+    assert_eq!(
+        welcome[0]["rooms"],
+        json!(["user:1", "lab:1"]),
+        "their own first"
+    );
     let mut lacking = Vec::new();
     for _ in 0..2 {
         let error = page.until_event("rowcast:error").await;
