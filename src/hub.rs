@@ -265,30 +265,23 @@ impl Hub {
         let first = table.standpoint.is_none();
         table.ring.begin(&standpoint);
         table.standpoint = Some(Arc::clone(&standpoint));
+        // Under the same lock: whoever joins at the new standpoint has no gap.
+        let told = if first {
+            Vec::new()
+        } else {
+            queue_gap(&table, reason)
+        };
         drop(table);
-        // Before the standpoint is known: a heartbeat with the new history's bookmark must find the
-        // gap in the queue, or a reader that is cut behind it would never hear of the gap.
-        if !first {
-            self.tell_gap(reason);
-        }
+        told.iter().for_each(|one| one.wake.notify_one());
+        // Behind the gap: a heartbeat with the new history's bookmark must find it in the queue, or a
+        // reader that is cut behind that would never hear of it.
         self.0.standpoint.send_replace(Some(standpoint));
     }
 
     /// Tells everybody that something may be missing, for this reason.
     pub fn tell_gap(&self, reason: &'static str) {
-        let table = lock(&self.0.table);
-        let Some(standpoint) = &table.standpoint else {
-            return;
-        };
-        let everybody: Vec<_> = table.everybody().collect();
-        for subscription in &everybody {
-            let bookmark = Arc::clone(&standpoint.bookmark);
-            subscription.push(Delivery::Gap { reason, bookmark }, 200, None);
-        }
-        drop(table);
-        everybody
-            .iter()
-            .for_each(|subscription| subscription.wake.notify_one());
+        let told = queue_gap(&lock(&self.0.table), reason);
+        told.iter().for_each(|one| one.wake.notify_one());
     }
 
     /// Ends every subscription, and whoever joins from now on.
@@ -316,6 +309,19 @@ impl Hub {
             ring_batches,
         }
     }
+}
+
+/// Queues a gap for everybody who is in a room, who are to be woken.
+fn queue_gap(table: &Table, reason: &'static str) -> Vec<Arc<Subscription>> {
+    let Some(standpoint) = &table.standpoint else {
+        return Vec::new();
+    };
+    let everybody: Vec<_> = table.everybody().collect();
+    for subscription in &everybody {
+        let bookmark = Arc::clone(&standpoint.bookmark);
+        subscription.push(Delivery::Gap { reason, bookmark }, 200, None);
+    }
+    everybody
 }
 
 #[cfg(test)]
