@@ -78,8 +78,8 @@ pub fn figure(value: f64) -> String {
     match value.abs() {
         size if size >= 99.95 => thousands(value),
         size if size >= 9.995 => format!("{value:.1}"),
-        size if size >= 0.0995 || size < 0.0005 => format!("{value:.2}"),
-        _ => format!("{value:.3}"),
+        size if (0.0005..0.0995).contains(&size) => format!("{value:.3}"),
+        _ => format!("{value:.2}"),
     }
 }
 

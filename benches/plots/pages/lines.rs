@@ -44,7 +44,7 @@ impl Panel {
             sheet.line((LEFT, y), (LEFT + LENGTH, y), "grid");
             sheet.text(LEFT - 10.0, y + 4.0, "muted", Anchor::End, &tick(*value));
         }
-        let mut measured = over.clone();
+        let mut measured = over;
         measured.sort_by(f64::total_cmp);
         measured.dedup();
         for value in measured {

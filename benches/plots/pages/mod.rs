@@ -2,8 +2,8 @@
 //! page's markers. Hands over to `figures` and `tables`. It must never hold a number of its own
 //! beside the targets.
 
-mod axis;
-mod figures;
+pub mod axis;
+pub mod figures;
 mod lines;
 mod rows;
 mod run;
@@ -66,7 +66,10 @@ pub fn write(run: &Run, docs: &Path) -> Result<Vec<PathBuf>, Failure> {
 }
 
 /// The page with the text between `<!-- name -->` and `<!-- /name -->` replaced.
-fn filled(page: &str, name: &str, table: &str) -> Result<String, Failure> {
+///
+/// # Errors
+/// A marker that the page lacks.
+pub fn filled(page: &str, name: &str, table: &str) -> Result<String, Failure> {
     let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
     let lacks = || format!("{PAGE} has no {} … {end}", begin.trim_end());
     let (before, rest) = page.split_once(&begin).ok_or_else(lacks)?;
