@@ -44,7 +44,7 @@ const BOUNDS: [Bound; 3] = [
         idle_bytes: 32_500.0,
         left_bytes: 1_000.0,
         allocations: 2.1,
-        allocated_bytes: 170.0,
+        allocated_bytes: 190.0,
         copies: 0.12,
         writes: 1.05,
         writes_of_a_batch: 1.05,
