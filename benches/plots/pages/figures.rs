@@ -8,7 +8,7 @@ use super::servers::{FLOOR, SERVERS};
 use super::sheet::Sheet;
 use super::targets::{IDLE_KIB, LATE, LATENCY, SUSTAINED};
 
-/// Connections of one room, and rooms of 10,000 connections.
+/// Numbers of connections, and of silent rooms beside the one that hears.
 const CONNECTIONS: [&str; 4] = ["scale-100", "scale-1000", "scale-10000", "scale-18000"];
 const ROOMS: [&str; 3] = ["scale-rooms-1", "scale-rooms-100", "scale-rooms-10000"];
 
@@ -50,7 +50,7 @@ fn cpu(run: &Run) -> Option<Figure> {
             "rooms-10000",
             "10,000 rooms of one subscriber, 5,000 events a second",
         ),
-        ("burst", "a burst of 10,000 events"),
+        ("burst", "A burst of 10,000 events to 100 subscribers"),
     ];
     let panels = panels.map(|(scenario, head)| {
         let floor = run
@@ -217,21 +217,29 @@ fn connections(run: &Run) -> Option<Figure> {
         run,
         "connections",
         "Cost over connections",
+        "Each event has 100 subscribers, at 200 events a second; what grows is how many connections and \
+         rooms there are. Both axes are logarithmic; a level line costs nothing for being many.",
         &CONNECTIONS,
-        |found| found.connections,
     )
 }
 
 fn rooms(run: &Run) -> Option<Figure> {
-    grown(run, "rooms", "Cost over rooms", &ROOMS, |found| found.rooms)
+    grown(
+        run,
+        "rooms",
+        "Cost over rooms",
+        "One room of 100 subscribers has 200 events a second; 9,900 other connections are in so many \
+         rooms where nothing happens. Both axes are logarithmic; a level line costs nothing for them.",
+        &ROOMS,
+    )
 }
 
 fn grown(
     run: &Run,
     name: &'static str,
     title: &'static str,
+    about: &str,
     scenarios: &[&str],
-    over: fn(&Outcome) -> u64,
 ) -> Option<Figure> {
     type Cost = (&'static str, fn(&Outcome) -> Option<f64>);
     let costs: [Cost; 2] = [
@@ -243,14 +251,10 @@ fn grown(
             Outcome::kib_per_connection,
         ),
     ];
-    let mut sheet = Sheet::new(
-        title,
-        "Both axes are logarithmic. A level line costs as much as there are messages to deliver, and \
-         nothing for being many.",
-    );
+    let mut sheet = Sheet::new(title, about);
     let mut empty = true;
     for (head, cost) in costs {
-        let lines = lines_of(run, scenarios, over, cost);
+        let lines = lines_of(run, scenarios, cost);
         empty &= lines.is_empty();
         lines::Panel {
             head,
@@ -268,18 +272,13 @@ fn grown(
     })
 }
 
-fn lines_of(
-    run: &Run,
-    scenarios: &[&str],
-    over: fn(&Outcome) -> u64,
-    cost: fn(&Outcome) -> Option<f64>,
-) -> Vec<Line> {
+fn lines_of(run: &Run, scenarios: &[&str], cost: fn(&Outcome) -> Option<f64>) -> Vec<Line> {
     let mut lines = Vec::new();
     for server in &SERVERS {
         let found = scenarios
             .iter()
             .filter_map(|scenario| run.of(scenario, server.name));
-        let points = found.filter_map(|found| Some((over(found) as f64, cost(found)?)));
+        let points = found.filter_map(|found| Some((found.size(), cost(found)?)));
         let points: Vec<(f64, f64)> = points.filter(|(x, y)| *x > 0.0 && *y > 0.0).collect();
         if points.len() > 1 {
             lines.push(Line { server, points });
@@ -317,7 +316,7 @@ fn bars(
 /// p50 and a late one, both in milliseconds.
 fn points(run: &Run, scenario: &str, head: &str, late: fn(Latency) -> f64) -> Panel {
     let rows = SERVERS.iter().filter_map(|server| {
-        let latency = run.of(scenario, server.name)?.latency_ms?;
+        let latency = run.of(scenario, server.name)?.latency()?;
         let values = vec![latency.p50, late(latency)];
         let note = format!("{} … {}", figure(values[0]), figure(values[1]));
         Some(Row {

@@ -2,6 +2,7 @@
 //! server. It must never guess: what the file lacks stays absent.
 
 use super::Failure;
+use super::servers::FLOOR;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fs;
@@ -31,8 +32,6 @@ pub struct Outcome {
     pub server: String,
     #[serde(default)]
     pub connections: u64,
-    #[serde(default)]
-    pub rooms: u64,
     /// Messages that subscribers had to receive.
     #[serde(default)]
     pub expected: u64,
@@ -51,6 +50,14 @@ pub struct Outcome {
     pub seconds: Option<f64>,
     /// Database queries during the scenario.
     pub queries: Option<f64>,
+    #[serde(default)]
+    pub extra: Extra,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct Extra {
+    /// From the loss of a connection until it was live again and had all that it missed.
+    pub back_ms: Option<Latency>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -73,7 +80,8 @@ impl Run {
     /// # Errors
     /// As of [`Run::read`].
     pub fn parse(text: &str) -> Result<Self, Failure> {
-        let run: Self = serde_json::from_str(text)?;
+        let mut run: Self = serde_json::from_str(text)?;
+        run.results.retain_mut(Outcome::compares);
         let mut seen = BTreeSet::new();
         for found in &run.results {
             if !seen.insert((&found.scenario, &found.server)) {
@@ -103,6 +111,28 @@ impl Run {
 }
 
 impl Outcome {
+    /// The floor is compared by CPU alone: it keeps nothing, and its events come from no database.
+    fn compares(&mut self) -> bool {
+        if self.server == FLOOR {
+            self.latency_ms = None;
+            self.rss_bytes_per_connection = None;
+        }
+        self.server != FLOOR || (self.scenario != "idle" && !self.scenario.starts_with("latency"))
+    }
+
+    /// From the statement to the subscriber; after a restart, from the loss of the connection until
+    /// everything missed is there.
+    pub fn latency(&self) -> Option<Latency> {
+        let back = self.extra.back_ms.filter(|_| self.scenario == "avalanche");
+        back.or(self.latency_ms)
+    }
+
+    /// What the scenario's name ends with: connections or rooms.
+    pub fn size(&self) -> f64 {
+        let last = self.scenario.rsplit('-').next().unwrap_or_default();
+        last.parse().unwrap_or_default()
+    }
+
     /// KiB of resident memory that a connection adds.
     pub fn kib_per_connection(&self) -> Option<f64> {
         Some(self.rss_bytes_per_connection? / 1024.0)

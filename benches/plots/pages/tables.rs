@@ -1,6 +1,6 @@
 //! The tables of docs/performance.md, in Markdown: what the plots show, exactly, and all ratios.
 
-use super::axis::{figure, times};
+use super::axis::{figure, tick, times};
 use super::run::{Outcome, Run};
 use super::servers::{FLOOR, SERVERS, Server, others, rowcasts};
 use super::targets::judged;
@@ -77,10 +77,10 @@ fn ratios(run: &Run) -> String {
             found.rss_bytes_per_connection
         }),
         ("p50, 100 subscribers", "latency-100", |found| {
-            Some(found.latency_ms?.p50)
+            Some(found.latency()?.p50)
         }),
         ("p50, 1,000 subscribers", "latency-1000", |found| {
-            Some(found.latency_ms?.p50)
+            Some(found.latency()?.p50)
         }),
     ];
     let others: Vec<&Server> = others().collect();
@@ -200,8 +200,8 @@ fn storms(run: &Run) -> String {
         table.each(run, scenario, what, |found| {
             let mut row = vec![
                 share(found),
-                figure0(found.missed),
-                figure0(found.duplicates),
+                tick(found.missed as f64),
+                tick(found.duplicates as f64),
             ];
             row.extend(quantiles(found));
             row.push(written(found.queries_per_hundred(), ""));
@@ -224,20 +224,12 @@ fn sustained(run: &Run) -> String {
 }
 
 fn scale(run: &Run, over: &str, steps: &[&str], prefix: &str) -> String {
-    let names: Vec<String> = steps
+    let sizes = steps
         .iter()
-        .map(|step| figure(step.parse().unwrap_or_default()))
-        .collect();
-    let mut heads = vec![String::new(), String::new()];
-    heads.extend(
-        names
-            .iter()
-            .map(|name| name.trim_end_matches(".00").to_owned()),
-    );
-    if let Some(head) = heads.get_mut(1) {
-        *head = over.to_owned();
-    }
-    let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+        .map(|step| tick(step.parse().unwrap_or_default()));
+    let sizes: Vec<String> = sizes.collect();
+    let mut heads = vec!["", over];
+    heads.extend(sizes.iter().map(String::as_str));
     let mut table = Table::new(&heads);
     type Cost = (&'static str, fn(&Outcome) -> Option<f64>, &'static str);
     let costs: [Cost; 2] = [
@@ -273,7 +265,7 @@ fn scale(run: &Run, over: &str, steps: &[&str], prefix: &str) -> String {
 }
 
 fn quantiles(found: &Outcome) -> Vec<String> {
-    let of = |pick: fn(super::run::Latency) -> f64| written(found.latency_ms.map(pick), " ms");
+    let of = |pick: fn(super::run::Latency) -> f64| written(found.latency().map(pick), " ms");
     vec![
         of(|all| all.p50),
         of(|all| all.p95),
@@ -293,14 +285,6 @@ fn share(found: &Outcome) -> String {
 
 fn written(value: Option<f64>, unit: &str) -> String {
     value.map_or_else(String::new, |value| format!("{}{unit}", figure(value)))
-}
-
-fn figure0(count: u64) -> String {
-    if count == 0 {
-        "0".to_owned()
-    } else {
-        figure(count as f64).trim_end_matches(".00").to_owned()
-    }
 }
 
 /// A table in Markdown, whose first column names a group once.

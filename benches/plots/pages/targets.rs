@@ -38,9 +38,9 @@ pub const LATENCY: [(&str, f64, f64); 2] = [("latency-100", 0.6, 1.5), ("latency
 /// Milliseconds until whoever was away, or lost the server, has all it missed.
 pub const LATE: f64 = 3_000.0;
 
-const P50: fn(&Outcome) -> Option<f64> = |found| Some(found.latency_ms?.p50);
-const P95: fn(&Outcome) -> Option<f64> = |found| Some(found.latency_ms?.p95);
-const P99: fn(&Outcome) -> Option<f64> = |found| Some(found.latency_ms?.p99);
+const P50: fn(&Outcome) -> Option<f64> = |found| Some(found.latency()?.p50);
+const P95: fn(&Outcome) -> Option<f64> = |found| Some(found.latency()?.p95);
+const P99: fn(&Outcome) -> Option<f64> = |found| Some(found.latency()?.p99);
 
 /// All of them as rows of a table: what, aimed at, measured, whether reached.
 pub fn judged(run: &Run) -> Vec<[String; 4]> {
