@@ -66,6 +66,25 @@ impl Frame {
         Self { text, bytes }
     }
 
+    /// A chunk of an HTTP answer (RFC 9112, 7.1).
+    #[must_use]
+    pub fn chunk(text: &str) -> Self {
+        let head = format!("{:x}\r\n", text.len());
+        let start = head.len();
+        let bytes = Bytes::from([&head, text, "\r\n"].concat());
+        let text = Utf8Bytes::try_from(bytes.slice(start..start + text.len()));
+        let text = text.unwrap_or_default();
+        Self { text, bytes }
+    }
+
+    /// The text alone.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        let text = self.text.clone();
+        let bytes = text.clone().into();
+        Self { text, bytes }
+    }
+
     #[must_use]
     pub fn text(&self) -> &str {
         self.text.as_str()
@@ -117,5 +136,13 @@ mod tests {
             assert_eq!(&frame.bytes()[..head.len()], head);
             assert_eq!(&frame.bytes()[head.len()..], text.as_bytes());
         }
+    }
+
+    #[test]
+    fn a_chunk_says_how_many_bytes_it_has() {
+        let frame = Frame::chunk("id: grün\n\n\n\n\n");
+        assert_eq!(frame.bytes(), "e\r\nid: grün\n\n\n\n\n\r\n".as_bytes());
+        assert_eq!(frame.text(), "id: grün\n\n\n\n\n");
+        assert_eq!(frame.bare().bytes(), frame.text().as_bytes());
     }
 }

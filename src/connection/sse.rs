@@ -8,7 +8,7 @@ use super::presence::Presence;
 use super::socket::Socket;
 use super::socket::outlet::Outlet;
 use super::speech::stream::{self, control};
-use super::takeover::Takeover;
+use super::takeover::{Head, Takeover};
 use super::visit::Visit;
 use super::writer::Writer;
 use super::{Gate, Refusal};
@@ -68,11 +68,14 @@ async fn enter(gate: &Arc<Gate>, visit: &Visit) -> Result<Presence, Refusal> {
     Ok(presence)
 }
 
-async fn run(mut presence: Presence, stream: Arc<Stream>, head: Bytes) {
+async fn run(mut presence: Presence, stream: Arc<Stream>, head: Head) {
     let settings = &presence.gate.settings;
-    let retry = settings.sse.retry;
-    let socket = Arc::new(Socket::new(stream, Arc::new(stream::Stream { retry })));
-    socket.say(head);
+    let speech = Arc::new(stream::Stream {
+        chunked: head.chunked,
+        retry: settings.sse.retry,
+    });
+    let socket = Arc::new(Socket::new(stream, Arc::<stream::Stream>::clone(&speech)));
+    socket.say(head.bytes);
     let conversation = Conversation::begin("sse", &presence, Arc::clone(socket.speech()));
     let outlet = Outlet::new(&socket, settings, settings.sse.heartbeat, None);
     let writer = Writer::new(&conversation, &presence, outlet);
@@ -88,7 +91,11 @@ async fn run(mut presence: Presence, stream: Arc<Stream>, head: Bytes) {
         // What it has not taken by now is nothing that it may still have.
         socket.forget();
     }
-    socket.feed(last_words(&presence.gate, why).into(), None);
+    let last = speech.frame(last_words(&presence.gate, why));
+    socket.feed(last.bytes().clone(), None);
+    if speech.chunked {
+        socket.feed(Bytes::from_static(b"0\r\n\r\n"), None);
+    }
     let finished = socket.finish(Instant::now() + why.grace()).await;
     if !finished && why.ends_access() {
         socket.forget_unsent();

@@ -209,7 +209,19 @@ impl<'a, O: Outlet> Writer<'a, O> {
             expires_at: presence.expires_at(),
             heartbeat: self.outlet.heartbeat().as_secs(),
         };
-        self.say(&Told::Welcome(&welcome), None).await
+        self.say(&Told::Welcome(&welcome), None).await?;
+        for (code, message, room) in presence.errors() {
+            let conversation = self.conversation;
+            report::refused(conversation.transport, code, conversation.connection, "");
+            let message = &message;
+            let error = Told::Error {
+                code,
+                message,
+                room,
+            };
+            self.say(&error, None).await?;
+        }
+        Ok(())
     }
 
     /// Answers a join, or tells how a resume went.

@@ -2,8 +2,8 @@
 //! Hands everything else to the writers of the connections. It must never wait for a socket: what
 //! one does not take at once is its writer's.
 
+use super::Subscription;
 use super::delivery::Delivery;
-use super::subscription::Subscription;
 use crate::report;
 use bytes::Bytes;
 use std::collections::VecDeque;

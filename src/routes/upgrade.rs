@@ -81,7 +81,9 @@ pub(super) fn upgrade_to_websocket(
         match upgraded.downcast::<TokioIo<Lent>>() {
             Ok(parts) => {
                 let Lent(stream) = parts.io.into_inner();
-                websocket::serve(gate, stream, parts.read_buf, visit).await;
+                let f = websocket::serve(gate, stream, parts.read_buf, visit);
+                eprintln!("SIZE {}", std::mem::size_of_val(&f));
+                f.await;
             }
             Err(_) => report::refused("websocket", "protocol-error", "not a stream of ours", ""),
         }
