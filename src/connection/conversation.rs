@@ -38,7 +38,7 @@ impl<'a> Conversation<'a> {
     pub fn begin(transport: &'static str, presence: &'a Presence, speech: Arc<dyn Speech>) -> Self {
         let gate = &presence.gate;
         speech.introduce(&presence.connection, presence.identity.user.as_deref());
-        let conversation = Self {
+        Self {
             transport,
             gate,
             connection: &presence.connection,
@@ -47,12 +47,7 @@ impl<'a> Conversation<'a> {
             speech,
             calls: Calls::new(gate.settings.calls.per_connection),
             expiry: watch::Sender::new(presence.identity.expires_at),
-        };
-        if presence.unreadable {
-            conversation.error(None, "bad-bookmark", &NotABookmark.to_string(), None);
         }
-        conversation.report_refused(&presence.admitted, None);
-        conversation
     }
 
     /// Waits until the token ends, or the one that it was renewed with.

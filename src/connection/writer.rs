@@ -9,7 +9,8 @@ use super::presence::Presence;
 use super::seam::{Resolved, Subscribed};
 use super::speech::Told;
 use crate::event::Event;
-use crate::hub::{Delivery, Seam};
+use crate::frame::Frame;
+use crate::hub::{Delivery, Line, Seam};
 use crate::report;
 use serde_json::Value;
 use std::convert::Infallible;
@@ -17,7 +18,6 @@ use std::future::{pending, ready};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// The way out of one transport, in its spelling. Each step waits until there is room, and ends the
 /// connection if none comes.
@@ -26,7 +26,7 @@ pub trait Outlet {
     fn heartbeat(&self) -> Duration;
 
     /// Takes a frame that was spelled before.
-    fn feed(&mut self, frame: Utf8Bytes) -> impl Future<Output = Result<(), Refusal>> + Send;
+    fn feed(&mut self, frame: &Frame) -> impl Future<Output = Result<(), Refusal>> + Send;
 
     /// Spells it and takes it, if there is a word for it.
     fn say(
@@ -50,6 +50,11 @@ pub trait Outlet {
     /// Lets go of all that was taken.
     fn flush(&mut self) -> impl Future<Output = Result<(), Refusal>> + Send {
         ready(Ok(()))
+    }
+
+    /// The way past the writer while it is at rest, if there is one, and when it was used last.
+    fn line(&self) -> Option<(Arc<dyn Line>, Option<Instant>)> {
+        None
     }
 }
 
@@ -92,22 +97,37 @@ impl<'a, O: Outlet> Writer<'a, O> {
                 taken = subscription.take() => {
                     let mut events = 0;
                     for delivery in taken? {
-                        events += self.write_one(delivery).await?;
+                        events += match delivery {
+                            Delivery::Event(event) => self.write_event(&event, true).await?,
+                            // On the heap while it lasts: few are in the middle of this.
+                            other => Box::pin(self.write_one(other)).await?,
+                        };
                     }
                     report::delivered(events);
                     last = Instant::now();
                 }
                 answer = calls.answered() => {
-                    self.outlet.feed(answer.frame.clone()).await?;
+                    self.outlet.feed(&answer.frame).await?;
                     last = Instant::now();
                 }
                 () = sleep_until(last + heartbeat) => {
-                    self.beat().await?;
-                    last = Instant::now();
+                    // Others may have written meanwhile.
+                    let written = self.outlet.line().and_then(|(_, written)| written);
+                    last = written.map_or(last, |written| written.max(last));
+                    if last + heartbeat <= Instant::now() {
+                        Box::pin(self.beat()).await?;
+                        last = Instant::now();
+                    }
                 }
                 () = self.outlet.due() => {}
             }
             self.outlet.flush().await?;
+            // A durable reader is told of each event that it is to acknowledge.
+            if self.presence.reader.is_none()
+                && let Some((line, _)) = self.outlet.line()
+            {
+                subscription.rest(line);
+            }
         }
     }
 
@@ -135,7 +155,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
         match delivery {
             Delivery::Event(event) => return self.write_event(&event, true).await,
             Delivery::Seam(seam) => return self.write_seam(*seam).await,
-            Delivery::Reply(frame) => self.outlet.feed(frame).await?,
+            Delivery::Reply(frame) => self.outlet.feed(&frame).await?,
             Delivery::Withdrawn(room) if self.presence.needs(&room) => {
                 return Err(Refusal::Forbidden);
             }
@@ -189,7 +209,19 @@ impl<'a, O: Outlet> Writer<'a, O> {
             expires_at: presence.expires_at(),
             heartbeat: self.outlet.heartbeat().as_secs(),
         };
-        self.say(&Told::Welcome(&welcome), None).await
+        self.say(&Told::Welcome(&welcome), None).await?;
+        for (code, message, room) in presence.errors() {
+            let conversation = self.conversation;
+            report::refused(conversation.transport, code, conversation.connection, "");
+            let message = &message;
+            let error = Told::Error {
+                code,
+                message,
+                room,
+            };
+            self.say(&error, None).await?;
+        }
+        Ok(())
     }
 
     /// Answers a join, or tells how a resume went.

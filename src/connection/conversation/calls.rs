@@ -6,13 +6,13 @@
 use super::Conversation;
 use crate::connection::call::{CallRefusal, Caller};
 use crate::connection::speech::Told;
+use crate::frame::Frame;
 use crate::report;
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// The calls of one connection. Dropped, it cancels those that run.
 pub struct Calls {
@@ -29,7 +29,7 @@ struct Answers {
 
 /// A frame to write; the call counts until this is dropped.
 pub struct Answer {
-    pub frame: Utf8Bytes,
+    pub frame: Frame,
     _slot: OwnedSemaphorePermit,
 }
 
