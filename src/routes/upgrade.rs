@@ -82,7 +82,6 @@ pub(super) fn upgrade_to_websocket(
             Ok(parts) => {
                 let Lent(stream) = parts.io.into_inner();
                 let f = websocket::serve(gate, stream, parts.read_buf, visit);
-                eprintln!("SIZE {}", std::mem::size_of_val(&f));
                 f.await;
             }
             Err(_) => report::refused("websocket", "protocol-error", "not a stream of ours", ""),
