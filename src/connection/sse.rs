@@ -12,6 +12,7 @@ use super::takeover::{Head, Takeover};
 use super::visit::Visit;
 use super::writer::Writer;
 use super::{Gate, Refusal};
+use crate::frame::Frame;
 use crate::stream::Stream;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -75,15 +76,16 @@ async fn run(mut presence: Presence, stream: Arc<Stream>, head: Head) {
         retry: settings.sse.retry,
     });
     let socket = Arc::new(Socket::new(stream, Arc::<stream::Stream>::clone(&speech)));
-    socket.say(head.bytes);
+    socket.feed(Frame::raw(head.bytes), None);
+    presence.subscription.wake();
     let conversation = Conversation::begin("sse", &presence, Arc::clone(socket.speech()));
     let outlet = Outlet::new(&socket, settings, settings.sse.heartbeat, None);
-    let writer = Writer::new(&conversation, &presence, outlet);
+    let mut writer = Writer::new(&conversation, &presence, outlet);
     let why = tokio::select! {
         why = writer.write() => why,
         () = gone(&socket) => Refusal::Gone,
-        ended = presence.subscription.ended() => ended.into(),
-        () = conversation.expired() => Refusal::Expired,
+        // It can't be asked for a sign of life.
+        why = conversation.ended(|| None) => why,
     };
     drop(conversation);
     presence.why = why.word();
@@ -91,10 +93,9 @@ async fn run(mut presence: Presence, stream: Arc<Stream>, head: Head) {
         // What it has not taken by now is nothing that it may still have.
         socket.forget();
     }
-    let last = speech.frame(last_words(&presence.gate, why));
-    socket.feed(last.bytes().clone(), None);
+    socket.feed(speech.frame(last_words(&presence.gate, why)), None);
     if speech.chunked {
-        socket.feed(Bytes::from_static(b"0\r\n\r\n"), None);
+        socket.feed(Frame::raw(Bytes::from_static(b"0\r\n\r\n")), None);
     }
     let finished = socket.finish(Instant::now() + why.grace()).await;
     if !finished && why.ends_access() {
