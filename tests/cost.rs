@@ -41,7 +41,7 @@ struct Bound {
 const BOUNDS: [Bound; 3] = [
     Bound {
         way: Way::WebSocket,
-        idle_bytes: 6_000.0,
+        idle_bytes: 4_100.0,
         left_bytes: 500.0,
         allocations: 0.2,
         allocated_bytes: 80.0,
@@ -52,7 +52,7 @@ const BOUNDS: [Bound; 3] = [
     },
     Bound {
         way: Way::Sse,
-        idle_bytes: 5_500.0,
+        idle_bytes: 4_500.0,
         left_bytes: 500.0,
         allocations: 0.2,
         allocated_bytes: 80.0,
@@ -63,11 +63,11 @@ const BOUNDS: [Bound; 3] = [
     },
     Bound {
         way: Way::SocketIo,
-        idle_bytes: 48_500.0,
-        left_bytes: 5_500.0,
-        allocations: 11.0,
-        allocated_bytes: 2_480.0,
-        copies: 5.4,
+        idle_bytes: 50_000.0,
+        left_bytes: 31_000.0,
+        allocations: 12.2,
+        allocated_bytes: 7_000.0,
+        copies: 5.5,
         writes: 1.05,
         writes_of_a_batch: 1.05,
         calls: 1.05,
