@@ -22,7 +22,8 @@ pub struct Machine {
     pub memory_bytes: u64,
     pub postgres: String,
     pub date: String,
-    pub commit: String,
+    /// Absent where what was measured is no working copy.
+    pub commit: Option<String>,
 }
 
 /// What one server did in one scenario. What a scenario doesn't measure is absent.
@@ -101,12 +102,26 @@ impl Run {
     /// Who measured what on what: under each plot.
     pub fn source(&self) -> String {
         let machine = &self.machine;
-        let date = machine.date.get(..10).unwrap_or(&machine.date);
-        let commit = machine.commit.get(..9).unwrap_or(&machine.commit);
         format!(
-            "make bench on {date}, commit {commit}: {} cores, {}, PostgreSQL {}.",
-            machine.cores, machine.cpu, machine.postgres
+            "make bench on {}: {} cores, {}, PostgreSQL {}.",
+            machine.when(),
+            machine.cores,
+            machine.cpu,
+            machine.postgres
         )
+    }
+}
+
+impl Machine {
+    /// The day, and what was measured.
+    pub fn when(&self) -> String {
+        let day = self.date.parse::<jiff::Timestamp>();
+        let day = day.map(|day| day.strftime("%Y-%m-%d").to_string());
+        let day = day.unwrap_or_else(|_| self.date.clone());
+        match &self.commit {
+            Some(commit) => format!("{day}, commit {commit}"),
+            None => day,
+        }
     }
 }
 

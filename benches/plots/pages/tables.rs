@@ -34,10 +34,10 @@ pub fn tables(run: &Run) -> Vec<(&'static str, String)> {
 
 fn machine(run: &Run) -> String {
     let machine = &run.machine;
-    let (date, commit) = (&machine.date, &machine.commit);
     format!(
-        "The run shown here: {date}, commit `{commit}`, {} cores ({}), {} GiB of memory, Linux {}, \
-         PostgreSQL {}; subscribers, writer, PostgreSQL and the measured server share the cores.",
+        "The run shown here: {}; {} cores ({}), {} GiB of memory, Linux {}, PostgreSQL {}. Subscribers, \
+         writer, PostgreSQL and the measured server share the cores.",
+        machine.when(),
         machine.cores,
         machine.cpu,
         figure(machine.memory_bytes as f64 / f64::from(1 << 30)),
