@@ -170,7 +170,7 @@ fn storms(run: &Run) -> Option<Figure> {
             ..points(
                 run,
                 "avalanche",
-                "… until live again with all that was missed, p50 ● and p95 ○",
+                "… until back, Rowcast with all that was missed and the others without: p50 ● and p95 ○",
                 |all| all.p95,
             )
         },

@@ -53,7 +53,7 @@ impl Panel {
             sheet.text(x, bottom + 16.0, "muted", Anchor::Middle, &tick(*value));
         }
         sheet.text(
-            LEFT + LENGTH + 14.0,
+            LEFT + LENGTH + 26.0,
             bottom + 16.0,
             "muted",
             Anchor::Start,

@@ -59,6 +59,9 @@ pub struct Outcome {
 pub struct Extra {
     /// From the loss of a connection until it was live again and had all that it missed.
     pub back_ms: Option<Latency>,
+    /// Median latency in each tenth of the scenario.
+    #[serde(default)]
+    pub p50_ms_by_tenths: Vec<Option<f64>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -151,6 +154,12 @@ impl Outcome {
     /// KiB of resident memory that a connection adds.
     pub fn kib_per_connection(&self) -> Option<f64> {
         Some(self.rss_bytes_per_connection? / 1024.0)
+    }
+
+    /// How many times later the last tenth came than the first.
+    pub fn lag_growth(&self) -> Option<f64> {
+        let tenths = &self.extra.p50_ms_by_tenths;
+        Some((*tenths.last()?)? / (*tenths.first()?)?)
     }
 
     /// The share of what had to arrive that did, in percent; twice the same counts once.

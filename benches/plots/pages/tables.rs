@@ -93,13 +93,16 @@ fn ratios(run: &Run) -> String {
         for rowcast in rowcasts() {
             let Some(own) = of(rowcast) else { continue };
             let way = rowcast.label.trim_start_matches("Rowcast, ");
+            let ratio = |other: &&Server| Some(own / of(other).filter(|cost| *cost > 0.0)?);
+            let ratios: Vec<Option<f64>> = others.iter().map(ratio).collect();
+            if ratios.iter().all(Option::is_none) {
+                continue;
+            }
             let mut row = vec![name.to_owned(), way.to_owned()];
-            let ratio =
-                |other: &&Server| of(other).filter(|cost| *cost > 0.0).map(|cost| own / cost);
             row.extend(
-                others
-                    .iter()
-                    .map(|other| ratio(other).map_or_else(String::new, times)),
+                ratios
+                    .into_iter()
+                    .map(|ratio| ratio.map_or_else(String::new, times)),
             );
             table.row(row);
             name = "";
