@@ -37,8 +37,9 @@ const TRANSPORTS = {
           reject(new Error(`status ${response.statusCode}`));
           return;
         }
-        response.on("error", () => {});
-        createInterface({ input: response }).on("line", (line) => {
+        const lines = createInterface({ input: response });
+        lines.on("error", () => {});
+        lines.on("line", (line) => {
           if (line.startsWith("data: ")) hear(JSON.parse(line.slice(6)));
         });
         resolve(() => request.destroy());
