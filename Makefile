@@ -3,7 +3,7 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults check build bench-writers clean
+.PHONY: help demo test faults check build bench bench-writers clean
 
 # rustup's own directory, for shells that were opened before it was installed.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -45,7 +45,13 @@ build: ## the program, optimised, as target/release/rowcast
 	@.ci/setup build
 	cargo build --locked --release
 
-# The bench profile is the release profile. ARGS='--seconds 1 --rounds 1' for a glance.
+# The bench profile is the release profile, for both. ARGS='--scenarios idle --servers floor,rowcast-ws'
+# for a part.
+bench: ## what pushing costs, beside others and beside the bare system calls
+	@.ci/setup demo
+	cargo bench --locked --bench push -- $(ARGS)
+
+# ARGS='--seconds 1 --rounds 1' for a glance.
 bench-writers: ## what Rowcast costs those who write: one table, in about six minutes
 	@.ci/setup demo
 	cargo bench --locked --bench writers -- $(ARGS)

@@ -1,0 +1,147 @@
+//! `make bench`: what pushing costs, and how soon it is there, for Rowcast, for the bare system calls
+//! and for what people would pick instead: one table and one JSON file.
+//! Hands over to `measure`, which sets a scene for each server and scenario.
+//! It must never touch a server that it did not start, nor anybody but 127.0.0.0/8.
+
+mod crowd;
+mod floor;
+mod measure;
+mod peers;
+mod process;
+mod report;
+mod scenario;
+mod server;
+mod source;
+mod stage;
+
+use clap::Parser;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use stage::Stage;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Files besides the connections, of the crowd as of any server.
+const SPARE_FILES: u64 = 500;
+
+/// What is measured, and for how long.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "bench",
+    about = "Measures what pushing costs, against the floor and peers."
+)]
+pub struct Plan {
+    /// Seconds of one measurement.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// Scenarios, by name or beginning of a name; all, if none is given.
+    #[arg(long, value_delimiter = ',')]
+    scenarios: Vec<String>,
+    /// Servers, by name; all, if none is given.
+    #[arg(long, value_delimiter = ',')]
+    servers: Vec<String>,
+    /// Where the JSON goes; by default target/bench/push-DATE.json.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// The other role of this program: the floor, on this port.
+    #[arg(long, hide = true)]
+    floor: Option<u16>,
+    /// What cargo bench adds.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A target, what was measured, and whether that reaches it.
+pub struct Verdict {
+    pub target: String,
+    pub measured: String,
+    pub reached: bool,
+}
+
+fn main() -> ExitCode {
+    let plan = Plan::parse();
+    let outcome = match plan.floor {
+        Some(port) => floor::run(port),
+        None => run(&plan),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One thread besides the crowd's: the servers need the others.
+#[tokio::main(flavor = "current_thread")]
+async fn run(plan: &Plan) -> Result<(), Failure> {
+    let scenarios = chosen(&plan.scenarios, scenario::all(), |scenario| scenario.name)?;
+    let servers = chosen(&plan.servers, peers::ALL.to_vec(), |server| server.name)?;
+    let most = scenarios.iter().map(|scenario| scenario.connections).max();
+    let most = most.unwrap_or_default();
+    raise_limit(most as u64)?;
+    let stage = Stage::build(most).await?;
+    println!("{}", report::Measured::HEAD);
+    let mut results = Vec::new();
+    for scenario in &scenarios {
+        for &server in &servers {
+            if !scenario.is_for(&server) {
+                continue;
+            }
+            match measure::measure(&stage, server, scenario, plan).await {
+                Ok(measured) => {
+                    println!("{}", measured.line());
+                    results.push(measured);
+                }
+                Err(error) => println!("{:18} {:16} failed: {error}", scenario.name, server.name),
+            }
+        }
+    }
+    let machine = serde_json::json!({});
+    let path = plan
+        .out
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("target/bench/push.json"));
+    report::write(&path, &machine, &results)?;
+    println!();
+    for verdict in report::verdicts(&results) {
+        let word = if verdict.reached { "reached" } else { "MISSED" };
+        println!("{word:8} {}: {}", verdict.target, verdict.measured);
+    }
+    println!("\n{}", path.display());
+    Ok(())
+}
+
+/// Those that were named, or all.
+fn chosen<T>(
+    named: &[String],
+    all: Vec<T>,
+    name: impl Fn(&T) -> &'static str,
+) -> Result<Vec<T>, Failure> {
+    if let Some(unknown) = named
+        .iter()
+        .find(|wanted| !all.iter().any(|of| name(of) == *wanted))
+    {
+        let all: Vec<_> = all.iter().map(name).collect();
+        return Err(format!("there is no {unknown}; there are {}", all.join(", ")).into());
+    }
+    let wanted = |of: &T| named.is_empty() || named.iter().any(|wanted| wanted == name(of));
+    Ok(all.into_iter().filter(wanted).collect())
+}
+
+/// As many open files as the system lets us have: ours, and by inheritance each server's.
+fn raise_limit(connections: u64) -> Result<(), Failure> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    let needed = connections + SPARE_FILES;
+    if hard < needed {
+        let why = format!(
+            "{connections} connections need {needed} open files in one process, and {hard} are \
+             allowed: raise the hard limit (ulimit -Hn), or choose smaller --scenarios"
+        );
+        return Err(why.into());
+    }
+    Ok(())
+}
