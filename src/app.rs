@@ -14,7 +14,7 @@ use crate::connection::{Gate, arrivals::Arrivals, recheck, seats::Seats, unix_no
 use crate::database::{Database, DatabaseError};
 use crate::dialect::{Dialect, DialectError};
 use crate::hub::{Ended, Hub, Limits};
-use crate::listener::{Listener, Pulse};
+use crate::listener::{Listener, Pulse, Thread};
 use crate::routes::{operators, routes};
 use crate::token::{Verifier, VerifierError};
 use accept::{accept_all, tls_acceptor};
@@ -56,6 +56,8 @@ pub enum OpenError {
     Listen(String, io::Error),
     #[error("TLS: {0}")]
     Tls(String),
+    #[error("no thread for the listener: {0}")]
+    Thread(io::Error),
 }
 
 /// What came in, before TLS.
@@ -135,10 +137,10 @@ impl Socket {
 pub struct Service {
     pub gate: Arc<Gate>,
     hosts: Vec<(String, Arc<Host>)>,
-    listener: tokio::task::JoinHandle<()>,
+    listener: Thread,
     listening: watch::Sender<bool>,
     /// Ends with the service, whichever way that goes.
-    _writer: JoinSet<()>,
+    _tasks: JoinSet<()>,
 }
 
 impl Service {
@@ -189,23 +191,17 @@ impl Service {
         };
         let gate = Arc::new(gate);
         tokio::spawn(refresh_keys(Arc::downgrade(&gate)));
-        let (mut writer, ledger) = (JoinSet::new(), Arc::clone(&gate.ledger));
-        writer.spawn(async move { ledger.run().await });
+        let (mut tasks, ledger) = (JoinSet::new(), Arc::clone(&gate.ledger));
+        tasks.spawn(async move { ledger.run().await });
         let (listening, listener_stops) = watch::channel(false);
-        let rechecked = Arc::clone(&gate);
-        let listener = tokio::spawn(async move {
-            // The listener ends gently, and the recheck with it.
-            tokio::select! {
-                () = listener.run(listener_stops) => {}
-                () = recheck::run(rechecked) => {}
-            }
-        });
+        let listener = listener.start(listener_stops).map_err(OpenError::Thread)?;
+        tasks.spawn(recheck::run(Arc::clone(&gate)));
         Ok(Self {
             hosts: socketio::hosts(&gate),
             gate,
             listener,
             listening,
-            _writer: writer,
+            _tasks: tasks,
         })
     }
 
@@ -235,12 +231,7 @@ impl Service {
             }
         };
         let settled = tokio::time::timeout(LAST_WORDS, settled).await;
-        if tokio::time::timeout(STEP_DOWN, &mut self.listener)
-            .await
-            .is_err()
-        {
-            self.listener.abort();
-        }
+        let _ = tokio::time::timeout(STEP_DOWN, self.listener.ended()).await;
         let hosts = self.hosts.iter().map(|(_, host)| host.close());
         let _ = tokio::time::timeout(STEP_DOWN, join_all(hosts)).await;
         tracing::info!(

@@ -17,6 +17,7 @@ mod table;
 use crate::bookmark::Standpoint;
 use crate::event::{Batch, EVERYBODY, Event};
 pub use access::Access;
+use carry::Carriers;
 pub use carry::{Carriage, Line};
 pub use delivery::{Delivery, Ended, Replay, Seam, Since};
 pub use memory::{Admission, Asker};
@@ -59,6 +60,7 @@ struct Shared {
     stale: Notify,
     subscriptions: AtomicUsize,
     waiting_bytes: AtomicUsize,
+    carriers: Arc<Carriers>,
     next: AtomicU64,
 }
 
@@ -93,6 +95,7 @@ impl Hub {
             stale: Notify::new(),
             subscriptions: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
+            carriers: Arc::new(Carriers::new()),
             next: AtomicU64::new(1),
         }))
     }
@@ -245,14 +248,14 @@ impl Hub {
         table.ring.keep(batch, now, &self.0.limits);
         drop(table);
         self.0.standpoint.send_replace(Some(standpoint));
-        carry::carry(called);
+        self.0.carriers.carry(called);
     }
 
     /// Delivers events that are in no log: at most once, to whoever is there.
     pub fn publish_unlogged(&self, event: &Arc<Event>) {
         let mut called = Vec::new();
         lock(&self.0.table).offer(event, &mut called);
-        carry::carry(called);
+        self.0.carriers.carry(called);
     }
 
     /// Begins anew: at the first look, when the database's history has ended, when its log is too
