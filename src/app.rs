@@ -16,7 +16,6 @@ use crate::dialect::{Dialect, DialectError};
 use crate::hub::{Ended, Hub, Limits};
 use crate::listener::{Listener, Pulse};
 use crate::routes::{operators, routes};
-use crate::stream::Stream;
 use crate::token::{Verifier, VerifierError};
 use accept::{accept_all, tls_acceptor};
 use front::Front;
@@ -57,6 +56,12 @@ pub enum OpenError {
     Listen(String, io::Error),
     #[error("TLS: {0}")]
     Tls(String),
+}
+
+/// What came in, before TLS.
+enum Accepted {
+    Tcp(tokio::net::TcpStream),
+    Unix(tokio::net::UnixStream),
 }
 
 /// A bound socket of either kind.
@@ -103,7 +108,7 @@ impl Socket {
 
     /// Accepts, and bounds what the kernel does for us: how long the other side may leave bytes
     /// unacknowledged, and how many may lie unsent.
-    async fn accept(&self, limits: &crate::config::Limits) -> io::Result<(Stream, Peer)> {
+    async fn accept(&self, limits: &crate::config::Limits) -> io::Result<(Accepted, Peer)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
@@ -119,9 +124,9 @@ impl Socket {
                 }
                 #[cfg(not(target_os = "linux"))]
                 let _ = limits;
-                Ok((Stream::Tcp(stream), Peer(Some(peer.ip().to_canonical()))))
+                Ok((Accepted::Tcp(stream), Peer(Some(peer.ip().to_canonical()))))
             }
-            Self::Unix(listener) => Ok((Stream::Unix(listener.accept().await?.0), Peer(None))),
+            Self::Unix(listener) => Ok((Accepted::Unix(listener.accept().await?.0), Peer(None))),
         }
     }
 }

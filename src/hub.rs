@@ -4,6 +4,7 @@
 //! closed as lagged; it never skips silently and never slows another.
 
 mod access;
+mod carry;
 mod delivery;
 mod memory;
 mod ring;
@@ -16,11 +17,11 @@ mod table;
 use crate::bookmark::Standpoint;
 use crate::event::{Batch, EVERYBODY, Event};
 pub use access::Access;
+pub use carry::{Carriage, Line};
 pub use delivery::{Delivery, Ended, Replay, Seam, Since};
 pub use memory::{Admission, Asker};
 use roster::Roster;
 pub use roster::{Identity, Stale};
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -201,7 +202,7 @@ impl Hub {
             replay,
         };
         // Still under the table's lock: a batch lies wholly before the seam or wholly behind it.
-        subscription.push(Delivery::Seam(Box::new(seam)), 200, None);
+        subscription.push(Delivery::Seam(Box::new(seam)), 200);
         drop(table);
         subscription.wake.notify_one();
         Some(standpoint)
@@ -225,7 +226,7 @@ impl Hub {
         subscription.narrowed.store(true, Ordering::Release);
         let left = self.leave(subscription, rooms);
         for room in &left {
-            subscription.push(Delivery::Withdrawn(Arc::clone(room)), 200, None);
+            subscription.push(Delivery::Withdrawn(Arc::clone(room)), 200);
         }
         subscription.wake.notify_one();
         left.len()
@@ -235,27 +236,23 @@ impl Hub {
     /// `now` is the clock by which batches grow old.
     pub fn publish(&self, batch: Batch, now: Instant) {
         let mut table = lock(&self.0.table);
-        let mut touched: HashMap<u64, Arc<Subscription>> = HashMap::new();
+        let mut called = Vec::new();
         for event in &batch.events {
-            table.offer(event, &mut touched);
+            table.offer(event, &mut called);
         }
         let standpoint = Arc::clone(&batch.to);
         table.standpoint = Some(Arc::clone(&standpoint));
         table.ring.keep(batch, now, &self.0.limits);
         drop(table);
         self.0.standpoint.send_replace(Some(standpoint));
-        for subscription in touched.values() {
-            subscription.wake.notify_one();
-        }
+        carry::carry(called);
     }
 
     /// Delivers events that are in no log: at most once, to whoever is there.
     pub fn publish_unlogged(&self, event: &Arc<Event>) {
-        let mut touched = HashMap::new();
-        lock(&self.0.table).offer(event, &mut touched);
-        for subscription in touched.values() {
-            subscription.wake.notify_one();
-        }
+        let mut called = Vec::new();
+        lock(&self.0.table).offer(event, &mut called);
+        carry::carry(called);
     }
 
     /// Begins anew: at the first look, when the database's history has ended, when its log is too
@@ -319,7 +316,7 @@ fn queue_gap(table: &Table, reason: &'static str) -> Vec<Arc<Subscription>> {
     let everybody: Vec<_> = table.everybody().collect();
     for subscription in &everybody {
         let bookmark = Arc::clone(&standpoint.bookmark);
-        subscription.push(Delivery::Gap { reason, bookmark }, 200, None);
+        subscription.push(Delivery::Gap { reason, bookmark }, 200);
     }
     everybody
 }

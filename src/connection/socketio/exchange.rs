@@ -5,7 +5,7 @@
 use super::Host;
 use super::line::Line;
 use super::wire::Wire;
-use crate::stream::Stream;
+use crate::stream::Lent;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
@@ -89,7 +89,7 @@ pub(super) fn upgrade(
     let library = library.clone();
     tokio::spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
-        if let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() {
+        if let Ok(parts) = upgraded.downcast::<TokioIo<Lent>>() {
             let wire = Wire::new(parts.io.into_inner(), parts.read_buf, Arc::clone(&line));
             // A query that the library can't read closes it.
             let _ = Service::<(Wire, Request<()>)>::call(&library, (wire, request)).await;

@@ -10,6 +10,7 @@ use crate::connection::seam::Subscribed;
 use crate::connection::speech::{Speech, Told};
 use crate::connection::writer;
 use crate::event::Event;
+use crate::frame::Frame;
 use serde::ser::{Serialize, SerializeTuple, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -21,7 +22,6 @@ use socketioxide::{SendError, SocketError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// Of a packet, besides its list: type, namespace, and what the list needs in its own place.
 const AROUND: usize = 128;
@@ -61,8 +61,8 @@ impl writer::Outlet for Outlet<'_> {
         self.settings.socketio.heartbeat
     }
 
-    async fn feed(&mut self, list: Utf8Bytes) -> Result<(), Refusal> {
-        self.send(&list).await
+    async fn feed(&mut self, list: &Frame) -> Result<(), Refusal> {
+        self.send(list.text()).await
     }
 
     async fn say(&mut self, told: &Told<'_>, tag: Option<&Value>) -> Result<(), Refusal> {
@@ -72,7 +72,7 @@ impl writer::Outlet for Outlet<'_> {
             self.send(&own).await?;
         }
         if let Some(list) = self.speech.spell(told, tag)? {
-            self.send(&list).await?;
+            self.send(list.text()).await?;
         }
         match told {
             Told::Gap {
@@ -96,7 +96,7 @@ impl writer::Outlet for Outlet<'_> {
         };
         let arguments = door.arguments.frame(event, &self.door.fields);
         let inserted = live.then_some(event.inserted);
-        self.emit(&event.name, &arguments, inserted).await
+        self.emit(&event.name, arguments.text(), inserted).await
     }
 }
 

@@ -241,13 +241,13 @@ async fn run(
         line,
         resumes: presence.resumes,
     };
-    let writer = Writer::new(&conversation, presence, outlet);
+    let mut writer = Writer::new(&conversation, presence, outlet);
     let stall = gate.settings.limits.write_stall;
     tokio::select! {
         why = writer.write() => why,
         why = listen(&conversation, words) => why,
-        ended = presence.subscription.ended() => ended.into(),
-        () = conversation.expired() => Refusal::Expired,
+        // Engine.IO asks for signs of life.
+        why = conversation.ended(|| None) => why,
         () = line.flow.stalled(stall) => Refusal::Lagged,
     }
 }

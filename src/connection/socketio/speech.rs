@@ -12,9 +12,9 @@ use crate::connection::speech::{Heard, Misheard, Speech, Told};
 use crate::connection::{Refusal, seam::Subscribed};
 use crate::dialect::{Dialect, SocketIoDoor};
 use crate::event::to_json;
+use crate::frame::Frame;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// A socket of Socket.IO at the door of a dialect.
 pub(super) struct Named {
@@ -30,8 +30,8 @@ pub(super) fn is_known(dialect: &Dialect, packet: &str) -> bool {
 }
 
 /// A word of the service's own, which applications that do not know it ignore.
-fn control(word: &str, json: &str) -> Utf8Bytes {
-    format!(r#"["rowcast:{word}",{json}]"#).into()
+fn control(word: &str, json: &str) -> Frame {
+    Frame::plain(format!(r#"["rowcast:{word}",{json}]"#))
 }
 
 impl Named {
@@ -115,20 +115,22 @@ impl Speech for Named {
         }
     }
 
-    fn spell(&self, told: &Told<'_>, tag: Option<&Value>) -> Result<Option<Utf8Bytes>, Refusal> {
+    fn spell(&self, told: &Told<'_>, tag: Option<&Value>) -> Result<Option<Frame>, Refusal> {
         if let Some(tag) = tag
             && !tag[0].is_null()
         {
-            return Ok(self.acknowledge(told, tag).map(Into::into));
+            return Ok(self.acknowledge(told, tag).map(Frame::plain));
         }
         let frame = match told {
             Told::Event(event) => {
                 let frame = self
                     .socketio()
                     .map(|door| door.arguments.frame(event, &self.door.fields));
-                let arguments = frame.as_ref().and_then(|frame| frame.strip_prefix('['));
+                let arguments = frame
+                    .as_ref()
+                    .and_then(|frame| frame.text().strip_prefix('['));
                 let name = to_json(&event.name);
-                return Ok(arguments.map(|arguments| format!("[{name},{arguments}").into()));
+                return Ok(arguments.map(|rest| Frame::plain(format!("[{name},{rest}"))));
             }
             Told::Welcome(welcome) => control("welcome", &to_json(welcome)),
             // Nobody waits for an answer.

@@ -3,7 +3,7 @@
 //! It must never hold a byte back.
 
 use super::line::Line;
-use crate::stream::Stream;
+use crate::stream::Lent;
 use bytes::{Buf, Bytes};
 use std::io;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A WebSocket's stream; the line is carried by it until it is dropped.
 pub(super) struct Wire {
-    stream: Stream,
+    stream: Lent,
     /// What was read behind the request.
     rest: Bytes,
     line: Arc<Line>,
@@ -21,7 +21,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub fn new(stream: Stream, rest: Bytes, line: Arc<Line>) -> Self {
+    pub fn new(stream: Lent, rest: Bytes, line: Arc<Line>) -> Self {
         line.wire(true);
         Self {
             stream,
@@ -31,7 +31,7 @@ impl Wire {
         }
     }
 
-    fn inner(&mut self, context: &Context<'_>) -> io::Result<Pin<&mut Stream>> {
+    fn inner(&mut self, context: &Context<'_>) -> io::Result<Pin<&mut Lent>> {
         if self.line.is_cut(context.waker()) {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
@@ -42,7 +42,7 @@ impl Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         if self.line.is_forgotten() {
-            self.stream.forget_unsent();
+            self.stream.0.forget_unsent();
         }
         self.line.wire(false);
     }
