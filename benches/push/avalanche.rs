@@ -20,14 +20,15 @@ const BEFORE: Duration = Duration::from_secs(1);
 /// How long the last may take.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// What the server asked the database for, looks at the log and the bell aside: those do not grow
-/// with those who come back.
+/// What the server asked the database for; what its listener asks for does not grow with those who
+/// come back, and is left out.
 const STATEMENTS: &str = "
 select coalesce(sum(s.calls), 0)::bigint, coalesce(jsonb_object_agg(left(s.query, 60), s.calls), '{}')::text
 from (
   select query, sum(calls) as calls from public.pg_stat_statements
   where userid = 'rowcast_service'::regrole
-    and query !~* '(rowcast\\.(look|ring|sleep|wake|rotate|proof|read_settings)|^(listen|notify|begin|commit|set|show)|pg_notify)'
+    and query !~* '(rowcast\\.look|setval|pg_advisory|pg_locks|pg_notify|pg_backend_pid)'
+    and query !~* '^(listen|notify|begin|commit|set|show)'
   group by query
 ) s";
 

@@ -14,6 +14,7 @@ mod scenario;
 mod server;
 mod source;
 mod stage;
+mod targets;
 #[path = "../yardstick/mod.rs"]
 mod yardstick;
 
@@ -44,6 +45,9 @@ pub struct Plan {
     /// Servers, by name; if none is given, those that a scenario tells something about.
     #[arg(long, value_delimiter = ',')]
     servers: Vec<String>,
+    /// A glance, in a minute: two scenarios, the floor and Rowcast.
+    #[arg(long, conflicts_with_all = ["scenarios", "servers"])]
+    quick: bool,
     /// Where the JSON goes; by default target/bench/push-DATE.json.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -55,8 +59,18 @@ pub struct Plan {
     bench: bool,
 }
 
+/// What a glance looks at.
+const QUICK_SCENARIOS: [&str; 2] = ["room-1000", "latency-100"];
+const QUICK_SERVERS: [&str; 4] = ["floor", "rowcast-ws", "rowcast-sse", "rowcast-socketio"];
+const QUICK_SECONDS: u64 = 2;
+
 fn main() -> ExitCode {
-    let plan = Plan::parse();
+    let mut plan = Plan::parse();
+    if plan.quick {
+        plan.seconds = QUICK_SECONDS;
+        plan.scenarios = QUICK_SCENARIOS.map(str::to_owned).into();
+        plan.servers = QUICK_SERVERS.map(str::to_owned).into();
+    }
     let outcome = match plan.floor {
         Some(port) => floor::run(port),
         None => run(&plan),
@@ -106,7 +120,7 @@ async fn run(plan: &Plan) -> Result<(), Failure> {
             report::write(&path, &machine, &results)?;
         }
     }
-    yardstick::verdict::tell(&report::verdicts(&results));
+    yardstick::verdict::tell(&targets::judge(&results));
     println!("\n{}", path.display());
     Ok(())
 }

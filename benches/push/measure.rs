@@ -23,8 +23,9 @@ const WARM_UP_RATE: u64 = 10;
 /// Seconds of events beside readers that stall: more than the ten that Rowcast gives them.
 const STALL: u64 = 15;
 
-/// How long what was not delivered in the window may still take.
-const LATE: Duration = Duration::from_secs(10);
+/// Silence after which what has not arrived will not come, and how long it may take otherwise.
+const SILENCE: Duration = Duration::from_secs(5);
+const LATEST: Duration = Duration::from_secs(60);
 
 /// Connections a second that every server takes at least.
 const ENTRIES: usize = 200;
@@ -189,9 +190,14 @@ impl<'a> Scene<'a> {
 
     /// Waits until all has arrived, or what has not will not come.
     pub async fn arrived(&self, expected: u64) {
-        let deadline = Instant::now() + LATE;
-        while self.crowd.delivered() < expected && Instant::now() < deadline {
+        let began = Instant::now();
+        let (mut delivered, mut heard) = (0, began);
+        while delivered < expected && heard.elapsed() < SILENCE && began.elapsed() < LATEST {
             sleep(Duration::from_millis(5)).await;
+            let now = self.crowd.delivered();
+            if now > delivered {
+                (delivered, heard) = (now, Instant::now());
+            }
         }
     }
 

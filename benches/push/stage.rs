@@ -95,9 +95,11 @@ impl Stage {
         if client.query_opt(can, &[]).await?.is_none() {
             return Ok(());
         }
-        let library = if count { "pg_stat_statements" } else { "" };
-        let set = format!("alter system set shared_preload_libraries = '{library}'");
-        client.batch_execute(&set).await?;
+        let set = match count {
+            true => "alter system set shared_preload_libraries = 'pg_stat_statements'",
+            false => "alter system reset shared_preload_libraries",
+        };
+        client.batch_execute(set).await?;
         drop(client);
         self.cluster.stop(Mode::Fast).await?;
         self.cluster.start_again().await?;

@@ -39,10 +39,6 @@ const PER_ADDRESS: usize = 900;
 /// Bytes that the kernel keeps for a reader that stalls: little, so that it is soon noticed.
 const STALLED_BUFFER: usize = 8192;
 
-/// How long it goes on looking once something has arrived, before it sleeps. A server whose readers
-/// sleep pays to wake them with every message; those of real clients wake on machines of their own.
-const AWAKE: Duration = Duration::from_micros(50);
-
 /// How often orders are looked for while nothing arrives.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -224,24 +220,14 @@ impl Room {
     fn run(&mut self) {
         pin();
         let mut events = Events::with_capacity(1024);
-        let mut heard = Instant::now();
         while self.follow_orders() {
-            let now = Instant::now();
-            let wait = if now.duration_since(heard) < AWAKE {
-                std::thread::yield_now();
-                Duration::ZERO
-            } else {
-                let next = self.alarms.peek().map(|Reverse((at, ..))| *at);
-                next.map_or(TICK, |at| at.saturating_duration_since(now))
-            };
+            let next = self.alarms.peek().map(|Reverse((at, ..))| *at);
+            let wait = next.map_or(TICK, |at| at.saturating_duration_since(Instant::now()));
             if let Err(error) = self.poll.poll(&mut events, Some(wait.min(TICK)))
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 self.complain(&error.to_string());
                 return;
-            }
-            if !events.is_empty() {
-                heard = Instant::now();
             }
             for event in &events {
                 let number = event.token().0;
