@@ -1,16 +1,21 @@
 //! What a run has found: one JSON file for whoever draws or compares, a table for whoever waits.
 //! Hands over verdicts. It must never hold a number that was not measured in this run.
 
+use crate::Failure;
 use crate::crowd::{Happenings, PARTS, Tally, Window};
 use crate::scenario::Scenario;
-use crate::{Failure, Verdict};
+use crate::yardstick::verdict::Verdict;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
+/// Above [`Measured::line`].
+pub const HEAD: &str = "\
+scenario           server            delivered   missed twice  µs/msg  calls/msg   p50 ms   p99 ms  kB/conn";
+
 /// One server in one scenario. What was not measured there is null.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Measured {
     pub scenario: &'static str,
     pub server: &'static str,
@@ -113,9 +118,6 @@ impl Measured {
     pub fn note(&mut self, name: &str, value: Value) {
         self.extra.insert(name.to_owned(), value);
     }
-
-    pub const HEAD: &'static str = "\
-scenario           server            delivered   missed twice  µs/msg  calls/msg   p50 ms   p99 ms  kB/conn";
 
     pub fn line(&self) -> String {
         let number = |value: Option<f64>, places: usize| {

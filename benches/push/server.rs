@@ -117,11 +117,6 @@ impl Running {
         }
         Ok(())
     }
-
-    /// Kills it.
-    pub async fn crash(&mut self) -> Result<(), Failure> {
-        Ok(self.child.kill().await?)
-    }
 }
 
 type Spawned = (Child, Option<(ChildStdin, Lines<BufReader<ChildStdout>>)>);
