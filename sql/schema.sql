@@ -77,7 +77,7 @@ begin
       end if;
       claims := v_claims::text;
       revoked := rowcast.is_revoked(v_claims, p_leeway, (v_asked ->> 'version')::bigint);
-      if v_claims is not null and not revoked then
+      if v_claims is not null and not revoked and v_asked ->> 'rooms' is not null then
         home := rowcast.home_rooms(v_claims);
         v_other := array(
           select r from jsonb_array_elements_text(v_asked -> 'rooms') r where r <> all (home)

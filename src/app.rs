@@ -8,6 +8,8 @@ pub mod front;
 use crate::config::Settings;
 use crate::connection::allowance::Allowances;
 use crate::connection::ledger::Ledger;
+use crate::connection::questions::Questions;
+use crate::connection::sessions::Cookies;
 use crate::connection::socketio::{self, Host};
 use crate::connection::visit::Peer;
 use crate::connection::{Gate, arrivals::Arrivals, recheck, seats::Seats, unix_now};
@@ -170,7 +172,10 @@ impl Service {
             settings.limits.connections,
         );
         let ledger = Ledger::new(settings.readers.clone(), database.clone());
+        let questions = Questions::new(database.clone(), &settings);
         let gate = Gate {
+            questions: Arc::new(questions),
+            cookies: Cookies::default(),
             arrivals: Arrivals::new(rate, seats, std::time::Instant::now()),
             settings,
             hub,

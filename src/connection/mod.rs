@@ -14,10 +14,12 @@ pub mod ledger;
 pub mod poll;
 pub mod post;
 pub mod presence;
+pub mod questions;
 pub mod reader;
 pub mod recheck;
 pub mod seam;
 pub mod seats;
+pub mod sessions;
 pub mod socketio;
 pub mod speech;
 pub mod sse;
@@ -43,6 +45,8 @@ pub struct Gate {
     pub hub: Hub,
     pub database: Database,
     pub verifier: Verifier,
+    pub questions: Arc<questions::Questions>,
+    pub cookies: sessions::Cookies,
     pub seats: seats::Seats,
     pub arrivals: arrivals::Arrivals,
     pub allowances: allowance::Allowances,

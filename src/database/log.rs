@@ -132,7 +132,7 @@ impl Database {
             let rotated = client.query_typed(rotate, &params).await?;
             Ok::<_, tokio_postgres::Error>((rotated, client.query_typed(size, &[]).await?))
         };
-        let Ok(answer) = tokio::time::timeout(self.timeout, asked).await else {
+        let Ok(answer) = tokio::time::timeout(self.timeout + super::LINK, asked).await else {
             return Err(self.give_up(client));
         };
         let (rotated, size) = answer?;
