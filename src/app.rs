@@ -9,6 +9,7 @@ use crate::config::Settings;
 use crate::connection::allowance::Allowances;
 use crate::connection::ledger::Ledger;
 use crate::connection::questions::Questions;
+use crate::connection::replays::Replays;
 use crate::connection::sessions::Cookies;
 use crate::connection::socketio::{self, Host};
 use crate::connection::visit::Peer;
@@ -154,6 +155,7 @@ impl Service {
             replay_bytes: settings.limits.replay_bytes,
             ring_bytes: settings.hub.ring_bytes,
             ring_age: settings.hub.ring_age,
+            refill_events: settings.hub.refill_events,
             memory_bytes: settings.poll.remember_bytes,
             memory_age: settings.poll.remember,
         });
@@ -176,6 +178,7 @@ impl Service {
         let gate = Gate {
             questions: Arc::new(questions),
             cookies: Cookies::default(),
+            replays: Replays::new(std::time::Instant::now()),
             arrivals: Arrivals::new(rate, seats, std::time::Instant::now()),
             settings,
             hub,

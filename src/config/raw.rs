@@ -114,6 +114,7 @@ sections! {
     hub: RawHub {
         ring_bytes: u64,
         ring_seconds: u64,
+        refill_events: u64,
     }
     listener: RawListener {
         doorbell: Option<String>,

@@ -148,6 +148,8 @@ pub struct Hub {
     pub ring_bytes: usize,
     /// `hub.ring_seconds`.
     pub ring_age: Duration,
+    /// In one statement.
+    pub refill_events: usize,
 }
 
 #[derive(Clone, Debug)]

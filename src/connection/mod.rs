@@ -17,6 +17,7 @@ pub mod presence;
 pub mod questions;
 pub mod reader;
 pub mod recheck;
+pub mod replays;
 pub mod seam;
 pub mod seats;
 pub mod sessions;
@@ -47,6 +48,7 @@ pub struct Gate {
     pub verifier: Verifier,
     pub questions: Arc<questions::Questions>,
     pub cookies: sessions::Cookies,
+    pub replays: replays::Replays,
     pub seats: seats::Seats,
     pub arrivals: arrivals::Arrivals,
     pub allowances: allowance::Allowances,
