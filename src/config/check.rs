@@ -123,6 +123,8 @@ impl Check {
             leeway: Duration::from_secs(self.whole("auth.leeway_s", raw.leeway_s, 0..=600)),
             cookie: raw.cookie,
             anonymous_claims: raw.anonymous_claims,
+            remember: self.seconds("auth.remember_s", raw.remember_s, 0),
+            remember_bytes: self.size("auth.remember_bytes", raw.remember_bytes, 0..=GIB),
         }
     }
 

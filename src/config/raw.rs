@@ -64,6 +64,8 @@ sections! {
         leeway_s: u64,
         cookie: Option<String>,
         anonymous_claims: Option<String>,
+        remember_s: u64,
+        remember_bytes: u64,
     }
     http: RawHttp {
         listen: String,

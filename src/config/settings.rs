@@ -65,6 +65,9 @@ pub struct Auth {
     pub cookie: Option<String>,
     /// A JSON object.
     pub anonymous_claims: Option<String>,
+    /// Of verified tokens.
+    pub remember: Duration,
+    pub remember_bytes: usize,
 }
 
 impl Auth {
@@ -307,6 +310,8 @@ impl fmt::Debug for Auth {
             .field("leeway", &self.leeway)
             .field("cookie", &self.cookie)
             .field("anonymous_claims", &self.anonymous_claims)
+            .field("remember", &self.remember)
+            .field("remember_bytes", &self.remember_bytes)
             .finish()
     }
 }

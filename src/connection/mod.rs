@@ -36,7 +36,7 @@ use crate::listener::Pulse;
 use crate::token::{TokenError, Verifier};
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use warp::http::{HeaderValue, StatusCode};
 use warp::reply::{Reply, Response};
 
@@ -205,7 +205,14 @@ impl Gate {
             Refusal::Restart | Refusal::Gap => spread.max(self.arrivals.spread()),
             _ => spread,
         };
-        spread.mul_f64(rand::random_range(0.1..=1.0))
+        let wait = spread.mul_f64(rand::random_range(0.1..=1.0));
+        match refusal {
+            // However many ask whether they may come in by now.
+            Refusal::Overloaded | Refusal::DatabaseAway => {
+                wait.max(self.arrivals.turn(Instant::now()))
+            }
+            _ => wait,
+        }
     }
 
     /// A refusal as every answer of HTTP spells it; one that passes says when to come back.
