@@ -457,6 +457,47 @@ mod tests {
         assert!(waiting > 5 && run.refilled == waiting, "{waiting}");
     }
 
+    /// The ring has let go of the moment at which somebody joined, and was then read back past it, in
+    /// one batch: where in that the reader stands, nobody knows.
+    #[test]
+    fn who_joined_within_what_was_read_is_not_told_half() {
+        let mut model = Model::default();
+        let write = |model: &mut Model| {
+            model.begin();
+            model.write(0, 0);
+            model.commit(0);
+        };
+        let start = model.here();
+        model.bookmarks.push(start.bookmark.to_string());
+        write(&mut model);
+        let hub = Hub::new(super::super::tests::LIMITS);
+        let mut here = model.here();
+        hub.begin(Arc::clone(&here), "history");
+        let mut run = Run {
+            model,
+            hub,
+            readers: Vec::new(),
+            refilled: 0,
+            roomy: true,
+        };
+        run.join(0, 0);
+        let now = Instant::now();
+        for seconds in [0, 61] {
+            write(&mut run.model);
+            let batch = run.model.look(&here);
+            here = Arc::clone(&batch.to);
+            run.hub.publish(batch, now + Duration::from_secs(seconds));
+        }
+        let refill = run.hub.wants("h", &[start.place.clone()]).unwrap();
+        let found = run.read(&refill);
+        assert_eq!(found.events.len(), 2, "what it lacks, and what it got live");
+        run.hub.refill(refill, found, now);
+        let Some(Reader::Joined(seam, since)) = run.readers.pop() else {
+            panic!("it had to wait")
+        };
+        assert!(matches!(run.hub.look_again(&seam, since), Replay::Log(_)));
+    }
+
     /// A burst of bookings is one state of the slot: whoever lacks all of it is told once, and whoever
     /// had the last one but not an earlier one, which committed later, is told that.
     #[test]
