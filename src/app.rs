@@ -8,6 +8,9 @@ pub mod front;
 use crate::config::Settings;
 use crate::connection::allowance::Allowances;
 use crate::connection::ledger::Ledger;
+use crate::connection::questions::Questions;
+use crate::connection::replays::Replays;
+use crate::connection::sessions::Cookies;
 use crate::connection::socketio::{self, Host};
 use crate::connection::visit::Peer;
 use crate::connection::{Gate, arrivals::Arrivals, recheck, seats::Seats, unix_now};
@@ -24,7 +27,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -40,6 +43,10 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How long the listener may take to give the lead back, after the drain.
 const STEP_DOWN: Duration = Duration::from_secs(1);
+
+/// Connections that the kernel may hold for us until they are accepted (net.core.somaxconn allows no
+/// more): of a crowd that comes back at once, who finds no room knocks again a second later.
+const BACKLOG: u32 = 4096;
 
 /// Why the service could not start.
 #[derive(Debug, thiserror::Error)]
@@ -87,10 +94,7 @@ impl Socket {
             }
             return UnixListener::bind(path).map(Self::Unix).map_err(failed);
         }
-        TcpListener::bind(address)
-            .await
-            .map(Self::Tcp)
-            .map_err(failed)
+        listen(address).await.map(Self::Tcp).map_err(failed)
     }
 
     /// Where it is bound, for people.
@@ -133,6 +137,29 @@ impl Socket {
     }
 }
 
+/// Listens on the first of an address's places that can be had.
+async fn listen(address: &str) -> io::Result<TcpListener> {
+    let mut failed = io::Error::new(io::ErrorKind::InvalidInput, "this is no address");
+    for place in tokio::net::lookup_host(address).await? {
+        let socket = if place.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        };
+        let bound = socket.and_then(|socket| {
+            // Connections of a run before may linger.
+            socket.set_reuseaddr(true)?;
+            socket.bind(place)?;
+            socket.listen(BACKLOG)
+        });
+        match bound {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
 /// A service that is open: its listener runs. It serves nobody before an [`App`] has it.
 pub struct Service {
     pub gate: Arc<Gate>,
@@ -159,6 +186,7 @@ impl Service {
             replay_bytes: settings.limits.replay_bytes,
             ring_bytes: settings.hub.ring_bytes,
             ring_age: settings.hub.ring_age,
+            refill_events: settings.hub.refill_events,
             memory_bytes: settings.poll.remember_bytes,
             memory_age: settings.poll.remember,
         });
@@ -177,7 +205,11 @@ impl Service {
             settings.limits.connections,
         );
         let ledger = Ledger::new(settings.readers.clone(), database.clone());
+        let questions = Questions::new(database.clone(), &settings);
         let gate = Gate {
+            questions: Arc::new(questions),
+            cookies: Cookies::default(),
+            replays: Replays::new(std::time::Instant::now()),
             arrivals: Arrivals::new(rate, seats, std::time::Instant::now()),
             settings,
             hub,

@@ -7,6 +7,7 @@ mod access;
 mod carry;
 mod delivery;
 mod memory;
+mod refill;
 mod ring;
 mod roster;
 mod standing;
@@ -21,6 +22,7 @@ use carry::Carriers;
 pub use carry::{Carriage, Line};
 pub use delivery::{Delivery, Ended, Replay, Seam, Since};
 pub use memory::{Admission, Asker};
+pub use refill::{Refill, Refilled};
 use roster::Roster;
 pub use roster::{Identity, Stale};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -44,6 +46,8 @@ pub struct Limits {
     pub ring_bytes: usize,
     /// How long a batch is kept.
     pub ring_age: Duration,
+    /// Events read at once to make the ring reach back further.
+    pub refill_events: usize,
     /// Bytes of admissions kept for those who poll again.
     pub memory_bytes: usize,
     /// How long an admission holds without being asked for again.
@@ -325,18 +329,19 @@ fn queue_gap(table: &Table, reason: &'static str) -> Vec<Arc<Subscription>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::bookmark::{Bookmark, Snapshot, Spelling};
     use crate::event::Place;
     use serde_json::value::RawValue;
 
-    const LIMITS: Limits = Limits {
+    pub(super) const LIMITS: Limits = Limits {
         queue_bytes: 100_000,
         replay_events: 10,
         replay_bytes: 100_000,
         ring_bytes: 100_000,
         ring_age: Duration::from_secs(60),
+        refill_events: 100,
         memory_bytes: 1000,
         memory_age: Duration::from_secs(60),
     };
