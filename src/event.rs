@@ -186,11 +186,11 @@ impl Event {
         }
     }
 
-    /// The server-sent event, encoded at the first subscriber.
+    /// The server-sent event as a chunk, encoded at the first subscriber.
     #[must_use]
     pub fn sse(&self) -> &Frame {
         self.sse.get_or_init(|| {
-            Frame::plain(sse_frame(
+            Frame::chunk(&sse_frame(
                 Some(&self.name),
                 self.bookmark().map(AsRef::as_ref),
                 self.data.get(),

@@ -3,10 +3,8 @@
 //! It must never be changed once it is made.
 
 use bytes::Bytes;
+use std::sync::Arc;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
-
-/// The longest head of a WebSocket frame that a server sends.
-const HEAD: usize = 10;
 
 /// What a WebSocket frame is (RFC 6455, 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,21 +39,22 @@ impl Kind {
     }
 }
 
-/// Text, as it goes over the socket.
+/// Bytes as they go over a socket, and the text among them.
 #[derive(Clone, Debug, Default)]
-pub struct Frame {
-    text: Utf8Bytes,
+pub struct Frame(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
     bytes: Bytes,
+    text: Utf8Bytes,
 }
 
 impl Frame {
-    /// A whole text frame of a WebSocket.
+    /// What holds no text.
     #[must_use]
-    pub fn websocket(text: &str) -> Self {
-        let bytes = encode(Kind::Text, text.as_bytes());
-        let head = bytes.len() - text.len();
-        let text = Utf8Bytes::try_from(bytes.slice(head..)).unwrap_or_default();
-        Self { text, bytes }
+    pub fn raw(bytes: Bytes) -> Self {
+        let text = Utf8Bytes::default();
+        Self(Arc::new(Inner { bytes, text }))
     }
 
     /// Text as it is.
@@ -63,39 +62,70 @@ impl Frame {
     pub fn plain(text: String) -> Self {
         let text = Utf8Bytes::from(text);
         let bytes = text.clone().into();
-        Self { text, bytes }
+        Self(Arc::new(Inner { bytes, text }))
+    }
+
+    /// Text between what surrounds it on the wire.
+    fn around(head: &[u8], text: &str, tail: &[u8]) -> Self {
+        let bytes = Bytes::from([head, text.as_bytes(), tail].concat());
+        let text = bytes.slice(head.len()..head.len() + text.len());
+        let text = Utf8Bytes::try_from(text).unwrap_or_default();
+        Self(Arc::new(Inner { bytes, text }))
+    }
+
+    /// A whole text frame of a WebSocket.
+    #[must_use]
+    pub fn websocket(text: &str) -> Self {
+        Self::around(&head(Kind::Text, text.len()), text, b"")
+    }
+
+    /// Any other frame of a WebSocket.
+    #[must_use]
+    pub fn control(kind: Kind, payload: &[u8]) -> Self {
+        Self::raw([&head(kind, payload.len()), payload].concat().into())
+    }
+
+    /// A chunk of an HTTP answer (RFC 9112, 7.1).
+    #[must_use]
+    pub fn chunk(text: &str) -> Self {
+        Self::around(format!("{:x}\r\n", text.len()).as_bytes(), text, b"\r\n")
+    }
+
+    /// The text alone.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        let text = self.0.text.clone();
+        let bytes = text.clone().into();
+        Self(Arc::new(Inner { bytes, text }))
     }
 
     #[must_use]
     pub fn text(&self) -> &str {
-        self.text.as_str()
+        self.0.text.as_str()
     }
 
     /// With all that surrounds the text.
     #[must_use]
-    pub fn bytes(&self) -> &Bytes {
-        &self.bytes
+    pub fn bytes(&self) -> &[u8] {
+        &self.0.bytes
     }
 }
 
-/// A frame of a WebSocket as a server sends it: whole, and not masked.
-#[must_use]
-pub fn encode(kind: Kind, payload: &[u8]) -> Bytes {
-    let mut bytes = Vec::with_capacity(HEAD + payload.len());
-    bytes.push(0x80 | kind as u8);
-    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
-        (Ok(length @ ..126), _) => bytes.push(length),
-        (_, Ok(length)) => {
-            bytes.push(126);
-            bytes.extend(length.to_be_bytes());
+/// The head of a WebSocket frame as a server sends it: whole, and not masked.
+fn head(kind: Kind, length: usize) -> Vec<u8> {
+    let mut head = vec![0x80 | kind as u8];
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short @ ..126), _) => head.push(short),
+        (_, Ok(middle)) => {
+            head.push(126);
+            head.extend(middle.to_be_bytes());
         }
         _ => {
-            bytes.push(127);
-            bytes.extend((payload.len() as u64).to_be_bytes());
+            head.push(127);
+            head.extend((length as u64).to_be_bytes());
         }
     }
-    bytes.extend(payload);
-    bytes.into()
+    head
 }
 
 #[cfg(test)]
@@ -117,5 +147,13 @@ mod tests {
             assert_eq!(&frame.bytes()[..head.len()], head);
             assert_eq!(&frame.bytes()[head.len()..], text.as_bytes());
         }
+    }
+
+    #[test]
+    fn a_chunk_says_how_many_bytes_it_has() {
+        let frame = Frame::chunk("id: grün\n\n\n\n\n");
+        assert_eq!(frame.bytes(), "e\r\nid: grün\n\n\n\n\n\r\n".as_bytes());
+        assert_eq!(frame.text(), "id: grün\n\n\n\n\n");
+        assert_eq!(frame.bare().bytes(), frame.text().as_bytes());
     }
 }

@@ -6,10 +6,10 @@ use super::{Accepted, OpenError, SPARE_SOCKETS, Socket};
 use crate::config::Settings;
 use crate::connection::Gate;
 use crate::connection::presence::Cut;
-use crate::connection::takeover::Takeover;
+use crate::connection::takeover::{Head, Takeover};
 use crate::connection::visit::Peer;
 use crate::stream::{Lent, Stream};
-use bytes::Bytes;
+use hyper::Version;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
@@ -95,7 +95,7 @@ async fn serve_http(
     stream: Arc<Stream>,
     service: WithPeer<Front>,
     mut stopping: watch::Receiver<bool>,
-) -> Option<(Takeover, Bytes)> {
+) -> Option<(Takeover, Head)> {
     let (cut, handover) = (service.cut.clone(), service.handover.clone());
     let lent = TokioIo::new(Lent(Arc::clone(&stream)));
     let connection = builder.serve_connection(lent, service).with_upgrades();
@@ -169,16 +169,16 @@ pub(super) fn tls_acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, O
 
 /// An answer that takes the stream over, on its way to the accept loop.
 #[derive(Clone, Default)]
-struct Handover(Arc<Mutex<Option<(Takeover, Bytes)>>>);
+struct Handover(Arc<Mutex<Option<(Takeover, Head)>>>);
 
 impl Handover {
-    fn slot(&self) -> MutexGuard<'_, Option<(Takeover, Bytes)>> {
+    fn slot(&self) -> MutexGuard<'_, Option<(Takeover, Head)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for one, and until what was answered before has left. Whoever answers runs in the same
     /// task, so nobody has to be woken.
-    async fn taken(&self, stream: &Stream) -> (Takeover, Bytes) {
+    async fn taken(&self, stream: &Stream) -> (Takeover, Head) {
         poll_fn(|_| match self.slot().take_if(|_| !stream.is_full()) {
             Some(taken) => Poll::Ready(taken),
             None => Poll::Pending,
@@ -187,21 +187,26 @@ impl Handover {
     }
 }
 
-/// The head of an answer that is not HTTP's any more: its end is the connection's.
-fn head<B>(answer: &hyper::Response<B>) -> Bytes {
+/// The head of an answer that the HTTP library does not write. Behind it the connection ends.
+fn head<B>(version: Version, answer: &hyper::Response<B>) -> Head {
     let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
     let date = jiff::fmt::rfc2822::DateTimePrinter::new();
     let date = date.timestamp_to_rfc9110_string(&jiff::Timestamp::now());
     let date = date.unwrap_or_default();
     let headers = answer.headers().iter();
     let headers = headers.filter(|(name, _)| *name != "content-length");
+    // Older ones, such as some proxies, do not know chunks.
+    let chunked = version == Version::HTTP_11;
+    let coding = chunked.then_some(("transfer-encoding", &b"chunked"[..]));
     let own = [("date", date.as_bytes()), ("connection", b"close")];
+    let own = own.into_iter().chain(coding);
     let all = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
     for (name, value) in all.chain(own) {
         head.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
     }
     head.extend(b"\r\n");
-    head.into()
+    let bytes = head.into();
+    Head { bytes, chunked }
 }
 
 /// Tells the routes what only the accept loop knows, and takes from them what is not HTTP's.
@@ -221,11 +226,12 @@ impl Service<hyper::Request<Incoming>> for WithPeer<Front> {
     fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.peer);
         request.extensions_mut().insert(self.cut.clone());
+        let version = request.version();
         let (answer, handover) = (self.inner.call(request), self.handover.clone());
         Box::pin(async move {
             let mut answer = answer.await?;
             if let Some(takeover) = answer.extensions_mut().remove::<Takeover>() {
-                *handover.slot() = Some((takeover, head(&answer)));
+                *handover.slot() = Some((takeover, head(version, &answer)));
                 // HTTP has no part in it any more.
                 std::future::pending::<()>().await;
             }

@@ -120,6 +120,8 @@ struct Gathering<'a> {
 
 impl<'a> Gathering<'a> {
     fn new(presence: &'a Presence, wait: Duration) -> Self {
+        let errors = presence.errors();
+        let errors = errors.map(|(code, message, room)| frame::error(code, &message, room));
         let mut gathering = Self {
             presence,
             deadline: Instant::now() + wait,
@@ -127,7 +129,7 @@ impl<'a> Gathering<'a> {
             bookmark: "".into(),
             frames: VecDeque::new(),
             replaying: 0,
-            errors: presence.errors().collect(),
+            errors: errors.collect(),
             bytes: 0,
             more: false,
         };

@@ -7,10 +7,10 @@ pub mod outlet;
 
 use super::Refusal;
 use super::speech::{Speech, Told};
+use crate::frame::Frame;
 use crate::hub::{Carriage, Delivery, Line};
 use crate::report;
 use crate::stream::Stream;
-use bytes::{Buf, Bytes};
 use decode::{Decoder, Message};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -19,7 +19,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::ReadBuf;
-use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 /// Frames in one system call.
@@ -33,16 +32,14 @@ pub struct Socket {
     stream: Arc<Stream>,
     speech: Arc<dyn Speech>,
     unsent: Mutex<Unsent>,
-    /// Frames wait that the writer has not fed.
-    fed: Notify,
 }
 
 /// What waits for room.
 #[derive(Default)]
 struct Unsent {
-    frames: VecDeque<Bytes>,
-    /// Part of the first has left.
-    begun: bool,
+    frames: VecDeque<Frame>,
+    /// So many bytes of the first have left.
+    begun: usize,
     /// When the live events among them were inserted, in Unix microseconds.
     live: Vec<i64>,
     /// When something left last.
@@ -51,15 +48,14 @@ struct Unsent {
 
 impl Unsent {
     /// Takes out what has left.
-    fn advance(&mut self, mut count: usize) {
-        while let Some(first) = self.frames.front_mut() {
-            if count < first.len() {
-                self.begun |= count > 0;
-                first.advance(count);
+    fn advance(&mut self, count: usize) {
+        self.begun += count;
+        while let Some(first) = self.frames.front() {
+            let length = first.bytes().len();
+            if self.begun < length {
                 return;
             }
-            count -= first.len();
-            self.begun = false;
+            self.begun -= length;
             self.frames.pop_front();
         }
         // Empty again: nothing is held for a connection at rest.
@@ -68,15 +64,16 @@ impl Unsent {
     }
 }
 
-/// Hands the first of these over in one piece or, if they are several, side by side.
+/// Hands over the first of these side by side, but for bytes that have left already.
 fn with_slices<'a, R>(
-    frames: impl IntoIterator<Item = &'a Bytes>,
+    frames: impl IntoIterator<Item = &'a Frame>,
+    mut begun: usize,
     write: impl FnOnce(&[IoSlice<'_>]) -> R,
 ) -> R {
     let mut slices = [IoSlice::new(&[]); AT_ONCE];
     let mut count = 0;
     for (slice, frame) in slices.iter_mut().zip(frames) {
-        *slice = IoSlice::new(frame);
+        *slice = IoSlice::new(&frame.bytes()[std::mem::take(&mut begun)..]);
         count += 1;
     }
     write(&slices[..count])
@@ -89,7 +86,6 @@ impl Socket {
             stream,
             speech,
             unsent: Mutex::default(),
-            fed: Notify::new(),
         }
     }
 
@@ -103,7 +99,7 @@ impl Socket {
     }
 
     /// Has a frame written by the next flush; `live` is when its event was inserted, if it is live.
-    pub fn feed(&self, frame: Bytes, live: Option<i64>) {
+    pub fn feed(&self, frame: Frame, live: Option<i64>) {
         let mut unsent = self.unsent();
         unsent.frames.push_back(frame);
         unsent.live.extend(live);
@@ -123,7 +119,7 @@ impl Socket {
         }
         while !unsent.frames.is_empty() {
             let write = |slices: &[IoSlice<'_>]| self.stream.poll_write(context, slices);
-            match ready!(with_slices(&unsent.frames, write))? {
+            match ready!(with_slices(&unsent.frames, unsent.begun, write))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 count => unsent.advance(count),
             }
@@ -160,29 +156,15 @@ impl Socket {
     /// Bytes that wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.unsent().frames.iter().map(Bytes::len).sum()
-    }
-
-    /// Has a frame written by the writer, wherever that is.
-    pub fn say(&self, frame: Bytes) {
-        self.feed(frame, None);
-        self.call();
-    }
-
-    /// Has the writer flush what was fed.
-    pub fn call(&self) {
-        self.fed.notify_one();
-    }
-
-    /// Waits until something is to be flushed that others have fed.
-    pub async fn fed(&self) {
-        self.fed.notified().await;
+        let unsent = self.unsent();
+        let all = unsent.frames.iter().map(|frame| frame.bytes().len());
+        all.sum::<usize>() - unsent.begun
     }
 
     /// Forgets all frames of which nothing has left yet.
     pub fn forget(&self) {
         let mut unsent = self.unsent();
-        let begun = usize::from(unsent.begun);
+        let begun = usize::from(unsent.begun > 0);
         unsent.frames.truncate(begun);
         unsent.live.clear();
     }
@@ -261,7 +243,7 @@ impl Socket {
                 && !event.lost
                 && let Ok(frame) = speech.spell(&Told::Event(event), None)
             {
-                frames.extend(frame.map(|frame| frame.bytes().clone()));
+                frames.extend(frame);
                 live.push(event.inserted);
                 *events += 1;
                 waiting.pop_front();
@@ -269,16 +251,15 @@ impl Socket {
             if frames.is_empty() {
                 return true;
             }
-            let length: usize = frames.iter().map(Bytes::len).sum();
+            let length: usize = frames.iter().map(|frame| frame.bytes().len()).sum();
             let write = |slices: &[IoSlice<'_>]| self.stream.try_write(slices);
             // An error is for the writer to meet, when it is to go on.
-            let written = with_slices(&*frames, write).unwrap_or(0);
+            let written = with_slices(&*frames, 0, write).unwrap_or(0);
             unsent.last = Some(*now);
             if written < length {
                 unsent.live.extend(live.drain(before..));
                 unsent.frames.extend(frames.drain(..));
                 unsent.advance(written);
-                self.fed.notify_one();
             }
             frames.clear();
         }

@@ -8,10 +8,11 @@ use super::presence::Presence;
 use super::socket::Socket;
 use super::socket::outlet::Outlet;
 use super::speech::stream::{self, control};
-use super::takeover::Takeover;
+use super::takeover::{Head, Takeover};
 use super::visit::Visit;
 use super::writer::Writer;
 use super::{Gate, Refusal};
+use crate::frame::Frame;
 use crate::stream::Stream;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -68,19 +69,23 @@ async fn enter(gate: &Arc<Gate>, visit: &Visit) -> Result<Presence, Refusal> {
     Ok(presence)
 }
 
-async fn run(mut presence: Presence, stream: Arc<Stream>, head: Bytes) {
+async fn run(mut presence: Presence, stream: Arc<Stream>, head: Head) {
     let settings = &presence.gate.settings;
-    let retry = settings.sse.retry;
-    let socket = Arc::new(Socket::new(stream, Arc::new(stream::Stream { retry })));
-    socket.say(head);
+    let speech = Arc::new(stream::Stream {
+        chunked: head.chunked,
+        retry: settings.sse.retry,
+    });
+    let socket = Arc::new(Socket::new(stream, Arc::<stream::Stream>::clone(&speech)));
+    socket.feed(Frame::raw(head.bytes), None);
+    presence.subscription.wake();
     let conversation = Conversation::begin("sse", &presence, Arc::clone(socket.speech()));
     let outlet = Outlet::new(&socket, settings, settings.sse.heartbeat, None);
-    let writer = Writer::new(&conversation, &presence, outlet);
+    let mut writer = Writer::new(&conversation, &presence, outlet);
     let why = tokio::select! {
         why = writer.write() => why,
         () = gone(&socket) => Refusal::Gone,
-        ended = presence.subscription.ended() => ended.into(),
-        () = conversation.expired() => Refusal::Expired,
+        // It can't be asked for a sign of life.
+        why = conversation.ended(|| None) => why,
     };
     drop(conversation);
     presence.why = why.word();
@@ -88,7 +93,10 @@ async fn run(mut presence: Presence, stream: Arc<Stream>, head: Bytes) {
         // What it has not taken by now is nothing that it may still have.
         socket.forget();
     }
-    socket.feed(last_words(&presence.gate, why).into(), None);
+    socket.feed(speech.frame(last_words(&presence.gate, why)), None);
+    if speech.chunked {
+        socket.feed(Frame::raw(Bytes::from_static(b"0\r\n\r\n")), None);
+    }
     let finished = socket.finish(Instant::now() + why.grace()).await;
     if !finished && why.ends_access() {
         socket.forget_unsent();

@@ -10,18 +10,26 @@ use warp::reply::Response;
 
 type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-type Serve = Box<dyn FnOnce(Arc<Stream>, Bytes) -> Serving + Send>;
+type Serve = Box<dyn FnOnce(Arc<Stream>, Head) -> Serving + Send>;
 
-/// What goes on behind the head of an answer. It travels with the answer to whoever has the stream.
+/// The head of the answer.
+pub struct Head {
+    /// As it goes over the wire, to be written first.
+    pub bytes: Bytes,
+    /// Whether the rest comes in chunks; otherwise the connection's end is the answer's.
+    pub chunked: bool,
+}
+
+/// What goes on behind the head of an answer, with which it travels to whoever has the stream.
 #[derive(Clone)]
 pub struct Takeover(Arc<Mutex<Option<Serve>>>);
 
 impl Takeover {
-    /// The answer with what goes on behind it; that gets the head as bytes, which it is to write.
+    /// The answer with what goes on behind its head.
     #[must_use]
     pub fn of<F>(
         mut answer: Response,
-        serve: impl FnOnce(Arc<Stream>, Bytes) -> F + Send + 'static,
+        serve: impl FnOnce(Arc<Stream>, Head) -> F + Send + 'static,
     ) -> Response
     where
         F: Future<Output = ()> + Send + 'static,

@@ -14,41 +14,60 @@ use super::speech;
 use super::visit::Visit;
 use super::writer::Writer;
 use super::{Gate, Refusal, unix_now};
-use crate::frame::{Kind, encode};
+use crate::frame::{Frame, Kind};
 use crate::stream::Stream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// Bytes of a close frame's reason: what a control frame may carry, without the code.
 const REASON: usize = 123;
 
-/// Serves a socket that has just been upgraded; `rest` is what was read behind the request.
-pub async fn serve(gate: Arc<Gate>, stream: Arc<Stream>, rest: bytes::Bytes, visit: Visit) {
-    let socket = Arc::new(Socket::new(stream, speech::of(&visit)));
-    let mut decoder = Decoder::new(gate.settings.limits.message_bytes);
-    decoder.push(&rest);
-    drop(rest);
-    // On the heap until it is in: who stays needs none of it, nor what the request brought.
-    let why = match Box::pin(enter(Arc::clone(&gate), visit)).await {
-        Ok(mut presence) => {
-            let why = run(&socket, &mut decoder, &presence).await;
-            presence.why = why.word();
-            why
-        }
-        Err(refusal) => refusal,
-    };
-    Box::pin(close(&gate, &socket, &mut decoder, why)).await;
+/// A socket that has just been upgraded.
+pub struct Upgraded {
+    gate: Arc<Gate>,
+    socket: Arc<Socket>,
+    decoder: Decoder,
 }
 
-async fn enter(gate: Arc<Gate>, visit: Visit) -> Result<Presence, Refusal> {
-    let mut presence = gate.enter("websocket", &visit).await?;
-    if let Err(refusal) = presence.join(&visit).await {
-        presence.why = refusal.word();
-        return Err(refusal);
+impl Upgraded {
+    /// `rest` is what was read behind the request.
+    #[must_use]
+    pub fn new(gate: Arc<Gate>, stream: Arc<Stream>, rest: &[u8], visit: &Visit) -> Self {
+        let mut decoder = Decoder::new(gate.settings.limits.message_bytes);
+        decoder.push(rest);
+        let socket = Arc::new(Socket::new(stream, speech::of(visit)));
+        Self {
+            gate,
+            socket,
+            decoder,
+        }
     }
-    Ok(presence)
+
+    /// Serves it to its end. What the request brought is dropped as soon as it is in.
+    pub async fn serve(mut self, visit: Box<Visit>) {
+        // On the heap, both, for as long as they last: who stays needs no room for them.
+        let why = match Box::pin(self.enter(visit)).await {
+            Ok(presence) => self.run(presence).await,
+            Err(refusal) => refusal,
+        };
+        Box::pin(close(&self.gate, &self.socket, &mut self.decoder, why)).await;
+    }
+
+    async fn enter(&self, visit: Box<Visit>) -> Result<Box<Presence>, Refusal> {
+        let mut presence = self.gate.enter("websocket", &visit).await?;
+        if let Err(refusal) = presence.join(&visit).await {
+            presence.why = refusal.word();
+            return Err(refusal);
+        }
+        Ok(Box::new(presence))
+    }
+
+    async fn run(&mut self, mut presence: Box<Presence>) -> Refusal {
+        let why = run(&self.socket, &mut self.decoder, &presence).await;
+        presence.why = why.word();
+        why
+    }
 }
 
 async fn run(socket: &Arc<Socket>, decoder: &mut Decoder, presence: &Presence) -> Refusal {
@@ -57,13 +76,14 @@ async fn run(socket: &Arc<Socket>, decoder: &mut Decoder, presence: &Presence) -
     let seen = AtomicU64::new(unix_now());
     let websocket = &settings.websocket;
     let outlet = Outlet::new(socket, settings, websocket.heartbeat, Some(websocket.ping));
-    let writer = Writer::new(&conversation, presence, outlet);
+    let mut writer = Writer::new(&conversation, presence, outlet);
+    // One second at least, and whole ones are counted.
+    let patience = (websocket.ping + websocket.pong_timeout).as_secs().max(1) + 1;
+    let silent = || Some(seen.load(Ordering::Relaxed) + patience);
     tokio::select! {
         why = writer.write() => why,
         why = read::read(&conversation, socket, decoder, &seen) => why,
-        ended = presence.subscription.ended() => ended.into(),
-        () = conversation.expired() => Refusal::Expired,
-        () = watch_pongs(&presence.gate, &seen) => Refusal::NoPong,
+        why = conversation.ended(silent) => why,
     }
 }
 
@@ -83,7 +103,7 @@ async fn close(gate: &Gate, socket: &Socket, decoder: &mut Decoder, why: Refusal
         // What it has not taken by now is nothing that it may still have.
         socket.forget();
     }
-    socket.feed(encode(Kind::Close, &frame), None);
+    socket.feed(Frame::control(Kind::Close, &frame), None);
     let end = Instant::now() + why.grace();
     let mut answered = socket.finish(end).await;
     if answered && why != Refusal::Gone {
@@ -98,18 +118,5 @@ async fn close(gate: &Gate, socket: &Socket, decoder: &mut Decoder, why: Refusal
     }
     if !answered && why.ends_access() {
         socket.forget_unsent();
-    }
-}
-
-/// Ends when nothing was heard for the time of a ping and its pong.
-async fn watch_pongs(gate: &Gate, seen: &AtomicU64) {
-    let settings = &gate.settings.websocket;
-    let patience = (settings.ping + settings.pong_timeout).as_secs().max(1);
-    loop {
-        let silent = unix_now().saturating_sub(seen.load(Ordering::Relaxed));
-        if silent > patience {
-            return;
-        }
-        tokio::time::sleep(Duration::from_secs(patience - silent + 1)).await;
     }
 }

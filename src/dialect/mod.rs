@@ -305,8 +305,14 @@ mod tests {
         let listed: Vec<String> = [(0, "/a", "/io"), (1, "/b", "/oi")]
             .map(|(which, path, io)| {
                 let file = directory.path().join(format!("{which}.toml"));
-                std::fs::write(&file, format!("[socketio]\npath = \"{io}\"\nnamespaces = [\"/\", \"/n\"]\n{}", at(path)))
-                    .unwrap();
+                std::fs::write(
+                    &file,
+                    format!(
+                        "[socketio]\npath = \"{io}\"\nnamespaces = [\"/\", \"/n\"]\n{}",
+                        at(path)
+                    ),
+                )
+                .unwrap();
                 file.display().to_string()
             })
             .into();

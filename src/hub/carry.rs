@@ -2,10 +2,10 @@
 //! Hands everything else to the writers of the connections. It must never wait for a socket: what
 //! one does not take at once is its writer's.
 
+use super::Subscription;
 use super::delivery::Delivery;
-use super::subscription::Subscription;
+use crate::frame::Frame;
 use crate::report;
-use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ pub trait Line: Send + Sync {
 /// What is carried along from one subscription to the next.
 pub struct Carriage {
     /// Room for the frames of one.
-    pub frames: Vec<Bytes>,
+    pub frames: Vec<Frame>,
     /// When the events that were written were inserted, in Unix microseconds.
     pub live: Vec<i64>,
     pub events: usize,

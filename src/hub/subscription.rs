@@ -15,6 +15,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
+/// Deliveries for which an empty queue keeps its room: most batches hold no more for one reader.
+const KEPT: usize = 8;
+
 #[derive(Default)]
 pub(super) struct Queue {
     waiting: VecDeque<Delivery>,
@@ -116,6 +119,16 @@ impl Subscription {
         self.wake.notify_one();
     }
 
+    /// Wakes the writer, for what does not wait in the queue.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Waits until there is something to write.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
     /// Ends the subscription: what waits is dropped, `take` and `ended` say why.
     pub fn end(&self, ended: Ended) {
         let mut queue = lock(&self.queue);
@@ -138,7 +151,11 @@ impl Subscription {
         }
     }
 
-    pub(super) fn take_waiting(&self) -> Result<VecDeque<Delivery>, Ended> {
+    /// Takes all that waits.
+    ///
+    /// # Errors
+    /// Why the subscription was ended.
+    pub fn take_waiting(&self) -> Result<VecDeque<Delivery>, Ended> {
         let mut queue = lock(&self.queue);
         if let Some(ended) = queue.ended {
             return Err(ended);
@@ -177,6 +194,9 @@ impl Subscription {
         {
             let bytes = std::mem::take(&mut queue.bytes);
             self.hub.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            if queue.waiting.capacity() > KEPT {
+                queue.waiting = VecDeque::new();
+            }
             return;
         }
         // What was taken out and still waits keeps its weight until the writer has come.

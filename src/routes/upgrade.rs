@@ -81,7 +81,9 @@ pub(super) fn upgrade_to_websocket(
         match upgraded.downcast::<TokioIo<Lent>>() {
             Ok(parts) => {
                 let Lent(stream) = parts.io.into_inner();
-                websocket::serve(gate, stream, parts.read_buf, visit).await;
+                let rest = &parts.read_buf;
+                let upgraded = websocket::Upgraded::new(gate, stream, rest, &visit);
+                tokio::spawn(upgraded.serve(Box::new(visit)));
             }
             Err(_) => report::refused("websocket", "protocol-error", "not a stream of ours", ""),
         }

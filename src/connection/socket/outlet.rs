@@ -8,13 +8,12 @@ use crate::connection::Refusal;
 use crate::connection::speech::Told;
 use crate::connection::writer;
 use crate::event::Event;
-use crate::frame::{Frame, Kind, encode};
+use crate::frame::{Frame, Kind};
 use crate::hub::Line;
 use serde_json::Value;
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 /// A socket, as the writer sees it.
 pub struct Outlet<'a> {
@@ -43,13 +42,6 @@ impl<'a> Outlet<'a> {
             next_ping,
         }
     }
-
-    async fn ping_is_due(&self) {
-        match self.next_ping {
-            Some(next) => sleep_until(next).await,
-            None => pending().await,
-        }
-    }
 }
 
 impl writer::Outlet for Outlet<'_> {
@@ -58,13 +50,13 @@ impl writer::Outlet for Outlet<'_> {
     }
 
     async fn feed(&mut self, frame: &Frame) -> Result<(), Refusal> {
-        self.socket.feed(frame.bytes().clone(), None);
+        self.socket.feed(frame.clone(), None);
         Ok(())
     }
 
     async fn say(&mut self, told: &Told<'_>, tag: Option<&Value>) -> Result<(), Refusal> {
         if let Some(frame) = self.socket.speech().spell(told, tag)? {
-            self.socket.feed(frame.bytes().clone(), None);
+            self.socket.feed(frame, None);
         }
         Ok(())
     }
@@ -72,29 +64,30 @@ impl writer::Outlet for Outlet<'_> {
     async fn event(&mut self, event: &Event, live: bool) -> Result<(), Refusal> {
         if let Some(frame) = self.socket.speech().spell(&Told::Event(event), None)? {
             let live = live.then_some(event.inserted);
-            self.socket.feed(frame.bytes().clone(), live);
+            self.socket.feed(frame, live);
         }
         Ok(())
     }
 
-    async fn due(&self) {
-        tokio::select! {
-            () = self.ping_is_due() => {}
-            () = self.socket.fed() => {}
-        }
+    fn due(&self) -> Option<Instant> {
+        self.next_ping
     }
 
     async fn flush(&mut self) -> Result<(), Refusal> {
         let now = Instant::now();
         if self.next_ping.is_some_and(|next| next <= now) {
-            self.socket.feed(encode(Kind::Ping, &[]), None);
+            self.socket.feed(Frame::control(Kind::Ping, &[]), None);
             self.next_ping = self.ping.map(|ping| now + ping);
         }
         self.socket.flush(self.stall).await
     }
 
-    fn line(&self) -> Option<(Arc<dyn Line>, Option<Instant>)> {
-        let line = Arc::clone(self.socket);
-        Some((line, self.socket.last()))
+    fn line(&self) -> Option<Arc<dyn Line>> {
+        let socket = Arc::clone(self.socket);
+        Some(socket)
+    }
+
+    fn written(&self) -> Option<Instant> {
+        self.socket.last()
     }
 }

@@ -7,7 +7,7 @@ use super::packet::{PROBE, PROBED, UPGRADE};
 use crate::connection::Refusal;
 use crate::connection::socket::Socket;
 use crate::connection::socket::decode::{Decoder, Message};
-use crate::frame::{Frame, Kind, encode};
+use crate::frame::{Frame, Kind};
 use std::sync::Arc;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -68,8 +68,10 @@ impl Trial {
 
 async fn probe(engine: &Engine, socket: &Socket, decoder: &mut Decoder) -> Result<(), Refusal> {
     expect(socket, decoder, PROBE).await?;
-    socket.feed(Frame::websocket(PROBED).bytes().clone(), None);
-    socket.flush(engine.host.gate.settings.limits.write_stall).await?;
+    socket.feed(Frame::websocket(PROBED), None);
+    socket
+        .flush(engine.host.gate.settings.limits.write_stall)
+        .await?;
     // The client waits for its last request to be answered.
     engine.change(|inside| inside.requests().map(|waiting| waiting.probed = true));
     expect(socket, decoder, UPGRADE).await
@@ -88,7 +90,7 @@ async fn read(engine: &Arc<Engine>, socket: &Socket, decoder: &mut Decoder) -> R
             Ok(Message::Text(text)) => engine.hear(&text),
             Ok(Message::Close(_)) => Err(Refusal::Gone),
             Ok(Message::Ping(payload)) => {
-                socket.say(encode(Kind::Pong, &payload));
+                engine.say(Frame::control(Kind::Pong, &payload));
                 Ok(())
             }
             // The packet that bytes belong to has been answered.
@@ -104,7 +106,7 @@ async fn read(engine: &Arc<Engine>, socket: &Socket, decoder: &mut Decoder) -> R
 async fn write(engine: &Engine, socket: &Socket) -> Refusal {
     let stall = engine.host.gate.settings.limits.write_stall;
     loop {
-        socket.fed().await;
+        engine.called().await;
         if let Err(why) = socket.flush(stall).await {
             return why;
         }
@@ -119,7 +121,9 @@ async fn close(socket: &Socket, decoder: &mut Decoder, why: Refusal) {
         // What it has not taken by now is nothing that it may still have.
         socket.forget();
     }
-    socket.feed(encode(Kind::Close, &[]), None);
+    let code = decoder.closed().map(u16::to_be_bytes);
+    let code = code.as_ref().map_or(&[][..], |code| code);
+    socket.feed(Frame::control(Kind::Close, code), None);
     let end = Instant::now() + why.grace();
     let mut answered = socket.finish(end).await;
     if answered && why != Refusal::Gone {

@@ -29,6 +29,8 @@ pub(super) struct Engine {
     inside: Mutex<Inside>,
     /// Something has changed inside, or left.
     moved: Notify,
+    /// Something is to be written to the WebSocket.
+    called: Notify,
 }
 
 pub(super) struct Inside {
@@ -166,6 +168,7 @@ impl Engine {
                 _pending: Some(pending),
             }),
             moved: Notify::new(),
+            called: Notify::new(),
         })
     }
 
@@ -212,19 +215,19 @@ impl Engine {
         self.change(|inside| {
             if let Some(waiting) = inside.requests() {
                 for (frame, live) in waiting.packets.drain(..) {
-                    socket.feed(frame.bytes().clone(), live);
+                    socket.feed(frame, live);
                 }
             }
-            socket.call();
             inside.way = Way::WebSocket(Arc::clone(socket));
         });
+        self.called.notify_one();
     }
 
     /// Has a packet leave with the next flush; `live` is when its event was inserted, if it is live.
     pub fn feed(&self, frame: Frame, live: Option<i64>) {
         match &mut self.inside().way {
             Way::Requests(waiting) => waiting.packets.push_back((frame, live)),
-            Way::WebSocket(socket) => socket.feed(frame.bytes().clone(), live),
+            Way::WebSocket(socket) => socket.feed(frame, live),
         }
     }
 
@@ -239,11 +242,15 @@ impl Engine {
     }
 
     fn call(&self) {
-        if let Some(socket) = self.socket() {
-            socket.call();
-        } else {
-            self.moved.notify_waiters();
+        match &self.inside().way {
+            Way::Requests(_) => self.moved.notify_waiters(),
+            Way::WebSocket(_) => self.called.notify_one(),
         }
+    }
+
+    /// Waits until something is to be written to the WebSocket.
+    pub async fn called(&self) {
+        self.called.notified().await;
     }
 
     /// Waits until all that was fed has left.
@@ -310,7 +317,11 @@ impl Engine {
                 data,
             } => {
                 // Who has been sent away may not have heard of it yet.
-                let place = self.host.namespaces().iter().position(|one| one == namespace);
+                let place = self
+                    .host
+                    .namespaces()
+                    .iter()
+                    .position(|one| one == namespace);
                 let Some((place, ear)) = place.and_then(|place| Some((place, self.ear(place)?)))
                 else {
                     return Ok(());
@@ -339,7 +350,11 @@ impl Engine {
             "" => serde_json::Value::Null,
             text => serde_json::from_str(text).map_err(|_| Refusal::Protocol)?,
         };
-        let known = self.host.namespaces().iter().position(|one| one == namespace);
+        let known = self
+            .host
+            .namespaces()
+            .iter()
+            .position(|one| one == namespace);
         let Some(place) = known else {
             let prefix = packet::prefix(namespace);
             self.say(packet::refused(&prefix, "Invalid namespace"));
@@ -431,7 +446,10 @@ impl Engine {
             let (alone, due) = {
                 let inside = self.inside();
                 let beat = inside.beat.at;
-                (inside.alone, inside.alone.map_or(beat, |alone| alone.min(beat)))
+                (
+                    inside.alone,
+                    inside.alone.map_or(beat, |alone| alone.min(beat)),
+                )
             };
             tokio::select! {
                 () = sleep_until(due) => {}

@@ -134,14 +134,24 @@ mod tests {
     fn queries_say_who_asks_and_how() {
         for (query, sid, way, is_current) in [
             ("EIO=4&transport=polling", None, Some(Way::Polling), true),
-            ("EIO=4&transport=websocket&t=x", None, Some(Way::WebSocket), true),
+            (
+                "EIO=4&transport=websocket&t=x",
+                None,
+                Some(Way::WebSocket),
+                true,
+            ),
             (
                 "EIO=4&transport=websocket&sid=00ff",
                 Some(Some(255)),
                 Some(Way::WebSocket),
                 true,
             ),
-            ("transport=polling&sid=no&EIO=3", Some(None), Some(Way::Polling), false),
+            (
+                "transport=polling&sid=no&EIO=3",
+                Some(None),
+                Some(Way::Polling),
+                false,
+            ),
             ("transport=flash", None, None, false),
             ("", None, None, false),
         ] {

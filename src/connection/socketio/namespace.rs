@@ -83,12 +83,12 @@ async fn run(engine: &Engine, presence: &Presence, named: &Arc<Named>, ear: &Ear
     let speech = Arc::clone(named) as Arc<dyn Speech>;
     let conversation = Conversation::begin("socketio", presence, speech);
     let outlet = Outlet::new(engine, named, settings, presence.resumes);
-    let writer = Writer::new(&conversation, presence, outlet);
+    let mut writer = Writer::new(&conversation, presence, outlet);
     tokio::select! {
         why = writer.write() => why,
         why = ear.listen(&conversation) => why,
-        ended = presence.subscription.ended() => ended.into(),
-        () = conversation.expired() => Refusal::Expired,
+        // Engine.IO asks for signs of life.
+        why = conversation.ended(|| None) => why,
     }
 }
 

@@ -120,7 +120,7 @@ impl writer::Outlet for Outlet<'_> {
         self.engine.flush(self.stall).await
     }
 
-    fn line(&self) -> Option<(Arc<dyn Line>, Option<Instant>)> {
+    fn line(&self) -> Option<Arc<dyn Line>> {
         let socket = self.engine.socket()?;
         let voice = self.voice.get_or_init(|| {
             Arc::new(Voice {
@@ -129,7 +129,11 @@ impl writer::Outlet for Outlet<'_> {
                 used: Mutex::default(),
             })
         });
-        let used = *voice.used.lock().unwrap_or_else(PoisonError::into_inner);
-        Some((Arc::clone(voice) as Arc<dyn Line>, used))
+        Some(Arc::clone(voice) as Arc<dyn Line>)
+    }
+
+    fn written(&self) -> Option<Instant> {
+        let used = &self.voice.get()?.used;
+        *used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

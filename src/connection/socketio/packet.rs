@@ -155,18 +155,36 @@ mod tests {
             ("1", Some(Packet::Close)),
             ("bAQIDBA==", Some(Packet::Attachment)),
             ("40", said(Connect, "/", None, "")),
-            (r#"40{"token":"x"}"#, said(Connect, "/", None, r#"{"token":"x"}"#)),
+            (
+                r#"40{"token":"x"}"#,
+                said(Connect, "/", None, r#"{"token":"x"}"#),
+            ),
             ("40/staff,", said(Connect, "/staff", None, "")),
-            (r#"40/staff,{"a":1}"#, said(Connect, "/staff", None, r#"{"a":1}"#)),
+            (
+                r#"40/staff,{"a":1}"#,
+                said(Connect, "/staff", None, r#"{"a":1}"#),
+            ),
             ("41", said(Disconnect, "/", None, "")),
             ("41/staff", said(Disconnect, "/staff", None, "")),
             (r#"42["a"]"#, said(Event, "/", None, r#"["a"]"#)),
             (r#"4212["a",1]"#, said(Event, "/", Some(12), r#"["a",1]"#)),
-            (r#"42/staff,0["a"]"#, said(Event, "/staff", Some(0), r#"["a"]"#)),
+            (
+                r#"42/staff,0["a"]"#,
+                said(Event, "/staff", Some(0), r#"["a"]"#),
+            ),
             (r#"42["/a,b"]"#, said(Event, "/", None, r#"["/a,b"]"#)),
-            ("43/staff,5[]", said(Acknowledgement, "/staff", Some(5), "[]")),
-            (r#"451-7["a",{}]"#, said(Binary, "/", Some(7), r#"["a",{}]"#)),
-            (r#"451-/staff,["a"]"#, said(Binary, "/staff", None, r#"["a"]"#)),
+            (
+                "43/staff,5[]",
+                said(Acknowledgement, "/staff", Some(5), "[]"),
+            ),
+            (
+                r#"451-7["a",{}]"#,
+                said(Binary, "/", Some(7), r#"["a",{}]"#),
+            ),
+            (
+                r#"451-/staff,["a"]"#,
+                said(Binary, "/staff", None, r#"["a"]"#),
+            ),
             ("461-3[]", said(Acknowledgement, "/", Some(3), "[]")),
         ] {
             assert_eq!(Packet::read(text), expected, "{text}");
@@ -198,7 +216,10 @@ mod tests {
 
     #[test]
     fn what_is_said_names_its_namespace_unless_it_is_the_root() {
-        assert_eq!((prefix("/").as_str(), prefix("/staff").as_str()), ("", "/staff,"));
+        assert_eq!(
+            (prefix("/").as_str(), prefix("/staff").as_str()),
+            ("", "/staff,")
+        );
         let staff = prefix("/staff");
         assert_eq!(connected(&staff, "ab").text(), r#"40/staff,{"sid":"ab"}"#);
         assert_eq!(refused("", "\"no\"").text(), r#"44{"message":"\"no\""}"#);

@@ -79,7 +79,9 @@ pub(super) async fn take(engine: &Arc<Engine>, body: Incoming) -> Answer {
         Ok(Err(_)) => return Wrong::Request.answer(),
     };
     let heard = match std::str::from_utf8(&body) {
-        Ok(packets) => packets.split(SEPARATOR).try_for_each(|one| engine.hear(one)),
+        Ok(packets) => packets
+            .split(SEPARATOR)
+            .try_for_each(|one| engine.hear(one)),
         Err(_) => Err(Refusal::Protocol),
     };
     match heard {

@@ -35,8 +35,15 @@ pub(super) fn is_known(dialect: &Dialect, packet: &str) -> bool {
 impl Named {
     /// The namespace at this place among the door's.
     pub fn new(door: Arc<Door>, place: usize) -> Self {
-        let namespaces = door.dialect.socketio.iter().flat_map(|door| &door.namespaces);
-        let prefix = namespaces.skip(place).map(|name| packet::prefix(name)).next();
+        let namespaces = door
+            .dialect
+            .socketio
+            .iter()
+            .flat_map(|door| &door.namespaces);
+        let prefix = namespaces
+            .skip(place)
+            .map(|name| packet::prefix(name))
+            .next();
         Self {
             spoken: Spoken::new(Arc::clone(&door)),
             door,
@@ -95,7 +102,11 @@ impl Named {
             told => self.spoken.answer(told, of),
         };
         let given = given.unwrap_or_default();
-        Some(Frame::websocket(&packet::answer(&self.prefix, number, &given)))
+        Some(Frame::websocket(&packet::answer(
+            &self.prefix,
+            number,
+            &given,
+        )))
     }
 }
 

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// `/sse`.
 pub struct Stream {
+    /// Whether frames are chunks of the answer, which says then whether its end is one.
+    pub chunked: bool,
     /// What an EventSource waits before it comes back.
     pub retry: Duration,
 }
@@ -29,6 +31,18 @@ pub fn control(id: Option<&str>, frame: &Value) -> String {
     sse_frame(Some(&name), id, &frame.to_string())
 }
 
+impl Stream {
+    /// A piece of the answer.
+    #[must_use]
+    pub fn frame(&self, text: String) -> Frame {
+        if self.chunked {
+            Frame::chunk(&text)
+        } else {
+            Frame::plain(text)
+        }
+    }
+}
+
 impl Speech for Stream {
     fn hear(&self, _: &str) -> Result<Heard, Misheard> {
         Err(Misheard {
@@ -44,7 +58,14 @@ impl Speech for Stream {
 
     fn spell(&self, told: &Told<'_>, _: Option<&Value>) -> Result<Option<Frame>, Refusal> {
         let text = match told {
-            Told::Event(event) => return Ok(Some(event.sse().clone())),
+            Told::Event(event) => {
+                let frame = event.sse();
+                return Ok(Some(if self.chunked {
+                    frame.clone()
+                } else {
+                    frame.bare()
+                }));
+            }
             Told::Welcome(welcome) => {
                 let (name, id) = (Some("rowcast:welcome"), welcome.bookmark);
                 retry(self.retry) + &sse_frame(name, id, &to_json(welcome))
@@ -75,6 +96,6 @@ impl Speech for Stream {
             | Told::Acknowledged { .. }
             | Told::Pong => return Ok(None),
         };
-        Ok(Some(Frame::plain(text)))
+        Ok(Some(self.frame(text)))
     }
 }

@@ -6,7 +6,7 @@ use crate::connection::conversation::Conversation;
 use crate::connection::socket::Socket;
 use crate::connection::socket::decode::{Decoder, Message};
 use crate::connection::{Refusal, unix_now};
-use crate::frame::{Kind, encode};
+use crate::frame::{Frame, Kind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -28,7 +28,10 @@ pub(super) async fn read(
         match message {
             Message::Close(_) => return Refusal::Gone,
             Message::Pong => {}
-            Message::Ping(payload) => socket.say(encode(Kind::Pong, &payload)),
+            Message::Ping(payload) => {
+                socket.feed(Frame::control(Kind::Pong, &payload), None);
+                conversation.subscription.wake();
+            }
             message if !allowance.take(Instant::now()) => {
                 let text = match &message {
                     Message::Text(text) => text,
