@@ -48,8 +48,8 @@ build: ## the program, optimised, as target/release/rowcast
 # The bench profile is the release profile, for both. ARGS='--scenarios idle --servers floor,rowcast-ws'
 # for a part.
 bench: ## what pushing costs, beside others and beside the bare system calls
-	@.ci/setup demo
-	cargo bench --locked --bench push -- $(ARGS)
+	@.ci/setup bench
+	@source "$(target)/tools/bench.env" && set -x && cargo bench --locked --bench push -- $(ARGS)
 
 # ARGS='--seconds 1 --rounds 1' for a glance.
 bench-writers: ## what Rowcast costs those who write: one table, in about six minutes

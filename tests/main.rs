@@ -49,6 +49,8 @@ mod resume;
 /// The log stays within its bounds, nobody waits for that, and nobody misses it in silence.
 mod retention;
 
+/// What a crowd costs the database.
+mod avalanche;
 /// Ways into the log and round it: notifications, announcements, pauses, attached triggers, states.
 mod channel;
 /// What a delivered message and an idle connection cost, counted.

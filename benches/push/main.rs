@@ -3,6 +3,7 @@
 //! Hands over to `measure`, which sets a scene for each server and scenario.
 //! It must never touch a server that it did not start, nor anybody but 127.0.0.0/8.
 
+mod avalanche;
 mod crowd;
 mod floor;
 mod measure;
@@ -13,6 +14,9 @@ mod scenario;
 mod server;
 mod source;
 mod stage;
+mod targets;
+#[path = "../yardstick/mod.rs"]
+mod yardstick;
 
 use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -33,14 +37,17 @@ const SPARE_FILES: u64 = 500;
 )]
 pub struct Plan {
     /// Seconds of one measurement.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// Scenarios, by name or beginning of a name; all, if none is given.
+    /// Scenarios, by name; all, if none is given.
     #[arg(long, value_delimiter = ',')]
     scenarios: Vec<String>,
-    /// Servers, by name; all, if none is given.
+    /// Servers, by name; if none is given, those that a scenario tells something about.
     #[arg(long, value_delimiter = ',')]
     servers: Vec<String>,
+    /// A glance, in a minute: two scenarios, the floor and Rowcast.
+    #[arg(long, conflicts_with_all = ["scenarios", "servers"])]
+    quick: bool,
     /// Where the JSON goes; by default target/bench/push-DATE.json.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -52,15 +59,18 @@ pub struct Plan {
     bench: bool,
 }
 
-/// A target, what was measured, and whether that reaches it.
-pub struct Verdict {
-    pub target: String,
-    pub measured: String,
-    pub reached: bool,
-}
+/// What a glance looks at.
+const QUICK_SCENARIOS: [&str; 2] = ["room-1000", "latency-100"];
+const QUICK_SERVERS: [&str; 4] = ["floor", "rowcast-ws", "rowcast-sse", "rowcast-socketio"];
+const QUICK_SECONDS: u64 = 2;
 
 fn main() -> ExitCode {
-    let plan = Plan::parse();
+    let mut plan = Plan::parse();
+    if plan.quick {
+        plan.seconds = QUICK_SECONDS;
+        plan.scenarios = QUICK_SCENARIOS.map(str::to_owned).into();
+        plan.servers = QUICK_SERVERS.map(str::to_owned).into();
+    }
     let outcome = match plan.floor {
         Some(port) => floor::run(port),
         None => run(&plan),
@@ -82,36 +92,65 @@ async fn run(plan: &Plan) -> Result<(), Failure> {
     let most = scenarios.iter().map(|scenario| scenario.connections).max();
     let most = most.unwrap_or_default();
     raise_limit(most as u64)?;
-    let stage = Stage::build(most).await?;
-    println!("{}", report::Measured::HEAD);
+    let date = jiff::Timestamp::now()
+        .strftime("%Y%m%dT%H%M%SZ")
+        .to_string();
+    let path = format!("target/bench/push-{date}.json").into();
+    let path = plan.out.clone().unwrap_or(path);
+    let mut stage = Stage::build(most).await?;
+    let mut machine = serde_json::to_value(yardstick::machine::Machine::look()?)?;
+    machine["postgres"] = stage.version().await?.into();
+    machine["date"] = date.into();
+    machine["commit"] = commit().into();
+    println!("{machine}\n\n{}", report::HEAD);
     let mut results = Vec::new();
     for scenario in &scenarios {
         for &server in &servers {
-            if !scenario.is_for(&server) {
+            if plan.servers.is_empty() && !scenario.is_for(&server) {
                 continue;
             }
-            match measure::measure(&stage, server, scenario, plan).await {
+            match measure_once(&mut stage, server, scenario, plan, &results).await {
                 Ok(measured) => {
                     println!("{}", measured.line());
                     results.push(measured);
                 }
                 Err(error) => println!("{:18} {:16} failed: {error}", scenario.name, server.name),
             }
+            // What a run that is stopped has found is not lost.
+            report::write(&path, &machine, &results)?;
         }
     }
-    let machine = serde_json::json!({});
-    let path = plan
-        .out
-        .clone()
-        .unwrap_or_else(|| PathBuf::from("target/bench/push.json"));
-    report::write(&path, &machine, &results)?;
-    println!();
-    for verdict in report::verdicts(&results) {
-        let word = if verdict.reached { "reached" } else { "MISSED" };
-        println!("{word:8} {}: {}", verdict.target, verdict.measured);
-    }
+    yardstick::verdict::tell(&targets::judge(&results));
     println!("\n{}", path.display());
     Ok(())
+}
+
+/// Unless another scenario has measured just that already.
+async fn measure_once(
+    stage: &mut Stage,
+    server: peers::Server,
+    scenario: &scenario::Scenario,
+    plan: &Plan,
+    results: &[report::Measured],
+) -> Result<report::Measured, Failure> {
+    let twin = |of: &&report::Measured| of.scenario == scenario.same_as && of.server == server.name;
+    match results.iter().find(twin) {
+        Some(twin) => Ok(report::Measured {
+            scenario: scenario.name,
+            ..twin.clone()
+        }),
+        None => measure::measure(stage, server, scenario, plan).await,
+    }
+}
+
+/// What is measured, if this is a working copy.
+fn commit() -> Option<String> {
+    let git = std::process::Command::new("git")
+        .args(["describe", "--always", "--dirty", "--abbrev=12"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output();
+    let said = git.ok().filter(|output| output.status.success())?.stdout;
+    Some(String::from_utf8_lossy(&said).trim().to_owned())
 }
 
 /// Those that were named, or all.

@@ -8,7 +8,7 @@ use crate::scenario::{Kind, Scenario};
 use crate::server::{Running, Source};
 use crate::source::Flow;
 use crate::stage::{PATIENCE, Stage};
-use crate::{Failure, Plan, process};
+use crate::{Failure, Plan, process, scenario};
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -18,9 +18,14 @@ const SETTLE: Duration = Duration::from_secs(2);
 
 /// Seconds of events before those that count.
 const WARM_UP: u64 = 1;
+const WARM_UP_RATE: u64 = 10;
 
-/// How long what was not delivered in the window may still take.
-const LATE: Duration = Duration::from_secs(10);
+/// Seconds of events beside readers that stall: more than the ten that Rowcast gives them.
+const STALL: u64 = 15;
+
+/// Silence after which what has not arrived will not come, and how long it may take otherwise.
+const SILENCE: Duration = Duration::from_secs(5);
+const LATEST: Duration = Duration::from_secs(60);
 
 /// Connections a second that every server takes at least.
 const ENTRIES: usize = 200;
@@ -44,15 +49,21 @@ pub struct Scene<'a> {
 }
 
 pub async fn measure(
-    stage: &Stage,
+    stage: &mut Stage,
     server: Server,
     scenario: &Scenario,
     plan: &Plan,
 ) -> Result<Measured, Failure> {
+    stage
+        .count_statements(scenario.kind == Kind::Avalanche)
+        .await?;
+    stage.clear(&server).await?;
     let mut scene = Scene::set(stage, server, scenario, plan).await?;
     let outcome = match scenario.kind {
         Kind::Idle => scene.idle().await,
         Kind::Burst(events) => scene.burst(events).await,
+        Kind::Drops => scene.drops().await,
+        Kind::Avalanche => scene.avalanche().await,
         _ => scene.steady().await,
     };
     let Scene {
@@ -64,6 +75,25 @@ pub async fn measure(
     drop(crowd);
     running.stop().await?;
     outcome.map(|()| measured)
+}
+
+/// Waits until everybody is in and has all it missed.
+pub async fn all_whole(
+    crowd: &Crowd,
+    running: &mut Running,
+    all: usize,
+    longest: Duration,
+) -> Result<(), Failure> {
+    let deadline = Instant::now() + longest;
+    while crowd.whole() < all {
+        running.check()?;
+        if Instant::now() > deadline {
+            let trouble = crowd.trouble().unwrap_or_default();
+            return Err(format!("only {} of {all} are in. {trouble}", crowd.whole()).into());
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
 }
 
 impl<'a> Scene<'a> {
@@ -104,7 +134,13 @@ impl<'a> Scene<'a> {
         };
         let began = Instant::now();
         let longest = PATIENCE + Duration::from_secs((scenario.connections / ENTRIES) as u64);
-        scene.all_whole(longest).await?;
+        all_whole(
+            &scene.crowd,
+            &mut scene.running,
+            scenario.connections,
+            longest,
+        )
+        .await?;
         let entering = began.elapsed().as_secs_f64();
         scene.measured.note("entering_seconds", json!(entering));
         sleep(SETTLE).await;
@@ -114,21 +150,6 @@ impl<'a> Scene<'a> {
         scene.measured.rss_bytes = after.rss;
         scene.measured.pss_bytes = after.pss;
         Ok(scene)
-    }
-
-    /// Waits until everybody is in and has all it missed.
-    pub async fn all_whole(&mut self, longest: Duration) -> Result<(), Failure> {
-        let deadline = Instant::now() + longest;
-        while self.crowd.whole() < self.scenario.connections {
-            self.running.check()?;
-            if Instant::now() > deadline {
-                let (whole, all) = (self.crowd.whole(), self.scenario.connections);
-                let trouble = self.crowd.trouble().unwrap_or_default();
-                return Err(format!("only {whole} of {all} are in. {trouble}").into());
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
     }
 
     pub fn flow(&self, count: u64, rate: u64) -> Flow {
@@ -169,9 +190,14 @@ impl<'a> Scene<'a> {
 
     /// Waits until all has arrived, or what has not will not come.
     pub async fn arrived(&self, expected: u64) {
-        let deadline = Instant::now() + LATE;
-        while self.crowd.delivered() < expected && Instant::now() < deadline {
+        let began = Instant::now();
+        let (mut delivered, mut heard) = (0, began);
+        while delivered < expected && heard.elapsed() < SILENCE && began.elapsed() < LATEST {
             sleep(Duration::from_millis(5)).await;
+            let now = self.crowd.delivered();
+            if now > delivered {
+                (delivered, heard) = (now, Instant::now());
+            }
         }
     }
 
@@ -184,24 +210,46 @@ impl<'a> Scene<'a> {
         let memory = process::memory(pid)?;
         self.measured.rss_bytes = memory.rss;
         self.measured.pss_bytes = memory.pss;
-        self.all_whole(Duration::ZERO).await
+        let all = self.scenario.connections;
+        all_whole(&self.crowd, &mut self.running, all, Duration::ZERO).await
+    }
+
+    pub async fn warm_up(&mut self) -> Result<(), Failure> {
+        let rate = self.scenario.rate.max(WARM_UP_RATE);
+        let flow = self.flow(rate * WARM_UP, rate);
+        self.running.push(&self.source, flow).await
     }
 
     async fn steady(&mut self) -> Result<(), Failure> {
         let rate = self.scenario.rate;
-        let warm_up = self.flow(rate * WARM_UP, rate);
-        self.running.push(&self.source, warm_up).await?;
-        let flow = self.flow(rate * self.plan.seconds, rate);
+        self.warm_up().await?;
+        let seconds = match self.scenario.kind {
+            // A reader that stalls is noticed after ten seconds.
+            Kind::Stalled(_) => self.plan.seconds.max(STALL),
+            _ => self.plan.seconds,
+        };
+        let flow = self.flow(rate * seconds, rate);
         self.window(flow).await?;
-        if self.scenario.kind == Kind::Steady {
+        let memory = process::memory(self.running.pid()?)?;
+        self.measured.note("rss_bytes_after", json!(memory.rss));
+        if self.scenario.traced {
             self.trace().await?;
         }
         Ok(())
     }
 
+    /// Everybody drops at least once, and comes back for what was missed.
+    async fn drops(&mut self) -> Result<(), Failure> {
+        let rate = self.scenario.rate;
+        self.warm_up().await?;
+        self.crowd.drop_now_and_then(Some(scenario::DROPPING));
+        let seconds = (scenario::DROPPING.every + scenario::DROPPING.away).as_secs();
+        let flow = self.flow(rate * seconds.max(self.plan.seconds), rate);
+        self.window(flow).await
+    }
+
     async fn burst(&mut self, events: u64) -> Result<(), Failure> {
-        let warm_up = self.flow(100, 100);
-        self.running.push(&self.source, warm_up).await?;
+        self.warm_up().await?;
         let flow = self.flow(events, 0);
         self.window(flow).await
     }
@@ -214,6 +262,7 @@ impl<'a> Scene<'a> {
         let (began, began_at) = (Instant::now(), crate::crowd::now());
         self.running.push(&self.source, flow).await?;
         self.measured.seconds = began.elapsed().as_secs_f64();
+        self.crowd.drop_now_and_then(None);
         self.arrived(expected).await;
         self.measured.cpu_seconds = process::cpu(pid)? - before;
         let (tally, happenings) = self.crowd.report().ok_or("the crowd has ended")?;

@@ -18,11 +18,9 @@ pub enum Origin {
     /// This program, in its other role.
     Floor,
     Rowcast,
-    /// A folder in benches/peers, and the program that runs its file.
+    /// A folder in benches/peers: its server.mjs is run by Node.js.
     Peer {
         folder: &'static str,
-        program: &'static str,
-        file: &'static str,
     },
 }
 
@@ -35,6 +33,22 @@ const fn rowcast(name: &'static str, protocol: Protocol, path: &'static str) -> 
         path,
     }
 }
+
+const fn peer(
+    name: &'static str,
+    folder: &'static str,
+    protocol: Protocol,
+    path: &'static str,
+) -> Server {
+    Server {
+        name,
+        origin: Origin::Peer { folder },
+        protocol,
+        path,
+    }
+}
+
+const SOCKET_IO: &str = "/socket.io/?EIO=4&transport=websocket&token={token}&room={room}";
 
 pub const ALL: &[Server] = &[
     Server {
@@ -53,9 +67,30 @@ pub const ALL: &[Server] = &[
         Protocol::Sse,
         "/sse?token={token}&rooms={room}",
     ),
-    rowcast(
-        "rowcast-socketio",
+    rowcast("rowcast-socketio", Protocol::SocketIo, SOCKET_IO),
+    peer("socketio", "socketio", Protocol::SocketIo, SOCKET_IO),
+    peer(
+        "socketio-redis",
+        "socketio-redis",
         Protocol::SocketIo,
-        "/socket.io/?EIO=4&transport=websocket&token={token}&room={room}",
+        SOCKET_IO,
+    ),
+    peer(
+        "ws",
+        "ws",
+        Protocol::WebSocket,
+        "/?token={token}&room={room}",
+    ),
+    peer(
+        "nchan",
+        "nchan",
+        Protocol::WebSocket,
+        "/ws?token={token}&room={room}",
+    ),
+    peer(
+        "nchan-sse",
+        "nchan",
+        Protocol::Sse,
+        "/sse?token={token}&room={room}",
     ),
 ];

@@ -54,7 +54,8 @@ pub async fn system_calls<T>(
 ) -> Result<(Option<u64>, T), Failure> {
     let place = tempfile::tempdir()?;
     let counts = place.path().join("counts");
-    let mut command = Command::new("strace");
+    let mut command =
+        Command::new(std::env::var_os("ROWCAST_BENCH_STRACE").unwrap_or("strace".into()));
     command
         .args(["-c", "-f", "-q", "-U", "calls,name", "-o"])
         .arg(&counts);

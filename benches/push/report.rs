@@ -1,16 +1,20 @@
 //! What a run has found: one JSON file for whoever draws or compares, a table for whoever waits.
 //! Hands over verdicts. It must never hold a number that was not measured in this run.
 
+use crate::Failure;
 use crate::crowd::{Happenings, PARTS, Tally, Window};
 use crate::scenario::Scenario;
-use crate::{Failure, Verdict};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
+/// Above [`Measured::line`].
+pub const HEAD: &str = "\
+scenario           server            delivered   missed twice  µs/msg  calls/msg   p50 ms   p99 ms  kB/conn";
+
 /// One server in one scenario. What was not measured there is null.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Measured {
     pub scenario: &'static str,
     pub server: &'static str,
@@ -110,12 +114,15 @@ impl Measured {
         }
     }
 
+    /// The median delay of the window's last tenth, in that of its first.
+    pub fn lag_growth(&self) -> Option<f64> {
+        let first = self.extra.get("p50_ms_by_tenths")?.get(0)?.as_f64()?;
+        Some(self.lag_ms_end? / first)
+    }
+
     pub fn note(&mut self, name: &str, value: Value) {
         self.extra.insert(name.to_owned(), value);
     }
-
-    pub const HEAD: &'static str = "\
-scenario           server            delivered   missed twice  µs/msg  calls/msg   p50 ms   p99 ms  kB/conn";
 
     pub fn line(&self) -> String {
         let number = |value: Option<f64>, places: usize| {
@@ -151,61 +158,4 @@ pub fn write(path: &Path, machine: &Value, results: &[Measured]) -> Result<(), F
     let run = json!({ "machine": machine, "results": results });
     std::fs::write(path, serde_json::to_string_pretty(&run)? + "\n")?;
     Ok(())
-}
-
-/// What is to be reached, of what was measured.
-pub fn verdicts(results: &[Measured]) -> Vec<Verdict> {
-    let find = |scenario: &str, server: &str| {
-        let mut of_both = results.iter();
-        of_both.find(|of| of.scenario == scenario && of.server == server)
-    };
-    let cpu = |server| find("room-1000", server).and_then(|of| of.cpu_us_per_message);
-    let mut verdicts = Vec::new();
-    let mut judge = |target: &str, measured: Option<f64>, bound: f64| {
-        let Some(measured) = measured else { return };
-        verdicts.push(Verdict {
-            target: target.to_owned(),
-            measured: format!("{measured:.2}"),
-            reached: measured <= bound,
-        });
-    };
-    for (server, target) in [
-        (
-            "rowcast-ws",
-            "1,000 subscribers by WebSocket, at most 1.25 times the floor's CPU",
-        ),
-        (
-            "rowcast-sse",
-            "1,000 subscribers by SSE, at most 1.25 times the floor's CPU",
-        ),
-    ] {
-        let ratio = cpu(server).zip(cpu("floor")).map(|(of, floor)| of / floor);
-        judge(target, ratio, 1.25);
-    }
-    for (server, target, bound) in [
-        ("rowcast-ws", "an idle WebSocket, at most 6 KiB", 6.0),
-        ("rowcast-sse", "an idle SSE stream, at most 8 KiB", 8.0),
-        (
-            "rowcast-socketio",
-            "an idle Socket.IO connection, at most 14 KiB",
-            14.0,
-        ),
-    ] {
-        let of = find("idle", server).map(|of| of.rss_bytes_per_connection / 1024.0);
-        judge(target, of, bound);
-    }
-    for (scenario, p50, p99) in [("latency-100", 0.6, 1.5), ("latency-1000", 4.0, 12.0)] {
-        let of = find(scenario, "rowcast-ws").and_then(|of| of.latency_ms);
-        judge(
-            &format!("{scenario}, p50 at most {p50} ms"),
-            of.map(|of| of.p50),
-            p50,
-        );
-        judge(
-            &format!("{scenario}, p99 at most {p99} ms"),
-            of.map(|of| of.p99),
-            p99,
-        );
-    }
-    verdicts
 }

@@ -117,11 +117,6 @@ impl Running {
         }
         Ok(())
     }
-
-    /// Kills it.
-    pub async fn crash(&mut self) -> Result<(), Failure> {
-        Ok(self.child.kill().await?)
-    }
 }
 
 type Spawned = (Child, Option<(ChildStdin, Lines<BufReader<ChildStdout>>)>);
@@ -153,14 +148,11 @@ async fn spawn(
             }
             command
         }
-        Origin::Peer {
-            folder,
-            program,
-            file,
-        } => {
+        Origin::Peer { folder } => {
             let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers");
-            let mut command = Command::new(program);
-            command.arg(file).current_dir(peers.join(folder));
+            let node = std::env::var_os("ROWCAST_BENCH_NODE").unwrap_or_else(|| "node".into());
+            let mut command = Command::new(node);
+            command.arg("server.mjs").current_dir(peers.join(folder));
             command.env("PORT", address.port().to_string());
             command.env("JWT_SECRET", SECRET);
             command

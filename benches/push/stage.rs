@@ -5,7 +5,7 @@
 use crate::Failure;
 use crate::peers::{Origin, Server};
 use crate::source::Writers;
-use rowcast::command::postgres::{Cluster, Options, SUPERUSER};
+use rowcast::command::postgres::{Cluster, Mode, Options, SUPERUSER};
 use rowcast::{database, migrate};
 use std::cell::Cell;
 use std::time::Duration;
@@ -25,6 +25,8 @@ pub struct Stage {
     tokens: Vec<String>,
     /// The number of the next event: each is used once in a run.
     next: Cell<u64>,
+    /// Whether the database counts statements; it does only where that is asked for.
+    pub counts_statements: bool,
 }
 
 impl Stage {
@@ -36,8 +38,6 @@ impl Stage {
             ("max_wal_size", "8GB"),
             ("checkpoint_timeout", "1h"),
             ("autovacuum", "off"),
-            ("shared_preload_libraries", "pg_stat_statements"),
-            ("pg_stat_statements.track", "none"),
         ];
         let options = Options {
             durable: true,
@@ -58,6 +58,7 @@ impl Stage {
             tokens: tokens.collect::<Result<_, _>>()?,
             cluster,
             next: Cell::new(1),
+            counts_statements: false,
         };
         stage.fill("rowcast", include_str!("rowcast.sql")).await?;
         stage.fill("others", include_str!("notify.sql")).await?;
@@ -82,6 +83,46 @@ impl Stage {
     async fn client(&self, database: &str) -> Result<Client, Failure> {
         let url = self.cluster.url(database, SUPERUSER);
         Ok(database::connect_and_drive(&url, PATIENCE).await?)
+    }
+
+    /// Has the database count statements, where its packages can; it restarts for that.
+    pub async fn count_statements(&mut self, count: bool) -> Result<(), Failure> {
+        if count == self.counts_statements {
+            return Ok(());
+        }
+        let client = self.client("rowcast").await?;
+        let can = "select from pg_available_extensions where name = 'pg_stat_statements'";
+        if client.query_opt(can, &[]).await?.is_none() {
+            return Ok(());
+        }
+        let set = match count {
+            true => "alter system set shared_preload_libraries = 'pg_stat_statements'",
+            false => "alter system reset shared_preload_libraries",
+        };
+        client.batch_execute(set).await?;
+        drop(client);
+        self.cluster.stop(Mode::Fast).await?;
+        self.cluster.start_again().await?;
+        if count {
+            let create = "create extension if not exists pg_stat_statements schema public";
+            self.client("rowcast").await?.batch_execute(create).await?;
+        }
+        self.counts_statements = count;
+        Ok(())
+    }
+
+    /// PostgreSQL's.
+    pub async fn version(&self) -> Result<String, Failure> {
+        let client = self.client("postgres").await?;
+        Ok(client.query_one("show server_version", &[]).await?.get(0))
+    }
+
+    /// Forgets the rows of earlier measurements, while nobody listens.
+    pub async fn clear(&self, server: &Server) -> Result<(), Failure> {
+        let client = self.client_of(server).await?;
+        Ok(client
+            .batch_execute("truncate bench.event; checkpoint")
+            .await?)
     }
 
     /// Which database a server listens to.
@@ -133,9 +174,5 @@ impl Stage {
     /// Takes the numbers of so many events.
     pub fn number(&self, count: u64) -> u64 {
         self.next.replace(self.next.get() + count)
-    }
-
-    pub fn postgres_pid(&mut self) -> Option<u32> {
-        self.cluster.pid()
     }
 }

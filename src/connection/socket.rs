@@ -2,6 +2,7 @@
 //! for room on their way out. Hands bytes over to the stream.
 //! It must never tear a frame: what has begun goes on before anything else is written.
 
+pub mod decode;
 pub mod outlet;
 
 use super::Refusal;
@@ -10,6 +11,7 @@ use crate::frame::Frame;
 use crate::hub::{Carriage, Delivery, Line};
 use crate::report;
 use crate::stream::Stream;
+use decode::{Decoder, Message};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -152,7 +154,8 @@ impl Socket {
     }
 
     /// Bytes that wait.
-    fn waiting(&self) -> usize {
+    #[must_use]
+    pub fn waiting(&self) -> usize {
         let unsent = self.unsent();
         let all = unsent.frames.iter().map(|frame| frame.bytes().len());
         all.sum::<usize>() - unsent.begun
@@ -181,6 +184,22 @@ impl Socket {
         .await
     }
 
+    /// The next message of a WebSocket.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn next(&self, decoder: &mut Decoder) -> Result<Message, Refusal> {
+        loop {
+            if let Some(message) = decoder.next()? {
+                return Ok(message);
+            }
+            // Vanished without a close frame, as pages do.
+            if !matches!(self.read(|bytes| decoder.push(bytes)).await, Ok(true)) {
+                return Err(Refusal::Gone);
+            }
+        }
+    }
+
     /// Writes what waits, and says that nothing more comes. True if all of it left before `end`.
     pub async fn finish(&self, end: Instant) -> bool {
         let finished = async {
@@ -198,6 +217,18 @@ impl Socket {
 
 impl Line for Socket {
     fn carry(&self, waiting: &mut VecDeque<Delivery>, carriage: &mut Carriage) -> bool {
+        self.carry_as(&*self.speech, waiting, carriage)
+    }
+}
+
+impl Socket {
+    /// [`Line::carry`], in this spelling.
+    pub fn carry_as(
+        &self,
+        speech: &dyn Speech,
+        waiting: &mut VecDeque<Delivery>,
+        carriage: &mut Carriage,
+    ) -> bool {
         let mut unsent = self.unsent();
         while unsent.frames.is_empty() {
             let Carriage {
@@ -210,7 +241,7 @@ impl Line for Socket {
             while frames.len() < AT_ONCE
                 && let Some(Delivery::Event(event)) = waiting.front()
                 && !event.lost
-                && let Ok(frame) = self.speech.spell(&Told::Event(event), None)
+                && let Ok(frame) = speech.spell(&Told::Event(event), None)
             {
                 frames.extend(frame);
                 live.push(event.inserted);

@@ -93,10 +93,6 @@ impl Tally {
         let part = place * PARTS as u64 / window.count;
         self.parts[usize::try_from(part).unwrap_or_default()].saturating_record(late);
     }
-
-    pub fn window(&self) -> Window {
-        self.window
-    }
 }
 
 pub fn latencies() -> Histogram<u64> {
