@@ -2,7 +2,7 @@
 //! for room on their way out. Hands bytes over to the stream.
 //! It must never tear a frame: what has begun goes on before anything else is written.
 
-pub mod decode;
+pub(super) mod decode;
 pub mod outlet;
 
 use super::Refusal;
