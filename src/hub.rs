@@ -346,19 +346,24 @@ pub(super) mod tests {
         memory_age: Duration::from_secs(60),
     };
 
-    fn place(xmin: u64, xmax: u64, running: &[u64]) -> Arc<Standpoint> {
+    pub(super) fn place(xmin: u64, xmax: u64, running: &[u64]) -> Arc<Standpoint> {
         let snapshot = Snapshot::new(xmin, xmax, running).unwrap();
         Arc::new(Standpoint::new("h".into(), snapshot, xmax - 1))
     }
 
-    fn hub(limits: Limits) -> Hub {
+    pub(super) fn hub(limits: Limits) -> Hub {
         let hub = Hub::new(limits);
         hub.begin(place(10, 10, &[]), "history");
         hub
     }
 
     /// Publishes events (id, xid, rooms) between the hub's standpoint and `to`.
-    fn publish(hub: &Hub, to: &Arc<Standpoint>, events: &[(u64, u64, &[&str])], now: Instant) {
+    pub(super) fn publish(
+        hub: &Hub,
+        to: &Arc<Standpoint>,
+        events: &[(u64, u64, &[&str])],
+        now: Instant,
+    ) {
         let from = hub.standpoint().borrow().clone().unwrap();
         let spelling = Spelling::of("h", &from.place, Some(&to.place));
         let event = |&(id, xid, rooms): &(u64, u64, &[&str])| {

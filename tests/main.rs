@@ -93,6 +93,9 @@ mod console;
 /// The subcommands as people type them.
 mod commands;
 
+/// What the bench of pushing counts by.
+mod bench;
+
 /// The throwaway PostgreSQL of the demo and of these tests: nothing of it outlives its owner.
 mod cluster;
 

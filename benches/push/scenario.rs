@@ -142,7 +142,8 @@ fn steady() -> Vec<Scenario> {
             ..scenario("latency-1000", 1000, 1, 200)
         },
         Scenario {
-            rows: 10,
+            // Enough of them in a statement that it is not the writers who are measured.
+            rows: 50,
             writers: 4,
             servers: SERVED,
             ..scenario("sustained", 1000, 1000, 15_000)

@@ -196,6 +196,7 @@ impl Host {
         let (stream, rest) = taken(upgrade).await?;
         let mut decoder = Decoder::new(self.gate.settings.limits.message_bytes);
         decoder.push(&rest);
+        // Namespaces speak, each for itself.
         Some((Arc::new(Socket::new(stream, Arc::new(Native))), decoder))
     }
 

@@ -59,7 +59,11 @@ impl Trial {
         }
         drop((self, socket));
         // What stands between has torn it. Whoever goes on by requests is heard of soon.
-        let asks = engine.when(|inside| inside.requests()?.asked.then_some(()));
+        let before = engine.change(|inside| inside.requests().map(|waiting| waiting.asks));
+        let asks = engine.when(|inside| {
+            let waiting = inside.requests()?;
+            (waiting.asked || Some(waiting.asks) > before).then_some(())
+        });
         if timeout(Refusal::Gone.grace(), asks).await.is_err() {
             engine.end(Refusal::Gone);
         }

@@ -2,21 +2,22 @@
 //! that. Hands what is said in to its namespaces, and packets out to whatever carries it.
 //! It must never lose a packet between two ways, nor outlive the last of its namespaces for long.
 
+mod hearing;
+mod pace;
+mod way;
+
 use super::Host;
 use super::ear::Ear;
-use super::namespace;
 use super::opened::Opened;
-use super::packet::{self, CLOSE, NOTHING, PING, Packet, SEPARATOR, Said};
 use crate::connection::Refusal;
 use crate::connection::socket::Socket;
 use crate::frame::Frame;
-use crate::report;
-use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
+use way::{Waiting, Way};
 
 /// The word by which requests belong to a connection: nobody else can know it.
 pub(super) type Sid = u128;
@@ -55,89 +56,9 @@ struct Beat {
     asked: bool,
 }
 
-/// What carries it.
-enum Way {
-    Requests(Waiting),
-    WebSocket(Arc<Socket>),
-}
-
-/// What waits for a request that fetches it.
-#[derive(Default)]
-pub(super) struct Waiting {
-    /// With when the event was inserted, if it is live, in Unix microseconds.
-    packets: VecDeque<(Frame, Option<i64>)>,
-    /// A request is being answered.
-    pub asked: bool,
-    /// A WebSocket is tried beside.
-    pub tried: bool,
-    /// A WebSocket is about to carry it: no request is kept waiting.
-    pub probed: bool,
-}
-
 impl Drop for Engine {
     fn drop(&mut self) {
         self.host.forget(self.sid);
-    }
-}
-
-impl Inside {
-    /// Requests, if they carry it.
-    pub fn requests(&mut self) -> Option<&mut Waiting> {
-        match &mut self.way {
-            Way::Requests(waiting) => Some(waiting),
-            Way::WebSocket(_) => None,
-        }
-    }
-
-    /// What a request is answered with, if there is something, of at most so many bytes. The end is
-    /// said when nothing else is left to say.
-    pub fn answer(&mut self, most: usize) -> Option<String> {
-        let ended = self.ended.is_some();
-        let Some(Waiting {
-            packets, probed, ..
-        }) = self.requests()
-        else {
-            return Some(NOTHING.to_owned());
-        };
-        let mut text = String::new();
-        let mut live = Vec::new();
-        while let Some((frame, inserted)) = packets.front() {
-            if !text.is_empty() {
-                if text.len() + frame.text().len() >= most {
-                    break;
-                }
-                text.push(SEPARATOR);
-            }
-            text.push_str(frame.text());
-            live.extend(*inserted);
-            packets.pop_front();
-        }
-        report::reached_socket(&live);
-        let word = if packets.is_empty() && ended {
-            CLOSE
-        } else if text.is_empty() && *probed {
-            NOTHING
-        } else {
-            ""
-        };
-        if !text.is_empty() && !word.is_empty() {
-            text.push(SEPARATOR);
-        }
-        text.push_str(word);
-        if packets.is_empty() {
-            *packets = VecDeque::new();
-        }
-        self.closed |= word == CLOSE;
-        (!text.is_empty()).then_some(text)
-    }
-
-    fn waiting(&self) -> usize {
-        match &self.way {
-            Way::Requests(Waiting { packets, .. }) => {
-                packets.iter().map(|(frame, _)| frame.bytes().len()).sum()
-            }
-            Way::WebSocket(socket) => socket.waiting(),
-        }
     }
 }
 
@@ -291,109 +212,11 @@ impl Engine {
         });
     }
 
-    /// Takes a packet of the client's.
-    ///
-    /// # Errors
-    /// Why the connection ends with it.
-    pub fn hear(self: &Arc<Self>, text: &str) -> Result<(), Refusal> {
-        match Packet::read(text).ok_or(Refusal::Protocol)? {
-            Packet::Close => Err(Refusal::Gone),
-            Packet::Attachment => Ok(()),
-            Packet::Pong => {
-                let at = Instant::now() + self.host.gate.settings.socketio.ping;
-                self.inside().beat = Beat { at, asked: false };
-                Ok(())
-            }
-            Packet::Said {
-                what: Said::Connect,
-                namespace,
-                data,
-                ..
-            } => self.connect(namespace, data),
-            Packet::Said {
-                what,
-                namespace,
-                number,
-                data,
-            } => {
-                // Who has been sent away may not have heard of it yet.
-                let place = self
-                    .host
-                    .namespaces()
-                    .iter()
-                    .position(|one| one == namespace);
-                let Some((place, ear)) = place.and_then(|place| Some((place, self.ear(place)?)))
-                else {
-                    return Ok(());
-                };
-                match what {
-                    Said::Disconnect => self.leave(place, &ear),
-                    Said::Event | Said::Binary => {
-                        let binary = what == Said::Binary;
-                        ear.hear(data, number, binary, |list| self.host.knows(list));
-                    }
-                    Said::Connect | Said::Acknowledgement => {}
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn ear(&self, place: usize) -> Option<Arc<Ear>> {
-        let inside = self.inside();
-        let found = inside.namespaces.iter().find(|(known, _)| *known == place);
-        found.map(|(_, ear)| Arc::clone(ear))
-    }
-
-    fn connect(self: &Arc<Self>, namespace: &str, auth: &str) -> Result<(), Refusal> {
-        let auth = match auth {
-            "" => serde_json::Value::Null,
-            text => serde_json::from_str(text).map_err(|_| Refusal::Protocol)?,
-        };
-        let known = self
-            .host
-            .namespaces()
-            .iter()
-            .position(|one| one == namespace);
-        let Some(place) = known else {
-            let prefix = packet::prefix(namespace);
-            self.say(packet::refused(&prefix, "Invalid namespace"));
-            return Ok(());
-        };
-        let ear = Arc::new(Ear::new(&self.host.gate.settings.limits));
-        {
-            let mut inside = self.inside();
-            // Clients that are told to connect twice say so twice.
-            let known = inside.namespaces.iter().any(|(known, _)| *known == place);
-            if known || inside.ended.is_some() {
-                return Ok(());
-            }
-            inside.namespaces.push((place, Arc::clone(&ear)));
-        }
-        tokio::spawn(namespace::serve(Arc::clone(self), place, ear, auth));
-        Ok(())
-    }
-
     /// Somebody has signed in.
     pub fn settle(&self) {
         self.change(|inside| {
             inside.alone = None;
             inside._pending = None;
-        });
-    }
-
-    /// Somebody leaves a namespace. Who is in none closes the connection itself, or is closed.
-    pub fn leave(&self, place: usize, ear: &Arc<Ear>) {
-        ear.close();
-        self.change(|inside| {
-            let before = inside.namespaces.len();
-            inside
-                .namespaces
-                .retain(|(known, other)| *known != place || !Arc::ptr_eq(other, ear));
-            if inside.namespaces.is_empty() && before > 0 {
-                let end = Instant::now() + Refusal::Gone.grace();
-                inside.alone = Some(inside.alone.map_or(end, |alone| alone.max(end)));
-            }
         });
     }
 
@@ -438,47 +261,5 @@ impl Engine {
     pub async fn closed(&self, why: Refusal) -> bool {
         let closed = self.when(|inside| inside.closed.then_some(()));
         timeout(why.grace(), closed).await.is_ok()
-    }
-
-    /// Pings, and the ends that time brings.
-    pub async fn pace(&self) -> Refusal {
-        loop {
-            let (alone, due) = {
-                let inside = self.inside();
-                let beat = inside.beat.at;
-                (
-                    inside.alone,
-                    inside.alone.map_or(beat, |alone| alone.min(beat)),
-                )
-            };
-            tokio::select! {
-                () = sleep_until(due) => {}
-                () = self.when(|inside| (inside.alone != alone).then_some(())) => continue,
-            }
-            if let Some(why) = self.beat() {
-                return why;
-            }
-        }
-    }
-
-    /// What is due by now: the end, or a ping.
-    fn beat(&self) -> Option<Refusal> {
-        let (settings, now) = (&self.host.gate.settings.socketio, Instant::now());
-        {
-            let mut inside = self.inside();
-            if inside.alone.is_some_and(|alone| alone <= now) {
-                return Some(Refusal::Gone);
-            }
-            if inside.beat.at > now {
-                return None;
-            }
-            if inside.beat.asked {
-                return Some(Refusal::NoPong);
-            }
-            let at = now + settings.pong_timeout;
-            inside.beat = Beat { at, asked: true };
-        }
-        self.say(Frame::websocket(PING));
-        None
     }
 }

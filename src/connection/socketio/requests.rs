@@ -44,6 +44,7 @@ impl Drop for Asking<'_> {
 pub(super) async fn fetch(engine: &Engine) -> Answer {
     let ask = |inside: &mut Inside| {
         let waiting = inside.requests()?;
+        waiting.asks += 1;
         Some(std::mem::replace(&mut waiting.asked, true))
     };
     match engine.change(ask) {
