@@ -3,7 +3,7 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults check build bench bench-writers clean
+.PHONY: help demo test faults check build bench bench-plots bench-writers clean
 
 # rustup's own directory, for shells that were opened before it was installed.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -55,6 +55,11 @@ bench: ## what pushing costs, beside others and beside the bare system calls
 bench-writers: ## what Rowcast costs those who write: one table, in about six minutes
 	@.ci/setup demo
 	cargo bench --locked --bench writers -- $(ARGS)
+
+# RUN= may be left out: what the page shows is drawn again then.
+bench-plots: ## the plots and tables of docs/performance.md from RUN=target/bench/push-….json
+	@.ci/setup build
+	cargo bench --locked --bench plots -- $(RUN)
 
 clean: ## removes everything that was built or unpacked here
 	cargo clean

@@ -8,13 +8,16 @@ pub mod front;
 use crate::config::Settings;
 use crate::connection::allowance::Allowances;
 use crate::connection::ledger::Ledger;
+use crate::connection::questions::Questions;
+use crate::connection::replays::Replays;
+use crate::connection::sessions::Cookies;
 use crate::connection::socketio::{self, Host};
 use crate::connection::visit::Peer;
 use crate::connection::{Gate, arrivals::Arrivals, recheck, seats::Seats, unix_now};
 use crate::database::{Database, DatabaseError};
 use crate::dialect::{Dialect, DialectError};
 use crate::hub::{Ended, Hub, Limits};
-use crate::listener::{Listener, Pulse};
+use crate::listener::{Listener, Pulse, Thread};
 use crate::routes::{operators, routes};
 use crate::token::{Verifier, VerifierError};
 use accept::{accept_all, tls_acceptor};
@@ -24,7 +27,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -41,6 +44,10 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long the listener may take to give the lead back, after the drain.
 const STEP_DOWN: Duration = Duration::from_secs(1);
 
+/// Connections that the kernel may hold for us until they are accepted (net.core.somaxconn allows no
+/// more): of a crowd that comes back at once, who finds no room knocks again a second later.
+const BACKLOG: u32 = 4096;
+
 /// Why the service could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -56,6 +63,8 @@ pub enum OpenError {
     Listen(String, io::Error),
     #[error("TLS: {0}")]
     Tls(String),
+    #[error("no thread for the listener: {0}")]
+    Thread(io::Error),
 }
 
 /// What came in, before TLS.
@@ -85,10 +94,7 @@ impl Socket {
             }
             return UnixListener::bind(path).map(Self::Unix).map_err(failed);
         }
-        TcpListener::bind(address)
-            .await
-            .map(Self::Tcp)
-            .map_err(failed)
+        listen(address).await.map(Self::Tcp).map_err(failed)
     }
 
     /// Where it is bound, for people.
@@ -131,14 +137,37 @@ impl Socket {
     }
 }
 
+/// Listens on the first of an address's places that can be had.
+async fn listen(address: &str) -> io::Result<TcpListener> {
+    let mut failed = io::Error::new(io::ErrorKind::InvalidInput, "this is no address");
+    for place in tokio::net::lookup_host(address).await? {
+        let socket = if place.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        };
+        let bound = socket.and_then(|socket| {
+            // Connections of a run before may linger.
+            socket.set_reuseaddr(true)?;
+            socket.bind(place)?;
+            socket.listen(BACKLOG)
+        });
+        match bound {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
 /// A service that is open: its listener runs. It serves nobody before an [`App`] has it.
 pub struct Service {
     pub gate: Arc<Gate>,
     hosts: Vec<(String, Arc<Host>)>,
-    listener: tokio::task::JoinHandle<()>,
+    listener: Thread,
     listening: watch::Sender<bool>,
     /// Ends with the service, whichever way that goes.
-    _writer: JoinSet<()>,
+    _tasks: JoinSet<()>,
 }
 
 impl Service {
@@ -157,6 +186,7 @@ impl Service {
             replay_bytes: settings.limits.replay_bytes,
             ring_bytes: settings.hub.ring_bytes,
             ring_age: settings.hub.ring_age,
+            refill_events: settings.hub.refill_events,
             memory_bytes: settings.poll.remember_bytes,
             memory_age: settings.poll.remember,
         });
@@ -175,7 +205,11 @@ impl Service {
             settings.limits.connections,
         );
         let ledger = Ledger::new(settings.readers.clone(), database.clone());
+        let questions = Questions::new(database.clone(), &settings);
         let gate = Gate {
+            questions: Arc::new(questions),
+            cookies: Cookies::default(),
+            replays: Replays::new(std::time::Instant::now()),
             arrivals: Arrivals::new(rate, seats, std::time::Instant::now()),
             settings,
             hub,
@@ -189,23 +223,17 @@ impl Service {
         };
         let gate = Arc::new(gate);
         tokio::spawn(refresh_keys(Arc::downgrade(&gate)));
-        let (mut writer, ledger) = (JoinSet::new(), Arc::clone(&gate.ledger));
-        writer.spawn(async move { ledger.run().await });
+        let (mut tasks, ledger) = (JoinSet::new(), Arc::clone(&gate.ledger));
+        tasks.spawn(async move { ledger.run().await });
         let (listening, listener_stops) = watch::channel(false);
-        let rechecked = Arc::clone(&gate);
-        let listener = tokio::spawn(async move {
-            // The listener ends gently, and the recheck with it.
-            tokio::select! {
-                () = listener.run(listener_stops) => {}
-                () = recheck::run(rechecked) => {}
-            }
-        });
+        let listener = listener.start(listener_stops).map_err(OpenError::Thread)?;
+        tasks.spawn(recheck::run(Arc::clone(&gate)));
         Ok(Self {
             hosts: socketio::hosts(&gate),
             gate,
             listener,
             listening,
-            _writer: writer,
+            _tasks: tasks,
         })
     }
 
@@ -235,12 +263,7 @@ impl Service {
             }
         };
         let settled = tokio::time::timeout(LAST_WORDS, settled).await;
-        if tokio::time::timeout(STEP_DOWN, &mut self.listener)
-            .await
-            .is_err()
-        {
-            self.listener.abort();
-        }
+        let _ = tokio::time::timeout(STEP_DOWN, self.listener.ended()).await;
         let hosts = self.hosts.iter().map(|(_, host)| host.close());
         let _ = tokio::time::timeout(STEP_DOWN, join_all(hosts)).await;
         tracing::info!(

@@ -70,6 +70,21 @@ impl Snapshot {
         self.xmax <= other.xmax && other.running.iter().all(|&xid| !self.sees(xid))
     }
 
+    /// The place that sees what both see.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        let xmax = self.xmax.min(other.xmax);
+        let both = self.running.iter().chain(other.running.iter()).copied();
+        let mut running: Vec<u64> = both.filter(|&xid| xid < xmax).collect();
+        running.sort_unstable();
+        running.dedup();
+        Self {
+            xmin: running.first().copied().unwrap_or(xmax),
+            xmax,
+            running: running.into(),
+        }
+    }
+
     /// The first transaction that had not begun.
     #[must_use]
     pub fn xmax(&self) -> u64 {
@@ -355,6 +370,14 @@ mod tests {
         fn a_subset_sees_nothing_else(a in snapshots(), b in snapshots()) {
             let by_hand = (1..6000).all(|xid| !a.sees(xid) || b.sees(xid));
             prop_assert_eq!(a.is_subset_of(&b), by_hand);
+        }
+
+        #[test]
+        fn an_intersection_sees_what_both_see(a in snapshots(), b in snapshots()) {
+            let both = a.intersection(&b);
+            prop_assert!((1..6000).all(|xid| both.sees(xid) == (a.sees(xid) && b.sees(xid))));
+            let text = both.to_postgres();
+            prop_assert_eq!(Snapshot::from_postgres(&text), Some(both));
         }
 
         #[test]

@@ -5,6 +5,7 @@
 //! mode may stand between.
 
 use crate::config;
+use crate::report;
 use deadpool_postgres::Pool;
 use error::describe;
 use futures_util::future::join3;
@@ -47,6 +48,15 @@ pub use reader::{Mark, Written};
 /// The doorbell: one channel with a constant payload (see `sql/functions/rowcast.ring.sql`).
 pub const DOORBELL: &str = "rowcast";
 
+/// Opens a transaction, whose settings are said each time: the database or the role may have other
+/// defaults.
+fn begin(access: &str, timeout: Duration) -> String {
+    let timeout = timeout.as_millis();
+    format!(
+        "begin isolation level read committed {access}; set local statement_timeout = {timeout}"
+    )
+}
+
 /// Opens a connection of its own, past any pool; each server of the address has `timeout`.
 ///
 /// # Errors
@@ -81,8 +91,12 @@ pub struct Database {
     calls: call::Calls,
     begin: Arc<str>,
     begin_write: Arc<str>,
+    /// Of a statement; whoever waits for its answer waits a [`LINK`] longer.
     timeout: Duration,
 }
+
+/// The server gives up first; a dead link is noticed so much later.
+const LINK: Duration = Duration::from_secs(1);
 
 type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
@@ -99,20 +113,12 @@ impl Database {
         let link = Some(settings.link_timeout);
         let servers = Servers::parse(url, settings.connect_timeout, link)?;
         let timeout = settings.statement_timeout;
-        // Said each time, for the database or the role may have other defaults.
-        let begin = |access| {
-            format!(
-                "begin isolation level read committed {access}; set local statement_timeout = {}",
-                timeout.as_millis()
-            )
-        };
-        // The server gives up first; a dead link is noticed a second later.
         Ok(Self {
             pool: servers.pool(settings.pool_size, settings.pool_wait)?,
             calls: call::Calls::new(&servers, settings, calls)?,
-            begin: begin("read only").into(),
-            begin_write: begin("read write").into(),
-            timeout: timeout + Duration::from_secs(1),
+            begin: begin("read only", timeout).into(),
+            begin_write: begin("read write", timeout).into(),
+            timeout,
         })
     }
 
@@ -126,6 +132,16 @@ impl Database {
     /// One statement in a read-only transaction with a timeout, in a single round trip.
     async fn read(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
         self.ask(&self.begin, sql, params).await
+    }
+
+    /// The same, with a timeout of its own.
+    async fn read_within(
+        &self,
+        within: Duration,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, DatabaseError> {
+        self.ask(&begin("read only", within), sql, params).await
     }
 
     /// The same, in one that may write: what is returned is committed.
@@ -145,7 +161,8 @@ impl Database {
             client.query_typed(sql, params),
             client.batch_execute("commit"),
         );
-        if let Ok((begun, rows, committed)) = tokio::time::timeout(self.timeout, asked).await {
+        if let Ok((begun, rows, committed)) = tokio::time::timeout(self.timeout + LINK, asked).await
+        {
             begun?;
             let rows = rows?;
             committed?;
@@ -160,25 +177,20 @@ impl Database {
     fn give_up(&self, client: deadpool_postgres::Object) -> DatabaseError {
         drop(deadpool_postgres::Object::take(client));
         self.forget();
-        DatabaseError::Timeout(self.timeout)
+        DatabaseError::Timeout(self.timeout + LINK)
     }
 
-    /// Names of the cookies that the application's own sessions live in.
+    /// Names of the cookies that the application's own sessions live in, and the version of the rules
+    /// that say so.
     ///
     /// # Errors
     /// The database.
-    pub async fn session_cookies(&self) -> Result<Vec<String>, DatabaseError> {
-        Ok(first(&self.read("select rowcast.session_cookies()", &[]).await?)?.get(0))
-    }
-
-    /// Claims for an application's own session cookies (a JSON object of name to value), as JSON
-    /// text; nothing if they are nobody's.
-    ///
-    /// # Errors
-    /// The database, or a rule's function.
-    pub async fn session_claims(&self, cookies: &str) -> Result<Option<String>, DatabaseError> {
-        let sql = "select rowcast.session_claims($1::text::jsonb)::text";
-        Ok(first(&self.read(sql, &[(&cookies, Type::TEXT)]).await?)?.get(0))
+    pub async fn session_cookies(&self) -> Result<(Vec<String>, i64), DatabaseError> {
+        report::statement("cookies");
+        let sql = "select rowcast.session_cookies(), access_version from rowcast.setting";
+        let rows = self.read(sql, &[]).await?;
+        let row = first(&rows)?;
+        Ok((row.get(0), row.get(1)))
     }
 
     /// Rings the doorbell with a word of our own, to see whether the listener hears it.
@@ -188,7 +200,7 @@ impl Database {
     pub async fn echo(&self, word: &str) -> Result<(), DatabaseError> {
         let client = self.pool.get().await?;
         let sql = format!("notify {DOORBELL}, '{word}'");
-        let asked = tokio::time::timeout(self.timeout, client.batch_execute(&sql)).await;
+        let asked = tokio::time::timeout(self.timeout + LINK, client.batch_execute(&sql)).await;
         match asked {
             Ok(answer) => Ok(answer?),
             Err(_) => Err(self.give_up(client)),

@@ -7,6 +7,7 @@ mod access;
 mod carry;
 mod delivery;
 mod memory;
+mod refill;
 mod ring;
 mod roster;
 mod standing;
@@ -17,9 +18,11 @@ mod table;
 use crate::bookmark::Standpoint;
 use crate::event::{Batch, EVERYBODY, Event};
 pub use access::Access;
+use carry::Carriers;
 pub use carry::{Carriage, Line};
 pub use delivery::{Delivery, Ended, Replay, Seam, Since};
 pub use memory::{Admission, Asker};
+pub use refill::{Refill, Refilled};
 use roster::Roster;
 pub use roster::{Identity, Stale};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -43,6 +46,8 @@ pub struct Limits {
     pub ring_bytes: usize,
     /// How long a batch is kept.
     pub ring_age: Duration,
+    /// Events read at once to make the ring reach back further.
+    pub refill_events: usize,
     /// Bytes of admissions kept for those who poll again.
     pub memory_bytes: usize,
     /// How long an admission holds without being asked for again.
@@ -59,6 +64,7 @@ struct Shared {
     stale: Notify,
     subscriptions: AtomicUsize,
     waiting_bytes: AtomicUsize,
+    carriers: Arc<Carriers>,
     next: AtomicU64,
 }
 
@@ -93,6 +99,7 @@ impl Hub {
             stale: Notify::new(),
             subscriptions: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
+            carriers: Arc::new(Carriers::new()),
             next: AtomicU64::new(1),
         }))
     }
@@ -245,14 +252,14 @@ impl Hub {
         table.ring.keep(batch, now, &self.0.limits);
         drop(table);
         self.0.standpoint.send_replace(Some(standpoint));
-        carry::carry(called);
+        self.0.carriers.carry(called);
     }
 
     /// Delivers events that are in no log: at most once, to whoever is there.
     pub fn publish_unlogged(&self, event: &Arc<Event>) {
         let mut called = Vec::new();
         lock(&self.0.table).offer(event, &mut called);
-        carry::carry(called);
+        self.0.carriers.carry(called);
     }
 
     /// Begins anew: at the first look, when the database's history has ended, when its log is too
@@ -322,35 +329,41 @@ fn queue_gap(table: &Table, reason: &'static str) -> Vec<Arc<Subscription>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::bookmark::{Bookmark, Snapshot, Spelling};
     use crate::event::Place;
     use serde_json::value::RawValue;
 
-    const LIMITS: Limits = Limits {
+    pub(super) const LIMITS: Limits = Limits {
         queue_bytes: 100_000,
         replay_events: 10,
         replay_bytes: 100_000,
         ring_bytes: 100_000,
         ring_age: Duration::from_secs(60),
+        refill_events: 100,
         memory_bytes: 1000,
         memory_age: Duration::from_secs(60),
     };
 
-    fn place(xmin: u64, xmax: u64, running: &[u64]) -> Arc<Standpoint> {
+    pub(super) fn place(xmin: u64, xmax: u64, running: &[u64]) -> Arc<Standpoint> {
         let snapshot = Snapshot::new(xmin, xmax, running).unwrap();
         Arc::new(Standpoint::new("h".into(), snapshot, xmax - 1))
     }
 
-    fn hub(limits: Limits) -> Hub {
+    pub(super) fn hub(limits: Limits) -> Hub {
         let hub = Hub::new(limits);
         hub.begin(place(10, 10, &[]), "history");
         hub
     }
 
     /// Publishes events (id, xid, rooms) between the hub's standpoint and `to`.
-    fn publish(hub: &Hub, to: &Arc<Standpoint>, events: &[(u64, u64, &[&str])], now: Instant) {
+    pub(super) fn publish(
+        hub: &Hub,
+        to: &Arc<Standpoint>,
+        events: &[(u64, u64, &[&str])],
+        now: Instant,
+    ) {
         let from = hub.standpoint().borrow().clone().unwrap();
         let spelling = Spelling::of("h", &from.place, Some(&to.place));
         let event = |&(id, xid, rooms): &(u64, u64, &[&str])| {

@@ -74,6 +74,7 @@ impl Words {
 static REFUSALS: Words = Words::new();
 static CLOSES: Words = Words::new();
 static OPENED: Words = Words::new();
+static STATEMENTS: Words = Words::new();
 static CALLS: Words = Words::new();
 static CALL_MICROS: AtomicU64 = AtomicU64::new(0);
 static LEFT: Words = Words::new();
@@ -151,6 +152,11 @@ pub fn replayed_from_log() {
 pub fn gap(reason: &str) {
     add(&GAPS, 1);
     tracing::debug!(reason, "gap");
+}
+
+/// A statement is asked over the pool, for this purpose.
+pub fn statement(purpose: &str) {
+    STATEMENTS.count(purpose);
 }
 
 /// A durable reader said how far it has come.
@@ -366,6 +372,11 @@ pub fn rechecked(identities: usize, withdrawn: usize, failed: usize, took: Durat
 pub fn database_failed(what: &str, error: &dyn std::fmt::Display) {
     add(&FAILURES, 1);
     tracing::warn!(what, %error, "the database did not answer");
+}
+
+/// A statement that several asked together failed: each is asked for again, with fewer others.
+pub fn asked_again(questions: usize, error: &dyn std::fmt::Display) {
+    tracing::warn!(questions, %error, "a rule failed or is slow: asking again in parts");
 }
 
 /// Keeps so many of the last refusals and closes, for [`recent`].

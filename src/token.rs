@@ -10,14 +10,17 @@ mod claims;
 mod fetch;
 mod jwks;
 mod keys;
+mod known;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::Value;
+use std::sync::Arc;
 
 use crate::config;
 pub use claims::Claims;
 use jwks::KeySet;
 use keys::{HMAC, Key};
+use known::Known;
 
 /// Bytes of the longest token looked at: twice what issuers with many roles write.
 pub const TOKEN_BYTES: usize = 8192;
@@ -84,6 +87,7 @@ pub struct Verifier {
     issuer: Option<String>,
     audience: Option<String>,
     leeway: u64,
+    known: Known,
 }
 
 impl Verifier {
@@ -106,6 +110,7 @@ impl Verifier {
             issuer: auth.issuer.clone(),
             audience: auth.audience.clone(),
             leeway: auth.leeway.as_secs(),
+            known: Known::new(auth.remember_bytes, auth.remember.as_secs()),
         })
     }
 
@@ -138,20 +143,33 @@ impl Verifier {
         Ok(claims)
     }
 
-    /// As [`Verifier::verify`], but looks for an unknown key at once where that is allowed.
+    /// As [`Verifier::verify`], but remembers what was found genuine a moment ago, and looks for an
+    /// unknown key at once where that is allowed.
     pub async fn verify_or_refresh(
         &self,
         token: &str,
         now_unix: u64,
-    ) -> Result<Claims, TokenError> {
-        match self.verify(token, now_unix) {
-            Err(TokenError::UnknownKey) if self.needs_refresh(now_unix) => {
-                // The caller of the periodic refresh reports failures; here the answer is the same.
-                let _ = self.refresh(now_unix).await;
-                self.verify(token, now_unix)
-            }
-            answer => answer,
+    ) -> Result<Arc<Claims>, TokenError> {
+        // Counted before the keys are used: what they verify is never taken for the work of others.
+        let mut keys = self.changes();
+        if let Some(claims) = self.known.find(token, keys, now_unix) {
+            return Ok(claims);
         }
+        let mut answer = self.verify(token, now_unix);
+        if answer == Err(TokenError::UnknownKey) && self.needs_refresh(now_unix) {
+            // The caller of the periodic refresh reports failures; here the answer is the same.
+            let _ = self.refresh(now_unix).await;
+            keys = self.changes();
+            answer = self.verify(token, now_unix);
+        }
+        let claims = Arc::new(answer?);
+        self.known.keep(token, &claims, keys, now_unix);
+        Ok(claims)
+    }
+
+    /// How often the keys have changed.
+    fn changes(&self) -> u64 {
+        self.set.as_ref().map_or(0, KeySet::changes)
     }
 
     /// Whether [`Verifier::refresh`] would look at the JWKS now: it is due, or a token named an

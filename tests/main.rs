@@ -49,8 +49,12 @@ mod resume;
 /// The log stays within its bounds, nobody waits for that, and nobody misses it in silence.
 mod retention;
 
+/// What a crowd costs the database.
+mod avalanche;
 /// Ways into the log and round it: notifications, announcements, pauses, attached triggers, states.
 mod channel;
+/// What a delivered message and an idle connection cost, counted.
+mod cost;
 /// Dialects: files that say how a front end speaks, and a sixth system made of such files alone.
 mod dialect;
 /// Bad input and limits: an error to act on, and everything else lives on.
@@ -79,6 +83,9 @@ mod faults;
 
 /// The documents for machines: what servers send is what they say, all of it; and `docs/sse.md`.
 mod specification;
+
+/// The page of measurements: of one run, and drawn by the program alone.
+mod performance;
 
 /// What operators look at: true numbers, for those who may.
 mod console;

@@ -1,7 +1,8 @@
 -- Everything that decides what somebody may hear, for many at once, in one snapshot and with its
 -- version. Asked at every connect and subscribe, and again for everybody when rules have changed.
--- An element is {"claims", "rooms", "version", "session"}: version is the one under which it was
--- let in before, or null; session holds cookies to exchange for claims instead, or null.
+-- An element is {"claims", "rooms", "version", "session"}: rooms is null if it is only asked who they
+-- are; version is the one under which it was let in before, or null; session holds cookies to exchange
+-- for claims instead, or null.
 
 create or replace function rowcast.access(p_asked jsonb, p_leeway bigint default 0)
 returns table (
@@ -38,7 +39,7 @@ begin
       end if;
       claims := v_claims::text;
       revoked := rowcast.is_revoked(v_claims, p_leeway, (v_asked ->> 'version')::bigint);
-      if v_claims is not null and not revoked then
+      if v_claims is not null and not revoked and v_asked ->> 'rooms' is not null then
         home := rowcast.home_rooms(v_claims);
         v_other := array(
           select r from jsonb_array_elements_text(v_asked -> 'rooms') r where r <> all (home)

@@ -22,5 +22,6 @@ begin
 end
 $$;
 revoke all on function rowcast.session_claims(jsonb) from public;
-grant execute on function rowcast.session_claims(jsonb) to rowcast_service;
+-- The service asks rowcast.access, which calls this.
+revoke all on function rowcast.session_claims(jsonb) from rowcast_service;
 comment on function rowcast.session_claims(jsonb) is 'Claims for an application''s own session cookies, or null.';

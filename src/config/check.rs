@@ -35,6 +35,11 @@ impl Settings {
             hub: Hub {
                 ring_bytes: check.size("hub.ring_bytes", raw.hub.ring_bytes, 0..=64 * GIB),
                 ring_age: check.seconds("hub.ring_seconds", raw.hub.ring_seconds, 0),
+                refill_events: check.size(
+                    "hub.refill_events",
+                    raw.hub.refill_events,
+                    1..=10_000_000,
+                ),
             },
             listener: check.listener(&raw.listener),
             websocket: check.websocket(&raw.websocket),
@@ -118,6 +123,8 @@ impl Check {
             leeway: Duration::from_secs(self.whole("auth.leeway_s", raw.leeway_s, 0..=600)),
             cookie: raw.cookie,
             anonymous_claims: raw.anonymous_claims,
+            remember: self.seconds("auth.remember_s", raw.remember_s, 0),
+            remember_bytes: self.size("auth.remember_bytes", raw.remember_bytes, 0..=GIB),
         }
     }
 

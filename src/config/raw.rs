@@ -64,6 +64,8 @@ sections! {
         leeway_s: u64,
         cookie: Option<String>,
         anonymous_claims: Option<String>,
+        remember_s: u64,
+        remember_bytes: u64,
     }
     http: RawHttp {
         listen: String,
@@ -114,6 +116,7 @@ sections! {
     hub: RawHub {
         ring_bytes: u64,
         ring_seconds: u64,
+        refill_events: u64,
     }
     listener: RawListener {
         doorbell: Option<String>,
@@ -153,8 +156,6 @@ sections! {
         pong_timeout_s: u64,
         connect_s: u64,
         upgrade_s: u64,
-        buffer_events: u64,
-        buffer_bytes: u64,
     }
     console: RawConsole {
         enabled: bool,

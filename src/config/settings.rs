@@ -65,6 +65,9 @@ pub struct Auth {
     pub cookie: Option<String>,
     /// A JSON object.
     pub anonymous_claims: Option<String>,
+    /// Of verified tokens.
+    pub remember: Duration,
+    pub remember_bytes: usize,
 }
 
 impl Auth {
@@ -148,6 +151,8 @@ pub struct Hub {
     pub ring_bytes: usize,
     /// `hub.ring_seconds`.
     pub ring_age: Duration,
+    /// In one statement.
+    pub refill_events: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -236,9 +241,6 @@ pub struct Socketio {
     /// From the opening of a transport to the sign-in.
     pub connect: Duration,
     pub upgrade: Duration,
-    /// With the library, of one connection.
-    pub buffer_events: usize,
-    pub buffer_bytes: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -305,6 +307,8 @@ impl fmt::Debug for Auth {
             .field("leeway", &self.leeway)
             .field("cookie", &self.cookie)
             .field("anonymous_claims", &self.anonymous_claims)
+            .field("remember", &self.remember)
+            .field("remember_bytes", &self.remember_bytes)
             .finish()
     }
 }

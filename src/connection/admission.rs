@@ -3,10 +3,11 @@
 //! Hands identities and joined rooms over to the transports. It must never say whether a room that
 //! was refused exists.
 
+use super::questions::{Question, Unanswered};
 use super::visit::{Load, Visit};
 use super::{Gate, Refusal, unix_now};
 use crate::bookmark::Bookmark;
-use crate::database::{Answer, Asked, DatabaseError};
+use crate::database::{Answer, DatabaseError};
 use crate::hub::{Identity, Since};
 use crate::report;
 use crate::token::{Claims, TokenError};
@@ -78,8 +79,8 @@ impl Gate {
 
     async fn identify_session(&self, visit: &Visit) -> Result<Option<Identity>, Refusal> {
         let known = self
-            .database
-            .session_cookies()
+            .cookies
+            .names(&self.database, self.hub.access_known())
             .await
             .map_err(away("session cookies"))?;
         let sent: HashMap<_, _> = visit
@@ -92,14 +93,20 @@ impl Gate {
         if !visit.origin_is_allowed(self, true) {
             return Err(Refusal::Origin);
         }
-        let sent = crate::event::to_json(&sent);
-        let claims = self
-            .database
-            .session_claims(&sent)
-            .await
-            .map_err(away("session"))?;
-        let mut identity = self.identity_of_session(claims.as_deref())?;
-        identity.session = Some(sent.into());
+        let sent: Arc<str> = crate::event::to_json(&sent).into();
+        let nobody = Identity {
+            user: None,
+            expires_at: 0,
+            claims: "null".into(),
+            session: Some(Arc::clone(&sent)),
+        };
+        let question = Question {
+            identity: nobody,
+            rooms: None,
+        };
+        let answer = self.questions.ask(question).await?;
+        let mut identity = self.identity_of_session(answer.claims.as_deref())?;
+        identity.session = Some(sent);
         Ok(Some(identity))
     }
 
@@ -193,20 +200,11 @@ impl Gate {
     }
 
     async fn ask(&self, identity: &Identity, rooms: &[Arc<str>]) -> Result<Answer, Refusal> {
-        let asked = Asked {
-            identity,
-            rooms,
-            version: None,
-            again: false,
+        let question = Question {
+            identity: identity.clone(),
+            rooms: Some(rooms.to_vec()),
         };
-        let leeway = self.settings.auth.leeway.as_secs();
-        let answers = self.database.access(&[asked], leeway).await;
-        let answer = answers.map_err(away("admission"))?.into_iter().next();
-        let answer = answer.ok_or(Refusal::DatabaseAway)?;
-        if let Some(error) = &answer.failed {
-            report::database_failed("admission", error);
-            return Err(Refusal::DatabaseAway);
-        }
+        let answer = self.questions.ask(question).await?;
         if answer.revoked {
             return Err(Refusal::BadToken(TokenError::Revoked));
         }
@@ -290,6 +288,12 @@ pub fn explain(code: &str) -> &'static str {
         "too-many-rooms" => "this connection is in as many rooms as it may be: leave some first",
         "withdrawn" => "this room is no longer yours: nothing more of it will come",
         _ => "no such room for you",
+    }
+}
+
+impl From<Unanswered> for Refusal {
+    fn from(_: Unanswered) -> Self {
+        Self::DatabaseAway
     }
 }
 

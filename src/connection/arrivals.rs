@@ -4,7 +4,7 @@
 
 use super::allowance::Allowance;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Who may come now.
@@ -44,21 +44,34 @@ impl Arrivals {
     /// Lets somebody in.
     ///
     /// # Errors
-    /// Too many came within the last second: how long to wait. Each waits for a turn of its own,
-    /// up to a fifth longer, which leaves turns for those who come meanwhile.
+    /// Too many came within the last second: how long to wait.
     pub fn arrive(&self, now: Instant) -> Result<(), Duration> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         if state.allowance.take(now) {
             return Ok(());
         }
+        Err(self.next(&mut state, now))
+    }
+
+    /// How long somebody is to wait who can't be let in at present, whoever comes: each for a turn of
+    /// its own, up to a fifth longer, which leaves turns for those who come meanwhile.
+    pub fn turn(&self, now: Instant) -> Duration {
+        self.next(&mut self.state(), now)
+    }
+
+    fn next(&self, state: &mut State, now: Instant) -> Duration {
         state.last = state.last.max(now) + Duration::from_secs_f64(1.0 / self.rate);
         let queue = state.last.saturating_duration_since(now);
         if queue > self.longest {
             // More than there are seats for: any turn is as good as another.
             state.last = now + self.longest;
-            return Err(self.longest.mul_f64(rand::random_range(0.0..=1.0)));
+            return self.longest.mul_f64(rand::random_range(0.0..=1.0));
         }
-        Err(queue.mul_f64(rand::random_range(1.0..=1.2)))
+        queue.mul_f64(rand::random_range(1.0..=1.2))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// We stop, and this many will come back, here or next door.
@@ -160,6 +173,26 @@ mod tests {
         );
         assert_eq!(admitted.len(), 2000);
         assert!(most_in_a_second(&admitted) <= 200);
+    }
+
+    /// The database is away, and all ask whether it is back: as many a second as could be let in.
+    #[test]
+    fn who_can_not_be_let_in_asks_again_no_faster_than_the_rate() {
+        let start = Instant::now();
+        let arrivals = Arrivals::new(100, 5000, start);
+        let mut due: BinaryHeap<_> = (0..1000)
+            .map(|_| std::cmp::Reverse(Duration::ZERO))
+            .collect();
+        let mut asked = Vec::new();
+        while let Some(std::cmp::Reverse(at)) = due.pop()
+            && at < 60 * SECOND
+        {
+            asked.push(at);
+            due.push(std::cmp::Reverse(at + arrivals.turn(start + at)));
+        }
+        let behind = asked.partition_point(|at| *at < SECOND);
+        let most = most_in_a_second(&asked[behind..]);
+        assert!(most <= 150, "{most} in a second");
     }
 
     #[test]

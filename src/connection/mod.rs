@@ -14,10 +14,13 @@ pub mod ledger;
 pub mod poll;
 pub mod post;
 pub mod presence;
+pub mod questions;
 pub mod reader;
 pub mod recheck;
+pub mod replays;
 pub mod seam;
 pub mod seats;
+pub mod sessions;
 pub mod socket;
 pub mod socketio;
 pub mod speech;
@@ -35,7 +38,7 @@ use crate::listener::Pulse;
 use crate::token::{TokenError, Verifier};
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use warp::http::{HeaderValue, StatusCode};
 use warp::reply::{Reply, Response};
 
@@ -45,6 +48,9 @@ pub struct Gate {
     pub hub: Hub,
     pub database: Database,
     pub verifier: Verifier,
+    pub questions: Arc<questions::Questions>,
+    pub cookies: sessions::Cookies,
+    pub replays: replays::Replays,
     pub seats: seats::Seats,
     pub arrivals: arrivals::Arrivals,
     pub allowances: allowance::Allowances,
@@ -201,7 +207,14 @@ impl Gate {
             Refusal::Restart | Refusal::Gap => spread.max(self.arrivals.spread()),
             _ => spread,
         };
-        spread.mul_f64(rand::random_range(0.1..=1.0))
+        let wait = spread.mul_f64(rand::random_range(0.1..=1.0));
+        match refusal {
+            // However many ask whether they may come in by now.
+            Refusal::Overloaded | Refusal::DatabaseAway => {
+                wait.max(self.arrivals.turn(Instant::now()))
+            }
+            _ => wait,
+        }
     }
 
     /// A refusal as every answer of HTTP spells it; one that passes says when to come back.

@@ -89,10 +89,16 @@ impl Gate {
             heard[part.group].parts_left += 1;
         }
         let leeway = self.settings.auth.leeway.as_secs();
+        let within = self.settings.database.statement_timeout;
         let mut asked = Vec::with_capacity(batches.len());
         for parts in &batches {
             let questions: Vec<Asked<'_>> = parts.iter().map(|part| part.ask(&groups)).collect();
-            asked.push(async move { (parts, self.database.access(&questions, leeway).await) });
+            asked.push(async move {
+                (
+                    parts,
+                    self.database.access(&questions, leeway, within).await,
+                )
+            });
         }
         // Half of the pool: those who connect meanwhile need the rest.
         let at_once = (self.settings.database.pool_size / 2).max(1);
@@ -175,7 +181,7 @@ impl Part {
         let group = &groups[self.group];
         Asked {
             identity: &group.identity,
-            rooms: &group.rooms[self.rooms.clone()],
+            rooms: Some(&group.rooms[self.rooms.clone()]),
             // Of another database's versions nothing follows.
             version: (group.version != i64::MIN).then_some(group.version),
             again: true,

@@ -3,7 +3,6 @@
 //! It must never claim to be caught up when that is not proven.
 
 use super::{Gate, Refusal};
-use crate::database::LogReplay;
 use crate::event::Event;
 use crate::hub::{Replay, Seam, Subscription};
 use crate::report;
@@ -64,34 +63,18 @@ impl Gate {
         subscription: &Subscription,
     ) -> Result<Resolved, Refusal> {
         let replay = std::mem::replace(&mut seam.replay, Replay::Live);
-        let limits = &self.settings.limits;
-        let (mut events, mut reason) = (Vec::new(), None);
         let live = matches!(replay, Replay::Live);
-        match replay {
-            Replay::Live => {}
+        let found = match replay {
+            Replay::Live => Ok(Vec::new()),
             Replay::Ring(found) => {
                 report::replayed_from_ring();
-                events = found;
+                Ok(found)
             }
-            Replay::Log(since) => {
-                report::replayed_from_log();
-                let (most, bytes) = (limits.replay_events, limits.replay_bytes);
-                let found = self
-                    .database
-                    .replay(&since, &seam.standpoint, &seam.wanted, most, bytes)
-                    .await;
-                match found {
-                    Ok(LogReplay::Events(found)) => events = found,
-                    Ok(LogReplay::TooMuch) => reason = Some("limit"),
-                    Ok(LogReplay::Forgotten) => reason = Some("horizon"),
-                    Err(error) => {
-                        report::database_failed("replay", &error);
-                        return Err(Refusal::DatabaseAway);
-                    }
-                }
-            }
-            Replay::Gap(why) => reason = Some(why),
-        }
+            Replay::Log(since) => self.replay(&seam, since).await?,
+            Replay::Gap(why) => Err(why),
+        };
+        let mut reason = found.as_ref().err().copied();
+        let mut events = found.unwrap_or_default();
         events.retain(|event| !seam.was_live(event) && subscription.may_hear(&event.rooms));
         if let Some(lost) = events.iter().find(|event| event.lost) {
             reason = Some(lost.reason());

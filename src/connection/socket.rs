@@ -2,6 +2,7 @@
 //! for room on their way out. Hands bytes over to the stream.
 //! It must never tear a frame: what has begun goes on before anything else is written.
 
+pub(super) mod decode;
 pub mod outlet;
 
 use super::Refusal;
@@ -10,6 +11,7 @@ use crate::frame::Frame;
 use crate::hub::{Carriage, Delivery, Line};
 use crate::report;
 use crate::stream::Stream;
+use decode::{Decoder, Message};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -152,7 +154,8 @@ impl Socket {
     }
 
     /// Bytes that wait.
-    fn waiting(&self) -> usize {
+    #[must_use]
+    pub fn waiting(&self) -> usize {
         let unsent = self.unsent();
         let all = unsent.frames.iter().map(|frame| frame.bytes().len());
         all.sum::<usize>() - unsent.begun
@@ -181,6 +184,22 @@ impl Socket {
         .await
     }
 
+    /// The next message of a WebSocket.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn next(&self, decoder: &mut Decoder) -> Result<Message, Refusal> {
+        loop {
+            if let Some(message) = decoder.next()? {
+                return Ok(message);
+            }
+            // Vanished without a close frame, as pages do.
+            if !matches!(self.read(|bytes| decoder.push(bytes)).await, Ok(true)) {
+                return Err(Refusal::Gone);
+            }
+        }
+    }
+
     /// Writes what waits, and says that nothing more comes. True if all of it left before `end`.
     pub async fn finish(&self, end: Instant) -> bool {
         let finished = async {
@@ -198,6 +217,18 @@ impl Socket {
 
 impl Line for Socket {
     fn carry(&self, waiting: &mut VecDeque<Delivery>, carriage: &mut Carriage) -> bool {
+        self.carry_as(&*self.speech, waiting, carriage)
+    }
+}
+
+impl Socket {
+    /// [`Line::carry`], in this spelling.
+    pub fn carry_as(
+        &self,
+        speech: &dyn Speech,
+        waiting: &mut VecDeque<Delivery>,
+        carriage: &mut Carriage,
+    ) -> bool {
         let mut unsent = self.unsent();
         while unsent.frames.is_empty() {
             let Carriage {
@@ -210,7 +241,7 @@ impl Line for Socket {
             while frames.len() < AT_ONCE
                 && let Some(Delivery::Event(event)) = waiting.front()
                 && !event.lost
-                && let Ok(frame) = self.speech.spell(&Told::Event(event), None)
+                && let Ok(frame) = speech.spell(&Told::Event(event), None)
             {
                 frames.extend(frame);
                 live.push(event.inserted);
@@ -233,5 +264,117 @@ impl Line for Socket {
             frames.clear();
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::speech::native::Native;
+    use crate::event::Event;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::UnixStream;
+
+    fn event(number: usize) -> Delivery {
+        let data = format!("[{number},\"{}\"]", "x".repeat(number % 900));
+        let data = serde_json::value::RawValue::from_string(data).unwrap();
+        let rooms = vec!["a".into()];
+        let (channel, name, at) = ("c".into(), "e".into(), String::new());
+        let event = Event::new(None, channel, name, rooms, data, at, false);
+        Delivery::Event(Arc::new(event))
+    }
+
+    fn frames(deliveries: &VecDeque<Delivery>) -> Vec<u8> {
+        let frame = |delivery: &Delivery| match delivery {
+            Delivery::Event(event) => event.websocket().bytes().to_vec(),
+            other => panic!("{other:?}"),
+        };
+        deliveries.iter().flat_map(frame).collect()
+    }
+
+    fn carriage() -> Carriage {
+        Carriage {
+            frames: Vec::new(),
+            live: Vec::new(),
+            events: 0,
+            now: Instant::now(),
+        }
+    }
+
+    /// Whoever publishes stops in the middle of a frame, and the writer goes on there.
+    #[tokio::test]
+    async fn what_a_socket_does_not_take_at_once_goes_on_where_it_was_torn() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let socket = Socket::new(Arc::new(ours.into()), Arc::new(Native));
+        let mut waiting: VecDeque<_> = (0..2000).map(event).collect();
+        let (expected, count) = (frames(&waiting), waiting.len());
+        let mut carriage = carriage();
+        let patience = Duration::from_secs(30);
+        let mut received = vec![0; expected.len()];
+        let writing = async {
+            while !socket.carry(&mut waiting, &mut carriage) {
+                assert!(socket.waiting() > 0, "the rest is the writer's");
+                let before = waiting.len();
+                assert!(!socket.carry(&mut waiting, &mut carriage));
+                assert_eq!(waiting.len(), before, "nothing overtakes what is torn");
+                socket.flush(patience).await.unwrap();
+            }
+        };
+        let (read, ()) = tokio::join!(theirs.read_exact(&mut received), writing);
+        read.unwrap();
+        assert!(received == expected, "each byte once, and in order");
+        assert_eq!((carriage.events, socket.waiting()), (count, 0));
+        assert_eq!(
+            socket.unsent().frames.capacity(),
+            0,
+            "nothing is held at rest"
+        );
+    }
+
+    #[tokio::test]
+    async fn who_may_have_no_more_gets_the_end_of_what_has_begun() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let socket = Socket::new(Arc::new(ours.into()), Arc::new(Native));
+        let mut waiting: VecDeque<_> = (0..2000).map(event).collect();
+        let expected = frames(&waiting);
+        assert!(!socket.carry(&mut waiting, &mut carriage()));
+        socket.forget();
+        socket.feed(Frame::control(crate::frame::Kind::Close, &[]), None);
+        let end = Instant::now() + Duration::from_secs(30);
+        let mut received = Vec::new();
+        let (finished, read) = tokio::join!(socket.finish(end), async {
+            theirs.read_to_end(&mut received).await
+        });
+        assert!(finished && read.is_ok());
+        let (begun, close) = received.split_at(received.len() - 2);
+        assert_eq!(close, [0x88, 0], "whole, behind the last frame's end");
+        assert!(begun == &expected[..begun.len()] && begun.len() < expected.len());
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_takes_nothing_is_cut_and_one_that_crawls_is_not() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let socket = Socket::new(Arc::new(ours.into()), Arc::new(Native));
+        let mut waiting: VecDeque<_> = (0..2000).map(event).collect();
+        let length = frames(&waiting).len();
+        socket.carry(&mut waiting, &mut carriage());
+        let stall = Duration::from_millis(200);
+        assert_eq!(socket.flush(stall).await, Err(Refusal::Lagged));
+        for delivery in waiting {
+            let Delivery::Event(event) = delivery else {
+                continue;
+            };
+            socket.feed(event.websocket().clone(), None);
+        }
+        let crawl = async {
+            let mut taken = 0;
+            let mut piece = vec![0; 64 * 1024];
+            while taken < length {
+                tokio::time::sleep(stall / 4).await;
+                taken += theirs.read(&mut piece).await.unwrap();
+            }
+        };
+        let (flushed, ()) = tokio::join!(socket.flush(stall), crawl);
+        assert_eq!(flushed, Ok(()));
     }
 }

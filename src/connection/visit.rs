@@ -4,6 +4,7 @@
 
 use super::door::Door;
 use super::{Gate, Refusal};
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use warp::http::HeaderMap;
@@ -28,13 +29,15 @@ impl Visit {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// A parameter of the query, decoded.
+    /// A parameter of the query, decoded. Only that: a query is asked for many, and holds a token.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<String> {
-        let mut pairs = url::form_urlencoded::parse(self.query.as_bytes());
-        pairs
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.into_owned())
+        let pair = self.query.split('&').find(|pair| {
+            let key = pair.split('=').next().unwrap_or_default();
+            key == name || (key.contains(['%', '+']) && key_of(pair).is_some_and(|key| key == name))
+        });
+        let (_, value) = url::form_urlencoded::parse(pair?.as_bytes()).next()?;
+        Some(value.into_owned())
     }
 
     /// The rooms of the query: `rooms=a,b`.
@@ -187,6 +190,11 @@ pub struct Load {
     pub from: String,
 }
 
+fn key_of(pair: &str) -> Option<Cow<'_, str>> {
+    let (key, _) = url::form_urlencoded::parse(pair.as_bytes()).next()?;
+    Some(key)
+}
+
 fn names(list: &str) -> Vec<String> {
     let names = list.split(',').filter(|name| !name.is_empty());
     names.map(str::to_owned).collect()
@@ -198,4 +206,32 @@ fn is_trusted(gate: &Gate, address: IpAddr) -> bool {
         .trusted_proxies
         .iter()
         .any(|net| net.contains(&address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_read_as_forms_write_it() {
+        let visit = Visit {
+            headers: HeaderMap::new(),
+            query: "&x=1&roo%6Ds=a%20b+c&rooms=later&=&since&to%ken=2&token=%e9".into(),
+            peer: None,
+            door: None,
+        };
+        for (name, value) in [
+            ("x", Some("1")),
+            ("rooms", Some("a b c")),
+            ("since", Some("")),
+            ("token", Some("\u{fffd}")),
+            ("to%ken", Some("2")),
+            ("wait", None),
+        ] {
+            assert_eq!(visit.parameter(name).as_deref(), value, "{name}");
+            let mut all = url::form_urlencoded::parse(visit.query.as_bytes());
+            let found = all.find(|(key, _)| key == name).map(|(_, value)| value);
+            assert_eq!(found.as_deref(), value, "{name}");
+        }
+    }
 }

@@ -3,12 +3,12 @@
 //! It must never wait for its own send in the place that watches over it: lag, expiry and death are
 //! seen beside the write path.
 
-mod decode;
 mod read;
 
 use super::conversation::Conversation;
 use super::presence::Presence;
 use super::socket::Socket;
+use super::socket::decode::{Decoder, Message};
 use super::socket::outlet::Outlet;
 use super::speech;
 use super::visit::Visit;
@@ -16,7 +16,6 @@ use super::writer::Writer;
 use super::{Gate, Refusal, unix_now};
 use crate::frame::{Frame, Kind};
 use crate::stream::Stream;
-use decode::{Decoder, Message};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::time::{Instant, timeout_at};
@@ -109,7 +108,7 @@ async fn close(gate: &Gate, socket: &Socket, decoder: &mut Decoder, why: Refusal
     let mut answered = socket.finish(end).await;
     if answered && why != Refusal::Gone {
         let answer = async {
-            while let Ok(message) = read::next(socket, decoder).await {
+            while let Ok(message) = socket.next(decoder).await {
                 if matches!(message, Message::Close(_)) {
                     break;
                 }

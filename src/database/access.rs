@@ -4,15 +4,18 @@
 
 use super::{Database, DatabaseError, Listening, Param};
 use crate::hub::{Access, Identity};
+use crate::report;
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_postgres::types::Type;
 
 /// A question: may this identity be here, and in which rooms?
 #[derive(Clone, Debug)]
 pub struct Asked<'a> {
     pub identity: &'a Identity,
-    pub rooms: &'a [Arc<str>],
+    /// Nothing if it is only asked who they are.
+    pub rooms: Option<&'a [Arc<str>]>,
     /// The version under which they were let in before.
     pub version: Option<i64>,
     /// Whether a session is to be exchanged for claims again.
@@ -44,8 +47,8 @@ impl Answer {
 }
 
 impl Database {
-    /// Asks for many in one statement and one snapshot; answers in the order of the questions.
-    /// `leeway` in seconds.
+    /// Asks for many in one statement and one snapshot, which may take `within`; answers in the order
+    /// of the questions. `leeway` in seconds.
     ///
     /// # Errors
     /// The database, or a rule's function that ran out of time.
@@ -53,12 +56,14 @@ impl Database {
         &self,
         asked: &[Asked<'_>],
         leeway: u64,
+        within: Duration,
     ) -> Result<Vec<Answer>, DatabaseError> {
         let (text, leeway) = (to_text(asked), i64::try_from(leeway).unwrap_or(i64::MAX));
         let sql = "select version, claims, revoked, home, allowed, failed \
                    from rowcast.access($1::text::jsonb, $2)";
         let params: [Param; 2] = [(&text, Type::TEXT), (&leeway, Type::INT8)];
-        let rows = self.read(sql, &params).await?;
+        report::statement("access");
+        let rows = self.read_within(within, sql, &params).await?;
         if rows.len() != asked.len() {
             return Err(DatabaseError::Answer("rowcast.access left questions out"));
         }

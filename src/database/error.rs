@@ -27,6 +27,14 @@ pub enum DatabaseError {
     Answer(&'static str),
 }
 
+impl DatabaseError {
+    /// Whether the server was there, and this statement is what failed or ran out of time.
+    #[must_use]
+    pub fn is_of_statement(&self) -> bool {
+        matches!(self, Self::Postgres(error) if error.as_db_error().is_some())
+    }
+}
+
 /// What `rowcast.read_log` raises when retention has passed the place that it is asked about.
 const FORGOTTEN: &str = "RC007";
 

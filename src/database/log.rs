@@ -3,9 +3,14 @@
 //! what another server lacks for what there is to recover.
 
 use super::rows::{event_from, first};
-use super::{Database, DatabaseError, Param};
+use super::{Database, DatabaseError, LINK, Param, begin};
 use crate::bookmark::{Bookmark, Snapshot, Spelling, Standpoint};
 use crate::event::Event;
+use crate::hub::{Refill, Refilled};
+use crate::report;
+use futures_util::TryStreamExt;
+use futures_util::future::join3;
+use std::pin::pin;
 use std::sync::Arc;
 use tokio_postgres::types::Type;
 
@@ -82,6 +87,7 @@ impl Database {
             (&most, Type::INT8),
             (&target, Type::TEXT),
         ];
+        report::statement("replay");
         let mut rows = match self.read(sql, &params).await {
             Err(DatabaseError::Forgotten) => return Ok(LogReplay::Forgotten),
             rows => rows?,
@@ -115,6 +121,65 @@ impl Database {
         })
     }
 
+    /// All that a refill of the ring lacks, whoever it is for; nothing if that is more than it may
+    /// hold, or no longer in the log. No more of it is taken in than its limits and one event.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn refill(&self, refill: &Refill) -> Result<Option<Refilled>, DatabaseError> {
+        let sql = concat!(
+            "select case when not pg_is_in_recovery() then rowcast.history() end as history, ",
+            event_columns!(),
+            ", e.state from (values (1)) one left join rowcast.read_between( \
+               $1::text::pg_snapshot, $2::text::pg_snapshot, $3) e on true order by e.id"
+        );
+        let (from, to) = (refill.from.to_postgres(), refill.to.place.to_postgres());
+        let most = i64::try_from(refill.events + 1).unwrap_or(i64::MAX);
+        let params: [Param; 3] = [(&from, Type::TEXT), (&to, Type::TEXT), (&most, Type::INT8)];
+        report::statement("refill");
+        let client = self.pool.get().await?;
+        let begin = begin("read only", self.timeout);
+        let rows = async {
+            let params = params.iter().map(|(value, of)| (*value, of.clone()));
+            let mut rows = pin!(client.query_typed_raw(sql, params).await?);
+            let spelling = Spelling::of(&refill.to.history, &refill.from, Some(&refill.to.place));
+            let mut found = Refilled::default();
+            while let Some(row) = rows.try_next().await? {
+                if row.get::<_, Option<&str>>("history") != Some(&*refill.to.history) {
+                    return Err(DatabaseError::Elsewhere);
+                }
+                if row.get::<_, Option<i64>>("id").is_some() {
+                    let event = Arc::new(event_from(&row, &spelling, false)?);
+                    found.add(event, row.get("state"));
+                }
+                if found.events.len() > refill.events || found.bytes > refill.bytes {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(found))
+        };
+        let asked = join3(
+            client.batch_execute(&begin),
+            rows,
+            client.batch_execute("commit"),
+        );
+        let Ok((begun, found, committed)) = tokio::time::timeout(self.timeout + LINK, asked).await
+        else {
+            return Err(self.give_up(client));
+        };
+        begun?;
+        let found = match found {
+            Err(DatabaseError::Forgotten) => return Ok(None),
+            Err(DatabaseError::Elsewhere) => {
+                self.forget();
+                return Err(DatabaseError::Elsewhere);
+            }
+            found => found?,
+        };
+        committed?;
+        Ok(found)
+    }
+
     /// Keeps the log within its bounds, sparing what comes after `read`; and what it takes then.
     ///
     /// # Errors
@@ -132,7 +197,7 @@ impl Database {
             let rotated = client.query_typed(rotate, &params).await?;
             Ok::<_, tokio_postgres::Error>((rotated, client.query_typed(size, &[]).await?))
         };
-        let Ok(answer) = tokio::time::timeout(self.timeout, asked).await else {
+        let Ok(answer) = tokio::time::timeout(self.timeout + LINK, asked).await else {
             return Err(self.give_up(client));
         };
         let (rotated, size) = answer?;

@@ -41,11 +41,23 @@ impl Framing {
     /// The frame, JSON text; `door` are the parameters of the connection it is for.
     #[must_use]
     pub fn frame(&self, event: &Event, door: &Fields) -> Frame {
-        let write = || Frame::websocket(&self.write(event, door));
+        self.frame_in(event, door, 0, |json| json)
+    }
+
+    /// The same within something else, which is the same for all who say the same `place`.
+    #[must_use]
+    pub fn frame_in(
+        &self,
+        event: &Event,
+        door: &Fields,
+        place: usize,
+        around: impl FnOnce(String) -> String,
+    ) -> Frame {
+        let write = || Frame::websocket(&around(self.write(event, door)));
         if self.personal {
             return write();
         }
-        event.spelled(self.spelling, write).clone()
+        event.spelled(self.spelling + place, write).clone()
     }
 
     fn write(&self, event: &Event, door: &Fields) -> String {

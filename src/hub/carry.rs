@@ -2,16 +2,18 @@
 //! Hands everything else to the writers of the connections. It must never wait for a socket: what
 //! one does not take at once is its writer's.
 
-use super::Subscription;
 use super::delivery::Delivery;
+use super::{Subscription, lock};
 use crate::frame::Frame;
 use crate::report;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::thread::available_parallelism;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-/// Subscriptions that one task carries to: a millisecond of system calls, so that all cores share in
-/// a large room, and a small one costs no task.
+/// Subscriptions that are carried to in one go: half a millisecond of system calls. So few are served
+/// by whoever publishes; of more, each task takes as many at a time, and lets others go on.
 const PART: usize = 128;
 
 /// The way out of a connection, for others than its writer.
@@ -31,18 +33,65 @@ pub struct Carriage {
     pub now: Instant,
 }
 
-/// Carries to these what waits for them.
-pub(super) fn carry(mut called: Vec<Arc<Subscription>>) {
-    while called.len() > PART
-        && let Ok(runtime) = tokio::runtime::Handle::try_current()
-    {
-        let part = called.split_off(called.len() - PART);
-        runtime.spawn(async move { carry_part(&part) });
-    }
-    carry_part(&called);
+/// Those who have been called, and tasks that carry to them.
+#[derive(Debug)]
+pub(super) struct Carriers {
+    called: Mutex<Called>,
+    /// How many tasks at most: one core is left to the next look, and to whoever comes in.
+    most: usize,
+    /// Where they run; nothing outside of a runtime.
+    runtime: Option<Handle>,
 }
 
-fn carry_part(called: &[Arc<Subscription>]) {
+#[derive(Debug, Default)]
+struct Called {
+    waiting: VecDeque<Arc<Subscription>>,
+    tasks: usize,
+}
+
+impl Carriers {
+    pub fn new() -> Self {
+        let cores = available_parallelism().map_or(1, Into::into);
+        Self {
+            called: Mutex::default(),
+            most: (cores - 1).max(1),
+            runtime: Handle::try_current().ok(),
+        }
+    }
+
+    /// Carries to these what waits for them.
+    pub fn carry(self: &Arc<Self>, called: Vec<Arc<Subscription>>) {
+        let Some(runtime) = self.runtime.as_ref().filter(|_| called.len() > PART) else {
+            return carry(&called);
+        };
+        let mut all = lock(&self.called);
+        all.waiting.extend(called);
+        while all.tasks < self.most && all.tasks * PART < all.waiting.len() {
+            all.tasks += 1;
+            let carriers = Arc::clone(self);
+            runtime.spawn(async move {
+                while let Some(part) = carriers.next() {
+                    carry(&part);
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+    }
+
+    /// Who is next; nobody, and then the task that asks is none any more.
+    fn next(&self) -> Option<Vec<Arc<Subscription>>> {
+        let mut called = lock(&self.called);
+        if called.waiting.is_empty() {
+            called.waiting = VecDeque::new();
+            called.tasks -= 1;
+            return None;
+        }
+        let part = called.waiting.len().min(PART);
+        Some(called.waiting.drain(..part).collect())
+    }
+}
+
+fn carry(called: &[Arc<Subscription>]) {
     let mut carriage = Carriage {
         frames: Vec::new(),
         live: Vec::new(),
@@ -54,4 +103,101 @@ fn carry_part(called: &[Arc<Subscription>]) {
     }
     report::delivered(carriage.events);
     report::reached_socket(&carriage.live);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::tests::{LIMITS, hub, place, publish};
+    use crate::hub::{Ended, Since};
+    use std::time::Instant;
+
+    /// A socket that takes so many events, and then no more.
+    struct Takes(Mutex<(usize, Vec<u64>)>);
+
+    impl Line for Takes {
+        fn carry(&self, waiting: &mut VecDeque<Delivery>, carriage: &mut Carriage) -> bool {
+            let mut taken = lock(&self.0);
+            while let Some(Delivery::Event(event)) = waiting.front() {
+                if taken.1.len() == taken.0 {
+                    return false;
+                }
+                taken.1.push(event.place.as_ref().unwrap().id);
+                carriage.events += 1;
+                waiting.pop_front();
+            }
+            true
+        }
+    }
+
+    fn woken(subscription: &Subscription) -> bool {
+        let mut woken = Box::pin(subscription.woken());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        woken.as_mut().poll(&mut context).is_ready()
+    }
+
+    #[test]
+    fn a_line_at_rest_is_written_to_in_order_and_its_writer_sleeps() {
+        let (hub, now) = (hub(LIMITS), Instant::now());
+        let a = hub.open();
+        hub.join(&a, &["a".into()], Since::Now, None, 0);
+        a.take_waiting().unwrap();
+        assert!(woken(&a), "for the seam");
+        let line = Arc::new(Takes(Mutex::new((3, Vec::new()))));
+        a.rest(Arc::clone(&line) as Arc<dyn Line>);
+        publish(
+            &hub,
+            &place(12, 12, &[]),
+            &[(1, 10, &["a"]), (2, 11, &["a"])],
+            now,
+        );
+        assert_eq!(lock(&line.0).1, [1, 2]);
+        assert!(!woken(&a));
+        assert_eq!((a.load().bytes, hub.sizes().queue_bytes), (0, 0));
+        // No room for the next but one: it is the writer's, and so is all that comes after it.
+        publish(
+            &hub,
+            &place(14, 14, &[]),
+            &[(3, 12, &["a"]), (4, 13, &["a"])],
+            now,
+        );
+        assert_eq!(lock(&line.0).1, [1, 2, 3]);
+        assert!(woken(&a));
+        lock(&line.0).0 = 9;
+        publish(&hub, &place(15, 15, &[]), &[(5, 14, &["a"])], now);
+        assert_eq!(lock(&line.0).1, [1, 2, 3], "nothing overtakes");
+        let left = a.take_waiting().unwrap();
+        let id = |delivery: &Delivery| match delivery {
+            Delivery::Event(event) => event.place.as_ref().unwrap().id,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(left.iter().map(id).collect::<Vec<_>>(), [4, 5]);
+        assert_eq!(hub.sizes().queue_bytes, 0);
+    }
+
+    #[test]
+    fn nothing_is_written_past_a_reply_or_to_one_whose_rooms_were_taken() {
+        let (hub, now) = (hub(LIMITS), Instant::now());
+        let a = hub.open();
+        hub.join(&a, &["a".into()], Since::Now, None, 0);
+        a.take_waiting().unwrap();
+        let line = Arc::new(Takes(Mutex::new((9, Vec::new()))));
+        let rest = || a.rest(Arc::clone(&line) as Arc<dyn Line>);
+        a.reply(crate::frame::Frame::default());
+        rest();
+        publish(&hub, &place(11, 11, &[]), &[(1, 10, &["a"])], now);
+        assert!(lock(&line.0).1.is_empty(), "a reply waits before it");
+        assert_eq!(a.take_waiting().unwrap().len(), 2);
+        hub.withdraw(&a, &["b".into()]);
+        rest();
+        publish(&hub, &place(12, 12, &[]), &[(2, 11, &["a"])], now);
+        assert!(
+            lock(&line.0).1.is_empty(),
+            "whoever lost a room is asked for at each event"
+        );
+        a.end(Ended::Revoked);
+        rest();
+        publish(&hub, &place(13, 13, &[]), &[(3, 12, &["a"])], now);
+        assert!(lock(&line.0).1.is_empty(), "it has ended");
+    }
 }

@@ -180,6 +180,7 @@ mod tests {
             replay_bytes: 100_000,
             ring_bytes: 100_000,
             ring_age: Duration::from_secs(60),
+            refill_events: 100,
             memory_bytes: 1000,
             memory_age: Duration::from_secs(60),
         });

@@ -88,6 +88,7 @@ mod tests {
             replay_bytes: 1000,
             ring_bytes: 1000,
             ring_age: Duration::from_secs(60),
+            refill_events: 100,
             memory_age: Duration::ZERO,
             memory_bytes: 0,
         });

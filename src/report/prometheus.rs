@@ -4,7 +4,7 @@
 use super::{
     ACKNOWLEDGEMENTS, BATCHES, CALL_MICROS, CALLS, CLOSES, DELIVERIES, EVENTS, FAILURES, GAPS,
     LOCKED_LEAVES, LOG_REPLAYS, LOST_CONNECTIONS, NOTIFICATIONS, OPENED, REFUSALS, RING_REPLAYS,
-    TO_QUEUE, TO_SOCKET, WITHDRAWALS,
+    STATEMENTS, TO_QUEUE, TO_SOCKET, WITHDRAWALS,
 };
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
@@ -96,6 +96,12 @@ pub fn prometheus() -> String {
         "rowcast_calls_total",
         "outcome",
         "Calls of functions.",
+    );
+    STATEMENTS.print(
+        &mut text,
+        "rowcast_statements_total",
+        "purpose",
+        "Statements for those who come in or come back.",
     );
     #[expect(clippy::cast_precision_loss, reason = "a sum for a graph")]
     let seconds = CALL_MICROS.load(Ordering::Relaxed) as f64 / 1e6;

@@ -2,6 +2,7 @@
 //! Hands the payload of a genuine token to the verifier, and a look that failed to whoever asked for it.
 //! It must never look more often than its pause allows, nor give up keys at hand for an answer that is none.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use jsonwebtoken::Header;
@@ -20,6 +21,8 @@ pub(super) struct KeySet {
     place: Place,
     every: u64,
     keys: RwLock<Vec<Key>>,
+    /// Counts the sets that were read.
+    changes: AtomicU64,
     looks: Mutex<Looks>,
     /// Held during a look, so that a rush of tokens makes one request.
     looking: tokio::sync::Mutex<()>,
@@ -45,6 +48,7 @@ impl KeySet {
             place,
             every,
             keys: RwLock::new(keys),
+            changes: AtomicU64::new(0),
             looks: Mutex::default(),
             looking: tokio::sync::Mutex::new(()),
         })
@@ -71,6 +75,11 @@ impl KeySet {
         keys::payload(named, token, header.alg)
     }
 
+    /// How many sets were read so far.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
     /// Whether it is time to look, or a token wants it, and the last look is not a moment ago.
     pub(super) fn is_due(&self, now: u64) -> bool {
         let looks = self.looks();
@@ -91,7 +100,11 @@ impl KeySet {
         }
         self.looks().tried = Some(now);
         let keys = usable(&self.place, &self.place.read().await?)?;
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        let mut known = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        *known = keys;
+        // Under the lock: whoever has seen the new number uses the new keys.
+        self.changes.fetch_add(1, Ordering::Release);
+        drop(known);
         let mut looks = self.looks();
         looks.succeeded = Some(now);
         looks.wanted = false;
@@ -187,6 +200,26 @@ mod tests {
             "a failure is followed by a pause as well"
         );
         assert!(verifier.needs_refresh(due + 300 + REFRESH_PAUSE_S));
+    }
+
+    #[tokio::test]
+    async fn a_token_is_forgotten_with_its_key() {
+        let set = file(&jwks(&[member(RSA_PUBLIC, Some("old"))]));
+        let verifier = by_jwks(set.path().to_str().unwrap()).unwrap();
+        verifier.refresh(NOW).await.unwrap();
+        let old = token(Algorithm::RS256, Some("old"));
+        for seconds in 0..3 {
+            let again = verifier.verify_or_refresh(&old, NOW + seconds).await;
+            assert_eq!(again.unwrap().json, claims());
+        }
+        std::fs::write(set.path(), jwks(&[member(P256_PUBLIC, Some("new"))])).unwrap();
+        // Not yet: the set is not read at each token.
+        assert!(verifier.verify_or_refresh(&old, NOW + 9).await.is_ok());
+        verifier.refresh(NOW + 300).await.unwrap();
+        assert_eq!(
+            verifier.verify_or_refresh(&old, NOW + 9).await,
+            Err(TokenError::UnknownKey)
+        );
     }
 
     #[tokio::test]

@@ -1,10 +1,10 @@
 //! The client's words: frames read, bounded in size and rate.
 //! Hands what they say to the conversation. It must never wait for what is written.
 
-use super::decode::{Decoder, Message};
 use crate::connection::allowance::Allowance;
 use crate::connection::conversation::Conversation;
 use crate::connection::socket::Socket;
+use crate::connection::socket::decode::{Decoder, Message};
 use crate::connection::{Refusal, unix_now};
 use crate::frame::{Frame, Kind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ pub(super) async fn read(
     let rate = conversation.gate.settings.limits.messages_per_second;
     let mut allowance = Allowance::new(rate, rate * 2, Instant::now());
     loop {
-        let message = match next(socket, decoder).await {
+        let message = match socket.next(decoder).await {
             Ok(message) => message,
             Err(refusal) => return refusal,
         };
@@ -46,22 +46,6 @@ pub(super) async fn read(
             }
             // On the heap while it is answered: who says nothing needs no room for it.
             Message::Text(text) => Box::pin(conversation.hear(&text)).await,
-        }
-    }
-}
-
-/// The next message.
-///
-/// # Errors
-/// Why there is none.
-pub(super) async fn next(socket: &Socket, decoder: &mut Decoder) -> Result<Message, Refusal> {
-    loop {
-        if let Some(message) = decoder.next()? {
-            return Ok(message);
-        }
-        // Vanished without a close frame, as pages do.
-        if !matches!(socket.read(|bytes| decoder.push(bytes)).await, Ok(true)) {
-            return Err(Refusal::Gone);
         }
     }
 }

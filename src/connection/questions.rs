@@ -1,0 +1,216 @@
+//! What is asked of SQL at the door: whose session it is, and who may hear what. Questions that come
+//! while a statement is under way, or just behind one, are asked together in the next; alone, one is
+//! asked at once.
+//! Hands answers to admission. It must never let somebody whose rule hangs or fails keep others from
+//! their answers: what failed together is asked again in parts, and in the end each alone.
+
+use crate::config::Settings;
+use crate::database::{Answer, Asked, Database};
+use crate::hub::Identity;
+use crate::report;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// How long the statements under way may keep a question waiting before another is begun beside
+/// them: several times what a rule takes that looks at an index. Each time it is waited twice as long.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// Between the beginnings of two statements, so that a crowd is asked for in fewer: a hundred a second
+/// are noticed by nobody who waits for one, and each holds all who came meanwhile.
+const PACE: Duration = Duration::from_millis(10);
+
+/// What several ask together may take this part of `database.statement_timeout_ms`, so that whoever
+/// shares a statement with a rule that hangs is asked again, and answered, within it.
+const SHARE: u32 = 4;
+
+/// By how much statements shrink when one has failed. With each that is answered they double again.
+const SHRINK: usize = 10;
+
+/// A question of somebody's.
+#[derive(Debug)]
+pub struct Question {
+    pub identity: Identity,
+    /// The rooms; nothing if their session is to be exchanged for claims.
+    pub rooms: Option<Vec<Arc<str>>>,
+}
+
+/// The database did not answer; it is in the log already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unanswered;
+
+type Answered = Result<Answer, Unanswered>;
+
+/// Whoever waits for an answer. There are no more of them than `limits.connections`.
+#[derive(Debug)]
+struct Waiting {
+    question: Question,
+    answer: oneshot::Sender<Answered>,
+}
+
+/// All questions of a service.
+#[derive(Debug)]
+pub struct Questions {
+    database: Database,
+    /// Rooms and identities in a statement at most.
+    most: usize,
+    /// Statements at once at most.
+    at_once: usize,
+    timeout: Duration,
+    /// Seconds.
+    leeway: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    waiting: VecDeque<Waiting>,
+    /// Statements under way.
+    asking: usize,
+    /// What the next may hold.
+    size: usize,
+}
+
+impl Question {
+    fn asked(&self) -> Asked<'_> {
+        Asked {
+            identity: &self.identity,
+            rooms: self.rooms.as_deref(),
+            version: None,
+            again: self.rooms.is_none(),
+        }
+    }
+
+    /// As `limits.recheck_questions` counts: one for who it is, and one for each room.
+    fn weight(&self) -> usize {
+        1 + self.rooms.as_ref().map_or(0, Vec::len)
+    }
+}
+
+impl Questions {
+    #[must_use]
+    pub fn new(database: Database, settings: &Settings) -> Self {
+        let most = settings.limits.recheck_questions;
+        Self {
+            database,
+            most,
+            // One connection of the pool stays for those who are in and read the log.
+            at_once: (settings.database.pool_size - 1).max(1),
+            timeout: settings.database.statement_timeout,
+            leeway: settings.auth.leeway.as_secs(),
+            state: Mutex::new(State {
+                waiting: VecDeque::new(),
+                asking: 0,
+                size: most,
+            }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks a question, with those of others.
+    ///
+    /// # Errors
+    /// The database, or a rule that failed or ran out of time.
+    pub async fn ask(self: &Arc<Self>, question: Question) -> Answered {
+        let (answer, mut answered) = oneshot::channel();
+        self.state().waiting.push_back(Waiting { question, answer });
+        self.begin(1);
+        let mut patience = PATIENCE;
+        loop {
+            match tokio::time::timeout(patience, &mut answered).await {
+                Ok(answer) => return answer.unwrap_or(Err(Unanswered)),
+                Err(_) => self.begin(self.at_once),
+            }
+            patience *= 2;
+        }
+    }
+
+    /// Begins a statement if somebody waits and fewer than so many are under way.
+    fn begin(self: &Arc<Self>, at_once: usize) {
+        let mut state = self.state();
+        if state.waiting.is_empty() || state.asking >= at_once {
+            return;
+        }
+        state.asking += 1;
+        drop(state);
+        let questions = Arc::clone(self);
+        tokio::spawn(async move {
+            // Whoever leaves meanwhile leaves their question to this task, not their turn to nobody.
+            while let Some(batch) = questions.next() {
+                let next = Instant::now() + PACE;
+                questions.put(batch).await;
+                tokio::time::sleep_until(next).await;
+            }
+        });
+    }
+
+    /// What the next statement asks; nothing if nobody waits, and then one fewer is under way.
+    fn next(&self) -> Option<Vec<Waiting>> {
+        let mut state = self.state();
+        let (mut batch, mut weight) = (Vec::new(), 0);
+        while let Some(one) = state.waiting.pop_front() {
+            if one.answer.is_closed() {
+                continue;
+            }
+            weight += one.question.weight();
+            if weight > state.size && !batch.is_empty() {
+                state.waiting.push_front(one);
+                break;
+            }
+            batch.push(one);
+        }
+        if batch.is_empty() {
+            state.asking -= 1;
+            return None;
+        }
+        Some(batch)
+    }
+
+    async fn put(&self, batch: Vec<Waiting>) {
+        let asked: Vec<Asked<'_>> = batch.iter().map(|one| one.question.asked()).collect();
+        let within = if batch.len() > 1 {
+            self.timeout / SHARE
+        } else {
+            self.timeout
+        };
+        match self.database.access(&asked, self.leeway, within).await {
+            Ok(answers) => {
+                let mut state = self.state();
+                state.size = (state.size * 2).min(self.most);
+                drop(state);
+                for (one, answer) in batch.into_iter().zip(answers) {
+                    // Who has left wants no answer.
+                    let _ = one.answer.send(judged(answer));
+                }
+            }
+            Err(error) if batch.len() > 1 && error.is_of_statement() => {
+                report::asked_again(batch.len(), &error);
+                let weight: usize = batch.iter().map(|one| one.question.weight()).sum();
+                let mut state = self.state();
+                state.size = (weight / SHRINK).max(1);
+                for one in batch.into_iter().rev() {
+                    state.waiting.push_front(one);
+                }
+            }
+            Err(error) => {
+                report::database_failed("admission", &error);
+                for one in batch {
+                    let _ = one.answer.send(Err(Unanswered));
+                }
+            }
+        }
+    }
+}
+
+fn judged(answer: Answer) -> Answered {
+    if let Some(error) = &answer.failed {
+        report::database_failed("admission", error);
+        return Err(Unanswered);
+    }
+    Ok(answer)
+}

@@ -1,0 +1,547 @@
+//! The ring, made to reach back further by what was read from the log between an older place and where
+//! it began: whoever comes back to a service that was started anew comes from there.
+//! Hands over what is to be read, and takes what was. It must never take what does not end exactly
+//! where the ring begins.
+
+use super::{Hub, Replay, Seam, lock};
+use crate::bookmark::{Bookmark, Snapshot, Standpoint};
+use crate::event::Event;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What is to be read from the log.
+#[derive(Clone, Debug)]
+pub struct Refill {
+    /// All that is not visible here
+    pub from: Snapshot,
+    /// and is visible here, where the ring begins.
+    pub to: Arc<Standpoint>,
+    /// So many events at most,
+    pub events: usize,
+    /// and bytes.
+    pub bytes: usize,
+}
+
+/// What was read, in order of id.
+#[derive(Debug, Default)]
+pub struct Refilled {
+    pub events: Vec<Arc<Event>>,
+    /// Of state events by their ids: the same number for equal ones.
+    pub states: HashMap<u64, i64>,
+    pub bytes: usize,
+}
+
+impl Refilled {
+    /// Takes the next event; `state` is what its equals share.
+    pub fn add(&mut self, event: Arc<Event>, state: Option<i64>) {
+        self.bytes += event.weight();
+        if let (Some(state), Some(place)) = (state, &event.place) {
+            self.states.insert(place.id, state);
+        }
+        self.events.push(event);
+    }
+}
+
+impl Hub {
+    /// Looks again for what a seam lacks, which is to be read from the log: the ring may reach back
+    /// further by now.
+    #[must_use]
+    pub fn look_again(&self, seam: &Seam, since: Bookmark) -> Replay {
+        let mut table = lock(&self.0.table);
+        let (wanted, here) = (&seam.wanted, &seam.standpoint);
+        table.ring.replay(since, wanted, here, &self.0.limits)
+    }
+
+    /// What has to be read for the ring to reach back to all of these places of a history; nothing if
+    /// it can't, or does.
+    #[must_use]
+    pub fn wants(&self, history: &str, places: &[Snapshot]) -> Option<Refill> {
+        lock(&self.0.table)
+            .ring
+            .refill(history, places, &self.0.limits)
+    }
+
+    /// Takes what was read; `now` is the clock by which it grows old.
+    pub fn refill(&self, refill: Refill, found: Refilled, now: Instant) {
+        let mut table = lock(&self.0.table);
+        table.ring.take(refill, found, now, &self.0.limits);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bookmark::Spelling;
+    use crate::event::{Batch, Place};
+    use crate::hub::{Delivery, Limits, Since};
+    use proptest::prelude::*;
+    use serde_json::value::RawValue;
+    use std::time::Duration;
+
+    const ROOMS: [&str; 3] = ["a", "b", "*"];
+
+    #[derive(Clone, Debug)]
+    struct Written {
+        id: u64,
+        xid: u64,
+        room: &'static str,
+        state: Option<i64>,
+    }
+
+    /// A database in which transactions overlap and commit in any order.
+    #[derive(Default)]
+    struct Model {
+        next_xid: u64,
+        next_id: u64,
+        open: Vec<(u64, Vec<Written>)>,
+        committed: Vec<Written>,
+        /// Everything that somebody may come back with.
+        bookmarks: Vec<String>,
+    }
+
+    impl Model {
+        fn begin(&mut self) {
+            self.open.push((10 + self.next_xid, Vec::new()));
+            self.next_xid += 1;
+        }
+
+        fn write(&mut self, which: usize, what: u8) {
+            if self.open.is_empty() {
+                self.begin();
+            }
+            let which = which % self.open.len();
+            let (xid, written) = &mut self.open[which];
+            self.next_id += 1;
+            written.push(Written {
+                id: self.next_id,
+                xid: *xid,
+                room: ROOMS[usize::from(what) % ROOMS.len()],
+                state: (what % 5 > 2).then_some(i64::from(what % 7)),
+            });
+        }
+
+        fn commit(&mut self, which: usize) {
+            if !self.open.is_empty() {
+                let (_, written) = self.open.remove(which % self.open.len());
+                self.committed.extend(written);
+            }
+        }
+
+        fn here(&self) -> Arc<Standpoint> {
+            let xmax = 10 + self.next_xid;
+            let mut running: Vec<u64> = self.open.iter().map(|(xid, _)| *xid).collect();
+            running.sort_unstable();
+            let xmin = running.first().copied().unwrap_or(xmax);
+            let snapshot = Snapshot::new(xmin, xmax, &running).unwrap();
+            let highest = self.committed.iter().map(|event| event.xid).max();
+            Arc::new(Standpoint::new("h".into(), snapshot, highest.unwrap_or(9)))
+        }
+
+        /// In order of id.
+        fn between(&self, from: &Snapshot, to: &Snapshot) -> Vec<Written> {
+            let lies = |event: &&Written| !from.sees(event.xid) && to.sees(event.xid);
+            let mut found: Vec<_> = self.committed.iter().filter(lies).cloned().collect();
+            found.sort_by_key(|event| event.id);
+            found
+        }
+
+        /// What a service finds that looks now, and what it gives out.
+        fn look(&mut self, from: &Standpoint) -> Batch {
+            let to = self.here();
+            let spelling = Spelling::of("h", &from.place, Some(&to.place));
+            let found = self.between(&from.snapshot, &to.snapshot);
+            let texts = (1..=found.len()).zip(&found).map(|(number, event)| {
+                if number == found.len() {
+                    spelling.last_event(event.id)
+                } else {
+                    spelling.event(event.id)
+                }
+            });
+            let texts: Vec<String> = texts.collect();
+            let events = found
+                .iter()
+                .zip(&texts)
+                .map(|(event, text)| spelled(event, text));
+            let events = events.collect();
+            self.bookmarks.extend(texts);
+            self.bookmarks.push(to.bookmark.to_string());
+            Batch { to, events }
+        }
+    }
+
+    fn spelled(event: &Written, bookmark: &str) -> Arc<Event> {
+        let place = Place {
+            id: event.id,
+            xid: event.xid,
+            bookmark: bookmark.into(),
+        };
+        let data = RawValue::from_string("{}".into()).unwrap();
+        let (rooms, name) = (vec![event.room.into()], "e".to_owned());
+        let at = String::new();
+        Arc::new(Event::new(
+            Some(place),
+            "c".into(),
+            name,
+            rooms,
+            data,
+            at,
+            false,
+        ))
+    }
+
+    /// Somebody who came back, up to what they are told.
+    enum Reader {
+        Joined(Box<Seam>, Bookmark),
+        Reading(Box<Seam>, Bookmark, Refill, Refilled),
+        Told,
+    }
+
+    struct Run {
+        model: Model,
+        hub: Hub,
+        readers: Vec<Reader>,
+        /// How often the ring was made to reach back further, and then sufficed.
+        refilled: usize,
+        /// Whether nothing is ever let go of.
+        roomy: bool,
+    }
+
+    impl Run {
+        fn join(&mut self, pick: usize, rooms: usize) {
+            let Some(text) = self
+                .model
+                .bookmarks
+                .get(pick % self.model.bookmarks.len().max(1))
+            else {
+                return;
+            };
+            let since = Bookmark::parse(text).unwrap();
+            let rooms: &[&str] = [&["a"][..], &["b"], &["a", "b"]][rooms % 3];
+            let rooms: Vec<Arc<str>> = rooms.iter().map(|room| Arc::from(*room)).collect();
+            let subscription = self.hub.open();
+            let brought = Since::Bookmark(since.clone(), text.as_str().into());
+            self.hub.join(&subscription, &rooms, brought, None, 0);
+            let seam = subscription.take_waiting().unwrap().pop_front();
+            let Some(Delivery::Seam(mut seam)) = seam else {
+                panic!("a seam was expected")
+            };
+            match std::mem::replace(&mut seam.replay, Replay::Live) {
+                Replay::Ring(found) => self.check(&seam, &since, &found),
+                Replay::Log(since) => self.readers.push(Reader::Joined(seam, since)),
+                other => panic!("{other:?}"),
+            }
+        }
+
+        /// Takes a reader one step further; `also` comes back at the same time.
+        fn go_on(&mut self, which: usize, also: usize) {
+            if self.readers.is_empty() {
+                return;
+            }
+            let which = which % self.readers.len();
+            let reader = std::mem::replace(&mut self.readers[which], Reader::Told);
+            self.readers[which] = match reader {
+                Reader::Joined(seam, since) => {
+                    let also = &self.model.bookmarks[also % self.model.bookmarks.len()];
+                    let also = Bookmark::parse(also).unwrap().base;
+                    match self.hub.wants("h", &[also, since.base.clone()]) {
+                        Some(refill) => {
+                            let found = self.read(&refill);
+                            Reader::Reading(seam, since, refill, found)
+                        }
+                        None => self.tell(seam, since),
+                    }
+                }
+                Reader::Reading(seam, since, refill, found) => {
+                    self.hub.refill(refill, found, Instant::now());
+                    self.tell(seam, since)
+                }
+                Reader::Told => Reader::Told,
+            };
+        }
+
+        /// As `rowcast.read_between` does.
+        fn read(&self, refill: &Refill) -> Refilled {
+            let place = &refill.to.place;
+            let spelling = Spelling::of("h", &refill.from, Some(place));
+            let mut found = Refilled::default();
+            for event in self.model.between(&refill.from, place) {
+                let text = spelling.event(event.id);
+                found.add(spelled(&event, &text), event.state);
+            }
+            found
+        }
+
+        fn tell(&mut self, seam: Box<Seam>, since: Bookmark) -> Reader {
+            match self.hub.look_again(&seam, since) {
+                Replay::Ring(found) => {
+                    self.refilled += 1;
+                    let since = Bookmark::parse(seam.since.as_deref().unwrap()).unwrap();
+                    self.check(&seam, &since, &found);
+                    Reader::Told
+                }
+                // Another refill came first, or what it was for has been let go of.
+                Replay::Log(since) => Reader::Joined(seam, since),
+                other => panic!("{other:?}"),
+            }
+        }
+
+        /// All that is lacking, each once, and from each bookmark on exactly the rest.
+        fn check(&self, seam: &Seam, since: &Bookmark, told: &[Arc<Event>]) {
+            let concerns = |event: &&Written| {
+                let wanted = seam.wanted.iter().any(|room| **room == *event.room);
+                wanted && seam.standpoint.snapshot.sees(event.xid)
+            };
+            let all: Vec<_> = self.model.committed.iter().filter(concerns).collect();
+            let ids: Vec<u64> = told
+                .iter()
+                .map(|event| event.place.as_ref().unwrap().id)
+                .collect();
+            // Whether what an event says is said by a later one that is told.
+            let is_said = |event: &Written| {
+                event.state.is_some()
+                    && all.iter().any(|other| {
+                        other.id > event.id && other.state == event.state && ids.contains(&other.id)
+                    })
+            };
+            for event in &all {
+                let times = ids.iter().filter(|id| **id == event.id).count();
+                if since.covers(event.xid, event.id) {
+                    assert_eq!(times, 0, "{event:?} again, from {since}");
+                } else {
+                    let lacks = times == 0 && !is_said(event);
+                    assert!(
+                        times < 2 && !lacks,
+                        "{event:?} {times} times from {since}: {ids:?}"
+                    );
+                }
+            }
+            assert!(
+                ids.iter().all(|id| all.iter().any(|event| event.id == *id)),
+                "{ids:?}"
+            );
+            for (number, event) in told.iter().enumerate() {
+                let here = Bookmark::parse(event.bookmark().unwrap()).unwrap();
+                for event in &all {
+                    let had =
+                        since.covers(event.xid, event.id) || ids[..=number].contains(&event.id);
+                    let covered = here.covers(event.xid, event.id);
+                    assert!(covered || !had, "{event:?} would come again after {here}");
+                    assert!(
+                        had || !covered || is_said(event),
+                        "{event:?} would never come after {here}, of {ids:?} from {since}"
+                    );
+                }
+            }
+        }
+    }
+
+    fn play(steps: &[(u8, u8, u8)], restart: usize, ring_bytes: usize) -> Run {
+        let limits = Limits {
+            queue_bytes: 1 << 20,
+            replay_events: 10_000,
+            replay_bytes: 1 << 20,
+            ring_bytes,
+            ring_age: Duration::from_secs(600),
+            refill_events: 10_000,
+            memory_bytes: 0,
+            memory_age: Duration::ZERO,
+        };
+        let mut run = Run {
+            model: Model::default(),
+            hub: Hub::new(limits),
+            readers: Vec::new(),
+            refilled: 0,
+            roomy: ring_bytes == usize::MAX,
+        };
+        let mut here = run.model.here();
+        for (number, &(step, one, other)) in steps.iter().enumerate() {
+            let is_new = number >= restart;
+            if number == restart {
+                here = run.model.here();
+                run.hub.begin(Arc::clone(&here), "history");
+            }
+            let (pick, more) = (usize::from(one), usize::from(other));
+            match step % 10 {
+                0 | 1 => run.model.begin(),
+                2..=4 => run.model.write(pick, other),
+                5 | 6 => run.model.commit(pick),
+                7 => {
+                    let batch = run.model.look(&here);
+                    here = Arc::clone(&batch.to);
+                    if is_new {
+                        run.hub.publish(batch, Instant::now());
+                    }
+                }
+                8 if is_new => run.join(pick * 7 + more, more),
+                9 if is_new => run.go_on(pick, more),
+                _ => run
+                    .model
+                    .bookmarks
+                    .push(run.model.here().bookmark.to_string()),
+            }
+        }
+        if restart < steps.len() {
+            for number in 0..run.model.bookmarks.len() {
+                run.join(number, number);
+            }
+            for number in 0..run.readers.len() {
+                run.go_on(number, number);
+                run.go_on(number, number);
+                // Whoever's refill came too late reads anew, for itself if need be.
+                run.go_on(number, number);
+                run.go_on(number, number);
+                let told = matches!(run.readers[number], Reader::Told);
+                assert!(told || !run.roomy, "nothing was found for reader {number}");
+            }
+        }
+        run
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<(u8, u8, u8)>> {
+        proptest::collection::vec(any::<(u8, u8, u8)>(), 0..150)
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_comes_from_before_the_ring_is_told_all_and_nothing_twice(
+            steps in steps(), restart in 0usize..100
+        ) {
+            play(&steps, restart, usize::MAX);
+        }
+
+        /// Then some go without, which is told them by the log; nobody is told half.
+        #[test]
+        fn a_ring_that_lets_go_meanwhile_tells_nobody_half(
+            steps in steps(), restart in 0usize..100, ring_bytes in 0usize..4000
+        ) {
+            play(&steps, restart, ring_bytes);
+        }
+    }
+
+    /// What the two above rest on: that the ring is reached back at all.
+    #[test]
+    fn one_read_serves_all_who_come_from_between() {
+        let mut model = Model::default();
+        let mut here = model.here();
+        for number in 0..20 {
+            model.begin();
+            model.write(0, 0);
+            model.write(0, number);
+            model.commit(0);
+            here = model.look(&here).to;
+        }
+        let hub = Hub::new(super::super::tests::LIMITS);
+        hub.begin(here, "history");
+        let mut run = Run {
+            model,
+            hub,
+            readers: Vec::new(),
+            refilled: 0,
+            roomy: true,
+        };
+        let count = run.model.bookmarks.len();
+        // The first three batches are more than one may be told at once.
+        for number in count - 12..count {
+            run.join(number, 2);
+        }
+        let waiting = run.readers.len();
+        run.go_on(0, count - 12);
+        run.go_on(0, count - 12);
+        assert_eq!(run.refilled, 1);
+        for number in 1..waiting {
+            assert!(matches!(run.readers[number], Reader::Joined(..)));
+            run.go_on(number, count - 1);
+            assert!(matches!(run.readers[number], Reader::Told), "it read again");
+        }
+        assert!(waiting > 5 && run.refilled == waiting, "{waiting}");
+    }
+
+    /// The ring has let go of the moment at which somebody joined, and was then read back past it, in
+    /// one batch: where in that the reader stands, nobody knows.
+    #[test]
+    fn who_joined_within_what_was_read_is_not_told_half() {
+        let mut model = Model::default();
+        let write = |model: &mut Model| {
+            model.begin();
+            model.write(0, 0);
+            model.commit(0);
+        };
+        let start = model.here();
+        model.bookmarks.push(start.bookmark.to_string());
+        write(&mut model);
+        let hub = Hub::new(super::super::tests::LIMITS);
+        let mut here = model.here();
+        hub.begin(Arc::clone(&here), "history");
+        let mut run = Run {
+            model,
+            hub,
+            readers: Vec::new(),
+            refilled: 0,
+            roomy: true,
+        };
+        run.join(0, 0);
+        let now = Instant::now();
+        for seconds in [0, 61] {
+            write(&mut run.model);
+            let batch = run.model.look(&here);
+            here = Arc::clone(&batch.to);
+            run.hub.publish(batch, now + Duration::from_secs(seconds));
+        }
+        let refill = run.hub.wants("h", &[start.place.clone()]).unwrap();
+        let found = run.read(&refill);
+        assert_eq!(found.events.len(), 2, "what it lacks, and what it got live");
+        run.hub.refill(refill, found, now);
+        let Some(Reader::Joined(seam, since)) = run.readers.pop() else {
+            panic!("it had to wait")
+        };
+        assert!(matches!(run.hub.look_again(&seam, since), Replay::Log(_)));
+    }
+
+    /// A burst of bookings is one state of the slot: whoever lacks all of it is told once, and whoever
+    /// had the last one but not an earlier one, which committed later, is told that.
+    #[test]
+    fn of_equal_states_the_last_is_told_of_those_that_are_lacking() {
+        let mut model = Model::default();
+        for _ in 0..3 {
+            model.begin();
+        }
+        // State 3 three times, in transactions 10, 11 and 12; the first commits last.
+        (0..3).for_each(|which| model.write(which, 3));
+        let start = model.here();
+        model.commit(2);
+        model.commit(1);
+        let late = model.here();
+        model.commit(0);
+        let hub = Hub::new(super::super::tests::LIMITS);
+        hub.begin(model.here(), "history");
+        let mut run = Run {
+            model,
+            hub,
+            readers: Vec::new(),
+            refilled: 0,
+            roomy: true,
+        };
+        let refill = run.hub.wants("h", &[start.place.clone()]).unwrap();
+        let found = run.read(&refill);
+        run.hub.refill(refill, found, Instant::now());
+        for (bookmark, expected) in [(&start, 3), (&late, 1)] {
+            run.model.bookmarks = vec![bookmark.bookmark.to_string()];
+            let (subscription, text) = (run.hub.open(), &bookmark.bookmark);
+            let since = Since::Bookmark(Bookmark::parse(text).unwrap(), Arc::clone(text));
+            run.hub.join(&subscription, &["a".into()], since, None, 0);
+            let Some(Delivery::Seam(seam)) = subscription.take_waiting().unwrap().pop_front()
+            else {
+                panic!("a seam was expected")
+            };
+            let Replay::Ring(told) = seam.replay else {
+                panic!("{:?}", seam.replay)
+            };
+            let ids: Vec<u64> = told
+                .iter()
+                .map(|event| event.place.as_ref().unwrap().id)
+                .collect();
+            assert_eq!(ids, [expected], "from {text}");
+        }
+    }
+}

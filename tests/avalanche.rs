@@ -1,0 +1,283 @@
+//! What a crowd costs the database that comes in at once, or comes back to a service that was started
+//! anew: few statements for many, whatever hangs or fails for one of them.
+
+use crate::support::{
+    self, Database, Process, Subscriber, eventually, get, serve_process, token, token_with, ws,
+    ws_with,
+};
+use futures_util::future::join_all;
+use nix::sys::signal::Signal;
+use rowcast::connection::unix_now;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Instant;
+use tokio_postgres::Client;
+
+const CLIENTS: usize = 100;
+
+/// Rules that wait for a lock, so that whoever comes meanwhile is asked for together.
+const HELD: &str = "
+    create function public.held(claims jsonb, room text) returns boolean language plpgsql as $$
+    begin
+      perform pg_advisory_lock_shared(77), pg_advisory_unlock_shared(77);
+      return case claims ->> 'sub' when 'hangs' then pg_sleep(60) is null else true end;
+    end $$;
+    create function public.session_of(cookie text) returns jsonb language plpgsql as $$
+    begin
+      perform pg_advisory_lock_shared(77), pg_advisory_unlock_shared(77);
+      return jsonb_build_object('sub', cookie, 'exp', extract(epoch from now() + interval '1 h'));
+    end $$;
+    insert into rowcast.room_rule values ('room:*', 'public.held(jsonb, text)');
+    insert into rowcast.session_rule values ('sid', 'public.session_of(text)')";
+
+async fn database() -> Database {
+    let database = support::database().await;
+    database.run(HELD).await;
+    database
+}
+
+/// Holds all rules up until it is dropped.
+async fn hold(database: &Database) -> Client {
+    let holder = database.client("rowcast_service").await;
+    let held = holder.batch_execute("select pg_advisory_lock(77)").await;
+    held.expect("a lock");
+    holder
+}
+
+/// A service whose statements may take their time, and of which so many go on at once.
+async fn serve(database: &Database, timeout_ms: &str, pool: &str) -> Process {
+    let env = [
+        ("ROWCAST__DATABASE__STATEMENT_TIMEOUT_MS", timeout_ms),
+        ("ROWCAST__DATABASE__POOL_SIZE", pool),
+        ("ROWCAST__LIMITS__CONNECTIONS_PER_ADDRESS", "1000"),
+        ("ROWCAST__HTTP__ALLOWED_ORIGINS", "https://app.example.org"),
+    ];
+    serve_process(database, &env).await
+}
+
+/// What a metric says; nought if it is not there yet.
+async fn metric(server: &Process, name: &str) -> usize {
+    let metrics = get(server, "/metrics", &[]).await.body;
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+    line.map_or(0, |value| value.trim().parse().expect("a whole number"))
+}
+
+/// Statements for those who came, by purpose.
+async fn statements(server: &Process, purpose: &str) -> usize {
+    let name = format!("rowcast_statements_total{{purpose=\"{purpose}\"}}");
+    metric(server, &name).await
+}
+
+/// Waits until so many are seated, and somebody's question has met the lock.
+async fn all_have_come(server: &Process, database: &Database, count: usize) {
+    eventually("all have come", async || {
+        let seated = metric(server, "rowcast_connections ").await;
+        let waits: bool = database
+            .ask("select exists (select from pg_locks where locktype = 'advisory' and not granted)")
+            .await;
+        (seated >= count && waits).then_some(())
+    })
+    .await;
+}
+
+async fn all_welcome(crowd: &mut [Subscriber]) {
+    join_all(crowd.iter_mut().map(|one| one.expect("welcome"))).await;
+}
+
+#[tokio::test]
+async fn a_crowd_is_asked_for_together() {
+    let database = database().await;
+    let server = serve(&database, "20000", "8").await;
+    let holder = hold(&database).await;
+    let tokens: Vec<String> = (0..CLIENTS)
+        .map(|n| token(&n.to_string(), "", ""))
+        .collect();
+    let come = tokens
+        .iter()
+        .map(|token| ws(&server, token, "rooms=room:1,room:2"));
+    let mut crowd = join_all(come).await;
+    all_have_come(&server, &database, CLIENTS).await;
+    drop(holder);
+    all_welcome(&mut crowd).await;
+    let asked = statements(&server, "access").await;
+    assert!(
+        (1..=20).contains(&asked),
+        "{asked} statements for {CLIENTS} clients"
+    );
+    // Alone, one is asked for at once, and for nobody else.
+    ws(&server, &token("one", "", ""), "rooms=room:1")
+        .await
+        .expect("welcome")
+        .await;
+    assert_eq!(statements(&server, "access").await, asked + 1);
+}
+
+#[tokio::test]
+async fn sessions_of_a_crowd_are_exchanged_together() {
+    let database = database().await;
+    let server = serve(&database, "20000", "8").await;
+    let holder = hold(&database).await;
+    let cookies: Vec<String> = (0..CLIENTS)
+        .map(|n| format!("theme=dark; sid=user{n}"))
+        .collect();
+    let origin = ("origin", "https://app.example.org");
+    let headers = cookies
+        .iter()
+        .map(|cookie| [("cookie", cookie.as_str()), origin]);
+    let headers: Vec<_> = headers.collect();
+    let come = headers
+        .iter()
+        .map(|headers| ws_with(&server, "rooms=room:1", headers));
+    let mut crowd = join_all(come).await;
+    all_have_come(&server, &database, CLIENTS).await;
+    drop(holder);
+    let welcomes = join_all(crowd.iter_mut().map(|one| one.expect("welcome"))).await;
+    for (number, welcome) in welcomes.iter().enumerate() {
+        assert_eq!(welcome["user"], format!("user{number}"), "each its own");
+    }
+    let asked = statements(&server, "access").await;
+    assert!(
+        (2..=40).contains(&asked),
+        "{asked} statements for {CLIENTS} clients"
+    );
+    let named = statements(&server, "cookies").await;
+    assert!(
+        (1..=2).contains(&named),
+        "asked {named} times which cookies count"
+    );
+    // Once the rules that name them have changed, another counts.
+    let another = "insert into rowcast.session_rule values ('other', 'public.session_of(text)')";
+    database.run(another).await;
+    eventually("the new cookie counts", async || {
+        let headers = [("cookie", "other=newcomer"), origin];
+        let mut one = ws_with(&server, "", &headers).await;
+        one.next_or_end()
+            .await
+            .ok()
+            .filter(|frame| frame["user"] == "newcomer")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rule_that_hangs_or_fails_for_one_keeps_nobody_out() {
+    let database = database().await;
+    // One statement at once: whatever hangs stands in everybody's way.
+    let server = serve(&database, "1200", "2").await;
+    let in_time = |user: &str| json!({ "sub": user, "exp": unix_now() + 600 });
+    let mut poisoned = in_time("fails");
+    // No jsonb can hold this: the whole statement fails.
+    poisoned["text"] = "a\u{0}b".into();
+    let mut tokens = vec![token_with(&in_time("hangs")), token_with(&poisoned)];
+    tokens.extend((0..30).map(|n| token(&n.to_string(), "", "")));
+    let holder = hold(&database).await;
+    let first = ws(&server, &token("first", "", ""), "rooms=room:1").await;
+    all_have_come(&server, &database, 1).await;
+    let come = tokens
+        .iter()
+        .map(|token| ws(&server, token, "rooms=room:1"));
+    let mut crowd = join_all(come).await;
+    all_have_come(&server, &database, 33).await;
+    drop(holder);
+    crowd.push(first);
+    all_welcome(&mut crowd[2..]).await;
+    for one in &mut crowd[..2] {
+        let (code, _) = one.closed().await;
+        assert_eq!(code, 1013, "comes back later");
+    }
+    let asked = statements(&server, "access").await;
+    assert!(
+        asked < 33,
+        "{asked} statements: those who share one are asked in parts"
+    );
+}
+
+/// Spots of a slot, rendered when the log is read.
+const STATE: &str = "
+    create table public.spots (id int primary key, spots int);
+    insert into public.spots values (1, 10);
+    grant select on public.spots to rowcast_owner;
+    create function public.render_spots(p_keys jsonb[]) returns table (key jsonb, data json)
+    language sql stable as $$
+      select k, json_build_object('spots', s.spots) from unnest(p_keys) k
+      join public.spots s on s.id = (k ->> 'id')::int
+    $$;
+    create function public.book() returns void language sql as $$
+      update public.spots set spots = spots - 1;
+      insert into rowcast.event (channel, name, rooms, data, render) values
+        ('spots', 'spots', array['room:all'], '{\"id\":1}', 'public.render_spots');
+    $$";
+
+#[tokio::test]
+async fn a_crowd_that_lost_its_service_is_told_all_by_few_statements() {
+    let database = database().await;
+    database.run(STATE).await;
+    let mut server = serve(&database, "20000", "8").await;
+    let tokens: Vec<String> = (0..CLIENTS)
+        .map(|n| token(&n.to_string(), "", ""))
+        .collect();
+    let rooms: Vec<String> = (0..CLIENTS)
+        .map(|n| format!("rooms=room:{n},room:all"))
+        .collect();
+    let both = tokens.iter().zip(&rooms);
+    let mut crowd = join_all(both.map(|(token, rooms)| ws(&server, token, rooms))).await;
+    all_welcome(&mut crowd).await;
+    // Each is left at a place of its own.
+    let mut places = Vec::new();
+    for (number, one) in crowd.iter_mut().enumerate() {
+        support::marker(&database, &[&format!("room:{number}")]).await;
+        one.expect_event("marker").await;
+        places.push(one.bookmark.clone().expect("a bookmark"));
+    }
+    server.signal(Signal::SIGKILL);
+    server.exited().await;
+    drop(crowd);
+    // All that comes is missed by somebody: of everybody's three states the last is told.
+    for number in 0..CLIENTS {
+        support::marker(&database, &[&format!("room:{number}")]).await;
+        if number % 40 == 0 {
+            database.run("select public.book()").await;
+        }
+    }
+    let server = serve(&database, "20000", "8").await;
+    let began = Instant::now();
+    let holder = hold(&database).await;
+    let queries: Vec<String> = rooms
+        .iter()
+        .zip(&places)
+        .map(|(rooms, place)| format!("{rooms}&since={place}"))
+        .collect();
+    let both = tokens.iter().zip(&queries);
+    let mut crowd = join_all(both.map(|(token, query)| ws(&server, token, query))).await;
+    all_have_come(&server, &database, CLIENTS).await;
+    drop(holder);
+    all_welcome(&mut crowd).await;
+    join_all(crowd.iter_mut().map(|one| one.expect("subscribed"))).await;
+    support::marker(&database, &["*"]).await;
+    for (number, one) in crowd.iter_mut().enumerate() {
+        let mut told: BTreeMap<String, usize> = BTreeMap::new();
+        // Its own marker of before, a state, and everybody's marker: all the others are not for it.
+        for _ in 0..3 {
+            let event = one.expect("event").await;
+            *told.entry(event["name"].to_string()).or_default() += 1;
+            if event["name"] == "spots" {
+                assert_eq!(event["data"]["spots"], 7, "the state as it is");
+            }
+        }
+        let expected = [("\"marker\"".to_owned(), 2), ("\"spots\"".to_owned(), 1)];
+        let found: Vec<_> = told.into_iter().collect();
+        assert_eq!(found, expected, "client {number}");
+    }
+    let seconds = began.elapsed().as_secs() as usize;
+    let replays = statements(&server, "replay").await;
+    let refills = statements(&server, "refill").await;
+    let asked = statements(&server, "access").await;
+    eprintln!("{asked} for admission, {replays} alone, {refills} for all, within {seconds} s");
+    // Ten in a second read for themselves, which is no crowd.
+    assert!(
+        replays <= 10 * (seconds + 2),
+        "{replays} read for themselves"
+    );
+    assert!((1..=15).contains(&refills), "{refills} read for all");
+    assert!(asked <= 20, "{asked} statements for admission");
+}
