@@ -10,8 +10,8 @@ mod wire;
 use tally::{Reading, Tally, Window};
 use wire::{Message, Wire};
 
-/// What is heard if the input comes in two parts.
-fn heard(input: &[u8], cut: usize) -> Vec<String> {
+/// What is heard if the input comes in these parts.
+fn heard<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let (mut wire, mut heard) = (Wire::default(), Vec::new());
     let mut hear = |message: Message<'_>| {
         heard.push(match message {
@@ -23,15 +23,18 @@ fn heard(input: &[u8], cut: usize) -> Vec<String> {
             }
         });
     };
-    wire.feed(&input[..cut], &mut hear);
-    wire.feed(&input[cut..], &mut hear);
+    for part in parts {
+        wire.feed(part, &mut hear);
+    }
     heard
 }
 
 fn assert_heard(input: &[u8], expected: &[&str]) {
     for cut in 0..=input.len() {
-        assert_eq!(heard(input, cut), expected, "cut at {cut}");
+        let (one, other) = input.split_at(cut);
+        assert_eq!(heard([one, other]), expected, "cut at {cut}");
     }
+    assert_eq!(heard(input.chunks(1)), expected, "byte by byte");
 }
 
 #[test]

@@ -23,8 +23,12 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use stage::Stage;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long one server may take for a scenario, besides its seconds: far more than any does.
+const LONGEST: Duration = Duration::from_secs(180);
 
 /// Files besides the connections, of the crowd as of any server.
 const SPARE_FILES: u64 = 500;
@@ -139,7 +143,11 @@ async fn measure_once(
             scenario: scenario.name,
             ..twin.clone()
         }),
-        None => measure::measure(stage, server, scenario, plan).await,
+        None => {
+            let longest = LONGEST + Duration::from_secs(plan.seconds);
+            let measuring = measure::measure(stage, server, scenario, plan);
+            tokio::time::timeout(longest, measuring).await?
+        }
     }
 }
 

@@ -4,10 +4,18 @@
 
 use super::tally::{Reading, Tally};
 use super::wire::{self, Message, Wire, decimal};
+use memchr::memmem;
 use mio::net::TcpStream;
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
-use memchr::memmem;
+/// Connections of one source address: below the 1,000 that a server may allow by default.
+const PER_ADDRESS: usize = 900;
+
+/// Bytes that the kernel keeps for a reader that stalls: little, so that it is soon noticed.
+const STALLED_BUFFER: usize = 8192;
 
 /// What is spoken behind the HTTP request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -202,4 +210,23 @@ fn refused(text: &[u8]) -> End {
 fn number(text: &[u8], key: &[u8]) -> u64 {
     let found = memmem::find(text, key).map(|at| decimal(&text[at + key.len()..]).0);
     found.flatten().unwrap_or_default()
+}
+
+/// Begins to connect, from one of many addresses of this machine.
+pub fn connect(number: usize, to: SocketAddr, stalls: bool) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    let address = number / PER_ADDRESS + 2;
+    let (third, fourth) = (address / 250, address % 250);
+    let from = Ipv4Addr::new(127, 0, third as u8, fourth as u8);
+    socket.bind(&SockAddr::from(SocketAddrV4::new(from, 0)))?;
+    if stalls {
+        socket.set_recv_buffer_size(STALLED_BUFFER)?;
+    }
+    match socket.connect(&SockAddr::from(to)) {
+        Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => return Err(error),
+        _ => {}
+    }
+    let _ = socket.set_tcp_nodelay(true);
+    Ok(TcpStream::from_std(socket.into()))
 }
