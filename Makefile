@@ -3,7 +3,7 @@
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults check build bench-writers clean
+.PHONY: help demo test faults check build bench bench-plots bench-writers clean
 
 # rustup's own directory, for shells that were opened before it was installed.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -45,10 +45,21 @@ build: ## the program, optimised, as target/release/rowcast
 	@.ci/setup build
 	cargo build --locked --release
 
-# The bench profile is the release profile. ARGS='--seconds 1 --rounds 1' for a glance.
+# The bench profile is the release profile, for both. ARGS='--scenarios idle --servers floor,rowcast-ws'
+# for a part.
+bench: ## what pushing costs, beside others and beside the bare system calls
+	@.ci/setup bench
+	@source "$(target)/tools/bench.env" && set -x && cargo bench --locked --bench push -- $(ARGS)
+
+# ARGS='--seconds 1 --rounds 1' for a glance.
 bench-writers: ## what Rowcast costs those who write: one table, in about six minutes
 	@.ci/setup demo
 	cargo bench --locked --bench writers -- $(ARGS)
+
+# RUN= may be left out: what the page shows is drawn again then.
+bench-plots: ## the plots and tables of docs/performance.md from RUN=target/bench/push-….json
+	@.ci/setup build
+	cargo bench --locked --bench plots -- $(RUN)
 
 clean: ## removes everything that was built or unpacked here
 	cargo clean

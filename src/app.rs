@@ -17,9 +17,8 @@ use crate::connection::{Gate, arrivals::Arrivals, recheck, seats::Seats, unix_no
 use crate::database::{Database, DatabaseError};
 use crate::dialect::{Dialect, DialectError};
 use crate::hub::{Ended, Hub, Limits};
-use crate::listener::{Listener, Pulse};
+use crate::listener::{Listener, Pulse, Thread};
 use crate::routes::{operators, routes};
-use crate::stream::Stream;
 use crate::token::{Verifier, VerifierError};
 use accept::{accept_all, tls_acceptor};
 use front::Front;
@@ -64,6 +63,14 @@ pub enum OpenError {
     Listen(String, io::Error),
     #[error("TLS: {0}")]
     Tls(String),
+    #[error("no thread for the listener: {0}")]
+    Thread(io::Error),
+}
+
+/// What came in, before TLS.
+enum Accepted {
+    Tcp(tokio::net::TcpStream),
+    Unix(tokio::net::UnixStream),
 }
 
 /// A bound socket of either kind.
@@ -107,7 +114,7 @@ impl Socket {
 
     /// Accepts, and bounds what the kernel does for us: how long the other side may leave bytes
     /// unacknowledged, and how many may lie unsent.
-    async fn accept(&self, limits: &crate::config::Limits) -> io::Result<(Stream, Peer)> {
+    async fn accept(&self, limits: &crate::config::Limits) -> io::Result<(Accepted, Peer)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
@@ -123,9 +130,9 @@ impl Socket {
                 }
                 #[cfg(not(target_os = "linux"))]
                 let _ = limits;
-                Ok((Stream::Tcp(stream), Peer(Some(peer.ip().to_canonical()))))
+                Ok((Accepted::Tcp(stream), Peer(Some(peer.ip().to_canonical()))))
             }
-            Self::Unix(listener) => Ok((Stream::Unix(listener.accept().await?.0), Peer(None))),
+            Self::Unix(listener) => Ok((Accepted::Unix(listener.accept().await?.0), Peer(None))),
         }
     }
 }
@@ -157,10 +164,10 @@ async fn listen(address: &str) -> io::Result<TcpListener> {
 pub struct Service {
     pub gate: Arc<Gate>,
     hosts: Vec<(String, Arc<Host>)>,
-    listener: tokio::task::JoinHandle<()>,
+    listener: Thread,
     listening: watch::Sender<bool>,
     /// Ends with the service, whichever way that goes.
-    _writer: JoinSet<()>,
+    _tasks: JoinSet<()>,
 }
 
 impl Service {
@@ -216,23 +223,17 @@ impl Service {
         };
         let gate = Arc::new(gate);
         tokio::spawn(refresh_keys(Arc::downgrade(&gate)));
-        let (mut writer, ledger) = (JoinSet::new(), Arc::clone(&gate.ledger));
-        writer.spawn(async move { ledger.run().await });
+        let (mut tasks, ledger) = (JoinSet::new(), Arc::clone(&gate.ledger));
+        tasks.spawn(async move { ledger.run().await });
         let (listening, listener_stops) = watch::channel(false);
-        let rechecked = Arc::clone(&gate);
-        let listener = tokio::spawn(async move {
-            // The listener ends gently, and the recheck with it.
-            tokio::select! {
-                () = listener.run(listener_stops) => {}
-                () = recheck::run(rechecked) => {}
-            }
-        });
+        let listener = listener.start(listener_stops).map_err(OpenError::Thread)?;
+        tasks.spawn(recheck::run(Arc::clone(&gate)));
         Ok(Self {
             hosts: socketio::hosts(&gate),
             gate,
             listener,
             listening,
-            _writer: writer,
+            _tasks: tasks,
         })
     }
 
@@ -262,12 +263,7 @@ impl Service {
             }
         };
         let settled = tokio::time::timeout(LAST_WORDS, settled).await;
-        if tokio::time::timeout(STEP_DOWN, &mut self.listener)
-            .await
-            .is_err()
-        {
-            self.listener.abort();
-        }
+        let _ = tokio::time::timeout(STEP_DOWN, self.listener.ended()).await;
         let hosts = self.hosts.iter().map(|(_, host)| host.close());
         let _ = tokio::time::timeout(STEP_DOWN, join_all(hosts)).await;
         tracing::info!(

@@ -3,11 +3,10 @@
 //! It must never look into the payload: what an event means is the database's business.
 
 use crate::bookmark::Standpoint;
-use bytes::Bytes;
+use crate::frame::Frame;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::sync::{Arc, OnceLock};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// The room that everybody who is connected is in.
 pub const EVERYBODY: &str = "*";
@@ -32,8 +31,8 @@ pub struct Event {
     pub inserted: i64,
     /// Some events were lost here: the rooms are to be told of a gap instead.
     pub lost: bool,
-    websocket: OnceLock<Utf8Bytes>,
-    sse: OnceLock<Bytes>,
+    websocket: OnceLock<Frame>,
+    sse: OnceLock<Frame>,
     /// The spellings of dialects: a chain that only grows, and an empty one costs nothing.
     spelled: OnceLock<Box<Spelled>>,
 }
@@ -42,7 +41,7 @@ pub struct Event {
 #[derive(Debug)]
 struct Spelled {
     spelling: usize,
-    text: Utf8Bytes,
+    frame: Frame,
     next: OnceLock<Box<Spelled>>,
 }
 
@@ -149,61 +148,54 @@ impl Event {
         self.data.get().len() + self.name.len() + self.channel.len() + bookmark + rooms + 200
     }
 
-    /// The WebSocket text frame, encoded at the first subscriber.
+    /// The WebSocket frame, encoded at the first subscriber.
     #[must_use]
-    pub fn websocket_text(&self) -> Utf8Bytes {
-        self.websocket
-            .get_or_init(|| {
-                let frame = EventFrame {
-                    r#type: "event",
-                    id: self.place.as_ref().map(|place| place.id.to_string()),
-                    name: &self.name,
-                    channel: &self.channel,
-                    data: &self.data,
-                    at: &self.at,
-                    bookmark: self.bookmark().map(AsRef::as_ref),
-                };
-                to_json(&frame).into()
-            })
-            .clone()
+    pub fn websocket(&self) -> &Frame {
+        self.websocket.get_or_init(|| {
+            Frame::websocket(&to_json(&EventFrame {
+                r#type: "event",
+                id: self.place.as_ref().map(|place| place.id.to_string()),
+                name: &self.name,
+                channel: &self.channel,
+                data: &self.data,
+                at: &self.at,
+                bookmark: self.bookmark().map(AsRef::as_ref),
+            }))
+        })
     }
 
     /// The frame of a dialect, by the number of its spelling; encoded at the first subscriber.
     #[must_use]
-    pub fn spelled(&self, spelling: usize, encode: impl FnOnce() -> Utf8Bytes) -> Utf8Bytes {
+    pub fn spelled(&self, spelling: usize, encode: impl FnOnce() -> Frame) -> &Frame {
         let mut encode = Some(encode);
         let mut link = &self.spelled;
         loop {
             let here = link.get_or_init(|| {
-                let text = encode
-                    .take()
-                    .map_or_else(Utf8Bytes::default, |encode| encode());
+                let frame = encode.take().map_or_else(Frame::default, |encode| encode());
                 let next = OnceLock::new();
                 Box::new(Spelled {
                     spelling,
-                    text,
+                    frame,
                     next,
                 })
             });
             if here.spelling == spelling {
-                return here.text.clone();
+                return &here.frame;
             }
             link = &here.next;
         }
     }
 
-    /// The server-sent event, encoded at the first subscriber.
+    /// The server-sent event as a chunk, encoded at the first subscriber.
     #[must_use]
-    pub fn sse_text(&self) -> Bytes {
-        self.sse
-            .get_or_init(|| {
-                sse_frame(
-                    Some(&self.name),
-                    self.bookmark().map(AsRef::as_ref),
-                    self.data.get(),
-                )
-            })
-            .clone()
+    pub fn sse(&self) -> &Frame {
+        self.sse.get_or_init(|| {
+            Frame::chunk(&sse_frame(
+                Some(&self.name),
+                self.bookmark().map(AsRef::as_ref),
+                self.data.get(),
+            ))
+        })
     }
 }
 
@@ -219,7 +211,7 @@ pub fn to_json<T: Serialize>(value: &T) -> String {
 /// One server-sent event. `data` goes on one line: JSON text has line breaks only between tokens,
 /// where a space does as well.
 #[must_use]
-pub fn sse_frame(event: Option<&str>, id: Option<&str>, data: &str) -> Bytes {
+pub fn sse_frame(event: Option<&str>, id: Option<&str>, data: &str) -> String {
     let mut text = String::with_capacity(data.len() + 128);
     for (field, value) in [("event: ", event), ("id: ", id)] {
         if let Some(value) = value {
@@ -232,7 +224,7 @@ pub fn sse_frame(event: Option<&str>, id: Option<&str>, data: &str) -> Bytes {
             .map(|c| if matches!(c, '\n' | '\r') { ' ' } else { c }),
     );
     text.push_str("\n\n");
-    text.into()
+    text
 }
 
 #[cfg(test)]
@@ -259,7 +251,7 @@ mod tests {
     #[test]
     fn the_websocket_frame_is_the_one_of_the_wire() {
         assert_eq!(
-            event(r#"{"a" : 1}"#).websocket_text().as_str(),
+            event(r#"{"a" : 1}"#).websocket().text(),
             r#"{"type":"event","id":"7","name":"booking:created","channel":"bookings","data":{"a" : 1},"at":"2026-11-20T10:30:00.123456Z","bookmark":"h.1_0.7"}"#
         );
     }
@@ -273,20 +265,20 @@ mod tests {
                 scope.spawn(move || {
                     for spelling in (first..8).chain(0..8) {
                         let text = spelling.to_string();
-                        let found = event.spelled(spelling, || text.clone().into());
-                        assert_eq!(found.as_str(), text);
+                        let found = event.spelled(spelling, || Frame::websocket(&text));
+                        assert_eq!(found.text(), text);
                     }
                 });
             }
         });
         let again = event.spelled(3, || unreachable!("it is there already"));
-        assert_eq!(again.as_str(), "3");
+        assert_eq!(again.text(), "3");
     }
 
     #[test]
     fn pretty_json_stays_one_line_of_sse() {
         assert_eq!(
-            event("{\n \"a\": 1}").sse_text(),
+            event("{\n \"a\": 1}").sse().text(),
             "event: booking:created\nid: h.1_0.7\ndata: {  \"a\": 1}\n\n"
         );
     }

@@ -4,6 +4,7 @@
 //! closed as lagged; it never skips silently and never slows another.
 
 mod access;
+mod carry;
 mod delivery;
 mod memory;
 mod refill;
@@ -17,12 +18,13 @@ mod table;
 use crate::bookmark::Standpoint;
 use crate::event::{Batch, EVERYBODY, Event};
 pub use access::Access;
+use carry::Carriers;
+pub use carry::{Carriage, Line};
 pub use delivery::{Delivery, Ended, Replay, Seam, Since};
 pub use memory::{Admission, Asker};
 pub use refill::{Refill, Refilled};
 use roster::Roster;
 pub use roster::{Identity, Stale};
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -62,6 +64,7 @@ struct Shared {
     stale: Notify,
     subscriptions: AtomicUsize,
     waiting_bytes: AtomicUsize,
+    carriers: Arc<Carriers>,
     next: AtomicU64,
 }
 
@@ -96,6 +99,7 @@ impl Hub {
             stale: Notify::new(),
             subscriptions: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
+            carriers: Arc::new(Carriers::new()),
             next: AtomicU64::new(1),
         }))
     }
@@ -205,7 +209,7 @@ impl Hub {
             replay,
         };
         // Still under the table's lock: a batch lies wholly before the seam or wholly behind it.
-        subscription.push(Delivery::Seam(Box::new(seam)), 200, None);
+        subscription.push(Delivery::Seam(Box::new(seam)), 200);
         drop(table);
         subscription.wake.notify_one();
         Some(standpoint)
@@ -229,7 +233,7 @@ impl Hub {
         subscription.narrowed.store(true, Ordering::Release);
         let left = self.leave(subscription, rooms);
         for room in &left {
-            subscription.push(Delivery::Withdrawn(Arc::clone(room)), 200, None);
+            subscription.push(Delivery::Withdrawn(Arc::clone(room)), 200);
         }
         subscription.wake.notify_one();
         left.len()
@@ -239,27 +243,23 @@ impl Hub {
     /// `now` is the clock by which batches grow old.
     pub fn publish(&self, batch: Batch, now: Instant) {
         let mut table = lock(&self.0.table);
-        let mut touched: HashMap<u64, Arc<Subscription>> = HashMap::new();
+        let mut called = Vec::new();
         for event in &batch.events {
-            table.offer(event, &mut touched);
+            table.offer(event, &mut called);
         }
         let standpoint = Arc::clone(&batch.to);
         table.standpoint = Some(Arc::clone(&standpoint));
         table.ring.keep(batch, now, &self.0.limits);
         drop(table);
         self.0.standpoint.send_replace(Some(standpoint));
-        for subscription in touched.values() {
-            subscription.wake.notify_one();
-        }
+        self.0.carriers.carry(called);
     }
 
     /// Delivers events that are in no log: at most once, to whoever is there.
     pub fn publish_unlogged(&self, event: &Arc<Event>) {
-        let mut touched = HashMap::new();
-        lock(&self.0.table).offer(event, &mut touched);
-        for subscription in touched.values() {
-            subscription.wake.notify_one();
-        }
+        let mut called = Vec::new();
+        lock(&self.0.table).offer(event, &mut called);
+        self.0.carriers.carry(called);
     }
 
     /// Begins anew: at the first look, when the database's history has ended, when its log is too
@@ -323,7 +323,7 @@ fn queue_gap(table: &Table, reason: &'static str) -> Vec<Arc<Subscription>> {
     let everybody: Vec<_> = table.everybody().collect();
     for subscription in &everybody {
         let bookmark = Arc::clone(&standpoint.bookmark);
-        subscription.push(Delivery::Gap { reason, bookmark }, 200, None);
+        subscription.push(Delivery::Gap { reason, bookmark }, 200);
     }
     everybody
 }
@@ -334,6 +334,7 @@ pub(super) mod tests {
     use crate::bookmark::{Bookmark, Snapshot, Spelling};
     use crate::event::Place;
     use serde_json::value::RawValue;
+    use std::collections::VecDeque;
 
     pub(super) const LIMITS: Limits = Limits {
         queue_bytes: 100_000,
@@ -425,6 +426,93 @@ pub(super) mod tests {
             .into_iter()
             .map(word)
             .collect()
+    }
+
+    /// A socket that takes so many events, and then no more.
+    struct Takes(Mutex<(usize, Vec<u64>)>);
+
+    impl Line for Takes {
+        fn carry(&self, waiting: &mut VecDeque<Delivery>, carriage: &mut Carriage) -> bool {
+            let mut taken = lock(&self.0);
+            while let Some(Delivery::Event(event)) = waiting.front() {
+                if taken.1.len() == taken.0 {
+                    return false;
+                }
+                taken.1.push(event.place.as_ref().unwrap().id);
+                carriage.events += 1;
+                waiting.pop_front();
+            }
+            true
+        }
+    }
+
+    fn woken(subscription: &Subscription) -> bool {
+        let mut woken = Box::pin(subscription.woken());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        woken.as_mut().poll(&mut context).is_ready()
+    }
+
+    #[test]
+    fn a_line_at_rest_is_written_to_in_order_and_its_writer_sleeps() {
+        let (hub, now) = (hub(LIMITS), Instant::now());
+        let a = join(&hub, "a", Since::Now);
+        a.take_waiting().unwrap();
+        assert!(woken(&a), "for the seam");
+        let line = Arc::new(Takes(Mutex::new((3, Vec::new()))));
+        a.rest(Arc::clone(&line) as Arc<dyn Line>);
+        publish(
+            &hub,
+            &place(12, 12, &[]),
+            &[(1, 10, &["a"]), (2, 11, &["a"])],
+            now,
+        );
+        assert_eq!(lock(&line.0).1, [1, 2]);
+        assert!(!woken(&a));
+        assert_eq!((a.load().bytes, hub.sizes().queue_bytes), (0, 0));
+        // No room for the next but one: it is the writer's, and so is all that comes after it.
+        publish(
+            &hub,
+            &place(14, 14, &[]),
+            &[(3, 12, &["a"]), (4, 13, &["a"])],
+            now,
+        );
+        assert_eq!(lock(&line.0).1, [1, 2, 3]);
+        assert!(woken(&a));
+        lock(&line.0).0 = 9;
+        publish(&hub, &place(15, 15, &[]), &[(5, 14, &["a"])], now);
+        assert_eq!(lock(&line.0).1, [1, 2, 3], "nothing overtakes");
+        let left = a.take_waiting().unwrap();
+        let id = |delivery: &Delivery| match delivery {
+            Delivery::Event(event) => event.place.as_ref().unwrap().id,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(left.iter().map(id).collect::<Vec<_>>(), [4, 5]);
+        assert_eq!(hub.sizes().queue_bytes, 0);
+    }
+
+    #[test]
+    fn nothing_is_written_past_a_reply_or_to_one_whose_rooms_were_taken() {
+        let (hub, now) = (hub(LIMITS), Instant::now());
+        let a = join(&hub, "a", Since::Now);
+        a.take_waiting().unwrap();
+        let line = Arc::new(Takes(Mutex::new((9, Vec::new()))));
+        let rest = || a.rest(Arc::clone(&line) as Arc<dyn Line>);
+        a.reply(crate::frame::Frame::default());
+        rest();
+        publish(&hub, &place(11, 11, &[]), &[(1, 10, &["a"])], now);
+        assert!(lock(&line.0).1.is_empty(), "a reply waits before it");
+        assert_eq!(a.take_waiting().unwrap().len(), 2);
+        hub.withdraw(&a, &["b".into()]);
+        rest();
+        publish(&hub, &place(12, 12, &[]), &[(2, 11, &["a"])], now);
+        assert!(
+            lock(&line.0).1.is_empty(),
+            "whoever lost a room is asked for at each event"
+        );
+        a.end(Ended::Revoked);
+        rest();
+        publish(&hub, &place(13, 13, &[]), &[(3, 12, &["a"])], now);
+        assert!(lock(&line.0).1.is_empty(), "it has ended");
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub mod database;
 pub mod dialect;
 /// Events: read once, encoded once, shared by reference count.
 pub mod event;
+/// Text as it goes over a socket: encoded once, shared by reference count.
+pub mod frame;
 /// The table in the middle: rooms to bounded queues, and the recent batches.
 pub mod hub;
 /// From the log to the hub: doorbell, look, catch-up.

@@ -17,8 +17,10 @@ use tokio::sync::watch;
 mod leader;
 mod pace;
 mod pulse;
+mod thread;
 
 pub use pulse::{Bell, Pulse};
+pub use thread::Thread;
 
 /// Why the listener is not listening.
 #[derive(Debug, thiserror::Error)]

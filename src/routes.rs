@@ -27,7 +27,9 @@ type Answer = (Response,);
 #[must_use]
 pub fn routes(gate: &Arc<Gate>) -> BoxedFilter<Answer> {
     let transports = upgrade::websockets(Arc::clone(gate))
-        .or(fetched(gate, "sse", sse::serve))
+        .or(fetched(gate, "sse", |gate, visit, _| {
+            sse::serve(gate, visit)
+        }))
         .unify()
         .or(fetched(gate, "poll", poll::serve))
         .unify()

@@ -1,94 +1,214 @@
-//! The ways in: TCP, TLS over it, and Unix sockets, as one type, so that an upgraded connection can
-//! be taken back from hyper. Hands bytes over. It must never hide which way somebody came.
+//! The ways in: TCP, TLS over it, and Unix sockets, as one type that several may read and write at
+//! once: an HTTP library to which it is lent, and whoever takes it back from there.
+//! Hands bytes over. It must never hide which way somebody came.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
-/// An accepted connection.
+/// An accepted connection. One task polls it, and only that one is woken; whoever else has it may
+/// try.
 #[derive(Debug)]
-pub enum Stream {
+pub struct Stream {
+    way: Way,
+    /// The last write found no room.
+    full: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Way {
     Tcp(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<Mutex<TlsStream<TcpStream>>>),
     Unix(UnixStream),
 }
 
-impl Stream {
-    /// Has the system throw away what it was given and the other side has not taken, once this is
-    /// dropped. A Unix socket's other side has all of it already.
-    pub fn forget_unsent(&self) {
-        let tcp = match self {
-            Self::Tcp(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref().0,
-            Self::Unix(_) => return,
-        };
-        let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+impl From<TcpStream> for Stream {
+    fn from(tcp: TcpStream) -> Self {
+        Self::of(Way::Tcp(tcp))
     }
 }
 
-macro_rules! each {
-    ($stream:expr, $inner:ident => $call:expr) => {
-        match $stream {
-            Stream::Tcp($inner) => {
-                let $inner = Pin::new($inner);
-                $call
-            }
-            Stream::Tls($inner) => {
-                let $inner = Pin::new($inner.as_mut());
-                $call
-            }
-            Stream::Unix($inner) => {
-                let $inner = Pin::new($inner);
-                $call
+impl From<TlsStream<TcpStream>> for Stream {
+    fn from(tls: TlsStream<TcpStream>) -> Self {
+        Self::of(Way::Tls(Box::new(Mutex::new(tls))))
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(unix: UnixStream) -> Self {
+        Self::of(Way::Unix(unix))
+    }
+}
+
+type Tls = TlsStream<TcpStream>;
+
+fn lock(tls: &Mutex<Tls>) -> MutexGuard<'_, Tls> {
+    tls.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads or writes as soon as the system says that it may, and as often as it was wrong.
+macro_rules! when_ready {
+    ($ready:expr, $attempt:expr) => {
+        loop {
+            ready!($ready)?;
+            match $attempt {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => break Poll::Ready(done),
             }
         }
     };
 }
 
-impl AsyncRead for Stream {
+impl Stream {
+    fn of(way: Way) -> Self {
+        let full = AtomicBool::new(false);
+        Self { way, full }
+    }
+
+    pub fn poll_read(
+        &self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &self.way {
+            Way::Tcp(tcp) => {
+                when_ready!(tcp.poll_read_ready(context), tcp.try_read_buf(buffer)).map_ok(drop)
+            }
+            Way::Unix(unix) => {
+                when_ready!(unix.poll_read_ready(context), unix.try_read_buf(buffer)).map_ok(drop)
+            }
+            Way::Tls(tls) => Pin::new(&mut *lock(tls)).poll_read(context, buffer),
+        }
+    }
+
+    pub fn poll_write(
+        &self,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = match &self.way {
+            Way::Tcp(tcp) => {
+                self.poll_write_ready(context, slices, |context| tcp.poll_write_ready(context))
+            }
+            Way::Unix(unix) => {
+                self.poll_write_ready(context, slices, |context| unix.poll_write_ready(context))
+            }
+            Way::Tls(tls) => Pin::new(&mut *lock(tls)).poll_write_vectored(context, slices),
+        };
+        self.full.store(written.is_pending(), Ordering::Release);
+        written
+    }
+
+    fn poll_write_ready(
+        &self,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+        ready: impl Fn(&mut Context<'_>) -> Poll<io::Result<()>>,
+    ) -> Poll<io::Result<usize>> {
+        when_ready!(ready(context), self.try_write(slices))
+    }
+
+    /// Writes what the system takes at once.
+    ///
+    /// # Errors
+    /// `WouldBlock` if it takes nothing, and always with TLS, which only its own task may write.
+    pub fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        // A single piece has a cheaper system call of its own.
+        match (&self.way, slices) {
+            (Way::Tcp(tcp), [one]) => tcp.try_write(one),
+            (Way::Tcp(tcp), slices) => tcp.try_write_vectored(slices),
+            (Way::Unix(unix), slices) => unix.try_write_vectored(slices),
+            (Way::Tls(_), _) => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Whether whoever wrote last is still waiting for room.
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Acquire)
+    }
+
+    /// Has everything leave that a layer of ours holds.
+    pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.way {
+            Way::Tcp(_) | Way::Unix(_) => Poll::Ready(Ok(())),
+            Way::Tls(tls) => {
+                let flushed = Pin::new(&mut *lock(tls)).poll_flush(context);
+                self.full.store(flushed.is_pending(), Ordering::Release);
+                flushed
+            }
+        }
+    }
+
+    /// Says that nothing more is written.
+    pub fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let socket = match &self.way {
+            Way::Tcp(tcp) => socket2::SockRef::from(tcp),
+            Way::Unix(unix) => socket2::SockRef::from(unix),
+            Way::Tls(tls) => return Pin::new(&mut *lock(tls)).poll_shutdown(context),
+        };
+        Poll::Ready(socket.shutdown(std::net::Shutdown::Write))
+    }
+
+    /// Has the system throw away what it was given and the other side has not taken, once this is
+    /// dropped. A Unix socket's other side has all of it already.
+    pub fn forget_unsent(&self) {
+        let forget = |tcp: &TcpStream| {
+            let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+        };
+        match &self.way {
+            Way::Tcp(tcp) => forget(tcp),
+            Way::Tls(tls) => forget(lock(tls).get_ref().0),
+            Way::Unix(_) => {}
+        }
+    }
+}
+
+/// A stream lent to a library that wants one of its own; whoever lent it has it still.
+#[derive(Debug)]
+pub struct Lent(pub Arc<Stream>);
+
+impl AsyncRead for Lent {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        each!(self.get_mut(), inner => inner.poll_read(context, buffer))
+        self.0.poll_read(context, buffer)
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for Lent {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        each!(self.get_mut(), inner => inner.poll_write(context, bytes))
+        self.0.poll_write(context, &[IoSlice::new(bytes)])
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self.get_mut(), inner => inner.poll_flush(context))
+        self.0.poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        each!(self.get_mut(), inner => inner.poll_shutdown(context))
+        self.0.poll_shutdown(context)
     }
 
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        each!(self.get_mut(), inner => inner.poll_write_vectored(context, slices))
+        self.0.poll_write(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Tcp(inner) => inner.is_write_vectored(),
-            Self::Tls(inner) => inner.is_write_vectored(),
-            Self::Unix(inner) => inner.is_write_vectored(),
-        }
+        true
     }
 }

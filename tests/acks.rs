@@ -175,7 +175,12 @@ async fn a_new_reader_misses_nothing_from_its_first_moment() {
     for transport in EVERY_TRANSPORT {
         let db = installed().await;
         let server = serve(&db, |_| ()).await;
-        marker(&db, &["r:1"]).await;
+        let witness = "rooms=r:1";
+        let mut witness = connect(transport, &server, &token("1", "", ""), witness).await;
+        witness.expect("welcome").await;
+        let before = marker(&db, &["r:1"]).await;
+        // The hub stands behind it.
+        assert_eq!(witness.expect("event").await["id"], *before);
         let mut new = reader(&server, transport).await;
         let welcome = new.expect("welcome").await;
         // It is stored when it hears of it, at the very place that it is told.

@@ -53,6 +53,8 @@ mod retention;
 mod avalanche;
 /// Ways into the log and round it: notifications, announcements, pauses, attached triggers, states.
 mod channel;
+/// What a delivered message and an idle connection cost, counted.
+mod cost;
 /// Dialects: files that say how a front end speaks, and a sixth system made of such files alone.
 mod dialect;
 /// Bad input and limits: an error to act on, and everything else lives on.
@@ -82,11 +84,17 @@ mod faults;
 /// The documents for machines: what servers send is what they say, all of it; and `docs/sse.md`.
 mod specification;
 
+/// The page of measurements: of one run, and drawn by the program alone.
+mod performance;
+
 /// What operators look at: true numbers, for those who may.
 mod console;
 
 /// The subcommands as people type them.
 mod commands;
+
+/// What the bench of pushing counts by.
+mod bench;
 
 /// The throwaway PostgreSQL of the demo and of these tests: nothing of it outlives its owner.
 mod cluster;

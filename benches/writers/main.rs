@@ -10,10 +10,13 @@ mod pgbench;
 mod probe;
 mod stage;
 mod writers;
+#[path = "../yardstick/mod.rs"]
+mod yardstick;
 
 use clap::Parser;
 use stage::Stage;
 use std::process::ExitCode;
+use yardstick::verdict::{self, Verdict};
 
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -53,23 +56,12 @@ enum Part {
     Neighbour,
 }
 
-/// A target, what was measured, and whether that reaches it.
-pub struct Verdict {
-    pub target: String,
-    pub measured: String,
-    pub reached: bool,
-}
-
 #[tokio::main]
 async fn main() -> ExitCode {
     let plan = Plan::parse();
     match run(&plan).await {
         Ok(verdicts) => {
-            println!();
-            for verdict in verdicts {
-                let word = if verdict.reached { "reached" } else { "MISSED" };
-                println!("{word:8} {}: {}", verdict.target, verdict.measured);
-            }
+            verdict::tell(&verdicts);
             ExitCode::SUCCESS
         }
         Err(error) => {

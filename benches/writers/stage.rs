@@ -3,12 +3,11 @@
 //! Hands over to whoever measures. It must never relax what makes a commit durable.
 
 use crate::Failure;
+use crate::yardstick::machine::Machine;
 use rowcast::app::{App, Socket};
 use rowcast::command::postgres::{Cluster, Options, SUPERUSER};
 use rowcast::config::{RawSettings, Settings};
 use rowcast::{database, migrate};
-use std::fmt::Write as _;
-use std::io::{Seek, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -170,19 +169,13 @@ impl Stage {
 
     /// Machine, PostgreSQL, and how long the disk takes.
     pub async fn describe(&self) -> Result<String, Failure> {
-        let cores = std::thread::available_parallelism()?;
-        let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let processor = processor
-            .lines()
-            .find_map(|line| line.strip_prefix("model name"))
-            .map_or(std::env::consts::ARCH, |name| {
-                name.trim_start_matches([' ', '\t', ':'])
-            });
+        let machine = Machine::look()?;
         let client = self.client(Place::Served).await?;
         let version: String = client.query_one("show server_version", &[]).await?.get(0);
-        let mut text = format!("{cores} cores ({processor}), PostgreSQL {version}");
-        write!(text, ", 8 kB to disk in {:.2} ms", disk_ms()?)?;
-        Ok(text)
+        Ok(format!(
+            "{} cores ({}), PostgreSQL {version}, 8 kB to disk in {:.2} ms",
+            machine.cores, machine.cpu, machine.disk_ms
+        ))
     }
 
     pub async fn end(self) {
@@ -266,19 +259,4 @@ async fn serve(cluster: &Cluster) -> Result<Service, Failure> {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok((address, stop, task))
-}
-
-/// The median of 200 synchronous writes of one page, where temporary files lie, as the cluster does.
-fn disk_ms() -> Result<f64, Failure> {
-    let mut file = tempfile::tempfile()?;
-    let page = [7; 8192];
-    let mut times = Vec::new();
-    for _ in 0..200 {
-        let start = Instant::now();
-        file.rewind()?;
-        file.write_all(&page)?;
-        file.sync_data()?;
-        times.push(start.elapsed().as_secs_f64() * 1000.0);
-    }
-    Ok(crate::median(&times))
 }

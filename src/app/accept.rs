@@ -1,18 +1,25 @@
 //! The way in: sockets accepted, TLS shaken hands on, and each request handed to the front.
 //! Hands over to the front's services. It must never leave one connection waiting for another.
 
-use super::front::Front;
-use super::{OpenError, SPARE_SOCKETS, Socket};
+use super::front::{Answer, Front};
+use super::{Accepted, OpenError, SPARE_SOCKETS, Socket};
 use crate::config::Settings;
 use crate::connection::Gate;
 use crate::connection::presence::Cut;
+use crate::connection::takeover::{Head, Takeover};
 use crate::connection::visit::Peer;
-use crate::stream::Stream;
+use crate::stream::{Lent, Stream};
+use hyper::Version;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::path::Path;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -57,10 +64,12 @@ pub(super) async fn accept_all(
             tls.clone(),
             gate.settings.http.header_timeout,
         );
-        let mut stopping = stopping.clone();
+        let stopping = stopping.clone();
         tokio::spawn(async move {
             let _permit = permit;
-            let Some(stream) = wrap(stream, tls, timeout).await else {
+            // On the heap as long as it is HTTP's: what goes on without needs none of it.
+            let shaken = Box::pin(shake_hands(stream, tls, timeout));
+            let Some(stream) = shaken.await.map(Arc::new) else {
                 return;
             };
             let cut = Cut::default();
@@ -68,35 +77,61 @@ pub(super) async fn accept_all(
                 inner: front,
                 peer,
                 cut: cut.clone(),
+                handover: Handover::default(),
             };
-            let connection = builder
-                .serve_connection(TokioIo::new(stream), with_peer)
-                .with_upgrades();
-            tokio::pin!(connection);
-            tokio::select! {
-                ended = connection.as_mut() => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "connection ended");
-                    }
-                }
-                () = cut.0.notified() => {}
-                () = async { drop(stopping.wait_for(|stop| *stop).await) } => {
-                    connection.as_mut().graceful_shutdown();
-                    tokio::select! {
-                        _ = connection.as_mut() => {}
-                        () = cut.0.notified() => {}
-                    }
-                }
+            let http = serve_http(&builder, Arc::clone(&stream), with_peer, stopping);
+            if let Some((takeover, head)) = Box::pin(http).await
+                && let Some(serve) = takeover.take()
+            {
+                serve(stream, head).await;
             }
         });
     }
 }
 
-async fn wrap(stream: Stream, tls: Option<TlsAcceptor>, timeout: Duration) -> Option<Stream> {
-    match (stream, tls) {
-        (Stream::Tcp(stream), Some(tls)) => {
-            match tokio::time::timeout(timeout, tls.accept(stream)).await {
-                Ok(Ok(stream)) => Some(Stream::Tls(Box::new(stream))),
+/// Serves requests until the connection ends, or until an answer takes the stream over.
+async fn serve_http(
+    builder: &http1::Builder,
+    stream: Arc<Stream>,
+    service: WithPeer<Front>,
+    mut stopping: watch::Receiver<bool>,
+) -> Option<(Takeover, Head)> {
+    let (cut, handover) = (service.cut.clone(), service.handover.clone());
+    let lent = TokioIo::new(Lent(Arc::clone(&stream)));
+    let connection = builder.serve_connection(lent, service).with_upgrades();
+    tokio::pin!(connection);
+    let stopped = async { drop(stopping.wait_for(|stop| *stop).await) };
+    tokio::pin!(stopped);
+    let mut stops = false;
+    loop {
+        tokio::select! {
+            // First HTTP, which leaves an answer here, and writes what it answered before.
+            biased;
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
+                }
+                return None;
+            }
+            taken = handover.taken(&stream) => return Some(taken),
+            () = cut.0.notified() => return None,
+            () = stopped.as_mut(), if !stops => {
+                stops = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+async fn shake_hands(
+    accepted: Accepted,
+    tls: Option<TlsAcceptor>,
+    timeout: Duration,
+) -> Option<Stream> {
+    match (accepted, tls) {
+        (Accepted::Tcp(tcp), Some(tls)) => {
+            match tokio::time::timeout(timeout, tls.accept(tcp)).await {
+                Ok(Ok(tls)) => Some(tls.into()),
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "TLS handshake failed");
                     None
@@ -104,7 +139,8 @@ async fn wrap(stream: Stream, tls: Option<TlsAcceptor>, timeout: Duration) -> Op
                 Err(_) => None,
             }
         }
-        (stream, _) => Some(stream),
+        (Accepted::Tcp(tcp), None) => Some(tcp.into()),
+        (Accepted::Unix(unix), _) => Some(unix.into()),
     }
 }
 
@@ -131,25 +167,75 @@ pub(super) fn tls_acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, O
     Ok(Some(TlsAcceptor::from(Arc::new(config))))
 }
 
-/// Tells the routes what only the accept loop knows.
+/// An answer that takes the stream over, on its way to the accept loop.
+#[derive(Clone, Default)]
+struct Handover(Arc<Mutex<Option<(Takeover, Head)>>>);
+
+impl Handover {
+    fn slot(&self) -> MutexGuard<'_, Option<(Takeover, Head)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for one, and until what was answered before has left. Whoever answers runs in the same
+    /// task, so nobody has to be woken.
+    async fn taken(&self, stream: &Stream) -> (Takeover, Head) {
+        poll_fn(|_| match self.slot().take_if(|_| !stream.is_full()) {
+            Some(taken) => Poll::Ready(taken),
+            None => Poll::Pending,
+        })
+        .await
+    }
+}
+
+/// The head of an answer that the HTTP library does not write. Behind it the connection ends.
+fn head<B>(version: Version, answer: &hyper::Response<B>) -> Head {
+    let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
+    let date = jiff::fmt::rfc2822::DateTimePrinter::new();
+    let date = date.timestamp_to_rfc9110_string(&jiff::Timestamp::now());
+    let date = date.unwrap_or_default();
+    let headers = answer.headers().iter();
+    let headers = headers.filter(|(name, _)| *name != "content-length");
+    // Older ones, such as some proxies, do not know chunks.
+    let chunked = version == Version::HTTP_11;
+    let coding = chunked.then_some(("transfer-encoding", &b"chunked"[..]));
+    let own = [("date", date.as_bytes()), ("connection", b"close")];
+    let own = own.into_iter().chain(coding);
+    let all = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
+    for (name, value) in all.chain(own) {
+        head.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+    }
+    head.extend(b"\r\n");
+    let bytes = head.into();
+    Head { bytes, chunked }
+}
+
+/// Tells the routes what only the accept loop knows, and takes from them what is not HTTP's.
 #[derive(Clone)]
 struct WithPeer<S> {
     inner: S,
     peer: Peer,
     cut: Cut,
+    handover: Handover,
 }
 
-impl<S, B> Service<hyper::Request<B>> for WithPeer<S>
-where
-    S: Service<hyper::Request<B>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
+impl Service<hyper::Request<Incoming>> for WithPeer<Front> {
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
 
-    fn call(&self, mut request: hyper::Request<B>) -> Self::Future {
+    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.peer);
         request.extensions_mut().insert(self.cut.clone());
-        self.inner.call(request)
+        let version = request.version();
+        let (answer, handover) = (self.inner.call(request), self.handover.clone());
+        Box::pin(async move {
+            let mut answer = answer.await?;
+            if let Some(takeover) = answer.extensions_mut().remove::<Takeover>() {
+                *handover.slot() = Some((takeover, head(version, &answer)));
+                // HTTP has no part in it any more.
+                std::future::pending::<()>().await;
+            }
+            Ok(answer)
+        })
     }
 }

@@ -98,8 +98,6 @@ impl Check {
             pong_timeout: self.seconds("socketio.pong_timeout_s", raw.pong_timeout_s, 1),
             connect: self.seconds("socketio.connect_s", raw.connect_s, 1),
             upgrade: self.seconds("socketio.upgrade_s", raw.upgrade_s, 1),
-            buffer_events: self.size("socketio.buffer_events", raw.buffer_events, 1..=100_000),
-            buffer_bytes: self.size("socketio.buffer_bytes", raw.buffer_bytes, 1024..=GIB),
         }
     }
 }

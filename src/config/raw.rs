@@ -156,8 +156,6 @@ sections! {
         pong_timeout_s: u64,
         connect_s: u64,
         upgrade_s: u64,
-        buffer_events: u64,
-        buffer_bytes: u64,
     }
     console: RawConsole {
         enabled: bool,

@@ -241,9 +241,6 @@ pub struct Socketio {
     /// From the opening of a transport to the sign-in.
     pub connect: Duration,
     pub upgrade: Duration,
-    /// With the library, of one connection.
-    pub buffer_events: usize,
-    pub buffer_bytes: usize,
 }
 
 #[derive(Clone, Debug)]

@@ -9,14 +9,15 @@ use super::admission::{Admitted, explain};
 use super::presence::Presence;
 use super::reader::Reader;
 use super::speech::{Act, Heard, Speech, Told};
-use super::{Gate, until};
+use super::{Gate, Refusal, unix_now, until};
 use crate::bookmark::NotABookmark;
 use crate::hub::{Since, Subscription};
 use crate::report;
 use calls::Calls;
 use serde_json::Value;
 use std::sync::Arc;
-use tokio::sync::watch;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Notify;
 
 /// One connection, from its opening to its end.
 pub struct Conversation<'a> {
@@ -30,7 +31,9 @@ pub struct Conversation<'a> {
     pub speech: Arc<dyn Speech>,
     pub calls: Calls,
     /// When it ends, in Unix seconds.
-    expiry: watch::Sender<u64>,
+    expires_at: AtomicU64,
+    /// It ends at another time than was known.
+    renewed: Notify,
 }
 
 impl<'a> Conversation<'a> {
@@ -38,7 +41,7 @@ impl<'a> Conversation<'a> {
     pub fn begin(transport: &'static str, presence: &'a Presence, speech: Arc<dyn Speech>) -> Self {
         let gate = &presence.gate;
         speech.introduce(&presence.connection, presence.identity.user.as_deref());
-        let conversation = Self {
+        Self {
             transport,
             gate,
             connection: &presence.connection,
@@ -46,23 +49,28 @@ impl<'a> Conversation<'a> {
             reader: presence.reader.as_deref(),
             speech,
             calls: Calls::new(gate.settings.calls.per_connection),
-            expiry: watch::Sender::new(presence.identity.expires_at),
-        };
-        if presence.unreadable {
-            conversation.error(None, "bad-bookmark", &NotABookmark.to_string(), None);
+            expires_at: AtomicU64::new(presence.identity.expires_at),
+            renewed: Notify::new(),
         }
-        conversation.report_refused(&presence.admitted, None);
-        conversation
     }
 
-    /// Waits until the token ends, or the one that it was renewed with.
-    pub async fn expired(&self) {
-        let mut expires = self.expiry.subscribe();
+    /// Waits until it has to end: the hub says so, or the token ends, or the one that it was renewed
+    /// with; or whoever is at the other end is `silent`, which says until when to hope.
+    pub async fn ended(&self, silent: impl Fn() -> Option<u64>) -> Refusal {
         loop {
-            let at = *expires.borrow_and_update();
+            let expires_at = self.expires_at.load(Ordering::Acquire);
+            let hope = silent().unwrap_or(u64::MAX);
             tokio::select! {
-                () = until(at) => return,
-                changed = expires.changed() => if changed.is_err() { return },
+                ended = self.subscription.ended() => return ended.into(),
+                () = self.renewed.notified() => {}
+                () = until(expires_at.min(hope)) => {
+                    if unix_now() >= expires_at {
+                        return Refusal::Expired;
+                    }
+                    if silent().is_some_and(|hope| unix_now() >= hope) {
+                        return Refusal::NoPong;
+                    }
+                }
             }
         }
     }
@@ -154,7 +162,8 @@ impl<'a> Conversation<'a> {
         hub.leave(self.subscription, &lost);
         hub.renew(self.subscription, renewed, under);
         self.report_refused(&admitted, tag.as_ref());
-        self.expiry.send_replace(expires_at);
+        self.expires_at.store(expires_at, Ordering::Release);
+        self.renewed.notify_one();
         self.answer(&Told::Renewed { expires_at }, tag.as_ref());
         if !new.is_empty() {
             // Home rooms of the new claims.

@@ -13,6 +13,7 @@ use super::speech::{self, Speech, Told};
 use super::visit::Visit;
 use super::{Gate, Refusal, frame, until};
 use crate::event::{Event, to_json};
+use crate::frame::Frame;
 use crate::hub::Delivery;
 use crate::report;
 use bytes::Bytes;
@@ -57,8 +58,8 @@ fn refuse(gate: &Gate, visit: &Visit, refusal: Refusal) -> Response {
             message: &refusal.to_string(),
             room: None,
         };
-        if let Ok(Some(text)) = speech::of(visit).spell(&error, None) {
-            *answer.body_mut() = text.to_string().into_response().into_body();
+        if let Ok(Some(frame)) = speech::of(visit).spell(&error, None) {
+            *answer.body_mut() = frame.text().to_owned().into_response().into_body();
         }
     }
     answer
@@ -119,6 +120,8 @@ struct Gathering<'a> {
 
 impl<'a> Gathering<'a> {
     fn new(presence: &'a Presence, wait: Duration) -> Self {
+        let errors = presence.errors();
+        let errors = errors.map(|(code, message, room)| frame::error(code, &message, room));
         let mut gathering = Self {
             presence,
             deadline: Instant::now() + wait,
@@ -126,7 +129,7 @@ impl<'a> Gathering<'a> {
             bookmark: "".into(),
             frames: VecDeque::new(),
             replaying: 0,
-            errors: presence.errors().collect(),
+            errors: errors.collect(),
             bytes: 0,
             more: false,
         };
@@ -204,7 +207,7 @@ impl<'a> Gathering<'a> {
     /// Takes all of a load: cut in two, its rest would come with what others had already. If what
     /// goes before leaves no room for it, it is for the next answer, which is to ask for it again.
     fn take_load(&mut self, load: Resolved, here: Arc<str>) {
-        let frame = to_json(&load.frame).into();
+        let frame = Frame::plain(to_json(&load.frame));
         self.frames.push_back(Delivery::Reply(frame));
         let events = load.events.into_iter().map(Delivery::Event);
         self.frames.extend(events);
@@ -332,7 +335,7 @@ impl Answer {
             // Without a word for it, the outcome has said so.
             speech.spell(&gap, None).ok().flatten()
         };
-        let (text, events) = match delivery {
+        let (frame, events) = match delivery {
             Delivery::Event(event) if !subscription.may_hear(&event.rooms) => return 0,
             Delivery::Event(event) if event.lost => {
                 let rooms = subscription.concerned(&event.rooms);
@@ -345,11 +348,11 @@ impl Answer {
             Delivery::Reply(frame) => (Some(frame.clone()), 0),
             Delivery::Seam(_) | Delivery::Withdrawn(_) => return 0,
         };
-        let Some(text) = text else { return 0 };
+        let Some(frame) = frame else { return 0 };
         if !std::mem::take(&mut self.rest.first) {
             piece.push(',');
         }
-        piece.push_str(&text);
+        piece.push_str(frame.text());
         events
     }
 }

@@ -9,11 +9,10 @@ use super::reader::Reader;
 use super::seats::Seat;
 use super::speech::Told;
 use super::visit::Visit;
-use super::{Gate, Refusal, frame, unix_now, until};
+use super::{Gate, Refusal, unix_now, until};
 use crate::bookmark::{Bookmark, NotABookmark, Standpoint};
 use crate::hub::{Admission, Identity, Since, Subscription};
 use crate::report::{self, Caller};
-use serde_json::Value;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Notify;
@@ -325,12 +324,14 @@ impl Presence {
         (self.identity.expires_at != u64::MAX).then_some(self.identity.expires_at)
     }
 
-    /// What was wrong with what was asked for: the bookmark, and each room that was refused.
-    pub fn errors(&self) -> impl Iterator<Item = Value> {
-        let bad = || frame::error("bad-bookmark", &NotABookmark.to_string(), None);
+    /// What was wrong with what was asked for, the bookmark and each room that was refused: the word
+    /// of the error, what to say, and the room.
+    pub fn errors(&self) -> impl Iterator<Item = (&'static str, String, Option<&str>)> {
+        let bad = || ("bad-bookmark", NotABookmark.to_string(), None);
         let bookmark = self.unreadable.then(bad);
         let refused = self.admitted.refused.iter();
-        let refused = refused.map(|(room, code)| frame::error(code, explain(code), Some(room)));
+        let refused =
+            refused.map(|(room, code)| (*code, explain(code).to_owned(), Some(room.as_str())));
         bookmark.into_iter().chain(refused)
     }
 

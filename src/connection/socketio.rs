@@ -1,54 +1,51 @@
-//! Socket.IO at the doors of dialects: the library's requests and WebSockets, between it and the
-//! service. Hands whoever signs in to `socket.rs`, which serves each namespace of a connection.
-//! It must never have the library know rooms or queues: the hub is the only one who does.
+//! Socket.IO at the doors of dialects: requests and WebSockets by Engine.IO, and the connections that
+//! they carry. Hands whoever signs in to `namespace.rs`, which serves each namespace of a connection.
+//! It must never keep more connections that nobody has signed in to than its bound.
 
+mod carried;
 mod ear;
+mod engine;
 mod exchange;
-mod flow;
-mod line;
+mod namespace;
+mod opened;
 mod outlet;
-mod socket;
+mod packet;
+mod requests;
 mod speech;
-mod wire;
 
 use super::cors::with_cors;
-use super::presence::Cut;
+use super::socket::Socket;
+use super::socket::decode::Decoder;
+use super::speech::native::Native;
 use super::{Gate, Refusal};
 use crate::dialect::{Dialect, SocketIoDoor};
-use bytes::Bytes;
-use exchange::{Asked, Nowhere, SEPARATOR, opened, status, upgrade, whole, with};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
-use hyper::service::Service;
-use hyper::{Method, Request, Response, StatusCode};
-use line::{Line, Lines};
-use socketioxide::service::SocketIoService;
-use socketioxide::socket::Sid;
-use socketioxide::{ParserConfig, SocketIo};
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
-use tokio::sync::Semaphore;
+use crate::frame::Frame;
+use carried::Trial;
+use engine::{Engine, Sid};
+use exchange::{Asked, Way, Wrong, switch, taken, text};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Method, Request, StatusCode};
+use opened::Opened;
+use serde_json::json;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use exchange::Answer;
 
 /// Connections of a door that have not signed in yet; as many as sockets may wait for a request.
 const PENDING: usize = 1000;
 
-/// Packets of the library's own that have room besides events: pings, and what is said at the
-/// beginning and the end in each namespace.
-const SPARE_PACKETS: usize = 32;
-
-/// Read buffer of a socket: clients send little.
-const READ_BUFFER: usize = 1024;
-
 /// A door, open.
 pub struct Host {
     gate: Arc<Gate>,
     dialect: Arc<Dialect>,
-    lines: Arc<Lines>,
+    /// By the word that requests bring.
+    engines: Mutex<HashMap<Sid, Weak<Engine>>>,
     pending: Arc<Semaphore>,
-    io: OnceLock<SocketIo>,
-    library: OnceLock<SocketIoService<Nowhere>>,
 }
 
 /// The Socket.IO doors of a service, each with the path that all its requests lie below.
@@ -58,59 +55,55 @@ pub fn hosts(gate: &Arc<Gate>) -> Vec<(String, Arc<Host>)> {
     let doors = dialects.filter_map(|dialect| Some((dialect, dialect.socketio.as_ref()?)));
     let hosts = doors.map(|(dialect, door)| {
         let path = format!("{}{}", gate.settings.http.base_path, door.path);
-        (path, Host::open(gate, dialect, door))
+        let host = Host {
+            gate: Arc::clone(gate),
+            dialect: Arc::clone(dialect),
+            engines: Mutex::default(),
+            pending: Arc::new(Semaphore::new(PENDING)),
+        };
+        (path, Arc::new(host))
     });
     hosts.collect()
 }
 
 impl Host {
-    fn open(gate: &Arc<Gate>, dialect: &Arc<Dialect>, door: &SocketIoDoor) -> Arc<Self> {
-        let (settings, message_bytes) =
-            (&gate.settings.socketio, gate.settings.limits.message_bytes);
-        let parser = ParserConfig::common().max_incoming_binary_buf_size(message_bytes);
-        let (library, io) = SocketIo::builder()
-            // Paths were looked at before.
-            .req_path("/")
-            .ping_interval(settings.ping)
-            .ping_timeout(settings.pong_timeout)
-            .connect_timeout(settings.connect)
-            .upgrade_timeout(settings.upgrade)
-            .max_buffer_size(settings.buffer_events + SPARE_PACKETS)
-            .max_payload(message_bytes as u64)
-            .ws_max_message_size(message_bytes)
-            .ws_max_frame_size(message_bytes)
-            .ws_read_buffer_size(READ_BUFFER)
-            .with_parser(parser)
-            .build_with_inner_svc(Nowhere);
-        let host = Arc::new(Self {
-            gate: Arc::clone(gate),
-            dialect: Arc::clone(dialect),
-            lines: Arc::default(),
-            pending: Arc::new(Semaphore::new(PENDING)),
-            io: OnceLock::new(),
-            library: OnceLock::new(),
-        });
-        for namespace in &door.namespaces {
-            socket::welcome(&host, &io, namespace);
-        }
-        // Once, before anybody knows of it.
-        let _ = host.io.set(io);
-        let _ = host.library.set(library);
-        host
+    fn engines(&self) -> MutexGuard<'_, HashMap<Sid, Weak<Engine>>> {
+        self.engines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget(&self, sid: Sid) {
+        self.engines().remove(&sid);
     }
 
     /// Lets go of all who are left.
     pub async fn close(&self) {
-        if let Some(io) = self.io.get() {
-            io.close().await;
+        let left: Vec<_> = self.engines().values().filter_map(Weak::upgrade).collect();
+        for engine in &left {
+            engine.end(Refusal::Restart);
         }
+        for engine in left {
+            engine.closed(Refusal::Restart).await;
+        }
+    }
+
+    fn door(&self) -> Option<&SocketIoDoor> {
+        self.dialect.socketio.as_ref()
+    }
+
+    fn namespaces(&self) -> &[String] {
+        self.door().map_or(&[], |door| &door.namespaces)
+    }
+
+    /// Whether the dialect has a message for an event: `["name", arguments…]`.
+    fn knows(&self, list: &str) -> bool {
+        speech::is_known(&self.dialect, list)
     }
 
     /// Answers a request below the door's path.
     pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let headers = request.headers().clone();
         let answer = if *request.method() == Method::OPTIONS {
-            status(StatusCode::NO_CONTENT)
+            text(StatusCode::NO_CONTENT, String::new())
         } else {
             self.serve(request).await
         };
@@ -121,136 +114,117 @@ impl Host {
         let base = &self.gate.settings.http.base_path;
         let path = request.uri().path().strip_prefix(base.as_str());
         let path = path.map(|path| path.trim_end_matches('/'));
-        let door = self.dialect.socketio.as_ref();
-        let leads = path
-            .zip(door)
-            .and_then(|(path, door)| door.entrance.parse(path));
-        if leads.is_none() {
-            return status(StatusCode::NOT_FOUND);
+        let leads = path.zip(self.door());
+        if leads.is_none_or(|(path, door)| door.entrance.parse(path).is_none()) {
+            return text(StatusCode::NOT_FOUND, String::new());
         }
-        let Some(library) = self.library.get() else {
-            return status(StatusCode::NOT_FOUND);
-        };
         let asked = Asked::of(request.uri().query().unwrap_or_default());
-        let known = asked.sid.map(|sid| self.lines.find(sid));
-        match (known, asked.websocket) {
-            (None, websocket) => {
-                let line = match self.new_line() {
-                    Ok(line) => line,
-                    Err(refusal) => return self.refuse(refusal),
-                };
-                if websocket {
-                    return upgrade(library, request, line, None);
-                }
-                let answer = self.ask(library, with(request, &line)).await;
-                if let Some(sid) = opened(answer.body()) {
-                    self.lines.add(sid, &line);
-                }
-                whole(answer)
-            }
-            (Some(Some(line)), true) => {
-                let host = Arc::clone(self);
-                upgrade(library, request, line, asked.sid.map(|sid| (host, sid)))
-            }
-            (Some(Some(line)), false) if *request.method() == Method::GET => {
-                line.ask(request.extensions().get::<Cut>().cloned());
-                let answer = self.ask(library, request).await;
-                let packets = answer.body().split(|byte| *byte == SEPARATOR);
-                line.flow
-                    .leave(packets.filter(|packet| wire::counts(packet)).count());
-                whole(answer)
-            }
-            (Some(Some(_)), false) => {
-                let sent = self.ask(library, request);
-                let timeout = self.gate.settings.http.header_timeout;
-                match tokio::time::timeout(timeout, sent).await {
-                    Ok(answer) => whole(answer),
-                    Err(_) => status(StatusCode::REQUEST_TIMEOUT),
-                }
-            }
-            // The library says it as clients know it.
-            (Some(None), _) => whole(self.ask(library, request).await),
+        let Some(way) = asked.way else {
+            return Wrong::Transport.answer();
+        };
+        let Some(sid) = asked.sid else {
+            return match (asked.is_current, way, request.method()) {
+                (false, ..) => Wrong::Version.answer(),
+                (_, Way::Polling, &Method::GET) => self.open(&request),
+                (_, Way::WebSocket, &Method::GET) => self.open_websocket(request),
+                _ => Wrong::Method.answer(),
+            };
+        };
+        let found = sid.and_then(|sid| self.engines().get(&sid)?.upgrade());
+        let Some(engine) = found else {
+            return Wrong::Sid.answer();
+        };
+        match (way, request.method()) {
+            (Way::Polling, &Method::GET) => requests::fetch(&engine).await,
+            (Way::Polling, &Method::POST) => requests::take(&engine, request.into_body()).await,
+            (Way::WebSocket, &Method::GET) => self.probe(engine, request),
+            _ => Wrong::Request.answer(),
         }
     }
 
+    /// A connection that requests carry.
+    fn open(self: &Arc<Self>, request: &Request<Incoming>) -> Answer {
+        let place = match self.place() {
+            Ok(place) => place,
+            Err(refusal) => return self.refuse(refusal),
+        };
+        let engine = Engine::new(self, Opened::by(request), None, place);
+        self.engines().insert(engine.sid, Arc::downgrade(&engine));
+        let open = self.packet(engine.sid, &["websocket"]);
+        tokio::spawn(requests::keep(engine));
+        text(StatusCode::OK, open)
+    }
+
+    /// A connection that a WebSocket carries from its beginning.
+    fn open_websocket(self: &Arc<Self>, mut request: Request<Incoming>) -> Answer {
+        let place = match self.place() {
+            Ok(place) => place,
+            Err(refusal) => return self.refuse(refusal),
+        };
+        let (upgrade, opened) = (hyper::upgrade::on(&mut request), Opened::by(&request));
+        let host = Arc::clone(self);
+        let serve = async move {
+            let Some((socket, decoder)) = host.take(upgrade).await else {
+                return;
+            };
+            let engine = Engine::new(&host, opened, Some(Arc::clone(&socket)), place);
+            host.engines().insert(engine.sid, Arc::downgrade(&engine));
+            engine.say(Frame::websocket(&host.packet(engine.sid, &[])));
+            drop(host);
+            carried::carry(engine, socket, decoder).await;
+        };
+        switch(request.headers(), serve)
+    }
+
+    /// A WebSocket that is to carry what requests carry now.
+    fn probe(self: &Arc<Self>, engine: Arc<Engine>, mut request: Request<Incoming>) -> Answer {
+        let Some(trial) = Trial::begin(engine) else {
+            return Wrong::Request.answer();
+        };
+        let (host, upgrade) = (Arc::clone(self), hyper::upgrade::on(&mut request));
+        let serve = async move {
+            if let Some((socket, decoder)) = host.take(upgrade).await {
+                drop(host);
+                trial.run(socket, decoder).await;
+            }
+        };
+        switch(request.headers(), serve)
+    }
+
+    /// The WebSocket, when HTTP lets go of it.
+    async fn take(&self, upgrade: OnUpgrade) -> Option<(Arc<Socket>, Decoder)> {
+        let (stream, rest) = taken(upgrade).await?;
+        let mut decoder = Decoder::new(self.gate.settings.limits.message_bytes);
+        decoder.push(&rest);
+        // Namespaces speak, each for itself.
+        Some((Arc::new(Socket::new(stream, Arc::new(Native))), decoder))
+    }
+
+    /// What a client is told first.
+    fn packet(&self, sid: Sid, upgrades: &[&str]) -> String {
+        let settings = &self.gate.settings;
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let open = json!({
+            "sid": format!("{sid:032x}"),
+            "upgrades": upgrades,
+            "pingInterval": millis(settings.socketio.ping),
+            "pingTimeout": millis(settings.socketio.pong_timeout),
+            "maxPayload": settings.limits.message_bytes,
+        });
+        format!("0{open}")
+    }
+
     /// A place for somebody who has not signed in yet.
-    fn new_line(&self) -> Result<Arc<Line>, Refusal> {
+    fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         if self.gate.hub.standpoint().borrow().is_none() {
             return Err(Refusal::DatabaseAway);
         }
-        let pending = Arc::clone(&self.pending).try_acquire_owned();
-        pending.map(Line::new).map_err(|_| Refusal::Overloaded)
+        let place = Arc::clone(&self.pending).try_acquire_owned();
+        place.map_err(|_| Refusal::Overloaded)
     }
 
     fn refuse(&self, refusal: Refusal) -> Answer {
         let answer = self.gate.refuse(refusal);
         answer.map(|body| body.map_err(Into::into).boxed_unsync())
-    }
-
-    /// What the library answers, which is whole in memory.
-    async fn ask<B>(
-        &self,
-        library: &SocketIoService<Nowhere>,
-        request: Request<B>,
-    ) -> Response<Bytes>
-    where
-        B: Body<Data: Send, Error: std::fmt::Debug> + Send + Unpin + std::fmt::Debug + 'static,
-    {
-        let answer = match Service::<Request<B>>::call(library, request).await {
-            Ok(answer) => answer,
-            Err(never) => match never {},
-        };
-        let (head, body) = answer.into_parts();
-        let body = match body.collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(never) => match never {},
-        };
-        Response::from_parts(head, body)
-    }
-
-    /// Closes a line, so that its client comes back by itself. What the library still has is written
-    /// within the time for last words, unless nobody takes it.
-    async fn hang_up(&self, line: &Line, sid: Sid, why: Refusal) {
-        line.end();
-        if !line.is_wired() {
-            self.close_polling(sid).await;
-        }
-        let closed = tokio::time::timeout(why.grace(), line.unwired()).await;
-        if closed.is_err() {
-            line.cut(false);
-        }
-    }
-
-    /// Has a client that was in one namespace, or has left it, close its line; or does so. Other
-    /// namespaces live on, unless what this one may not have any more is still on its way.
-    async fn leave(&self, line: &Line, sid: Sid, why: Refusal) {
-        if line.is_wired() {
-            let closed = tokio::time::timeout(why.grace(), line.unwired()).await;
-            if closed.is_ok() {
-                return;
-            }
-        } else {
-            tokio::time::sleep(why.grace()).await;
-        }
-        let forget = why.ends_access() && !line.flow.is_empty();
-        if line.sockets.load(Ordering::Acquire) == 0 || forget {
-            line.end();
-            if !line.is_wired() {
-                self.close_polling(sid).await;
-            }
-            line.cut(forget);
-        }
-    }
-
-    /// The library has no other way to close a connection than its client's own.
-    async fn close_polling(&self, sid: Sid) {
-        let Some(library) = self.library.get() else {
-            return;
-        };
-        let uri = format!("/?EIO=4&transport=polling&sid={sid}");
-        let close = Request::post(uri).body(Full::new(Bytes::from_static(b"1")));
-        if let Ok(close) = close {
-            self.ask(library, close).await;
-        }
     }
 }

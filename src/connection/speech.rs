@@ -4,15 +4,16 @@
 
 pub mod native;
 pub mod spoken;
+pub mod stream;
 
 use super::Refusal;
 use super::frame::Welcome;
 use super::seam::Subscribed;
 use super::visit::Visit;
 use crate::event::Event;
+use crate::frame::Frame;
 use serde_json::Value;
 use std::sync::Arc;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// How whoever came by this request speaks.
 #[must_use]
@@ -57,7 +58,7 @@ pub trait Speech: Send + Sync {
     ///
     /// # Errors
     /// There is no word, and it may not go unsaid: the connection ends with it.
-    fn spell(&self, told: &Told<'_>, tag: Option<&Value>) -> Result<Option<Utf8Bytes>, Refusal>;
+    fn spell(&self, told: &Told<'_>, tag: Option<&Value>) -> Result<Option<Frame>, Refusal>;
 
     /// Close code and reason; `wait` are the milliseconds after which to come back.
     fn close(&self, why: Refusal, wait: i64) -> (u16, String) {

@@ -9,15 +9,16 @@ use super::presence::Presence;
 use super::seam::{Resolved, Subscribed};
 use super::speech::Told;
 use crate::event::Event;
-use crate::hub::{Delivery, Seam};
+use crate::frame::Frame;
+use crate::hub::{Delivery, Line, Seam};
 use crate::report;
 use serde_json::Value;
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::future::{pending, ready};
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// The way out of one transport, in its spelling. Each step waits until there is room, and ends the
 /// connection if none comes.
@@ -26,7 +27,7 @@ pub trait Outlet {
     fn heartbeat(&self) -> Duration;
 
     /// Takes a frame that was spelled before.
-    fn feed(&mut self, frame: Utf8Bytes) -> impl Future<Output = Result<(), Refusal>> + Send;
+    fn feed(&mut self, frame: &Frame) -> impl Future<Output = Result<(), Refusal>> + Send;
 
     /// Spells it and takes it, if there is a word for it.
     fn say(
@@ -42,14 +43,24 @@ pub trait Outlet {
         live: bool,
     ) -> impl Future<Output = Result<(), Refusal>> + Send;
 
-    /// Waits until the transport has something of its own to say, which `flush` does.
-    fn due(&self) -> impl Future<Output = ()> + Send {
-        pending()
+    /// When the transport has something of its own to say, which `flush` does.
+    fn due(&self) -> Option<Instant> {
+        None
     }
 
     /// Lets go of all that was taken.
     fn flush(&mut self) -> impl Future<Output = Result<(), Refusal>> + Send {
         ready(Ok(()))
+    }
+
+    /// The way past the writer while it is at rest, if there is one.
+    fn line(&self) -> Option<Arc<dyn Line>> {
+        None
+    }
+
+    /// When something was written last, by that way or by this one.
+    fn written(&self) -> Option<Instant> {
+        None
     }
 }
 
@@ -72,7 +83,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
     }
 
     /// Writes until the connection ends.
-    pub async fn write(mut self) -> Refusal {
+    pub async fn write(&mut self) -> Refusal {
         match self.write_all().await {
             Ok(never) => match never {},
             Err(why) => why,
@@ -88,27 +99,45 @@ impl<'a, O: Outlet> Writer<'a, O> {
         let heartbeat = self.outlet.heartbeat();
         let mut last = Instant::now();
         loop {
-            tokio::select! {
-                taken = subscription.take() => {
-                    let mut events = 0;
-                    for delivery in taken? {
-                        events += self.write_one(delivery).await?;
-                    }
-                    report::delivered(events);
+            let next = last + heartbeat;
+            let next = self.outlet.due().map_or(next, |due| due.min(next));
+            let woken = tokio::select! {
+                () = subscription.woken() => true,
+                () = sleep_until(next) => false,
+            };
+            if woken {
+                while let Some(answer) = calls.answered() {
+                    self.outlet.feed(&answer.frame).await?;
+                }
+                let taken = subscription.take_waiting()?;
+                // On the heap while it lasts: few are in the middle of this.
+                Box::pin(self.write_taken(taken)).await?;
+                last = Instant::now();
+            } else {
+                // Others may have written meanwhile.
+                last = last.max(self.outlet.written().unwrap_or(last));
+                if last + heartbeat <= Instant::now() {
+                    Box::pin(self.beat()).await?;
                     last = Instant::now();
                 }
-                answer = calls.answered() => {
-                    self.outlet.feed(answer.frame.clone()).await?;
-                    last = Instant::now();
-                }
-                () = sleep_until(last + heartbeat) => {
-                    self.beat().await?;
-                    last = Instant::now();
-                }
-                () = self.outlet.due() => {}
             }
             self.outlet.flush().await?;
+            // A durable reader is told of each event that it is to acknowledge.
+            if self.presence.reader.is_none()
+                && let Some(line) = self.outlet.line()
+            {
+                subscription.rest(line);
+            }
         }
+    }
+
+    async fn write_taken(&mut self, taken: VecDeque<Delivery>) -> Result<(), Refusal> {
+        let mut events = 0;
+        for delivery in taken {
+            events += self.write_one(delivery).await?;
+        }
+        report::delivered(events);
+        Ok(())
     }
 
     /// Says where it stands, if nothing waits.
@@ -135,7 +164,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
         match delivery {
             Delivery::Event(event) => return self.write_event(&event, true).await,
             Delivery::Seam(seam) => return self.write_seam(*seam).await,
-            Delivery::Reply(frame) => self.outlet.feed(frame).await?,
+            Delivery::Reply(frame) => self.outlet.feed(&frame).await?,
             Delivery::Withdrawn(room) if self.presence.needs(&room) => {
                 return Err(Refusal::Forbidden);
             }
@@ -189,7 +218,19 @@ impl<'a, O: Outlet> Writer<'a, O> {
             expires_at: presence.expires_at(),
             heartbeat: self.outlet.heartbeat().as_secs(),
         };
-        self.say(&Told::Welcome(&welcome), None).await
+        self.say(&Told::Welcome(&welcome), None).await?;
+        for (code, message, room) in presence.errors() {
+            let conversation = self.conversation;
+            report::refused(conversation.transport, code, conversation.connection, "");
+            let message = &message;
+            let error = Told::Error {
+                code,
+                message,
+                room,
+            };
+            self.say(&error, None).await?;
+        }
+        Ok(())
     }
 
     /// Answers a join, or tells how a resume went.

@@ -26,7 +26,7 @@ struct Watching {
 
 /// One server-sent event of the console.
 pub(super) fn frame(name: &str, data: &Value) -> Bytes {
-    sse_frame(Some(name), None, &data.to_string())
+    sse_frame(Some(name), None, &data.to_string()).into()
 }
 
 /// The last frame of a stream: the page is to say why.

@@ -5,8 +5,10 @@
 use super::{DatabaseError, describe, tls};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use std::fmt::Write;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::Host;
 use tokio_postgres::{Client, Config, Connection, Socket};
@@ -22,6 +24,8 @@ pub struct Servers {
     last: Config,
     connector: MakeRustlsConnect,
     timeout: Duration,
+    /// Where this was read: a pool's connections live there.
+    runtime: Option<Handle>,
 }
 
 impl Servers {
@@ -44,6 +48,7 @@ impl Servers {
             last,
             connector,
             timeout,
+            runtime: Handle::try_current().ok(),
         })
     }
 
@@ -120,7 +125,7 @@ type Opening<'a> = Pin<
 
 impl deadpool_postgres::Connect for Servers {
     fn connect(&self, _: &Config) -> Opening<'_> {
-        Box::pin(async move {
+        let mut opening = Box::pin(async move {
             let mut said = String::new();
             let (client, connection) = match self.try_first(&mut said).await {
                 Some(connected) => connected,
@@ -133,7 +138,13 @@ impl deadpool_postgres::Connect for Servers {
                 }
             });
             Ok((client, driver))
-        })
+        });
+        // What is opened lives as long as the pool, wherever it was first asked for.
+        let runtime = self.runtime.clone();
+        Box::pin(poll_fn(move |context| {
+            let _on = runtime.as_ref().map(Handle::enter);
+            opening.as_mut().poll(context)
+        }))
     }
 }
 

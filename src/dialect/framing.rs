@@ -5,12 +5,12 @@ use super::fields::Fields;
 use super::filling::{Filling, Source};
 use super::template::{Member, Node, Template};
 use crate::event::Event;
+use crate::frame::Frame;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// Fields that may stand beside a flat payload's.
 pub(super) const MOST_BESIDE: usize = 64;
@@ -38,13 +38,26 @@ impl Framing {
         }
     }
 
-    /// The frame as JSON text; `door` are the parameters of the connection it is for.
+    /// The frame, JSON text; `door` are the parameters of the connection it is for.
     #[must_use]
-    pub fn frame(&self, event: &Event, door: &Fields) -> Utf8Bytes {
+    pub fn frame(&self, event: &Event, door: &Fields) -> Frame {
+        self.frame_in(event, door, 0, |json| json)
+    }
+
+    /// The same within something else, which is the same for all who say the same `place`.
+    #[must_use]
+    pub fn frame_in(
+        &self,
+        event: &Event,
+        door: &Fields,
+        place: usize,
+        around: impl FnOnce(String) -> String,
+    ) -> Frame {
+        let write = || Frame::websocket(&around(self.write(event, door)));
         if self.personal {
-            return self.write(event, door).into();
+            return write();
         }
-        event.spelled(self.spelling, || self.write(event, door).into())
+        event.spelled(self.spelling + place, write).clone()
     }
 
     fn write(&self, event: &Event, door: &Fields) -> String {
@@ -202,7 +215,8 @@ mod tests {
     fn framed(frame: &str, data: &str) -> String {
         framing(frame)
             .frame(&event(data), &Fields::default())
-            .to_string()
+            .text()
+            .to_owned()
     }
 
     #[test]
@@ -258,21 +272,27 @@ mod tests {
         let event = event("{}");
         let shared = framing(r#"frame = { type = "{name}" }"#);
         let one = shared.frame(&event, &Fields::default());
-        assert_eq!(one.as_ptr(), shared.frame(&event, &fields).as_ptr());
+        assert_eq!(
+            one.text().as_ptr(),
+            shared.frame(&event, &fields).text().as_ptr()
+        );
         let mut other = framing(r#"frame = [1]"#);
         other.spelling = 1;
-        assert_eq!(other.frame(&event, &fields).as_str(), "[1]");
+        assert_eq!(other.frame(&event, &fields).text(), "[1]");
         assert_eq!(
-            other.frame(&event, &fields).as_ptr(),
-            other.frame(&event, &fields).as_ptr()
+            other.frame(&event, &fields).text().as_ptr(),
+            other.frame(&event, &fields).text().as_ptr()
         );
-        assert_eq!(one.as_ptr(), shared.frame(&event, &fields).as_ptr());
+        assert_eq!(
+            one.text().as_ptr(),
+            shared.frame(&event, &fields).text().as_ptr()
+        );
 
         let mut personal = framing(r#"frame = ["for {lot}"]"#);
         personal.spelling = 2;
-        assert_eq!(personal.frame(&event, &fields).as_str(), r#"["for a"]"#);
+        assert_eq!(personal.frame(&event, &fields).text(), r#"["for a"]"#);
         fields.set("lot", json!("b"));
-        assert_eq!(personal.frame(&event, &fields).as_str(), r#"["for b"]"#);
+        assert_eq!(personal.frame(&event, &fields).text(), r#"["for b"]"#);
     }
 
     proptest! {

@@ -123,10 +123,14 @@ impl Dialect {
         }
         let mut spelling = 0;
         for dialect in &mut dialects {
-            let arguments = dialect.socketio.as_mut().map(|door| &mut door.arguments);
-            for framing in [dialect.event.as_mut(), arguments].into_iter().flatten() {
+            if let Some(framing) = &mut dialect.event {
                 framing.spelling = spelling;
                 spelling += 1;
+            }
+            if let Some(door) = &mut dialect.socketio {
+                // One for each namespace, whose name stands in it.
+                door.arguments.spelling = spelling;
+                spelling += door.namespaces.len();
             }
         }
         Ok(dialects.into_iter().map(Arc::new).collect())
@@ -301,8 +305,14 @@ mod tests {
         let listed: Vec<String> = [(0, "/a", "/io"), (1, "/b", "/oi")]
             .map(|(which, path, io)| {
                 let file = directory.path().join(format!("{which}.toml"));
-                std::fs::write(&file, format!("[socketio]\npath = \"{io}\"\n{}", at(path)))
-                    .unwrap();
+                std::fs::write(
+                    &file,
+                    format!(
+                        "[socketio]\npath = \"{io}\"\nnamespaces = [\"/\", \"/n\"]\n{}",
+                        at(path)
+                    ),
+                )
+                .unwrap();
                 file.display().to_string()
             })
             .into();
@@ -316,7 +326,7 @@ mod tests {
                 ]
             })
             .collect();
-        assert_eq!(spellings, [0, 1, 2, 3]);
+        assert_eq!(spellings, [0, 1, 3, 4], "two namespaces have two");
         assert_eq!(dialects[0].name, "0");
     }
 }

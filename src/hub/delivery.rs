@@ -3,9 +3,9 @@
 
 use crate::bookmark::{Bookmark, Standpoint};
 use crate::event::{Event, Place};
+use crate::frame::Frame;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// Why a subscription was ended by the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub enum Delivery {
     /// Rooms begin here: the answer to a subscribe, with what they lack.
     Seam(Box<Seam>),
     /// A frame of the connection's own, in its place among the events.
-    Reply(Utf8Bytes),
+    Reply(Frame),
     /// This room was taken from the connection: a rule no longer grants it.
     Withdrawn(Arc<str>),
 }

@@ -1,27 +1,36 @@
 //! One connection's queue, and the rooms it is in. The hub fills it, the connection takes from it.
 //! It must never hold more than its bound: who does not take in time is ended.
 
+use super::carry::{Carriage, Line};
 use super::delivery::{Delivery, Ended};
 use super::{Shared, lock};
 use crate::bookmark::Standpoint;
-use crate::event::EVERYBODY;
+use crate::event::{EVERYBODY, Event};
+use crate::frame::Frame;
 use crate::report::Caller;
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-#[derive(Debug, Default)]
+/// Deliveries for which an empty queue keeps its room: most batches hold no more for one reader.
+const KEPT: usize = 8;
+
+#[derive(Default)]
 pub(super) struct Queue {
     waiting: VecDeque<Delivery>,
     bytes: usize,
-    /// Number of the last event offered, so that one that comes through several rooms comes once.
+    /// Number of the last event offered.
     last: u64,
     /// Since when, and how many bytes, what was taken last is being written.
     writing: Option<(Instant, usize)>,
     ended: Option<Ended>,
+    /// The way out, while the writer is at rest: it has written all that it took.
+    line: Option<Arc<dyn Line>>,
+    /// Somebody is about to carry, or to wake the writer.
+    called: bool,
     /// Nothing more is queued.
     sealed: bool,
 }
@@ -38,7 +47,6 @@ pub struct Load {
 }
 
 /// One connection's queue and the rooms it is in.
-#[derive(Debug)]
 pub struct Subscription {
     pub(super) id: u64,
     pub(super) queue: Mutex<Queue>,
@@ -53,29 +61,49 @@ pub struct Subscription {
     pub(super) hub: Arc<Shared>,
 }
 
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Subscription {
-    /// Queues a delivery; false if it was offered before or nobody is there to take it.
-    pub(super) fn push(&self, delivery: Delivery, weight: usize, number: Option<u64>) -> bool {
+    /// Queues an event; true if it is to be called for it: see [`Subscription::carry`]. The number is
+    /// the event's: one that comes through several rooms comes once.
+    pub(super) fn offer(&self, event: &Arc<Event>, weight: usize, number: u64) -> bool {
         let mut queue = lock(&self.queue);
-        if queue.ended.is_some()
-            || queue.sealed
-            || number.is_some_and(|number| number == queue.last)
-        {
+        if std::mem::replace(&mut queue.last, number) == number {
             return false;
         }
-        queue.last = number.unwrap_or(queue.last);
+        let taken = self.queue(&mut queue, Delivery::Event(Arc::clone(event)), weight);
+        taken && !std::mem::replace(&mut queue.called, true)
+    }
+
+    /// Queues a delivery; its writer is to be woken.
+    pub(super) fn push(&self, delivery: Delivery, weight: usize) {
+        self.queue(&mut lock(&self.queue), delivery, weight);
+    }
+
+    /// False if nobody is there to take it.
+    fn queue(&self, queue: &mut Queue, delivery: Delivery, weight: usize) -> bool {
+        if queue.ended.is_some() || queue.sealed {
+            return false;
+        }
         queue.bytes += weight;
         self.hub.waiting_bytes.fetch_add(weight, Ordering::Relaxed);
         queue.waiting.push_back(delivery);
         // A single event is never too much: its size is bounded where it is written.
         if queue.bytes > self.limit && queue.waiting.len() > 1 {
-            self.finish(&mut queue, Ended::Lagged);
+            self.finish(queue, Ended::Lagged);
         }
         true
     }
 
     fn finish(&self, queue: &mut Queue, ended: Ended) {
         queue.ended = Some(ended);
+        queue.line = None;
         queue.waiting = VecDeque::new();
         self.hub
             .waiting_bytes
@@ -85,10 +113,20 @@ impl Subscription {
     }
 
     /// Queues a frame of the connection's own.
-    pub fn reply(&self, text: Utf8Bytes) {
-        let weight = text.len() + 64;
-        self.push(Delivery::Reply(text), weight, None);
+    pub fn reply(&self, frame: Frame) {
+        let weight = frame.bytes().len() + 64;
+        self.push(Delivery::Reply(frame), weight);
         self.wake.notify_one();
+    }
+
+    /// Wakes the writer, for what does not wait in the queue.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Waits until there is something to write.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
     }
 
     /// Ends the subscription: what waits is dropped, `take` and `ended` say why.
@@ -113,7 +151,11 @@ impl Subscription {
         }
     }
 
-    pub(super) fn take_waiting(&self) -> Result<VecDeque<Delivery>, Ended> {
+    /// Takes all that waits.
+    ///
+    /// # Errors
+    /// Why the subscription was ended.
+    pub fn take_waiting(&self) -> Result<VecDeque<Delivery>, Ended> {
         let mut queue = lock(&self.queue);
         if let Some(ended) = queue.ended {
             return Err(ended);
@@ -122,8 +164,44 @@ impl Subscription {
         self.hub.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
         let taken = std::mem::take(&mut queue.waiting);
         // Whoever asks for more has written what it took before.
-        queue.writing = (!taken.is_empty()).then(|| (Instant::now(), bytes));
+        queue.writing = None;
+        if !taken.is_empty() {
+            queue.writing = Some((Instant::now(), bytes));
+            queue.line = None;
+        }
         Ok(taken)
+    }
+
+    /// Its writer has written all that it took: until it takes again, whoever publishes may write
+    /// events on this line.
+    pub fn rest(&self, line: Arc<dyn Line>) {
+        let mut queue = lock(&self.queue);
+        queue.writing = None;
+        if queue.waiting.is_empty() && queue.ended.is_none() {
+            queue.line = Some(line);
+        }
+    }
+
+    /// Carries what waits to the socket, if its writer is at rest, or else wakes that.
+    pub(super) fn carry(&self, carriage: &mut Carriage) {
+        let mut queue = lock(&self.queue);
+        let queue = &mut *queue;
+        queue.called = false;
+        if let Some(line) = &queue.line
+            && !self.narrowed.load(Ordering::Acquire)
+            && line.carry(&mut queue.waiting, carriage)
+            && queue.waiting.is_empty()
+        {
+            let bytes = std::mem::take(&mut queue.bytes);
+            self.hub.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            if queue.waiting.capacity() > KEPT {
+                queue.waiting = VecDeque::new();
+            }
+            return;
+        }
+        // What was taken out and still waits keeps its weight until the writer has come.
+        queue.line = None;
+        self.wake.notify_one();
     }
 
     /// Says who reads from here, for operators; once.

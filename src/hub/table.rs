@@ -2,7 +2,7 @@
 //! Hands each event to the queues of those who are concerned. It must never be looked at but under
 //! the hub's lock, so that an event lies wholly before a seam or wholly behind it.
 
-use super::delivery::{Delivery, Ended};
+use super::delivery::Ended;
 use super::ring::Ring;
 use super::{Subscription, lock};
 use crate::bookmark::Standpoint;
@@ -56,22 +56,14 @@ impl Table {
             .cloned()
     }
 
-    pub fn offer(&mut self, event: &Arc<Event>, touched: &mut HashMap<u64, Arc<Subscription>>) {
+    /// Queues an event for everybody concerned, and adds to `called` those who are to be carried to.
+    pub fn offer(&mut self, event: &Arc<Event>, called: &mut Vec<Arc<Subscription>>) {
         self.offered += 1;
-        for tail in self.tails.values() {
-            let delivery = Delivery::Event(Arc::clone(event));
-            if tail.push(delivery, event.weight(), Some(self.offered)) {
-                touched.insert(tail.id, Arc::clone(tail));
-            }
-        }
-        for room in &event.rooms {
-            for subscription in self.rooms.get(room).into_iter().flat_map(HashMap::values) {
-                let delivery = Delivery::Event(Arc::clone(event));
-                if subscription.push(delivery, event.weight(), Some(self.offered)) {
-                    touched
-                        .entry(subscription.id)
-                        .or_insert_with(|| Arc::clone(subscription));
-                }
+        let weight = event.weight();
+        let rooms = event.rooms.iter().filter_map(|room| self.rooms.get(room));
+        for subscription in self.tails.values().chain(rooms.flat_map(HashMap::values)) {
+            if subscription.offer(event, weight, self.offered) {
+                called.push(Arc::clone(subscription));
             }
         }
     }

@@ -5,7 +5,7 @@ use super::{Answer, visit};
 use crate::connection::visit::Visit;
 use crate::connection::{Gate, Refusal, websocket};
 use crate::report;
-use crate::stream::Stream;
+use crate::stream::Lent;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
@@ -78,16 +78,12 @@ pub(super) fn upgrade_to_websocket(
     let gate = Arc::clone(gate);
     tokio::spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
-        match upgraded.downcast::<TokioIo<Stream>>() {
+        match upgraded.downcast::<TokioIo<Lent>>() {
             Ok(parts) => {
-                // On the heap: the task is spawned once, but polled for as long as the socket lives.
-                Box::pin(websocket::serve(
-                    gate,
-                    parts.io.into_inner(),
-                    parts.read_buf,
-                    visit,
-                ))
-                .await;
+                let Lent(stream) = parts.io.into_inner();
+                let rest = &parts.read_buf;
+                let upgraded = websocket::Upgraded::new(gate, stream, rest, &visit);
+                tokio::spawn(upgraded.serve(Box::new(visit)));
             }
             Err(_) => report::refused("websocket", "protocol-error", "not a stream of ours", ""),
         }

@@ -370,6 +370,7 @@ async fn a_gap_is_told_or_the_page_is_sent_back() {
     let seven = ticket("7", &[1]);
     let mut stale = come(&server, "/live/1/7?since=nonsense", &seven).await;
     expect(&mut stale, "hello").await;
+    assert_eq!(expect(&mut stale, "no").await["code"], "bad-bookmark");
     assert_eq!(expect(&mut stale, "lost").await["why"], "bookmark");
     let mut screen = come(&server, "/kiosk/a?lot=1&since=nonsense", &seven).await;
     assert_eq!(screen.closed().await.0, 1012);

@@ -1,6 +1,6 @@
 use super::*;
 use crate::support::socketio::Heard;
-use crate::support::{eventually, get, lab, token_with};
+use crate::support::{eventually, get, lab, token_with, within};
 use rowcast::connection::unix_now;
 use std::time::{Duration, Instant};
 
@@ -263,5 +263,118 @@ async fn a_link_that_died_is_noticed_by_both_sides() {
         (server.gate.seats.taken() == 1).then_some(())
     })
     .await;
+    server.stop().await;
+}
+
+/// A connection that requests carry, spoken to by hand: the path of its requests.
+async fn polled(server: &Server) -> String {
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let opened = get(server, path, &[]).await;
+    let open: Value = serde_json::from_str(&opened.body[1..]).expect("an open packet");
+    let path = format!("{path}&sid={}", open["sid"].as_str().expect("a sid"));
+    let connect = format!("40{}", json!({ "token": alice() }));
+    post(server, &path, &connect).await;
+    eventually("it is welcomed", async || {
+        let answer = get(server, &path, &[]).await.body;
+        answer.contains("rowcast:welcome").then_some(())
+    })
+    .await;
+    path
+}
+
+async fn post(server: &Server, path: &str, packets: &str) -> u16 {
+    crate::support::ask(server, "POST", path, &[], packets)
+        .await
+        .status
+}
+
+#[tokio::test]
+async fn whoever_goes_on_by_requests_outlives_a_websocket_that_was_torn() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |settings| {
+        // Later than whoever asks for nothing is let go.
+        settings.socketio.ping = Duration::from_secs(4);
+    })
+    .await;
+    let path = polled(&server).await;
+    let request = path.replace("polling", "websocket");
+    let request = format!("ws://{}{request}", server.address);
+    let stream = tokio::net::TcpStream::connect(&server.address).await;
+    let torn = tokio_tungstenite::client_async(request, stream.expect("it listens")).await;
+    drop(torn.expect("a WebSocket"));
+    let answer = within("a ping", get(&server, &path, &[])).await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, "2"));
+    assert_eq!(post(&server, &path, "3").await, 200);
+    marker(&database, &["user:1"]).await;
+    let answer = get(&server, &path, &[]).await;
+    assert!(answer.body.contains("marker"), "{}", answer.body);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn binary_arguments_are_refused_and_nothing_else_ends_with_them() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "chat", |_| {}).await;
+    let path = polled(&server).await;
+    let event = "451-7[\"where\",{\"_placeholder\":true,\"num\":0}]\u{1e}bAQID";
+    assert_eq!(post(&server, &path, event).await, 200);
+    let answer = get(&server, &path, &[]).await.body;
+    assert!(
+        answer.starts_with("437[") && answer.contains("bad-message"),
+        "{answer}"
+    );
+    assert_eq!(post(&server, &path, "428[\"where\"]").await, 200);
+    assert_eq!(get(&server, &path, &[]).await.body, "438[{\"you\":\"1\"}]");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_has_much_answered_and_fetches_nothing_is_cut() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |settings| {
+        settings.limits.queue_bytes = 10_000;
+    })
+    .await;
+    let path = polled(&server).await;
+    let stranger = format!("40/{},", "x".repeat(100));
+    let packets = vec![stranger.as_str(); 200].join("\u{1e}");
+    post(&server, &path, &packets).await;
+    free(&server).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_packet_ends_the_connection() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |_| {}).await;
+    for packets in ["hello", "45x[]", "40{", "3\u{1e}"] {
+        let path = polled(&server).await;
+        assert_eq!(post(&server, &path, packets).await, 400, "{packets}");
+        free(&server).await;
+    }
+    // Larger than any may be.
+    let path = polled(&server).await;
+    assert_eq!(post(&server, &path, &"3".repeat(100_000)).await, 413);
+    free(&server).await;
+    // Two at once would tear what they fetch.
+    let path = polled(&server).await;
+    let (first, second) = tokio::join!(get(&server, &path, &[]), get(&server, &path, &[]));
+    let mut statuses = [first.status, second.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 400]);
+    free(&server).await;
+    for (query, code) in [
+        ("EIO=3&transport=polling", 5),
+        ("EIO=4&transport=flash", 0),
+        ("EIO=4&transport=polling&sid=none", 1),
+    ] {
+        let answer = get(&server, &format!("/socket.io/?{query}"), &[]).await;
+        let error: Value = serde_json::from_str(&answer.body).expect("JSON");
+        assert_eq!(
+            (answer.status, &error["code"]),
+            (400, &json!(code)),
+            "{query}"
+        );
+    }
     server.stop().await;
 }

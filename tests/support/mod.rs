@@ -20,7 +20,8 @@
 //! - `serve(&database, |settings| …).await`: in this process, with the defaults, [`SECRET`] and
 //!   short timings; `server.gate` to look inside, `server.stop().await`.
 //! - `serve_process(&database, &[("ROWCAST__LOG__LEVEL", "trace")]).await`: the real program;
-//!   `signal`, `exited().await`, `log()`, `log_line("text").await`.
+//!   `signal`, `exited().await`, `log()`, `log_line("text").await`; `serve_process_by(&["strace", …], …)`
+//!   runs it by another program.
 //! - `get(&server, "/readyz", &[("name", "header")]).await`: status, headers and body;
 //!   `ask(&server, "POST", "/path", &[…], "body").await` by any method, `post(…)` with any bytes;
 //!   `raw(&server, "GET / HTTP/1.1\r\n…")` writes what is no HTTP, too.
@@ -76,7 +77,7 @@ pub use postgres::{
 };
 pub use server::{
     Answer, Process, Served, Server, ask, get, post, raw, serve, serve_process, serve_process_at,
-    serve_unready, settings,
+    serve_process_by, serve_unready, settings,
 };
 pub use subscriber::{
     EVERY_TRANSPORT, Subscriber, TRANSPORTS, Transport, connect, socket, sse, stream, try_connect,

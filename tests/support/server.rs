@@ -137,7 +137,29 @@ pub async fn serve_process(database: &Database, env: &[(&str, &str)]) -> Process
 
 /// The same at an address, for those who come back to where they were.
 pub async fn serve_process_at(database: &Database, address: &str, env: &[(&str, &str)]) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rowcast"));
+    let program = Command::new(env!("CARGO_BIN_EXE_rowcast"));
+    start(program, database, address, env).await
+}
+
+/// The same by another program, which is given ours as its last argument.
+pub async fn serve_process_by(
+    program: &[&str],
+    database: &Database,
+    env: &[(&str, &str)],
+) -> Process {
+    let mut command = Command::new(program[0]);
+    command
+        .args(&program[1..])
+        .arg(env!("CARGO_BIN_EXE_rowcast"));
+    start(command, database, "127.0.0.1:0", env).await
+}
+
+async fn start(
+    mut command: Command,
+    database: &Database,
+    address: &str,
+    env: &[(&str, &str)],
+) -> Process {
     command.args(["serve", "--listen", address]);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("ROWCAST_") {

@@ -6,13 +6,13 @@
 use super::Conversation;
 use crate::connection::call::{CallRefusal, Caller};
 use crate::connection::speech::Told;
+use crate::frame::Frame;
 use crate::report;
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// The calls of one connection. Dropped, it cancels those that run.
 pub struct Calls {
@@ -21,15 +21,11 @@ pub struct Calls {
     answers: Arc<Answers>,
 }
 
-#[derive(Default)]
-struct Answers {
-    ready: Mutex<VecDeque<Answer>>,
-    wake: Notify,
-}
+type Answers = Mutex<VecDeque<Answer>>;
 
 /// A frame to write; the call counts until this is dropped.
 pub struct Answer {
-    pub frame: Utf8Bytes,
+    pub frame: Frame,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -48,14 +44,9 @@ impl Calls {
         }
     }
 
-    /// Waits for an answer. May be dropped and asked again.
-    pub async fn answered(&self) -> Answer {
-        loop {
-            if let Some(answer) = lock(&self.answers.ready).pop_front() {
-                return answer;
-            }
-            self.answers.wake.notified().await;
-        }
+    /// Takes an answer that is ready; the writer is woken for each.
+    pub fn answered(&self) -> Option<Answer> {
+        lock(&self.answers).pop_front()
     }
 }
 
@@ -73,7 +64,7 @@ impl Conversation<'_> {
             return self.answer(&refused(&refusal, &message), tag.as_ref());
         };
         let (gate, answers) = (Arc::clone(self.gate), Arc::clone(&self.calls.answers));
-        let speech = Arc::clone(&self.speech);
+        let (speech, subscription) = (Arc::clone(&self.speech), Arc::clone(self.subscription));
         let caller = Caller {
             identity,
             version: Some(version),
@@ -93,8 +84,8 @@ impl Conversation<'_> {
                 }
             };
             if let Ok(Some(frame)) = spelled {
-                lock(&answers.ready).push_back(Answer { frame, _slot: slot });
-                answers.wake.notify_one();
+                lock(&answers).push_back(Answer { frame, _slot: slot });
+                subscription.wake();
             }
         });
     }

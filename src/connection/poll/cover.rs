@@ -47,7 +47,7 @@ impl Cover {
             };
             speech.spell(&told, None).ok()?
         });
-        let errors: Vec<_> = errors.map(|error| error.to_string()).collect();
+        let errors: Vec<_> = errors.map(|error| error.text().to_owned()).collect();
         let errors = format!("[{}]", errors.join(","));
         let values = Values::default()
             .with("events", Filling::Json(HERE))

@@ -1,119 +1,155 @@
-//! What a client says, from its first moment on, kept until somebody listens.
+//! What a client says in a namespace, from its first moment on, kept until somebody listens.
 //! Hands it to the conversation in its order. It must never hold more than a queue may.
 
-use super::Host;
+use crate::config::Limits;
 use crate::connection::Refusal;
 use crate::connection::allowance::Allowance;
 use crate::connection::conversation::Conversation;
-use crate::dialect::Dialect;
-use socketioxide::adapter::LocalAdapter;
-use socketioxide::handler::{MessageHandler, Value as Packet};
-use socketioxide::socket::Socket;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 
-/// What was said and not heard yet; nothing stands for more than can be heard.
-pub(super) type Words = mpsc::UnboundedReceiver<Option<Said>>;
+/// Of a word, besides its text.
+const AROUND: usize = 64;
 
-/// What a client said: `[acknowledgement, name, arguments…]`, of which the first may be null.
-pub(super) struct Said {
+/// What a client said: `[number of its callback, name, arguments…]`, of which the first may be null.
+struct Word {
     text: String,
-    limited: bool,
-    held: Held,
+    wrong: Option<Wrong>,
 }
 
-/// Bytes that wait to be heard.
-struct Held(Arc<AtomicUsize>, usize);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.fetch_sub(self.1, Ordering::Relaxed);
-    }
+/// Why a word is not looked at any further.
+#[derive(Clone, Copy)]
+enum Wrong {
+    TooMany,
+    Binary,
 }
 
-/// Takes what a client says in its order, bounded by rate and size; what nobody knows is let go.
+/// Takes what a client says in its order, bounded by rate and size. One task listens.
 pub(super) struct Ear {
-    post: mpsc::UnboundedSender<Option<Said>>,
-    held: Arc<AtomicUsize>,
+    inside: Mutex<Inside>,
+    /// There is a word, or there will be none.
+    wake: Notify,
+    /// Bytes that may wait.
     most: usize,
-    allowance: Mutex<Allowance>,
-    dialect: Arc<Dialect>,
+}
+
+struct Inside {
+    words: VecDeque<Word>,
+    bytes: usize,
+    allowance: Allowance,
+    /// More was said than may wait.
+    full: bool,
+    closed: bool,
 }
 
 impl Ear {
-    pub fn new(host: &Host) -> (Self, Words) {
-        let (post, said) = mpsc::unbounded_channel();
-        let limits = &host.gate.settings.limits;
+    pub fn new(limits: &Limits) -> Self {
         let rate = limits.messages_per_second;
-        let ear = Self {
-            post,
-            held: Arc::default(),
+        Self {
+            inside: Mutex::new(Inside {
+                words: VecDeque::new(),
+                bytes: 0,
+                allowance: Allowance::new(rate, rate * 2, Instant::now()),
+                full: false,
+                closed: false,
+            }),
+            wake: Notify::new(),
             most: limits.queue_bytes,
-            allowance: Mutex::new(Allowance::new(rate, rate * 2, Instant::now())),
-            dialect: Arc::clone(&host.dialect),
-        };
-        (ear, said)
-    }
-
-    fn hear(&self, packet: &str, acknowledgement: Option<i64>) {
-        let allowed = {
-            let mut allowance = self
-                .allowance
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            allowance.take(Instant::now())
-        };
-        let Some(rest) = packet.trim_start().strip_prefix('[') else {
-            return;
-        };
-        if !super::speech::is_known(&self.dialect, packet) {
-            return;
-        }
-        let number = acknowledgement.map_or("null".to_owned(), |number| number.to_string());
-        let weight = packet.len() + 64;
-        let before = self.held.fetch_add(weight, Ordering::Relaxed);
-        let held = Held(Arc::clone(&self.held), weight);
-        let (text, limited) = (format!("[{number},{rest}"), !allowed);
-        let said = Said {
-            text,
-            limited,
-            held,
-        };
-        // If nobody listens any more, it is at its end.
-        let _ = self.post.send((before <= self.most).then_some(said));
-    }
-}
-
-impl MessageHandler<LocalAdapter, Ear> for Ear {
-    fn call(&self, _: Arc<Socket>, packet: Packet, acknowledgement: Option<i64>) {
-        if let Packet::Str(text, _) = packet {
-            self.hear(text.as_str(), acknowledgement);
         }
     }
-}
 
-/// Has the conversation hear what is said, until nothing more is, or more than can be heard.
-pub(super) async fn listen(conversation: &Conversation<'_>, words: &mut Words) -> Refusal {
-    while let Some(said) = words.recv().await {
-        let Some(Said {
-            text,
-            limited,
-            held,
-        }) = said
-        else {
-            return Refusal::Overloaded;
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps an event, `["name", arguments…]`, if it is one that `is_known`: all count.
+    pub fn hear(
+        &self,
+        list: &str,
+        number: Option<u64>,
+        binary: bool,
+        is_known: impl FnOnce(&str) -> bool,
+    ) {
+        let mut inside = self.inside();
+        let allowed = inside.allowance.take(Instant::now());
+        let rest = list.trim_start().strip_prefix('[');
+        let Some(rest) = rest.filter(|_| is_known(list)) else {
+            return;
         };
-        if limited {
-            let rate = conversation.gate.settings.limits.messages_per_second;
-            let most = format!("at most {rate} messages a second");
+        let number = number.map_or("null".to_owned(), |number| number.to_string());
+        let text = format!("[{number},{rest}");
+        inside.full |= inside.bytes > self.most;
+        if !inside.full {
+            inside.bytes += text.len() + AROUND;
+            let wrong = match (allowed, binary) {
+                (false, _) => Some(Wrong::TooMany),
+                (true, true) => Some(Wrong::Binary),
+                (true, false) => None,
+            };
+            inside.words.push_back(Word { text, wrong });
+        }
+        drop(inside);
+        self.wake.notify_one();
+    }
+
+    /// Nothing more is said.
+    pub fn close(&self) {
+        self.inside().closed = true;
+        self.wake.notify_one();
+    }
+
+    /// Waits until nothing more is said.
+    pub async fn closed(&self) {
+        while !self.inside().closed {
+            self.wake.notified().await;
+        }
+    }
+
+    async fn next(&self) -> Result<Word, Refusal> {
+        loop {
+            {
+                let mut inside = self.inside();
+                if let Some(word) = inside.words.pop_front() {
+                    inside.bytes -= word.text.len() + AROUND;
+                    if inside.words.is_empty() {
+                        inside.words = VecDeque::new();
+                    }
+                    return Ok(word);
+                }
+                if inside.full {
+                    return Err(Refusal::Overloaded);
+                }
+                if inside.closed {
+                    return Err(Refusal::Gone);
+                }
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    /// Has the conversation hear what is said, until nothing more is, or more than can be heard.
+    pub async fn listen(&self, conversation: &Conversation<'_>) -> Refusal {
+        loop {
+            let Word { text, wrong } = match self.next().await {
+                Ok(word) => word,
+                Err(why) => return why,
+            };
+            let (code, message) = match wrong {
+                // On the heap while it is answered: who says nothing needs no room for it.
+                None => {
+                    Box::pin(conversation.hear(&text)).await;
+                    continue;
+                }
+                Some(Wrong::Binary) => ("bad-message", "arguments are JSON, not binary".to_owned()),
+                Some(Wrong::TooMany) => {
+                    let rate = conversation.gate.settings.limits.messages_per_second;
+                    ("rate-limited", format!("at most {rate} messages a second"))
+                }
+            };
             let tag = conversation.speech.tag(&text);
-            conversation.error(tag, "rate-limited", &most, None);
-        } else {
-            conversation.hear(&text).await;
+            conversation.error(tag, code, &message, None);
         }
-        drop(held);
     }
-    Refusal::Gone
 }

@@ -1,22 +1,16 @@
-//! Requests at a door, and their answers, around the library: who asks and by what way, and the way
-//! over to a WebSocket. Hands sockets over to the library.
-//! It must never hand one over before hyper has let go of it.
+//! Requests at a door and their answers: who asks and by what way, and the way over to a WebSocket.
+//! Hands streams over. It must never take one before HTTP has let go of it.
 
-use super::Host;
-use super::line::Line;
-use super::wire::Wire;
-use crate::stream::Stream;
+use super::engine::Sid;
+use crate::stream::{Lent, Stream};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty, Full};
-use hyper::body::Incoming;
-use hyper::service::Service;
-use hyper::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::header::HeaderMap;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use socketioxide::service::SocketIoService;
-use socketioxide::socket::Sid;
-use std::convert::Infallible;
-use std::future::{Ready, ready};
+use serde_json::json;
 use std::sync::Arc;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -25,14 +19,20 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// What a request is answered with.
 pub type Answer = Response<UnsyncBoxBody<Bytes, Failure>>;
 
-/// Between the packets of an answer.
-pub(super) const SEPARATOR: u8 = 0x1e;
-
-/// What a request's query says to the library.
-#[derive(Debug, PartialEq)]
+/// What a request's query says.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Asked {
-    pub sid: Option<Sid>,
-    pub websocket: bool,
+    /// The connection that it belongs to; one that can't be read belongs to none.
+    pub sid: Option<Option<Sid>>,
+    pub way: Option<Way>,
+    /// The protocol's version is the one that is spoken here.
+    pub is_current: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Polling,
+    WebSocket,
 }
 
 impl Asked {
@@ -42,105 +42,88 @@ impl Asked {
             pairs.find(|(name, _)| *name == key).map(|(_, value)| value)
         };
         Self {
-            // One that can't be read belongs to nobody.
-            sid: find("sid").map(|sid| sid.parse().unwrap_or(Sid::ZERO)),
-            websocket: find("transport") == Some("websocket"),
+            sid: find("sid").map(|sid| Sid::from_str_radix(sid, 16).ok()),
+            way: match find("transport") {
+                Some("polling") => Some(Way::Polling),
+                Some("websocket") => Some(Way::WebSocket),
+                _ => None,
+            },
+            is_current: find("EIO") == Some("4"),
         }
     }
 }
 
-/// Has the library keep the line with what it knows of the request.
-pub(super) fn with<B>(mut request: Request<B>, line: &Arc<Line>) -> Request<B> {
-    request.extensions_mut().insert(Arc::clone(line));
-    request
+/// What is wrong with a request, as clients of Engine.IO are told.
+#[derive(Clone, Copy)]
+pub(super) enum Wrong {
+    Transport = 0,
+    Sid = 1,
+    Method = 2,
+    Request = 3,
+    Version = 5,
 }
 
-/// The word by which a connection goes that was just opened: `0{"sid":"…",…}`.
-pub(super) fn opened(answer: &[u8]) -> Option<Sid> {
-    #[derive(serde::Deserialize)]
-    struct Open {
-        sid: String,
+impl Wrong {
+    pub fn answer(self) -> Answer {
+        let message = match self {
+            Self::Transport => "Transport unknown",
+            Self::Sid => "Session ID unknown",
+            Self::Method => "Bad handshake method",
+            Self::Request => "Bad request",
+            Self::Version => "Unsupported protocol version",
+        };
+        let error = json!({ "code": self as u8, "message": message });
+        text(StatusCode::BAD_REQUEST, error.to_string())
     }
-    let open: Open = serde_json::from_slice(answer.strip_prefix(b"0")?).ok()?;
-    open.sid.parse().ok()
 }
 
-/// Answers 101, and gives the socket to the library when hyper hands it over. One that was opened by
-/// requests ends with its WebSocket, even if it never quite went over: the library would answer each
-/// poll with nothing from then on, and ask for no sign of life.
-pub(super) fn upgrade(
-    library: &SocketIoService<Nowhere>,
-    mut request: Request<Incoming>,
-    line: Arc<Line>,
-    opened: Option<(Arc<Host>, Sid)>,
+pub(super) fn text(status: StatusCode, text: String) -> Answer {
+    let kind = if text.starts_with('{') {
+        "application/json"
+    } else {
+        "text/plain; charset=UTF-8"
+    };
+    let body = Full::new(Bytes::from(text)).map_err(|never| match never {});
+    let mut answer = Response::new(body.boxed_unsync());
+    *answer.status_mut() = status;
+    let kind = hyper::header::HeaderValue::from_static(kind);
+    answer.headers_mut().insert("content-type", kind);
+    answer
+}
+
+/// Lets a WebSocket begin, if one is asked for, and has it served.
+pub(super) fn switch(
+    headers: &HeaderMap,
+    serve: impl Future<Output = ()> + Send + 'static,
 ) -> Answer {
-    let header = |name: &str| request.headers().get(name).map(|value| value.as_bytes());
+    let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
     let key = header("sec-websocket-key").map(derive_accept_key);
     let upgrades = header("upgrade").is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"));
     let (Some(key), true) = (key, upgrades) else {
-        return status(StatusCode::UPGRADE_REQUIRED);
+        return text(StatusCode::UPGRADE_REQUIRED, String::new());
     };
     if header("sec-websocket-version") != Some(b"13") {
-        return status(StatusCode::BAD_REQUEST);
+        return Wrong::Request.answer();
     }
-    let upgrade = hyper::upgrade::on(&mut request);
-    let (head, _) = request.into_parts();
-    let request = with(Request::from_parts(head, ()), &line);
-    let library = library.clone();
-    tokio::spawn(async move {
-        let Ok(upgraded) = upgrade.await else { return };
-        if let Ok(parts) = upgraded.downcast::<TokioIo<Stream>>() {
-            let wire = Wire::new(parts.io.into_inner(), parts.read_buf, Arc::clone(&line));
-            // A query that the library can't read closes it.
-            let _ = Service::<(Wire, Request<()>)>::call(&library, (wire, request)).await;
-            if let Some((host, sid)) = opened {
-                line.unwired().await;
-                drop(line);
-                host.close_polling(sid).await;
-            }
-        }
-    });
+    let empty = Full::default().map_err(|never| match never {});
     let answer = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
         .header("connection", "upgrade")
         .header("upgrade", "websocket")
         .header("sec-websocket-accept", key)
-        .body(empty());
-    answer.unwrap_or_else(|_| status(StatusCode::BAD_REQUEST))
-}
-
-fn empty() -> UnsyncBoxBody<Bytes, Failure> {
-    Empty::new().map_err(|never| match never {}).boxed_unsync()
-}
-
-pub(super) fn status(status: StatusCode) -> Answer {
-    let mut answer = Response::new(empty());
-    *answer.status_mut() = status;
+        .body(empty.boxed_unsync());
+    let Ok(answer) = answer else {
+        return Wrong::Request.answer();
+    };
+    tokio::spawn(serve);
     answer
 }
 
-pub(super) fn whole(answer: Response<Bytes>) -> Answer {
-    answer.map(|body| {
-        Full::new(body)
-            .map_err(|never| match never {})
-            .boxed_unsync()
-    })
-}
-
-/// What the library hands requests to that are not its own: all are.
-#[derive(Clone)]
-pub(super) struct Nowhere;
-
-impl<B> Service<Request<B>> for Nowhere {
-    type Response = Response<Empty<Bytes>>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn call(&self, _: Request<B>) -> Self::Future {
-        let mut answer = Response::new(Empty::new());
-        *answer.status_mut() = StatusCode::NOT_FOUND;
-        ready(Ok(answer))
-    }
+/// The stream, when HTTP lets go of it, and what was read behind the request.
+pub(super) async fn taken(upgrade: OnUpgrade) -> Option<(Arc<Stream>, Bytes)> {
+    let parts = upgrade.await.ok()?.downcast::<TokioIo<Lent>>().ok()?;
+    let Lent(stream) = parts.io.into_inner();
+    Some((stream, parts.read_buf))
 }
 
 #[cfg(test)]
@@ -149,21 +132,35 @@ mod tests {
 
     #[test]
     fn queries_say_who_asks_and_how() {
-        let sid: Sid = "AAAAAAAAAAAAAAAA".parse().unwrap();
-        let asked = |query| Asked::of(query);
-        let (sid, other) = (Some(sid), Some(Sid::ZERO));
-        for (query, expected) in [
-            ("EIO=4&transport=polling", (None, false)),
-            ("EIO=4&transport=websocket&t=x", (None, true)),
+        for (query, sid, way, is_current) in [
+            ("EIO=4&transport=polling", None, Some(Way::Polling), true),
             (
-                "EIO=4&transport=websocket&sid=AAAAAAAAAAAAAAAA",
-                (sid, true),
+                "EIO=4&transport=websocket&t=x",
+                None,
+                Some(Way::WebSocket),
+                true,
             ),
-            ("transport=polling&sid=no&EIO=4", (other, false)),
-            ("", (None, false)),
+            (
+                "EIO=4&transport=websocket&sid=00ff",
+                Some(Some(255)),
+                Some(Way::WebSocket),
+                true,
+            ),
+            (
+                "transport=polling&sid=no&EIO=3",
+                Some(None),
+                Some(Way::Polling),
+                false,
+            ),
+            ("transport=flash", None, None, false),
+            ("", None, None, false),
         ] {
-            let (sid, websocket) = expected;
-            assert_eq!(asked(query), Asked { sid, websocket }, "{query}");
+            let expected = Asked {
+                sid,
+                way,
+                is_current,
+            };
+            assert_eq!(Asked::of(query), expected, "{query}");
         }
     }
 }

@@ -1,9 +1,9 @@
-//! How Socket.IO spells: lists that are an event's name and its arguments, or the number of an
-//! acknowledgement and what its callback is given. A message's tag has that number, and what the
-//! dialect's answers are made of.
-//! Hands acts to the conversation and lists to the writer. It must never answer an event that the
+//! How Socket.IO spells: packets of an event's name and its arguments, or of what the callback with a
+//! number is given. A message's tag has that number, and what the dialect's answers are made of.
+//! Hands acts to the conversation and packets to the writer. It must never answer an event that the
 //! dialect has no message for.
 
+use super::packet;
 use crate::connection::admission::explain;
 use crate::connection::door::Door;
 use crate::connection::frame::{self, Welcome};
@@ -12,14 +12,17 @@ use crate::connection::speech::{Heard, Misheard, Speech, Told};
 use crate::connection::{Refusal, seam::Subscribed};
 use crate::dialect::{Dialect, SocketIoDoor};
 use crate::event::to_json;
+use crate::frame::Frame;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-/// A socket of Socket.IO at the door of a dialect.
+/// A namespace at the door of a dialect.
 pub(super) struct Named {
     door: Arc<Door>,
     spoken: Spoken,
+    /// Its place among the door's.
+    place: usize,
+    prefix: String,
 }
 
 /// Whether the dialect has a message for an event: `["name", arguments…]`.
@@ -29,15 +32,38 @@ pub(super) fn is_known(dialect: &Dialect, packet: &str) -> bool {
     name.is_some_and(|name| dialect.messages.names().any(|known| known == name))
 }
 
-/// A word of the service's own, which applications that do not know it ignore.
-fn control(word: &str, json: &str) -> Utf8Bytes {
-    format!(r#"["rowcast:{word}",{json}]"#).into()
-}
-
 impl Named {
-    pub fn new(door: Arc<Door>) -> Self {
-        let spoken = Spoken::new(Arc::clone(&door));
-        Self { door, spoken }
+    /// The namespace at this place among the door's.
+    pub fn new(door: Arc<Door>, place: usize) -> Self {
+        let namespaces = door
+            .dialect
+            .socketio
+            .iter()
+            .flat_map(|door| &door.namespaces);
+        let prefix = namespaces
+            .skip(place)
+            .map(|name| packet::prefix(name))
+            .next();
+        Self {
+            spoken: Spoken::new(Arc::clone(&door)),
+            door,
+            place,
+            prefix: prefix.unwrap_or_default(),
+        }
+    }
+
+    /// How its packets begin, behind their kind.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    fn event(&self, list: &str) -> Frame {
+        Frame::websocket(&packet::event(&self.prefix, list))
+    }
+
+    /// A word of the service's own, which applications that do not know it ignore.
+    fn control(&self, word: &str, json: &str) -> Frame {
+        self.event(&format!(r#"["rowcast:{word}",{json}]"#))
     }
 
     fn socketio(&self) -> Option<&SocketIoDoor> {
@@ -45,20 +71,21 @@ impl Named {
     }
 
     /// The dialect's own first event.
-    pub fn welcome(&self, welcome: &Welcome<'_>) -> Option<String> {
+    pub fn welcome(&self, welcome: &Welcome<'_>) -> Option<Frame> {
         let template = self.socketio()?.welcome.as_ref()?;
-        Some(self.spoken.greet(template, welcome))
+        Some(self.event(&self.spoken.greet(template, welcome)))
     }
 
     /// The dialect's own word for a gap.
-    pub fn gap(&self, rooms: &[Arc<str>], reason: &str, bookmark: &str) -> Option<String> {
+    pub fn gap(&self, rooms: &[Arc<str>], reason: &str, bookmark: &str) -> Option<Frame> {
         let template = self.socketio()?.gap.as_ref()?;
-        Some(self.spoken.tell_gap(template, rooms, reason, bookmark))
+        let list = self.spoken.tell_gap(template, rooms, reason, bookmark);
+        Some(self.event(&list))
     }
 
     /// What the callback is given, if there is one.
-    fn acknowledge(&self, told: &Told<'_>, tag: &Value) -> Option<String> {
-        let number = tag.get(0)?.as_i64()?;
+    fn acknowledge(&self, told: &Told<'_>, tag: &Value) -> Option<Frame> {
+        let number = tag.get(0)?.as_u64()?;
         let of = tag.get(1);
         let given = match told {
             Told::Error {
@@ -74,10 +101,12 @@ impl Named {
             }
             told => self.spoken.answer(told, of),
         };
-        Some(match given {
-            Some(given) => format!("[{number},{given}]"),
-            None => format!("[{number}]"),
-        })
+        let given = given.unwrap_or_default();
+        Some(Frame::websocket(&packet::answer(
+            &self.prefix,
+            number,
+            &given,
+        )))
     }
 }
 
@@ -115,42 +144,44 @@ impl Speech for Named {
         }
     }
 
-    fn spell(&self, told: &Told<'_>, tag: Option<&Value>) -> Result<Option<Utf8Bytes>, Refusal> {
+    fn spell(&self, told: &Told<'_>, tag: Option<&Value>) -> Result<Option<Frame>, Refusal> {
         if let Some(tag) = tag
             && !tag[0].is_null()
         {
-            return Ok(self.acknowledge(told, tag).map(Into::into));
+            return Ok(self.acknowledge(told, tag));
         }
         let frame = match told {
             Told::Event(event) => {
-                let frame = self
-                    .socketio()
-                    .map(|door| door.arguments.frame(event, &self.door.fields));
-                let arguments = frame.as_ref().and_then(|frame| frame.strip_prefix('['));
-                let name = to_json(&event.name);
-                return Ok(arguments.map(|arguments| format!("[{name},{arguments}").into()));
+                // Once for all who are in this namespace.
+                let around = |arguments: String| {
+                    let rest = arguments.strip_prefix('[').unwrap_or("]");
+                    packet::event(&self.prefix, &format!("[{},{rest}", to_json(&event.name)))
+                };
+                let fields = &self.door.fields;
+                let framing = self.socketio().map(|door| &door.arguments);
+                return Ok(framing.map(|one| one.frame_in(event, fields, self.place, around)));
             }
-            Told::Welcome(welcome) => control("welcome", &to_json(welcome)),
+            Told::Welcome(welcome) => self.control("welcome", &to_json(welcome)),
             // Nobody waits for an answer.
             _ if tag.is_some() && !matches!(told, Told::Error { .. }) => return Ok(None),
-            Told::Subscribed(subscribed) => control("subscribed", &to_json(subscribed)),
+            Told::Subscribed(subscribed) => self.control("subscribed", &to_json(subscribed)),
             Told::Gap {
                 rooms,
                 reason,
                 bookmark,
-            } => control("gap", &frame::gap(rooms, reason, bookmark).to_string()),
+            } => self.control("gap", &frame::gap(rooms, reason, bookmark).to_string()),
             Told::Heartbeat { bookmark } => {
                 let heartbeat = json!({ "type": "heartbeat", "bookmark": bookmark });
-                control("heartbeat", &heartbeat.to_string())
+                self.control("heartbeat", &heartbeat.to_string())
             }
             Told::Error {
                 code,
                 message,
                 room,
-            } => control("error", &frame::error(code, message, *room).to_string()),
+            } => self.control("error", &frame::error(code, message, *room).to_string()),
             Told::Withdrawn { room } => {
                 let error = frame::error("forbidden", explain("withdrawn"), Some(room));
-                control("error", &error.to_string())
+                self.control("error", &error.to_string())
             }
             Told::Left { .. }
             | Told::Renewed { .. }

@@ -6,17 +6,17 @@ use super::{Act, Heard, Misheard, Speech, Told};
 use crate::connection::admission::explain;
 use crate::connection::{Refusal, frame};
 use crate::event::to_json;
+use crate::frame::Frame;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// `/ws`.
 pub struct Native;
 
-/// A client's frame. Unknown fields are ignored.
+/// What a client says. Unknown fields are ignored.
 #[derive(Deserialize)]
-struct Frame {
+struct Said {
     r#type: String,
     rooms: Option<Vec<String>>,
     since: Option<String>,
@@ -52,17 +52,19 @@ impl Speech for Native {
         serde_json::from_str::<Tagged>(text).ok()?.id
     }
 
-    fn spell(&self, told: &Told<'_>, tag: Option<&Value>) -> Result<Option<Utf8Bytes>, Refusal> {
+    fn spell(&self, told: &Told<'_>, tag: Option<&Value>) -> Result<Option<Frame>, Refusal> {
         let mut frame = match told {
-            Told::Event(event) => return Ok(Some(event.websocket_text())),
-            Told::Welcome(welcome) => return Ok(Some(to_json(welcome).into())),
-            Told::Subscribed(subscribed) => return Ok(Some(to_json(subscribed).into())),
+            Told::Event(event) => return Ok(Some(event.websocket().clone())),
+            Told::Welcome(welcome) => return Ok(Some(Frame::websocket(&to_json(welcome)))),
+            Told::Subscribed(subscribed) => {
+                return Ok(Some(Frame::websocket(&to_json(subscribed))));
+            }
             Told::Result { data, bookmark } => {
                 // JSON already, and not to be read only to be written again.
                 let id = tag.map_or(String::new(), |id| format!("\"id\":{id},"));
                 let text =
                     format!(r#"{{"type":"result",{id}"data":{data},"bookmark":"{bookmark}"}}"#);
-                return Ok(Some(text.into()));
+                return Ok(Some(Frame::websocket(&text)));
             }
             Told::Gap {
                 rooms,
@@ -86,14 +88,14 @@ impl Speech for Native {
         if let Some(tag) = tag {
             frame["id"] = tag.clone();
         }
-        Ok(Some(frame.to_string().into()))
+        Ok(Some(Frame::websocket(&frame.to_string())))
     }
 }
 
 /// What a frame asks for; or the word of an error, and what to say.
 fn understand(said: Value, text: &str) -> Result<Act, (&'static str, String)> {
     let bad = |message: &str| ("bad-message", message.to_owned());
-    let frame: Frame = serde_json::from_value(said).map_err(|error| {
+    let frame: Said = serde_json::from_value(said).map_err(|error| {
         bad(&format!(
             "not a frame: a JSON object with type was expected ({error})"
         ))

@@ -11,9 +11,9 @@ use crate::dialect::{
     self, Fields, Filling, Meaning, Message, Source, Template, Values, WebSocketDoor,
 };
 use crate::event::to_json;
+use crate::frame::Frame;
 use serde_json::{Value, json};
 use std::sync::{Arc, OnceLock};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// A WebSocket at the door of a dialect.
 pub struct Spoken {
@@ -212,7 +212,7 @@ impl Speech for Spoken {
         }
     }
 
-    fn spell(&self, told: &Told<'_>, tag: Option<&Value>) -> Result<Option<Utf8Bytes>, Refusal> {
+    fn spell(&self, told: &Told<'_>, tag: Option<&Value>) -> Result<Option<Frame>, Refusal> {
         let text = match told {
             Told::Event(event) => {
                 let framing = self.door.dialect.event.as_ref();
@@ -253,7 +253,7 @@ impl Speech for Spoken {
             }
             Told::Renewed { .. } => None,
         };
-        Ok(text.map(Into::into))
+        Ok(text.map(|text| Frame::websocket(&text)))
     }
 
     fn close(&self, why: Refusal, wait: i64) -> (u16, String) {

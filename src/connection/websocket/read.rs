@@ -1,51 +1,51 @@
 //! The client's words: frames read, bounded in size and rate.
 //! Hands what they say to the conversation. It must never wait for what is written.
 
-use super::Socket;
 use crate::connection::allowance::Allowance;
 use crate::connection::conversation::Conversation;
+use crate::connection::socket::Socket;
+use crate::connection::socket::decode::{Decoder, Message};
 use crate::connection::{Refusal, unix_now};
-use futures_util::StreamExt;
-use futures_util::stream::SplitStream;
+use crate::frame::{Frame, Kind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// Reads to the end, and says when something was heard last.
 pub(super) async fn read(
     conversation: &Conversation<'_>,
-    stream: &mut SplitStream<&mut Socket>,
+    socket: &Socket,
+    decoder: &mut Decoder,
     seen: &AtomicU64,
 ) -> Refusal {
     let rate = conversation.gate.settings.limits.messages_per_second;
     let mut allowance = Allowance::new(rate, rate * 2, Instant::now());
-    while let Some(message) = stream.next().await {
-        seen.store(unix_now(), Ordering::Relaxed);
-        let message = match message {
+    loop {
+        let message = match socket.next(decoder).await {
             Ok(message) => message,
-            Err(Error::Capacity(_)) => return Refusal::TooBig,
-            // Vanished without a close frame, as pages do.
-            Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
-                return Refusal::Gone;
-            }
-            Err(Error::Protocol(_) | Error::Utf8(_)) => return Refusal::Protocol,
-            Err(_) => return Refusal::Gone,
+            Err(refusal) => return refusal,
         };
+        seen.store(unix_now(), Ordering::Relaxed);
         match message {
             Message::Close(_) => return Refusal::Gone,
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            Message::Pong => {}
+            Message::Ping(payload) => {
+                socket.feed(Frame::control(Kind::Pong, &payload), None);
+                conversation.subscription.wake();
+            }
             message if !allowance.take(Instant::now()) => {
-                let tag = message.to_text().ok();
-                let tag = tag.and_then(|text| conversation.speech.tag(text));
+                let text = match &message {
+                    Message::Text(text) => text,
+                    _ => "",
+                };
                 let most = format!("at most {rate} messages a second");
+                let tag = conversation.speech.tag(text);
                 conversation.error(tag, "rate-limited", &most, None);
             }
-            Message::Binary(_) => {
+            Message::Binary => {
                 conversation.error(None, "bad-message", "frames are text, not binary", None);
             }
-            Message::Text(text) => conversation.hear(&text).await,
+            // On the heap while it is answered: who says nothing needs no room for it.
+            Message::Text(text) => Box::pin(conversation.hear(&text)).await,
         }
     }
-    Refusal::Gone
 }

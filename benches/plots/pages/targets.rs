@@ -1,0 +1,178 @@
+//! What was aimed at before anything was measured, and whether a run reaches it.
+
+use super::axis::{tick, times};
+use super::run::{Outcome, Run};
+use super::servers::FLOOR;
+
+pub struct Target {
+    what: &'static str,
+    scenario: &'static str,
+    server: &'static str,
+    measure: Measure,
+    aim: Aim,
+}
+
+enum Measure {
+    /// CPU for each delivered message, of the floor's.
+    OfFloor,
+    Is(fn(&Outcome) -> Option<f64>, &'static str),
+}
+
+enum Aim {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// KiB of an idle connection with one subscription.
+pub const IDLE_KIB: [(&str, f64); 3] = [
+    ("rowcast-ws", 6.0),
+    ("rowcast-sse", 8.0),
+    ("rowcast-socketio", 14.0),
+];
+/// Of the floor's CPU for each delivered message.
+pub const OF_FLOOR: f64 = 1.25;
+/// Events a second.
+pub const SUSTAINED: f64 = 15_000.0;
+/// The share of it that counts as all, for a run ends in the middle of something.
+const IN_TIME: f64 = 0.98;
+/// How many times later the end of a run may be than its beginning, if nothing piles up.
+const STEADY: f64 = 2.0;
+/// Database queries for each hundred clients that come back together.
+const QUERIES: f64 = 10.0;
+/// Subscribers, and the milliseconds of p50 and p99.
+pub const LATENCY: [(&str, f64, f64); 2] = [("latency-100", 0.6, 1.5), ("latency-1000", 4.0, 12.0)];
+/// Milliseconds until whoever was away, or lost the server, has all it missed.
+pub const LATE: f64 = 3_000.0;
+
+const P50: fn(&Outcome) -> Option<f64> = |found| Some(found.latency()?.p50);
+const P95: fn(&Outcome) -> Option<f64> = |found| Some(found.latency()?.p95);
+const P99: fn(&Outcome) -> Option<f64> = |found| Some(found.latency()?.p99);
+
+/// All of them as rows of a table: what, aimed at, measured, whether reached.
+pub fn judged(run: &Run) -> Vec<[String; 4]> {
+    let rows = targets().into_iter().filter_map(|target| target.judge(run));
+    rows.collect()
+}
+
+fn targets() -> Vec<Target> {
+    use Aim::{AtLeast, AtMost};
+    use Measure::{Is, OfFloor};
+    let target = |what, scenario, server, measure, aim| Target {
+        what,
+        scenario,
+        server,
+        measure,
+        aim,
+    };
+    let mut all = Vec::new();
+    for (what, server) in [("WebSocket", "rowcast-ws"), ("SSE", "rowcast-sse")] {
+        all.push(target(what, "room-1000", server, OfFloor, AtMost(OF_FLOOR)));
+    }
+    for (server, most) in IDLE_KIB {
+        let what = server.trim_start_matches("rowcast-");
+        let what = match what {
+            "ws" => "WebSocket",
+            "sse" => "SSE",
+            _ => "Socket.IO",
+        };
+        all.push(target(
+            what,
+            "idle",
+            server,
+            Is(Outcome::kib_per_connection, " KiB"),
+            AtMost(most),
+        ));
+    }
+    for (scenario, p50, p99) in LATENCY {
+        all.push(target(
+            "p50",
+            scenario,
+            "rowcast-ws",
+            Is(P50, " ms"),
+            AtMost(p50),
+        ));
+        all.push(target(
+            "p99",
+            scenario,
+            "rowcast-ws",
+            Is(P99, " ms"),
+            AtMost(p99),
+        ));
+    }
+    let own = "rowcast-ws";
+    let rate = Is(|found| found.events_per_second, "");
+    all.push(target(
+        "events a second",
+        "sustained",
+        own,
+        rate,
+        AtLeast(SUSTAINED * IN_TIME),
+    ));
+    let growth = Is(Outcome::lag_growth, " times");
+    all.push(target(
+        "delay at the end, of that at the beginning",
+        "sustained",
+        own,
+        growth,
+        AtMost(STEADY),
+    ));
+    for scenario in ["drops", "avalanche"] {
+        let wrong = Is(
+            |found| Some((found.missed + found.duplicates) as f64),
+            " events",
+        );
+        all.push(target("missed or twice", scenario, own, wrong, AtMost(0.0)));
+    }
+    all.push(target("p99", "drops", own, Is(P99, " ms"), AtMost(LATE)));
+    all.push(target(
+        "p95 until all is there",
+        "avalanche",
+        own,
+        Is(P95, " ms"),
+        AtMost(LATE),
+    ));
+    let asked = Is(Outcome::queries_per_hundred, "");
+    all.push(target(
+        "queries for 100 clients",
+        "avalanche",
+        own,
+        asked,
+        AtMost(QUERIES),
+    ));
+    all
+}
+
+impl Target {
+    fn judge(&self, run: &Run) -> Option<[String; 4]> {
+        let found = run.of(self.scenario, self.server)?;
+        let (value, written): (f64, Box<dyn Fn(f64) -> String>) = match self.measure {
+            Measure::OfFloor => {
+                let floor = run.of(self.scenario, FLOOR)?.cpu_us_per_message?;
+                (found.cpu_us_per_message? / floor, Box::new(times))
+            }
+            Measure::Is(of, unit) => (
+                of(found)?,
+                Box::new(move |value| format!("{}{unit}", tick(value))),
+            ),
+        };
+        let (aim, reached) = match self.aim {
+            Aim::AtMost(most) => (format!("at most {}", written(most)), value <= most),
+            Aim::AtLeast(least) => (format!("at least {}", written(least)), value >= least),
+        };
+        let reached = if reached { "reached" } else { "**missed**" };
+        let what = format!("{}: {}", subject(self.scenario), self.what);
+        Some([what, aim, written(value), reached.to_owned()])
+    }
+}
+
+fn subject(scenario: &str) -> &'static str {
+    match scenario {
+        "room-1000" => "CPU for each message, of the floor's",
+        "idle" => "memory of an idle connection",
+        "latency-100" => "latency, 100 subscribers",
+        "latency-1000" => "latency, 1,000 subscribers",
+        "sustained" => "sustained",
+        "drops" => "connections that drop",
+        _ => "avalanche",
+    }
+}

@@ -1,0 +1,542 @@
+//! The crowd: ten thousand connections and more on one thread, which reads all, answers what has to
+//! be answered, and comes back as a client of that server would.
+//! Hands over tallies and how many are in. It must never be the slow part: one buffer, no allocation
+//! for a message, and a system call only where there is something to read.
+
+mod connection;
+mod tally;
+mod wire;
+
+pub use connection::Protocol;
+use connection::{Connection, End, Manners, Stage, Standing};
+use hdrhistogram::Histogram;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tally::latencies;
+pub use tally::{PARTS, Tally, Window, now};
+
+/// Bytes read at once, of any connection.
+const BUFFER: usize = 256 * 1024;
+
+/// How many of the first connections may be on their way in at once.
+const ENTERING: usize = 100;
+
+/// Connections of one source address: below the 1,000 that a server may allow by default.
+const PER_ADDRESS: usize = 900;
+
+/// Bytes that the kernel keeps for a reader that stalls: little, so that it is soon noticed.
+const STALLED_BUFFER: usize = 8192;
+
+/// How often orders are looked for while nothing arrives.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Before coming back unasked: at random up to a bound that doubles with each failure.
+const BACKOFF: Duration = Duration::from_millis(250);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Who connects, where and how.
+pub struct Guests {
+    pub address: SocketAddr,
+    pub protocol: Protocol,
+    pub greets: bool,
+    pub resumes: bool,
+    /// Of each connection, the path without a bookmark.
+    pub paths: Vec<String>,
+    /// Of each connection, the number of its room.
+    pub rooms: Vec<u64>,
+    /// As many, spread over all, stop reading as soon as they are in.
+    pub stalled: usize,
+}
+
+/// Connections that drop now and then.
+#[derive(Clone, Copy, Debug)]
+pub struct Dropping {
+    pub every: Duration,
+    pub away: Duration,
+}
+
+/// What the thread says of itself.
+#[derive(Debug, Default)]
+pub struct Progress {
+    pub whole: AtomicUsize,
+    pub delivered: AtomicU64,
+    trouble: Mutex<Option<String>>,
+}
+
+/// What happened besides deliveries, since the last window began.
+#[derive(Debug)]
+pub struct Happenings {
+    pub reconnects: u64,
+    /// Told to wait, or turned away for now.
+    pub told: u64,
+    pub lagged: u64,
+    pub gaps: u64,
+    /// From the loss of a connection until it had all it missed, in microseconds.
+    pub back: Histogram<u64>,
+}
+
+enum Order {
+    Count(Window, Sender<()>),
+    Drop(Option<Dropping>),
+    Report(Sender<(Tally, Happenings)>),
+    End,
+}
+
+/// The handle on the thread; dropping it ends all connections.
+pub struct Crowd {
+    pub progress: Arc<Progress>,
+    orders: Sender<Order>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Crowd {
+    pub fn enter(guests: Guests) -> io::Result<Self> {
+        let (orders, received) = mpsc::channel();
+        let progress = Arc::new(Progress::default());
+        let mut room = Room::new(guests, received, Arc::clone(&progress))?;
+        let thread = std::thread::Builder::new()
+            .name("crowd".into())
+            .spawn(move || room.run())?;
+        Ok(Self {
+            progress,
+            orders,
+            thread: Some(thread),
+        })
+    }
+
+    /// From now on, these events count; none that is written after this returns is missed.
+    pub fn count(&self, window: Window) {
+        let (sender, begun) = mpsc::channel();
+        let _ = self.orders.send(Order::Count(window, sender));
+        let _ = begun.recv();
+    }
+
+    /// From now on, connections drop, or no longer do.
+    pub fn drop_now_and_then(&self, dropping: Option<Dropping>) {
+        let _ = self.orders.send(Order::Drop(dropping));
+    }
+
+    /// What came of the present window, which is over then.
+    pub fn report(&self) -> Option<(Tally, Happenings)> {
+        let (sender, report) = mpsc::channel();
+        self.orders.send(Order::Report(sender)).ok()?;
+        report.recv().ok()
+    }
+
+    pub fn whole(&self) -> usize {
+        self.progress.whole.load(Ordering::Relaxed)
+    }
+
+    pub fn delivered(&self) -> u64 {
+        self.progress.delivered.load(Ordering::Relaxed)
+    }
+
+    /// What a server said that it must not, if it did.
+    pub fn trouble(&self) -> Option<String> {
+        let trouble = self.progress.trouble.lock();
+        trouble.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        let _ = self.orders.send(Order::End);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Alarm {
+    ComeBack,
+    Drop,
+}
+
+/// What the thread works on.
+struct Room {
+    guests: Guests,
+    manners: Manners,
+    connections: Vec<Connection>,
+    poll: Poll,
+    /// When, whose, of which generation.
+    alarms: BinaryHeap<Reverse<(Instant, usize, u32, Alarm)>>,
+    orders: Receiver<Order>,
+    progress: Arc<Progress>,
+    tally: Tally,
+    happenings: Happenings,
+    dropping: Option<Dropping>,
+    /// How many have been opened for the first time.
+    opened: usize,
+    entering: usize,
+    whole: usize,
+    buffer: Vec<u8>,
+}
+
+impl Room {
+    fn new(guests: Guests, orders: Receiver<Order>, progress: Arc<Progress>) -> io::Result<Self> {
+        let all = guests.paths.len();
+        let apart = all.checked_div(guests.stalled).unwrap_or(usize::MAX);
+        let connections = (0..all).map(|number| Connection {
+            room: guests.rooms[number],
+            stalls: guests.stalled > 0 && number % apart == apart - 1,
+            ..Connection::default()
+        });
+        Ok(Self {
+            manners: Manners {
+                protocol: guests.protocol,
+                greets: guests.greets,
+                resumes: guests.resumes,
+                reading: tally::Reading::default(),
+            },
+            connections: connections.collect(),
+            guests,
+            poll: Poll::new()?,
+            alarms: BinaryHeap::new(),
+            orders,
+            progress,
+            tally: Tally::new(Window::default(), 0),
+            happenings: Happenings::new(),
+            dropping: None,
+            opened: 0,
+            entering: 0,
+            whole: 0,
+            buffer: vec![0; BUFFER],
+        })
+    }
+
+    fn run(&mut self) {
+        pin();
+        let mut events = Events::with_capacity(1024);
+        while self.follow_orders() {
+            let next = self.alarms.peek().map(|Reverse((at, ..))| *at);
+            let wait = next.map_or(TICK, |at| at.saturating_duration_since(Instant::now()));
+            if let Err(error) = self.poll.poll(&mut events, Some(wait.min(TICK)))
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                self.complain(&error.to_string());
+                return;
+            }
+            for event in &events {
+                let number = event.token().0;
+                if self.connections[number].standing.stage == Stage::Connecting {
+                    self.ask(number);
+                } else {
+                    self.read(number);
+                }
+            }
+            self.open_more();
+            self.heed_alarms();
+            self.progress.whole.store(self.whole, Ordering::Relaxed);
+            self.progress
+                .delivered
+                .store(self.tally.delivered, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether to go on.
+    fn follow_orders(&mut self) -> bool {
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Count(window, begun) => {
+                    self.tally = Tally::new(window, self.connections.len());
+                    self.happenings = Happenings::new();
+                    let _ = begun.send(());
+                }
+                Order::Drop(dropping) => {
+                    self.dropping = dropping;
+                    let Some(dropping) = dropping else { continue };
+                    for number in 0..self.connections.len() {
+                        let first = dropping.every.mul_f64(rand::random_range(0.0..1.0));
+                        self.wake(number, first, Alarm::Drop);
+                    }
+                }
+                Order::Report(report) => {
+                    let nothing = Tally::new(Window::default(), 0);
+                    let tally = std::mem::replace(&mut self.tally, nothing);
+                    let mut happenings = Happenings::new();
+                    std::mem::swap(&mut happenings, &mut self.happenings);
+                    let _ = report.send((tally, happenings));
+                }
+                Order::End => return false,
+            }
+        }
+        true
+    }
+
+    fn open_more(&mut self) {
+        while self.opened < self.connections.len() && self.entering < ENTERING {
+            self.opened += 1;
+            self.entering += 1;
+            self.open(self.opened - 1);
+        }
+    }
+
+    fn heed_alarms(&mut self) {
+        let now = Instant::now();
+        while let Some(&Reverse((at, number, generation, alarm))) = self.alarms.peek() {
+            if at > now {
+                return;
+            }
+            self.alarms.pop();
+            let standing = &self.connections[number].standing;
+            if standing.generation != generation {
+                continue;
+            }
+            match (alarm, self.dropping) {
+                (Alarm::ComeBack, _) => self.open(number),
+                (Alarm::Drop, Some(dropping)) if standing.stage == Stage::Live => {
+                    self.leave(number);
+                    self.wake(number, dropping.away, Alarm::ComeBack);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn wake(&mut self, number: usize, wait: Duration, alarm: Alarm) {
+        let generation = self.connections[number].standing.generation;
+        let at = Instant::now() + wait;
+        self.alarms.push(Reverse((at, number, generation, alarm)));
+    }
+
+    fn open(&mut self, number: usize) {
+        let opened = connect(number, self.guests.address, self.connections[number].stalls);
+        let connection = &mut self.connections[number];
+        connection.standing.stage = Stage::Connecting;
+        let registered = opened.and_then(|mut stream| {
+            let both = Interest::READABLE | Interest::WRITABLE;
+            self.poll
+                .registry()
+                .register(&mut stream, Token(number), both)?;
+            Ok(stream)
+        });
+        match registered {
+            Ok(stream) => connection.stream = Some(stream),
+            Err(error) => {
+                self.complain(&format!("connecting: {error}"));
+                self.close(number, End::Lost);
+            }
+        }
+    }
+
+    /// The way is open: sends the request.
+    fn ask(&mut self, number: usize) {
+        let connection = &mut self.connections[number];
+        let Some(stream) = &mut connection.stream else {
+            return;
+        };
+        if !matches!(stream.take_error(), Ok(None)) {
+            self.close(number, End::Lost);
+            return;
+        }
+        let standing = &mut connection.standing;
+        standing.brought = self.manners.resumes && !standing.bookmark.is_empty();
+        let since = match standing.brought {
+            true => format!("&since={}", String::from_utf8_lossy(&standing.bookmark)),
+            false => String::new(),
+        };
+        let how = match self.manners.protocol {
+            Protocol::Sse => "Accept: text/event-stream\r\n",
+            _ => {
+                "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+            }
+        };
+        let path = &self.guests.paths[number];
+        let address = self.guests.address;
+        let request = format!("GET {path}{since} HTTP/1.1\r\nHost: {address}\r\n{how}\r\n");
+        standing.stage = Stage::Entering;
+        if stream.write_all(request.as_bytes()).is_err() {
+            self.close(number, End::Lost);
+        }
+    }
+
+    fn read(&mut self, number: usize) {
+        let connection = &mut self.connections[number];
+        let Some(stream) = &mut connection.stream else {
+            return;
+        };
+        let was_whole = connection.standing.is_whole();
+        let was_live = connection.standing.stage == Stage::Live;
+        let gaps = connection.standing.gaps;
+        let standing = &mut connection.standing;
+        loop {
+            let length = match stream.read(&mut self.buffer) {
+                Ok(0) => {
+                    // Whoever said goodbye before has given the reason.
+                    standing.end.get_or_insert(match standing.told {
+                        Some(wait) if standing.stage != Stage::Live => End::Told(wait),
+                        _ => End::Lost,
+                    });
+                    break;
+                }
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => {
+                    standing.end.get_or_insert(End::Lost);
+                    break;
+                }
+            };
+            let now = now();
+            let place = (number, connection.room);
+            let (manners, tally) = (&self.manners, &mut self.tally);
+            connection
+                .wire
+                .feed(&self.buffer[..length], &mut |message| {
+                    standing.hear(message, manners, tally, place, now);
+                });
+            // A short read has emptied the socket; what comes later is told of anew.
+            if length < self.buffer.len() {
+                break;
+            }
+        }
+        self.happenings.gaps += standing.gaps - gaps;
+        if !standing.reply.is_empty() && stream.write_all(&standing.reply).is_err() {
+            standing.end.get_or_insert(End::Lost);
+        }
+        standing.reply.clear();
+        let end = standing.end.take();
+        self.settle(number, was_live, was_whole);
+        if let Some(end) = end {
+            self.close(number, end);
+        }
+    }
+
+    /// Notes what has changed by what was read.
+    fn settle(&mut self, number: usize, was_live: bool, was_whole: bool) {
+        let connection = &mut self.connections[number];
+        let standing = &mut connection.standing;
+        let is_live = standing.stage == Stage::Live;
+        if is_live && !was_live {
+            standing.failures = 0;
+            // Those that come back were never counted here.
+            self.entering = self.entering.saturating_sub(1);
+            if connection.stalls
+                && let Some(stream) = &mut connection.stream
+            {
+                let _ = self.poll.registry().deregister(stream);
+            }
+            if let Some(dropping) = self.dropping {
+                self.wake(number, dropping.every, Alarm::Drop);
+            }
+        }
+        let standing = &mut self.connections[number].standing;
+        if standing.is_whole() && !was_whole {
+            self.whole += 1;
+            if let Some(lost) = standing.lost.take() {
+                let micros = u64::try_from(lost.elapsed().as_micros()).unwrap_or(u64::MAX);
+                self.happenings.back.saturating_record(micros.max(1));
+            }
+        } else if was_whole && !standing.is_whole() {
+            self.whole -= 1;
+        }
+    }
+
+    /// Takes note of an end, and comes back as a client would.
+    fn close(&mut self, number: usize, end: End) {
+        let standing: &mut Standing = &mut self.connections[number].standing;
+        standing.failures += 1;
+        let most = BACKOFF * 2_u32.pow(standing.failures.min(6) - 1);
+        let pause = most.min(BACKOFF_MAX).mul_f64(rand::random_range(0.0..1.0));
+        self.leave(number);
+        let wait = match end {
+            End::Lost => pause,
+            End::Told(wait) => {
+                self.happenings.told += 1;
+                wait
+            }
+            End::Lagged => {
+                self.happenings.lagged += 1;
+                Duration::ZERO
+            }
+            End::Refused(why) => {
+                self.complain(&why);
+                pause
+            }
+        };
+        self.wake(number, wait, Alarm::ComeBack);
+    }
+
+    /// Ends a connection without a word.
+    fn leave(&mut self, number: usize) {
+        let connection = &mut self.connections[number];
+        let standing = &mut connection.standing;
+        if standing.is_whole() {
+            self.whole -= 1;
+        }
+        if standing.stage == Stage::Live {
+            self.happenings.reconnects += 1;
+            standing.lost.get_or_insert_with(Instant::now);
+        }
+        standing.stage = Stage::Away;
+        standing.owed = 0;
+        standing.told = None;
+        standing.end = None;
+        standing.generation += 1;
+        standing.reply.clear();
+        connection.wire = wire::Wire::default();
+        connection.stream = None;
+    }
+
+    fn complain(&self, why: &str) {
+        let trouble = self.progress.trouble.lock();
+        trouble
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_with(|| why.to_owned());
+    }
+}
+
+impl Happenings {
+    fn new() -> Self {
+        Self {
+            reconnects: 0,
+            told: 0,
+            lagged: 0,
+            gaps: 0,
+            back: latencies(),
+        }
+    }
+}
+
+/// Keeps this thread on the last processor. Left to itself the system moves it to where the server
+/// sends, and then each waits for the other.
+fn pin() {
+    let last = std::thread::available_parallelism().map_or(0, |cores| cores.get() - 1);
+    let mut here = CpuSet::new();
+    // Where that is not allowed, it is as it was.
+    if here.set(last).is_ok() {
+        let _ = sched_setaffinity(Pid::from_raw(0), &here);
+    }
+}
+
+/// Begins to connect, from one of many addresses of this machine.
+fn connect(number: usize, to: SocketAddr, stalls: bool) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    let address = number / PER_ADDRESS + 2;
+    let (third, fourth) = (address / 250, address % 250);
+    let from = Ipv4Addr::new(127, 0, third as u8, fourth as u8);
+    socket.bind(&SockAddr::from(SocketAddrV4::new(from, 0)))?;
+    if stalls {
+        socket.set_recv_buffer_size(STALLED_BUFFER)?;
+    }
+    match socket.connect(&SockAddr::from(to)) {
+        Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => return Err(error),
+        _ => {}
+    }
+    let _ = socket.set_tcp_nodelay(true);
+    Ok(TcpStream::from_std(socket.into()))
+}

@@ -1,0 +1,129 @@
+//! What Rowcast is to reach, held against what was measured in this run.
+//! Hands over verdicts. It must never judge one run by another's numbers.
+
+use crate::report::Measured;
+use crate::yardstick::verdict::Verdict;
+
+const TRANSPORTS: [&str; 3] = ["rowcast-ws", "rowcast-sse", "rowcast-socketio"];
+
+/// Events a second that are to be sustained, and how much longer than planned that may take.
+const SUSTAINED: u64 = 15_000;
+const OVERTIME: f64 = 1.02;
+
+/// Statements for a hundred clients that come back together.
+const STATEMENTS: f64 = 10.0;
+
+/// All targets of which something was measured.
+pub fn judge(results: &[Measured]) -> Vec<Verdict> {
+    let targets = Targets { results };
+    let mut verdicts = targets.cost();
+    verdicts.extend(targets.memory());
+    verdicts.extend(targets.delay());
+    verdicts.extend(targets.sustained());
+    for server in TRANSPORTS {
+        verdicts.extend(targets.returning(server));
+    }
+    verdicts
+}
+
+struct Targets<'a> {
+    results: &'a [Measured],
+}
+
+impl Targets<'_> {
+    fn find(&self, scenario: &str, server: &str) -> Option<&Measured> {
+        let mut all = self.results.iter();
+        all.find(|of| of.scenario == scenario && of.server == server)
+    }
+
+    fn cost(&self) -> Vec<Verdict> {
+        let cpu = |server| self.find("room-1000", server)?.cpu_us_per_message;
+        let ratio = |server| Some(cpu(server)? / cpu("floor")?);
+        let verdict = |server: &'static str| {
+            let target = format!("{server}, 1,000 subscribers: CPU of the floor, times");
+            at_most(target, ratio(server), 1.25)
+        };
+        ["rowcast-ws", "rowcast-sse"]
+            .into_iter()
+            .filter_map(verdict)
+            .collect()
+    }
+
+    fn memory(&self) -> Vec<Verdict> {
+        let verdict = |(server, bound): (&str, f64)| {
+            let of = self.find("idle", server);
+            let kib = of.map(|of| of.rss_bytes_per_connection / 1024.0);
+            at_most(format!("{server}, KiB of an idle connection"), kib, bound)
+        };
+        TRANSPORTS
+            .into_iter()
+            .zip([6.0, 8.0, 14.0])
+            .filter_map(verdict)
+            .collect()
+    }
+
+    fn delay(&self) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        for (scenario, p50, p99) in [("latency-100", 0.6, 1.5), ("latency-1000", 4.0, 12.0)] {
+            let of = self.find(scenario, "rowcast-ws");
+            let of = of.and_then(|of| of.latency_ms);
+            let target = |share| format!("rowcast-ws, {scenario}, {share} in ms");
+            verdicts.extend(at_most(target("p50"), of.map(|of| of.p50), p50));
+            verdicts.extend(at_most(target("p99"), of.map(|of| of.p99), p99));
+        }
+        verdicts
+    }
+
+    fn sustained(&self) -> Vec<Verdict> {
+        let Some(of) = self.find("sustained", "rowcast-ws") else {
+            return Vec::new();
+        };
+        let planned = of.expected as f64 / SUSTAINED as f64;
+        let took = (of.missed == 0).then_some(of.expected as f64 / of.events_per_second);
+        let growth = of.lag_growth();
+        let target = format!("rowcast-ws, {SUSTAINED} events a second, time over plan, times");
+        let took = took.map_or(f64::INFINITY, |took| took / planned);
+        let grown = "rowcast-ws, the same, median delay of the last tenth to the first, times";
+        [
+            at_most(target, Some(took), OVERTIME),
+            at_most(grown.to_owned(), growth, 2.0),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// Those who lose their connection, one by one or all at once.
+    fn returning(&self, server: &str) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        for scenario in ["drops", "avalanche"] {
+            let of = self.find(scenario, server);
+            let wrong = of.map(|of| (of.missed + of.duplicates) as f64);
+            let target = format!("{server}, {scenario}, events missed or twice");
+            verdicts.extend(at_most(target, wrong, 0.0));
+        }
+        let late = self.find("drops", server).and_then(|of| of.latency_ms);
+        let target = format!("{server}, drops, p99 in ms");
+        verdicts.extend(at_most(target, late.map(|of| of.p99), 3000.0));
+        let avalanche = self.find("avalanche", server);
+        let back = avalanche.and_then(|of| of.extra.get("back_ms")?.get("p95")?.as_f64());
+        let target = format!("{server}, avalanche, p95 until back with all in ms");
+        verdicts.extend(at_most(target, back, 3000.0));
+        let asked = avalanche.and_then(|of| {
+            let hundreds = of.connections as f64 / 100.0;
+            Some(of.queries? as f64 / hundreds)
+        });
+        let target = format!("{server}, avalanche, statements for 100 clients");
+        verdicts.extend(at_most(target, asked, STATEMENTS));
+        verdicts
+    }
+}
+
+fn at_most(target: String, measured: Option<f64>, bound: f64) -> Option<Verdict> {
+    let measured = measured?;
+    Some(Verdict {
+        target: format!("{target} at most {bound}"),
+        measured: format!("{measured:.2}"),
+        reached: measured <= bound,
+    })
+}

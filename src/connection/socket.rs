@@ -1,0 +1,380 @@
+//! One socket, as its connection and whoever publishes have it: what comes in, and frames that wait
+//! for room on their way out. Hands bytes over to the stream.
+//! It must never tear a frame: what has begun goes on before anything else is written.
+
+pub(super) mod decode;
+pub mod outlet;
+
+use super::Refusal;
+use super::speech::{Speech, Told};
+use crate::frame::Frame;
+use crate::hub::{Carriage, Delivery, Line};
+use crate::report;
+use crate::stream::Stream;
+use decode::{Decoder, Message};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::ReadBuf;
+use tokio::time::{Instant, timeout_at};
+
+/// Frames in one system call.
+const AT_ONCE: usize = 32;
+
+/// Bytes that are read at once: clients send little. They lie on the stack, and only meanwhile.
+const READ: usize = 4096;
+
+/// A socket in use.
+pub struct Socket {
+    stream: Arc<Stream>,
+    speech: Arc<dyn Speech>,
+    unsent: Mutex<Unsent>,
+}
+
+/// What waits for room.
+#[derive(Default)]
+struct Unsent {
+    frames: VecDeque<Frame>,
+    /// So many bytes of the first have left.
+    begun: usize,
+    /// When the live events among them were inserted, in Unix microseconds.
+    live: Vec<i64>,
+    /// When something left last.
+    last: Option<Instant>,
+}
+
+impl Unsent {
+    /// Takes out what has left.
+    fn advance(&mut self, count: usize) {
+        self.begun += count;
+        while let Some(first) = self.frames.front() {
+            let length = first.bytes().len();
+            if self.begun < length {
+                return;
+            }
+            self.begun -= length;
+            self.frames.pop_front();
+        }
+        // Empty again: nothing is held for a connection at rest.
+        self.frames = VecDeque::new();
+        report::reached_socket(&std::mem::take(&mut self.live));
+    }
+}
+
+/// Hands over the first of these side by side, but for bytes that have left already.
+fn with_slices<'a, R>(
+    frames: impl IntoIterator<Item = &'a Frame>,
+    mut begun: usize,
+    write: impl FnOnce(&[IoSlice<'_>]) -> R,
+) -> R {
+    let mut slices = [IoSlice::new(&[]); AT_ONCE];
+    let mut count = 0;
+    for (slice, frame) in slices.iter_mut().zip(frames) {
+        *slice = IoSlice::new(&frame.bytes()[std::mem::take(&mut begun)..]);
+        count += 1;
+    }
+    write(&slices[..count])
+}
+
+impl Socket {
+    #[must_use]
+    pub fn new(stream: Arc<Stream>, speech: Arc<dyn Speech>) -> Self {
+        Self {
+            stream,
+            speech,
+            unsent: Mutex::default(),
+        }
+    }
+
+    fn unsent(&self) -> MutexGuard<'_, Unsent> {
+        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[must_use]
+    pub fn speech(&self) -> &Arc<dyn Speech> {
+        &self.speech
+    }
+
+    /// Has a frame written by the next flush; `live` is when its event was inserted, if it is live.
+    pub fn feed(&self, frame: Frame, live: Option<i64>) {
+        let mut unsent = self.unsent();
+        unsent.frames.push_back(frame);
+        unsent.live.extend(live);
+    }
+
+    /// When something was written last.
+    #[must_use]
+    pub fn last(&self) -> Option<Instant> {
+        self.unsent().last
+    }
+
+    /// Writes what waits, as far as there is room. Ready when all of it has left.
+    pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut unsent = self.unsent();
+        if unsent.frames.is_empty() {
+            return self.stream.poll_flush(context);
+        }
+        while !unsent.frames.is_empty() {
+            let write = |slices: &[IoSlice<'_>]| self.stream.poll_write(context, slices);
+            match ready!(with_slices(&unsent.frames, unsent.begun, write))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => unsent.advance(count),
+            }
+        }
+        unsent.last = Some(Instant::now());
+        self.stream.poll_flush(context)
+    }
+
+    /// Waits until all that waits has left.
+    ///
+    /// # Errors
+    /// The other side is gone, or took nothing for so long.
+    pub async fn flush(&self, stall: Duration) -> Result<(), Refusal> {
+        let mut left = usize::MAX;
+        let mut end = Instant::now() + stall;
+        loop {
+            let step = poll_fn(|context| {
+                let flushed = self.poll_flush(context);
+                // Whatever was taken is a sign of life.
+                if flushed.is_pending() && self.waiting() < left {
+                    left = self.waiting();
+                    return Poll::Ready(None);
+                }
+                flushed.map(Some)
+            });
+            match timeout_at(end, step).await {
+                Ok(Some(flushed)) => return flushed.map_err(|_| Refusal::Gone),
+                Ok(None) => end = Instant::now() + stall,
+                Err(_) => return Err(Refusal::Lagged),
+            }
+        }
+    }
+
+    /// Bytes that wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let unsent = self.unsent();
+        let all = unsent.frames.iter().map(|frame| frame.bytes().len());
+        all.sum::<usize>() - unsent.begun
+    }
+
+    /// Forgets all frames of which nothing has left yet.
+    pub fn forget(&self) {
+        let mut unsent = self.unsent();
+        let begun = usize::from(unsent.begun > 0);
+        unsent.frames.truncate(begun);
+        unsent.live.clear();
+    }
+
+    /// Reads what has come; false at the end.
+    ///
+    /// # Errors
+    /// The connection.
+    pub async fn read(&self, mut take: impl FnMut(&[u8])) -> io::Result<bool> {
+        poll_fn(|context| {
+            let mut bytes = [std::mem::MaybeUninit::uninit(); READ];
+            let mut bytes = ReadBuf::uninit(&mut bytes);
+            ready!(self.stream.poll_read(context, &mut bytes))?;
+            take(bytes.filled());
+            Poll::Ready(Ok(!bytes.filled().is_empty()))
+        })
+        .await
+    }
+
+    /// The next message of a WebSocket.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn next(&self, decoder: &mut Decoder) -> Result<Message, Refusal> {
+        loop {
+            if let Some(message) = decoder.next()? {
+                return Ok(message);
+            }
+            // Vanished without a close frame, as pages do.
+            if !matches!(self.read(|bytes| decoder.push(bytes)).await, Ok(true)) {
+                return Err(Refusal::Gone);
+            }
+        }
+    }
+
+    /// Writes what waits, and says that nothing more comes. True if all of it left before `end`.
+    pub async fn finish(&self, end: Instant) -> bool {
+        let finished = async {
+            poll_fn(|context| self.poll_flush(context)).await?;
+            poll_fn(|context| self.stream.poll_shutdown(context)).await
+        };
+        matches!(timeout_at(end, finished).await, Ok(Ok(())))
+    }
+
+    /// See [`Stream::forget_unsent`].
+    pub fn forget_unsent(&self) {
+        self.stream.forget_unsent();
+    }
+}
+
+impl Line for Socket {
+    fn carry(&self, waiting: &mut VecDeque<Delivery>, carriage: &mut Carriage) -> bool {
+        self.carry_as(&*self.speech, waiting, carriage)
+    }
+}
+
+impl Socket {
+    /// [`Line::carry`], in this spelling.
+    pub fn carry_as(
+        &self,
+        speech: &dyn Speech,
+        waiting: &mut VecDeque<Delivery>,
+        carriage: &mut Carriage,
+    ) -> bool {
+        let mut unsent = self.unsent();
+        while unsent.frames.is_empty() {
+            let Carriage {
+                frames,
+                live,
+                events,
+                now,
+            } = &mut *carriage;
+            let before = live.len();
+            while frames.len() < AT_ONCE
+                && let Some(Delivery::Event(event)) = waiting.front()
+                && !event.lost
+                && let Ok(frame) = speech.spell(&Told::Event(event), None)
+            {
+                frames.extend(frame);
+                live.push(event.inserted);
+                *events += 1;
+                waiting.pop_front();
+            }
+            if frames.is_empty() {
+                return true;
+            }
+            let length: usize = frames.iter().map(|frame| frame.bytes().len()).sum();
+            let write = |slices: &[IoSlice<'_>]| self.stream.try_write(slices);
+            // An error is for the writer to meet, when it is to go on.
+            let written = with_slices(&*frames, 0, write).unwrap_or(0);
+            unsent.last = Some(*now);
+            if written < length {
+                unsent.live.extend(live.drain(before..));
+                unsent.frames.extend(frames.drain(..));
+                unsent.advance(written);
+            }
+            frames.clear();
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::speech::native::Native;
+    use crate::event::Event;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::UnixStream;
+
+    fn event(number: usize) -> Delivery {
+        let data = format!("[{number},\"{}\"]", "x".repeat(number % 900));
+        let data = serde_json::value::RawValue::from_string(data).unwrap();
+        let rooms = vec!["a".into()];
+        let (channel, name, at) = ("c".into(), "e".into(), String::new());
+        let event = Event::new(None, channel, name, rooms, data, at, false);
+        Delivery::Event(Arc::new(event))
+    }
+
+    fn frames(deliveries: &VecDeque<Delivery>) -> Vec<u8> {
+        let frame = |delivery: &Delivery| match delivery {
+            Delivery::Event(event) => event.websocket().bytes().to_vec(),
+            other => panic!("{other:?}"),
+        };
+        deliveries.iter().flat_map(frame).collect()
+    }
+
+    fn carriage() -> Carriage {
+        Carriage {
+            frames: Vec::new(),
+            live: Vec::new(),
+            events: 0,
+            now: Instant::now(),
+        }
+    }
+
+    /// Whoever publishes stops in the middle of a frame, and the writer goes on there.
+    #[tokio::test]
+    async fn what_a_socket_does_not_take_at_once_goes_on_where_it_was_torn() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let socket = Socket::new(Arc::new(ours.into()), Arc::new(Native));
+        let mut waiting: VecDeque<_> = (0..2000).map(event).collect();
+        let (expected, count) = (frames(&waiting), waiting.len());
+        let mut carriage = carriage();
+        let patience = Duration::from_secs(30);
+        let mut received = vec![0; expected.len()];
+        let writing = async {
+            while !socket.carry(&mut waiting, &mut carriage) {
+                assert!(socket.waiting() > 0, "the rest is the writer's");
+                let before = waiting.len();
+                assert!(!socket.carry(&mut waiting, &mut carriage));
+                assert_eq!(waiting.len(), before, "nothing overtakes what is torn");
+                socket.flush(patience).await.unwrap();
+            }
+        };
+        let (read, ()) = tokio::join!(theirs.read_exact(&mut received), writing);
+        read.unwrap();
+        assert!(received == expected, "each byte once, and in order");
+        assert_eq!((carriage.events, socket.waiting()), (count, 0));
+        assert_eq!(
+            socket.unsent().frames.capacity(),
+            0,
+            "nothing is held at rest"
+        );
+    }
+
+    #[tokio::test]
+    async fn who_may_have_no_more_gets_the_end_of_what_has_begun() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let socket = Socket::new(Arc::new(ours.into()), Arc::new(Native));
+        let mut waiting: VecDeque<_> = (0..2000).map(event).collect();
+        let expected = frames(&waiting);
+        assert!(!socket.carry(&mut waiting, &mut carriage()));
+        socket.forget();
+        socket.feed(Frame::control(crate::frame::Kind::Close, &[]), None);
+        let end = Instant::now() + Duration::from_secs(30);
+        let mut received = Vec::new();
+        let (finished, read) = tokio::join!(socket.finish(end), async {
+            theirs.read_to_end(&mut received).await
+        });
+        assert!(finished && read.is_ok());
+        let (begun, close) = received.split_at(received.len() - 2);
+        assert_eq!(close, [0x88, 0], "whole, behind the last frame's end");
+        assert!(begun == &expected[..begun.len()] && begun.len() < expected.len());
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_takes_nothing_is_cut_and_one_that_crawls_is_not() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let socket = Socket::new(Arc::new(ours.into()), Arc::new(Native));
+        let mut waiting: VecDeque<_> = (0..2000).map(event).collect();
+        let length = frames(&waiting).len();
+        socket.carry(&mut waiting, &mut carriage());
+        let stall = Duration::from_millis(200);
+        assert_eq!(socket.flush(stall).await, Err(Refusal::Lagged));
+        for delivery in waiting {
+            let Delivery::Event(event) = delivery else {
+                continue;
+            };
+            socket.feed(event.websocket().clone(), None);
+        }
+        let crawl = async {
+            let mut taken = 0;
+            let mut piece = vec![0; 64 * 1024];
+            while taken < length {
+                tokio::time::sleep(stall / 4).await;
+                taken += theirs.read(&mut piece).await.unwrap();
+            }
+        };
+        let (flushed, ()) = tokio::join!(socket.flush(stall), crawl);
+        assert_eq!(flushed, Ok(()));
+    }
+}

@@ -1,0 +1,93 @@
+//! The way to a socket for the writer of its connection: frames, one flush for all that came at
+//! once, and pings. Hands frames over to the socket.
+//! It must never report an event before it was flushed.
+
+use super::Socket;
+use crate::config::Settings;
+use crate::connection::Refusal;
+use crate::connection::speech::Told;
+use crate::connection::writer;
+use crate::event::Event;
+use crate::frame::{Frame, Kind};
+use crate::hub::Line;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A socket, as the writer sees it.
+pub struct Outlet<'a> {
+    socket: &'a Arc<Socket>,
+    heartbeat: Duration,
+    stall: Duration,
+    /// Between two pings of a WebSocket.
+    ping: Option<Duration>,
+    next_ping: Option<Instant>,
+}
+
+impl<'a> Outlet<'a> {
+    #[must_use]
+    pub fn new(
+        socket: &'a Arc<Socket>,
+        settings: &Settings,
+        heartbeat: Duration,
+        ping: Option<Duration>,
+    ) -> Self {
+        let next_ping = ping.map(|ping| Instant::now() + ping);
+        Self {
+            socket,
+            heartbeat,
+            stall: settings.limits.write_stall,
+            ping,
+            next_ping,
+        }
+    }
+}
+
+impl writer::Outlet for Outlet<'_> {
+    fn heartbeat(&self) -> Duration {
+        self.heartbeat
+    }
+
+    async fn feed(&mut self, frame: &Frame) -> Result<(), Refusal> {
+        self.socket.feed(frame.clone(), None);
+        Ok(())
+    }
+
+    async fn say(&mut self, told: &Told<'_>, tag: Option<&Value>) -> Result<(), Refusal> {
+        if let Some(frame) = self.socket.speech().spell(told, tag)? {
+            self.socket.feed(frame, None);
+        }
+        Ok(())
+    }
+
+    async fn event(&mut self, event: &Event, live: bool) -> Result<(), Refusal> {
+        if let Some(frame) = self.socket.speech().spell(&Told::Event(event), None)? {
+            let live = live.then_some(event.inserted);
+            self.socket.feed(frame, live);
+        }
+        Ok(())
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.next_ping
+    }
+
+    async fn flush(&mut self) -> Result<(), Refusal> {
+        let now = Instant::now();
+        if self.next_ping.is_some_and(|next| next <= now) {
+            self.socket.feed(Frame::control(Kind::Ping, &[]), None);
+            self.next_ping = self.ping.map(|ping| now + ping);
+        }
+        self.socket.flush(self.stall).await
+    }
+
+    fn line(&self) -> Option<Arc<dyn Line>> {
+        let socket = Arc::clone(self.socket);
+        Some(socket)
+    }
+
+    fn written(&self) -> Option<Instant> {
+        self.socket.last()
+    }
+}

@@ -1,0 +1,265 @@
+//! One connection of Engine.IO, whatever carries it: requests, a WebSocket, or first these and then
+//! that. Hands what is said in to its namespaces, and packets out to whatever carries it.
+//! It must never lose a packet between two ways, nor outlive the last of its namespaces for long.
+
+mod hearing;
+mod pace;
+mod way;
+
+use super::Host;
+use super::ear::Ear;
+use super::opened::Opened;
+use crate::connection::Refusal;
+use crate::connection::socket::Socket;
+use crate::frame::Frame;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::{Instant, timeout};
+use way::{Waiting, Way};
+
+/// The word by which requests belong to a connection: nobody else can know it.
+pub(super) type Sid = u128;
+
+/// One connection of Engine.IO.
+pub(super) struct Engine {
+    pub sid: Sid,
+    pub host: Arc<Host>,
+    pub opened: Opened,
+    inside: Mutex<Inside>,
+    /// Something has changed inside, or left.
+    moved: Notify,
+    /// Something is to be written to the WebSocket.
+    called: Notify,
+}
+
+pub(super) struct Inside {
+    way: Way,
+    /// Who is in, or about to be: the place of the namespace among the door's, and who hears there.
+    namespaces: Vec<(usize, Arc<Ear>)>,
+    /// Until when it may be in no namespace.
+    alone: Option<Instant>,
+    beat: Beat,
+    ended: Option<Refusal>,
+    /// Nothing carries it any more.
+    closed: bool,
+    /// Held until somebody has signed in.
+    _pending: Option<OwnedSemaphorePermit>,
+}
+
+/// The next ping, or what is to come of the last one.
+#[derive(Clone, Copy)]
+struct Beat {
+    at: Instant,
+    /// A pong is due by then.
+    asked: bool,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.host.forget(self.sid);
+    }
+}
+
+impl Engine {
+    /// One that was opened by this request; a WebSocket carries it from its beginning, or requests do.
+    pub fn new(
+        host: &Arc<Host>,
+        opened: Opened,
+        socket: Option<Arc<Socket>>,
+        pending: OwnedSemaphorePermit,
+    ) -> Arc<Self> {
+        let settings = &host.gate.settings.socketio;
+        let now = Instant::now();
+        Arc::new(Self {
+            sid: rand::random(),
+            host: Arc::clone(host),
+            opened,
+            inside: Mutex::new(Inside {
+                way: socket.map_or_else(|| Way::Requests(Waiting::default()), Way::WebSocket),
+                namespaces: Vec::new(),
+                alone: Some(now + settings.connect),
+                beat: Beat {
+                    at: now + settings.ping,
+                    asked: false,
+                },
+                ended: None,
+                closed: false,
+                _pending: Some(pending),
+            }),
+            moved: Notify::new(),
+            called: Notify::new(),
+        })
+    }
+
+    pub fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes something that others may wait for.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Inside) -> T) -> T {
+        let done = change(&mut self.inside());
+        self.moved.notify_waiters();
+        done
+    }
+
+    /// Waits until there is something to be found inside.
+    pub async fn when<T>(&self, mut look: impl FnMut(&mut Inside) -> Option<T>) -> T {
+        loop {
+            let mut moved = pin!(self.moved.notified());
+            // From here on, no change is missed.
+            moved.as_mut().enable();
+            let found = look(&mut self.inside());
+            if let Some(found) = found {
+                return found;
+            }
+            moved.await;
+        }
+    }
+
+    /// Something has left.
+    pub fn has_moved(&self) {
+        self.moved.notify_waiters();
+    }
+
+    /// The WebSocket that carries it, if one does.
+    pub fn socket(&self) -> Option<Arc<Socket>> {
+        match &self.inside().way {
+            Way::Requests(_) => None,
+            Way::WebSocket(socket) => Some(Arc::clone(socket)),
+        }
+    }
+
+    /// Has a WebSocket carry it from now on, and first what waits for requests.
+    pub fn go_over(&self, socket: &Arc<Socket>) {
+        self.change(|inside| {
+            if let Some(waiting) = inside.requests() {
+                for (frame, live) in waiting.packets.drain(..) {
+                    socket.feed(frame, live);
+                }
+            }
+            inside.way = Way::WebSocket(Arc::clone(socket));
+        });
+        self.called.notify_one();
+    }
+
+    /// Has a packet leave with the next flush; `live` is when its event was inserted, if it is live.
+    pub fn feed(&self, frame: Frame, live: Option<i64>) {
+        match &mut self.inside().way {
+            Way::Requests(waiting) => waiting.packets.push_back((frame, live)),
+            Way::WebSocket(socket) => socket.feed(frame, live),
+        }
+    }
+
+    /// Has a packet leave, for which nobody waits. A client that has many of these made, and takes
+    /// none, is cut.
+    pub fn say(&self, frame: Frame) {
+        self.feed(frame, None);
+        self.call();
+        if self.inside().waiting() > self.host.gate.settings.limits.queue_bytes {
+            self.end(Refusal::Lagged);
+        }
+    }
+
+    fn call(&self) {
+        match &self.inside().way {
+            Way::Requests(_) => self.moved.notify_waiters(),
+            Way::WebSocket(_) => self.called.notify_one(),
+        }
+    }
+
+    /// Waits until something is to be written to the WebSocket.
+    pub async fn called(&self) {
+        self.called.notified().await;
+    }
+
+    /// Waits until all that was fed has left.
+    ///
+    /// # Errors
+    /// No request has fetched anything for so long. A WebSocket has a clock of its own.
+    pub async fn flush(&self, stall: Duration) -> Result<(), Refusal> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        self.call();
+        loop {
+            let before = self.inside().waiting();
+            // Whatever left is a sign of life.
+            let left = self.when(|inside| match inside.waiting() {
+                0 => Some(true),
+                now => (now < before).then_some(false),
+            });
+            match timeout(stall, left).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(_) if self.socket().is_some() => {}
+                Err(_) => return Err(Refusal::Lagged),
+            }
+        }
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.inside().waiting() == 0
+    }
+
+    /// Forgets what waits: nobody may have it any more.
+    pub fn forget(&self) {
+        self.change(|inside| match &mut inside.way {
+            Way::Requests(waiting) => waiting.packets.clear(),
+            Way::WebSocket(socket) => socket.forget(),
+        });
+    }
+
+    /// Somebody has signed in.
+    pub fn settle(&self) {
+        self.change(|inside| {
+            inside.alone = None;
+            inside._pending = None;
+        });
+    }
+
+    /// Whether somebody else is in, besides at this place.
+    pub fn is_shared(&self, place: usize) -> bool {
+        let inside = self.inside();
+        inside.namespaces.iter().any(|(known, _)| *known != place)
+    }
+
+    /// Ends it; its client comes back by itself, unless it has closed it itself.
+    pub fn end(&self, why: Refusal) {
+        let ears = self.change(|inside| {
+            inside.ended.get_or_insert(why);
+            std::mem::take(&mut inside.namespaces)
+        });
+        for (_, ear) in ears {
+            ear.close();
+        }
+        if why == Refusal::Gone {
+            // Nobody is there who could be told.
+            self.host.forget(self.sid);
+        }
+    }
+
+    /// Why it has ended, if it has.
+    pub fn ended(&self) -> Option<Refusal> {
+        self.inside().ended
+    }
+
+    /// Waits until it has ended.
+    pub async fn over(&self) -> Refusal {
+        self.when(|inside| inside.ended).await
+    }
+
+    /// Nothing carries it any more.
+    pub fn close(&self) {
+        self.host.forget(self.sid);
+        self.change(|inside| inside.closed = true);
+    }
+
+    /// Waits until nothing carries it any more, but not for longer than last words may take.
+    pub async fn closed(&self, why: Refusal) -> bool {
+        let closed = self.when(|inside| inside.closed.then_some(()));
+        timeout(why.grace(), closed).await.is_ok()
+    }
+}

@@ -1,0 +1,93 @@
+//! What carries a connection of Engine.IO, and what waits there to leave.
+//! Hands text to requests, and frames to a WebSocket. It must never say the end before all else.
+
+use super::Inside;
+use crate::connection::socket::Socket;
+use crate::connection::socketio::packet::{CLOSE, NOTHING, SEPARATOR};
+use crate::frame::Frame;
+use crate::report;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// What carries it.
+pub(super) enum Way {
+    Requests(Waiting),
+    WebSocket(Arc<Socket>),
+}
+
+/// What waits for a request that fetches it.
+#[derive(Default)]
+pub(in crate::connection::socketio) struct Waiting {
+    /// With when the event was inserted, if it is live, in Unix microseconds.
+    pub(super) packets: VecDeque<(Frame, Option<i64>)>,
+    /// A request is being answered.
+    pub asked: bool,
+    /// Requests that asked for packets until now.
+    pub asks: usize,
+    /// A WebSocket is tried beside.
+    pub tried: bool,
+    /// A WebSocket is about to carry it: no request is kept waiting.
+    pub probed: bool,
+}
+
+impl Inside {
+    /// Requests, if they carry it.
+    pub fn requests(&mut self) -> Option<&mut Waiting> {
+        match &mut self.way {
+            Way::Requests(waiting) => Some(waiting),
+            Way::WebSocket(_) => None,
+        }
+    }
+
+    /// What a request is answered with, if there is something, of at most so many bytes. The end is
+    /// said when nothing else is left to say.
+    pub fn answer(&mut self, most: usize) -> Option<String> {
+        let ended = self.ended.is_some();
+        let Some(Waiting {
+            packets, probed, ..
+        }) = self.requests()
+        else {
+            return Some(NOTHING.to_owned());
+        };
+        let mut text = String::new();
+        let mut live = Vec::new();
+        while let Some((frame, inserted)) = packets.front() {
+            if !text.is_empty() {
+                if text.len() + frame.text().len() >= most {
+                    break;
+                }
+                text.push(SEPARATOR);
+            }
+            text.push_str(frame.text());
+            live.extend(*inserted);
+            packets.pop_front();
+        }
+        report::reached_socket(&live);
+        let word = if packets.is_empty() && ended {
+            CLOSE
+        } else if text.is_empty() && *probed {
+            NOTHING
+        } else {
+            ""
+        };
+        if !text.is_empty() && !word.is_empty() {
+            text.push(SEPARATOR);
+        }
+        text.push_str(word);
+        if packets.is_empty() {
+            *packets = VecDeque::new();
+        }
+        self.closed |= word == CLOSE;
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// Bytes that wait.
+    pub(super) fn waiting(&self) -> usize {
+        match &self.way {
+            Way::Requests(Waiting { packets, .. }) => {
+                packets.iter().map(|(frame, _)| frame.bytes().len()).sum()
+            }
+            Way::WebSocket(socket) => socket.waiting(),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! One namespace of one connection, from the sign-in to the end.
+//! Hands the client's words to the conversation, and what the hub queued to the writer.
+//! It must never let anybody into a namespace whom the gate has not let in.
+
+use super::ear::Ear;
+use super::engine::Engine;
+use super::outlet::Outlet;
+use super::packet;
+use super::speech::Named;
+use crate::connection::Refusal;
+use crate::connection::conversation::Conversation;
+use crate::connection::presence::Presence;
+use crate::connection::speech::Speech;
+use crate::connection::writer::Writer;
+use crate::dialect::{Filling, Values};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Somebody who was let in, how they are spoken to, and whether they could join.
+type Entered = (Presence, Arc<Named>, Result<(), Refusal>);
+
+/// Serves whoever connects to a namespace: the one at this place among the door's.
+pub(super) async fn serve(engine: Arc<Engine>, place: usize, ear: Arc<Ear>, auth: Value) {
+    // On the heap until it is in: who stays needs none of it.
+    let entering = Box::pin(enter(&engine, place, auth));
+    let entered = tokio::select! {
+        entered = entering => entered,
+        () = ear.closed() => None,
+    };
+    let Some((mut presence, named, joined)) = entered else {
+        return engine.leave(place, &ear);
+    };
+    let why = match joined {
+        Ok(()) => run(&engine, &presence, &named, &ear).await,
+        Err(why) => why,
+    };
+    // Its client has left it, or the whole connection ends.
+    let theirs = (why == Refusal::Gone).then(|| engine.ended().unwrap_or(why));
+    presence.why = theirs.unwrap_or(why).word();
+    if theirs.is_none() {
+        Box::pin(send_away(&engine, place, why)).await;
+    }
+    drop(presence);
+    engine.leave(place, &ear);
+}
+
+/// Lets somebody in and has them join, or says why not. They may speak as soon as they are in.
+async fn enter(engine: &Arc<Engine>, place: usize, auth: Value) -> Option<Entered> {
+    let host = &engine.host;
+    let visit = engine.opened.visit(&host.dialect, &auth);
+    drop(auth);
+    let refusal = match host.gate.enter("socketio", &visit).await {
+        Ok(mut presence) => {
+            let door = presence.door.clone()?;
+            let named = Arc::new(Named::new(door, place));
+            engine.settle();
+            engine.say(packet::connected(named.prefix(), &presence.connection));
+            let joined = presence.join(&visit).await;
+            return Some((presence, named, joined));
+        }
+        Err(refusal) => refusal,
+    };
+    if refusal.is_temporary() {
+        // Who is refused by a word does not come back by itself, and can't be told when to: so the
+        // wait is spent here, and the connection lost.
+        let longest = host.gate.settings.socketio.connect / 2;
+        tokio::time::sleep(host.gate.wait(refusal).min(longest)).await;
+        engine.end(refusal);
+        return None;
+    }
+    let message = refusal.to_string();
+    let values = Values::default().with("message", Filling::Text(&message));
+    let word = refusal.word();
+    let door = host.dialect.socketio.as_ref();
+    let said = door.map_or_else(|| word.to_owned(), |door| door.refusal(word, &values));
+    let prefix = packet::prefix(host.namespaces().get(place)?);
+    engine.say(packet::refused(&prefix, &said));
+    None
+}
+
+async fn run(engine: &Engine, presence: &Presence, named: &Arc<Named>, ear: &Ear) -> Refusal {
+    let settings = &presence.gate.settings;
+    let speech = Arc::clone(named) as Arc<dyn Speech>;
+    let conversation = Conversation::begin("socketio", presence, speech);
+    let outlet = Outlet::new(engine, named, settings, presence.resumes);
+    let mut writer = Writer::new(&conversation, presence, outlet);
+    tokio::select! {
+        why = writer.write() => why,
+        why = ear.listen(&conversation) => why,
+        // Engine.IO asks for signs of life.
+        why = conversation.ended(|| None) => why,
+    }
+}
+
+/// Ends what somebody has here, or the connection, so that its client comes back by itself.
+async fn send_away(engine: &Engine, place: usize, why: Refusal) {
+    if why.ends_access() {
+        let shared = engine.is_shared(place);
+        if !shared {
+            engine.forget();
+        }
+        let prefix = engine.host.namespaces().get(place);
+        let prefix = prefix.map_or_else(String::new, |name| packet::prefix(name));
+        engine.say(packet::disconnected(&prefix));
+        // Whoever has no other namespace here closes the connection. Others live on, unless what
+        // this one may not have any more is still on its way.
+        let closed = engine.closed(why).await;
+        if closed || (engine.is_shared(place) && engine.is_empty()) {
+            return;
+        }
+    }
+    engine.end(why);
+    if !engine.closed(why).await {
+        engine.close();
+    }
+}

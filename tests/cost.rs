@@ -1,0 +1,280 @@
+//! What a delivered message and an idle connection cost, counted and not timed, so that any machine
+//! finds the same: allocations, bytes and system calls. Whoever makes one of them grow changes
+//! [`BOUNDS`], and says why.
+
+use crate::support::{Database, database};
+
+/// The service alone on a thread, its allocations counted.
+mod counted;
+/// Those who listen: sockets without a library, which count what they hear.
+mod crowd;
+/// The program itself under strace.
+#[cfg(target_os = "linux")]
+mod traced;
+
+use counted::Counted;
+use crowd::{Crowd, Way};
+use std::sync::Arc;
+
+/// For one more connection, all else being equal.
+struct Bound {
+    way: Way,
+    /// Live heap of a connection with one subscription, in bytes; the kernel's part is not seen.
+    idle_bytes: f64,
+    /// What long messages leave of that with a connection, once they are delivered.
+    left_bytes: f64,
+    /// For a message that is delivered alone.
+    allocations: f64,
+    /// Bytes allocated for it.
+    allocated_bytes: f64,
+    /// How often a message itself is copied: bytes allocated for each byte that makes it longer.
+    copies: f64,
+    /// On Linux. System calls that write, for a message that is delivered alone, and for twenty committed at once.
+    writes: f64,
+    writes_of_a_batch: f64,
+    /// All system calls for a message that is delivered alone.
+    calls: f64,
+}
+
+/// As measured, and a tenth for another version of a library; of system calls a twentieth, for threads
+/// that wake each other now and then.
+const BOUNDS: [Bound; 3] = [
+    Bound {
+        way: Way::WebSocket,
+        idle_bytes: 4_100.0,
+        left_bytes: 500.0,
+        allocations: 0.2,
+        allocated_bytes: 80.0,
+        copies: 0.02,
+        writes: 1.05,
+        writes_of_a_batch: 1.05,
+        calls: 1.05,
+    },
+    Bound {
+        way: Way::Sse,
+        idle_bytes: 4_500.0,
+        left_bytes: 500.0,
+        allocations: 0.2,
+        allocated_bytes: 80.0,
+        copies: 0.02,
+        writes: 1.05,
+        writes_of_a_batch: 1.05,
+        calls: 1.05,
+    },
+    Bound {
+        way: Way::SocketIo,
+        idle_bytes: 50_000.0,
+        left_bytes: 31_000.0,
+        allocations: 12.2,
+        allocated_bytes: 7_000.0,
+        copies: 5.5,
+        writes: 1.05,
+        writes_of_a_batch: 1.05,
+        calls: 1.05,
+    },
+];
+
+/// The room `r:1` is open to everybody.
+const RULES: &str = "create schema app; grant usage on schema app to rowcast_owner; \
+     create function app.anybody(claims jsonb, room text) returns boolean language sql \
+       as $$ select true $$; \
+     insert into rowcast.room_rule values ('r:*', 'app.anybody(jsonb,text)')";
+
+/// Bytes of a usual message, and of one that nobody would copy unseen.
+const SHORT: usize = 300;
+const LONG: usize = 30_300;
+
+/// Messages of a measurement, each delivered before the next is written.
+const MESSAGES: usize = 20;
+
+/// Transactions of as many messages each.
+const BATCHES: usize = 5;
+
+/// Connections that a measurement adds to as many.
+const MORE: usize = 100;
+
+async fn with_rules() -> Arc<Database> {
+    let database = database().await;
+    database.run(RULES).await;
+    Arc::new(database)
+}
+
+/// Messages of that many bytes, one transaction each; each is heard by all before the next.
+async fn one_by_one(database: &Database, crowd: &mut Crowd, bytes: usize) {
+    for _ in 0..MESSAGES {
+        emit(database, 1, bytes).await;
+        crowd.hears(1).await;
+    }
+}
+
+/// That many messages in one transaction.
+async fn emit(database: &Database, messages: usize, bytes: usize) {
+    let padding = bytes - r#"{"said":"@@"}"#.len();
+    let sql = format!(
+        "insert into rowcast.event (channel, name, rooms, data)
+         select 'c', 'e', array['r:1'], json_build_object('said', '@@' || repeat('x', {padding}))
+         from generate_series(1, {messages})"
+    );
+    database.run(&sql).await;
+}
+
+fn at_most(found: f64, bound: f64, way: Way, what: &str, wrong: &mut Vec<String>) {
+    println!("{way:?}: {what}: {found:.2} of {bound}");
+    if found > bound {
+        wrong.push(format!("{way:?}: {what}: {found:.2}, at most {bound}"));
+    }
+}
+
+fn none(wrong: &[String]) {
+    assert!(wrong.is_empty(), "it costs more:\n{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn an_idle_connection_keeps_little_memory() {
+    let mut wrong = Vec::new();
+    for bound in BOUNDS {
+        let database = with_rules().await;
+        let service = Counted::open(&database).await;
+        let mut crowd = Crowd::new(bound.way, &service.address);
+        // What the first ones need to be known at all: plans, pools, tables.
+        service.during(crowd.grows(MORE)).await;
+        let kept = service.during(crowd.grows(2 * MORE)).await.bytes_current;
+        let each = kept as f64 / (2 * MORE) as f64;
+        at_most(
+            each,
+            bound.idle_bytes,
+            bound.way,
+            "bytes of an idle connection",
+            &mut wrong,
+        );
+        service.close(crowd).await;
+    }
+    none(&wrong);
+}
+
+#[tokio::test]
+async fn a_delivered_message_allocates_little_and_copies_nothing() {
+    let mut wrong = Vec::new();
+    for bound in BOUNDS {
+        let database = with_rules().await;
+        let service = Counted::open(&database).await;
+        let mut crowd = Crowd::new(bound.way, &service.address);
+        let mut found = Vec::new();
+        for _ in 0..2 {
+            service.during(crowd.grows(MORE)).await;
+            // Buffers that grow once and stay belong to the idle connection.
+            service
+                .during(one_by_one(&database, &mut crowd, LONG))
+                .await;
+            for bytes in [SHORT, LONG] {
+                let heard = one_by_one(&database, &mut crowd, bytes);
+                found.push(service.during(heard).await);
+            }
+        }
+        let more = |of: fn(&allocation_counter::AllocationInfo) -> f64, length: usize| {
+            (of(&found[length + 2]) - of(&found[length])) / (MORE * MESSAGES) as f64
+        };
+        let way = bound.way;
+        let count = more(|info| info.count_total as f64, 0);
+        at_most(
+            count,
+            bound.allocations,
+            way,
+            "allocations for a message",
+            &mut wrong,
+        );
+        let short = more(|info| info.bytes_total as f64, 0);
+        at_most(
+            short,
+            bound.allocated_bytes,
+            way,
+            "bytes allocated for a message",
+            &mut wrong,
+        );
+        let long = more(|info| info.bytes_total as f64, 1);
+        let copies = (long - short) / (LONG - SHORT) as f64;
+        at_most(copies, bound.copies, way, "copies of a message", &mut wrong);
+        service.close(crowd).await;
+    }
+    none(&wrong);
+}
+
+#[tokio::test]
+async fn a_long_message_leaves_nothing_behind() {
+    let mut wrong = Vec::new();
+    for bound in BOUNDS {
+        let database = with_rules().await;
+        let service = Counted::open(&database).await;
+        let mut crowd = Crowd::new(bound.way, &service.address);
+        let mut kept = Vec::new();
+        // Both times the ring keeps as much, whoever listens.
+        for more in [MORE / 10, 2 * MORE] {
+            service.during(crowd.grows(more)).await;
+            let heard = one_by_one(&database, &mut crowd, LONG);
+            kept.push(service.during(heard).await.bytes_current as f64);
+        }
+        let each = (kept[1] - kept[0]) / (2 * MORE - MORE / 10) as f64;
+        at_most(
+            each,
+            bound.left_bytes,
+            bound.way,
+            "bytes left by long messages",
+            &mut wrong,
+        );
+        service.close(crowd).await;
+    }
+    none(&wrong);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_batch_is_one_system_call() {
+    let mut wrong = Vec::new();
+    for bound in BOUNDS {
+        let database = with_rules().await;
+        let mut program = traced::Traced::start(&database).await;
+        let mut crowd = Crowd::new(bound.way, program.address());
+        let mut found = Vec::new();
+        for _ in 0..2 {
+            crowd.grows(MORE).await;
+            found.push(
+                program
+                    .during(one_by_one(&database, &mut crowd, SHORT))
+                    .await,
+            );
+            let batch = async {
+                for _ in 0..BATCHES {
+                    emit(&database, MESSAGES, SHORT).await;
+                    crowd.hears(MESSAGES).await;
+                }
+            };
+            found.push(program.during(batch).await);
+        }
+        let (way, messages) = (bound.way, (MORE * MESSAGES) as f64);
+        let writes = (found[2].writes - found[0].writes) / messages;
+        at_most(
+            writes,
+            bound.writes,
+            way,
+            "writes for a message",
+            &mut wrong,
+        );
+        let calls = (found[2].all - found[0].all) / messages;
+        at_most(
+            calls,
+            bound.calls,
+            way,
+            "system calls for a message",
+            &mut wrong,
+        );
+        let batch = (found[3].writes - found[1].writes) / (MORE * BATCHES) as f64;
+        at_most(
+            batch,
+            bound.writes_of_a_batch,
+            way,
+            "writes for a batch",
+            &mut wrong,
+        );
+    }
+    none(&wrong);
+}
