@@ -334,7 +334,6 @@ pub(super) mod tests {
     use crate::bookmark::{Bookmark, Snapshot, Spelling};
     use crate::event::Place;
     use serde_json::value::RawValue;
-    use std::collections::VecDeque;
 
     pub(super) const LIMITS: Limits = Limits {
         queue_bytes: 100_000,
@@ -347,19 +346,24 @@ pub(super) mod tests {
         memory_age: Duration::from_secs(60),
     };
 
-    fn place(xmin: u64, xmax: u64, running: &[u64]) -> Arc<Standpoint> {
+    pub(super) fn place(xmin: u64, xmax: u64, running: &[u64]) -> Arc<Standpoint> {
         let snapshot = Snapshot::new(xmin, xmax, running).unwrap();
         Arc::new(Standpoint::new("h".into(), snapshot, xmax - 1))
     }
 
-    fn hub(limits: Limits) -> Hub {
+    pub(super) fn hub(limits: Limits) -> Hub {
         let hub = Hub::new(limits);
         hub.begin(place(10, 10, &[]), "history");
         hub
     }
 
     /// Publishes events (id, xid, rooms) between the hub's standpoint and `to`.
-    fn publish(hub: &Hub, to: &Arc<Standpoint>, events: &[(u64, u64, &[&str])], now: Instant) {
+    pub(super) fn publish(
+        hub: &Hub,
+        to: &Arc<Standpoint>,
+        events: &[(u64, u64, &[&str])],
+        now: Instant,
+    ) {
         let from = hub.standpoint().borrow().clone().unwrap();
         let spelling = Spelling::of("h", &from.place, Some(&to.place));
         let event = |&(id, xid, rooms): &(u64, u64, &[&str])| {
@@ -426,93 +430,6 @@ pub(super) mod tests {
             .into_iter()
             .map(word)
             .collect()
-    }
-
-    /// A socket that takes so many events, and then no more.
-    struct Takes(Mutex<(usize, Vec<u64>)>);
-
-    impl Line for Takes {
-        fn carry(&self, waiting: &mut VecDeque<Delivery>, carriage: &mut Carriage) -> bool {
-            let mut taken = lock(&self.0);
-            while let Some(Delivery::Event(event)) = waiting.front() {
-                if taken.1.len() == taken.0 {
-                    return false;
-                }
-                taken.1.push(event.place.as_ref().unwrap().id);
-                carriage.events += 1;
-                waiting.pop_front();
-            }
-            true
-        }
-    }
-
-    fn woken(subscription: &Subscription) -> bool {
-        let mut woken = Box::pin(subscription.woken());
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        woken.as_mut().poll(&mut context).is_ready()
-    }
-
-    #[test]
-    fn a_line_at_rest_is_written_to_in_order_and_its_writer_sleeps() {
-        let (hub, now) = (hub(LIMITS), Instant::now());
-        let a = join(&hub, "a", Since::Now);
-        a.take_waiting().unwrap();
-        assert!(woken(&a), "for the seam");
-        let line = Arc::new(Takes(Mutex::new((3, Vec::new()))));
-        a.rest(Arc::clone(&line) as Arc<dyn Line>);
-        publish(
-            &hub,
-            &place(12, 12, &[]),
-            &[(1, 10, &["a"]), (2, 11, &["a"])],
-            now,
-        );
-        assert_eq!(lock(&line.0).1, [1, 2]);
-        assert!(!woken(&a));
-        assert_eq!((a.load().bytes, hub.sizes().queue_bytes), (0, 0));
-        // No room for the next but one: it is the writer's, and so is all that comes after it.
-        publish(
-            &hub,
-            &place(14, 14, &[]),
-            &[(3, 12, &["a"]), (4, 13, &["a"])],
-            now,
-        );
-        assert_eq!(lock(&line.0).1, [1, 2, 3]);
-        assert!(woken(&a));
-        lock(&line.0).0 = 9;
-        publish(&hub, &place(15, 15, &[]), &[(5, 14, &["a"])], now);
-        assert_eq!(lock(&line.0).1, [1, 2, 3], "nothing overtakes");
-        let left = a.take_waiting().unwrap();
-        let id = |delivery: &Delivery| match delivery {
-            Delivery::Event(event) => event.place.as_ref().unwrap().id,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(left.iter().map(id).collect::<Vec<_>>(), [4, 5]);
-        assert_eq!(hub.sizes().queue_bytes, 0);
-    }
-
-    #[test]
-    fn nothing_is_written_past_a_reply_or_to_one_whose_rooms_were_taken() {
-        let (hub, now) = (hub(LIMITS), Instant::now());
-        let a = join(&hub, "a", Since::Now);
-        a.take_waiting().unwrap();
-        let line = Arc::new(Takes(Mutex::new((9, Vec::new()))));
-        let rest = || a.rest(Arc::clone(&line) as Arc<dyn Line>);
-        a.reply(crate::frame::Frame::default());
-        rest();
-        publish(&hub, &place(11, 11, &[]), &[(1, 10, &["a"])], now);
-        assert!(lock(&line.0).1.is_empty(), "a reply waits before it");
-        assert_eq!(a.take_waiting().unwrap().len(), 2);
-        hub.withdraw(&a, &["b".into()]);
-        rest();
-        publish(&hub, &place(12, 12, &[]), &[(2, 11, &["a"])], now);
-        assert!(
-            lock(&line.0).1.is_empty(),
-            "whoever lost a room is asked for at each event"
-        );
-        a.end(Ended::Revoked);
-        rest();
-        publish(&hub, &place(13, 13, &[]), &[(3, 12, &["a"])], now);
-        assert!(lock(&line.0).1.is_empty(), "it has ended");
     }
 
     #[test]

@@ -234,7 +234,7 @@ impl Room {
                 if self.connections[number].standing.stage == Stage::Connecting {
                     self.ask(number);
                 } else {
-                    self.read(number);
+                    self.read(number, event.is_read_closed());
                 }
             }
             self.open_more();
@@ -364,7 +364,8 @@ impl Room {
         }
     }
 
-    fn read(&mut self, number: usize) {
+    /// Reads what has come, and to its very end if that is known to have come, too.
+    fn read(&mut self, number: usize, ended: bool) {
         let connection = &mut self.connections[number];
         let Some(stream) = &mut connection.stream else {
             return;
@@ -398,8 +399,9 @@ impl Room {
                 .feed(&self.buffer[..length], &mut |message| {
                     standing.hear(message, manners, tally, place, now);
                 });
-            // A short read has emptied the socket; what comes later is told of anew.
-            if length < self.buffer.len() {
+            // A short read has emptied the socket; what comes later is told of anew, but not an end
+            // that came with this.
+            if length < self.buffer.len() && !ended {
                 break;
             }
         }
