@@ -488,7 +488,10 @@ mod tests {
             here = Arc::clone(&batch.to);
             run.hub.publish(batch, now + Duration::from_secs(seconds));
         }
-        let refill = run.hub.wants("h", &[start.place.clone()]).unwrap();
+        let refill = run
+            .hub
+            .wants("h", std::slice::from_ref(&start.place))
+            .unwrap();
         let found = run.read(&refill);
         assert_eq!(found.events.len(), 2, "what it lacks, and what it got live");
         run.hub.refill(refill, found, now);
@@ -522,7 +525,10 @@ mod tests {
             refilled: 0,
             roomy: true,
         };
-        let refill = run.hub.wants("h", &[start.place.clone()]).unwrap();
+        let refill = run
+            .hub
+            .wants("h", std::slice::from_ref(&start.place))
+            .unwrap();
         let found = run.read(&refill);
         run.hub.refill(refill, found, Instant::now());
         for (bookmark, expected) in [(&start, 3), (&late, 1)] {
