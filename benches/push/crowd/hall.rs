@@ -5,7 +5,6 @@
 use super::connection::{Connection, End, Manners, Protocol, Stage, Standing, connect};
 use super::tally::{Reading, Tally, Window, now};
 use super::{Dropping, Guests, Happenings, Order, Progress, wire};
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
