@@ -42,8 +42,8 @@ struct Unsent {
     begun: usize,
     /// When the live events among them were inserted, in Unix microseconds.
     live: Vec<i64>,
-    /// When something left last.
-    last: Option<Instant>,
+    /// When events were last carried past the writer.
+    carried: Option<Instant>,
 }
 
 impl Unsent {
@@ -105,10 +105,10 @@ impl Socket {
         unsent.live.extend(live);
     }
 
-    /// When something was written last.
+    /// When events were last carried past the writer.
     #[must_use]
-    pub fn last(&self) -> Option<Instant> {
-        self.unsent().last
+    pub fn carried(&self) -> Option<Instant> {
+        self.unsent().carried
     }
 
     /// Writes what waits, as far as there is room. Ready when all of it has left.
@@ -124,7 +124,6 @@ impl Socket {
                 count => unsent.advance(count),
             }
         }
-        unsent.last = Some(Instant::now());
         self.stream.poll_flush(context)
     }
 
@@ -255,7 +254,7 @@ impl Socket {
             let write = |slices: &[IoSlice<'_>]| self.stream.try_write(slices);
             // An error is for the writer to meet, when it is to go on.
             let written = with_slices(&*frames, 0, write).unwrap_or(0);
-            unsent.last = Some(*now);
+            unsent.carried = Some(*now);
             if written < length {
                 unsent.live.extend(live.drain(before..));
                 unsent.frames.extend(frames.drain(..));

@@ -58,8 +58,8 @@ pub trait Outlet {
         None
     }
 
-    /// When something was written last, by that way or by this one.
-    fn written(&self) -> Option<Instant> {
+    /// When events were last carried that way.
+    fn carried(&self) -> Option<Instant> {
         None
     }
 }
@@ -115,7 +115,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
                 last = Instant::now();
             } else {
                 // Others may have written meanwhile.
-                last = last.max(self.outlet.written().unwrap_or(last));
+                last = last.max(self.outlet.carried().unwrap_or(last));
                 if last + heartbeat <= Instant::now() {
                     Box::pin(self.beat()).await?;
                     last = Instant::now();

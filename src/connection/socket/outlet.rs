@@ -87,7 +87,7 @@ impl writer::Outlet for Outlet<'_> {
         Some(socket)
     }
 
-    fn written(&self) -> Option<Instant> {
-        self.socket.last()
+    fn carried(&self) -> Option<Instant> {
+        self.socket.carried()
     }
 }

@@ -132,7 +132,7 @@ impl writer::Outlet for Outlet<'_> {
         Some(Arc::clone(voice) as Arc<dyn Line>)
     }
 
-    fn written(&self) -> Option<Instant> {
+    fn carried(&self) -> Option<Instant> {
         let used = &self.voice.get()?.used;
         *used.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -29,6 +29,10 @@ pub(super) async fn read(
             Message::Close(_) => return Refusal::Gone,
             Message::Pong => {}
             Message::Ping(payload) => {
+                // Who has many of these made, and takes none, is cut.
+                if socket.waiting() > conversation.gate.settings.limits.queue_bytes {
+                    return Refusal::Lagged;
+                }
                 socket.feed(Frame::control(Kind::Pong, &payload), None);
                 conversation.subscription.wake();
             }
