@@ -186,6 +186,38 @@ async fn who_is_gone_is_cut_in_the_time_of_a_ping_or_a_heartbeat() {
     server.stop().await;
 }
 
+/// With the defaults, too, a ping comes before the heartbeat is due.
+#[tokio::test]
+async fn a_ping_does_not_stand_for_the_heartbeat() {
+    let db = database().await;
+    let server = serve(&db, |settings| {
+        settings.websocket.heartbeat = SECOND;
+        settings.websocket.ping = SECOND / 4;
+    })
+    .await;
+    let query = "rooms=r:1";
+    let mut quiet = connect(Transport::WebSocket, &server, &token("1", "", ""), query).await;
+    quiet.expect("welcome").await;
+    let heartbeat = quiet.next().await;
+    assert_eq!(heartbeat["type"], "heartbeat");
+    assert!(heartbeat["bookmark"].is_string(), "{heartbeat}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_asks_for_pongs_and_takes_none_is_cut() {
+    let db = database().await;
+    let server = serve(&db, |settings| settings.limits.queue_bytes = 300_000).await;
+    let mut stream = enter(&server.address, Transport::WebSocket, "2", "").await;
+    seated(&server, 1).await;
+    let ping = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[b'x'; 125]].concat();
+    let pings = ping.repeat(100);
+    let asking = async { while stream.write_all(&pings).await.is_ok() {} };
+    within("the cut", asking).await;
+    seated(&server, 0).await;
+    server.stop().await;
+}
+
 /// Under load its queue fills: whatever its habit, it is cut once that is full, and what waited for
 /// it is let go. Nobody else waits meanwhile.
 #[tokio::test]

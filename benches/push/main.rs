@@ -64,7 +64,7 @@ pub struct Plan {
 }
 
 /// What a glance looks at.
-const QUICK_SCENARIOS: [&str; 2] = ["room-1000", "latency-100"];
+const QUICK_SCENARIOS: [&str; 2] = ["room-1000-calm", "latency-100"];
 const QUICK_SERVERS: [&str; 4] = ["floor", "rowcast-ws", "rowcast-sse", "rowcast-socketio"];
 const QUICK_SECONDS: u64 = 2;
 

@@ -119,6 +119,12 @@ const fn scenario(name: &'static str, connections: usize, rooms: u64, rate: u64)
 
 fn steady() -> Vec<Scenario> {
     vec![
+        // So few that none waits for another: nothing can be written together, even under strace.
+        Scenario {
+            traced: true,
+            servers: EVERYBODY,
+            ..scenario("room-1000-calm", 1000, 1, 50)
+        },
         Scenario {
             traced: true,
             servers: EVERYBODY,

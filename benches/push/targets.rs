@@ -37,7 +37,7 @@ impl Targets<'_> {
     }
 
     fn cost(&self) -> Vec<Verdict> {
-        let cpu = |server| self.find("room-1000", server)?.cpu_us_per_message;
+        let cpu = |server| self.find("room-1000-calm", server)?.cpu_us_per_message;
         let ratio = |server| Some(cpu(server)? / cpu("floor")?);
         let verdict = |server: &'static str| {
             let target = format!("{server}, 1,000 subscribers: CPU of the floor, times");

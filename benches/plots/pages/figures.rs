@@ -39,6 +39,10 @@ pub fn figures(run: &Run) -> Vec<Figure> {
 fn cpu(run: &Run) -> Option<Figure> {
     let panels = [
         (
+            "room-1000-calm",
+            "1,000 subscribers of one room, 50 events a second",
+        ),
+        (
             "room-1000",
             "1,000 subscribers of one room, 200 events a second",
         ),

@@ -57,7 +57,12 @@ fn targets(run: &Run) -> String {
 /// Rowcast's cost divided by everybody else's: below 1 is less.
 fn ratios(run: &Run) -> String {
     type Cost = (&'static str, &'static str, fn(&Outcome) -> Option<f64>);
-    let costs: [Cost; 6] = [
+    let costs: [Cost; 7] = [
+        (
+            "CPU for each message, 1,000 in a room, one event at a time",
+            "room-1000-calm",
+            |found| found.cpu_us_per_message,
+        ),
         (
             "CPU for each message, 1,000 in a room",
             "room-1000",
@@ -121,7 +126,8 @@ fn cpu(run: &Run) -> String {
         "delivered",
     ]);
     let scenarios = [
-        ("room-1000", "1,000 in a room"),
+        ("room-1000-calm", "1,000 in a room, 50 events a second"),
+        ("room-1000", "1,000 in a room, 200 a second"),
         ("room-10000", "10,000 in a room"),
         ("rooms-10000", "10,000 rooms"),
         ("burst", "burst"),

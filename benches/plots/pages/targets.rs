@@ -66,7 +66,13 @@ fn targets() -> Vec<Target> {
     };
     let mut all = Vec::new();
     for (what, server) in [("WebSocket", "rowcast-ws"), ("SSE", "rowcast-sse")] {
-        all.push(target(what, "room-1000", server, OfFloor, AtMost(OF_FLOOR)));
+        all.push(target(
+            what,
+            "room-1000-calm",
+            server,
+            OfFloor,
+            AtMost(OF_FLOOR),
+        ));
     }
     for (server, most) in IDLE_KIB {
         let what = server.trim_start_matches("rowcast-");
@@ -167,7 +173,7 @@ impl Target {
 
 fn subject(scenario: &str) -> &'static str {
     match scenario {
-        "room-1000" => "CPU for each message, of the floor's",
+        "room-1000-calm" => "CPU for each message, of the floor's",
         "idle" => "memory of an idle connection",
         "latency-100" => "latency, 100 subscribers",
         "latency-1000" => "latency, 1,000 subscribers",
