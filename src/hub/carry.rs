@@ -37,10 +37,10 @@ pub struct Carriage {
 #[derive(Debug)]
 pub(super) struct Carriers {
     called: Mutex<Called>,
-    /// How many tasks at most: one core is left to the next look, and to whoever comes in.
+    /// How many tasks at most: one core is left to whoever comes in, and to the database beside us.
     most: usize,
-    /// Where they run; nothing outside of a runtime.
-    runtime: Option<Handle>,
+    /// Where those run that help; nothing outside of a runtime.
+    helpers: Option<Handle>,
 }
 
 #[derive(Debug, Default)]
@@ -55,18 +55,21 @@ impl Carriers {
         Self {
             called: Mutex::default(),
             most: (cores - 1).max(1),
-            runtime: Handle::try_current().ok(),
+            helpers: Handle::try_current().ok(),
         }
     }
 
-    /// Carries to these what waits for them.
+    /// Carries to these what waits for them. The first task runs where it is published: it is awake,
+    /// and on a core, and its next look comes between two parts.
     pub fn carry(self: &Arc<Self>, called: Vec<Arc<Subscription>>) {
-        let Some(runtime) = self.runtime.as_ref().filter(|_| called.len() > PART) else {
+        let here = Handle::try_current().ok().filter(|_| called.len() > PART);
+        let (Some(here), Some(helpers)) = (here, &self.helpers) else {
             return carry(&called);
         };
         let mut all = lock(&self.called);
         all.waiting.extend(called);
         while all.tasks < self.most && all.tasks * PART < all.waiting.len() {
+            let runtime = if all.tasks == 0 { &here } else { helpers };
             all.tasks += 1;
             let carriers = Arc::clone(self);
             runtime.spawn(async move {
