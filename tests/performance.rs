@@ -152,8 +152,8 @@ const RUN: &str = r#"{
     "machine": { "cores": 2, "cpu": "a < b & c", "kernel": "6", "memory_bytes": 1073741824,
                  "postgres": "15", "date": "20260102T030405Z", "commit": "0123456789abcdef" },
     "results": [
-        { "scenario": "room-1000", "server": "floor", "expected": 10, "cpu_us_per_message": 2.0 },
-        { "scenario": "room-1000", "server": "rowcast-ws", "expected": 10, "missed": 1,
+        { "scenario": "room-1000-calm", "server": "floor", "expected": 10, "cpu_us_per_message": 2.0 },
+        { "scenario": "room-1000-calm", "server": "rowcast-ws", "expected": 10, "missed": 1,
           "cpu_us_per_message": 2.5, "unknown": true } ] }"#;
 
 #[test]

@@ -95,7 +95,9 @@ pub fn tick(value: f64) -> String {
 
 /// How many times: 1.24×.
 pub fn times(ratio: f64) -> String {
-    if ratio >= 9.995 {
+    if ratio < 0.005 {
+        "<0.01×".to_owned()
+    } else if ratio >= 9.995 {
         format!("{ratio:.1}×")
     } else {
         format!("{ratio:.2}×")
