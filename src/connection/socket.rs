@@ -7,7 +7,7 @@ pub mod outlet;
 
 use super::Refusal;
 use super::speech::{Speech, Told};
-use crate::frame::Frame;
+use crate::frame::{Frame, Kind};
 use crate::hub::{Carriage, Delivery, Line};
 use crate::report;
 use crate::stream::Stream;
@@ -206,6 +206,31 @@ impl Socket {
             poll_fn(|context| self.stream.poll_shutdown(context)).await
         };
         matches!(timeout_at(end, finished).await, Ok(Ok(())))
+    }
+
+    /// Closes a WebSocket: writes what still waits and a close frame with this payload, and waits until
+    /// the other side has answered, for it would be reset under its last frames.
+    pub async fn close(&self, decoder: &mut Decoder, payload: &[u8], why: Refusal) {
+        if why.ends_access() {
+            // What it has not taken by now is nothing that it may still have.
+            self.forget();
+        }
+        self.feed(Frame::control(Kind::Close, payload), None);
+        let end = Instant::now() + why.grace();
+        let mut answered = self.finish(end).await;
+        if answered && why != Refusal::Gone {
+            let answer = async {
+                while let Ok(message) = self.next(decoder).await {
+                    if matches!(message, Message::Close(_)) {
+                        break;
+                    }
+                }
+            };
+            answered = timeout_at(end, answer).await.is_ok();
+        }
+        if !answered && why.ends_access() {
+            self.forget_unsent();
+        }
     }
 
     /// See [`Stream::forget_unsent`].

@@ -8,17 +8,15 @@ mod read;
 use super::conversation::Conversation;
 use super::presence::Presence;
 use super::socket::Socket;
-use super::socket::decode::{Decoder, Message};
+use super::socket::decode::Decoder;
 use super::socket::outlet::Outlet;
 use super::speech;
 use super::visit::Visit;
 use super::writer::Writer;
 use super::{Gate, Refusal, unix_now};
-use crate::frame::{Frame, Kind};
 use crate::stream::Stream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::time::{Instant, timeout_at};
 
 /// Bytes of a close frame's reason: what a control frame may carry, without the code.
 const REASON: usize = 123;
@@ -87,8 +85,7 @@ async fn run(socket: &Arc<Socket>, decoder: &mut Decoder, presence: &Presence) -
     }
 }
 
-/// Says why, and waits until the other side has answered: the socket would be reset under its last
-/// frames.
+/// Says why, and closes.
 async fn close(gate: &Gate, socket: &Socket, decoder: &mut Decoder, why: Refusal) {
     let wait = i64::try_from(gate.wait(why).as_millis()).unwrap_or(i64::MAX);
     let (code, reason) = match decoder.closed() {
@@ -99,24 +96,5 @@ async fn close(gate: &Gate, socket: &Socket, decoder: &mut Decoder, why: Refusal
     let mut frame = code.to_be_bytes().to_vec();
     frame.extend(reason.as_bytes());
     frame.truncate(2 + reason.floor_char_boundary(REASON));
-    if why.ends_access() {
-        // What it has not taken by now is nothing that it may still have.
-        socket.forget();
-    }
-    socket.feed(Frame::control(Kind::Close, &frame), None);
-    let end = Instant::now() + why.grace();
-    let mut answered = socket.finish(end).await;
-    if answered && why != Refusal::Gone {
-        let answer = async {
-            while let Ok(message) = socket.next(decoder).await {
-                if matches!(message, Message::Close(_)) {
-                    break;
-                }
-            }
-        };
-        answered = timeout_at(end, answer).await.is_ok();
-    }
-    if !answered && why.ends_access() {
-        socket.forget_unsent();
-    }
+    socket.close(decoder, &frame, why).await;
 }

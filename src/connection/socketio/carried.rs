@@ -9,7 +9,7 @@ use crate::connection::socket::Socket;
 use crate::connection::socket::decode::{Decoder, Message};
 use crate::frame::{Frame, Kind};
 use std::sync::Arc;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 /// Carries a connection to its end.
 pub(super) async fn carry(engine: Arc<Engine>, socket: Arc<Socket>, mut decoder: Decoder) {
@@ -20,7 +20,11 @@ pub(super) async fn carry(engine: Arc<Engine>, socket: Arc<Socket>, mut decoder:
         why = engine.over() => why,
     };
     engine.end(why);
-    Box::pin(close(&socket, &mut decoder, engine.ended().unwrap_or(why))).await;
+    let why = engine.ended().unwrap_or(why);
+    // Its own code is answered with the same.
+    let code = decoder.closed().map(u16::to_be_bytes);
+    let code = code.as_ref().map_or(&[][..], |code| code);
+    Box::pin(socket.close(&mut decoder, code, why)).await;
     engine.close();
 }
 
@@ -115,32 +119,5 @@ async fn write(engine: &Engine, socket: &Socket) -> Refusal {
             return why;
         }
         engine.has_moved();
-    }
-}
-
-/// Writes what still waits, says that it ends, and waits until the other side has answered: the
-/// socket would be reset under its last packets.
-async fn close(socket: &Socket, decoder: &mut Decoder, why: Refusal) {
-    if why.ends_access() {
-        // What it has not taken by now is nothing that it may still have.
-        socket.forget();
-    }
-    let code = decoder.closed().map(u16::to_be_bytes);
-    let code = code.as_ref().map_or(&[][..], |code| code);
-    socket.feed(Frame::control(Kind::Close, code), None);
-    let end = Instant::now() + why.grace();
-    let mut answered = socket.finish(end).await;
-    if answered && why != Refusal::Gone {
-        let answer = async {
-            while let Ok(message) = socket.next(decoder).await {
-                if matches!(message, Message::Close(_)) {
-                    break;
-                }
-            }
-        };
-        answered = timeout_at(end, answer).await.is_ok();
-    }
-    if !answered && why.ends_access() {
-        socket.forget_unsent();
     }
 }
