@@ -1429,10 +1429,12 @@ ALTER FUNCTION rowcast.new_xid() OWNER TO rowcast_owner;
 COMMENT ON FUNCTION rowcast.new_xid() IS 'An xid above every xid that was given out before.';
 
 CREATE FUNCTION rowcast.notify_queue_is_filling() RETURNS boolean
-    LANGUAGE sql
+    LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select pg_notification_queue_usage() >= 0.1
+begin
+  return pg_notification_queue_usage() >= 0.1;
+end
 $$;
 
 ALTER FUNCTION rowcast.notify_queue_is_filling() OWNER TO rowcast_owner;
