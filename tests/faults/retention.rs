@@ -4,6 +4,9 @@
 
 use super::rig::Rig;
 use super::seat::Seat;
+use super::writers::schema;
+use crate::support::database;
+use rowcast::command::postgres::SUPERUSER;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio_postgres::{Client, Error};
@@ -40,7 +43,7 @@ pub async fn standing(client: &Client, bookmark: &str) -> Result<Standing, Error
         select exists (select from forgotten f where not pg_visible_in_snapshot(f.xid, place.base)), \
           pg_snapshot_xmin(place.base) <= (select xid from forgotten order by xid desc limit 1) \
           and exists (select from pg_inherits i join pg_class c on c.oid = i.inhrelid \
-            where i.inhparent = 'rowcast.event'::regclass \
+            where i.inhparent = 'rowcast.log'::regclass \
               and not pg_visible_in_snapshot(c.xmin::text::xid8, place.base)) \
         from place";
     let row = client.query_one(sql, &[&bookmark]).await?;
@@ -104,4 +107,28 @@ impl Rig {
         })
         .await;
     }
+}
+
+/// A leaf that was filled beside an old transaction is emptied after it has ended. What the old one
+/// wrote may have been in it; of a bookmark that was taken later, nothing was.
+#[tokio::test]
+async fn a_bookmark_from_beside_an_old_transaction_is_in_doubt() {
+    let db = database().await;
+    db.run(&schema()).await;
+    db.run(SMALL_LOG).await;
+    let (old, client) = (db.client(SUPERUSER).await, db.client(SUPERUSER).await);
+    let begun = "begin; insert into app.entry values (1, null, null, '{*}')";
+    old.batch_execute(begun).await.unwrap();
+    client.batch_execute(FILL).await.unwrap();
+    let beside = db.bookmark().await;
+    old.batch_execute("rollback").await.unwrap();
+    assert!(!standing(&client, &beside).await.unwrap().is_in_doubt);
+    let rotated = "select forgotten is not null from rowcast.rotate_log()";
+    while !db.ask::<bool>(rotated).await {
+        client.batch_execute(FILL).await.unwrap();
+    }
+    let beside = standing(&client, &beside).await.unwrap();
+    assert!(beside.is_in_doubt && !beside.lacks, "{beside:?}");
+    let later = standing(&client, &db.bookmark().await).await.unwrap();
+    assert!(!later.is_in_doubt && !later.lacks, "{later:?}");
 }
