@@ -2,7 +2,8 @@
 //! over a link as slow as may be.
 
 use crate::support::proxy::{Proxy, Upstream, Way};
-use crate::support::{Database, Version, database, get, marker, on, serve, token, ws};
+use crate::support::{Database, Version, database, get, marker, on, serve, token, within, ws};
+use rowcast::config::Doorbell;
 use std::time::Duration;
 
 /// So many events, each in a transaction of its own, and nobody's bell rings.
@@ -88,6 +89,7 @@ async fn a_look_in_parts_brings_each_event_once_and_a_row_in_order() {
 async fn a_listener_that_has_read_a_part_goes_on() {
     let db = database().await;
     let server = serve(&db, |settings| {
+        settings.listener.doorbell = Some(Doorbell::Always);
         settings.listener.floor = Duration::from_secs(3600);
         settings.listener.look_bytes = 1024;
     })
@@ -96,7 +98,8 @@ async fn a_listener_that_has_read_a_part_goes_on() {
     reader.expect("welcome").await;
     write_in_silence(&db, 300).await;
     marker(&db, &["*"]).await;
-    let events = reader.events_until("marker").await;
+    let heard = reader.events_until("marker");
+    let events = within("all of it is heard", heard).await;
     let numbers = events.iter().map(|event| event["data"]["n"].as_i64());
     assert!(numbers.eq((1..=300).map(Some)), "{events:?}");
     let metrics = get(&server, "/metrics", &[]).await.body;
@@ -135,5 +138,5 @@ async fn a_look_that_takes_long_over_a_slow_link_comes_to_its_end() {
     )
     .await;
     marker(&db, &["*"]).await;
-    reader.expect_event("marker").await;
+    within("what is behind it is heard", reader.expect_event("marker")).await;
 }

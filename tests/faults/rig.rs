@@ -34,6 +34,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("ROWCAST__DATABASE__POOL_SIZE", "4"),
     ("ROWCAST__DATABASE__LINK_TIMEOUT_MS", "3000"),
     ("ROWCAST__LISTENER__LOOK_TIMEOUT_MS", "1500"),
+    // Whoever was away for a second comes back in parts.
+    ("ROWCAST__LISTENER__LOOK_BYTES", "65536"),
     // About as many as the writers make: the doorbell falls silent and rings again.
     ("ROWCAST__LISTENER__BUSY_COMMITS", "100"),
     ("ROWCAST__LISTENER__PROOF_S", "2"),
