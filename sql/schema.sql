@@ -1271,7 +1271,7 @@ ALTER FUNCTION rowcast.log_size(OUT bytes bigint, OUT events bigint, OUT oldest_
 
 COMMENT ON FUNCTION rowcast.log_size(OUT bytes bigint, OUT events bigint, OUT oldest_at timestamp with time zone, OUT refused_at timestamp with time zone) IS 'Bytes with indexes; about how many events; since when the oldest leaf was written; and since when a lock keeps a leaf from being emptied.';
 
-CREATE FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean) RETURNS TABLE(snapshot text, history text, doorbell text, access_version bigint, rings boolean, queue_usage double precision, id bigint, xid xid8, at timestamp with time zone, channel text, name text, rooms text[], data json, failed boolean, render text)
+CREATE FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean, p_bytes bigint) RETURNS TABLE(snapshot text, more boolean, history text, doorbell text, access_version bigint, rings boolean, queue_usage double precision, id bigint, xid xid8, at timestamp with time zone, channel text, name text, rooms text[], data json, failed boolean, render text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -1282,10 +1282,17 @@ CREATE FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean) RETURNS TABLE
 #variable_conflict use_column
 declare
   v_now pg_snapshot := pg_current_snapshot();
+  v_part pg_snapshot;
+  v_to pg_snapshot;
 begin
+  if pg_snapshot_xmax(v_now)::text::bigint - pg_snapshot_xmax(p_from)::text::bigint > 100 then
+    v_part := rowcast.part_way(p_from, p_bytes);
+  end if;
+  v_to := coalesce(v_part, v_now);
   return query
   select
-    v_now::text,
+    v_to::text,
+    v_part is not null,
     -- As rowcast.history(), without what can't change while a connection lives.
     (
       select left(md5(concat_ws('/', min(m.nonce), min(m.database_oid), min(m.log_oid))), 10)
@@ -1302,32 +1309,34 @@ begin
 
   if p_render then
     return query
-    select null, null, null, null::bigint, null::boolean, null::float8,
+    select null, null::boolean, null, null, null::bigint, null::boolean, null::float8,
       l.id, l.xid, l.at, l.channel, l.name, l.rooms, l.data, l.failed, null
-    from rowcast.read_log(p_from) l
+    from rowcast.read_log(p_from, v_to) l
     order by l.id;
     return;
   end if;
 
   return query
-  select null, null, null, null::bigint, null::boolean, null::float8,
+  select null, null::boolean, null, null, null::bigint, null::boolean, null::float8,
     e.id, e.xid, e.at, e.channel, e.name, e.rooms, e.data, false, e.render
   from (
-    select * from rowcast.event n where n.xid >= pg_snapshot_xmax(p_from)
+    select * from rowcast.event n
+    where n.xid >= pg_snapshot_xmax(p_from) and n.xid < pg_snapshot_xmax(v_to)
     union all
     select * from rowcast.event n where n.xid = any (array(
-      select x from pg_snapshot_xip(p_from) x where pg_visible_in_snapshot(x, v_now)
+      select x from pg_snapshot_xip(p_from) x where pg_visible_in_snapshot(x, v_to)
     ))
   ) e
-  where e.channel <> all (array(select c.name from rowcast.channel c where c.paused))
+  where pg_visible_in_snapshot(e.xid, v_to)
+    and e.channel <> all (array(select c.name from rowcast.channel c where c.paused))
   order by e.id;
   perform rowcast.check_horizon(p_from);
 end
 $$;
 
-ALTER FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean) OWNER TO rowcast_owner;
+ALTER FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean, p_bytes bigint) OWNER TO rowcast_owner;
 
-COMMENT ON FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean) IS 'The state of things, and the events since a snapshot; with p_render, state events rendered.';
+COMMENT ON FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean, p_bytes bigint) IS 'The state of things, and events since a snapshot: all, or about p_bytes; with p_render, rendered.';
 
 CREATE FUNCTION rowcast.misfit(p_columns text[], p_args text) RETURNS text
     LANGUAGE plpgsql STABLE
@@ -1548,6 +1557,58 @@ $_$;
 ALTER FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) IS 'Takes a bookmark apart; SQLSTATE RC001 if it is none.';
+
+CREATE FUNCTION rowcast.part_way(p_from pg_snapshot, p_bytes bigint) RETURNS pg_snapshot
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return (
+    with found as (
+      select e.xid, e.id, e.data from rowcast.event e where e.xid >= pg_snapshot_xmax(p_from)
+      union all
+      select e.xid, e.id, e.data from rowcast.event e
+      where e.xid = any (array(
+        select x from pg_snapshot_xip(p_from) x
+        where pg_visible_in_snapshot(x, pg_current_snapshot())
+      ))
+    ),
+    ended as (
+      select f.xid::text::bigint as xid, max(f.id) as last, sum(pg_column_size(f.data) + 200) as bytes
+      from found f
+      group by f.xid
+    ),
+    counted as (
+      select e.xid, sum(e.bytes) over (order by e.last) - e.bytes < p_bytes as near
+      from ended e
+    ),
+    here as (
+      select greatest(max(c.xid) + 1, pg_snapshot_xmax(p_from)::text::bigint) as xmax
+      from counted c
+      where c.near
+    ),
+    running as (
+      select c.xid from counted c where not c.near
+      union all
+      select x::text::bigint from pg_snapshot_xip(pg_current_snapshot()) x
+    )
+    select format(
+      '%s:%s:%s',
+      coalesce(min(r.xid), h.xmax),
+      h.xmax,
+      string_agg(r.xid::text, ',' order by r.xid)
+    )::pg_snapshot
+    from here h
+    left join running r on r.xid < h.xmax
+    where exists (select from counted c where not c.near)
+    group by h.xmax
+  );
+end
+$$;
+
+ALTER FUNCTION rowcast.part_way(p_from pg_snapshot, p_bytes bigint) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.part_way(p_from pg_snapshot, p_bytes bigint) IS 'A place on the way from a snapshot to now that so many bytes of events lead to; null: it is now.';
 
 CREATE FUNCTION rowcast.read_between(p_from pg_snapshot, p_to pg_snapshot, p_limit bigint) RETURNS TABLE(id bigint, xid xid8, at timestamp with time zone, channel text, name text, rooms text[], data json, failed boolean, state bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -3252,8 +3313,8 @@ REVOKE ALL ON FUNCTION rowcast.leaf_is_full(p_last bigint, p_share bigint) FROM 
 REVOKE ALL ON FUNCTION rowcast.log_size(OUT bytes bigint, OUT events bigint, OUT oldest_at timestamp with time zone, OUT refused_at timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.log_size(OUT bytes bigint, OUT events bigint, OUT oldest_at timestamp with time zone, OUT refused_at timestamp with time zone) TO rowcast_service;
 
-REVOKE ALL ON FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean) TO rowcast_service;
+REVOKE ALL ON FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean, p_bytes bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean, p_bytes bigint) TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.misfit(p_columns text[], p_args text) FROM PUBLIC;
 
@@ -3272,6 +3333,8 @@ GRANT ALL ON FUNCTION rowcast.overview(p_rows integer) TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.part_way(p_from pg_snapshot, p_bytes bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.read_between(p_from pg_snapshot, p_to pg_snapshot, p_limit bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.read_between(p_from pg_snapshot, p_to pg_snapshot, p_limit bigint) TO rowcast_service;

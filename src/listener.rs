@@ -182,7 +182,8 @@ impl Listener {
         leader: &mut Leader,
     ) -> Result<(), ListenerError> {
         let from = place.standpoint.clone().ok_or(ListenerError::NewHistory)?;
-        let looked = match listening.look(&from, place.look_timeout).await {
+        let bytes = self.settings.look_bytes;
+        let looked = match listening.look(&from, bytes, place.look_timeout).await {
             Ok(Some(looked)) => looked,
             Ok(None) => return Err(ListenerError::NewHistory),
             Err(DatabaseError::Forgotten) => {
@@ -223,12 +224,17 @@ impl Listener {
         place.queue_is_filling = looked.queue_is_filling;
         let Looked {
             batch,
+            more,
             rings,
             queue_usage,
             ..
         } = looked;
         place.standpoint = Some(Arc::clone(&batch.to));
         self.hub.publish(batch, Instant::now());
+        if more {
+            // Not to its end: that is what /readyz goes by.
+            return Ok(());
+        }
         self.pulse.looked(Bell {
             doorbell,
             rings,

@@ -31,6 +31,8 @@ mod legacy;
 /// All the ways SQL has to write: bulk, upsert, COPY, cascade, partitions, overlapping transactions.
 mod writes;
 
+/// Much at a time: in parts, and over slow links.
+mod catch_up;
 /// From the log to the hub: lost connections, and bookmark arithmetic against PostgreSQL.
 mod listener;
 

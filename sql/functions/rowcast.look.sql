@@ -2,13 +2,17 @@
 -- are visible now and were not in p_from, in order of id. The same question as rowcast.read_log, cut
 -- down to what nearly every look needs: state events come as they are written, and a listener that
 -- finds some asks again from the same place, with p_render.
--- Rows that a statement sees are visible in its snapshot, so only the lower end is asked for. The
--- horizon is read when the scan is over: RC007 if some of it was forgotten (see rowcast.read_log,
+-- Where there is more than p_bytes it is a part, and `more` says so: the next look goes on from its
+-- snapshot. What a few transactions wrote is not measured: none of them could be cut.
+-- The horizon is read when the scan is over: RC007 if some of it was forgotten (see rowcast.read_log,
 -- also for the settings).
 
-create or replace function rowcast.look(p_from pg_snapshot, p_render boolean)
+drop function if exists rowcast.look(pg_snapshot, boolean);
+
+create or replace function rowcast.look(p_from pg_snapshot, p_render boolean, p_bytes bigint)
 returns table (
   snapshot text,
+  more boolean,
   history text,
   doorbell text,
   access_version bigint,
@@ -36,10 +40,17 @@ as $$
 #variable_conflict use_column
 declare
   v_now pg_snapshot := pg_current_snapshot();
+  v_part pg_snapshot;
+  v_to pg_snapshot;
 begin
+  if pg_snapshot_xmax(v_now)::text::bigint - pg_snapshot_xmax(p_from)::text::bigint > 100 then
+    v_part := rowcast.part_way(p_from, p_bytes);
+  end if;
+  v_to := coalesce(v_part, v_now);
   return query
   select
-    v_now::text,
+    v_to::text,
+    v_part is not null,
     -- As rowcast.history(), without what can't change while a connection lives.
     (
       select left(md5(concat_ws('/', min(m.nonce), min(m.database_oid), min(m.log_oid))), 10)
@@ -56,29 +67,31 @@ begin
 
   if p_render then
     return query
-    select null, null, null, null::bigint, null::boolean, null::float8,
+    select null, null::boolean, null, null, null::bigint, null::boolean, null::float8,
       l.id, l.xid, l.at, l.channel, l.name, l.rooms, l.data, l.failed, null
-    from rowcast.read_log(p_from) l
+    from rowcast.read_log(p_from, v_to) l
     order by l.id;
     return;
   end if;
 
   return query
-  select null, null, null, null::bigint, null::boolean, null::float8,
+  select null, null::boolean, null, null, null::bigint, null::boolean, null::float8,
     e.id, e.xid, e.at, e.channel, e.name, e.rooms, e.data, false, e.render
   from (
-    select * from rowcast.event n where n.xid >= pg_snapshot_xmax(p_from)
+    select * from rowcast.event n
+    where n.xid >= pg_snapshot_xmax(p_from) and n.xid < pg_snapshot_xmax(v_to)
     union all
     select * from rowcast.event n where n.xid = any (array(
-      select x from pg_snapshot_xip(p_from) x where pg_visible_in_snapshot(x, v_now)
+      select x from pg_snapshot_xip(p_from) x where pg_visible_in_snapshot(x, v_to)
     ))
   ) e
-  where e.channel <> all (array(select c.name from rowcast.channel c where c.paused))
+  where pg_visible_in_snapshot(e.xid, v_to)
+    and e.channel <> all (array(select c.name from rowcast.channel c where c.paused))
   order by e.id;
   perform rowcast.check_horizon(p_from);
 end
 $$;
-revoke all on function rowcast.look(pg_snapshot, boolean) from public;
-grant execute on function rowcast.look(pg_snapshot, boolean) to rowcast_service;
-comment on function rowcast.look(pg_snapshot, boolean) is
-  'The state of things, and the events since a snapshot; with p_render, state events rendered.';
+revoke all on function rowcast.look(pg_snapshot, boolean, bigint) from public;
+grant execute on function rowcast.look(pg_snapshot, boolean, bigint) to rowcast_service;
+comment on function rowcast.look(pg_snapshot, boolean, bigint) is
+  'The state of things, and events since a snapshot: all, or about p_bytes; with p_render, rendered.';

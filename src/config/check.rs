@@ -241,6 +241,7 @@ impl Check {
             proof_timeout: self.millis("listener.proof_timeout_ms", raw.proof_timeout_ms),
             backoff_min: self.millis("listener.backoff_min_ms", raw.backoff_min_ms),
             backoff_max: self.millis("listener.backoff_max_ms", raw.backoff_max_ms),
+            look_bytes: self.size("listener.look_bytes", raw.look_bytes, 1024..=GIB),
             look_timeout: self.millis("listener.look_timeout_ms", raw.look_timeout_ms),
             look_timeout_max: self.millis("listener.look_timeout_max_ms", raw.look_timeout_max_ms),
             ready_lag: self.millis("listener.ready_lag_ms", raw.ready_lag_ms),

@@ -130,6 +130,7 @@ sections! {
         proof_timeout_ms: u64,
         backoff_min_ms: u64,
         backoff_max_ms: u64,
+        look_bytes: u64,
         look_timeout_ms: u64,
         look_timeout_max_ms: u64,
         ready_lag_ms: u64,

@@ -172,7 +172,9 @@ pub struct Listener {
     pub proof_timeout: Duration,
     pub backoff_min: Duration,
     pub backoff_max: Duration,
-    /// Of the first look; doubled after each in vain, up to `look_timeout_max`.
+    /// Of events, after which a look leaves the rest to the next.
+    pub look_bytes: usize,
+    /// Of silence in a look; doubled after each in vain, up to `look_timeout_max`.
     pub look_timeout: Duration,
     pub look_timeout_max: Duration,
     pub ready_lag: Duration,

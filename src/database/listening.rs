@@ -7,6 +7,8 @@ use crate::bookmark::{Snapshot, Spelling, Standpoint};
 use crate::config::{self, Doorbell};
 use crate::event::Batch;
 use crate::notification::NotifyChannel;
+use futures_util::TryStreamExt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, mpsc};
@@ -27,7 +29,7 @@ const LEADER_LOCK: i64 = 7_692_279;
 const OPENING: &str = "select pg_backend_pid(), \
      current_setting('max_prepared_transactions')::integer > 0, rowcast.notify_queue_is_filling()";
 
-const LOOK: &str = "select * from rowcast.look($1::text::pg_snapshot, $2)";
+const LOOK: &str = "select * from rowcast.look($1::text::pg_snapshot, $2, $3)";
 
 /// From this use of NOTIFY's queue on it is left alone, as by `rowcast.notify_queue_is_filling()`.
 const FILLING: f64 = 0.1;
@@ -47,6 +49,8 @@ pub struct Channels {
 #[derive(Debug)]
 pub struct Looked {
     pub batch: Batch,
+    /// There is more, behind where the batch ends: it is only a part.
+    pub more: bool,
     /// As set in SQL; nothing: as configured.
     pub doorbell: Option<Doorbell>,
     /// Counts changes of rules and revocations.
@@ -303,25 +307,29 @@ impl Listening {
         ))
     }
 
-    /// Looks at the log: what became visible since `from`. Nothing if the history has ended.
+    /// Looks at the log: what became visible since `from`, or about so many `bytes` of it. Nothing if
+    /// the history has ended.
     ///
     /// # Errors
-    /// The connection, or no answer within `timeout`.
+    /// The connection, or no answer and no further row within `timeout`.
     pub async fn look(
         &self,
         from: &Standpoint,
+        bytes: usize,
         timeout: Duration,
     ) -> Result<Option<Looked>, DatabaseError> {
         let since = from.snapshot.to_postgres();
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         let expects_states = self.renders().is_some_and(|until| Instant::now() < until);
-        let mut rows = self.rows(&since, expects_states, timeout).await?;
+        let rows = async |render| self.rows(&[&since, &render, &bytes], timeout).await;
+        let mut found = rows(expects_states).await?;
         let is_state = |row: &Row| row.get::<_, Option<&str>>("render").is_some();
-        if rows.iter().any(is_state) {
+        if found.iter().any(is_state) {
             // From the same place once more; nothing of the first was passed on.
             *self.renders() = Some(Instant::now() + RENDERS_FOR);
-            rows = self.rows(&since, true, timeout).await?;
+            found = rows(true).await?;
         }
-        let (row, events) = rows.split_first().ok_or(DatabaseError::Answer(
+        let (row, events) = found.split_first().ok_or(DatabaseError::Answer(
             "rowcast.setting has no row: insert into rowcast.setting default values",
         ))?;
         if row.get::<_, Option<&str>>("history") != Some(&*from.history) {
@@ -331,6 +339,7 @@ impl Listening {
         let queue_usage = row.get("queue_usage");
         Ok(Some(Looked {
             batch: batch_from(events, from, snapshot_from(row.get("snapshot"))?)?,
+            more: row.get("more"),
             doorbell: word.and_then(Doorbell::parse),
             access_version: row.get("access_version"),
             rings: row.get::<_, Option<bool>>("rings").unwrap_or(false),
@@ -345,18 +354,27 @@ impl Listening {
 
     async fn rows(
         &self,
-        since: &str,
-        render: bool,
+        params: &[&(dyn ToSql + Sync); 3],
         timeout: Duration,
     ) -> Result<Vec<Row>, DatabaseError> {
-        let params: [&(dyn ToSql + Sync); 2] = [&since, &render];
+        let silence = |_| DatabaseError::Timeout(timeout);
         let asked = async {
-            let prepare = || self.client.prepare_typed(LOOK, &[Type::TEXT, Type::BOOL]);
+            let types = [Type::TEXT, Type::BOOL, Type::INT8];
+            let prepare = || self.client.prepare_typed(LOOK, &types);
             let look = self.look.get_or_try_init(prepare).await?;
-            self.client.query(look, &params).await
+            self.client.query_raw(look, params.iter().copied()).await
         };
         let answer = tokio::time::timeout(timeout, asked).await;
-        Ok(answer.map_err(|_| DatabaseError::Timeout(timeout))??)
+        let mut rows = pin!(answer.map_err(silence)??);
+        let mut found = Vec::new();
+        // However long it takes in all: a slow link must not make us begin again and again.
+        while let Some(row) = tokio::time::timeout(timeout, rows.try_next())
+            .await
+            .map_err(silence)??
+        {
+            found.push(row);
+        }
+        Ok(found)
     }
 }
 

@@ -94,6 +94,7 @@ impl Leader {
         self.snapshot = Some(looked.batch.to.snapshot.clone());
         let seen = Seen {
             snapshot: looked.batch.to.snapshot.clone(),
+            more: looked.more,
             commits: xids.len(),
             doorbell: self.doorbell(looked),
             rings: looked.rings,

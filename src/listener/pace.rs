@@ -30,6 +30,8 @@ const UNTOLD: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub snapshot: Snapshot,
+    /// It was only a part.
+    pub more: bool,
     /// Transactions with events in the batch.
     pub commits: usize,
     /// How writers are to wake us.
@@ -62,6 +64,8 @@ pub struct Pace {
     doorbell: Doorbell,
     rings: bool,
     queue_is_filling: bool,
+    /// The last look found only a part.
+    more: bool,
     commits: VecDeque<(Instant, usize)>,
     /// The last time that there were any.
     busy: Instant,
@@ -78,6 +82,7 @@ impl Pace {
             doorbell: Doorbell::Adaptive,
             rings: false,
             queue_is_filling: false,
+            more: false,
             commits: VecDeque::new(),
             busy: now,
             settings: settings.clone(),
@@ -132,6 +137,7 @@ impl Pace {
         self.doorbell = seen.doorbell;
         self.rings = seen.rings;
         self.queue_is_filling = seen.queue_is_filling;
+        self.more = seen.more;
         if seen.commits > 0 {
             self.busy = now;
             self.commits.push_back((now, seen.commits));
@@ -144,7 +150,7 @@ impl Pace {
             self.commits.pop_front();
         }
         match &mut self.state {
-            State::Settling => {
+            State::Settling if !seen.more => {
                 let running = seen.snapshot.running().to_vec();
                 self.enter(State::Drowsy { running }, now);
             }
@@ -185,6 +191,7 @@ impl Pace {
     #[must_use]
     pub fn wait(&self, now: Instant) -> Duration {
         let wait = match &self.state {
+            _ if self.more => Duration::ZERO,
             State::Follows if self.queue_is_filling => UNTOLD,
             State::Follows | State::Asleep => self.settings.floor,
             State::Settling => Duration::ZERO,
@@ -249,6 +256,7 @@ mod tests {
         pace: Pace,
         rings: bool,
         running: Vec<u64>,
+        more: bool,
         doorbell: Doorbell,
         queue_is_filling: bool,
     }
@@ -263,6 +271,7 @@ mod tests {
                 pace: Pace::new(&settings, now),
                 rings: false,
                 running: Vec::new(),
+                more: false,
                 doorbell: Doorbell::Adaptive,
                 queue_is_filling: false,
             }
@@ -281,6 +290,7 @@ mod tests {
             let xmin = self.running.first().copied().unwrap_or(xmax);
             let seen = Seen {
                 snapshot: Snapshot::new(xmin, xmax, &self.running).unwrap(),
+                more: self.more,
                 commits,
                 doorbell: self.doorbell,
                 rings: self.rings,
@@ -379,6 +389,21 @@ mod tests {
             clock.now += Duration::from_millis(1);
         }
         assert_eq!(waits.last(), Some(&Duration::ZERO));
+    }
+
+    /// A part of what there was says nothing of who may have found the bell silent.
+    #[test]
+    fn who_found_only_a_part_looks_again_before_it_rests() {
+        let mut clock = Clock::leading();
+        clock.more = true;
+        while !clock.rings {
+            assert_eq!(clock.look(0), Duration::ZERO);
+            clock.now += Duration::from_millis(1);
+        }
+        assert_eq!(clock.look(0), Duration::ZERO);
+        clock.more = false;
+        clock.running = vec![95];
+        assert!(clock.look(0) <= Duration::from_millis(100));
     }
 
     #[test]

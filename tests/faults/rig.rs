@@ -34,6 +34,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("ROWCAST__DATABASE__POOL_SIZE", "4"),
     ("ROWCAST__DATABASE__LINK_TIMEOUT_MS", "3000"),
     ("ROWCAST__LISTENER__LOOK_TIMEOUT_MS", "1500"),
+    // Whoever was away for a second comes back in parts.
+    ("ROWCAST__LISTENER__LOOK_BYTES", "65536"),
     // About as many as the writers make: the doorbell falls silent and rings again.
     ("ROWCAST__LISTENER__BUSY_COMMITS", "100"),
     ("ROWCAST__LISTENER__PROOF_S", "2"),
@@ -226,7 +228,7 @@ impl Rig {
         let sql = "select concat_ws(' ', pid, usename, state, wait_event, now() - xact_start, \
               left(query, 100), array(select relation::regclass::text || ' ' || mode from pg_locks l \
                 where l.pid = a.pid and relation in \
-                  (select inhrelid from pg_inherits where inhparent = 'rowcast.event'::regclass))) \
+                  (select inhrelid from pg_inherits where inhparent = 'rowcast.log'::regclass))) \
             from pg_stat_activity a where datname = current_database() and pid <> pg_backend_pid() \
             union all select concat_ws(' ', 'prepared', gid, now() - prepared) from pg_prepared_xacts \
             union all select concat_ws(' ', l, pg_total_relation_size('rowcast.event_' || leaf)) \

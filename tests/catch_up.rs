@@ -1,0 +1,142 @@
+//! Much at a time: a listener that was away reads the log in parts, each as far as its bytes go, and
+//! over a link as slow as may be.
+
+use crate::support::proxy::{Proxy, Upstream, Way};
+use crate::support::{Database, Version, database, get, marker, on, serve, token, within, ws};
+use rowcast::config::Doorbell;
+use std::time::Duration;
+
+/// So many events, each in a transaction of its own, and nobody's bell rings.
+async fn write_in_silence(db: &Database, events: i64) {
+    db.run(&format!(
+        "do $$ begin for n in 1..{events} loop \
+           insert into rowcast.event_0 (channel, name, rooms, data) \
+             values ('c', 'e', '{{*}}', json_build_object('n', n)); \
+           commit; end loop; end $$"
+    ))
+    .await;
+}
+
+/// What one look brings from a place: the place that it ends at, whether there is more, and the
+/// row and version of each event.
+async fn look(db: &Database, from: &str, bytes: i64) -> (String, bool, Vec<(i64, i64)>) {
+    let sql = format!(
+        "select snapshot, more, (data ->> 'row')::bigint, (data ->> 'version')::bigint \
+         from rowcast.look('{from}', false, {bytes})"
+    );
+    let rows = db.superuser().await.query(&sql, &[]).await.unwrap();
+    let events = rows[1..].iter().map(|row| (row.get(2), row.get(3)));
+    (rows[0].get(0), rows[0].get(1), events.collect())
+}
+
+/// Pairs of transactions, of which the older writes a row behind the younger; one that was open
+/// before, and one that stays open. In parts it is the same as in one look: each once, and a row's
+/// versions in order.
+#[tokio::test]
+async fn a_look_in_parts_brings_each_event_once_and_a_row_in_order() {
+    let db = database().await;
+    let (elder, younger) = (db.client("postgres").await, db.client("postgres").await);
+    let (before, open) = (db.client("postgres").await, db.client("postgres").await);
+    let begin = "begin; select pg_current_xact_id()";
+    let emit = |row: i64, version: i64| {
+        format!(
+            "select rowcast.emit('c', 'e', array['*'], '{{\"row\":{row},\"version\":{version}}}')"
+        )
+    };
+    before.batch_execute(begin).await.unwrap();
+    let from: String = db.ask("select pg_current_snapshot()::text").await;
+    open.batch_execute(begin).await.unwrap();
+    open.batch_execute(&emit(-1, 1)).await.unwrap();
+    for row in 0..60 {
+        elder.batch_execute(begin).await.unwrap();
+        younger.batch_execute(&emit(row, 1)).await.unwrap();
+        if row == 30 {
+            before.batch_execute(&emit(row, 2)).await.unwrap();
+            before.batch_execute("commit").await.unwrap();
+        }
+        elder.batch_execute(&emit(row, 3)).await.unwrap();
+        elder.batch_execute("commit").await.unwrap();
+    }
+
+    let (whole, more, expected) = look(&db, &from, 1 << 30).await;
+    assert!(!more && expected.len() == 121, "{whole}: {expected:?}");
+    let (mut place, mut found, mut parts) = (from, Vec::new(), 0);
+    loop {
+        let (to, more, events) = look(&db, &place, 1024).await;
+        place = to;
+        found.extend(events);
+        parts += 1;
+        if !more {
+            break;
+        }
+    }
+    // The last hundred transactions are not measured.
+    assert!(parts > 3, "{parts}");
+    for row in 0..60 {
+        let versions = |events: &[(i64, i64)]| -> Vec<i64> {
+            let of_row = events.iter().filter(|event| event.0 == row);
+            of_row.map(|event| event.1).collect()
+        };
+        assert_eq!(versions(&found), versions(&expected), "row {row}");
+    }
+    assert_eq!(found.len(), expected.len());
+    open.batch_execute("commit").await.unwrap();
+    assert_eq!(look(&db, &place, 1024).await.2, [(-1, 1)]);
+}
+
+/// Behind a part nobody waits for the bell, which has rung once for all of it.
+#[tokio::test]
+async fn a_listener_that_has_read_a_part_goes_on() {
+    let db = database().await;
+    let server = serve(&db, |settings| {
+        settings.listener.doorbell = Some(Doorbell::Always);
+        settings.listener.floor = Duration::from_secs(3600);
+        settings.listener.look_bytes = 1024;
+    })
+    .await;
+    let mut reader = ws(&server, &token("1", "user", ""), "").await;
+    reader.expect("welcome").await;
+    write_in_silence(&db, 300).await;
+    marker(&db, &["*"]).await;
+    let heard = reader.events_until("marker");
+    let events = within("all of it is heard", heard).await;
+    let numbers = events.iter().map(|event| event["data"]["n"].as_i64());
+    assert!(numbers.eq((1..=300).map(Some)), "{events:?}");
+    let metrics = get(&server, "/metrics", &[]).await.body;
+    let batches = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("rowcast_batches_total "));
+    let batches: u64 = batches.expect("it is counted").parse().unwrap();
+    assert!(batches > 20, "{batches}");
+}
+
+/// Six megabytes of one transaction, which no part can be smaller than, over a link that takes
+/// seconds for them: longer than any look may be silent.
+#[tokio::test]
+async fn a_look_that_takes_long_over_a_slow_link_comes_to_its_end() {
+    let mut db = database().await;
+    let cluster = &on(Version::Installed).await.cluster;
+    let socket = cluster
+        .socket_dir()
+        .join(format!(".s.PGSQL.{}", cluster.port()));
+    let link = Proxy::start(Upstream::Unix(socket), 1).await;
+    db.service_url = format!(
+        "postgresql://rowcast_service@{}/{}?sslmode=disable",
+        link.address, db.name
+    );
+    let server = serve(&db, |settings| {
+        settings.listener.look_timeout = Duration::from_millis(1500);
+        settings.listener.look_timeout_max = Duration::from_millis(1500);
+    })
+    .await;
+    let mut reader = ws(&server, &token("1", "user", ""), "").await;
+    reader.expect("welcome").await;
+    link.set(Way::Delay(Duration::from_millis(20)));
+    db.run(
+        "select rowcast.emit('c', 'e', array['nobody'], to_json(repeat(md5(n::text), 640))) \
+         from generate_series(1, 300) n",
+    )
+    .await;
+    marker(&db, &["*"]).await;
+    within("what is behind it is heard", reader.expect_event("marker")).await;
+}
