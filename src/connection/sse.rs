@@ -3,7 +3,7 @@
 //! It must never answer a temporary refusal with a status: an EventSource would not come back.
 
 use super::conversation::Conversation;
-use super::frame;
+use super::payload;
 use super::presence::Presence;
 use super::socket::Socket;
 use super::socket::outlet::Outlet;
@@ -56,7 +56,7 @@ fn last_words(gate: &Gate, refusal: Refusal) -> String {
         _ if refusal.ends_access() => gate.settings.sse.retry,
         _ => gate.wait(refusal),
     };
-    let error = frame::error(refusal.word(), &refusal.to_string(), None);
+    let error = payload::error(refusal.word(), &refusal.to_string(), None);
     stream::retry(wait) + &control(None, &error)
 }
 
