@@ -7,6 +7,7 @@ use super::payload;
 use super::presence::Presence;
 use super::socket::Socket;
 use super::socket::outlet::Outlet;
+use super::speech::Speech;
 use super::speech::stream::{self, control};
 use super::takeover::{Head, Takeover};
 use super::visit::Visit;
@@ -75,11 +76,12 @@ async fn run(mut presence: Presence, stream: Arc<Stream>, head: Head) {
         chunked: head.chunked,
         retry: settings.sse.retry,
     });
-    let socket = Arc::new(Socket::new(stream, Arc::<stream::Stream>::clone(&speech)));
+    let spoken: Arc<dyn Speech> = Arc::<stream::Stream>::clone(&speech);
+    let socket = Arc::new(Socket::new(stream));
     socket.feed(Frame::raw(head.bytes), None);
     presence.subscription.wake();
-    let conversation = Conversation::begin("sse", &presence, Arc::clone(socket.speech()));
-    let outlet = Outlet::new(&socket, settings, settings.sse.heartbeat, None);
+    let conversation = Conversation::begin("sse", &presence, Arc::clone(&spoken));
+    let outlet = Outlet::new(&socket, spoken, settings, settings.sse.heartbeat, None);
     let mut writer = Writer::new(&conversation, &presence, outlet);
     let why = tokio::select! {
         why = writer.write() => why,
