@@ -1610,69 +1610,7 @@ ALTER FUNCTION rowcast.part_way(p_from pg_snapshot, p_bytes bigint) OWNER TO row
 
 COMMENT ON FUNCTION rowcast.part_way(p_from pg_snapshot, p_bytes bigint) IS 'A place on the way from a snapshot to now that so many bytes of events lead to; null: it is now.';
 
-CREATE FUNCTION rowcast.read_between(p_from pg_snapshot, p_to pg_snapshot, p_limit bigint) RETURNS TABLE(id bigint, xid xid8, at timestamp with time zone, channel text, name text, rooms text[], data json, failed boolean, state bigint)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET enable_seqscan TO 'off'
-    SET jit TO 'off'
-    SET max_parallel_workers_per_gather TO '0'
-    SET plan_cache_mode TO 'force_generic_plan'
-    AS $$
-#variable_conflict use_column
-begin
-  return query
-  with found as (
-    select e.* from rowcast.event e
-    where e.xid >= pg_snapshot_xmax(p_from) and e.xid < pg_snapshot_xmax(p_to)
-    union all
-    select e.* from rowcast.event e
-    where e.xid = any (array(
-      select x from pg_snapshot_xip(p_from) x where pg_visible_in_snapshot(x, p_to)
-    ))
-  ),
-  wanted as (
-    select f.* from found f
-    where pg_visible_in_snapshot(f.xid, p_to)
-      and not exists (select from rowcast.channel c where c.name = f.channel and c.paused)
-    order by f.id
-    limit p_limit
-  ),
-  cut as (
-    select count(*) >= p_limit as off from wanted
-  ),
-  stated as (
-    select s.*, s.data::jsonb as key, min(s.id) over (
-      partition by s.render, s.data::text, s.channel, s.name, s.rooms
-    ) as state
-    from wanted s
-    where s.render is not null
-  ),
-  asked as (
-    select render, array_agg(distinct key) as keys from stated group by render
-  ),
-  rendered as materialized (
-    select a.render, r.key, r.data, r.failed
-    from asked a cross join lateral rowcast.render(a.render, a.keys) r
-  )
-  select w.id, w.xid, w.at, w.channel, w.name, w.rooms, w.data, false, null::bigint
-  from wanted w
-  where w.render is null
-  union all
-  select s.id, s.xid, s.at, s.channel, s.name, s.rooms, r.data, coalesce(r.failed, false), s.state
-  from stated s
-  full join rendered r on r.render = s.render and r.key = s.key
-  where coalesce(s.id, 0) <> 0 and (r.key is not null or (select off from cut))
-  order by 1;
-
-  perform rowcast.check_horizon(p_from);
-end
-$$;
-
-ALTER FUNCTION rowcast.read_between(p_from pg_snapshot, p_to pg_snapshot, p_limit bigint) OWNER TO rowcast_owner;
-
-COMMENT ON FUNCTION rowcast.read_between(p_from pg_snapshot, p_to pg_snapshot, p_limit bigint) IS 'All events between two snapshots, equal state events too; SQLSTATE RC007 if some were forgotten.';
-
-CREATE FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot DEFAULT NULL::pg_snapshot, p_after bigint DEFAULT NULL::bigint, p_rooms text[] DEFAULT NULL::text[], p_limit bigint DEFAULT NULL::bigint) RETURNS TABLE(id bigint, xid xid8, at timestamp with time zone, channel text, name text, rooms text[], data json, failed boolean)
+CREATE FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot DEFAULT NULL::pg_snapshot, p_after bigint DEFAULT NULL::bigint, p_rooms text[] DEFAULT NULL::text[], p_limit bigint DEFAULT NULL::bigint, p_equals boolean DEFAULT false) RETURNS TABLE(id bigint, xid xid8, at timestamp with time zone, channel text, name text, rooms text[], data json, failed boolean, state bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -1699,7 +1637,7 @@ begin
     where pg_visible_in_snapshot(f.xid, v_to)
       and (p_after is null or f.id > p_after)
       and (p_rooms is null or f.rooms && p_rooms)
-      and not exists (select from rowcast.channel c where c.name = f.channel and c.paused)
+      and f.channel <> all (array(select c.name from rowcast.channel c where c.paused))
     order by f.id
     limit p_limit
   ),
@@ -1707,11 +1645,10 @@ begin
   cut as (
     select p_limit is not null and count(*) >= p_limit as off from wanted
   ),
-  -- Of equal state events in a batch only the last is sent.
   stated as (
-    select s.*, s.data::jsonb as key, lead(s.id) over (
-      partition by s.render, s.data::text, s.channel, s.name, s.rooms order by s.id
-    ) is not null as superseded
+    select s.*, s.data::jsonb as key, max(s.id) over (
+      partition by s.render, s.data::text, s.channel, s.name, s.rooms
+    ) as state
     from wanted s
     where s.render is not null
   ),
@@ -1723,26 +1660,26 @@ begin
     select a.render, r.key, r.data, r.failed
     from asked a cross join lateral rowcast.render(a.render, a.keys) r
   )
-  select w.id, w.xid, w.at, w.channel, w.name, w.rooms, w.data, false
+  select w.id, w.xid, w.at, w.channel, w.name, w.rooms, w.data, false, null::bigint
   from wanted w
   where w.render is null
   union all
   -- A full join, with a condition that does not give away that a left one would do: of a young log
   -- the planner expects a handful of rows, and would compare each with each in a nested loop.
-  select s.id, s.xid, s.at, s.channel, s.name, s.rooms, r.data, coalesce(r.failed, false)
+  select s.id, s.xid, s.at, s.channel, s.name, s.rooms, r.data, coalesce(r.failed, false), s.state
   from stated s
   full join rendered r on r.render = s.render and r.key = s.key
   where coalesce(s.id, 0) <> 0
-    and ((not s.superseded and r.key is not null) or (select off from cut))
+    and (((p_equals or s.id = s.state) and r.key is not null) or (select off from cut))
   order by 1;
 
   perform rowcast.check_horizon(p_from);
 end
 $$;
 
-ALTER FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint) OWNER TO rowcast_owner;
+ALTER FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint, p_equals boolean) OWNER TO rowcast_owner;
 
-COMMENT ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint) IS 'Events visible in p_to (or now) and not in p_from; SQLSTATE RC007 if some were forgotten.';
+COMMENT ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint, p_equals boolean) IS 'Events visible in p_to (or now) and not in p_from; SQLSTATE RC007 if some were forgotten.';
 
 CREATE FUNCTION rowcast.reader_place(p_sub text, p_name text) RETURNS text
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -3336,11 +3273,8 @@ GRANT ALL ON FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, 
 
 REVOKE ALL ON FUNCTION rowcast.part_way(p_from pg_snapshot, p_bytes bigint) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION rowcast.read_between(p_from pg_snapshot, p_to pg_snapshot, p_limit bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION rowcast.read_between(p_from pg_snapshot, p_to pg_snapshot, p_limit bigint) TO rowcast_service;
-
-REVOKE ALL ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint) TO rowcast_service;
+REVOKE ALL ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint, p_equals boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint, p_equals boolean) TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.reader_place(p_sub text, p_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.reader_place(p_sub text, p_name text) TO rowcast_service;

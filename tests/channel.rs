@@ -831,6 +831,7 @@ async fn state_events_collapse_and_are_rendered_at_the_end(version: Version) {
     database.run(SPOTS).await;
     let server = serve(&database, |_| ()).await;
     let before = database.bookmark().await;
+    let from: String = database.ask("select pg_current_snapshot()::text").await;
     let mut everybody = everybody(&server).await;
     database
         .run(
@@ -848,6 +849,16 @@ async fn state_events_collapse_and_are_rendered_at_the_end(version: Version) {
     for frames in until_now(&database, &mut everybody).await {
         let told: Vec<_> = frames.iter().map(|frame| frame["data"].clone()).collect();
         assert_eq!(told, expected);
+    }
+    // Whoever keeps them for others is told each, and which are equal.
+    for (equals, expected) in [("false", "2=4 1=1"), ("true", "1=1 2=4 1=1")] {
+        let sql = format!(
+            "select string_agg(concat(data ->> 'id', '=', data ->> 'spots'), ' ' order by id)
+               filter (where state is not null)
+             from rowcast.read_log('{from}', p_equals => {equals})
+             having count(distinct state) = 2"
+        );
+        assert_eq!(database.ask::<String>(&sql).await, expected);
     }
     let other = serve(&database, |_| ()).await;
     for transport in TRANSPORTS {

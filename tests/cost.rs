@@ -122,47 +122,57 @@ async fn emit(database: &Database, messages: usize, bytes: usize) {
     database.run(&sql).await;
 }
 
-fn at_most(found: f64, bound: f64, way: Way, what: &str, wrong: &mut Vec<String>) {
-    println!("{way:?}: {what}: {found:.2} of {bound}");
-    if found > bound {
-        wrong.push(format!("{way:?}: {what}: {found:.2}, at most {bound}"));
+/// What lies above its bound.
+#[derive(Default)]
+struct Above(Vec<String>);
+
+impl Above {
+    fn judge(&mut self, way: Way, what: &str, found: f64, bound: f64) {
+        println!("{way:?}: {what}: {found:.2} of {bound}");
+        if found > bound {
+            self.0
+                .push(format!("{way:?}: {what}: {found:.2}, at most {bound}"));
+        }
+    }
+
+    fn is_nothing(&self) {
+        assert!(self.0.is_empty(), "it costs more:\n{}", self.0.join("\n"));
     }
 }
 
-fn none(wrong: &[String]) {
-    assert!(wrong.is_empty(), "it costs more:\n{}", wrong.join("\n"));
+/// A service that is counted, and nobody there yet.
+async fn scene(way: Way) -> (Arc<Database>, Counted, Crowd) {
+    let database = with_rules().await;
+    let service = Counted::open(&database).await;
+    let crowd = Crowd::new(way, &service.address);
+    (database, service, crowd)
 }
 
 #[tokio::test]
 async fn an_idle_connection_keeps_little_memory() {
-    let mut wrong = Vec::new();
+    let mut above = Above::default();
     for bound in BOUNDS {
-        let database = with_rules().await;
-        let service = Counted::open(&database).await;
-        let mut crowd = Crowd::new(bound.way, &service.address);
+        let (_database, service, mut crowd) = scene(bound.way).await;
         // What the first ones need to be known at all: plans, pools, tables.
         service.during(crowd.grows(FIRST)).await;
         let kept = service.during(crowd.grows(2 * MORE)).await.bytes_current;
         let each = kept as f64 / (2 * MORE) as f64;
-        at_most(
-            each,
-            bound.idle_bytes,
+        above.judge(
             bound.way,
             "bytes of an idle connection",
-            &mut wrong,
+            each,
+            bound.idle_bytes,
         );
         service.close(crowd).await;
     }
-    none(&wrong);
+    above.is_nothing();
 }
 
 #[tokio::test]
 async fn a_delivered_message_allocates_little_and_copies_nothing() {
-    let mut wrong = Vec::new();
+    let mut above = Above::default();
     for bound in BOUNDS {
-        let database = with_rules().await;
-        let service = Counted::open(&database).await;
-        let mut crowd = Crowd::new(bound.way, &service.address);
+        let (database, service, mut crowd) = scene(bound.way).await;
         let mut found = Vec::new();
         for more in [FIRST, MORE] {
             service.during(crowd.grows(more)).await;
@@ -180,36 +190,27 @@ async fn a_delivered_message_allocates_little_and_copies_nothing() {
         };
         let way = bound.way;
         let count = more(|info| info.count_total as f64, 0);
-        at_most(
-            count,
-            bound.allocations,
-            way,
-            "allocations for a message",
-            &mut wrong,
-        );
+        above.judge(way, "allocations for a message", count, bound.allocations);
         let short = more(|info| info.bytes_total as f64, 0);
-        at_most(
-            short,
-            bound.allocated_bytes,
+        above.judge(
             way,
             "bytes allocated for a message",
-            &mut wrong,
+            short,
+            bound.allocated_bytes,
         );
         let long = more(|info| info.bytes_total as f64, 1);
         let copies = (long - short) / (LONG - SHORT) as f64;
-        at_most(copies, bound.copies, way, "copies of a message", &mut wrong);
+        above.judge(way, "copies of a message", copies, bound.copies);
         service.close(crowd).await;
     }
-    none(&wrong);
+    above.is_nothing();
 }
 
 #[tokio::test]
 async fn a_long_message_leaves_nothing_behind() {
-    let mut wrong = Vec::new();
+    let mut above = Above::default();
     for bound in BOUNDS {
-        let database = with_rules().await;
-        let service = Counted::open(&database).await;
-        let mut crowd = Crowd::new(bound.way, &service.address);
+        let (database, service, mut crowd) = scene(bound.way).await;
         let mut kept = Vec::new();
         // Both times the ring keeps one message, whoever listens.
         for more in [FIRST, FIRST + MORE] {
@@ -221,22 +222,21 @@ async fn a_long_message_leaves_nothing_behind() {
             kept.push(service.during(heard).await.bytes_current as f64);
         }
         let each = (kept[1] - kept[0]) / MORE as f64;
-        at_most(
-            each,
-            bound.left_bytes,
+        above.judge(
             bound.way,
             "bytes left by a long message",
-            &mut wrong,
+            each,
+            bound.left_bytes,
         );
         service.close(crowd).await;
     }
-    none(&wrong);
+    above.is_nothing();
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_batch_is_one_system_call() {
-    let mut wrong = Vec::new();
+    let mut above = Above::default();
     for bound in BOUNDS {
         let database = with_rules().await;
         let mut program = traced::Traced::start(&database).await;
@@ -259,29 +259,11 @@ async fn a_batch_is_one_system_call() {
         }
         let (way, messages) = (bound.way, (MORE * MESSAGES) as f64);
         let writes = (found[2].writes - found[0].writes) / messages;
-        at_most(
-            writes,
-            bound.writes,
-            way,
-            "writes for a message",
-            &mut wrong,
-        );
+        above.judge(way, "writes for a message", writes, bound.writes);
         let calls = (found[2].all - found[0].all) / messages;
-        at_most(
-            calls,
-            bound.calls,
-            way,
-            "system calls for a message",
-            &mut wrong,
-        );
+        above.judge(way, "system calls for a message", calls, bound.calls);
         let batch = (found[3].writes - found[1].writes) / (MORE * BATCHES) as f64;
-        at_most(
-            batch,
-            bound.writes_of_a_batch,
-            way,
-            "writes for a batch",
-            &mut wrong,
-        );
+        above.judge(way, "writes for a batch", batch, bound.writes_of_a_batch);
     }
-    none(&wrong);
+    above.is_nothing();
 }

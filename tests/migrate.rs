@@ -194,7 +194,6 @@ const SERVICE_CALLS: &[&str] = &[
     "open_reader",
     "overview",
     "parse_bookmark",
-    "read_between",
     "read_log",
     "reader_place",
     // Empties leaves of the log that are past keep_for or keep_bytes, and nothing else.

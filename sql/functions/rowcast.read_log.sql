@@ -6,13 +6,21 @@
 -- large log, in which the planner expects to find a third of all events.
 -- Two index conditions joined by UNION ALL, never by OR, and no sequential scan: on a young or just
 -- truncated table the planner would choose one and be wrong soon after.
+-- Of equal state events, which share `state`, only the last is returned. With p_equals, all are: for a
+-- service that keeps them for whoever comes back from between the two places, and may have seen the
+-- last and lack one before it.
+
+-- As they were before `state`.
+drop function if exists rowcast.read_log(pg_snapshot, pg_snapshot, bigint, text[], bigint);
+drop function if exists rowcast.read_between(pg_snapshot, pg_snapshot, bigint);
 
 create or replace function rowcast.read_log(
   p_from pg_snapshot,
   p_to pg_snapshot default null,
   p_after bigint default null,
   p_rooms text[] default null,
-  p_limit bigint default null
+  p_limit bigint default null,
+  p_equals boolean default false
 )
 returns table (
   id bigint,
@@ -22,7 +30,8 @@ returns table (
   name text,
   rooms text[],
   data json,
-  failed boolean
+  failed boolean,
+  state bigint
 )
 language plpgsql
 stable
@@ -52,7 +61,7 @@ begin
     where pg_visible_in_snapshot(f.xid, v_to)
       and (p_after is null or f.id > p_after)
       and (p_rooms is null or f.rooms && p_rooms)
-      and not exists (select from rowcast.channel c where c.name = f.channel and c.paused)
+      and f.channel <> all (array(select c.name from rowcast.channel c where c.paused))
     order by f.id
     limit p_limit
   ),
@@ -60,11 +69,10 @@ begin
   cut as (
     select p_limit is not null and count(*) >= p_limit as off from wanted
   ),
-  -- Of equal state events in a batch only the last is sent.
   stated as (
-    select s.*, s.data::jsonb as key, lead(s.id) over (
-      partition by s.render, s.data::text, s.channel, s.name, s.rooms order by s.id
-    ) is not null as superseded
+    select s.*, s.data::jsonb as key, max(s.id) over (
+      partition by s.render, s.data::text, s.channel, s.name, s.rooms
+    ) as state
     from wanted s
     where s.render is not null
   ),
@@ -76,23 +84,29 @@ begin
     select a.render, r.key, r.data, r.failed
     from asked a cross join lateral rowcast.render(a.render, a.keys) r
   )
-  select w.id, w.xid, w.at, w.channel, w.name, w.rooms, w.data, false
+  select w.id, w.xid, w.at, w.channel, w.name, w.rooms, w.data, false, null::bigint
   from wanted w
   where w.render is null
   union all
   -- A full join, with a condition that does not give away that a left one would do: of a young log
   -- the planner expects a handful of rows, and would compare each with each in a nested loop.
-  select s.id, s.xid, s.at, s.channel, s.name, s.rooms, r.data, coalesce(r.failed, false)
+  select s.id, s.xid, s.at, s.channel, s.name, s.rooms, r.data, coalesce(r.failed, false), s.state
   from stated s
   full join rendered r on r.render = s.render and r.key = s.key
   where coalesce(s.id, 0) <> 0
-    and ((not s.superseded and r.key is not null) or (select off from cut))
+    and (((p_equals or s.id = s.state) and r.key is not null) or (select off from cut))
   order by 1;
 
   perform rowcast.check_horizon(p_from);
 end
 $$;
-revoke all on function rowcast.read_log(pg_snapshot, pg_snapshot, bigint, text[], bigint) from public;
-grant execute on function rowcast.read_log(pg_snapshot, pg_snapshot, bigint, text[], bigint) to rowcast_service;
-comment on function rowcast.read_log(pg_snapshot, pg_snapshot, bigint, text[], bigint) is
+revoke all on function rowcast.read_log(
+  pg_snapshot, pg_snapshot, bigint, text[], bigint, boolean
+) from public;
+grant execute on function rowcast.read_log(
+  pg_snapshot, pg_snapshot, bigint, text[], bigint, boolean
+) to rowcast_service;
+comment on function rowcast.read_log(
+  pg_snapshot, pg_snapshot, bigint, text[], bigint, boolean
+) is
   'Events visible in p_to (or now) and not in p_from; SQLSTATE RC007 if some were forgotten.';

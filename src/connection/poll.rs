@@ -11,7 +11,7 @@ use super::presence::{Cut, Presence};
 use super::seam::Resolved;
 use super::speech::{self, Speech, Told};
 use super::visit::Visit;
-use super::{Gate, Refusal, frame, until};
+use super::{Gate, Refusal, payload, until};
 use crate::event::{Event, to_json};
 use crate::frame::Frame;
 use crate::hub::Delivery;
@@ -121,7 +121,7 @@ struct Gathering<'a> {
 impl<'a> Gathering<'a> {
     fn new(presence: &'a Presence, wait: Duration) -> Self {
         let errors = presence.errors();
-        let errors = errors.map(|(code, message, room)| frame::error(code, &message, room));
+        let errors = errors.map(|(code, message, room)| payload::error(code, &message, room));
         let mut gathering = Self {
             presence,
             deadline: Instant::now() + wait,
@@ -195,7 +195,7 @@ impl<'a> Gathering<'a> {
             }
             Delivery::Withdrawn(room) if self.presence.needs(&room) => Err(Refusal::Forbidden),
             Delivery::Withdrawn(room) => {
-                let error = frame::error("forbidden", explain("withdrawn"), Some(&room));
+                let error = payload::error("forbidden", explain("withdrawn"), Some(&room));
                 self.errors.push(error);
                 self.hurry();
                 Ok(true)

@@ -4,11 +4,12 @@
 
 pub(super) mod decode;
 pub mod outlet;
+pub mod voice;
 
 use super::Refusal;
 use super::speech::{Speech, Told};
 use crate::frame::{Frame, Kind};
-use crate::hub::{Carriage, Delivery, Line};
+use crate::hub::{Carriage, Delivery};
 use crate::report;
 use crate::stream::Stream;
 use decode::{Decoder, Message};
@@ -30,7 +31,6 @@ const READ: usize = 4096;
 /// A socket in use.
 pub struct Socket {
     stream: Arc<Stream>,
-    speech: Arc<dyn Speech>,
     unsent: Mutex<Unsent>,
 }
 
@@ -42,8 +42,15 @@ struct Unsent {
     begun: usize,
     /// When the live events among them were inserted, in Unix microseconds.
     live: Vec<i64>,
-    /// When events were last carried past the writer.
-    carried: Option<Instant>,
+}
+
+/// What became of events that were carried.
+#[derive(Default)]
+struct Carried {
+    /// Some were written, if only in part.
+    any: bool,
+    /// Nothing of what was taken out still waits.
+    all: bool,
 }
 
 impl Unsent {
@@ -81,10 +88,9 @@ fn with_slices<'a, R>(
 
 impl Socket {
     #[must_use]
-    pub fn new(stream: Arc<Stream>, speech: Arc<dyn Speech>) -> Self {
+    pub fn new(stream: Arc<Stream>) -> Self {
         Self {
             stream,
-            speech,
             unsent: Mutex::default(),
         }
     }
@@ -93,22 +99,11 @@ impl Socket {
         self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    #[must_use]
-    pub fn speech(&self) -> &Arc<dyn Speech> {
-        &self.speech
-    }
-
     /// Has a frame written by the next flush; `live` is when its event was inserted, if it is live.
     pub fn feed(&self, frame: Frame, live: Option<i64>) {
         let mut unsent = self.unsent();
         unsent.frames.push_back(frame);
         unsent.live.extend(live);
-    }
-
-    /// When events were last carried past the writer.
-    #[must_use]
-    pub fn carried(&self) -> Option<Instant> {
-        self.unsent().carried
     }
 
     /// Writes what waits, as far as there is room. Ready when all of it has left.
@@ -237,29 +232,22 @@ impl Socket {
     pub fn forget_unsent(&self) {
         self.stream.forget_unsent();
     }
-}
 
-impl Line for Socket {
-    fn carry(&self, waiting: &mut VecDeque<Delivery>, carriage: &mut Carriage) -> bool {
-        self.carry_as(&*self.speech, waiting, carriage)
-    }
-}
-
-impl Socket {
-    /// [`Line::carry`], in this spelling.
-    pub fn carry_as(
+    /// Writes the events at the front of these in this spelling, as far as there is room at once.
+    fn carry(
         &self,
         speech: &dyn Speech,
         waiting: &mut VecDeque<Delivery>,
         carriage: &mut Carriage,
-    ) -> bool {
+    ) -> Carried {
+        let mut carried = Carried::default();
         let mut unsent = self.unsent();
         while unsent.frames.is_empty() {
             let Carriage {
                 frames,
                 live,
                 events,
-                now,
+                ..
             } = &mut *carriage;
             let before = live.len();
             while frames.len() < AT_ONCE
@@ -273,13 +261,14 @@ impl Socket {
                 waiting.pop_front();
             }
             if frames.is_empty() {
-                return true;
+                carried.all = true;
+                break;
             }
             let length: usize = frames.iter().map(|frame| frame.bytes().len()).sum();
             let write = |slices: &[IoSlice<'_>]| self.stream.try_write(slices);
             // An error is for the writer to meet, when it is to go on.
             let written = with_slices(&*frames, 0, write).unwrap_or(0);
-            unsent.carried = Some(*now);
+            carried.any = true;
             if written < length {
                 unsent.live.extend(live.drain(before..));
                 unsent.frames.extend(frames.drain(..));
@@ -287,15 +276,17 @@ impl Socket {
             }
             frames.clear();
         }
-        false
+        carried
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::voice::Voice;
     use super::*;
     use crate::connection::speech::native::Native;
     use crate::event::Event;
+    use crate::hub::Line;
     use tokio::io::AsyncReadExt;
     use tokio::net::UnixStream;
 
@@ -329,17 +320,18 @@ mod tests {
     #[tokio::test]
     async fn what_a_socket_does_not_take_at_once_goes_on_where_it_was_torn() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let socket = Socket::new(Arc::new(ours.into()), Arc::new(Native));
+        let socket = Arc::new(Socket::new(Arc::new(ours.into())));
+        let voice = Voice::new(Arc::clone(&socket), Arc::new(Native));
         let mut waiting: VecDeque<_> = (0..2000).map(event).collect();
         let (expected, count) = (frames(&waiting), waiting.len());
         let mut carriage = carriage();
         let patience = Duration::from_secs(30);
         let mut received = vec![0; expected.len()];
         let writing = async {
-            while !socket.carry(&mut waiting, &mut carriage) {
+            while !voice.carry(&mut waiting, &mut carriage) {
                 assert!(socket.waiting() > 0, "the rest is the writer's");
                 let before = waiting.len();
-                assert!(!socket.carry(&mut waiting, &mut carriage));
+                assert!(!voice.carry(&mut waiting, &mut carriage));
                 assert_eq!(waiting.len(), before, "nothing overtakes what is torn");
                 socket.flush(patience).await.unwrap();
             }
@@ -348,6 +340,7 @@ mod tests {
         read.unwrap();
         assert!(received == expected, "each byte once, and in order");
         assert_eq!((carriage.events, socket.waiting()), (count, 0));
+        assert_eq!(voice.used(), Some(carriage.now));
         assert_eq!(
             socket.unsent().frames.capacity(),
             0,
@@ -358,10 +351,11 @@ mod tests {
     #[tokio::test]
     async fn who_may_have_no_more_gets_the_end_of_what_has_begun() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let socket = Socket::new(Arc::new(ours.into()), Arc::new(Native));
+        let socket = Arc::new(Socket::new(Arc::new(ours.into())));
+        let voice = Voice::new(Arc::clone(&socket), Arc::new(Native));
         let mut waiting: VecDeque<_> = (0..2000).map(event).collect();
         let expected = frames(&waiting);
-        assert!(!socket.carry(&mut waiting, &mut carriage()));
+        assert!(!voice.carry(&mut waiting, &mut carriage()));
         socket.forget();
         socket.feed(Frame::control(crate::frame::Kind::Close, &[]), None);
         let end = Instant::now() + Duration::from_secs(30);
@@ -378,10 +372,11 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_takes_nothing_is_cut_and_one_that_crawls_is_not() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let socket = Socket::new(Arc::new(ours.into()), Arc::new(Native));
+        let socket = Arc::new(Socket::new(Arc::new(ours.into())));
+        let voice = Voice::new(Arc::clone(&socket), Arc::new(Native));
         let mut waiting: VecDeque<_> = (0..2000).map(event).collect();
         let length = frames(&waiting).len();
-        socket.carry(&mut waiting, &mut carriage());
+        voice.carry(&mut waiting, &mut carriage());
         let stall = Duration::from_millis(200);
         assert_eq!(socket.flush(stall).await, Err(Refusal::Lagged));
         for delivery in waiting {

@@ -16,7 +16,6 @@ mod speech;
 use super::cors::with_cors;
 use super::socket::Socket;
 use super::socket::decode::Decoder;
-use super::speech::native::Native;
 use super::{Gate, Refusal};
 use crate::dialect::{Dialect, SocketIoDoor};
 use crate::frame::Frame;
@@ -196,8 +195,7 @@ impl Host {
         let (stream, rest) = taken(upgrade).await?;
         let mut decoder = Decoder::new(self.gate.settings.limits.message_bytes);
         decoder.push(&rest);
-        // Namespaces speak, each for itself.
-        Some((Arc::new(Socket::new(stream, Arc::new(Native))), decoder))
+        Some((Arc::new(Socket::new(stream)), decoder))
     }
 
     /// What a client is told first.

@@ -7,7 +7,7 @@ pub mod spoken;
 pub mod stream;
 
 use super::Refusal;
-use super::frame::Welcome;
+use super::payload::Welcome;
 use super::seam::Subscribed;
 use super::visit::Visit;
 use crate::event::Event;

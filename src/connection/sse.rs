@@ -3,10 +3,11 @@
 //! It must never answer a temporary refusal with a status: an EventSource would not come back.
 
 use super::conversation::Conversation;
-use super::frame;
+use super::payload;
 use super::presence::Presence;
 use super::socket::Socket;
 use super::socket::outlet::Outlet;
+use super::speech::Speech;
 use super::speech::stream::{self, control};
 use super::takeover::{Head, Takeover};
 use super::visit::Visit;
@@ -56,7 +57,7 @@ fn last_words(gate: &Gate, refusal: Refusal) -> String {
         _ if refusal.ends_access() => gate.settings.sse.retry,
         _ => gate.wait(refusal),
     };
-    let error = frame::error(refusal.word(), &refusal.to_string(), None);
+    let error = payload::error(refusal.word(), &refusal.to_string(), None);
     stream::retry(wait) + &control(None, &error)
 }
 
@@ -75,11 +76,12 @@ async fn run(mut presence: Presence, stream: Arc<Stream>, head: Head) {
         chunked: head.chunked,
         retry: settings.sse.retry,
     });
-    let socket = Arc::new(Socket::new(stream, Arc::<stream::Stream>::clone(&speech)));
+    let spoken: Arc<dyn Speech> = Arc::<stream::Stream>::clone(&speech);
+    let socket = Arc::new(Socket::new(stream));
     socket.feed(Frame::raw(head.bytes), None);
     presence.subscription.wake();
-    let conversation = Conversation::begin("sse", &presence, Arc::clone(socket.speech()));
-    let outlet = Outlet::new(&socket, settings, settings.sse.heartbeat, None);
+    let conversation = Conversation::begin("sse", &presence, Arc::clone(&spoken));
+    let outlet = Outlet::new(&socket, spoken, settings, settings.sse.heartbeat, None);
     let mut writer = Writer::new(&conversation, &presence, outlet);
     let why = tokio::select! {
         why = writer.write() => why,

@@ -10,7 +10,7 @@ use super::presence::Presence;
 use super::socket::Socket;
 use super::socket::decode::Decoder;
 use super::socket::outlet::Outlet;
-use super::speech;
+use super::speech::{self, Speech};
 use super::visit::Visit;
 use super::writer::Writer;
 use super::{Gate, Refusal, unix_now};
@@ -25,6 +25,7 @@ const REASON: usize = 123;
 pub struct Upgraded {
     gate: Arc<Gate>,
     socket: Arc<Socket>,
+    speech: Arc<dyn Speech>,
     decoder: Decoder,
 }
 
@@ -34,10 +35,10 @@ impl Upgraded {
     pub fn new(gate: Arc<Gate>, stream: Arc<Stream>, rest: &[u8], visit: &Visit) -> Self {
         let mut decoder = Decoder::new(gate.settings.limits.message_bytes);
         decoder.push(rest);
-        let socket = Arc::new(Socket::new(stream, speech::of(visit)));
         Self {
             gate,
-            socket,
+            socket: Arc::new(Socket::new(stream)),
+            speech: speech::of(visit),
             decoder,
         }
     }
@@ -49,7 +50,7 @@ impl Upgraded {
             Ok(presence) => self.run(presence).await,
             Err(refusal) => refusal,
         };
-        Box::pin(close(&self.gate, &self.socket, &mut self.decoder, why)).await;
+        Box::pin(self.close(why)).await;
     }
 
     async fn enter(&self, visit: Box<Visit>) -> Result<Box<Presence>, Refusal> {
@@ -62,39 +63,40 @@ impl Upgraded {
     }
 
     async fn run(&mut self, mut presence: Box<Presence>) -> Refusal {
-        let why = run(&self.socket, &mut self.decoder, &presence).await;
+        let why = self.talk(&presence).await;
         presence.why = why.word();
         why
     }
-}
 
-async fn run(socket: &Arc<Socket>, decoder: &mut Decoder, presence: &Presence) -> Refusal {
-    let settings = &presence.gate.settings;
-    let conversation = Conversation::begin("websocket", presence, Arc::clone(socket.speech()));
-    let seen = AtomicU64::new(unix_now());
-    let websocket = &settings.websocket;
-    let outlet = Outlet::new(socket, settings, websocket.heartbeat, Some(websocket.ping));
-    let mut writer = Writer::new(&conversation, presence, outlet);
-    // One second at least, and whole ones are counted.
-    let patience = (websocket.ping + websocket.pong_timeout).as_secs().max(1) + 1;
-    let silent = || Some(seen.load(Ordering::Relaxed) + patience);
-    tokio::select! {
-        why = writer.write() => why,
-        why = read::read(&conversation, socket, decoder, &seen) => why,
-        why = conversation.ended(silent) => why,
+    async fn talk(&mut self, presence: &Presence) -> Refusal {
+        let (socket, settings) = (&self.socket, &presence.gate.settings);
+        let conversation = Conversation::begin("websocket", presence, Arc::clone(&self.speech));
+        let seen = AtomicU64::new(unix_now());
+        let websocket = &settings.websocket;
+        let (heartbeat, ping) = (websocket.heartbeat, Some(websocket.ping));
+        let outlet = Outlet::new(socket, Arc::clone(&self.speech), settings, heartbeat, ping);
+        let mut writer = Writer::new(&conversation, presence, outlet);
+        // One second at least, and whole ones are counted.
+        let patience = (websocket.ping + websocket.pong_timeout).as_secs().max(1) + 1;
+        let silent = || Some(seen.load(Ordering::Relaxed) + patience);
+        tokio::select! {
+            why = writer.write() => why,
+            why = read::read(&conversation, socket, &mut self.decoder, &seen) => why,
+            why = conversation.ended(silent) => why,
+        }
     }
-}
 
-/// Says why, and closes.
-async fn close(gate: &Gate, socket: &Socket, decoder: &mut Decoder, why: Refusal) {
-    let wait = i64::try_from(gate.wait(why).as_millis()).unwrap_or(i64::MAX);
-    let (code, reason) = match decoder.closed() {
-        // Its own word is answered with the same.
-        Some(code) => (code, String::new()),
-        None => socket.speech().close(why, wait),
-    };
-    let mut frame = code.to_be_bytes().to_vec();
-    frame.extend(reason.as_bytes());
-    frame.truncate(2 + reason.floor_char_boundary(REASON));
-    socket.close(decoder, &frame, why).await;
+    /// Says why, and closes.
+    async fn close(&mut self, why: Refusal) {
+        let wait = i64::try_from(self.gate.wait(why).as_millis()).unwrap_or(i64::MAX);
+        let (code, reason) = match self.decoder.closed() {
+            // Its own word is answered with the same.
+            Some(code) => (code, String::new()),
+            None => self.speech.close(why, wait),
+        };
+        let mut frame = code.to_be_bytes().to_vec();
+        frame.extend(reason.as_bytes());
+        frame.truncate(2 + reason.floor_char_boundary(REASON));
+        self.socket.close(&mut self.decoder, &frame, why).await;
+    }
 }

@@ -4,7 +4,7 @@
 
 use super::Refusal;
 use super::conversation::Conversation;
-use super::frame::Welcome;
+use super::payload::Welcome;
 use super::presence::Presence;
 use super::seam::{Resolved, Subscribed};
 use super::speech::Told;

@@ -130,8 +130,9 @@ impl Database {
         let sql = concat!(
             "select case when not pg_is_in_recovery() then rowcast.history() end as history, ",
             event_columns!(),
-            ", e.state from (values (1)) one left join rowcast.read_between( \
-               $1::text::pg_snapshot, $2::text::pg_snapshot, $3) e on true order by e.id"
+            ", e.state from (values (1)) one left join rowcast.read_log( \
+               $1::text::pg_snapshot, $2::text::pg_snapshot, null, null, $3, true) e on true \
+             order by e.id"
         );
         let (from, to) = (refill.from.to_postgres(), refill.to.place.to_postgres());
         let most = i64::try_from(refill.events + 1).unwrap_or(i64::MAX);

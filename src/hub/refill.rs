@@ -260,7 +260,7 @@ mod tests {
             };
         }
 
-        /// As `rowcast.read_between` does.
+        /// As `rowcast.read_log` does, of equal events all.
         fn read(&self, refill: &Refill) -> Refilled {
             let place = &refill.to.place;
             let spelling = Spelling::of("h", &refill.from, Some(place));

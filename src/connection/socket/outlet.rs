@@ -3,9 +3,10 @@
 //! It must never report an event before it was flushed.
 
 use super::Socket;
+use super::voice::Voice;
 use crate::config::Settings;
 use crate::connection::Refusal;
-use crate::connection::speech::Told;
+use crate::connection::speech::{Speech, Told};
 use crate::connection::writer;
 use crate::event::Event;
 use crate::frame::{Frame, Kind};
@@ -16,8 +17,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A socket, as the writer sees it.
-pub struct Outlet<'a> {
-    socket: &'a Arc<Socket>,
+pub struct Outlet {
+    voice: Arc<Voice>,
     heartbeat: Duration,
     stall: Duration,
     /// Between two pings of a WebSocket.
@@ -25,17 +26,18 @@ pub struct Outlet<'a> {
     next_ping: Option<Instant>,
 }
 
-impl<'a> Outlet<'a> {
+impl Outlet {
     #[must_use]
     pub fn new(
-        socket: &'a Arc<Socket>,
+        socket: &Arc<Socket>,
+        speech: Arc<dyn Speech>,
         settings: &Settings,
         heartbeat: Duration,
         ping: Option<Duration>,
     ) -> Self {
         let next_ping = ping.map(|ping| Instant::now() + ping);
         Self {
-            socket,
+            voice: Arc::new(Voice::new(Arc::clone(socket), speech)),
             heartbeat,
             stall: settings.limits.write_stall,
             ping,
@@ -44,27 +46,27 @@ impl<'a> Outlet<'a> {
     }
 }
 
-impl writer::Outlet for Outlet<'_> {
+impl writer::Outlet for Outlet {
     fn heartbeat(&self) -> Duration {
         self.heartbeat
     }
 
     async fn feed(&mut self, frame: &Frame) -> Result<(), Refusal> {
-        self.socket.feed(frame.clone(), None);
+        self.voice.socket.feed(frame.clone(), None);
         Ok(())
     }
 
     async fn say(&mut self, told: &Told<'_>, tag: Option<&Value>) -> Result<(), Refusal> {
-        if let Some(frame) = self.socket.speech().spell(told, tag)? {
-            self.socket.feed(frame, None);
+        if let Some(frame) = self.voice.speech.spell(told, tag)? {
+            self.voice.socket.feed(frame, None);
         }
         Ok(())
     }
 
     async fn event(&mut self, event: &Event, live: bool) -> Result<(), Refusal> {
-        if let Some(frame) = self.socket.speech().spell(&Told::Event(event), None)? {
+        if let Some(frame) = self.voice.speech.spell(&Told::Event(event), None)? {
             let live = live.then_some(event.inserted);
-            self.socket.feed(frame, live);
+            self.voice.socket.feed(frame, live);
         }
         Ok(())
     }
@@ -76,18 +78,19 @@ impl writer::Outlet for Outlet<'_> {
     async fn flush(&mut self) -> Result<(), Refusal> {
         let now = Instant::now();
         if self.next_ping.is_some_and(|next| next <= now) {
-            self.socket.feed(Frame::control(Kind::Ping, &[]), None);
+            self.voice
+                .socket
+                .feed(Frame::control(Kind::Ping, &[]), None);
             self.next_ping = self.ping.map(|ping| now + ping);
         }
-        self.socket.flush(self.stall).await
+        self.voice.socket.flush(self.stall).await
     }
 
     fn line(&self) -> Option<Arc<dyn Line>> {
-        let socket = Arc::clone(self.socket);
-        Some(socket)
+        Some(Arc::clone(&self.voice) as Arc<dyn Line>)
     }
 
     fn carried(&self) -> Option<Instant> {
-        self.socket.carried()
+        self.voice.used()
     }
 }

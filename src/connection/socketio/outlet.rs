@@ -7,15 +7,14 @@ use super::speech::Named;
 use crate::config::Settings;
 use crate::connection::Refusal;
 use crate::connection::seam::Subscribed;
-use crate::connection::socket::Socket;
+use crate::connection::socket::voice::Voice;
 use crate::connection::speech::{Speech, Told};
 use crate::connection::writer;
 use crate::event::Event;
 use crate::frame::Frame;
-use crate::hub::{Carriage, Delivery, Line};
+use crate::hub::Line;
 use serde_json::Value;
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -27,22 +26,8 @@ pub(super) struct Outlet<'a> {
     stall: Duration,
     /// Whether its page said where it stood, and so knows of gaps.
     resumes: bool,
+    /// Once a WebSocket carries it.
     voice: OnceLock<Arc<Voice>>,
-}
-
-/// A namespace on a WebSocket, as whoever publishes has it.
-struct Voice {
-    socket: Arc<Socket>,
-    speech: Arc<Named>,
-    /// When it was used last.
-    used: Mutex<Option<Instant>>,
-}
-
-impl Line for Voice {
-    fn carry(&self, waiting: &mut VecDeque<Delivery>, carriage: &mut Carriage) -> bool {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Some(carriage.now);
-        self.socket.carry_as(&*self.speech, waiting, carriage)
-    }
 }
 
 impl<'a> Outlet<'a> {
@@ -123,17 +108,13 @@ impl writer::Outlet for Outlet<'_> {
     fn line(&self) -> Option<Arc<dyn Line>> {
         let socket = self.engine.socket()?;
         let voice = self.voice.get_or_init(|| {
-            Arc::new(Voice {
-                socket,
-                speech: Arc::clone(self.speech),
-                used: Mutex::default(),
-            })
+            let speech = Arc::clone(self.speech);
+            Arc::new(Voice::new(socket, speech))
         });
         Some(Arc::clone(voice) as Arc<dyn Line>)
     }
 
     fn carried(&self) -> Option<Instant> {
-        let used = &self.voice.get()?.used;
-        *used.lock().unwrap_or_else(PoisonError::into_inner)
+        self.voice.get()?.used()
     }
 }

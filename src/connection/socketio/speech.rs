@@ -6,7 +6,7 @@
 use super::packet;
 use crate::connection::admission::explain;
 use crate::connection::door::Door;
-use crate::connection::frame::{self, Welcome};
+use crate::connection::payload::{self, Welcome};
 use crate::connection::speech::spoken::Spoken;
 use crate::connection::speech::{Heard, Misheard, Speech, Told};
 use crate::connection::{Refusal, seam::Subscribed};
@@ -169,7 +169,7 @@ impl Speech for Named {
                 rooms,
                 reason,
                 bookmark,
-            } => self.control("gap", &frame::gap(rooms, reason, bookmark).to_string()),
+            } => self.control("gap", &payload::gap(rooms, reason, bookmark).to_string()),
             Told::Heartbeat { bookmark } => {
                 let heartbeat = json!({ "type": "heartbeat", "bookmark": bookmark });
                 self.control("heartbeat", &heartbeat.to_string())
@@ -178,9 +178,9 @@ impl Speech for Named {
                 code,
                 message,
                 room,
-            } => self.control("error", &frame::error(code, message, *room).to_string()),
+            } => self.control("error", &payload::error(code, message, *room).to_string()),
             Told::Withdrawn { room } => {
-                let error = frame::error("forbidden", explain("withdrawn"), Some(room));
+                let error = payload::error("forbidden", explain("withdrawn"), Some(room));
                 self.control("error", &error.to_string())
             }
             Told::Left { .. }

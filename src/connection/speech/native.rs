@@ -4,7 +4,7 @@
 
 use super::{Act, Heard, Misheard, Speech, Told};
 use crate::connection::admission::explain;
-use crate::connection::{Refusal, frame};
+use crate::connection::{Refusal, payload};
 use crate::event::to_json;
 use crate::frame::Frame;
 use serde::Deserialize;
@@ -70,14 +70,16 @@ impl Speech for Native {
                 rooms,
                 reason,
                 bookmark,
-            } => frame::gap(rooms, reason, bookmark),
+            } => payload::gap(rooms, reason, bookmark),
             Told::Heartbeat { bookmark } => json!({ "type": "heartbeat", "bookmark": bookmark }),
             Told::Error {
                 code,
                 message,
                 room,
-            } => frame::error(code, message, *room),
-            Told::Withdrawn { room } => frame::error("forbidden", explain("withdrawn"), Some(room)),
+            } => payload::error(code, message, *room),
+            Told::Withdrawn { room } => {
+                payload::error("forbidden", explain("withdrawn"), Some(room))
+            }
             Told::Left { rooms } => json!({ "type": "unsubscribed", "rooms": rooms }),
             Told::Renewed { expires_at } => {
                 json!({ "type": "authenticated", "expiresAt": expires_at })

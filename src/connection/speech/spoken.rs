@@ -6,7 +6,7 @@ use super::{Act, Heard, Misheard, Speech, Told, closing};
 use crate::connection::Refusal;
 use crate::connection::admission::explain;
 use crate::connection::door::Door;
-use crate::connection::frame::Welcome;
+use crate::connection::payload::Welcome;
 use crate::dialect::{
     self, Fields, Filling, Meaning, Message, Source, Template, Values, WebSocketDoor,
 };

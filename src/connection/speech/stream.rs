@@ -4,7 +4,7 @@
 
 use super::{Heard, Misheard, Speech, Told};
 use crate::connection::admission::explain;
-use crate::connection::{Refusal, frame};
+use crate::connection::{Refusal, payload};
 use crate::event::{sse_frame, to_json};
 use crate::frame::Frame;
 use serde_json::Value;
@@ -78,15 +78,15 @@ impl Speech for Stream {
                 rooms,
                 reason,
                 bookmark,
-            } => control(Some(bookmark), &frame::gap(rooms, reason, bookmark)),
+            } => control(Some(bookmark), &payload::gap(rooms, reason, bookmark)),
             Told::Heartbeat { bookmark } => format!("id: {bookmark}\n\n"),
             Told::Error {
                 code,
                 message,
                 room,
-            } => control(None, &frame::error(code, message, *room)),
+            } => control(None, &payload::error(code, message, *room)),
             Told::Withdrawn { room } => {
-                let error = frame::error("forbidden", explain("withdrawn"), Some(room));
+                let error = payload::error("forbidden", explain("withdrawn"), Some(room));
                 control(None, &error)
             }
             // Answers, and nobody has asked.

@@ -1,4 +1,4 @@
-//! Frames that say the same on every transport: welcome, gap, error.
+//! What frames carry that say the same on every transport: welcome, gap, error.
 //! Hands JSON over to the transports, which frame it. It must never tell more than the wire has.
 
 use serde::Serialize;
