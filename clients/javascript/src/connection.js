@@ -15,6 +15,9 @@ import { settle } from './settings.js'
 /** Names of what the connection itself tells: an event of such a name is heard by `*` alone. */
 const OWN = ['status', 'gap', 'error', '*']
 
+/** What only durable readers need comes in a file of its own. */
+const forReaders = () => import('./acks.js')
+
 /**
  * @param {string | readonly string[]} rooms
  * @returns {string[]}
@@ -172,12 +175,12 @@ export function open(options) {
   /** @type {((what: any) => Promise<string>) | undefined} */
   let acks
   /** @param {any} what */
-  const ack = (what) => overHttp().then(({ acking }) => (acks ??= acking(settings, calls.say, on))(what))
+  const ack = (what) => forReaders().then(({ acking }) => (acks ??= acking(settings, calls.say, on))(what))
   const ground = { settings, failed, call, followers, expect, rooms, ahead }
 
   rooms.want(list(options.rooms ?? []))
   // What is to be kept while nobody can be asked can't be loaded then.
-  if (settings.reader) overHttp().catch(() => {})
+  if (settings.reader) Promise.all([forReaders(), overHttp()]).catch(() => {})
   if (options.start !== false) keeper.start()
 
   return {
