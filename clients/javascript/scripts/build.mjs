@@ -8,7 +8,7 @@ import { minify } from 'terser'
 
 /** Properties that never leave these modules, neither to the application nor to the wire. */
 const INTERNAL =
-  /^(settings|opening|welcomedAt|heardAt|silence|heard|wire|isLive|speaks|tokens|reopen|forgive|refuse|later|asked|wishes|loading|holders|fresh|followers|expect|answered|lost|welcomed|whose|left|begin|want|hold|release|denied|resumes|isBehind|resume|index|emit|ask|use|frame|failed|resolve|reject|granted|closed|end|stop|isTrying|lacks|say|ahead|reset)$/
+  /^(settings|opening|welcomedAt|heardAt|silence|heard|wire|isLive|speaks|tokens|reopen|forgive|refuse|later|asked|wishes|loading|holders|fresh|followers|expect|answered|lost|welcomed|whose|left|begin|want|hold|release|denied|resumes|isBehind|resume|index|emit|ask|use|frame|failed|resolve|reject|granted|closed|end|stop|isTrying|lacks|say|ahead|reset|isClosed)$/
 
 /** The files of the package, without extension: the core, what it loads when it is needed, the hooks. */
 const ENTRIES = ['index', 'http', 'acks', 'react']
@@ -33,14 +33,15 @@ for (const [format, extension] of [['esm', '.js'], ['cjs', '.cjs']]) {
       format,
       // For Node to find the names in a CommonJS module that is imported.
       platform: format === 'cjs' ? 'node' : 'browser',
-      target: 'es2022',
+      // What the README says that it runs on.
+      target: ['chrome93', 'firefox92', 'safari15.4', 'node20'],
       external: ['react'],
       plugins: [
         {
           name: 'core',
           setup(bundle) {
             // One class of errors: the others take it from the core.
-            const outside = entry === 'index' ? /^\.\/(http|acks)\.js$/ : /^\.\/(index|error)\.js$/
+            const outside = entry === 'index' ? /^\.\/(http|acks)\.js$/ : /^\.\/(index|error|http)\.js$/
             bundle.onResolve({ filter: outside }, ({ path }) => ({
               path: path.replace('error', 'index').replace('.js', extension),
               external: true,
@@ -64,7 +65,7 @@ for (const entry of ENTRIES) {
       module: extension === '.js',
       toplevel: true,
       ecma: 2020,
-      compress: { passes: 3 },
+      compress: { passes: 3, hoist_funs: true, keep_fargs: false },
       sourceMap: { content: readFileSync(map, 'utf8') },
     })
     writeFileSync(file, `${shorter.code}${names && `\n${names}`}\n//# sourceMappingURL=${entry}${extension}.map\n`)
