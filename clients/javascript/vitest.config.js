@@ -11,7 +11,16 @@ const old = (name) => fileURLToPath(new URL(`tests/react-18/node_modules/${name}
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'client', include: ['tests/*.test.js'], exclude: ['tests/react.test.js'], restoreMocks: true } },
+      {
+        test: {
+          name: 'client',
+          include: ['tests/*.test.js'],
+          exclude: ['tests/react.test.js'],
+          restoreMocks: true,
+          // CommonJS as Node loads it: each file once, whoever asks for it.
+          server: { deps: { external: [/\.cjs$/] } },
+        },
+      },
       react('19', {}),
       react('18', { react: old('react'), 'react-dom': old('react-dom') }),
     ],

@@ -1,6 +1,6 @@
 // Makes dist/: both entries, minified, as ECMAScript and CommonJS modules, each with its types.
 // The React entry imports the core instead of holding it a second time, and the core loads
-// what goes by HTTP only when it is needed.
+// what goes by HTTP, and acknowledgements, only when they are needed.
 import { build } from 'esbuild'
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -8,7 +8,13 @@ import { minify } from 'terser'
 
 /** Properties that never leave these modules, neither to the application nor to the wire. */
 const INTERNAL =
-  /^(settings|opening|welcomedAt|heardAt|silence|heard|wire|isLive|speaks|tokens|reopen|forgive|refuse|later|asked|wishes|loading|holders|fresh|followers|expect|answered|lost|welcomed|whose|left|begin|want|hold|release|denied|resumes|isBehind|resume|index|emit|ask|use|frame|failed|resolve|reject|granted|closed|end|stop)$/
+  /^(settings|opening|welcomedAt|heardAt|silence|heard|wire|isLive|speaks|tokens|reopen|forgive|refuse|later|asked|wishes|loading|holders|fresh|followers|expect|answered|lost|welcomed|whose|left|begin|want|hold|release|denied|resumes|isBehind|resume|index|emit|ask|use|frame|failed|resolve|reject|granted|closed|end|stop|isTrying|lacks|say|ahead|reset|isClosed)$/
+
+/** The files of the package, without extension: the core, what it loads when it is needed, the hooks. */
+const ENTRIES = ['index', 'http', 'acks', 'react']
+/** What esbuild puts last into a CommonJS module for Node to find the names of its exports: an
+ * expression that is never run, and would be taken for dead code. */
+const NAMES = /0&&\(module\.exports=\{[^}]*\}\);/
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 rmSync('dist', { recursive: true, force: true })
@@ -16,7 +22,7 @@ mkdirSync('dist')
 // The same names in every file: they hand such objects to each other.
 const mangleCache = {}
 for (const [format, extension] of [['esm', '.js'], ['cjs', '.cjs']]) {
-  for (const entry of ['index', 'http', 'react']) {
+  for (const entry of ENTRIES) {
     const { mangleCache: grown } = await build({
       entryPoints: [`src/${entry}.js`],
       outfile: `dist/${entry}${extension}`,
@@ -27,14 +33,15 @@ for (const [format, extension] of [['esm', '.js'], ['cjs', '.cjs']]) {
       format,
       // For Node to find the names in a CommonJS module that is imported.
       platform: format === 'cjs' ? 'node' : 'browser',
-      target: 'es2022',
+      // What the README says that it runs on.
+      target: ['chrome93', 'firefox92', 'safari15.4', 'node20'],
       external: ['react'],
       plugins: [
         {
           name: 'core',
           setup(bundle) {
-            // One class of errors: http.js takes it from the core.
-            const outside = entry === 'index' ? /^\.\/http\.js$/ : /^\.\/(index|error)\.js$/
+            // One class of errors: the others take it from the core.
+            const outside = entry === 'index' ? /^\.\/(http|acks)\.js$/ : /^\.\/(index|error|http)\.js$/
             bundle.onResolve({ filter: outside }, ({ path }) => ({
               path: path.replace('error', 'index').replace('.js', extension),
               external: true,
@@ -47,18 +54,23 @@ for (const [format, extension] of [['esm', '.js'], ['cjs', '.cjs']]) {
     Object.assign(mangleCache, grown)
   }
 }
-// What browsers load is shortened once more, by a twentieth. Not CommonJS: the names of its exports
-// stand in an expression that is never run, for Node to read, and would be taken for dead code.
-for (const entry of ['index', 'http', 'react']) {
-  const [file, map] = [`dist/${entry}.js`, `dist/${entry}.js.map`]
-  const shorter = await minify(readFileSync(file, 'utf8'), {
-    module: true,
-    ecma: 2020,
-    compress: { passes: 3 },
-    sourceMap: { content: readFileSync(map, 'utf8'), url: `${entry}.js.map` },
-  })
-  writeFileSync(file, shorter.code)
-  writeFileSync(map, shorter.map)
+// What applications load is shortened once more, by a twentieth.
+for (const entry of ENTRIES) {
+  for (const extension of ['.js', '.cjs']) {
+    const [file, map] = [`dist/${entry}${extension}`, `dist/${entry}${extension}.map`]
+    const made = readFileSync(file, 'utf8')
+    const [names] = made.match(NAMES) ?? ['']
+    if (!names === (extension === '.cjs')) throw new Error(`${file}: esbuild names exports otherwise than it did`)
+    const shorter = await minify(made.replace(names, ''), {
+      module: extension === '.js',
+      toplevel: true,
+      ecma: 2020,
+      compress: { passes: 3, hoist_funs: true, keep_fargs: false },
+      sourceMap: { content: readFileSync(map, 'utf8') },
+    })
+    writeFileSync(file, `${shorter.code}${names && `\n${names}`}\n//# sourceMappingURL=${entry}${extension}.map\n`)
+    writeFileSync(map, shorter.map)
+  }
 }
 for (const [types, core] of [['.d.ts', './index.js'], ['.d.cts', './index.cjs']]) {
   cpSync('src/types.d.ts', `dist/index${types}`)

@@ -1,7 +1,7 @@
 // Packs the package, installs it into an empty project, and uses it there from ESM, from CommonJS
 // and from TypeScript in strict mode, resolved as bundlers do and as Node does.
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -49,9 +49,11 @@ try {
     connection.on('ordr', () => {})
     export const use = () => [useLive<number, Events>('f', 'a', (n, event) => n + event.data.id).state?.toFixed(), useStatus().status, RowcastProvider, RowcastError]
   `
+  const readme = readFileSync(join(here, 'README.md'), 'utf8').match(/```ts\n([^]*?)```/)[1]
+  writeFileSync(join(project, 'readme.ts'), `import { connect } from 'rowcast-client'\ndeclare const url: string\n${readme}`)
   for (const extension of ['ts', 'mts', 'cts']) writeFileSync(join(project, `typed.${extension}`), typed)
   const tsc = join(here, 'node_modules/typescript/bin/tsc')
-  for (const [module, resolution, ...files] of [['esnext', 'bundler', 'typed.ts'], ['node16', 'node16', 'typed.mts', 'typed.cts']]) {
+  for (const [module, resolution, ...files] of [['esnext', 'bundler', 'typed.ts', 'readme.ts'], ['node16', 'node16', 'typed.mts', 'typed.cts']]) {
     run(process.execPath, tsc, '--strict', '--noEmit', '--target', 'es2022', '--lib', 'es2022,dom', '--module', module, '--moduleResolution', resolution, ...files)
     console.log(`tsc --moduleResolution ${resolution}: ${files.join(', ')}`)
   }

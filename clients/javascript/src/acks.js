@@ -9,13 +9,17 @@ import { backoff } from './backoff.js'
 import { RowcastError } from './error.js'
 import { PASSES } from './errors.js'
 
+// The way for the last word where no link speaks: it can't be loaded when nobody can be reached.
+import('./http.js').catch(() => {})
+
 /**
  * @param {import('./settings.js').Settings} settings
  * @param {(frame: object, path: string, said: object) => Promise<{bookmark: string}>} say
  * @param {(name: 'status', fn: (change: import('./types.d.ts').StatusChange) => void) => void} on
+ * @param {() => boolean} isClosed
  * @returns {(what: string | {bookmark?: string}) => Promise<string>}
  */
-export function acking({ later, retryMin, retryMax, random, reader }, say, on) {
+export function acking({ later, retryMin, retryMax, random, reader }, say, on, isClosed) {
   const pause = backoff(retryMin, retryMax, random)
   /** @type {{resolve: (stored: any) => void, reject: (error: unknown) => void}[]} */
   let waiting = []
@@ -39,7 +43,7 @@ export function acking({ later, retryMin, retryMax, random, reader }, say, on) {
       if (PASSES.includes(error.code)) {
         next ??= bookmark
         waiting = those.concat(waiting)
-        cancel = later(Math.max(error.retryAfter ?? 0, pause.next()), go)
+        if (!isClosed()) cancel = later(Math.max(error.retryAfter ?? 0, pause.next()), go)
         isBusy = false
         return
       }
@@ -50,7 +54,8 @@ export function acking({ later, retryMin, retryMax, random, reader }, say, on) {
   }
 
   on('status', ({ status }) => {
-    if (status === 'live') go()
+    if (isClosed()) cancel()
+    else if (status === 'live') go()
   })
   return (what) =>
     new Promise((resolve, reject) => {

@@ -22,8 +22,7 @@ export const clock = (timers) => ({
     /** @type {any} */
     let timer
     const wait = (/** @type {number} */ left) => {
-      const slice = Math.min(left, LONGEST)
-      timer = setTimeout(() => (left > slice ? wait(left - slice) : fn()), slice)
+      timer = setTimeout(() => (left > LONGEST ? wait(left - LONGEST) : fn()), Math.min(left, LONGEST))
     }
     wait(Math.max(0, ms))
     return () => clearTimeout(timer)

@@ -6,7 +6,8 @@
 
 import { asking } from './calls.js'
 import { emitter } from './emitter.js'
-import { keep, overHttp } from './keeper.js'
+import { asError } from './errors.js'
+import { keep } from './keeper.js'
 import { follow } from './live.js'
 import { roster } from './rooms.js'
 import { seen } from './seen.js'
@@ -14,6 +15,12 @@ import { settle } from './settings.js'
 
 /** Names of what the connection itself tells: an event of such a name is heard by `*` alone. */
 const OWN = ['status', 'gap', 'error', '*']
+
+/** What only durable readers need comes in a file of its own. */
+const forReaders = () =>
+  import('./acks.js').catch((error) => {
+    throw asError(error, 'disconnected')
+  })
 
 /**
  * @param {string | readonly string[]} rooms
@@ -33,7 +40,7 @@ export function open(options) {
   /** @type {Set<import('./live.js').Follower>} */
   const followers = new Set()
   /** @type {import('./types.d.ts').StatusChange} */
-  let shown = { status: 'connecting', reason: 'not started', transport: undefined }
+  let shown = { status: 'connecting', reason: 'not started' }
   let place = options.since
   /** @type {string | null | undefined} */
   let user
@@ -126,9 +133,10 @@ export function open(options) {
     subscribed(/** @type {import('./keeper.js').Frame} */ frame, /** @type {import('./rooms.js').Opening} */ opening) {
       const answered = rooms.granted(frame)
       // The first answer to a durable name: nobody knows it, or no longer.
-      if (opening.reader && !opening.since && !frame.id && frame.outcome === 'live' && shown.status !== 'live') emit('gap', { rooms: ['*'], reason: 'reader', bookmark: frame.bookmark })
-      if (frame.outcome === 'gap' && !answered.some((wish) => wish.begin)) tellGap(frame)
-      if (frame.id === undefined || answered.some((wish) => wish.resumes)) expect(frame.count ?? 0)
+      const { id, outcome, bookmark } = frame
+      if (opening.reader && !opening.since && !id && outcome === 'live' && shown.status !== 'live') emit('gap', { rooms: ['*'], reason: 'reader', bookmark })
+      if (outcome === 'gap' && !answered.some((wish) => wish.begin)) tellGap(frame)
+      if (!id || answered.some((wish) => wish.resumes)) expect(frame.count ?? 0)
     },
   })
 
@@ -172,12 +180,12 @@ export function open(options) {
   /** @type {((what: any) => Promise<string>) | undefined} */
   let acks
   /** @param {any} what */
-  const ack = (what) => overHttp().then(({ acking }) => (acks ??= acking(settings, calls.say, on))(what))
-  const ground = { settings, failed, call, followers, expect, rooms, ahead }
+  const ack = (what) => forReaders().then(({ acking }) => (acks ??= acking(settings, calls.say, on, keeper.isClosed))(what))
+  const ground = { settings, failed, call, followers, expect, isClosed: keeper.isClosed, rooms, ahead }
 
   rooms.want(list(options.rooms ?? []))
   // What is to be kept while nobody can be asked can't be loaded then.
-  if (settings.reader) overHttp().catch(() => {})
+  if (settings.reader) forReaders().catch(() => {})
   if (options.start !== false) keeper.start()
 
   return {

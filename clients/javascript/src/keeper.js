@@ -38,8 +38,9 @@ const GRACE = 3000
 const YOUNG = 1000
 /** Milliseconds between two looks at whether `token()` has another, after one was refused. */
 const TOKEN_POLL = 30_000
-/** Milliseconds before its end at which a token is renewed, or 2/5 of what is left if that is less. */
-const MARGIN = 30_000
+/** Milliseconds before its end at which a token is renewed, or 2/5 of what is left if that is less.
+ * More than a minute: in a page that nobody sees, timers run once in one. */
+const MARGIN = 90_000
 
 /**
  * @param {Settings} settings
@@ -62,6 +63,7 @@ export function keep(settings, host) {
   /** Failures that are too many: what has worked gets a second chance. */
   let tolerated = memory < 0 ? 1 : 2
   let everLive = false
+  let isClosed = false
   /** When a wake-up may dial: a server's delay is never shortened. */
   let notBefore = Infinity
   let upgradeAfter = settings.upgradeMin
@@ -86,13 +88,25 @@ export function keep(settings, host) {
     one?.wire?.close()
   }
 
-  const isLive = () => link?.welcomedAt !== undefined
+  /** Leaves no link and no timer. */
+  function clear() {
+    drop(link)
+    drop(trial)
+    link = trial = undefined
+    Object.keys(timers).forEach((what) => timer(what))
+    host.lost()
+  }
+
+  /** Says that there is no link. @param {string} reason */
+  const away = (reason) => host.status(isOffline() ? 'offline' : everLive ? 'recovering' : 'connecting', reason)
+
+  const isLive = () => !!link?.welcomedAt
 
   /** Says a frame; false if the link can't. @param {object} frame */
   const send = (frame) => isLive() && !!link?.wire?.send(JSON.stringify(frame))
 
   /** @param {Link | undefined} one */
-  const speaks = (one) => one !== undefined && transports[one.index] === 'websocket'
+  const speaks = (one) => !!one && transports[one.index] === 'websocket'
 
   /**
    * Opens a link; with `beside` next to the one in use, which it replaces once it is welcomed.
@@ -120,7 +134,7 @@ export function keep(settings, host) {
     try {
       mine.token = await (beside ? tokens.use() : tokens.ask())
       if (!isWanted()) return
-      if (!beside) host.status(everLive ? 'recovering' : 'connecting', 'connecting')
+      if (!beside) away('connecting')
       mine.opening = host.opening(speaks(mine))
       const open = speaks(mine) ? websocket : (await overHttp())[/** @type {'sse' | 'poll'} */ (transports[index])]
       if (!isWanted()) return
@@ -217,15 +231,15 @@ export function keep(settings, host) {
     drop(mine)
     const needsToken = NEEDS_TOKEN.includes(code)
     // The cookie of a session that was let in may have been renewed since.
-    if (needsToken && mine.opening && (token || welcomedAt === undefined)) tokens.refuse(token)
+    if (needsToken && mine.opening && (token || !welcomedAt)) tokens.refuse(token)
     if (mine === trial) {
       trial = undefined
-      return trialFailed(index)
+      if (index + 1 < preferred) void dial(index + 1, true)
+      else if (index < preferred) planUpgrade()
+      else timer('reopen', Math.max(retryAfter ?? 0, pause.next()), reopen)
+      return
     }
-    drop(trial)
-    link = trial = undefined
-    for (const what of ['watch', 'renew', 'upgrade', 'reopen', 'stable']) timer(what)
-    host.lost()
+    clear()
     if (needsToken) {
       if (mine.opening) return retry(pause.next(), message)
       // There is no other: look from time to time whether there is one.
@@ -233,10 +247,13 @@ export function keep(settings, host) {
       return host.status('refused', message)
     }
     if (FINAL.includes(code) && !retryAfter) return host.status('refused', message)
-    const isStable = welcomedAt !== undefined && mine.heardAt - welcomedAt >= settings.stableAfter
+    const isStable = welcomedAt && mine.heardAt - welcomedAt >= settings.stableAfter
     // Not the transport's fault: the server has spoken, or nothing was tried.
     const isBlameless = isStable || retryAfter || code === 'token' || code === 'lagged'
-    if (isBlameless || ++failures < tolerated) return retry(Math.max(retryAfter ?? 0, retryAfter && code !== 'disconnected' ? 0 : pause.next()), message, retryAfter)
+    const isOrdered = code !== 'disconnected' && retryAfter
+    // It can be reached: the next transport is tried for this before all have failed.
+    if (isOrdered) tried = 0
+    if (isBlameless || ++failures < tolerated) return retry(isOrdered ? retryAfter : Math.max(retryAfter ?? 0, pause.next()), message, retryAfter)
     tried += 1
     if (tried < transports.length) return void dial((index + 1) % transports.length)
     // None works: it is not the transport, but the server or the network.
@@ -251,10 +268,9 @@ export function keep(settings, host) {
    * @param {number} [ordered] milliseconds that the server said
    */
   function retry(ms, reason, ordered = 0) {
-    const wait = Math.max(FLOOR, ms)
     notBefore = now() + Math.max(ordered, YOUNG)
-    timer('retry', wait, () => void dial(preferred))
-    if (reason) host.status(isOffline() ? 'offline' : everLive ? 'recovering' : 'connecting', reason)
+    timer('retry', Math.max(FLOOR, ms), () => void dial(preferred))
+    if (reason) away(reason)
   }
 
   /** @param {number | undefined} expiresAt unix seconds */
@@ -287,13 +303,6 @@ export function keep(settings, host) {
     upgradeAfter = Math.min(upgradeAfter * 2, settings.upgradeMax)
   }
 
-  /** @param {number} index */
-  function trialFailed(index) {
-    if (index + 1 < preferred) void dial(index + 1, true)
-    else if (index < preferred) planUpgrade()
-    else timer('reopen', pause.next(), reopen)
-  }
-
   /** Opens the stream anew with other rooms; the old one goes on until the new one is welcomed. */
   function reopen() {
     if (!link?.welcomedAt) return
@@ -315,13 +324,10 @@ export function keep(settings, host) {
   }
 
   function stop() {
-    drop(link)
-    drop(trial)
-    link = trial = undefined
+    isClosed = true
     notBefore = Infinity
-    Object.keys(timers).forEach((what) => timer(what))
     sleep()
-    host.lost()
+    clear()
   }
 
   return {
@@ -329,10 +335,13 @@ export function keep(settings, host) {
     reopen,
     stop,
     isLive,
+    /** Whether nothing may begin by itself, until `start`. */
+    isClosed: () => isClosed,
     /** Whether a link is being opened beside the one in use. */
     isTrying: () => !!trial,
     start() {
       stop()
+      isClosed = false
       tokens.forgive()
       pause.reset()
       sleep = onWake(wake)

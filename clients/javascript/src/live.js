@@ -15,7 +15,7 @@ import { PASSES } from './errors.js'
  *   lost: () => void, live: () => void}} Follower
  * @typedef {{settings: import('./settings.js').Settings, failed: (error: unknown) => void,
  *   call: (name: string, args?: object) => Promise<import('./types.d.ts').Answer>,
- *   followers: Set<Follower>, expect: (count: number, whose: Follower) => void,
+ *   followers: Set<Follower>, expect: (count: number, whose: Follower) => void, isClosed: () => boolean,
  *   rooms: ReturnType<typeof import('./rooms.js').roster>, ahead: Set<string>}} Ground
  */
 
@@ -26,7 +26,7 @@ import { PASSES } from './errors.js'
  * @param {(state: any, event: any) => any} reduce
  * @returns {import('./types.d.ts').Live<any>}
  */
-export function follow({ settings, failed, call: ask, followers, expect, rooms, ahead }, call, names, reduce) {
+export function follow({ settings, failed, call: ask, followers, expect, isClosed, rooms, ahead }, call, names, reduce) {
   const pause = backoff(settings.retryMin, settings.retryMax, settings.random)
   const { on, emit } = emitter(failed)
   /** @type {import('./types.d.ts').LiveSnapshot<any>} */
@@ -44,9 +44,9 @@ export function follow({ settings, failed, call: ask, followers, expect, rooms, 
 
   /**
    * @param {typeof phase} next
-   * @param {Partial<import('./types.d.ts').LiveSnapshot<any>>} change
+   * @param {Partial<import('./types.d.ts').LiveSnapshot<any>>} [change]
    */
-  function enter(next, change) {
+  function enter(next, change = { status: 'loading' }) {
     phase = next
     if (change.status === 'loading' && shown.status === 'loading') return
     shown = { ...shown, error: undefined, ...change }
@@ -56,7 +56,7 @@ export function follow({ settings, failed, call: ask, followers, expect, rooms, 
   async function load() {
     cancel()
     const mine = ++turn
-    enter('loading', { status: 'loading' })
+    enter('loading')
     try {
       const { data, bookmark } = await (typeof call === 'function' ? call() : ask(.../** @type {[string]} */ ([call].flat())))
       if (mine !== turn) return
@@ -76,10 +76,8 @@ export function follow({ settings, failed, call: ask, followers, expect, rooms, 
       if (first) throw Object.assign(new RowcastError(first.code, first.message), first)
     } catch (/** @type {any} */ error) {
       if (mine !== turn) return
-      // `live` wakes it up when the connection begins anew.
-      if (error.code === 'closed') return enter('waiting', { status: 'loading' })
       // Anything else fails until `reload()`.
-      if (PASSES.includes(error.code)) return wait()
+      if (error.code === 'closed' || PASSES.includes(error.code)) return wait()
       turn += 1
       enter('failed', { status: 'failed', error })
     }
@@ -87,9 +85,11 @@ export function follow({ settings, failed, call: ask, followers, expect, rooms, 
 
   /** Loads anew after a pause: what went wrong may go wrong again and again. */
   function wait() {
+    cancel()
     turn += 1
-    enter('waiting', { status: 'loading' })
-    cancel = settings.later(pause.next(), load)
+    enter('waiting')
+    // `live` wakes it up when the connection begins anew.
+    if (!isClosed()) cancel = settings.later(pause.next(), load)
   }
 
   /** @type {Follower} */
@@ -112,8 +112,8 @@ export function follow({ settings, failed, call: ask, followers, expect, rooms, 
     gap(concerned) {
       if (phase !== 'failed' && (concerned.includes('*') || concerned.some((room) => names.includes(room)))) load()
     },
-    // The rest of the replay will come mixed with what was delivered before.
-    lost: () => phase === 'replaying' && wait(),
+    // The rest of the replay will come mixed with what was delivered before; and a pause ends with `close()`.
+    lost: () => (phase === 'replaying' || phase === 'waiting') && wait(),
     live: () => phase === 'waiting' && load(),
   }
 

@@ -36,8 +36,11 @@ export function settle(options) {
     .../** @type {Pick<typeof options, 'url' | 'token' | 'storage' | 'reader'>} */ (given),
     ...clock(options.timers),
   }
-  settings.transports = settings.transports.filter((name) => name !== 'websocket' || settings.WebSocket)
-  if (!/^https?:/.test(settings.url) || !settings.transports[0]) throw new TypeError('bad url or transports')
+  const { url, transports } = settings
+  settings.transports = transports.filter((name) => name !== 'websocket' || settings.WebSocket)
+  if (!/^https?:/.test(url) || !settings.transports[0] || transports.some((name) => !DEFAULTS.transports.includes(name))) {
+    throw new TypeError(`bad url or transports: ${url} ${transports}`)
+  }
   return settings
 }
 

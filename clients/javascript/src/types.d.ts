@@ -29,7 +29,7 @@ export interface Options {
   /** Without it a cookie says who it is. */
   token?: TokenSource
   /** Rooms to be in from the start, besides the home rooms. */
-  rooms?: string[]
+  rooms?: readonly string[]
   /** A bookmark to begin from: what came after it is delivered first. */
   since?: string
   /** A durable name of this user's: without `since` it resumes from what was acknowledged last. */
@@ -37,7 +37,7 @@ export interface Options {
   /** Begin at once; default true. With false, `reconnect()` begins. */
   start?: boolean
   /** Which to try, best first; default all: `['websocket', 'sse', 'poll']`. */
-  transports?: TransportName[]
+  transports?: readonly TransportName[]
   /** Where the transport that worked is remembered; default `localStorage`; null: nowhere. */
   storage?: Storage | null
   /** Milliseconds within which a link must have its token and be welcomed; default 10000. */

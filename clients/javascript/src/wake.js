@@ -1,5 +1,5 @@
 /**
- * The moments at which waiting makes no sense any more: the network is back, the page is seen.
+ * The moments at which waiting makes no sense any more: the network is back, or gone, the page is seen.
  * Hands over to whoever waits. It must never be needed: workers and Node have no such moments.
  */
 
@@ -11,9 +11,10 @@ export function onWake(fn) {
   const here = /** @type {any} */ (globalThis)
   const stop = new AbortController()
   const { signal } = stop
-  here.addEventListener?.('online', () => fn(true), { signal })
-  here.addEventListener?.('pageshow', () => fn(false), { signal })
-  here.document?.addEventListener('visibilitychange', () => here.document.hidden || fn(false), { signal })
+  for (const name of ['online', 'offline', 'pageshow', 'visibilitychange']) {
+    // The last of these is told when the page is hidden, too.
+    here.addEventListener?.(name, () => (name[0] === 'v' && here.document.hidden) || fn(name === 'online'), { signal })
+  }
   return () => stop.abort()
 }
 

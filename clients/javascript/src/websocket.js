@@ -13,6 +13,8 @@ export function websocket({ settings, token, opening, frame, end }) {
   const socket = new settings.WebSocket(address(settings.url, '/ws', opening).replace(/^http/, 'ws'), protocols)
   socket.onmessage = ({ data }) => frame(JSON.parse(data))
   socket.onclose = ({ code, reason }) => end(ofClose(code, reason))
+  // Its close follows. The package `ws` ends the process if nobody hears of an error.
+  socket.onerror = () => {}
   return {
     send(said) {
       if (socket.readyState === 1) socket.send(said)

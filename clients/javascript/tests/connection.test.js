@@ -255,7 +255,7 @@ describe('tokens', () => {
     const token = vi.fn(async () => `t${++number}`)
     const { socket } = await live(fake, { token }, { expiresAt: unixIn(300), heartbeat: 0 })
     expect(socket.protocols[1]).toBe('bearer.t1')
-    await pass(260_000)
+    await pass(200_000)
     expect(socket.said('auth')).toEqual([])
     await pass(12_000)
     expect(socket.said('auth')[0]).toMatchObject({ token: 't2' })

@@ -1,7 +1,8 @@
-// What the README says of options, against the types and the code.
+// What the README says of options, against the types and the code; and its examples.
 import { readFileSync } from 'node:fs'
-import { expect, test } from 'vitest'
-import { settle } from '../src/settings.js'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { settle as settings } from '../src/settings.js'
+import { connect, event, pass, server, settle, welcome } from './fake.js'
 
 const read = (path) => readFileSync(new URL(path, import.meta.url), 'utf8')
 const section = read('../README.md').split('## Options')[1].split('\n## ')[0]
@@ -17,10 +18,103 @@ test('the README lists every option, and no other', () => {
 })
 
 test('the README and the types name the defaults that hold', () => {
-  const numbers = Object.entries(settle({ url: 'http://a', WebSocket: class {} })).filter(([, value]) => typeof value === 'number')
+  const numbers = Object.entries(settings({ url: 'http://a', WebSocket: class {} })).filter(([, value]) => typeof value === 'number')
   expect(numbers.length).toBeGreaterThan(8)
   for (const [name, value] of numbers) {
     expect([name, documented[name]]).toEqual([name, String(value)])
     expect(typed).toMatch(new RegExp(`default ${value}\\. \\*/\\n  ${name}\\?: number`))
   }
+})
+
+describe('each example of the README runs as it stands', () => {
+  const blocks = (language) => [...read('../README.md').matchAll(new RegExp('```' + language + '\\n([^]*?)```', 'g'))].map(([, code]) => code)
+  /** Runs it as the body of a module in which these names are known. */
+  function run(code, known) {
+    const body = code.replace(/import (\{.*\}) from '.*'/g, 'const $1 = rowcastClient')
+    const AsyncFunction = (async () => {}).constructor
+    return new AsyncFunction(...Object.keys(known), body)(...Object.values(known))
+  }
+  let fake
+  let opened
+  const rowcastClient = {
+    connect(options) {
+      opened = connect({ ...options, WebSocket: fake.WebSocket, fetch: fake.fetch, storage: null, timers: { random: () => 0.5 } })
+      return opened
+    },
+  }
+  const resumed = { type: 'subscribed', rooms: ['orders'], outcome: 'recovered', count: 0, bookmark: 'h.1_0' }
+  beforeEach(() => {
+    vi.useFakeTimers()
+    fake = server()
+  })
+  afterEach(() => {
+    opened?.close()
+    vi.useRealTimers()
+  })
+
+  test('there are these', () => {
+    expect(['js', 'jsx', 'html', 'ts'].map((language) => blocks(language).length)).toEqual([3, 1, 1, 1])
+  })
+
+  test('a week that follows the database', async () => {
+    const [show, badge] = [vi.fn(), vi.fn()]
+    const fetch = vi.fn(async () => new Response('jwt')).mockResolvedValueOnce(new Response('<html>', { status: 502 }))
+    await run(blocks('js')[0], { rowcastClient, show, badge, fetch })
+    await settle()
+    // A page in the place of a token is no token.
+    expect(fake.sockets).toHaveLength(0)
+    await pass(1000)
+    expect(fake.socket.protocols).toEqual(['rowcast.v1', 'bearer.jwt'])
+    // It does not wait for a link.
+    const [call] = fake.to('/call/lab_week')
+    expect(JSON.parse(call.options.body)).toEqual({ lab: 1 })
+    call.json({ data: { 1: 'one' }, bookmark: 'h.1_0' })
+    await settle()
+    fake.socket.say(welcome())
+    await settle()
+    const [{ id }] = fake.socket.said('subscribe')
+    fake.socket.say({ type: 'subscribed', id, rooms: ['lab:1'], outcome: 'recovered', count: 0 }, event(2))
+    expect(show).toHaveBeenLastCalledWith({ 1: 'one', 2: { id: 2 } })
+    expect(badge).toHaveBeenLastCalledWith('live', '')
+  })
+
+  test('in Node', async () => {
+    const known = { save: vi.fn(), readAll: vi.fn(), load: async () => 'h.0_0', process: { env: { TOKEN: 'jwt' }, once: vi.fn() }, console: { error: vi.fn() } }
+    await run(blocks('js')[1], { rowcastClient, ...known })
+    await settle()
+    expect([fake.socket.query('rooms'), fake.socket.query('since')]).toEqual(['orders', 'h.0_0'])
+    fake.socket.say(welcome(), resumed, event(1, { name: 'order:created' }), { type: 'gap', rooms: ['*'], reason: 'horizon' })
+    expect(known.save).toHaveBeenCalledWith({ id: 1 }, 'h.1_0.1')
+    expect(known.readAll).toHaveBeenCalledOnce()
+    fake.socket.say({ type: 'error', code: 'forbidden', message: 'no', room: 'orders' })
+    expect(known.console.error.mock.calls[0][0]).toMatchObject({ code: 'forbidden', room: 'orders' })
+    const [[signal, end]] = known.process.once.mock.calls
+    end()
+    expect([signal, fake.socket.wasClosed, vi.getTimerCount()]).toEqual(['SIGTERM', true, 0])
+  })
+
+  test('a reader', async () => {
+    const known = { url: 'http://live.test', token: 'jwt', writeInvoice: vi.fn(), readAll: vi.fn() }
+    await run(blocks('js')[2], { connect: rowcastClient.connect, ...known })
+    await settle()
+    fake.socket.say(welcome(), resumed, event(1, { name: 'order:created' }))
+    await settle()
+    expect(known.writeInvoice).toHaveBeenCalledWith({ id: 1 }, '1')
+    fake.socket.say({ type: 'acked', id: fake.socket.said('ack')[0].id, bookmark: 'h.1_0.1' }, { type: 'gap', rooms: ['*'], reason: 'horizon', bookmark: 'h.9_0' })
+    await settle()
+    expect(known.readAll).toHaveBeenCalledOnce()
+    expect(fake.socket.said('ack').map(({ bookmark }) => bookmark)).toEqual(['h.1_0.1', 'h.9_0'])
+  })
+
+  test('a page that the server has rendered', async () => {
+    const [page] = blocks('html')
+    const bookmark = page.match(/data-bookmark="(.*?)"/)[1]
+    const known = { add: vi.fn(), location: { origin: 'http://live.test', reload: vi.fn() }, document: { body: { dataset: { bookmark } } } }
+    await run(page.match(/<script type="module">([^]*)<\/script>/)[1], { rowcastClient, ...known })
+    await settle()
+    expect(fake.socket.query('since')).toBe(bookmark)
+    fake.socket.say(welcome(), resumed, event(1, { name: 'order:created' }), { type: 'gap', rooms: ['*'], reason: 'horizon' })
+    expect(known.add).toHaveBeenCalledWith({ id: 1 })
+    expect(known.location.reload).toHaveBeenCalledOnce()
+  })
 })

@@ -1,11 +1,13 @@
 /** A server that does what a test tells it, over a WebSocket, a fetch and a clock of its own. */
 import { vi } from 'vitest'
 
-const CORE = process.env.ROWCAST_CLIENT_DIST ? '../dist/index.js' : '../src/index.js'
-export const { connect, RowcastError } = await import(CORE)
+/** What is tested: the source, or what is published, as `js` or `cjs`. */
+const DIST = process.env.ROWCAST_CLIENT_DIST
+const path = (part) => (DIST ? `../dist/${part}.${DIST}` : `../src/${part}.js`)
+export const { connect, RowcastError } = await import(path('index'))
 
 // Loaded before any clock is stopped: modules are not loaded by timers.
-await import(CORE.replace('index', 'http'))
+for (const part of ['http', 'acks']) await import(path(part))
 
 /** Lets everything run that waits for nothing but its turn. */
 export const settle = () => vi.advanceTimersByTimeAsync(0)

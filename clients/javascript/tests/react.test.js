@@ -1,4 +1,6 @@
 // @ts-nocheck
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { act, createElement, StrictMode, useLayoutEffect, version } from 'react'
 import { createRoot } from 'react-dom/client'
 import { renderToString } from 'react-dom/server'
@@ -276,4 +278,31 @@ test('without a provider, or with an empty one, it says what is missing', async 
   vi.spyOn(console, 'error').mockImplementation(() => {})
   expect(() => renderToString(h(Page))).toThrow('RowcastProvider')
   expect(() => renderToString(h(RowcastProvider, null, h(Page)))).toThrow('RowcastProvider')
+})
+
+test('the example of the README runs as it stands', async () => {
+  const [, code] = readFileSync('README.md', 'utf8').match(/```jsx\n([^]*?)```/)
+  const input = code.replace(/import (\{.*\}) from '.*'/, 'const $1 = hooks')
+  const plain = execFileSync('node_modules/.bin/esbuild', ['--loader=jsx'], { input, encoding: 'utf8' })
+  const known = {
+    hooks: { RowcastProvider: ({ options, children }) => h(RowcastProvider, { options: { ...options, WebSocket: fake.WebSocket, fetch: fake.fetch, storage: null } }, children), useLive, useRoom },
+    React: { createElement },
+    url: 'http://live.test',
+    token: 'jwt',
+    reduce: (rows, event) => [...rows, event.data.bookingId],
+    toast: vi.fn(),
+    Table: ({ rows, stale }) => `${rows?.join() ?? 'nothing'}${stale ? ' (stale)' : ''}`,
+  }
+  const App = new Function(...Object.keys(known), `${plain}\nreturn App`)(...Object.values(known))
+  const { text } = await render(h(App))
+  expect(text()).toBe('nothing (stale)')
+  await turn(() => fake.socket.say(welcome()))
+  // It is loaded before there is a link.
+  const [call] = fake.to('/call/lab_week')
+  expect(JSON.parse(call.options.body)).toEqual({ lab: 1 })
+  await turn(() => call.json({ data: [1], bookmark: 'h.1_0' }))
+  await turn(() => answer(fake.socket, { outcome: 'recovered' }))
+  await turn(() => fake.socket.say(event(2, { name: 'booking:created', data: { bookingId: 2 } })))
+  expect(text()).toBe('1,2')
+  expect(known.toast).toHaveBeenCalledWith(2)
 })

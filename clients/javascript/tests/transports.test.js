@@ -139,7 +139,7 @@ describe('server-sent events', () => {
   test('a token is renewed by a new stream', async () => {
     let number = 0
     const { first } = await liveBySse({ token: async () => `t${++number}` }, { expiresAt: Math.floor(Date.now() / 1000) + 300, heartbeat: 0 })
-    await pass(272_000)
+    await pass(212_000)
     expect(fake.request.headers.authorization).toBe('Bearer t2')
     fake.request.stream().frame('rowcast:welcome', welcome(), 'h.1_0')
     await turns()

@@ -65,3 +65,8 @@ export function Component() {
   const { state, status } = useLive<number, Events>('f', ['a'], (sum, event) => (event.name === 'slot:updated' ? sum + event.data.free : sum))
   return [state?.toFixed(), status, useStatus().reason.length]
 }
+
+// Lists that are constants.
+connect({ url: 'https://live.example', rooms: ['a', 'b'] as const, transports: ['sse', 'poll'] as const })
+// @ts-expect-error there is no such transport
+connect({ url: 'https://live.example', transports: ['ws'] })
