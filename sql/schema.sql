@@ -240,12 +240,7 @@ begin
       message = format('%s is no number of events', p_reset_above),
       hint = 'reset_above: a statement with more events tells one reset per room; null: never.';
   end if;
-  if (select relkind from pg_class where oid = p_table) not in ('r', 'p') then
-    raise exception using errcode = 'RC003',
-      message = format('%s is not a table', p_table),
-      hint = 'Attach to the tables that a view reads, not to the view.';
-  end if;
-
+  perform rowcast.check_table(p_table);
   if p_query ~ '\$(body|query)\$' then
     raise exception using errcode = 'RC003',
       message = format('the query for %s on %s contains $body$ or $query$', p_operation, p_table),
@@ -706,6 +701,75 @@ $$;
 ALTER FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) IS 'Checks a query over new_rows and old_rows and returns its columns; SQLSTATE RC003 or RC004.';
+
+CREATE FUNCTION rowcast.check_rule() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_rule pg_proc;
+begin
+  select * into v_rule
+  from pg_proc where oid = (to_jsonb(new) ->> tg_argv[0])::regprocedure;
+  if v_rule.prokind is distinct from 'f' or v_rule.proretset
+    or oidvectortypes(v_rule.proargtypes) <> tg_argv[1]
+    or format_type(v_rule.prorettype, null) <> tg_argv[2]
+  then
+    raise exception using errcode = 'RC003',
+      message = format('%s is no rule for rowcast.%s: it returns %s', v_rule.oid::regprocedure,
+        tg_table_name, pg_get_function_result(v_rule.oid)),
+      hint = format('A function (%s) returns %s is asked here.', tg_argv[1], tg_argv[2]);
+  end if;
+  if not (has_function_privilege('rowcast_owner', v_rule.oid, 'execute')
+    and has_schema_privilege('rowcast_owner', v_rule.pronamespace, 'usage'))
+  then
+    raise exception using errcode = 'RC004',
+      message = format('rowcast_owner may not execute %s', v_rule.oid::regprocedure),
+      hint = 'It is who asks: grant it USAGE on the schema and EXECUTE on the function.';
+  end if;
+  return new;
+end
+$$;
+
+ALTER FUNCTION rowcast.check_rule() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.check_rule() IS 'Refuses rules that can''t be asked; SQLSTATE RC003, RC004.';
+
+CREATE FUNCTION rowcast.check_table(p_table regclass) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_is text;
+  v_hint text;
+begin
+  select r.what, r.hint into v_is, v_hint
+  from pg_class c
+  cross join lateral (
+    values
+      (c.relkind = 'f', 'a foreign table',
+        'Its rows change on the other server too, unseen from here. Attach there.'),
+      (c.relkind not in ('r', 'p'), 'not a table',
+        'Attach to the tables that a view reads, not to the view.'),
+      -- An event about an event would be one more, without end: every write would hang.
+      (c.relnamespace = 'rowcast'::regnamespace, 'a table of Rowcast''s own',
+        'Attach to the tables of the application.'),
+      (c.relpersistence = 't', 'a temporary table',
+        'It goes with its session, which alone writes to it. Attach to a table that stays.')
+  ) r (applies, what, hint)
+  where c.oid = p_table and r.applies
+  limit 1;
+  if v_is is not null then
+    raise exception using errcode = 'RC003',
+      message = format('%s is %s', p_table, v_is),
+      hint = v_hint;
+  end if;
+end
+$$;
+
+ALTER FUNCTION rowcast.check_table(p_table regclass) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.check_table(p_table regclass) IS 'Refuses what can''t be attached to: views, foreign and temporary tables, Rowcast''s own; RC003.';
 
 CREATE FUNCTION rowcast.checked_name(p_channel text, p_name text, p_rooms text[], p_data json) RETURNS text
     LANGUAGE plpgsql IMMUTABLE
@@ -3129,6 +3193,12 @@ ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.log_xid;
 
 CREATE TRIGGER _100_rowcast_check BEFORE INSERT OR UPDATE ON rowcast.callable FOR EACH ROW EXECUTE FUNCTION rowcast.check_callable();
 
+CREATE TRIGGER _100_rowcast_check BEFORE INSERT OR UPDATE ON rowcast.home_rule FOR EACH ROW EXECUTE FUNCTION rowcast.check_rule('rooms_of', 'jsonb', 'text[]');
+
+CREATE TRIGGER _100_rowcast_check BEFORE INSERT OR UPDATE ON rowcast.room_rule FOR EACH ROW EXECUTE FUNCTION rowcast.check_rule('may_join', 'jsonb, text', 'boolean');
+
+CREATE TRIGGER _100_rowcast_check BEFORE INSERT OR UPDATE ON rowcast.session_rule FOR EACH ROW EXECUTE FUNCTION rowcast.check_rule('claims_of', 'text', 'jsonb');
+
 CREATE CONSTRAINT TRIGGER _800_rowcast_access AFTER INSERT OR DELETE OR UPDATE ON rowcast.home_rule DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rowcast.access_changed();
 
 ALTER TABLE rowcast.home_rule ENABLE ALWAYS TRIGGER _800_rowcast_access;
@@ -3200,6 +3270,10 @@ REVOKE ALL ON FUNCTION rowcast.check_callable() FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowcast.check_horizon(p_from pg_snapshot) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.check_rule() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.check_table(p_table regclass) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.checked_name(p_channel text, p_name text, p_rooms text[], p_data json) FROM PUBLIC;
 

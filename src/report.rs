@@ -11,7 +11,7 @@ pub use prometheus::prometheus;
 use recent::Recent;
 pub use recent::{Turn, What, now_ms};
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 static BATCHES: AtomicU64 = AtomicU64::new(0);
@@ -26,6 +26,8 @@ static NOTIFICATIONS: AtomicU64 = AtomicU64::new(0);
 static LOCKED_LEAVES: AtomicU64 = AtomicU64::new(0);
 static ACKNOWLEDGEMENTS: AtomicU64 = AtomicU64::new(0);
 static FAILURES: AtomicU64 = AtomicU64::new(0);
+/// Whether this process has ever heard the doorbell.
+static HAS_LISTENED: AtomicBool = AtomicBool::new(false);
 static TO_QUEUE: Delays = Delays::new();
 static TO_SOCKET: Delays = Delays::new();
 static RECENT: Recent = Recent::new();
@@ -191,17 +193,27 @@ pub fn events_lost(channel: &str, name: &str) {
 
 /// The listener hears the doorbell and has read the log.
 pub fn listener_ready(history: &str) {
+    HAS_LISTENED.store(true, Ordering::Relaxed);
     tracing::info!(history, "listening");
 }
 
 /// The listener lost its connection and will come back.
 pub fn listener_lost(error: &str, wait: Duration) {
     add(&LOST_CONNECTIONS, 1);
-    tracing::warn!(
-        error,
-        wait_ms = wait.as_millis(),
-        "the listener lost the database; connected clients stay and will catch up"
-    );
+    let wait_ms = wait.as_millis();
+    if HAS_LISTENED.load(Ordering::Relaxed) {
+        tracing::warn!(
+            error,
+            wait_ms,
+            "the listener lost the database; connected clients stay and will catch up"
+        );
+    } else {
+        tracing::warn!(
+            error,
+            wait_ms,
+            "the database does not let the listener in yet; nobody is served until it does"
+        );
+    }
 }
 
 /// A new history began: everybody is told of a gap.

@@ -589,6 +589,66 @@ async fn a_withdrawn_rule_takes_its_rooms_on_every_node() {
     }
 }
 
+/// One home rule that can't be asked would keep everybody out.
+#[tokio::test]
+async fn a_rule_that_cant_be_asked_is_refused_where_it_is_written() {
+    let database = support::database().await;
+    database.run(RULES).await;
+    database
+        .run(
+            "create schema closed;
+             create function closed.home(jsonb) returns text[] language sql as 'select null::text[]';
+             create function public.shut(jsonb) returns text[] language sql as 'select null::text[]';
+             revoke execute on function public.shut(jsonb) from public;
+             create function public.many(jsonb) returns setof text[] language sql as 'select null::text[]';
+             create function public.session(text) returns jsonb language sql as 'select null::jsonb'",
+        )
+        .await;
+    let superuser = database.superuser().await;
+    for (written, code) in [
+        (
+            "insert into rowcast.home_rule values ('lower(text)')",
+            "RC003",
+        ),
+        (
+            "insert into rowcast.home_rule values ('public.many(jsonb)')",
+            "RC003",
+        ),
+        (
+            "insert into rowcast.home_rule values ('public.session(text)')",
+            "RC003",
+        ),
+        (
+            "insert into rowcast.home_rule values ('closed.home(jsonb)')",
+            "RC004",
+        ),
+        (
+            "insert into rowcast.home_rule values ('public.shut(jsonb)')",
+            "RC004",
+        ),
+        (
+            "insert into rowcast.room_rule values ('x', 'public.home(jsonb)')",
+            "RC003",
+        ),
+        (
+            "update rowcast.room_rule set may_join = 'lower(text)'",
+            "RC003",
+        ),
+        (
+            "insert into rowcast.session_rule values ('s', 'public.home(jsonb)')",
+            "RC003",
+        ),
+    ] {
+        let error = superuser.batch_execute(written).await.expect_err(written);
+        let error = error.as_db_error().expect(written);
+        assert_eq!(error.code().code(), code, "{written}: {error:?}");
+        assert!(error.hint().is_some(), "{written}: no hint");
+    }
+    database
+        .run("insert into rowcast.session_rule values ('s', 'public.session(text)')")
+        .await;
+}
+
 #[tokio::test]
 async fn a_home_room_is_kept_where_a_rule_admits_it() {
     let database = support::database().await;

@@ -3,7 +3,7 @@
 
 mod pages;
 
-use crate::support::driver::Driver;
+use crate::support::{self, driver::Driver};
 use serde_json::json;
 use std::path::Path;
 use std::process::Stdio;
@@ -36,6 +36,18 @@ async fn demo() -> (Child, String) {
     (demo, url)
 }
 
+/// The process of a demo's PostgreSQL, by its parent.
+async fn database_of(demo: &Child) -> nix::unistd::Pid {
+    let parent = demo.id().unwrap().to_string();
+    let found = Command::new("pgrep")
+        .args(["-P", &parent, "-x", "postgres"])
+        .output()
+        .await
+        .expect("pgrep runs");
+    let found = String::from_utf8(found.stdout).unwrap();
+    nix::unistd::Pid::from_raw(found.trim().parse().expect("one PostgreSQL"))
+}
+
 #[tokio::test]
 async fn a_statement_in_sql_becomes_pixels_in_both_views() {
     let (mut demo, url) = demo().await;
@@ -58,6 +70,17 @@ async fn a_statement_in_sql_becomes_pixels_in_both_views() {
         .await;
     page.until("/\\d/.test(document.querySelector('#median-browser').textContent)")
         .await;
+
+    // Visitors kill the database: it comes back, and the page with it.
+    let postmaster = database_of(&demo).await;
+    nix::sys::signal::kill(postmaster, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let again = "fetch('/lab/demo/run/1', { method: 'POST', body: '{}', \
+        headers: { 'content-type': 'application/json' } }).then((answer) => answer.ok)";
+    support::eventually("a statement runs again", async || {
+        (page.evaluate(again).await == json!(true)).then_some(())
+    })
+    .await;
+    assert_ne!(database_of(&demo).await, postmaster);
 
     // SIGINT is Ctrl-C: the page's connections are told to come back, and nothing is left behind.
     let pid = nix::unistd::Pid::from_raw(i32::try_from(demo.id().unwrap()).unwrap());

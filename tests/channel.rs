@@ -653,9 +653,16 @@ async fn attach_says_what_is_wrong_with_a_query(version: Version) {
             "create view public.notes as select * from public.note;
              create table public.secret (id int);
              create schema hidden; create table hidden.open (id int);
-             grant select on hidden.open to rowcast_owner",
+             grant select on hidden.open to rowcast_owner;
+             create foreign data wrapper far; create server away foreign data wrapper far;
+             create foreign table public.afar (id int) server away",
         )
         .await;
+    let superuser = database.superuser().await;
+    superuser
+        .batch_execute("create temporary table fleeting (id int)")
+        .await
+        .expect("a temporary table");
     let good = "'e' as name, array['open:1'] as rooms";
     let data = "'{}'::json as data";
     for (call, code, words) in [
@@ -678,6 +685,22 @@ async fn attach_says_what_is_wrong_with_a_query(version: Version) {
             format!("'notes', 'insert', $${QUERY}$$"),
             "RC003",
             "notes is not a table",
+        ),
+        (
+            format!("'afar', 'insert', $${QUERY}$$"),
+            "RC003",
+            "afar is a foreign table",
+        ),
+        (
+            format!("'fleeting', 'insert', $${QUERY}$$"),
+            "RC003",
+            "fleeting is a temporary table",
+        ),
+        // It would tell of itself without end: every write of every table would hang.
+        (
+            format!("'rowcast.event', 'insert', $${QUERY}$$"),
+            "RC003",
+            "rowcast.event is a table of Rowcast's own",
         ),
         (
             "'note', 'insert', $$selec 1$$".into(),
@@ -737,7 +760,6 @@ async fn attach_says_what_is_wrong_with_a_query(version: Version) {
             "may not read hidden.open",
         ),
     ] {
-        let superuser = database.superuser().await;
         let attached = superuser
             .batch_execute(&format!("select rowcast.attach({call})"))
             .await;

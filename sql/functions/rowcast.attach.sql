@@ -34,12 +34,7 @@ begin
       message = format('%s is no number of events', p_reset_above),
       hint = 'reset_above: a statement with more events tells one reset per room; null: never.';
   end if;
-  if (select relkind from pg_class where oid = p_table) not in ('r', 'p') then
-    raise exception using errcode = 'RC003',
-      message = format('%s is not a table', p_table),
-      hint = 'Attach to the tables that a view reads, not to the view.';
-  end if;
-
+  perform rowcast.check_table(p_table);
   if p_query ~ '\$(body|query)\$' then
     raise exception using errcode = 'RC003',
       message = format('the query for %s on %s contains $body$ or $query$', p_operation, p_table),

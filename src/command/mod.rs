@@ -87,7 +87,7 @@ pub fn main(cli: Cli) -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    let raw = read_settings(&cli.settings)?;
+    let raw = read_settings(&cli)?;
     if matches!(cli.command, Command::Config) {
         print!("{}", raw.effective_toml());
         let settings = Settings::check(raw)?;
@@ -101,7 +101,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let quiet = !matches!(cli.command, Command::Serve(_));
     start_log(&settings, quiet)?;
     match cli.command {
-        Command::Serve(args) => serve::run(args, settings).await,
+        Command::Serve(_) => serve::run(settings).await,
         Command::Demo(args) => demo::run(args, settings).await,
         Command::Migrate { print: true } => {
             print!("{}", migrate::script());
@@ -115,7 +115,8 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     }
 }
 
-fn read_settings(args: &SettingsArgs) -> Result<RawSettings, Failure> {
+fn read_settings(cli: &Cli) -> Result<RawSettings, Failure> {
+    let args = &cli.settings;
     let mut overrides = Vec::new();
     if let Some(url) = &args.database_url {
         overrides.push(("database.url".to_owned(), url.clone()));
@@ -125,6 +126,12 @@ fn read_settings(args: &SettingsArgs) -> Result<RawSettings, Failure> {
             .split_once('=')
             .ok_or_else(|| format!("--set {pair}: KEY=VALUE was expected"))?;
         overrides.push((key.to_owned(), value.to_owned()));
+    }
+    if let Command::Serve(serve::ServeArgs {
+        listen: Some(listen),
+    }) = &cli.command
+    {
+        overrides.push(("http.listen".to_owned(), listen.clone()));
     }
     Ok(RawSettings::load(
         args.config.as_deref(),

@@ -12,13 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 pub struct ServeArgs {
     /// Where to listen: host:port, or unix:/path.
     #[arg(long, value_name = "ADDRESS")]
-    listen: Option<String>,
+    pub listen: Option<String>,
 }
 
-pub async fn run(args: ServeArgs, mut settings: Settings) -> Result<ExitCode, Failure> {
-    if let Some(listen) = args.listen {
-        settings.http.listen = listen;
-    }
+pub async fn run(settings: Settings) -> Result<ExitCode, Failure> {
     for warning in settings.warnings() {
         tracing::warn!("{warning}");
     }

@@ -5,6 +5,7 @@
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
+use tracing::level_filters::LevelFilter;
 
 use super::raw::{
     RawAuth, RawCalls, RawConsole, RawDatabase, RawLimits, RawListener, RawLog, RawReaders,
@@ -278,8 +279,15 @@ impl Check {
     }
 
     fn log(&mut self, raw: RawLog) -> Log {
-        if raw.level.is_empty() {
-            self.wrong("log.level", "", "write error, warn, info, debug or trace");
+        // Any other bare word is a target to the filter, and silences all that is not of it.
+        let is_meant =
+            |word: &str| word.contains(['=', '[']) || word.parse::<LevelFilter>().is_ok();
+        if !raw.level.split(',').all(|word| is_meant(word.trim())) {
+            self.wrong(
+                "log.level",
+                &raw.level,
+                "write error, warn, info, debug or trace, and behind a comma target=level",
+            );
         }
         let format = match raw.format.as_str() {
             "auto" => LogFormat::Auto,
@@ -328,6 +336,7 @@ mod tests {
             ("ROWCAST__CONSOLE__VALUE", ""),
             ("ROWCAST__CONSOLE__SLOW_PERCENT", "101"),
             ("ROWCAST__LOG__FORMAT", "xml"),
+            ("ROWCAST__LOG__LEVEL", "loud"),
         ]));
         for key in [
             "database.url",
@@ -350,6 +359,7 @@ mod tests {
             "console.value",
             "console.slow_percent",
             "log.format",
+            "log.level",
         ] {
             assert!(
                 text.contains(&format!("`{key}`")),
@@ -361,6 +371,25 @@ mod tests {
             !text.contains("tooshort") && !text.contains("hidden"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn levels_and_targets_are_taken_and_nothing_that_silences_all() {
+        for level in [
+            "off",
+            "DEBUG",
+            "info,rowcast::report=debug",
+            "rowcast[span]=trace",
+        ] {
+            assert!(
+                checked(&[("ROWCAST__LOG__LEVEL", level)]).is_ok(),
+                "{level}"
+            );
+        }
+        for level in ["", "loud", "info,rowcast"] {
+            let text = problems(checked(&[("ROWCAST__LOG__LEVEL", level)]));
+            assert!(text.contains("`log.level`"), "{level}: {text}");
+        }
     }
 
     #[test]

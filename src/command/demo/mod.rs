@@ -3,6 +3,7 @@
 //! pages beside them. Hands over to the app.
 //! It must never touch a database that it did not make, and never take SQL from a page.
 
+mod application;
 mod page;
 mod system;
 
@@ -12,11 +13,11 @@ use super::serve::stop_signal;
 use crate::app::{App, Socket};
 use crate::config::Settings;
 use crate::{database, migrate};
+use application::Application;
 use clap::Args;
 use futures_util::future::{join_all, try_join_all};
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 use system::{Running, SYSTEMS};
 use tokio_postgres::Client;
@@ -24,6 +25,9 @@ use warp::Filter;
 
 /// Time between two writes of an old application: busy enough to watch, slow enough to follow.
 const WRITER_PAUSE: Duration = Duration::from_millis(1500);
+
+/// How long a database that was killed stays away, at most twice that: long enough to be noticed.
+const REVIVE_AFTER: Duration = Duration::from_secs(2);
 
 #[derive(Args, Debug)]
 pub struct DemoArgs {
@@ -46,9 +50,9 @@ pub async fn run(args: DemoArgs, settings: Settings) -> Result<ExitCode, Failure
     let Demo {
         running,
         socket,
-        cluster,
+        mut cluster,
     } = opened;
-    let legacy: Vec<Arc<Client>> = running.iter().map(|one| Arc::clone(&one.legacy)).collect();
+    let legacy: Vec<Application> = running.iter().map(|one| one.legacy.clone()).collect();
     let words = format!(
         "\n  Rowcast's demo is at  http://{}/\n\n  \
          Ctrl-C ends it and leaves nothing behind.\n\n",
@@ -67,11 +71,12 @@ pub async fn run(args: DemoArgs, settings: Settings) -> Result<ExitCode, Failure
         if args.quiet {
             std::future::pending::<()>().await;
         }
-        join_all(legacy.iter().map(|legacy| write_on(legacy))).await;
+        join_all(legacy.iter().map(write_on)).await;
     };
     tokio::select! {
         () = app.run_front(front, stop) => {}
         () = writers => {}
+        failed = revive(&mut cluster) => failed?,
     }
     drop(legacy);
     drop(cluster);
@@ -145,13 +150,30 @@ async fn bind(args: &DemoArgs, settings: &Settings) -> Result<Socket, Failure> {
     }
 }
 
-/// The old application: plain SQL as a role that knows nothing of Rowcast.
-async fn write_on(legacy: &Client) {
-    while !legacy.is_closed() {
+/// Starts the database again whenever somebody has killed it: everybody catches up, as anywhere else.
+async fn revive(cluster: &mut Cluster) -> Result<(), Failure> {
+    loop {
+        tokio::time::sleep(REVIVE_AFTER).await;
+        if cluster.pid().is_none() {
+            eprintln!("the throwaway PostgreSQL has ended; starting it again …");
+            cluster.start_again().await?;
+        }
+    }
+}
+
+/// The old application, as it writes by itself.
+async fn write_on(legacy: &Application) {
+    loop {
         tokio::time::sleep(WRITER_PAUSE.mul_f64(rand::random_range(0.5..1.5))).await;
-        if let Err(error) = legacy.batch_execute("select demo.writer_step()").await {
+        let step = async {
+            let connection = legacy.connection().await?;
+            connection
+                .batch_execute("select demo.writer_step()")
+                .await?;
+            Ok::<_, Failure>(())
+        };
+        if let Err(error) = step.await {
             tracing::warn!(%error, "the demo's writer could not write");
         }
     }
-    std::future::pending::<()>().await;
 }

@@ -2,6 +2,8 @@
 //! render, the listed statements, and how a view signs in. Hands nothing over.
 //! It must never run SQL text that a page sends.
 
+use super::Failure;
+use super::application::Application;
 use super::system::{Running, SYSTEMS, System};
 use crate::app::front::{Front, Service};
 use crate::connection::{Gate, unix_now};
@@ -11,7 +13,6 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio_postgres::Client;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderValue, StatusCode, Uri};
 use warp::path::FullPath;
@@ -39,7 +40,7 @@ const CONSOLE_SECONDS: u64 = 86_400;
 struct Stage {
     system: &'static System,
     gate: Arc<Gate>,
-    legacy: Arc<Client>,
+    legacy: Application,
     cookie: Option<Arc<str>>,
 }
 
@@ -64,7 +65,7 @@ pub fn routes(running: &[Running]) -> BoxedFilter<(Response,)> {
         let stage = Stage {
             system: one.system,
             gate: Arc::clone(&one.service.gate),
-            legacy: Arc::clone(&one.legacy),
+            legacy: one.legacy.clone(),
             cookie: one.cookie.as_deref().map(Into::into),
         };
         before.or(routes_of(stage)).unify().boxed()
@@ -187,10 +188,10 @@ fn in_words(error: &tokio_postgres::Error) -> String {
         .map_or_else(|| error.to_string(), |db| db.message().to_owned())
 }
 
-fn answer(done: Result<Response, tokio_postgres::Error>) -> Response {
+fn answer(done: Result<Response, Failure>) -> Response {
     done.unwrap_or_else(|error| {
         let status = StatusCode::SERVICE_UNAVAILABLE;
-        failed(status, "database", &in_words(&error))
+        failed(status, "database", &error.to_string())
     })
 }
 
@@ -209,13 +210,14 @@ fn index() -> Response {
 }
 
 /// Data and the bookmark that belongs to it, from one statement, as JSON.
-async fn state(legacy: &Client) -> Result<String, tokio_postgres::Error> {
-    let state = legacy.query_one("select demo.state()::text", &[]).await?;
-    state.try_get(0)
+async fn state(legacy: &Application) -> Result<String, Failure> {
+    let asked = legacy.connection().await?;
+    let state = asked.query_one("select demo.state()::text", &[]).await?;
+    Ok(state.try_get(0)?)
 }
 
 /// The page as an old server would render it.
-async fn render(stage: &Stage) -> Result<Response, tokio_postgres::Error> {
+async fn render(stage: &Stage) -> Result<Response, Failure> {
     // In a script element nothing but `<` can end it.
     let state = state(&stage.legacy).await?.replace('<', "\\u003c");
     let system = stage.system;
@@ -246,7 +248,8 @@ async fn render(stage: &Stage) -> Result<Response, tokio_postgres::Error> {
     Ok(file("text/html; charset=utf-8", text))
 }
 
-async fn run_statement(legacy: &Client, number: i32) -> Result<Response, tokio_postgres::Error> {
+async fn run_statement(legacy: &Application, number: i32) -> Result<Response, Failure> {
+    let legacy = legacy.connection().await?;
     let listed = "select sql from demo.statement where number = $1";
     let Some(listed) = legacy.query_opt(listed, &[&number]).await? else {
         let words = "no statement of this number is listed";
@@ -265,9 +268,10 @@ async fn run_statement(legacy: &Client, number: i32) -> Result<Response, tokio_p
 }
 
 /// What the old application's login would answer: its session cookie, or a JWT.
-async fn sign_in(stage: &Stage, view: &str) -> Result<Response, tokio_postgres::Error> {
+async fn sign_in(stage: &Stage, view: &str) -> Result<Response, Failure> {
     let asked = "select demo.sign_in($1)::text";
-    let signed_in = stage.legacy.query_one(asked, &[&view]).await?;
+    let legacy = stage.legacy.connection().await?;
+    let signed_in = legacy.query_one(asked, &[&view]).await?;
     let Some(proof) = signed_in.try_get::<_, Option<String>>(0)? else {
         let words = "this system has no such view";
         return Ok(failed(StatusCode::NOT_FOUND, "not-found", words));

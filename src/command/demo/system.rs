@@ -2,6 +2,7 @@
 //! own. Hands over services, and connections of the old applications.
 //! It must never touch a database that the demo did not make.
 
+use super::application::Application;
 use crate::app::Service;
 use crate::command::Failure;
 use crate::command::postgres::{Cluster, SUPERUSER};
@@ -9,7 +10,6 @@ use crate::command::triggers::files::rank;
 use crate::config::Settings;
 use crate::database;
 use include_dir::{Dir, include_dir};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::Client;
 
@@ -98,7 +98,7 @@ pub struct Running {
     pub system: &'static System,
     pub service: Service,
     /// The old application: it knows nothing of Rowcast.
-    pub legacy: Arc<Client>,
+    pub legacy: Application,
     /// The name of its session cookie; without one its views sign in by JWT.
     pub cookie: Option<String>,
 }
@@ -133,7 +133,7 @@ impl System {
             .await
             .map_err(|error| in_words(&format!("src/command/demo/{name}.sql"), &error))?;
         let role = self.role();
-        let legacy = database::connect_and_drive(&cluster.url(name, &role), timeout).await?;
+        let legacy = Application::new(&cluster.url(name, &role))?;
 
         let mut settings = settings.clone();
         settings.database.url = Some(cluster.url(name, "rowcast_service"));
@@ -155,7 +155,7 @@ impl System {
         Ok(Running {
             system: self,
             service,
-            legacy: Arc::new(legacy),
+            legacy,
             cookie,
         })
     }

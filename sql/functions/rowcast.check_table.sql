@@ -1,0 +1,37 @@
+-- Refuses to attach to what pushes nothing, or never stops: RC003, and where to attach instead.
+
+create or replace function rowcast.check_table(p_table regclass) returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_is text;
+  v_hint text;
+begin
+  select r.what, r.hint into v_is, v_hint
+  from pg_class c
+  cross join lateral (
+    values
+      (c.relkind = 'f', 'a foreign table',
+        'Its rows change on the other server too, unseen from here. Attach there.'),
+      (c.relkind not in ('r', 'p'), 'not a table',
+        'Attach to the tables that a view reads, not to the view.'),
+      -- An event about an event would be one more, without end: every write would hang.
+      (c.relnamespace = 'rowcast'::regnamespace, 'a table of Rowcast''s own',
+        'Attach to the tables of the application.'),
+      (c.relpersistence = 't', 'a temporary table',
+        'It goes with its session, which alone writes to it. Attach to a table that stays.')
+  ) r (applies, what, hint)
+  where c.oid = p_table and r.applies
+  limit 1;
+  if v_is is not null then
+    raise exception using errcode = 'RC003',
+      message = format('%s is %s', p_table, v_is),
+      hint = v_hint;
+  end if;
+end
+$$;
+revoke all on function rowcast.check_table(regclass) from public;
+comment on function rowcast.check_table(regclass) is
+  'Refuses what can''t be attached to: views, foreign and temporary tables, Rowcast''s own; RC003.';
