@@ -22,6 +22,9 @@ mod thread;
 pub use pulse::{Bell, Pulse};
 pub use thread::Thread;
 
+/// For whoever looked within this time nothing is measured: that costs as much as a look.
+const MEASURED_BEHIND: Duration = Duration::from_millis(100);
+
 /// Why the listener is not listening.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenerError {
@@ -182,7 +185,9 @@ impl Listener {
         leader: &mut Leader,
     ) -> Result<(), ListenerError> {
         let from = place.standpoint.clone().ok_or(ListenerError::NewHistory)?;
-        let bytes = self.settings.look_bytes;
+        let began = Instant::now();
+        let is_behind = place.looked.is_none_or(|at| at.elapsed() > MEASURED_BEHIND);
+        let bytes = is_behind.then_some(self.settings.look_bytes);
         let looked = match listening.look(&from, bytes, place.look_timeout).await {
             Ok(Some(looked)) => looked,
             Ok(None) => return Err(ListenerError::NewHistory),
@@ -200,6 +205,7 @@ impl Listener {
             }
         };
         place.look_timeout = self.settings.look_timeout;
+        place.looked = (!looked.more).then_some(began);
         self.hear_access(listening, looked.access_version).await?;
         let (doorbell, batch) = (leader.doorbell(&looked), &looked.batch);
         if place.doorbell.replace(doorbell) != Some(doorbell) {
@@ -371,6 +377,8 @@ struct Place {
     /// The log no longer reaches back to where we stood.
     forgotten: bool,
     look_timeout: Duration,
+    /// When the last look began that came to the end of the log.
+    looked: Option<Instant>,
     queue_is_filling: bool,
     /// As it was last reported.
     doorbell: Option<Doorbell>,
@@ -383,6 +391,7 @@ impl Place {
             channels: Channels::default(),
             forgotten: false,
             look_timeout: settings.look_timeout,
+            looked: None,
             queue_is_filling: false,
             doorbell: None,
         }
