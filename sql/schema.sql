@@ -1346,17 +1346,19 @@ CREATE FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean, p_bytes bigin
 #variable_conflict use_column
 declare
   v_now pg_snapshot := pg_current_snapshot();
-  v_part pg_snapshot;
-  v_to pg_snapshot;
+  v_to pg_snapshot := v_now;
+  v_more boolean := false;
 begin
-  if pg_snapshot_xmax(v_now)::text::bigint - pg_snapshot_xmax(p_from)::text::bigint > 100 then
-    v_part := rowcast.part_way(p_from, p_bytes);
+  if p_bytes is not null
+    and pg_snapshot_xmax(v_now)::text::bigint - pg_snapshot_xmax(p_from)::text::bigint > 100
+  then
+    v_to := coalesce(rowcast.part_way(p_from, p_bytes), v_now);
+    v_more := v_to::text <> v_now::text;
   end if;
-  v_to := coalesce(v_part, v_now);
   return query
   select
     v_to::text,
-    v_part is not null,
+    v_more,
     -- As rowcast.history(), without what can't change while a connection lives.
     (
       select left(md5(concat_ws('/', min(m.nonce), min(m.database_oid), min(m.log_oid))), 10)

@@ -3,19 +3,20 @@
 //! Hands batches over to the hub. It must never read before its LISTEN is committed, and never
 //! move on from a batch that it has not published.
 
-use crate::bookmark::Standpoint;
-use crate::config::{self, Doorbell};
+use crate::config;
 use crate::database::{Channels, Database, DatabaseError, Heard, Listening, Looked};
 use crate::event::Event;
 use crate::hub::Hub;
 use crate::report;
 use leader::Leader;
+use place::{Place, Proof};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 mod leader;
 mod pace;
+mod place;
 mod pulse;
 mod thread;
 
@@ -175,14 +176,15 @@ impl Listener {
         Ok(())
     }
 
-    async fn look(
+    /// What lies behind our place, or a part of it.
+    async fn read(
         &self,
         listening: &Listening,
         place: &mut Place,
-        leader: &mut Leader,
-    ) -> Result<(), ListenerError> {
+    ) -> Result<Looked, ListenerError> {
         let from = place.standpoint.clone().ok_or(ListenerError::NewHistory)?;
-        let bytes = self.settings.look_bytes;
+        let began = Instant::now();
+        let bytes = place.is_behind().then_some(self.settings.look_bytes);
         let looked = match listening.look(&from, bytes, place.look_timeout).await {
             Ok(Some(looked)) => looked,
             Ok(None) => return Err(ListenerError::NewHistory),
@@ -200,6 +202,17 @@ impl Listener {
             }
         };
         place.look_timeout = self.settings.look_timeout;
+        place.looked = (!looked.more).then_some(began);
+        Ok(looked)
+    }
+
+    async fn look(
+        &self,
+        listening: &Listening,
+        place: &mut Place,
+        leader: &mut Leader,
+    ) -> Result<(), ListenerError> {
+        let looked = self.read(listening, place).await?;
         self.hear_access(listening, looked.access_version).await?;
         let (doorbell, batch) = (leader.doorbell(&looked), &looked.batch);
         if place.doorbell.replace(doorbell) != Some(doorbell) {
@@ -362,40 +375,6 @@ impl Listener {
             Err(why) => report::notification_unmapped(channel, &why),
         }
     }
-}
-
-/// Where the listener stands; kept from one connection to the next.
-struct Place {
-    standpoint: Option<Arc<Standpoint>>,
-    channels: Channels,
-    /// The log no longer reaches back to where we stood.
-    forgotten: bool,
-    look_timeout: Duration,
-    queue_is_filling: bool,
-    /// As it was last reported.
-    doorbell: Option<Doorbell>,
-}
-
-impl Place {
-    fn new(settings: &config::Listener) -> Self {
-        Self {
-            standpoint: None,
-            channels: Channels::default(),
-            forgotten: false,
-            look_timeout: settings.look_timeout,
-            queue_is_filling: false,
-            doorbell: None,
-        }
-    }
-}
-
-/// The round trip that is under way, or when the next is due.
-#[derive(Default)]
-struct Proof {
-    /// This connection was heard at least once.
-    heard: bool,
-    asked: Option<Instant>,
-    next: Option<Instant>,
 }
 
 /// Ends when the service stops, or is dropped.

@@ -6,13 +6,14 @@ use crate::support::{Database, Version, database, get, marker, on, serve, token,
 use rowcast::config::Doorbell;
 use std::time::Duration;
 
-/// So many events, each in a transaction of its own, and nobody's bell rings.
+/// So many events, each in a transaction of its own, and nobody's bell rings. Long enough ago for the
+/// next look to measure them.
 async fn write_in_silence(db: &Database, events: i64) {
     db.run(&format!(
         "do $$ begin for n in 1..{events} loop \
            insert into rowcast.event_0 (channel, name, rooms, data) \
              values ('c', 'e', '{{*}}', json_build_object('n', n)); \
-           commit; end loop; end $$"
+           commit; end loop; perform pg_sleep(0.2); end $$"
     ))
     .await;
 }

@@ -287,10 +287,7 @@ async fn the_wrong_orders_miss_a_writer() {
     let row = writer.query_one("select pg_current_xact_id()::text::bigint", &[]);
     let xid: i64 = row.await.unwrap().get(0);
     listening.set_doorbell(true).await.unwrap();
-    let looked = listening
-        .look(&standpoint, 1 << 20, PATIENCE)
-        .await
-        .unwrap();
+    let looked = listening.look(&standpoint, None, PATIENCE).await.unwrap();
     let snapshot = &looked.unwrap().batch.to.snapshot;
     assert!(snapshot.running().contains(&xid.cast_unsigned()));
 }

@@ -3,7 +3,8 @@
 -- down to what nearly every look needs: state events come as they are written, and a listener that
 -- finds some asks again from the same place, with p_render.
 -- Where there is more than p_bytes it is a part, and `more` says so: the next look goes on from its
--- snapshot. What a few transactions wrote is not measured: none of them could be cut.
+-- snapshot. Who looked a moment ago passes null, and what a few transactions wrote is not measured:
+-- none of them could be cut.
 -- The horizon is read when the scan is over: RC007 if some of it was forgotten (see rowcast.read_log,
 -- also for the settings).
 
@@ -40,17 +41,19 @@ as $$
 #variable_conflict use_column
 declare
   v_now pg_snapshot := pg_current_snapshot();
-  v_part pg_snapshot;
-  v_to pg_snapshot;
+  v_to pg_snapshot := v_now;
+  v_more boolean := false;
 begin
-  if pg_snapshot_xmax(v_now)::text::bigint - pg_snapshot_xmax(p_from)::text::bigint > 100 then
-    v_part := rowcast.part_way(p_from, p_bytes);
+  if p_bytes is not null
+    and pg_snapshot_xmax(v_now)::text::bigint - pg_snapshot_xmax(p_from)::text::bigint > 100
+  then
+    v_to := coalesce(rowcast.part_way(p_from, p_bytes), v_now);
+    v_more := v_to::text <> v_now::text;
   end if;
-  v_to := coalesce(v_part, v_now);
   return query
   select
     v_to::text,
-    v_part is not null,
+    v_more,
     -- As rowcast.history(), without what can't change while a connection lives.
     (
       select left(md5(concat_ws('/', min(m.nonce), min(m.database_oid), min(m.log_oid))), 10)

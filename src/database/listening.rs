@@ -307,19 +307,19 @@ impl Listening {
         ))
     }
 
-    /// Looks at the log: what became visible since `from`, or about so many `bytes` of it. Nothing if
-    /// the history has ended.
+    /// Looks at the log: what became visible since `from`, or about so many `bytes` of it if they
+    /// are to be measured. Nothing if the history has ended.
     ///
     /// # Errors
     /// The connection, or no answer and no further row within `timeout`.
     pub async fn look(
         &self,
         from: &Standpoint,
-        bytes: usize,
+        bytes: Option<usize>,
         timeout: Duration,
     ) -> Result<Option<Looked>, DatabaseError> {
         let since = from.snapshot.to_postgres();
-        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let bytes = bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
         let expects_states = self.renders().is_some_and(|until| Instant::now() < until);
         let rows = async |render| self.rows(&[&since, &render, &bytes], timeout).await;
         let mut found = rows(expects_states).await?;

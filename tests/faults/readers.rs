@@ -131,12 +131,12 @@ pub async fn read(who: Who, strings: Strings, seed: u64) -> Story {
         here: Here::default(),
         mute: None,
     };
-    reader.read_page().await;
+    let mut marked = reader.read_page().await;
     let mut leave = reader.strings.leave.clone();
     let seat = Arc::clone(&reader.strings.seat);
     let mut leave_for_now = seat.leave.subscribe();
     let mut door = random.random_range(0..reader.strings.doors.len());
-    loop {
+    while !marked {
         let next = tokio::select! {
             _ = leave.wait_for(|leave| *leave) => break,
             _ = leave_for_now.changed() => ControlFlow::Continue(()),
@@ -148,10 +148,10 @@ pub async fn read(who: Who, strings: Strings, seed: u64) -> Story {
         }
         match next {
             ControlFlow::Break(Next::Marker) => break,
-            ControlFlow::Break(Next::ReadAnew) => reader.read_page().await,
+            ControlFlow::Break(Next::ReadAnew) => marked = reader.read_page().await,
             ControlFlow::Break(Next::Behind(bookmark)) => {
                 reader.answer_for_gap(&bookmark).await;
-                reader.read_page().await;
+                marked = reader.read_page().await;
             }
             // The other one: what has just ended is mostly away.
             ControlFlow::Continue(()) | ControlFlow::Break(Next::Retry) => {
@@ -180,11 +180,12 @@ fn history(bookmark: &str) -> &str {
 }
 
 impl Reader {
-    /// Reads the committed data and the bookmark of the same snapshot, and forgets all else.
-    async fn read_page(&mut self) {
+    /// Reads the committed data and the bookmark of the same snapshot, and forgets all else. Whether
+    /// the marker lies before it.
+    async fn read_page(&mut self) -> bool {
         loop {
             let Some(client) = connected(&self.strings.database, &self.strings.ledger).await else {
-                return;
+                return false;
             };
             let Ok((bookmark, entries)) = page(&client).await else {
                 continue;
@@ -199,7 +200,7 @@ impl Reader {
             };
             self.strings.seat.is_shown(page.shown.iter());
             self.story.pages.push(page);
-            return;
+            return entries.marked;
         }
     }
 

@@ -167,17 +167,21 @@ impl Rig {
 
     /// Until every instance was seen red at least once since the strike began, by whoever looks.
     pub async fn red(&self, what: &str) {
-        self.until(what, async || {
-            let seen = self.seen_red.lock().await.clone();
-            let unseen = (0..self.nodes.len()).filter(|number| !seen.contains(number));
-            let asked = unseen.map(async |number| (number, self.nodes[number].is_ready().await));
-            let answers = join_all(asked).await;
-            let red = answers.iter().filter(|(_, ready)| !ready);
-            let mut seen = self.seen_red.lock().await;
-            seen.extend(red.map(|(number, _)| *number));
-            seen.len() == self.nodes.len()
-        })
-        .await;
+        // Each by itself: one that is being stopped may take seconds to answer, and another is not
+        // red for that long.
+        let nodes = self.nodes.iter().enumerate();
+        let seen = nodes.map(async |(number, node)| {
+            self.until(what, async || {
+                let ready = node.is_ready().await;
+                let mut seen = self.seen_red.lock().await;
+                if !ready {
+                    seen.insert(number);
+                }
+                seen.contains(&number)
+            })
+            .await;
+        });
+        join_all(seen).await;
     }
 
     async fn green(&self, what: &str) {

@@ -43,8 +43,10 @@ pub fn schema() -> String {
            rooms text[] not null, xid xid8 not null default pg_current_xact_id()); \
          create table app.filler (id bigint primary key, \
            xid xid8 not null default pg_current_xact_id()); \
+         create table app.marker (shown boolean not null); \
          insert into app.account values {}; \
          grant select, insert, update on app.account, app.entry to lab_app; \
+         grant select on app.marker to lab_app; \
          select rowcast.attach('app.account', 'update', $$ select 'account' as name, n.rooms, \
            json_build_object('event', format('account %s.%s', n.account, n.version), \
              'row', n.account, 'version', n.version) as data from new_rows n $$); \
@@ -262,18 +264,22 @@ pub struct Entries {
     pub rows: BTreeMap<i64, i64>,
     /// The number of the entry that each event was committed with.
     pub with: BTreeMap<String, i64>,
+    /// The marker was committed before: whoever reads this is not going to hear it.
+    pub marked: bool,
 }
 
 /// Reads the tables and the bookmark in one statement, as a page does.
 pub async fn page(client: &Client) -> Result<(String, Entries), tokio_postgres::Error> {
     // Text, whose protocol needs no plan and no types: these rows are many.
-    let sql = "select rowcast.bookmark(), null, null, null, null union all \
+    let sql = "select rowcast.bookmark(), null, (select string_agg(shown::text, '') from app.marker), \
+                 null, null union all \
                select null, number::text, account::text, version::text, rooms::text from app.entry";
     let mut entries = Entries {
         numbers: BTreeSet::new(),
         truth: Truth::new(),
         rows: BTreeMap::new(),
         with: BTreeMap::new(),
+        marked: false,
     };
     let mut bookmark = String::new();
     for message in client.simple_query(sql).await? {
@@ -282,6 +288,7 @@ pub async fn page(client: &Client) -> Result<(String, Entries), tokio_postgres::
         };
         let Some(number) = row.get(1) else {
             bookmark = row.get(0).expect("a bookmark").to_owned();
+            entries.marked = row.get(2).is_some();
             continue;
         };
         let rooms = row.get(4).expect("rooms").trim_matches(['{', '}']);
