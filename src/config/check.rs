@@ -280,8 +280,9 @@ impl Check {
 
     fn log(&mut self, raw: RawLog) -> Log {
         // Any other bare word is a target to the filter, and silences all that is not of it.
-        let is_meant =
-            |word: &str| word.contains(['=', '[']) || word.parse::<LevelFilter>().is_ok();
+        // An empty one passes for `error` there.
+        let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+        let is_meant = |word: &str| word.contains(['=', '[']) || is_level(word);
         if !raw.level.split(',').all(|word| is_meant(word.trim())) {
             self.wrong(
                 "log.level",

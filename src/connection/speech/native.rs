@@ -97,11 +97,12 @@ impl Speech for Native {
 /// What a frame asks for; or the word of an error, and what to say.
 fn understand(said: Value, text: &str) -> Result<Act, (&'static str, String)> {
     let bad = |message: &str| ("bad-message", message.to_owned());
-    let frame: Said = serde_json::from_value(said).map_err(|error| {
-        bad(&format!(
-            "not a frame: a JSON object with type was expected ({error})"
-        ))
-    })?;
+    let expected = "not a frame: a JSON object with type was expected";
+    if !said.is_object() {
+        return Err(bad(expected));
+    }
+    let frame: Said =
+        serde_json::from_value(said).map_err(|error| bad(&format!("{expected} ({error})")))?;
     match frame.r#type.as_str() {
         "subscribe" => {
             let rooms = frame.rooms.filter(|rooms| !rooms.is_empty());
@@ -139,5 +140,31 @@ fn understand(said: Value, text: &str) -> Result<Act, (&'static str, String)> {
             let other: String = other.chars().take(40).collect();
             Err(("unknown-type", format!("{other:?} is none of {known}")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn why(text: &str) -> String {
+        let said = serde_json::from_str(text).unwrap_or(Value::Null);
+        understand(said, text)
+            .err()
+            .map_or_else(String::new, |(_, why)| why)
+    }
+
+    #[test]
+    fn what_is_no_frame_is_told_in_words_of_json_and_not_of_ours() {
+        let expected = "not a frame: a JSON object with type was expected";
+        for text in ["hello", "[]", "\"subscribe\"", "null"] {
+            assert_eq!(why(text), expected, "{text}");
+        }
+        let rooms = why(r#"{"type":"subscribe","rooms":"x"}"#);
+        assert!(
+            rooms.starts_with(expected) && rooms.contains("expected a sequence"),
+            "{rooms}"
+        );
+        assert!(why("{}").contains("missing field `type`"));
     }
 }
