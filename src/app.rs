@@ -4,6 +4,9 @@
 
 mod accept;
 pub mod front;
+mod socket;
+
+pub use socket::Socket;
 
 use crate::config::Settings;
 use crate::connection::allowance::Allowances;
@@ -12,7 +15,6 @@ use crate::connection::questions::Questions;
 use crate::connection::replays::Replays;
 use crate::connection::sessions::Cookies;
 use crate::connection::socketio::{self, Host};
-use crate::connection::visit::Peer;
 use crate::connection::{Gate, arrivals::Arrivals, recheck, seats::Seats, unix_now};
 use crate::database::{Database, DatabaseError};
 use crate::dialect::{Dialect, DialectError};
@@ -24,10 +26,8 @@ use accept::{accept_all, tls_acceptor};
 use front::Front;
 use futures_util::future::join_all;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -35,18 +35,11 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-/// Sockets that wait for their request, beyond the connections that are seated.
-const SPARE_SOCKETS: usize = 1000;
-
 /// How long the last acknowledgements may take to be written, after the drain.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How long the listener may take to give the lead back, after the drain.
 const STEP_DOWN: Duration = Duration::from_secs(1);
-
-/// Connections that the kernel may hold for us until they are accepted (net.core.somaxconn allows no
-/// more): of a crowd that comes back at once, who finds no room knocks again a second later.
-const BACKLOG: u32 = 4096;
 
 /// Why the service could not start.
 #[derive(Debug, thiserror::Error)]
@@ -65,99 +58,6 @@ pub enum OpenError {
     Tls(String),
     #[error("no thread for the listener: {0}")]
     Thread(io::Error),
-}
-
-/// What came in, before TLS.
-enum Accepted {
-    Tcp(tokio::net::TcpStream),
-    Unix(tokio::net::UnixStream),
-}
-
-/// A bound socket of either kind.
-#[derive(Debug)]
-pub enum Socket {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Socket {
-    /// Binds `host:port` or `unix:/path`.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub async fn bind(address: &str) -> Result<Self, OpenError> {
-        let failed = |error| OpenError::Listen(address.to_owned(), error);
-        if let Some(path) = address.strip_prefix("unix:") {
-            // A socket file that nobody answers is left over from a run that was killed.
-            if Path::new(path).exists() && tokio::net::UnixStream::connect(path).await.is_err() {
-                let _ = std::fs::remove_file(path);
-            }
-            return UnixListener::bind(path).map(Self::Unix).map_err(failed);
-        }
-        listen(address).await.map(Self::Tcp).map_err(failed)
-    }
-
-    /// Where it is bound, for people.
-    #[must_use]
-    pub fn address(&self) -> String {
-        match self {
-            Self::Tcp(listener) => listener
-                .local_addr()
-                .map_or_else(|_| "?".into(), |address| address.to_string()),
-            Self::Unix(listener) => listener
-                .local_addr()
-                .ok()
-                .and_then(|address| Some(format!("unix:{}", address.as_pathname()?.display())))
-                .unwrap_or_else(|| "?".into()),
-        }
-    }
-
-    /// Accepts, and bounds what the kernel does for us: how long the other side may leave bytes
-    /// unacknowledged, and how many may lie unsent.
-    async fn accept(&self, limits: &crate::config::Limits) -> io::Result<(Accepted, Peer)> {
-        match self {
-            Self::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                // A frame is complete when it is written: nothing is to be waited for.
-                let _ = stream.set_nodelay(true);
-                // What is not taken for that long never will be: quiet streams have no other clock.
-                #[cfg(target_os = "linux")]
-                {
-                    let socket = socket2::SockRef::from(&stream);
-                    let _ = socket.set_tcp_user_timeout(Some(limits.write_stall));
-                    let unsent = u32::try_from(limits.unsent_bytes).unwrap_or(u32::MAX);
-                    let _ = socket.set_tcp_notsent_lowat(unsent);
-                }
-                #[cfg(not(target_os = "linux"))]
-                let _ = limits;
-                Ok((Accepted::Tcp(stream), Peer(Some(peer.ip().to_canonical()))))
-            }
-            Self::Unix(listener) => Ok((Accepted::Unix(listener.accept().await?.0), Peer(None))),
-        }
-    }
-}
-
-/// Listens on the first of an address's places that can be had.
-async fn listen(address: &str) -> io::Result<TcpListener> {
-    let mut failed = io::Error::new(io::ErrorKind::InvalidInput, "this is no address");
-    for place in tokio::net::lookup_host(address).await? {
-        let socket = if place.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        };
-        let bound = socket.and_then(|socket| {
-            // Connections of a run before may linger.
-            socket.set_reuseaddr(true)?;
-            socket.bind(place)?;
-            socket.listen(BACKLOG)
-        });
-        match bound {
-            Ok(listener) => return Ok(listener),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
 }
 
 /// A service that is open: its listener runs. It serves nobody before an [`App`] has it.

@@ -4,15 +4,16 @@
 mod delay;
 mod prometheus;
 mod recent;
+mod words;
 
 use delay::Delays;
 pub use delay::{BOUNDS, Counts};
 pub use prometheus::prometheus;
 use recent::Recent;
 pub use recent::{Turn, What, now_ms};
-use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use words::Words;
 
 static BATCHES: AtomicU64 = AtomicU64::new(0);
 static EVENTS: AtomicU64 = AtomicU64::new(0);
@@ -37,40 +38,6 @@ const LEFT_BY_ITSELF: &str = "closed";
 
 fn add(counter: &AtomicU64, number: usize) {
     counter.fetch_add(number as u64, Ordering::Relaxed);
-}
-
-/// Counters by word: few words, so a list that is searched.
-struct Words(std::sync::Mutex<Vec<(String, u64)>>);
-
-impl Words {
-    const fn new() -> Self {
-        Self(std::sync::Mutex::new(Vec::new()))
-    }
-
-    fn words(&self) -> std::sync::MutexGuard<'_, Vec<(String, u64)>> {
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn count(&self, word: &str) {
-        let mut words = self.words();
-        match words.iter_mut().find(|(known, _)| known == word) {
-            Some((_, count)) => *count += 1,
-            None => words.push((word.to_owned(), 1)),
-        }
-    }
-
-    fn all(&self) -> Vec<(String, u64)> {
-        self.words().clone()
-    }
-
-    fn print(&self, text: &mut String, name: &str, label: &str, help: &str) {
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
-        for (word, count) in self.words().iter() {
-            let _ = writeln!(text, "{name}{{{label}=\"{word}\"}} {count}");
-        }
-    }
 }
 
 static REFUSALS: Words = Words::new();

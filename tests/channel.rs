@@ -221,7 +221,15 @@ async fn a_pause_ends_with_a_gap(version: Version) {
         .run("insert into rowcast.channel (name, paused) values ('held', true)")
         .await;
     taken(&database, &mut everybody).await;
+    let from: String = database.ask("select pg_current_snapshot()::text").await;
     database.run(emit).await;
+    let held =
+        format!("select count(*) filter (where channel = 'held') from rowcast.read_log('{from}')");
+    assert_eq!(
+        database.ask::<i64>(&held).await,
+        0,
+        "nor does a replay tell"
+    );
     for frames in until_now(&database, &mut everybody).await {
         assert!(frames.is_empty(), "held back: {frames:?}");
     }

@@ -5,17 +5,11 @@
 use crate::Failure;
 use crate::peers::{Origin, Server};
 use crate::source::Writers;
-use rowcast::command::postgres::{Cluster, Mode, Options, SUPERUSER};
-use rowcast::{database, migrate};
+use crate::yardstick::cluster;
+use rowcast::command::postgres::{Cluster, Mode, SUPERUSER};
+use rowcast::migrate;
 use std::cell::Cell;
-use std::time::Duration;
 use tokio_postgres::Client;
-
-/// How long anything here may take that is not a measurement.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What signs the tokens of all servers.
-pub const SECRET: &str = "the secret of the benchmark, of more than 32 bytes";
 
 /// Connections of one user: what limits.connections_per_user allows.
 const PER_USER: usize = 100;
@@ -31,29 +25,9 @@ pub struct Stage {
 
 impl Stage {
     pub async fn build(connections: usize) -> Result<Self, Failure> {
-        let settings = [
-            ("max_connections", "100"),
-            ("shared_buffers", "512MB"),
-            // Checkpoints and vacuum come when they like, and then for one server only.
-            ("max_wal_size", "8GB"),
-            ("checkpoint_timeout", "1h"),
-            ("autovacuum", "off"),
-        ];
-        let options = Options {
-            durable: true,
-            tcp: true,
-            settings: settings
-                .map(|(name, value)| (name.into(), value.into()))
-                .into(),
-            ..Options::default()
-        };
-        let cluster = Cluster::start(options).await?;
-        let exp = rowcast::connection::unix_now() + 7200;
-        let mint = |user: usize| {
-            let claims = serde_json::json!({ "sub": format!("u{user}"), "exp": exp });
-            rowcast::token::mint(SECRET, &claims, jsonwebtoken::Algorithm::HS256)
-        };
-        let tokens = (0..connections.div_ceil(PER_USER)).map(mint);
+        let cluster = cluster::start(true).await?;
+        let tokens =
+            (0..connections.div_ceil(PER_USER)).map(|user| cluster::token(&format!("u{user}")));
         let stage = Self {
             tokens: tokens.collect::<Result<_, _>>()?,
             cluster,
@@ -66,12 +40,7 @@ impl Stage {
     }
 
     async fn fill(&self, database: &str, sql: &str) -> Result<(), Failure> {
-        let create = format!("create database {database}");
-        self.client("postgres")
-            .await?
-            .batch_execute(&create)
-            .await?;
-        let mut owner = self.client(database).await?;
+        let mut owner = cluster::create(&self.cluster, database).await?;
         if database == "rowcast" {
             migrate::run(&mut owner).await?;
         }
@@ -81,8 +50,7 @@ impl Stage {
     }
 
     async fn client(&self, database: &str) -> Result<Client, Failure> {
-        let url = self.cluster.url(database, SUPERUSER);
-        Ok(database::connect_and_drive(&url, PATIENCE).await?)
+        cluster::connect(&self.cluster, database).await
     }
 
     /// Has the database count statements, where its packages can; it restarts for that.
@@ -113,8 +81,7 @@ impl Stage {
 
     /// PostgreSQL's.
     pub async fn version(&self) -> Result<String, Failure> {
-        let client = self.client("postgres").await?;
-        Ok(client.query_one("show server_version", &[]).await?.get(0))
+        cluster::version(&self.cluster).await
     }
 
     /// Forgets the rows of earlier measurements, while nobody listens.

@@ -1,7 +1,8 @@
 //! One run of pgbench: prepared statements over the local socket, for a number of seconds.
 //! Hands over throughput and latencies. It must never outlive its seconds.
 
-use crate::stage::{PATIENCE, Place, Stage};
+use crate::stage::{Place, Stage};
+use crate::yardstick::cluster::PATIENCE;
 use crate::{Failure, quantile};
 use std::path::Path;
 use std::time::Duration;

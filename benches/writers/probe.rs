@@ -3,7 +3,8 @@
 //! It must never wait for an event that may be lost: what did not come is said.
 
 use crate::pgbench::{self, Load};
-use crate::stage::{PATIENCE, PROBE, Place, Stage};
+use crate::stage::{PROBE, Place, Stage};
+use crate::yardstick::cluster::PATIENCE;
 use crate::{Failure, Plan, Verdict, median, quantile};
 use futures_util::StreamExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

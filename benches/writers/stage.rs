@@ -3,21 +3,17 @@
 //! Hands over to whoever measures. It must never relax what makes a commit durable.
 
 use crate::Failure;
+use crate::yardstick::cluster::{self, PATIENCE, SECRET};
 use crate::yardstick::machine::Machine;
 use rowcast::app::{App, Socket};
-use rowcast::command::postgres::{Cluster, Options, SUPERUSER};
+use rowcast::command::postgres::{Cluster, SUPERUSER};
 use rowcast::config::{RawSettings, Settings};
-use rowcast::{database, migrate};
+use rowcast::migrate;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
-
-/// How long anything here may take that is not a measurement.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-
-const SECRET: &str = "the secret of the benchmark, of more than 32 bytes";
 
 /// Who the subscriber is; nobody else's events reach it.
 pub const PROBE: &str = "probe";
@@ -111,30 +107,13 @@ impl Place {
 
 impl Stage {
     pub async fn build() -> Result<Self, Failure> {
-        let settings = [
-            ("max_connections", "100"),
-            ("shared_buffers", "512MB"),
-            // Checkpoints and vacuum come when they like, and then in one variant only.
-            ("max_wal_size", "8GB"),
-            ("checkpoint_timeout", "1h"),
-            ("autovacuum", "off"),
-        ];
-        let options = Options {
-            durable: true,
-            settings: settings
-                .map(|(name, value)| (name.into(), value.into()))
-                .into(),
-            ..Options::default()
-        };
-        let cluster = Cluster::start(options).await?;
+        let cluster = cluster::start(false).await?;
         for place in [Place::Served, Place::Silent] {
             fill(&cluster, place).await?;
         }
         let listener = listen_to_orders(&cluster).await?;
         let (address, stop, service) = serve(&cluster).await?;
-        let exp = rowcast::connection::unix_now() + 7200;
-        let claims = serde_json::json!({ "sub": PROBE, "exp": exp });
-        let token = rowcast::token::mint(SECRET, &claims, jsonwebtoken::Algorithm::HS256)?;
+        let token = cluster::token(PROBE)?;
         Ok(Self {
             address,
             token,
@@ -150,7 +129,7 @@ impl Stage {
     }
 
     pub async fn client(&self, place: Place) -> Result<Client, Failure> {
-        Ok(database::connect_and_drive(&self.url(place), PATIENCE).await?)
+        cluster::connect(&self.cluster, place.name()).await
     }
 
     /// pgbench lies beside the server's programs, or is missing.
@@ -170,8 +149,7 @@ impl Stage {
     /// Machine, PostgreSQL, and how long the disk takes.
     pub async fn describe(&self) -> Result<String, Failure> {
         let machine = Machine::look()?;
-        let client = self.client(Place::Served).await?;
-        let version: String = client.query_one("show server_version", &[]).await?.get(0);
+        let version = cluster::version(&self.cluster).await?;
         Ok(format!(
             "{} cores ({}), PostgreSQL {version}, 8 kB to disk in {:.2} ms",
             machine.cores, machine.cpu, machine.disk_ms
@@ -186,12 +164,7 @@ impl Stage {
 }
 
 async fn fill(cluster: &Cluster, place: Place) -> Result<(), Failure> {
-    let url = cluster.url("postgres", SUPERUSER);
-    let maintenance = database::connect_and_drive(&url, PATIENCE).await?;
-    let create = format!("create database {}", place.name());
-    maintenance.batch_execute(&create).await?;
-    let url = cluster.url(place.name(), SUPERUSER);
-    let mut owner = database::connect_and_drive(&url, PATIENCE).await?;
+    let mut owner = cluster::create(cluster, place.name()).await?;
     migrate::run(&mut owner).await?;
     let mut sql = String::from(
         "create schema shop; grant usage on schema shop to rowcast_owner;

@@ -1,8 +1,9 @@
 //! The way in: sockets accepted, TLS shaken hands on, and each request handed to the front.
 //! Hands over to the front's services. It must never leave one connection waiting for another.
 
+use super::OpenError;
 use super::front::{Answer, Front};
-use super::{Accepted, OpenError, SPARE_SOCKETS, Socket};
+use super::socket::{Accepted, Socket};
 use crate::config::Settings;
 use crate::connection::Gate;
 use crate::connection::presence::Cut;
@@ -26,6 +27,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// Sockets that wait for their request, beyond the connections that are seated.
+const SPARE_SOCKETS: usize = 1000;
 
 /// Accepts until it is dropped; those who are in stay.
 pub(super) async fn accept_all(

@@ -9,6 +9,7 @@
 //! runtime of their own, and a child of Tokio's belongs to the runtime that started it.
 
 mod binaries;
+mod error;
 mod leftovers;
 mod place;
 mod standby;
@@ -18,7 +19,7 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -27,6 +28,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rand::RngExt;
 use tempfile::TempDir;
 
+use error::{failing, last_lines, succeeded};
+
+pub use error::ClusterError;
 pub use leftovers::sweep;
 
 /// The superuser that initdb makes.
@@ -80,54 +84,6 @@ pub enum Mode {
     Fast,
     /// Crashes: what was not flushed is lost, and the next start recovers.
     Immediate,
-}
-
-/// Why there is no cluster.
-#[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
-    /// No directory searched has a PostgreSQL that is new enough and runs.
-    #[error(
-        "found no PostgreSQL {} or newer; {install}\nlooked in:{searched}",
-        binaries::OLDEST
-    )]
-    NotFound {
-        /// One line a place, with what was wrong there.
-        searched: String,
-        /// The exact command that helps.
-        install: String,
-    },
-    /// PostgreSQL refuses to run as root, and there is no other user to run it as.
-    #[error("PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody")]
-    NoUser,
-    /// No temporary directory is short and open enough for the server and its socket.
-    #[error("no temporary directory will do for PostgreSQL (tried:{0}); set TMPDIR to a short one")]
-    NoDirectory(String),
-    /// A file, a directory or a process could not be made.
-    #[error("{what}: {source}")]
-    System {
-        /// What was being done, with the path.
-        what: String,
-        /// What the system answered.
-        source: io::Error,
-    },
-    /// initdb or postgres said no; `output` are its own last words.
-    #[error("{program} failed: {output}")]
-    Failed {
-        /// Which program.
-        program: &'static str,
-        /// Its last lines.
-        output: String,
-    },
-    /// Something took longer than [`Options::patience`].
-    #[error("PostgreSQL did not {what} within {patience:?}: {output}")]
-    Slow {
-        /// What was waited for.
-        what: &'static str,
-        /// How long.
-        patience: Duration,
-        /// The server's last lines.
-        output: String,
-    },
 }
 
 /// A running (or stopped) cluster. Dropping it stops the server and removes the directory.
@@ -500,24 +456,4 @@ fn quoted(text: &str) -> impl std::fmt::Display {
         .remove(b'_')
         .remove(b'~');
     utf8_percent_encode(text, RESERVED)
-}
-
-fn failing(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ClusterError {
-    let what = format!("{doing} {}", path.display());
-    move |source| ClusterError::System { what, source }
-}
-
-fn succeeded(program: &'static str, output: &Output) -> Result<(), ClusterError> {
-    if output.status.success() {
-        return Ok(());
-    }
-    let words = [&*output.stdout, &*output.stderr].concat();
-    let output = last_lines(&String::from_utf8_lossy(&words));
-    Err(ClusterError::Failed { program, output })
-}
-
-/// Enough to see what went wrong, little enough for a terminal.
-fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(12)..].join("\n")
 }

@@ -1,12 +1,12 @@
 //! Which plots there are, and what each of them shows of a run.
 
+use super::aims::{IDLE_KIB, LATE, LATENCY, SUSTAINED};
 use super::axis::{figure, times};
 use super::lines::{self, Line};
 use super::rows::{Kind, Panel, Row};
 use super::run::{Latency, Outcome, Run};
 use super::servers::{FLOOR, SERVERS};
 use super::sheet::Sheet;
-use super::targets::{IDLE_KIB, LATE, LATENCY, SUSTAINED};
 
 /// Numbers of connections, and of silent rooms beside the one that hears.
 const CONNECTIONS: [&str; 4] = ["scale-100", "scale-1000", "scale-10000", "scale-18000"];

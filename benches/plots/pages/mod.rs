@@ -2,6 +2,8 @@
 //! page's markers. Hands over to `figures` and `tables`. It must never hold a number of its own
 //! beside the targets.
 
+#[path = "../../yardstick/targets.rs"]
+mod aims;
 pub mod axis;
 pub mod figures;
 mod lines;

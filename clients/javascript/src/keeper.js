@@ -315,7 +315,7 @@ export function keep(settings, host) {
     if (networkChanged) upgradeAfter = settings.upgradeMin
     if (!link) {
       // Too soon is not never: what has come back may say so only once.
-      if (now() > notBefore) void dial(preferred)
+      if (now() > notBefore) isOffline() || void dial(preferred)
       else if (notBefore < Infinity) timer('wake', notBefore - now() + 1, () => link || wake(false))
     } else if (isLive()) {
       if (networkChanged) planUpgrade()

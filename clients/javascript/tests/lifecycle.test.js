@@ -125,6 +125,21 @@ describe('a page', () => {
     connection.close()
   })
 
+  test('that loses its network between two attempts does not make one of it', async () => {
+    const { connection, socket } = await live(fake, { transports: ['websocket'], retryMin: 600_000, retryMax: 600_000 })
+    socket.cut()
+    await pass(2000)
+    vi.stubGlobal('navigator', { onLine: false })
+    ears.offline()
+    await pass(2000)
+    expect(fake.sockets).toHaveLength(1)
+    vi.stubGlobal('navigator', { onLine: true })
+    ears.online()
+    await settle()
+    expect(fake.sockets).toHaveLength(2)
+    connection.close()
+  })
+
   test('that has no network does not seem to come back at each attempt', async () => {
     vi.stubGlobal('navigator', { onLine: false })
     const { connection, socket, told } = await live(fake, { transports: ['websocket'] })
