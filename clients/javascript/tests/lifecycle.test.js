@@ -100,7 +100,7 @@ describe('a page', () => {
   test('that nobody sees renews its token, though its timers run once a minute', async () => {
     const { setTimeout } = globalThis
     vi.stubGlobal('setTimeout', (fn, ms) => setTimeout(fn, Math.ceil((Date.now() + ms) / 60_000) * 60_000 - Date.now()))
-    vi.setSystemTime(Math.ceil(Date.now() / 60_000) * 60_000 + 30_000)
+    vi.setSystemTime(Math.ceil(Date.now() / 60_000) * 60_000 + 50_000)
     let number = 0
     const expiresAt = Math.floor(Date.now() / 1000) + 3600
     const { socket, connection } = await live(fake, { token: async () => `t${++number}` }, { expiresAt, heartbeat: 0 })
