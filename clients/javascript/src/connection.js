@@ -40,7 +40,7 @@ export function open(options) {
   /** @type {Set<import('./live.js').Follower>} */
   const followers = new Set()
   /** @type {import('./types.d.ts').StatusChange} */
-  let shown = { status: 'connecting', reason: 'not started' }
+  let shown = { status: 'connecting', reason: 'disconnected' }
   let place = options.since
   /** @type {string | null | undefined} */
   let user

@@ -13,7 +13,7 @@ export function onWake(fn) {
   const { signal } = stop
   for (const name of ['online', 'offline', 'pageshow', 'visibilitychange']) {
     // The last of these is told when the page is hidden, too.
-    here.addEventListener?.(name, () => (name > 'v' && here.document.hidden) || fn(name === 'online'), { signal })
+    here.addEventListener?.(name, () => (name[0] === 'v' && here.document.hidden) || fn(name === 'online'), { signal })
   }
   return () => stop.abort()
 }
