@@ -318,9 +318,10 @@ async fn the_held_ones_hold_nobody_up() {
         ));
     }
     seated(&server, 42).await;
+    // More than must be left: what lies in the kernel's buffers may still grow a little.
     eventually("bytes wait for them", async || {
         writer.execute(BIG, &[&"r:slow", &100_000]).await.unwrap();
-        (server.gate.hub.sizes().queue_bytes > 40 * 100_000).then_some(())
+        (server.gate.hub.sizes().queue_bytes > 40 * 200_000).then_some(())
     })
     .await;
     let began = Instant::now();
