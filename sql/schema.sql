@@ -421,11 +421,7 @@ declare
 begin
   perform setval('rowcast.bound', v_last + 4096);
   select keep_bytes / 5 into v_share from rowcast.setting;
-  if exists (
-    select from pg_locks
-    where locktype = 'advisory' and classid = 0 and objid = 7692279 and objsubid = 1 and granted
-      and database = (select oid from pg_database where datname = current_database())
-  ) then
+  if rowcast.is_led() then
     v_share := v_share * 2;
     if not rowcast.leaf_is_full(v_last & ~1048575, v_share) then
       return;
@@ -1262,6 +1258,21 @@ ALTER FUNCTION rowcast.is_below(p_table regclass, p_parent regclass) OWNER TO ro
 
 COMMENT ON FUNCTION rowcast.is_below(p_table regclass, p_parent regclass) IS 'Whether p_table is a partition or an inheritance child of p_parent.';
 
+CREATE FUNCTION rowcast.is_led() RETURNS boolean
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select exists (
+    select from pg_locks
+    where locktype = 'advisory' and classid = 0 and objid = 7692279 and objsubid = 1 and granted
+      and database = (select oid from pg_database where datname = current_database())
+  )
+$$;
+
+ALTER FUNCTION rowcast.is_led() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.is_led() IS 'Whether a service leads on this database: sets the flag, tends the log.';
+
 CREATE FUNCTION rowcast.is_revoked(p_claims jsonb, p_leeway bigint DEFAULT 0, p_version bigint DEFAULT NULL::bigint) RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1841,6 +1852,7 @@ begin
     when others then
       raise warning 'rowcast: and the gap could not be written, so that everybody is told of one: %', sqlerrm;
       insert into rowcast.history_break default values;
+      perform rowcast.wake();
   end;
 end
 $$;
@@ -1960,9 +1972,7 @@ begin
     if exists (select from rowcast.channel where delivery = 'announce') then
       perform setval('rowcast.announcing', 1);
     end if;
-    if not rowcast.notify_queue_is_filling() then
-      perform pg_notify('rowcast', tg_table_name);
-    end if;
+    perform rowcast.tell_listeners(tg_table_name);
     return null;
   end if;
   if not exists (select from new_events) then
@@ -2108,10 +2118,10 @@ begin
         'never: none does, the listener polls. null: as the service is configured.';
   end if;
   update rowcast.setting set doorbell = p_mode;
-  if p_mode = 'always' then
-    perform setval('rowcast.doorbell', 1);
-  elsif p_mode = 'never' then
+  if p_mode = 'never' then
     perform setval('rowcast.doorbell', 0);
+  elsif p_mode = 'always' and not rowcast.is_led() then
+    perform setval('rowcast.doorbell', 1);
   end if;
 end
 $$;
@@ -2218,6 +2228,23 @@ $$;
 ALTER FUNCTION rowcast.spare_leaf(p_turn bigint) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.spare_leaf(p_turn bigint) IS 'How far ahead the next empty leaf is, or null.';
+
+CREATE FUNCTION rowcast.tell_listeners(p_word text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if pg_notification_queue_usage() >= 0.1 then
+    perform setval('rowcast.doorbell', 0);
+  else
+    perform pg_notify('rowcast', p_word);
+  end if;
+end
+$$;
+
+ALTER FUNCTION rowcast.tell_listeners(p_word text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.tell_listeners(p_word text) IS 'Notifies the listeners of a word, or silences writers where NOTIFY''s queue fills up.';
 
 CREATE FUNCTION rowcast.tell_rooms(p_name text, p_data json, p_concerned rowcast.concern[]) RETURNS void
     LANGUAGE sql
@@ -2558,10 +2585,8 @@ CREATE FUNCTION rowcast.wake() RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 begin
-  if pg_sequence_last_value('rowcast.doorbell'::regclass) = 1
-    and not rowcast.notify_queue_is_filling()
-  then
-    perform pg_notify('rowcast', '');
+  if pg_sequence_last_value('rowcast.doorbell'::regclass) = 1 then
+    perform rowcast.tell_listeners(pg_current_xact_id()::text);
   end if;
   -- One in thousands looks whether anybody keeps the log within its bounds.
   if pg_sequence_last_value('rowcast.event_id_seq'::regclass)
@@ -2707,16 +2732,6 @@ COMMENT ON COLUMN rowcast.channel.event IS 'For notify: the event''s name or a t
 
 COMMENT ON COLUMN rowcast.channel.paused IS 'Its events are held back; when it is let go, everybody is told of a gap.';
 
-CREATE SEQUENCE rowcast.doorbell
-    AS smallint
-    START WITH 0
-    INCREMENT BY 1
-    MINVALUE 0
-    MAXVALUE 1
-    CACHE 1;
-
-ALTER TABLE rowcast.doorbell OWNER TO rowcast_owner;
-
 CREATE SEQUENCE rowcast.event_id_seq
     START WITH 1
     INCREMENT BY 1
@@ -2789,6 +2804,33 @@ COMMENT ON COLUMN rowcast.log.rooms IS 'Who may hear it; the room * is everybody
 COMMENT ON COLUMN rowcast.log.data IS 'The payload, or the key of a state event. Within the bounds of rowcast.payload.';
 
 COMMENT ON COLUMN rowcast.log.render IS 'A state event: the function (jsonb[]) returns table (key jsonb, data json) that turns keys into payloads when the log is read.';
+
+CREATE VIEW rowcast.committed AS
+ SELECT e.xid,
+    e.id,
+    e.at,
+    e.channel,
+    e.name,
+    e.rooms,
+    e.data,
+    false AS failed,
+    e.render,
+    e.xmin AS written
+   FROM rowcast.log e;
+
+ALTER TABLE rowcast.committed OWNER TO rowcast_owner;
+
+COMMENT ON VIEW rowcast.committed IS 'The log, to be asked for the events of one transaction.';
+
+CREATE SEQUENCE rowcast.doorbell
+    AS smallint
+    START WITH 0
+    INCREMENT BY 1
+    MINVALUE 0
+    MAXVALUE 1
+    CACHE 1;
+
+ALTER TABLE rowcast.doorbell OWNER TO rowcast_owner;
 
 CREATE TABLE rowcast.event_0 (
     id bigint DEFAULT nextval('rowcast.event_id_seq'::regclass) NOT NULL,
@@ -3315,6 +3357,8 @@ REVOKE ALL ON FUNCTION rowcast.home_rooms(p_claims jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.is_below(p_table regclass, p_parent regclass) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.is_led() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.is_revoked(p_claims jsonb, p_leeway bigint, p_version bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.is_subset(p_seen pg_snapshot, p_in pg_snapshot) FROM PUBLIC;
@@ -3391,6 +3435,8 @@ REVOKE ALL ON FUNCTION rowcast.settle_overdue() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.spare_leaf(p_turn bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.tell_listeners(p_word text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.tell_rooms(p_name text, p_data json, p_concerned rowcast.concern[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.tend_log(p_last bigint) FROM PUBLIC;
@@ -3411,10 +3457,14 @@ GRANT SELECT ON SEQUENCE rowcast.bound TO PUBLIC;
 
 GRANT SELECT ON TABLE rowcast.channel TO rowcast_service;
 
+GRANT SELECT ON TABLE rowcast.committed TO rowcast_service;
+
 GRANT SELECT,UPDATE ON SEQUENCE rowcast.doorbell TO rowcast_service;
 GRANT SELECT ON SEQUENCE rowcast.doorbell TO PUBLIC;
 
 GRANT SELECT ON TABLE rowcast.failure TO rowcast_service;
+
+GRANT SELECT ON SEQUENCE rowcast.horizon TO rowcast_service;
 
 GRANT SELECT ON TABLE rowcast.revocation TO rowcast_service;
 

@@ -2,6 +2,7 @@
 //! Hands over to nobody: pure arithmetic, the same as in `sql/functions/rowcast.*snapshot*.sql`.
 //! It must never guess: a text that is not exactly a bookmark is refused.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -78,6 +79,22 @@ impl Snapshot {
         let mut running: Vec<u64> = both.filter(|&xid| xid < xmax).collect();
         running.sort_unstable();
         running.dedup();
+        Self {
+            xmin: running.first().copied().unwrap_or(xmax),
+            xmax,
+            running: running.into(),
+        }
+    }
+
+    /// The place that sees some transactions more. Nobody took this snapshot, but somebody could have:
+    /// of others that are older than these and younger than all here, none is seen.
+    #[must_use]
+    pub fn with(&self, xids: &BTreeSet<u64>) -> Self {
+        let xmax = xids
+            .last()
+            .map_or(self.xmax, |last| self.xmax.max(last + 1));
+        let running = self.running.iter().copied().chain(self.xmax..xmax);
+        let running: Vec<u64> = running.filter(|other| !xids.contains(other)).collect();
         Self {
             xmin: running.first().copied().unwrap_or(xmax),
             xmax,
@@ -378,6 +395,13 @@ mod tests {
             prop_assert!((1..6000).all(|xid| both.sees(xid) == (a.sees(xid) && b.sees(xid))));
             let text = both.to_postgres();
             prop_assert_eq!(Snapshot::from_postgres(&text), Some(both));
+        }
+
+        #[test]
+        fn with_more_it_sees_those_and_no_other(a in snapshots(), xids in proptest::collection::btree_set(1u64..6000, 0..5)) {
+            let more = a.with(&xids);
+            prop_assert!((1..7000).all(|xid| more.sees(xid) == (a.sees(xid) || xids.contains(&xid))));
+            prop_assert_eq!(Snapshot::from_postgres(&more.to_postgres()), Some(more));
         }
 
         #[test]

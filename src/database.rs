@@ -39,13 +39,13 @@ mod values;
 pub use access::{Answer, Asked};
 pub use call::{Called, Failed, Question};
 pub use error::DatabaseError;
-pub use heard::Heard;
+pub use heard::{Heard, Rings};
 pub use listening::{Channels, Listening, Looked};
 pub use log::{LogReplay, LogSize, Rotated};
 pub use overview::node;
 pub use reader::{Mark, Written};
 
-/// The doorbell: one channel with a constant payload (see `sql/functions/rowcast.ring.sql`).
+/// The doorbell: one channel, and on it the transaction that rings (see `sql/functions/rowcast.wake.sql`).
 pub const DOORBELL: &str = "rowcast";
 
 /// Opens a transaction, whose settings are said each time: the database or the role may have other

@@ -4,8 +4,8 @@
 //! move on from a batch that it has not published.
 
 use crate::config;
-use crate::database::{Channels, Database, DatabaseError, Heard, Listening, Looked};
-use crate::event::Event;
+use crate::database::{Channels, Database, DatabaseError, Heard, Listening, Looked, Rings};
+use crate::event::{Batch, Event};
 use crate::hub::Hub;
 use crate::report;
 use leader::Leader;
@@ -102,6 +102,7 @@ impl Listener {
         self.take_place(&listening, place).await?;
         let mut proof = Proof::default();
         let mut leader = Leader::new(self, &listening);
+        let mut rings = Rings::unknown();
         loop {
             self.check_proof(&mut proof, &listening, place)?;
             if listening.heard.channels_changed() {
@@ -115,7 +116,10 @@ impl Listener {
             while let Ok((channel, payload)) = listening.notifications.try_recv() {
                 self.pass_on(&place.channels, &channel, &payload);
             }
-            self.look(&listening, place, &mut leader).await?;
+            if !self.follow(&listening, place, &mut leader, &rings).await? {
+                self.look(&listening, place, &mut leader).await?;
+            }
+            rings = Rings::unknown();
             if listening.heard.is_closed() {
                 return Err(ListenerError::Closed);
             }
@@ -126,7 +130,10 @@ impl Listener {
             tokio::pin!(rest);
             loop {
                 tokio::select! {
-                    () = listening.heard.rung() => break,
+                    rung = listening.heard.rung() => {
+                        rings = rung;
+                        break;
+                    }
                     () = self.hub.look_wanted() => break,
                     () = &mut rest => break,
                     () = stopped(&mut stopping) => return leader.step_down(&listening).await,
@@ -206,6 +213,51 @@ impl Listener {
         Ok(looked)
     }
 
+    /// Reads what rang, one transaction after the other, which takes a third of the time of a look:
+    /// where all who commit something ring, that is all there is, and in its order. Says whether that
+    /// will do; if not, a look finds what is left, and where we stand.
+    async fn follow(
+        &self,
+        listening: &Listening,
+        place: &mut Place,
+        leader: &mut Leader,
+        rings: &Rings,
+    ) -> Result<bool, ListenerError> {
+        if rings.other || listening.expects_states() {
+            return Ok(false);
+        }
+        for &xid in &rings.xids {
+            let from = place.standpoint.clone();
+            let from = from.ok_or(ListenerError::NewHistory)?;
+            if from.snapshot.sees(xid) {
+                continue;
+            }
+            if !leader.hears_all() || !place.reaches(xid) {
+                return Ok(false);
+            }
+            let timeout = place.look_timeout;
+            match listening.committed(&from, xid, timeout).await? {
+                Some(batch) if !place.holds_back(&batch) => self.publish(batch, place),
+                _ => return Ok(false),
+            }
+            leader.heard();
+        }
+        Ok(!place.is_worn(self.settings.floor))
+    }
+
+    /// Passes a batch on, and stands behind it.
+    fn publish(&self, batch: Batch, place: &mut Place) {
+        if let Some(last) = batch.events.last() {
+            report::batch(batch.events.len(), age(&last.at));
+            let failed = |event: &&Arc<Event>| event.lost && event.reason() != "paused";
+            for event in batch.events.iter().filter(failed) {
+                report::events_lost(&event.channel, &event.name);
+            }
+        }
+        place.standpoint = Some(Arc::clone(&batch.to));
+        self.hub.publish(batch, Instant::now());
+    }
+
     async fn look(
         &self,
         listening: &Listening,
@@ -214,17 +266,10 @@ impl Listener {
     ) -> Result<(), ListenerError> {
         let looked = self.read(listening, place).await?;
         self.hear_access(listening, looked.access_version).await?;
-        let (doorbell, batch) = (leader.doorbell(&looked), &looked.batch);
+        let doorbell = leader.doorbell(&looked);
         if place.doorbell.replace(doorbell) != Some(doorbell) {
             let prepared = listening.has_prepared_transactions;
             report::doorbell(doorbell.word(), looked.doorbell.is_some(), prepared);
-        }
-        if let Some(last) = batch.events.last() {
-            report::batch(batch.events.len(), age(&last.at));
-            let failed = |event: &&Arc<Event>| event.lost && event.reason() != "paused";
-            for event in batch.events.iter().filter(failed) {
-                report::events_lost(&event.channel, &event.name);
-            }
         }
         leader.saw(&looked);
         if looked.queue_is_filling && !place.queue_is_filling {
@@ -242,8 +287,7 @@ impl Listener {
             queue_usage,
             ..
         } = looked;
-        place.standpoint = Some(Arc::clone(&batch.to));
-        self.hub.publish(batch, Instant::now());
+        self.publish(batch, place);
         if more {
             // Not to its end: that is what /readyz goes by.
             return Ok(());

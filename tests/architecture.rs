@@ -213,7 +213,7 @@ fn only_the_doorbell_calls_pg_notify() {
     callers.sort();
     let doorbell = [
         "sql/functions/rowcast.ring.sql",
-        "sql/functions/rowcast.wake.sql",
+        "sql/functions/rowcast.tell_listeners.sql",
     ];
     assert_eq!(callers, doorbell);
 }

@@ -50,6 +50,7 @@ mod resume;
 
 /// The log stays within its bounds, nobody waits for that, and nobody misses it in silence.
 mod retention;
+mod rings;
 
 /// What a crowd costs the database.
 mod avalanche;

@@ -169,8 +169,10 @@ const SERVICE_READS: &[&str] = &[
     "attachment",
     "bound",
     "channel",
+    "committed",
     "doorbell",
     "failure",
+    "horizon",
     "revocation",
     "setting",
 ];

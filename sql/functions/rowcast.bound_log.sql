@@ -18,11 +18,7 @@ declare
 begin
   perform setval('rowcast.bound', v_last + 4096);
   select keep_bytes / 5 into v_share from rowcast.setting;
-  if exists (
-    select from pg_locks
-    where locktype = 'advisory' and classid = 0 and objid = 7692279 and objsubid = 1 and granted
-      and database = (select oid from pg_database where datname = current_database())
-  ) then
+  if rowcast.is_led() then
     v_share := v_share * 2;
     if not rowcast.leaf_is_full(v_last & ~1048575, v_share) then
       return;

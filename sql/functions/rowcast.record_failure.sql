@@ -61,6 +61,7 @@ begin
     when others then
       raise warning 'rowcast: and the gap could not be written, so that everybody is told of one: %', sqlerrm;
       insert into rowcast.history_break default values;
+      perform rowcast.wake();
   end;
 end
 $$;

@@ -1,6 +1,6 @@
 -- The doorbell's trigger, for what is written to rowcast.event: by hand, and while channels are
 -- announced. What rowcast.attach makes writes past it and calls rowcast.wake itself.
--- Only these two call pg_notify: everything else inserts.
+-- Only these two notify: everything else inserts.
 -- Every write pays for the question whether there is anything to do. So it stands in the trigger's
 -- WHEN, which is asked without calling this, behind the statement (see rowcast.wake).
 
@@ -15,9 +15,7 @@ begin
     if exists (select from rowcast.channel where delivery = 'announce') then
       perform setval('rowcast.announcing', 1);
     end if;
-    if not rowcast.notify_queue_is_filling() then
-      perform pg_notify('rowcast', tg_table_name);
-    end if;
+    perform rowcast.tell_listeners(tg_table_name);
     return null;
   end if;
   if not exists (select from new_events) then

@@ -1,6 +1,7 @@
 -- How writers wake the listener, for this database, above what the service is configured with; null
--- returns to that. In force at once for writers, for the flag stands outside transactions, and for
--- the service when this commits, or at its next look, within a second.
+-- returns to that. Silence is in force at once, for the flag stands outside transactions; the service
+-- hears of it when this commits, or at its next look, within a second. Where one leads, only that has
+-- writers ring, as soon as it hears: it relies on knowing since when all do.
 
 create or replace function rowcast.set_doorbell(p_mode text) returns void
 language plpgsql
@@ -15,10 +16,10 @@ begin
         'never: none does, the listener polls. null: as the service is configured.';
   end if;
   update rowcast.setting set doorbell = p_mode;
-  if p_mode = 'always' then
-    perform setval('rowcast.doorbell', 1);
-  elsif p_mode = 'never' then
+  if p_mode = 'never' then
     perform setval('rowcast.doorbell', 0);
+  elsif p_mode = 'always' and not rowcast.is_led() then
+    perform setval('rowcast.doorbell', 1);
   end if;
 end
 $$;

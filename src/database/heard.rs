@@ -6,10 +6,34 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
 
+/// So many rings are kept apart; a look for all of them is quicker than to read more one by one.
+const MOST_RINGS: usize = 8;
+
+/// What rang since it was last asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Rings {
+    /// The transactions, in the order of their commits, which is NOTIFY's.
+    pub xids: Vec<u64>,
+    /// There was something else, or more: what there is only a look tells.
+    pub other: bool,
+}
+
+impl Rings {
+    /// Nothing is known of what there may be.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self {
+            xids: Vec::new(),
+            other: true,
+        }
+    }
+}
+
 /// What was heard since it was last asked for.
 #[derive(Debug, Default)]
 pub struct Heard {
     rung: Notify,
+    rings: Mutex<Rings>,
     channels: AtomicBool,
     overflowed: AtomicBool,
     closed: AtomicBool,
@@ -32,9 +56,10 @@ impl Heard {
     /// Begins the words of [`Database::echo`](super::Database::echo).
     pub const ECHO: &'static str = "echo:";
 
-    /// Ends when the doorbell rang, or the connection ended.
-    pub async fn rung(&self) {
+    /// Ends when the doorbell rang, or the connection ended; says what rang.
+    pub async fn rung(&self) -> Rings {
         self.rung.notified().await;
+        std::mem::take(&mut *lock(&self.rings))
     }
 
     /// Whether `rowcast.channel` changed since the last time.
@@ -83,7 +108,21 @@ impl Heard {
         self.own.store(process, Ordering::Release);
     }
 
+    /// Has the listener look.
     pub(super) fn ring(&self) {
+        lock(&self.rings).other = true;
+        self.rung.notify_one();
+    }
+
+    /// A transaction rang: all that it wrote is visible now.
+    fn ring_for(&self, xid: u64) {
+        let mut rings = lock(&self.rings);
+        if rings.xids.len() < MOST_RINGS {
+            rings.xids.push(xid);
+        } else {
+            rings.other = true;
+        }
+        drop(rings);
         self.rung.notify_one();
     }
 
@@ -96,10 +135,14 @@ impl Heard {
         self.ring();
     }
 
-    /// Anybody may ring: a word that is not ours means no more than a ring.
+    /// Anybody may ring: a word that is not ours means no more than a ring, and a number no more than
+    /// that this transaction is worth a question.
     pub(super) fn hear(&self, process: i32, payload: &str) {
         if process == self.own.load(Ordering::Acquire) {
             return;
+        }
+        if let Ok(xid) = payload.parse() {
+            return self.ring_for(xid);
         }
         match payload {
             "channel" => self.channels.store(true, Ordering::Release),

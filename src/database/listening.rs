@@ -8,6 +8,7 @@ use crate::config::{self, Doorbell};
 use crate::event::Batch;
 use crate::notification::NotifyChannel;
 use futures_util::TryStreamExt;
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use tokio_postgres::{AsyncMessage, Client, Row, SimpleQueryMessage, Statement};
 
 use super::heard::Heard;
 use super::rows::{event_from, snapshot_from};
-use super::values::Xid8;
+use super::values::{Xid, Xid8};
 
 /// Notifications of `notify` channels that may wait for the listener; more are told as a gap.
 const NOTIFICATIONS: usize = 10_000;
@@ -30,6 +31,19 @@ const OPENING: &str = "select pg_backend_pid(), \
      current_setting('max_prepared_transactions')::integer > 0, rowcast.notify_queue_is_filling()";
 
 const LOOK: &str = "select * from rowcast.look($1::text::pg_snapshot, $2, $3)";
+
+/// What one transaction wrote. The horizon is a sequence, and raised before a leaf is emptied: below it
+/// some of this may be forgotten.
+const COMMITTED: &str = "select c.*, pg_sequence_last_value('rowcast.horizon') as horizon \
+     from rowcast.committed c where c.xid = $1::text::xid8 order by c.id";
+
+/// For the statements of this connection itself, as in `rowcast.look`: on a young log the planner
+/// would choose a sequential scan and be wrong soon after.
+const PLANS: &str = "set enable_seqscan = off; set jit = off; \
+     set max_parallel_workers_per_gather = 0; set plan_cache_mode = force_generic_plan";
+
+/// Subtransactions further from their transaction than this are not worth naming all in between.
+const NEAR: u64 = 32;
 
 /// From this use of NOTIFY's queue on it is left alone, as by `rowcast.notify_queue_is_filling()`.
 const FILLING: f64 = 0.1;
@@ -66,6 +80,7 @@ pub struct Looked {
 pub struct Listening {
     client: Client,
     look: OnceCell<Statement>,
+    committed: OnceCell<Statement>,
     /// Until when state events are expected.
     renders: Mutex<Option<Instant>>,
     pub heard: Arc<Heard>,
@@ -120,7 +135,8 @@ impl Listening {
             // In simple queries, and LISTEN the last: the proof that follows needs silence, and what
             // was prepared would be closed in the middle of it.
             let answers = client.simple_query(OPENING).await?;
-            client.batch_execute(&format!("listen {DOORBELL}")).await?;
+            let listen = format!("{PLANS}; listen {DOORBELL}");
+            client.batch_execute(&listen).await?;
             Ok::<_, tokio_postgres::Error>(answers)
         };
         let answers = tokio::time::timeout(timeout, opened).await;
@@ -135,6 +151,7 @@ impl Listening {
         Ok(Self {
             client,
             look: OnceCell::new(),
+            committed: OnceCell::new(),
             renders: Mutex::default(),
             heard,
             notifications,
@@ -320,10 +337,9 @@ impl Listening {
     ) -> Result<Option<Looked>, DatabaseError> {
         let since = from.snapshot.to_postgres();
         let bytes = bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
-        let expects_states = self.renders().is_some_and(|until| Instant::now() < until);
+        let expects_states = self.expects_states();
         let rows = async |render| self.rows(&[&since, &render, &bytes], timeout).await;
         let mut found = rows(expects_states).await?;
-        let is_state = |row: &Row| row.get::<_, Option<&str>>("render").is_some();
         if found.iter().any(is_state) {
             // From the same place once more; nothing of the first was passed on.
             *self.renders() = Some(Instant::now() + RENDERS_FOR);
@@ -346,6 +362,49 @@ impl Listening {
             queue_is_filling: queue_usage >= FILLING,
             queue_usage,
         }))
+    }
+
+    /// What one transaction wrote, which has ended: a batch of its own, up to the place that sees it
+    /// besides. Nothing where only a look tells: it wrote state events, or nothing that is there yet,
+    /// or still.
+    ///
+    /// # Errors
+    /// The connection, or no answer within `timeout`.
+    pub async fn committed(
+        &self,
+        from: &Standpoint,
+        xid: u64,
+        timeout: Duration,
+    ) -> Result<Option<Batch>, DatabaseError> {
+        let asked = async {
+            let prepare = || self.client.prepare_typed(COMMITTED, &[Type::TEXT]);
+            let committed = self.committed.get_or_try_init(prepare).await?;
+            self.client.query(committed, &[&xid.to_string()]).await
+        };
+        let answer = tokio::time::timeout(timeout, asked).await;
+        let rows = answer.map_err(|_| DatabaseError::Timeout(timeout))??;
+        let is_forgotten = |row: &Row| {
+            let horizon: Option<i64> = row.get("horizon");
+            horizon.is_some_and(|horizon| u64::try_from(horizon).is_ok_and(|all| xid < all))
+        };
+        if rows.first().is_none_or(is_forgotten) || rows.iter().any(is_state) {
+            return Ok(None);
+        }
+        // No event names a subtransaction: seen as well, it need not be named in every bookmark.
+        let written = rows
+            .iter()
+            .map(|row| row.get::<_, Xid>("written").below(xid));
+        let seen: BTreeSet<u64> = written
+            .chain([xid])
+            .filter(|&below| below - xid < NEAR)
+            .collect();
+        batch_from(&rows, from, from.snapshot.with(&seen)).map(Some)
+    }
+
+    /// Whether state events were found of late, which are read once more to be rendered.
+    #[must_use]
+    pub fn expects_states(&self) -> bool {
+        self.renders().is_some_and(|until| Instant::now() < until)
     }
 
     fn renders(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
@@ -376,6 +435,10 @@ impl Listening {
         }
         Ok(found)
     }
+}
+
+fn is_state(row: &Row) -> bool {
+    row.get::<_, Option<&str>>("render").is_some()
 }
 
 /// The events of a look.

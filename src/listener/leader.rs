@@ -103,6 +103,16 @@ impl Leader {
         self.pace.saw(&seen, Instant::now());
     }
 
+    /// Whether who commits something rings: what rang, in its order, is all there is.
+    pub fn hears_all(&self) -> bool {
+        self.pace.hears_all()
+    }
+
+    /// Takes that a transaction rang and was read by itself.
+    pub fn heard(&mut self) {
+        self.pace.heard(Instant::now());
+    }
+
     /// Does what is due. Says whether to look again at once. `proven`: this connection was heard.
     ///
     /// # Errors

@@ -117,6 +117,12 @@ impl Pace {
         !matches!(self.state, State::Follows | State::Asleep)
     }
 
+    /// Whether who commits something rings, so that what rang, in its order, is all there is.
+    #[must_use]
+    pub fn hears_all(&self) -> bool {
+        self.state == State::Asleep && !self.queue_is_filling
+    }
+
     /// Whether a look at those who wait for NOTIFY's lock could change anything.
     #[must_use]
     pub fn may_be_blocking(&self) -> bool {
@@ -138,17 +144,7 @@ impl Pace {
         self.rings = seen.rings;
         self.queue_is_filling = seen.queue_is_filling;
         self.more = seen.more;
-        if seen.commits > 0 {
-            self.busy = now;
-            self.commits.push_back((now, seen.commits));
-        }
-        while self
-            .commits
-            .front()
-            .is_some_and(|(at, _)| now.duration_since(*at) > WINDOW)
-        {
-            self.commits.pop_front();
-        }
+        self.count(seen.commits, now);
         match &mut self.state {
             State::Settling if !seen.more => {
                 let running = seen.snapshot.running().to_vec();
@@ -160,6 +156,30 @@ impl Pace {
         if matches!(&self.state, State::Drowsy { running } if running.is_empty()) {
             self.enter(State::Asleep, now);
         }
+        self.wake_if_needed(now);
+    }
+
+    /// Takes that a transaction rang and was read by itself.
+    pub fn heard(&mut self, now: Instant) {
+        self.count(1, now);
+        self.wake_if_needed(now);
+    }
+
+    fn count(&mut self, commits: usize, now: Instant) {
+        if commits > 0 {
+            self.busy = now;
+            self.commits.push_back((now, commits));
+        }
+        while self
+            .commits
+            .front()
+            .is_some_and(|(at, _)| now.duration_since(*at) > WINDOW)
+        {
+            self.commits.pop_front();
+        }
+    }
+
+    fn wake_if_needed(&mut self, now: Instant) {
         let asleep = matches!(self.state, State::Drowsy { .. } | State::Asleep);
         if asleep && (self.must_poll() || (self.is_adaptive() && self.is_busy())) {
             self.enter(State::Awake, now);

@@ -4,11 +4,16 @@
 use crate::bookmark::Standpoint;
 use crate::config::{self, Doorbell};
 use crate::database::Channels;
+use crate::event::Batch;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// For whoever looked within this time nothing is measured: that costs as much as a look.
 const MEASURED_BEHIND: Duration = Duration::from_millis(100);
+
+/// So many transactions, of which nobody knows whether they had ended, may lie below our place: each
+/// adds to every bookmark.
+const MOST_UNKNOWN: u64 = 32;
 
 /// Where the listener stands; kept from one connection to the next.
 pub(super) struct Place {
@@ -35,6 +40,31 @@ impl Place {
             queue_is_filling: false,
             doorbell: None,
         }
+    }
+
+    /// Whether a transaction may be read by itself from here: not where there may be more behind, nor
+    /// where of too many others nobody would know whether they had ended.
+    pub fn reaches(&self, xid: u64) -> bool {
+        let between = |here: &Arc<Standpoint>| xid.saturating_sub(here.snapshot.xmax());
+        let between = self.standpoint.as_ref().map_or(0, between);
+        self.looked.is_some() && self.unknown().saturating_add(between) <= MOST_UNKNOWN
+    }
+
+    /// How many below our place are not seen from it.
+    fn unknown(&self) -> u64 {
+        let here = self.standpoint.as_ref();
+        here.map_or(0, |here| here.snapshot.running().len() as u64)
+    }
+
+    /// Whether some of it is of channels that are paused.
+    pub fn holds_back(&self, batch: &Batch) -> bool {
+        let mut events = batch.events.iter();
+        events.any(|event| self.channels.paused.contains(&event.channel))
+    }
+
+    /// Whether it is time to look, before it has to be done in front of an event.
+    pub fn is_worn(&self, floor: Duration) -> bool {
+        self.unknown() > MOST_UNKNOWN / 2 || self.looked.is_none_or(|at| at.elapsed() > floor)
     }
 
     /// Whether there may be much to read.
