@@ -212,6 +212,7 @@ async fn what_a_look_does_besides_is_done() {
     for _ in 0..20 {
         reader.expect_event("many").await;
     }
+    relied_on(&db, &mut reader).await;
     db.run("insert into rowcast.channel (name, paused) values ('c', true)")
         .await;
     db.run(EMIT).await;
@@ -222,6 +223,7 @@ async fn what_a_look_does_besides_is_done() {
     );
     db.run("delete from rowcast.channel").await;
     assert_eq!(reader.expect("gap").await["reason"], "paused");
+    relied_on(&db, &mut reader).await;
     db.run("select setval('rowcast.horizon', pg_current_xact_id()::text::bigint + 2)")
         .await;
     marker(&db, &["*"]).await;
