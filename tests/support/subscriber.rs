@@ -294,8 +294,12 @@ impl Subscriber {
 
     /// The next frame that is no heartbeat; it has to be of this type.
     pub async fn expect(&mut self, kind: &str) -> Value {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let frame = self.next().await;
+            // Heartbeats alone would keep it waiting for ever.
+            let Ok(frame) = tokio::time::timeout_at(deadline, self.next()).await else {
+                panic!("no {kind} within {PATIENCE:?}\n{}", self.story());
+            };
             if frame["type"] == kind {
                 return frame;
             }
