@@ -215,6 +215,8 @@ async fn what_a_look_does_besides_is_done() {
     relied_on(&db, &mut reader).await;
     db.run("insert into rowcast.channel (name, paused) values ('c', true)")
         .await;
+    marker(&db, &["*"]).await;
+    reader.expect_event("marker").await;
     db.run(EMIT).await;
     marker(&db, &["*"]).await;
     assert!(
