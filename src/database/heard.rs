@@ -160,3 +160,26 @@ impl Heard {
         self.ring();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn transactions_are_kept_in_order_and_anything_else_is_worth_a_look() {
+        let heard = Heard::default();
+        heard.is_not(7);
+        heard.hear(7, "1");
+        heard.hear(8, "12");
+        heard.hear(9, "11");
+        let rings = heard.rung().await;
+        assert_eq!((&rings.xids[..], rings.other), (&[12, 11][..], false));
+        for word in ["", "setting", Heard::TICK, "-1", "18446744073709551616"] {
+            heard.hear(8, word);
+            assert_eq!(heard.rung().await, Rings::unknown(), "{word}");
+        }
+        (0..=MOST_RINGS).for_each(|_| heard.hear(8, "13"));
+        let rings = heard.rung().await;
+        assert_eq!((rings.xids.len(), rings.other), (MOST_RINGS, true));
+    }
+}

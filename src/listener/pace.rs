@@ -393,6 +393,36 @@ mod tests {
     }
 
     #[test]
+    fn all_ring_once_nobody_is_left_who_may_have_found_the_bell_silent() {
+        let mut clock = Clock::leading();
+        assert!(!clock.pace.hears_all());
+        clock.running = vec![90];
+        clock.pass(1000, 0);
+        assert!(clock.rings && !clock.pace.hears_all());
+        clock.running = vec![120];
+        clock.look(0);
+        assert!(clock.pace.hears_all());
+        clock.queue_is_filling = true;
+        clock.look(0);
+        assert!(!clock.pace.hears_all());
+        assert!(
+            !Clock::start().pace.hears_all(),
+            "who follows does not know"
+        );
+    }
+
+    /// A look that finds few of them would not notice how many there are.
+    #[test]
+    fn those_that_were_read_as_they_rang_count() {
+        let mut clock = Clock::leading();
+        clock.pass(2000, 0);
+        for _ in 0..1000 {
+            clock.pace.heard(clock.now);
+        }
+        assert_eq!(clock.pace.wants(clock.now), Some(false));
+    }
+
+    #[test]
     fn a_transaction_left_open_costs_ten_looks_a_second() {
         let mut clock = Clock::leading();
         clock.running = vec![90];
