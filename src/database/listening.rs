@@ -134,9 +134,9 @@ impl Listening {
         let opened = async {
             // In simple queries, and LISTEN the last: the proof that follows needs silence, and what
             // was prepared would be closed in the middle of it.
-            let answers = client.simple_query(OPENING).await?;
-            let listen = format!("{PLANS}; listen {DOORBELL}");
-            client.batch_execute(&listen).await?;
+            let opening = format!("{PLANS}; {OPENING}");
+            let answers = client.simple_query(&opening).await?;
+            client.batch_execute(&format!("listen {DOORBELL}")).await?;
             Ok::<_, tokio_postgres::Error>(answers)
         };
         let answers = tokio::time::timeout(timeout, opened).await;
