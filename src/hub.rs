@@ -60,6 +60,7 @@ struct Shared {
     limits: Limits,
     standpoint: watch::Sender<Option<Arc<Standpoint>>>,
     look: Notify,
+    looks: AtomicU64,
     roster: Mutex<Roster>,
     stale: Notify,
     subscriptions: AtomicUsize,
@@ -95,6 +96,7 @@ impl Hub {
             limits,
             standpoint: watch::Sender::new(None),
             look: Notify::new(),
+            looks: AtomicU64::new(0),
             roster: Mutex::default(),
             stale: Notify::new(),
             subscriptions: AtomicUsize::new(0),
@@ -131,6 +133,18 @@ impl Hub {
     /// Asks the listener to look at once, for somebody who brought a bookmark from ahead of us.
     pub fn want_look(&self) {
         self.0.look.notify_one();
+    }
+
+    /// Counts a look that came to the end of the log, behind its batch: parts of one, and transactions
+    /// that were read by themselves, move the hub on as well, and say nothing of what else there is.
+    pub fn looked(&self) {
+        self.0.looks.fetch_add(1, Ordering::Release);
+    }
+
+    /// So many looks came to the end of the log; the standpoint is as new as the last of them.
+    #[must_use]
+    pub fn looks(&self) -> u64 {
+        self.0.looks.load(Ordering::Acquire)
     }
 
     /// Ends when somebody wants a look.

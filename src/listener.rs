@@ -292,6 +292,7 @@ impl Listener {
             // Not to its end: that is what /readyz goes by.
             return Ok(());
         }
+        self.hub.looked();
         self.pulse.looked(Bell {
             doorbell,
             rings,

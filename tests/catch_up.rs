@@ -111,6 +111,29 @@ async fn a_listener_that_has_read_a_part_goes_on() {
     assert!(batches > 20, "{batches}");
 }
 
+/// Who comes from ahead of it is not told that the place is from elsewhere, however many parts there
+/// are up to it.
+#[tokio::test]
+async fn a_bookmark_from_ahead_is_waited_for_through_all_parts() {
+    let db = database().await;
+    let server = serve(&db, |settings| {
+        settings.listener.doorbell = Some(Doorbell::Always);
+        settings.listener.floor = Duration::from_secs(3600);
+        settings.listener.look_bytes = 1024;
+    })
+    .await;
+    let mut first = ws(&server, &token("1", "user", ""), "").await;
+    first.expect("welcome").await;
+    write_in_silence(&db, 300).await;
+    let ahead: String = db.ask("select rowcast.bookmark()").await;
+    let query = format!("since={ahead}");
+    let mut reader = ws(&server, &token("1", "user", ""), &query).await;
+    reader.expect("welcome").await;
+    let subscribed = reader.expect("subscribed").await;
+    assert_eq!(subscribed["outcome"], "recovered", "{subscribed}");
+    assert_eq!(subscribed["count"], 0);
+}
+
 /// Six megabytes of one transaction, which no part can be smaller than, over a link that takes
 /// seconds for them: longer than any look may be silent.
 #[tokio::test]

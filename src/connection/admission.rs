@@ -224,16 +224,19 @@ impl Gate {
             return Ok(Since::Unreadable);
         };
         let mut standpoint = self.hub.standpoint();
+        let before = self.hub.looks();
         let reached = async {
-            // The look under way may have begun before the bookmark was taken, the next has not:
-            // what it does not reach is not from here, and will be answered with a gap.
-            for _ in 0..3 {
+            loop {
+                // Before the standpoint, which is then as new.
+                let looks = self.hub.looks() - before;
                 let here = standpoint.borrow_and_update().clone();
                 let there = here.is_some_and(|here| {
                     here.history != bookmark.history
                         || bookmark.newest().is_subset_of(&here.snapshot)
                 });
-                if there {
+                // The look under way may have begun before the bookmark was taken, the next has not:
+                // what it does not reach is not from here, and will be answered with a gap.
+                if there || looks >= 2 {
                     return;
                 }
                 self.hub.want_look();
