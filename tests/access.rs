@@ -697,7 +697,12 @@ async fn what_waits_for_a_withdrawn_room_is_not_delivered() {
             (server.gate.hub.sizes().queue_bytes > 5_000_000).then_some(())
         })
         .await;
+        // What one look finds together with the change comes behind the news of it: somebody else has
+        // to have the marker first.
+        let mut witness = connect(transport, &server, &issued("1", -5), "rooms=open").await;
+        witness.expect("welcome").await;
         marker(&database, &["open"]).await;
+        witness.frames_until("marker").await;
         database
             .run("delete from rowcast.room_rule where pattern = 'org:*'")
             .await;

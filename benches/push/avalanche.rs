@@ -27,7 +27,7 @@ select coalesce(sum(s.calls), 0)::bigint, coalesce(jsonb_object_agg(left(s.query
 from (
   select query, sum(calls) as calls from public.pg_stat_statements
   where userid = 'rowcast_service'::regrole
-    and query !~* '(rowcast\\.look|setval|pg_advisory|pg_locks|pg_notify|pg_backend_pid)'
+    and query !~* '(rowcast\\.(look|committed)|setval|pg_advisory|pg_locks|pg_notify|pg_backend_pid)'
     and query !~* '^(listen|notify|begin|commit|set|show)'
   group by query
 ) s";
