@@ -3,7 +3,7 @@
 
 use crate::support::proxy::{Proxy, Upstream, Way};
 use crate::support::{Database, Version, database, get, marker, on, serve, token, within, ws};
-use rowcast::config::Doorbell;
+use rowcast::config::{Doorbell, Settings};
 use std::time::Duration;
 
 /// So many events, each in a transaction of its own, and nobody's bell rings. Long enough ago for the
@@ -16,6 +16,13 @@ async fn write_in_silence(db: &Database, events: i64) {
            commit; end loop; perform pg_sleep(0.2); end $$"
     ))
     .await;
+}
+
+/// Looks when it is rung, or asked to, and reads little at a time.
+fn in_small_parts(settings: &mut Settings) {
+    settings.listener.doorbell = Some(Doorbell::Always);
+    settings.listener.floor = Duration::from_secs(3600);
+    settings.listener.look_bytes = 1024;
 }
 
 /// What one look brings from a place: the place that it ends at, whether there is more, and the
@@ -89,12 +96,7 @@ async fn a_look_in_parts_brings_each_event_once_and_a_row_in_order() {
 #[tokio::test]
 async fn a_listener_that_has_read_a_part_goes_on() {
     let db = database().await;
-    let server = serve(&db, |settings| {
-        settings.listener.doorbell = Some(Doorbell::Always);
-        settings.listener.floor = Duration::from_secs(3600);
-        settings.listener.look_bytes = 1024;
-    })
-    .await;
+    let server = serve(&db, in_small_parts).await;
     let mut reader = ws(&server, &token("1", "user", ""), "").await;
     reader.expect("welcome").await;
     write_in_silence(&db, 300).await;
@@ -116,12 +118,7 @@ async fn a_listener_that_has_read_a_part_goes_on() {
 #[tokio::test]
 async fn a_bookmark_from_ahead_is_waited_for_through_all_parts() {
     let db = database().await;
-    let server = serve(&db, |settings| {
-        settings.listener.doorbell = Some(Doorbell::Always);
-        settings.listener.floor = Duration::from_secs(3600);
-        settings.listener.look_bytes = 1024;
-    })
-    .await;
+    let server = serve(&db, in_small_parts).await;
     let mut first = ws(&server, &token("1", "user", ""), "").await;
     first.expect("welcome").await;
     write_in_silence(&db, 300).await;

@@ -264,6 +264,24 @@ async fn a_ring_that_is_left_out_silences_the_next() {
     }
 }
 
+/// Where not even a gap can be written everybody has to hear of one, and nothing but a ring says so.
+#[tokio::test]
+async fn a_gap_that_can_not_be_written_rings() {
+    let (_postgres, db) = alone().await;
+    db.run(
+        "create table public.broken (id int primary key); \
+         select rowcast.attach('public.broken', 'insert', \
+           $$select 'e' as name, array['*'] as rooms, to_json(1 / id) as data from new_rows$$); \
+         create or replace function rowcast.tell_rooms(p_name text, p_data json, p_concerned rowcast.concern[]) \
+           returns void language plpgsql as $$ begin raise exception 'the disk is full'; end $$",
+    )
+    .await;
+    let server = serve(&db, by_the_bell_alone).await;
+    let mut reader = asleep(&db, &server).await;
+    db.run("insert into public.broken values (0)").await;
+    assert_eq!(reader.expect("gap").await["reason"], "history");
+}
+
 /// The flag is the leading node's to raise: it has to know since when all ring.
 #[tokio::test]
 async fn only_who_leads_has_writers_ring() {
