@@ -2,13 +2,14 @@
 //! once: an HTTP library to which it is lent, and whoever takes it back from there.
 //! Hands bytes over. It must never hide which way somebody came.
 
+use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
 
@@ -92,39 +93,37 @@ impl Stream {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let attempt = || self.try_write(slices);
         let written = match &self.way {
-            Way::Tcp(tcp) => {
-                self.poll_write_ready(context, slices, |context| tcp.poll_write_ready(context))
-            }
-            Way::Unix(unix) => {
-                self.poll_write_ready(context, slices, |context| unix.poll_write_ready(context))
-            }
+            Way::Tcp(tcp) => when_ready!(
+                tcp.poll_write_ready(context),
+                tcp.try_io(Interest::WRITABLE, attempt)
+            ),
+            Way::Unix(unix) => when_ready!(
+                unix.poll_write_ready(context),
+                unix.try_io(Interest::WRITABLE, attempt)
+            ),
             Way::Tls(tls) => Pin::new(&mut *lock(tls)).poll_write_vectored(context, slices),
         };
         self.full.store(written.is_pending(), Ordering::Release);
         written
     }
 
-    fn poll_write_ready(
-        &self,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-        ready: impl Fn(&mut Context<'_>) -> Poll<io::Result<()>>,
-    ) -> Poll<io::Result<usize>> {
-        when_ready!(ready(context), self.try_write(slices))
-    }
-
-    /// Writes what the system takes at once.
+    /// Writes what the system takes at once. The runtime's notes on what is ready are not asked: they
+    /// lie elsewhere, and nobody else may have needed them for long.
     ///
     /// # Errors
     /// `WouldBlock` if it takes nothing, and always with TLS, which only its own task may write.
     pub fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        // A single piece has a cheaper system call of its own.
-        match (&self.way, slices) {
-            (Way::Tcp(tcp), [one]) => tcp.try_write(one),
-            (Way::Tcp(tcp), slices) => tcp.try_write_vectored(slices),
-            (Way::Unix(unix), slices) => unix.try_write_vectored(slices),
-            (Way::Tls(_), _) => Err(io::ErrorKind::WouldBlock.into()),
+        let socket = match &self.way {
+            Way::Tcp(tcp) => SockRef::from(tcp),
+            Way::Unix(unix) => SockRef::from(unix),
+            Way::Tls(_) => return Err(io::ErrorKind::WouldBlock.into()),
+        };
+        match slices {
+            // A single piece has a cheaper system call of its own.
+            [one] => socket.send(one),
+            several => socket.send_vectored(several),
         }
     }
 
@@ -148,8 +147,8 @@ impl Stream {
     /// Says that nothing more is written.
     pub fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let socket = match &self.way {
-            Way::Tcp(tcp) => socket2::SockRef::from(tcp),
-            Way::Unix(unix) => socket2::SockRef::from(unix),
+            Way::Tcp(tcp) => SockRef::from(tcp),
+            Way::Unix(unix) => SockRef::from(unix),
             Way::Tls(tls) => return Pin::new(&mut *lock(tls)).poll_shutdown(context),
         };
         Poll::Ready(socket.shutdown(std::net::Shutdown::Write))
@@ -159,7 +158,7 @@ impl Stream {
     /// dropped. A Unix socket's other side has all of it already.
     pub fn forget_unsent(&self) {
         let forget = |tcp: &TcpStream| {
-            let _ = socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+            let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
         };
         match &self.way {
             Way::Tcp(tcp) => forget(tcp),
