@@ -1,12 +1,12 @@
 //! The ways in: TCP, TLS over it, and Unix sockets, as one type that several may read and write at
-//! once: an HTTP library to which it is lent, and whoever takes it back from there.
+//! once.
 //! Hands bytes over. It must never hide which way somebody came.
 
 use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -165,49 +165,5 @@ impl Stream {
             Way::Tls(tls) => forget(lock(tls).get_ref().0),
             Way::Unix(_) => {}
         }
-    }
-}
-
-/// A stream lent to a library that wants one of its own; whoever lent it has it still.
-#[derive(Debug)]
-pub struct Lent(pub Arc<Stream>);
-
-impl AsyncRead for Lent {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.0.poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Lent {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.0.poll_write(context, &[IoSlice::new(bytes)])
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.0.poll_write(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
     }
 }

@@ -3,13 +3,15 @@
 
 use super::OpenError;
 use super::front::{Answer, Front};
-use super::socket::{Accepted, Socket};
+use super::socket::{Accepted, Socket as Listening};
 use crate::config::Settings;
 use crate::connection::Gate;
 use crate::connection::presence::Cut;
+use crate::connection::socket::Socket;
+use crate::connection::socket::lent::Lent;
 use crate::connection::takeover::{Head, Takeover};
 use crate::connection::visit::Peer;
-use crate::stream::{Lent, Stream};
+use crate::stream::Stream;
 use hyper::Version;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -34,7 +36,7 @@ const SPARE_SOCKETS: usize = 1000;
 /// Accepts until it is dropped; those who are in stay.
 pub(super) async fn accept_all(
     gate: &Arc<Gate>,
-    socket: &Socket,
+    listening: &Listening,
     tls: Option<TlsAcceptor>,
     front: Front,
     stopping: watch::Receiver<bool>,
@@ -49,7 +51,7 @@ pub(super) async fn accept_all(
         .header_read_timeout(gate.settings.http.header_timeout)
         .max_buf_size(gate.settings.limits.request_head_bytes.max(8192));
     loop {
-        let (stream, peer) = match socket.accept(&gate.settings.limits).await {
+        let (accepted, peer) = match listening.accept(&gate.settings.limits).await {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, mostly: a pause lets some be closed.
@@ -72,10 +74,11 @@ pub(super) async fn accept_all(
         tokio::spawn(async move {
             let _permit = permit;
             // On the heap as long as it is HTTP's: what goes on without needs none of it.
-            let shaken = Box::pin(shake_hands(stream, tls, timeout));
-            let Some(stream) = shaken.await.map(Arc::new) else {
+            let shaken = Box::pin(shake_hands(accepted, tls, timeout));
+            let Some(stream) = shaken.await else {
                 return;
             };
+            let socket = Arc::new(Socket::new(stream));
             let cut = Cut::default();
             let with_peer = WithPeer {
                 inner: front,
@@ -83,11 +86,11 @@ pub(super) async fn accept_all(
                 cut: cut.clone(),
                 handover: Handover::default(),
             };
-            let http = serve_http(&builder, Arc::clone(&stream), with_peer, stopping);
+            let http = serve_http(&builder, &socket, with_peer, stopping);
             if let Some((takeover, head)) = Box::pin(http).await
                 && let Some(serve) = takeover.take()
             {
-                serve(stream, head).await;
+                serve(socket, head).await;
             }
         });
     }
@@ -96,12 +99,12 @@ pub(super) async fn accept_all(
 /// Serves requests until the connection ends, or until an answer takes the stream over.
 async fn serve_http(
     builder: &http1::Builder,
-    stream: Arc<Stream>,
+    socket: &Arc<Socket>,
     service: WithPeer<Front>,
     mut stopping: watch::Receiver<bool>,
 ) -> Option<(Takeover, Head)> {
     let (cut, handover) = (service.cut.clone(), service.handover.clone());
-    let lent = TokioIo::new(Lent(Arc::clone(&stream)));
+    let lent = TokioIo::new(Lent::new(socket));
     let connection = builder.serve_connection(lent, service).with_upgrades();
     tokio::pin!(connection);
     let stopped = async { drop(stopping.wait_for(|stop| *stop).await) };
@@ -117,7 +120,7 @@ async fn serve_http(
                 }
                 return None;
             }
-            taken = handover.taken(&stream) => return Some(taken),
+            taken = handover.taken(socket) => return Some(taken),
             () = cut.0.notified() => return None,
             () = stopped.as_mut(), if !stops => {
                 stops = true;
@@ -182,8 +185,8 @@ impl Handover {
 
     /// Waits for one, and until what was answered before has left. Whoever answers runs in the same
     /// task, so nobody has to be woken.
-    async fn taken(&self, stream: &Stream) -> (Takeover, Head) {
-        poll_fn(|_| match self.slot().take_if(|_| !stream.is_full()) {
+    async fn taken(&self, socket: &Socket) -> (Takeover, Head) {
+        poll_fn(|_| match self.slot().take_if(|_| !socket.is_full()) {
             Some(taken) => Poll::Ready(taken),
             None => Poll::Pending,
         })

@@ -3,6 +3,7 @@
 //! It must never tear a frame: what has begun goes on before anything else is written.
 
 pub(super) mod decode;
+pub mod lent;
 pub mod outlet;
 pub mod voice;
 
@@ -16,7 +17,7 @@ use decode::{Decoder, Message};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::ReadBuf;
@@ -29,13 +30,14 @@ const AT_ONCE: usize = 32;
 const READ: usize = 4096;
 
 /// A socket in use.
+#[derive(Debug)]
 pub struct Socket {
-    stream: Arc<Stream>,
+    stream: Stream,
     unsent: Mutex<Unsent>,
 }
 
 /// What waits for room.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Unsent {
     frames: VecDeque<Frame>,
     /// So many bytes of the first have left.
@@ -88,7 +90,7 @@ fn with_slices<'a, R>(
 
 impl Socket {
     #[must_use]
-    pub fn new(stream: Arc<Stream>) -> Self {
+    pub fn new(stream: Stream) -> Self {
         Self {
             stream,
             unsent: Mutex::default(),
@@ -228,6 +230,12 @@ impl Socket {
         }
     }
 
+    /// Whether whoever wrote last is still waiting for room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.stream.is_full()
+    }
+
     /// See [`Stream::forget_unsent`].
     pub fn forget_unsent(&self) {
         self.stream.forget_unsent();
@@ -287,6 +295,7 @@ mod tests {
     use crate::connection::speech::native::Native;
     use crate::event::Event;
     use crate::hub::Line;
+    use std::sync::Arc;
     use tokio::io::AsyncReadExt;
     use tokio::net::UnixStream;
 
@@ -320,7 +329,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_socket_does_not_take_at_once_goes_on_where_it_was_torn() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let socket = Arc::new(Socket::new(Arc::new(ours.into())));
+        let socket = Arc::new(Socket::new(ours.into()));
         let voice = Voice::new(Arc::clone(&socket), Arc::new(Native));
         let mut waiting: VecDeque<_> = (0..2000).map(event).collect();
         let (expected, count) = (frames(&waiting), waiting.len());
@@ -351,7 +360,7 @@ mod tests {
     #[tokio::test]
     async fn who_may_have_no_more_gets_the_end_of_what_has_begun() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let socket = Arc::new(Socket::new(Arc::new(ours.into())));
+        let socket = Arc::new(Socket::new(ours.into()));
         let voice = Voice::new(Arc::clone(&socket), Arc::new(Native));
         let mut waiting: VecDeque<_> = (0..2000).map(event).collect();
         let expected = frames(&waiting);
@@ -372,7 +381,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_takes_nothing_is_cut_and_one_that_crawls_is_not() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let socket = Arc::new(Socket::new(Arc::new(ours.into())));
+        let socket = Arc::new(Socket::new(ours.into()));
         let voice = Voice::new(Arc::clone(&socket), Arc::new(Native));
         let mut waiting: VecDeque<_> = (0..2000).map(event).collect();
         let length = frames(&waiting).len();

@@ -16,12 +16,13 @@ mod speech;
 use super::cors::with_cors;
 use super::socket::Socket;
 use super::socket::decode::Decoder;
+use super::socket::lent::Lent;
 use super::{Gate, Refusal};
 use crate::dialect::{Dialect, SocketIoDoor};
 use crate::frame::Frame;
 use carried::Trial;
 use engine::{Engine, Sid};
-use exchange::{Asked, Way, Wrong, switch, taken, text};
+use exchange::{Asked, Way, Wrong, switch, text};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -192,10 +193,10 @@ impl Host {
 
     /// The WebSocket, when HTTP lets go of it.
     async fn take(&self, upgrade: OnUpgrade) -> Option<(Arc<Socket>, Decoder)> {
-        let (stream, rest) = taken(upgrade).await?;
+        let (socket, rest) = Lent::back(upgrade).await?;
         let mut decoder = Decoder::new(self.gate.settings.limits.message_bytes);
         decoder.push(&rest);
-        Some((Arc::new(Socket::new(stream)), decoder))
+        Some((socket, decoder))
     }
 
     /// What a client is told first.

@@ -14,7 +14,6 @@ use super::visit::Visit;
 use super::writer::Writer;
 use super::{Gate, Refusal};
 use crate::frame::Frame;
-use crate::stream::Stream;
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -24,8 +23,8 @@ use warp::reply::{Reply, Response};
 /// Answers `GET /sse`.
 pub async fn serve(gate: Arc<Gate>, visit: Visit) -> Response {
     match enter(&gate, &visit).await {
-        Ok(presence) => Takeover::of(stream_response(""), |stream, head| {
-            run(presence, stream, head)
+        Ok(presence) => Takeover::of(stream_response(""), |socket, head| {
+            run(presence, socket, head)
         }),
         Err(refusal) if refusal.is_temporary() => stream_response(last_words(&gate, refusal)),
         Err(refusal) => gate.refuse(refusal),
@@ -70,14 +69,13 @@ async fn enter(gate: &Arc<Gate>, visit: &Visit) -> Result<Presence, Refusal> {
     Ok(presence)
 }
 
-async fn run(mut presence: Presence, stream: Arc<Stream>, head: Head) {
+async fn run(mut presence: Presence, socket: Arc<Socket>, head: Head) {
     let settings = &presence.gate.settings;
     let speech = Arc::new(stream::Stream {
         chunked: head.chunked,
         retry: settings.sse.retry,
     });
     let spoken: Arc<dyn Speech> = Arc::<stream::Stream>::clone(&speech);
-    let socket = Arc::new(Socket::new(stream));
     socket.feed(Frame::raw(head.bytes), None);
     presence.subscription.wake();
     let conversation = Conversation::begin("sse", &presence, Arc::clone(&spoken));

@@ -1,8 +1,8 @@
 //! An answer that goes on without the HTTP library: that has read the request, and would only hold
-//! its buffers from then on. Hands the stream over to whoever answers.
+//! its buffers from then on. Hands the socket over to whoever answers.
 //! It must never be taken over before all that was answered earlier has left.
 
-use crate::stream::Stream;
+use super::socket::Socket;
 use bytes::Bytes;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use warp::reply::Response;
 
 type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-type Serve = Box<dyn FnOnce(Arc<Stream>, Head) -> Serving + Send>;
+type Serve = Box<dyn FnOnce(Arc<Socket>, Head) -> Serving + Send>;
 
 /// The head of the answer.
 pub struct Head {
@@ -20,7 +20,7 @@ pub struct Head {
     pub chunked: bool,
 }
 
-/// What goes on behind the head of an answer, with which it travels to whoever has the stream.
+/// What goes on behind the head of an answer, with which it travels to whoever has the socket.
 #[derive(Clone)]
 pub struct Takeover(Arc<Mutex<Option<Serve>>>);
 
@@ -29,12 +29,12 @@ impl Takeover {
     #[must_use]
     pub fn of<F>(
         mut answer: Response,
-        serve: impl FnOnce(Arc<Stream>, Head) -> F + Send + 'static,
+        serve: impl FnOnce(Arc<Socket>, Head) -> F + Send + 'static,
     ) -> Response
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let serve: Serve = Box::new(move |stream, head| Box::pin(serve(stream, head)));
+        let serve: Serve = Box::new(move |socket, head| Box::pin(serve(socket, head)));
         let takeover = Self(Arc::new(Mutex::new(Some(serve))));
         answer.extensions_mut().insert(takeover);
         answer

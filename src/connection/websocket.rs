@@ -14,7 +14,6 @@ use super::speech::{self, Speech};
 use super::visit::Visit;
 use super::writer::Writer;
 use super::{Gate, Refusal, unix_now};
-use crate::stream::Stream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,12 +31,12 @@ pub struct Upgraded {
 impl Upgraded {
     /// `rest` is what was read behind the request.
     #[must_use]
-    pub fn new(gate: Arc<Gate>, stream: Arc<Stream>, rest: &[u8], visit: &Visit) -> Self {
+    pub fn new(gate: Arc<Gate>, socket: Arc<Socket>, rest: &[u8], visit: &Visit) -> Self {
         let mut decoder = Decoder::new(gate.settings.limits.message_bytes);
         decoder.push(rest);
         Self {
             gate,
-            socket: Arc::new(Socket::new(stream)),
+            socket,
             speech: speech::of(visit),
             decoder,
         }

@@ -2,12 +2,10 @@
 //! Hands the socket over to its transport. It must never ask who it is before it is upgraded.
 
 use super::{Answer, visit};
+use crate::connection::socket::lent::Lent;
 use crate::connection::visit::Visit;
 use crate::connection::{Gate, Refusal, websocket};
-use crate::report;
-use crate::stream::Lent;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use std::sync::Arc;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use warp::http::{HeaderValue, StatusCode};
@@ -77,15 +75,9 @@ pub(super) fn upgrade_to_websocket(
     }
     let gate = Arc::clone(gate);
     tokio::spawn(async move {
-        let Ok(upgraded) = upgrade.await else { return };
-        match upgraded.downcast::<TokioIo<Lent>>() {
-            Ok(parts) => {
-                let Lent(stream) = parts.io.into_inner();
-                let rest = &parts.read_buf;
-                let upgraded = websocket::Upgraded::new(gate, stream, rest, &visit);
-                tokio::spawn(upgraded.serve(Box::new(visit)));
-            }
-            Err(_) => report::refused("websocket", "protocol-error", "not a stream of ours", ""),
+        if let Some((socket, rest)) = Lent::back(upgrade).await {
+            let upgraded = websocket::Upgraded::new(gate, socket, &rest, &visit);
+            tokio::spawn(upgraded.serve(Box::new(visit)));
         }
     });
     response

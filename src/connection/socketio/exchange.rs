@@ -2,16 +2,12 @@
 //! Hands streams over. It must never take one before HTTP has let go of it.
 
 use super::engine::Sid;
-use crate::stream::{Lent, Stream};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::header::HeaderMap;
-use hyper::upgrade::OnUpgrade;
 use hyper::{Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde_json::json;
-use std::sync::Arc;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -117,13 +113,6 @@ pub(super) fn switch(
     };
     tokio::spawn(serve);
     answer
-}
-
-/// The stream, when HTTP lets go of it, and what was read behind the request.
-pub(super) async fn taken(upgrade: OnUpgrade) -> Option<(Arc<Stream>, Bytes)> {
-    let parts = upgrade.await.ok()?.downcast::<TokioIo<Lent>>().ok()?;
-    let Lent(stream) = parts.io.into_inner();
-    Some((stream, parts.read_buf))
 }
 
 #[cfg(test)]
