@@ -14,6 +14,7 @@ use crate::connection::ledger::Ledger;
 use crate::connection::questions::Questions;
 use crate::connection::replays::Replays;
 use crate::connection::sessions::Cookies;
+use crate::connection::speech::stream::Streams;
 use crate::connection::socketio::{self, Host};
 use crate::connection::{Gate, arrivals::Arrivals, recheck, seats::Seats, unix_now};
 use crate::database::{Database, DatabaseError};
@@ -109,6 +110,7 @@ impl Service {
         let gate = Gate {
             questions: Arc::new(questions),
             cookies: Cookies::default(),
+            streams: Streams::new(settings.sse.retry),
             replays: Replays::new(std::time::Instant::now()),
             arrivals: Arrivals::new(rate, seats, std::time::Instant::now()),
             settings,

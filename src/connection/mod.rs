@@ -50,6 +50,7 @@ pub struct Gate {
     pub verifier: Verifier,
     pub questions: Arc<questions::Questions>,
     pub cookies: sessions::Cookies,
+    pub streams: speech::stream::Streams,
     pub replays: replays::Replays,
     pub seats: seats::Seats,
     pub arrivals: arrivals::Arrivals,

@@ -71,10 +71,7 @@ async fn enter(gate: &Arc<Gate>, visit: &Visit) -> Result<Presence, Refusal> {
 
 async fn run(mut presence: Presence, socket: Arc<Socket>, head: Head) {
     let settings = &presence.gate.settings;
-    let speech = Arc::new(stream::Stream {
-        chunked: head.chunked,
-        retry: settings.sse.retry,
-    });
+    let speech = presence.gate.streams.of(&head);
     let spoken: Arc<dyn Speech> = Arc::<stream::Stream>::clone(&speech);
     socket.feed(Frame::raw(head.bytes), None);
     presence.subscription.wake();

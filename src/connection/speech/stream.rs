@@ -4,10 +4,12 @@
 
 use super::{Heard, Misheard, Speech, Told};
 use crate::connection::admission::explain;
+use crate::connection::takeover::Head;
 use crate::connection::{Refusal, payload};
 use crate::event::{sse_frame, to_json};
 use crate::frame::Frame;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `/sse`.
@@ -16,6 +18,33 @@ pub struct Stream {
     pub chunked: bool,
     /// What an EventSource waits before it comes back.
     pub retry: Duration,
+}
+
+/// One speech for all streams of a kind: each event looks at it once for each of them, and what all
+/// look at is at hand.
+pub struct Streams {
+    chunked: Arc<Stream>,
+    plain: Arc<Stream>,
+}
+
+impl Streams {
+    #[must_use]
+    pub fn new(retry: Duration) -> Self {
+        let stream = |chunked| Arc::new(Stream { chunked, retry });
+        Self {
+            chunked: stream(true),
+            plain: stream(false),
+        }
+    }
+
+    #[must_use]
+    pub fn of(&self, head: &Head) -> Arc<Stream> {
+        Arc::clone(if head.chunked {
+            &self.chunked
+        } else {
+            &self.plain
+        })
+    }
 }
 
 /// What a reader is told about when to come back.
