@@ -19,7 +19,7 @@ use crate::bookmark::Standpoint;
 use crate::event::{Batch, EVERYBODY, Event};
 pub use access::Access;
 use carry::Carriers;
-pub use carry::{Carriage, Line};
+pub use carry::{Carriage, Carried, Carry, Line, Spelling};
 pub use delivery::{Delivery, Ended, Replay, Seam, Since};
 pub use memory::{Admission, Asker};
 pub use refill::{Refill, Refilled};

@@ -5,12 +5,10 @@
 pub(super) mod decode;
 pub mod lent;
 pub mod outlet;
-pub mod voice;
 
 use super::Refusal;
-use super::speech::{Speech, Told};
 use crate::frame::{Frame, Kind};
-use crate::hub::{Carriage, Delivery};
+use crate::hub::{Carriage, Carried, Carry, Delivery, Spelling};
 use crate::report;
 use crate::stream::Stream;
 use decode::{Decoder, Message};
@@ -44,15 +42,6 @@ struct Unsent {
     begun: usize,
     /// When the live events among them were inserted, in Unix microseconds.
     live: Vec<i64>,
-}
-
-/// What became of events that were carried.
-#[derive(Default)]
-struct Carried {
-    /// Some were written, if only in part.
-    any: bool,
-    /// Nothing of what was taken out still waits.
-    all: bool,
 }
 
 impl Unsent {
@@ -240,11 +229,12 @@ impl Socket {
     pub fn forget_unsent(&self) {
         self.stream.forget_unsent();
     }
+}
 
-    /// Writes the events at the front of these in this spelling, as far as there is room at once.
+impl Carry for Socket {
     fn carry(
         &self,
-        speech: &dyn Speech,
+        spelling: &dyn Spelling,
         waiting: &mut VecDeque<Delivery>,
         carriage: &mut Carriage,
     ) -> Carried {
@@ -261,9 +251,8 @@ impl Socket {
             while frames.len() < AT_ONCE
                 && let Some(Delivery::Event(event)) = waiting.front()
                 && !event.lost
-                && let Ok(frame) = speech.spell(&Told::Event(event), None)
+                && spelling.spell_event(event, frames)
             {
-                frames.extend(frame);
                 live.push(event.inserted);
                 *events += 1;
                 waiting.pop_front();
@@ -290,11 +279,9 @@ impl Socket {
 
 #[cfg(test)]
 mod tests {
-    use super::voice::Voice;
     use super::*;
     use crate::connection::speech::native::Native;
     use crate::event::Event;
-    use crate::hub::Line;
     use std::sync::Arc;
     use tokio::io::AsyncReadExt;
     use tokio::net::UnixStream;
@@ -329,18 +316,18 @@ mod tests {
     #[tokio::test]
     async fn what_a_socket_does_not_take_at_once_goes_on_where_it_was_torn() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let socket = Arc::new(Socket::new(ours.into()));
-        let voice = Voice::new(Arc::clone(&socket), Arc::new(Native));
+        let socket = Socket::new(ours.into());
         let mut waiting: VecDeque<_> = (0..2000).map(event).collect();
         let (expected, count) = (frames(&waiting), waiting.len());
         let mut carriage = carriage();
         let patience = Duration::from_secs(30);
         let mut received = vec![0; expected.len()];
         let writing = async {
-            while !voice.carry(&mut waiting, &mut carriage) {
+            while !socket.carry(&Native, &mut waiting, &mut carriage).all {
                 assert!(socket.waiting() > 0, "the rest is the writer's");
                 let before = waiting.len();
-                assert!(!voice.carry(&mut waiting, &mut carriage));
+                let carried = socket.carry(&Native, &mut waiting, &mut carriage);
+                assert!(!carried.any && !carried.all);
                 assert_eq!(waiting.len(), before, "nothing overtakes what is torn");
                 socket.flush(patience).await.unwrap();
             }
@@ -349,7 +336,6 @@ mod tests {
         read.unwrap();
         assert!(received == expected, "each byte once, and in order");
         assert_eq!((carriage.events, socket.waiting()), (count, 0));
-        assert_eq!(voice.used(), Some(carriage.now));
         assert_eq!(
             socket.unsent().frames.capacity(),
             0,
@@ -360,11 +346,11 @@ mod tests {
     #[tokio::test]
     async fn who_may_have_no_more_gets_the_end_of_what_has_begun() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let socket = Arc::new(Socket::new(ours.into()));
-        let voice = Voice::new(Arc::clone(&socket), Arc::new(Native));
+        let socket = Socket::new(ours.into());
         let mut waiting: VecDeque<_> = (0..2000).map(event).collect();
         let expected = frames(&waiting);
-        assert!(!voice.carry(&mut waiting, &mut carriage()));
+        let carried = socket.carry(&Native, &mut waiting, &mut carriage());
+        assert!(carried.any && !carried.all);
         socket.forget();
         socket.feed(Frame::control(crate::frame::Kind::Close, &[]), None);
         let end = Instant::now() + Duration::from_secs(30);
@@ -381,11 +367,10 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_takes_nothing_is_cut_and_one_that_crawls_is_not() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let socket = Arc::new(Socket::new(ours.into()));
-        let voice = Voice::new(Arc::clone(&socket), Arc::new(Native));
+        let socket = Socket::new(ours.into());
         let mut waiting: VecDeque<_> = (0..2000).map(event).collect();
         let length = frames(&waiting).len();
-        voice.carry(&mut waiting, &mut carriage());
+        socket.carry(&Native, &mut waiting, &mut carriage());
         let stall = Duration::from_millis(200);
         assert_eq!(socket.flush(stall).await, Err(Refusal::Lagged));
         for delivery in waiting {

@@ -12,6 +12,7 @@ use super::seam::Subscribed;
 use super::visit::Visit;
 use crate::event::Event;
 use crate::frame::Frame;
+use crate::hub::Spelling;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -40,7 +41,7 @@ pub fn closing(why: Refusal, wait: i64) -> (u16, String) {
 
 /// How one connection spells. Whoever hears a message gives it a tag, by which what answers it is
 /// spelled; nobody else looks into tags.
-pub trait Speech: Send + Sync {
+pub trait Speech: Spelling {
     /// Who is at the other end, once that is known: the word by which the connection stands in the
     /// log, and the user.
     fn introduce(&self, _connection: &str, _user: Option<&str>) {}
@@ -63,6 +64,16 @@ pub trait Speech: Send + Sync {
     /// Close code and reason; `wait` are the milliseconds after which to come back.
     fn close(&self, why: Refusal, wait: i64) -> (u16, String) {
         closing(why, wait)
+    }
+}
+
+impl<S: Speech> Spelling for S {
+    fn spell_event(&self, event: &Event, frames: &mut Vec<Frame>) -> bool {
+        match self.spell(&Told::Event(event), None) {
+            Ok(frame) => frames.extend(frame),
+            Err(_) => return false,
+        }
+        true
     }
 }
 

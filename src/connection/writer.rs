@@ -54,12 +54,7 @@ pub trait Outlet {
     }
 
     /// The way past the writer while it is at rest, if there is one.
-    fn line(&self) -> Option<Arc<dyn Line>> {
-        None
-    }
-
-    /// When events were last carried that way.
-    fn carried(&self) -> Option<Instant> {
+    fn line(&self) -> Option<Line> {
         None
     }
 }
@@ -115,7 +110,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
                 last = Instant::now();
             } else {
                 // Others may have written meanwhile.
-                last = last.max(self.outlet.carried().unwrap_or(last));
+                last = last.max(subscription.carried().unwrap_or(last));
                 if last + heartbeat <= Instant::now() {
                     Box::pin(self.beat()).await?;
                     last = Instant::now();

@@ -4,6 +4,7 @@
 
 use super::delivery::Delivery;
 use super::{Subscription, lock};
+use crate::event::Event;
 use crate::frame::Frame;
 use crate::report;
 use std::collections::VecDeque;
@@ -16,11 +17,39 @@ use tokio::time::Instant;
 /// by whoever publishes; of more, each task takes as many at a time, and lets others go on.
 const PART: usize = 128;
 
-/// The way out of a connection, for others than its writer.
-pub trait Line: Send + Sync {
-    /// Writes the events at the front of these, as far as the socket takes them at once. True if
-    /// nothing of what it took out still waits.
-    fn carry(&self, waiting: &mut VecDeque<Delivery>, carriage: &mut Carriage) -> bool;
+/// The way out of a connection, for others than its writer. Side by side in the subscription, not one
+/// behind the other: for each message, each piece of memory has to be fetched.
+#[derive(Clone)]
+pub struct Line {
+    pub socket: Arc<dyn Carry>,
+    pub spelling: Arc<dyn Spelling>,
+}
+
+/// Where frames go.
+pub trait Carry: Send + Sync {
+    /// Writes the events at the front of these in this spelling, as far as there is room at once.
+    fn carry(
+        &self,
+        spelling: &dyn Spelling,
+        waiting: &mut VecDeque<Delivery>,
+        carriage: &mut Carriage,
+    ) -> Carried;
+}
+
+/// How events are spelled there.
+pub trait Spelling: Send + Sync {
+    /// Adds the frame for this one, if there is a word for it. False if it may not go unsaid: then it
+    /// is the writer's.
+    fn spell_event(&self, event: &Event, frames: &mut Vec<Frame>) -> bool;
+}
+
+/// What became of events that were carried.
+#[derive(Default)]
+pub struct Carried {
+    /// Some were written, if only in part.
+    pub any: bool,
+    /// Nothing of what was taken out still waits.
+    pub all: bool,
 }
 
 /// What is carried along from one subscription to the next.
@@ -118,19 +147,38 @@ mod tests {
     /// A socket that takes so many events, and then no more.
     struct Takes(Mutex<(usize, Vec<u64>)>);
 
-    impl Line for Takes {
-        fn carry(&self, waiting: &mut VecDeque<Delivery>, carriage: &mut Carriage) -> bool {
+    impl Carry for Takes {
+        fn carry(
+            &self,
+            _: &dyn Spelling,
+            waiting: &mut VecDeque<Delivery>,
+            carriage: &mut Carriage,
+        ) -> Carried {
             let mut taken = lock(&self.0);
+            let mut carried = Carried::default();
             while let Some(Delivery::Event(event)) = waiting.front() {
                 if taken.1.len() == taken.0 {
-                    return false;
+                    return carried;
                 }
                 taken.1.push(event.place.as_ref().unwrap().id);
                 carriage.events += 1;
                 waiting.pop_front();
+                carried.any = true;
             }
+            carried.all = true;
+            carried
+        }
+    }
+
+    impl Spelling for Takes {
+        fn spell_event(&self, _: &Event, _: &mut Vec<Frame>) -> bool {
             true
         }
+    }
+
+    fn line(takes: &Arc<Takes>) -> Line {
+        let (socket, spelling) = (Arc::clone(takes), Arc::clone(takes));
+        Line { socket, spelling }
     }
 
     fn woken(subscription: &Subscription) -> bool {
@@ -146,16 +194,16 @@ mod tests {
         hub.join(&a, &["a".into()], Since::Now, None, 0);
         a.take_waiting().unwrap();
         assert!(woken(&a), "for the seam");
-        let line = Arc::new(Takes(Mutex::new((3, Vec::new()))));
-        a.rest(Arc::clone(&line) as Arc<dyn Line>);
+        let takes = Arc::new(Takes(Mutex::new((3, Vec::new()))));
+        a.rest(line(&takes));
         publish(
             &hub,
             &place(12, 12, &[]),
             &[(1, 10, &["a"]), (2, 11, &["a"])],
             now,
         );
-        assert_eq!(lock(&line.0).1, [1, 2]);
-        assert!(!woken(&a));
+        assert_eq!(lock(&takes.0).1, [1, 2]);
+        assert!(!woken(&a) && a.carried().is_some());
         assert_eq!((a.load().bytes, hub.sizes().queue_bytes), (0, 0));
         // No room for the next but one: it is the writer's, and so is all that comes after it.
         publish(
@@ -164,11 +212,11 @@ mod tests {
             &[(3, 12, &["a"]), (4, 13, &["a"])],
             now,
         );
-        assert_eq!(lock(&line.0).1, [1, 2, 3]);
+        assert_eq!(lock(&takes.0).1, [1, 2, 3]);
         assert!(woken(&a));
-        lock(&line.0).0 = 9;
+        lock(&takes.0).0 = 9;
         publish(&hub, &place(15, 15, &[]), &[(5, 14, &["a"])], now);
-        assert_eq!(lock(&line.0).1, [1, 2, 3], "nothing overtakes");
+        assert_eq!(lock(&takes.0).1, [1, 2, 3], "nothing overtakes");
         let left = a.take_waiting().unwrap();
         let id = |delivery: &Delivery| match delivery {
             Delivery::Event(event) => event.place.as_ref().unwrap().id,
@@ -184,23 +232,23 @@ mod tests {
         let a = hub.open();
         hub.join(&a, &["a".into()], Since::Now, None, 0);
         a.take_waiting().unwrap();
-        let line = Arc::new(Takes(Mutex::new((9, Vec::new()))));
-        let rest = || a.rest(Arc::clone(&line) as Arc<dyn Line>);
+        let takes = Arc::new(Takes(Mutex::new((9, Vec::new()))));
+        let rest = || a.rest(line(&takes));
         a.reply(crate::frame::Frame::default());
         rest();
         publish(&hub, &place(11, 11, &[]), &[(1, 10, &["a"])], now);
-        assert!(lock(&line.0).1.is_empty(), "a reply waits before it");
+        assert!(lock(&takes.0).1.is_empty(), "a reply waits before it");
         assert_eq!(a.take_waiting().unwrap().len(), 2);
         hub.withdraw(&a, &["b".into()]);
         rest();
         publish(&hub, &place(12, 12, &[]), &[(2, 11, &["a"])], now);
         assert!(
-            lock(&line.0).1.is_empty(),
+            lock(&takes.0).1.is_empty(),
             "whoever lost a room is asked for at each event"
         );
         a.end(Ended::Revoked);
         rest();
         publish(&hub, &place(13, 13, &[]), &[(3, 12, &["a"])], now);
-        assert!(lock(&line.0).1.is_empty(), "it has ended");
+        assert!(lock(&takes.0).1.is_empty(), "it has ended");
     }
 }

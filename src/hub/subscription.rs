@@ -1,7 +1,7 @@
 //! One connection's queue, and the rooms it is in. The hub fills it, the connection takes from it.
 //! It must never hold more than its bound: who does not take in time is ended.
 
-use super::carry::{Carriage, Line};
+use super::carry::{Carriage, Carried, Line};
 use super::delivery::{Delivery, Ended};
 use super::{Shared, lock};
 use crate::bookmark::Standpoint;
@@ -28,7 +28,9 @@ pub(super) struct Queue {
     writing: Option<(Instant, usize)>,
     ended: Option<Ended>,
     /// The way out, while the writer is at rest: it has written all that it took.
-    line: Option<Arc<dyn Line>>,
+    line: Option<Line>,
+    /// When events were last written on it.
+    carried: Option<tokio::time::Instant>,
     /// Somebody is about to carry, or to wake the writer.
     called: bool,
     /// Nothing more is queued.
@@ -174,7 +176,7 @@ impl Subscription {
 
     /// Its writer has written all that it took: until it takes again, whoever publishes may write
     /// events on this line.
-    pub fn rest(&self, line: Arc<dyn Line>) {
+    pub fn rest(&self, line: Line) {
         let mut queue = lock(&self.queue);
         queue.writing = None;
         if queue.waiting.is_empty() && queue.ended.is_none() {
@@ -187,11 +189,17 @@ impl Subscription {
         let mut queue = lock(&self.queue);
         let queue = &mut *queue;
         queue.called = false;
+        let mut carried = Carried::default();
         if let Some(line) = &queue.line
             && !self.narrowed.load(Ordering::Acquire)
-            && line.carry(&mut queue.waiting, carriage)
-            && queue.waiting.is_empty()
         {
+            let (spelling, waiting) = (&*line.spelling, &mut queue.waiting);
+            carried = line.socket.carry(spelling, waiting, carriage);
+        }
+        if carried.any {
+            queue.carried = Some(carriage.now);
+        }
+        if carried.all && queue.waiting.is_empty() {
             let bytes = std::mem::take(&mut queue.bytes);
             self.hub.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             if queue.waiting.capacity() > KEPT {
@@ -202,6 +210,12 @@ impl Subscription {
         // What was taken out and still waits keeps its weight until the writer has come.
         queue.line = None;
         self.wake.notify_one();
+    }
+
+    /// When events were last carried past the writer.
+    #[must_use]
+    pub fn carried(&self) -> Option<tokio::time::Instant> {
+        lock(&self.queue).carried
     }
 
     /// Says who reads from here, for operators; once.

@@ -3,7 +3,6 @@
 //! It must never report an event before it was flushed.
 
 use super::Socket;
-use super::voice::Voice;
 use crate::config::Settings;
 use crate::connection::Refusal;
 use crate::connection::speech::{Speech, Told};
@@ -18,7 +17,8 @@ use tokio::time::Instant;
 
 /// A socket, as the writer sees it.
 pub struct Outlet {
-    voice: Arc<Voice>,
+    socket: Arc<Socket>,
+    speech: Arc<dyn Speech>,
     heartbeat: Duration,
     stall: Duration,
     /// Between two pings of a WebSocket.
@@ -37,7 +37,8 @@ impl Outlet {
     ) -> Self {
         let next_ping = ping.map(|ping| Instant::now() + ping);
         Self {
-            voice: Arc::new(Voice::new(Arc::clone(socket), speech)),
+            socket: Arc::clone(socket),
+            speech,
             heartbeat,
             stall: settings.limits.write_stall,
             ping,
@@ -52,21 +53,21 @@ impl writer::Outlet for Outlet {
     }
 
     async fn feed(&mut self, frame: &Frame) -> Result<(), Refusal> {
-        self.voice.socket.feed(frame.clone(), None);
+        self.socket.feed(frame.clone(), None);
         Ok(())
     }
 
     async fn say(&mut self, told: &Told<'_>, tag: Option<&Value>) -> Result<(), Refusal> {
-        if let Some(frame) = self.voice.speech.spell(told, tag)? {
-            self.voice.socket.feed(frame, None);
+        if let Some(frame) = self.speech.spell(told, tag)? {
+            self.socket.feed(frame, None);
         }
         Ok(())
     }
 
     async fn event(&mut self, event: &Event, live: bool) -> Result<(), Refusal> {
-        if let Some(frame) = self.voice.speech.spell(&Told::Event(event), None)? {
+        if let Some(frame) = self.speech.spell(&Told::Event(event), None)? {
             let live = live.then_some(event.inserted);
-            self.voice.socket.feed(frame, live);
+            self.socket.feed(frame, live);
         }
         Ok(())
     }
@@ -78,19 +79,17 @@ impl writer::Outlet for Outlet {
     async fn flush(&mut self) -> Result<(), Refusal> {
         let now = Instant::now();
         if self.next_ping.is_some_and(|next| next <= now) {
-            self.voice
-                .socket
-                .feed(Frame::control(Kind::Ping, &[]), None);
+            self.socket.feed(Frame::control(Kind::Ping, &[]), None);
             self.next_ping = self.ping.map(|ping| now + ping);
         }
-        self.voice.socket.flush(self.stall).await
+        self.socket.flush(self.stall).await
     }
 
-    fn line(&self) -> Option<Arc<dyn Line>> {
-        Some(Arc::clone(&self.voice) as Arc<dyn Line>)
-    }
-
-    fn carried(&self) -> Option<Instant> {
-        self.voice.used()
+    fn line(&self) -> Option<Line> {
+        let (socket, speech) = (Arc::clone(&self.socket), Arc::clone(&self.speech));
+        Some(Line {
+            socket,
+            spelling: speech,
+        })
     }
 }

@@ -7,16 +7,14 @@ use super::speech::Named;
 use crate::config::Settings;
 use crate::connection::Refusal;
 use crate::connection::seam::Subscribed;
-use crate::connection::socket::voice::Voice;
 use crate::connection::speech::{Speech, Told};
 use crate::connection::writer;
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::hub::Line;
 use serde_json::Value;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// A namespace, as the writer sees it.
 pub(super) struct Outlet<'a> {
@@ -26,8 +24,6 @@ pub(super) struct Outlet<'a> {
     stall: Duration,
     /// Whether its page said where it stood, and so knows of gaps.
     resumes: bool,
-    /// Once a WebSocket carries it.
-    voice: OnceLock<Arc<Voice>>,
 }
 
 impl<'a> Outlet<'a> {
@@ -43,7 +39,6 @@ impl<'a> Outlet<'a> {
             heartbeat: settings.socketio.heartbeat,
             stall: settings.limits.write_stall,
             resumes,
-            voice: OnceLock::new(),
         }
     }
 
@@ -105,16 +100,12 @@ impl writer::Outlet for Outlet<'_> {
         self.engine.flush(self.stall).await
     }
 
-    fn line(&self) -> Option<Arc<dyn Line>> {
-        let socket = self.engine.socket()?;
-        let voice = self.voice.get_or_init(|| {
-            let speech = Arc::clone(self.speech);
-            Arc::new(Voice::new(socket, speech))
-        });
-        Some(Arc::clone(voice) as Arc<dyn Line>)
-    }
-
-    fn carried(&self) -> Option<Instant> {
-        self.voice.get()?.used()
+    /// Once a WebSocket carries it.
+    fn line(&self) -> Option<Line> {
+        let (socket, speech) = (self.engine.socket()?, Arc::clone(self.speech));
+        Some(Line {
+            socket,
+            spelling: speech,
+        })
     }
 }
