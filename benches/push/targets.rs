@@ -1,9 +1,9 @@
 //! What Rowcast is to reach, held against what was measured in this run.
 //! Hands over verdicts. It must never judge one run by another's numbers.
 
-use crate::report::Measured;
+use crate::report::{Latency, Measured};
 use crate::yardstick::verdict::Verdict;
-use aims::{IDLE_KIB, IN_TIME, LATE, LATENCY, OF_FLOOR, QUERIES, STEADY, SUSTAINED};
+use aims::{IDLE_KIB, IN_TIME, LATE, LATENCY, OF_FLOOR, OF_QUICKEST, QUERIES, STEADY, SUSTAINED};
 
 #[path = "../yardstick/targets.rs"]
 mod aims;
@@ -64,7 +64,23 @@ impl Targets<'_> {
             verdicts.extend(at_most(target("p50"), of.map(|of| of.p50), p50));
             verdicts.extend(at_most(target("p99"), of.map(|of| of.p99), p99));
         }
+        for (scenario, p50, p99) in OF_QUICKEST {
+            let target = |share| format!("rowcast-ws, {scenario}, {share} of the quickest peer's");
+            let quick = |of: fn(Latency) -> f64| self.of_quickest(scenario, of);
+            verdicts.extend(at_most(target("p50"), quick(|of| of.p50), p50));
+            verdicts.extend(at_most(target("p99"), quick(|of| of.p99), p99));
+        }
         verdicts
+    }
+
+    /// Rowcast's delay, divided by that of the peer with the least.
+    fn of_quickest(&self, scenario: &str, delay: fn(Latency) -> f64) -> Option<f64> {
+        let peers = self.results.iter().filter(|of| {
+            of.scenario == scenario && of.server != "floor" && !TRANSPORTS.contains(&of.server)
+        });
+        let delays = peers.filter_map(|of| Some(delay(of.latency_ms?)));
+        let own = self.find(scenario, "rowcast-ws")?.latency_ms?;
+        Some(delay(own) / delays.min_by(f64::total_cmp)?)
     }
 
     fn sustained(&self) -> Vec<Verdict> {
@@ -115,7 +131,7 @@ impl Targets<'_> {
 fn at_most(target: String, measured: Option<f64>, bound: f64) -> Option<Verdict> {
     let measured = measured?;
     Some(Verdict {
-        target: format!("{target} at most {bound}"),
+        target: format!("{target} at most {}", (bound * 100.0).round() / 100.0),
         measured: format!("{measured:.2}"),
         reached: measured <= bound,
     })

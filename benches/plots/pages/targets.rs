@@ -1,9 +1,11 @@
 //! What was aimed at before anything was measured, and whether a run reaches it.
 
-use super::aims::{IDLE_KIB, IN_TIME, LATE, LATENCY, OF_FLOOR, QUERIES, STEADY, SUSTAINED};
+use super::aims::{
+    IDLE_KIB, IN_TIME, LATE, LATENCY, OF_FLOOR, OF_QUICKEST, QUERIES, STEADY, SUSTAINED,
+};
 use super::axis::{tick, times};
 use super::run::{Outcome, Run};
-use super::servers::FLOOR;
+use super::servers::{FLOOR, others};
 
 pub struct Target {
     what: &'static str,
@@ -16,6 +18,8 @@ pub struct Target {
 enum Measure {
     /// CPU for each delivered message, of the floor's.
     OfFloor,
+    /// Of that of the peer with the least.
+    OfQuickest(fn(&Outcome) -> Option<f64>),
     Is(fn(&Outcome) -> Option<f64>, &'static str),
 }
 
@@ -36,7 +40,7 @@ pub fn judged(run: &Run) -> Vec<[String; 4]> {
 
 fn targets() -> Vec<Target> {
     use Aim::{AtLeast, AtMost};
-    use Measure::{Is, OfFloor};
+    use Measure::{Is, OfFloor, OfQuickest};
     let target = |what, scenario, server, measure, aim| Target {
         what,
         scenario,
@@ -86,6 +90,14 @@ fn targets() -> Vec<Target> {
         ));
     }
     let own = "rowcast-ws";
+    for (scenario, p50, p99) in OF_QUICKEST {
+        for (what, delay, most) in [
+            ("p50, of the quickest peer's", P50, p50),
+            ("p99, of the quickest peer's", P99, p99),
+        ] {
+            all.push(target(what, scenario, own, OfQuickest(delay), AtMost(most)));
+        }
+    }
     let rate = Is(|found| found.events_per_second, "");
     all.push(target(
         "events a second",
@@ -135,6 +147,12 @@ impl Target {
             Measure::OfFloor => {
                 let floor = run.of(self.scenario, FLOOR)?.cpu_us_per_message?;
                 (found.cpu_us_per_message? / floor, Box::new(times))
+            }
+            Measure::OfQuickest(delay) => {
+                let peers = others().filter(|one| one.name != FLOOR);
+                let delays = peers.filter_map(|one| delay(run.of(self.scenario, one.name)?));
+                let least = delays.min_by(f64::total_cmp)?;
+                (delay(found)? / least, Box::new(times))
             }
             Measure::Is(of, unit) => (
                 of(found)?,

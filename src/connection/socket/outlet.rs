@@ -86,10 +86,9 @@ impl writer::Outlet for Outlet {
     }
 
     fn line(&self) -> Option<Line> {
-        let (socket, speech) = (Arc::clone(&self.socket), Arc::clone(&self.speech));
         Some(Line {
-            socket,
-            spelling: speech,
+            socket: Arc::<Socket>::clone(&self.socket),
+            spelling: Arc::<dyn Speech>::clone(&self.speech),
         })
     }
 }

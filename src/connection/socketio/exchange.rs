@@ -1,5 +1,5 @@
 //! Requests at a door and their answers: who asks and by what way, and the way over to a WebSocket.
-//! Hands streams over. It must never take one before HTTP has let go of it.
+//! Hands answers over to the door. It must never touch the socket, which is for whoever serves it then.
 
 use super::engine::Sid;
 use bytes::Bytes;

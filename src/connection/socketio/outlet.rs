@@ -102,10 +102,9 @@ impl writer::Outlet for Outlet<'_> {
 
     /// Once a WebSocket carries it.
     fn line(&self) -> Option<Line> {
-        let (socket, speech) = (self.engine.socket()?, Arc::clone(self.speech));
         Some(Line {
-            socket,
-            spelling: speech,
+            socket: self.engine.socket()?,
+            spelling: Arc::<Named>::clone(self.speech),
         })
     }
 }
