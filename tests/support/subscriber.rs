@@ -191,7 +191,10 @@ pub async fn try_connect(
     let answer = sender.send_request(request.expect("a request")).await;
     let answer = answer.map_err(|error| error.to_string())?;
     if answer.status() != 200 {
-        let answer = Answer::of("GET", "/sse", answer).await;
+        // It may be cut in the middle, as any answer.
+        let answer = Answer::try_of("GET", "/sse", answer);
+        let answer = within("the end of an answer", answer).await;
+        let answer = answer.map_err(|error| error.to_string())?;
         return Err(format!("refused: {answer:?}"));
     }
     let (body, buffer) = (answer.into_body(), Vec::new());
