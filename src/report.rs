@@ -4,6 +4,7 @@
 mod delay;
 mod prometheus;
 mod recent;
+mod transport;
 mod words;
 
 use delay::Delays;
@@ -13,6 +14,8 @@ use recent::Recent;
 pub use recent::{Turn, What, now_ms};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use transport::Counters;
+pub use transport::{PerTransport, Transport};
 use words::Words;
 
 static BATCHES: AtomicU64 = AtomicU64::new(0);
@@ -42,17 +45,16 @@ fn add(counter: &AtomicU64, number: usize) {
 
 static REFUSALS: Words = Words::new();
 static CLOSES: Words = Words::new();
-static OPENED: Words = Words::new();
+static OPENED: Counters = Counters::new();
 static STATEMENTS: Words = Words::new();
 static CALLS: Words = Words::new();
 static CALL_MICROS: AtomicU64 = AtomicU64::new(0);
-static LEFT: Words = Words::new();
+static LEFT: Counters = Counters::new();
 
 /// Whoever holds a connection, as far as operators may know.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// `websocket`, `sse` and so on.
-    pub transport: &'static str,
+    pub transport: Transport,
     /// The connection's id, as its `welcome` says it.
     pub connection: String,
     /// The claim `sub`.
@@ -66,7 +68,7 @@ impl Caller {
     /// Somebody who was let in just now.
     #[must_use]
     pub fn new(
-        transport: &'static str,
+        transport: Transport,
         connection: &str,
         user: Option<&str>,
         address: &str,
@@ -250,8 +252,8 @@ pub fn channels(notify: usize, paused: usize) {
 }
 
 /// Somebody was let in by `limits.connects_per_second`, and is asked for in SQL.
-pub fn arrived(transport: &'static str) {
-    tracing::debug!(transport, "arrived");
+pub fn arrived(transport: Transport) {
+    tracing::debug!(%transport, "arrived");
 }
 
 /// A connection opened. A poll is one from its request to its answer, and there are many: too many
@@ -264,11 +266,11 @@ pub fn opened(caller: &Caller) {
         address,
         ..
     } = caller;
-    OPENED.count(transport);
-    if *transport == "poll" {
-        tracing::debug!(transport, connection, user, address, "opened");
+    OPENED.count(*transport);
+    if *transport == Transport::Poll {
+        tracing::debug!(%transport, connection, user, address, "opened");
     } else {
-        tracing::info!(transport, connection, user, address, "opened");
+        tracing::info!(%transport, connection, user, address, "opened");
     }
 }
 
@@ -283,21 +285,21 @@ pub fn closed(caller: &Caller, why: &str, seconds: f64) {
             number: 0,
             at: 0,
             what: What::Closed,
-            transport,
+            transport: transport.word(),
             word: why.to_owned(),
             detail: connection.clone(),
             address: caller.address.clone(),
             user: caller.user.clone(),
         });
     }
-    if transport == "poll" {
-        tracing::debug!(transport, connection, why, seconds, "closed");
+    if transport == Transport::Poll {
+        tracing::debug!(%transport, connection, why, seconds, "closed");
     } else {
-        tracing::info!(transport, connection, why, seconds, "closed");
+        tracing::info!(%transport, connection, why, seconds, "closed");
     }
 }
 
-/// Somebody was refused.
+/// Somebody was refused: on a transport, or by `http` or the `console`.
 pub fn refused(transport: &'static str, word: &str, detail: &str, address: &str) {
     REFUSALS.count(word);
     RECENT.note(|| Turn {
@@ -383,8 +385,8 @@ pub struct Totals {
     pub to_socket: Counts,
     pub refusals: Vec<(String, u64)>,
     pub closes: Vec<(String, u64)>,
-    /// Open now, by transport.
-    pub open: Vec<(String, u64)>,
+    /// Open now.
+    pub open: PerTransport,
 }
 
 /// What was counted so far.
@@ -393,11 +395,7 @@ pub fn totals() -> Totals {
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     // Those who left first: whoever opens in between is then counted, and nobody twice.
     let left = LEFT.all();
-    let gone = |transport: &str| left.iter().find(|(word, _)| word == transport);
-    let open = OPENED.all().into_iter().map(|(transport, count)| {
-        let gone = gone(&transport).map_or(0, |(_, count)| *count);
-        (transport, count - gone)
-    });
+    let opened = OPENED.all();
     Totals {
         events: read(&EVENTS),
         deliveries: read(&DELIVERIES),
@@ -409,6 +407,6 @@ pub fn totals() -> Totals {
         to_socket: TO_SOCKET.counts(),
         refusals: REFUSALS.all(),
         closes: CLOSES.all(),
-        open: open.collect(),
+        open: std::array::from_fn(|at| opened[at] - left[at]),
     }
 }

@@ -1,6 +1,7 @@
 //! The console: nobody sees it who may not, what it says is true, and what is personal stays out.
 //! Counters belong to the process, so whoever counts runs the program itself.
 
+use crate::support::socketio::Clients;
 use crate::support::{
     self, Answer, Database, PATIENCE, Process, SECRET, Served, Server, Subscriber, connect,
     database, eventually, get, marker, serve, serve_process, stream, token, token_with, within,
@@ -237,7 +238,13 @@ async fn the_page_is_bare_and_stays_at_home() {
 #[tokio::test]
 async fn its_numbers_are_those_of_the_connections_that_were_made() {
     let db = with_rules().await;
-    let mut program = serve_process(&db, &[ENABLED, ("ROWCAST__LOG__LEVEL", "debug")]).await;
+    let dialect = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/socketio/plain.toml");
+    let settings = [
+        ENABLED,
+        ("ROWCAST__LOG__LEVEL", "debug"),
+        ("ROWCAST__HTTP__DIALECTS", dialect),
+    ];
+    let mut program = serve_process(&db, &settings).await;
     let mut watching = watch(&program).await;
     let history = frame(&mut watching, "history").await;
     let mut readers = Vec::new();
@@ -251,6 +258,10 @@ async fn its_numbers_are_those_of_the_connections_that_were_made() {
         reader.expect("welcome").await;
         readers.push(reader);
     }
+    let node = Clients::start();
+    let signed_in = json!({ "auth": { "token": token("4", "", "") } });
+    let mut other = node.connect(&program.url, signed_in).await;
+    other.connected().await;
     for _ in 0..20 {
         marker(&db, &["r:a"]).await;
     }
@@ -260,20 +271,23 @@ async fn its_numbers_are_those_of_the_connections_that_were_made() {
         }
     }
     let now = now_with(&mut watching, "all is counted", |now| {
-        now["totals"]["deliveries"] == 40 && now["connections"]["count"] == 3
+        now["totals"]["deliveries"] == 40 && now["connections"]["count"] == 4
     })
     .await;
     assert_eq!(now["totals"]["events"], 20);
     let rooms = &now["rooms"];
     assert_eq!(rooms["count"], 3, "{rooms}");
-    for (place, (room, size)) in [("*", 3), ("r:a", 2), ("r:b", 1)].into_iter().enumerate() {
+    for (place, (room, size)) in [("*", 4), ("r:a", 2), ("r:b", 1)].into_iter().enumerate() {
         assert_eq!(rooms["list"][place], json!([room, size]));
     }
     let sample = |name| &now["sample"][column(&history, name)];
-    assert_eq!(
-        (sample("websocket"), sample("sse"), sample("poll")),
-        (&2.into(), &1.into(), &0.into())
-    );
+    let transports = history["transports"].as_array().unwrap();
+    let counts = transports.iter().map(|name| {
+        let name = name.as_str().unwrap();
+        (name, sample(name).as_u64().unwrap())
+    });
+    let all = [("websocket", 2), ("sse", 1), ("poll", 0), ("socketio", 1)];
+    assert!(counts.eq(all), "{history}");
     let list = now["connections"]["list"].as_array().unwrap();
     let sse = list.iter().find(|one| one["transport"] == "sse").unwrap();
     assert_eq!(
@@ -358,7 +372,7 @@ async fn its_numbers_are_those_of_the_connections_that_were_made() {
     .await;
 
     // Who looks for somebody finds them, by any of these.
-    for (word, count) in [("r:b", 1), ("sse", 1), ("127.0.0", 3), ("nobody", 0)] {
+    for (word, count) in [("r:b", 1), ("sse", 1), ("socketio", 1), ("127.0.0", 4), ("nobody", 0)] {
         let path = format!("/console/connections?find={word}");
         let bearer = format!("Bearer {}", admin());
         let found = eventually("who left is gone", async || {

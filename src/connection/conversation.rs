@@ -12,7 +12,7 @@ use super::speech::{Act, Heard, Speech, Told};
 use super::{Gate, Refusal, unix_now, until};
 use crate::bookmark::NotABookmark;
 use crate::hub::{Since, Subscription};
-use crate::report;
+use crate::report::{self, Transport};
 use calls::Calls;
 use serde_json::Value;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 /// One connection, from its opening to its end.
 pub struct Conversation<'a> {
-    pub transport: &'static str,
+    pub transport: Transport,
     pub gate: &'a Arc<Gate>,
     /// The word by which it stands in the log.
     pub connection: &'a str,
@@ -38,7 +38,7 @@ pub struct Conversation<'a> {
 
 impl<'a> Conversation<'a> {
     /// Begins it with somebody who has joined their rooms.
-    pub fn begin(transport: &'static str, presence: &'a Presence, speech: Arc<dyn Speech>) -> Self {
+    pub fn begin(transport: Transport, presence: &'a Presence, speech: Arc<dyn Speech>) -> Self {
         let gate = &presence.gate;
         speech.introduce(&presence.connection, presence.identity.user.as_deref());
         Self {
@@ -182,7 +182,7 @@ impl<'a> Conversation<'a> {
                 Ok(bookmark) => speech.spell(&Told::Acknowledged { bookmark }, tag.as_ref()),
                 Err(refusal) => {
                     let (_, code) = refusal.row();
-                    report::refused(transport, code, &connection, "");
+                    report::refused(transport.word(), code, &connection, "");
                     let error = Told::Error {
                         code,
                         message: &refusal.to_string(),
@@ -206,7 +206,7 @@ impl<'a> Conversation<'a> {
 
     /// Says that something is wrong, in its place among the events.
     pub fn error(&self, tag: Option<Value>, code: &str, message: &str, room: Option<&str>) {
-        report::refused(self.transport, code, self.connection, "");
+        report::refused(self.transport.word(), code, self.connection, "");
         let error = Told::Error {
             code,
             message,

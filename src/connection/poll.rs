@@ -15,7 +15,7 @@ use super::{Gate, Refusal, payload, until};
 use crate::event::{Event, to_json};
 use crate::frame::Frame;
 use crate::hub::Delivery;
-use crate::report;
+use crate::report::{self, Transport};
 use bytes::Bytes;
 use cover::Cover;
 use futures_util::stream;
@@ -77,7 +77,7 @@ fn wait(gate: &Gate, visit: &Visit) -> Result<Duration, Refusal> {
 
 async fn answer(gate: &Arc<Gate>, visit: &Visit, cut: Cut) -> Result<Answer, Refusal> {
     let wait = wait(gate, visit)?;
-    let mut presence = gate.enter("poll", visit).await?;
+    let mut presence = gate.enter(Transport::Poll, visit).await?;
     let gathered = async {
         presence.join(visit).await?;
         let speech = speech::of(visit);

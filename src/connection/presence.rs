@@ -12,7 +12,7 @@ use super::visit::Visit;
 use super::{Gate, Refusal, unix_now, until};
 use crate::bookmark::{Bookmark, NotABookmark, Standpoint};
 use crate::hub::{Admission, Identity, Since, Subscription};
-use crate::report::{self, Caller};
+use crate::report::{self, Caller, Transport};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Notify;
@@ -71,7 +71,7 @@ impl Gate {
     /// Why not; it is in the log already.
     pub async fn enter(
         self: &Arc<Self>,
-        transport: &'static str,
+        transport: Transport,
         visit: &Visit,
     ) -> Result<Presence, Refusal> {
         let shown = visit.shown(self);
@@ -102,7 +102,7 @@ impl Gate {
             Ok((seat, identity, reader, admitted, load.is_some()))
         };
         let (seat, identity, reader, admitted, loads) = entered.await.inspect_err(|refusal| {
-            report::refused(transport, refusal.word(), &refusal.to_string(), &shown);
+            report::refused(transport.word(), refusal.word(), &refusal.to_string(), &shown);
         })?;
         let connection = format!("{:016x}", rand::random::<u64>());
         let user = identity.user.as_deref();
@@ -135,11 +135,11 @@ impl Gate {
     /// connection, and an answer of a moment ago holds until rules change, as for an open socket.
     async fn admission(
         &self,
-        transport: &'static str,
+        transport: Transport,
         visit: &Visit,
         identity: &Identity,
     ) -> Result<Admitted, Refusal> {
-        if transport != "poll" {
+        if transport != Transport::Poll {
             return self.ask_in_turn(transport, visit, identity).await;
         }
         let who = match &identity.session {
@@ -179,7 +179,7 @@ impl Gate {
 
     async fn ask_in_turn(
         &self,
-        transport: &'static str,
+        transport: Transport,
         visit: &Visit,
         identity: &Identity,
     ) -> Result<Admitted, Refusal> {

@@ -14,6 +14,7 @@ use super::visit::Visit;
 use super::writer::Writer;
 use super::{Gate, Refusal};
 use crate::frame::Frame;
+use crate::report::Transport;
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -61,7 +62,7 @@ fn last_words(gate: &Gate, refusal: Refusal) -> String {
 }
 
 async fn enter(gate: &Arc<Gate>, visit: &Visit) -> Result<Presence, Refusal> {
-    let mut presence = gate.enter("sse", visit).await?;
+    let mut presence = gate.enter(Transport::Sse, visit).await?;
     if let Err(refusal) = presence.join(visit).await {
         presence.why = refusal.word();
         return Err(refusal);
@@ -75,7 +76,7 @@ async fn run(mut presence: Presence, socket: Arc<Socket>, head: Head) {
     let spoken: Arc<dyn Speech> = Arc::<stream::Stream>::clone(&speech);
     socket.feed(Frame::raw(head.bytes), None);
     presence.subscription.wake();
-    let conversation = Conversation::begin("sse", &presence, Arc::clone(&spoken));
+    let conversation = Conversation::begin(Transport::Sse, &presence, Arc::clone(&spoken));
     let outlet = Outlet::new(&socket, spoken, settings, settings.sse.heartbeat, None);
     let mut writer = Writer::new(&conversation, &presence, outlet);
     let why = tokio::select! {

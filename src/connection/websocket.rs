@@ -14,6 +14,7 @@ use super::speech::{self, Speech};
 use super::visit::Visit;
 use super::writer::Writer;
 use super::{Gate, Refusal, unix_now};
+use crate::report::Transport;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -53,7 +54,7 @@ impl Upgraded {
     }
 
     async fn enter(&self, visit: Box<Visit>) -> Result<Box<Presence>, Refusal> {
-        let mut presence = self.gate.enter("websocket", &visit).await?;
+        let mut presence = self.gate.enter(Transport::WebSocket, &visit).await?;
         if let Err(refusal) = presence.join(&visit).await {
             presence.why = refusal.word();
             return Err(refusal);
@@ -69,7 +70,7 @@ impl Upgraded {
 
     async fn talk(&mut self, presence: &Presence) -> Refusal {
         let (socket, settings) = (&self.socket, &presence.gate.settings);
-        let conversation = Conversation::begin("websocket", presence, Arc::clone(&self.speech));
+        let conversation = Conversation::begin(Transport::WebSocket, presence, Arc::clone(&self.speech));
         let seen = AtomicU64::new(unix_now());
         let websocket = &settings.websocket;
         let (heartbeat, ping) = (websocket.heartbeat, Some(websocket.ping));

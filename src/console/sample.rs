@@ -3,17 +3,13 @@
 //! second, whether or not somebody watches.
 
 use crate::connection::Gate;
-use crate::report::{self, BOUNDS, Counts, Totals};
+use crate::report::{self, BOUNDS, Counts, PerTransport, Totals, Transport};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// What [`Sample::row`] holds, in its order.
-const COLUMNS: [&str; 15] = [
-    "at",
-    "websocket",
-    "sse",
-    "poll",
+/// What [`Sample::row`] holds behind `at` and the transports, in its order.
+const COLUMNS: [&str; 11] = [
     "rooms",
     "queueBytes",
     "ringBytes",
@@ -32,8 +28,7 @@ const COLUMNS: [&str; 15] = [
 pub struct Sample {
     /// Unix milliseconds.
     at: u64,
-    /// Open by WebSocket, SSE and long poll.
-    open: [u64; 3],
+    open: PerTransport,
     rooms: usize,
     queue_bytes: usize,
     ring_bytes: usize,
@@ -54,26 +49,29 @@ impl Sample {
     /// As an array: names would be most of it.
     #[must_use]
     pub fn row(&self) -> Value {
-        let [websocket, sse, poll] = self.open;
         let lag = u64::try_from(self.lag.as_millis()).unwrap_or(u64::MAX);
-        json!([
-            self.at,
-            websocket,
-            sse,
-            poll,
-            self.rooms,
-            self.queue_bytes,
-            self.ring_bytes,
-            round(self.events),
-            round(self.deliveries),
-            lag,
-            self.notify,
-            self.gaps,
-            self.failures,
-            self.refusals,
-            self.to_socket,
-        ])
+        let mut row = vec![json!(self.at)];
+        row.extend(self.open.map(Value::from));
+        row.extend([
+            json!(self.rooms),
+            json!(self.queue_bytes),
+            json!(self.ring_bytes),
+            json!(round(self.events)),
+            json!(round(self.deliveries)),
+            json!(lag),
+            json!(self.notify),
+            json!(self.gaps),
+            json!(self.failures),
+            json!(self.refusals),
+            json!(self.to_socket),
+        ]);
+        row.into()
     }
+}
+
+fn columns() -> Vec<&'static str> {
+    let transports = Transport::ALL.map(Transport::word);
+    ["at"].into_iter().chain(transports).chain(COLUMNS).collect()
 }
 
 fn round(number: f64) -> f64 {
@@ -99,14 +97,10 @@ impl Sampler {
         let sizes = gate.hub.sizes();
         let before = &self.before;
         let seconds = now.duration_since(self.at).as_secs_f64().max(0.001);
-        let open = |transport: &str| {
-            let found = totals.open.iter().find(|(word, _)| word == transport);
-            found.map_or(0, |(_, count)| *count)
-        };
         let sum = |words: &[(String, u64)]| words.iter().map(|(_, count)| count).sum::<u64>();
         let sample = Sample {
             at: report::now_ms(),
-            open: [open("websocket"), open("sse"), open("poll")],
+            open: totals.open,
             rooms: sizes.rooms,
             queue_bytes: sizes.queue_bytes,
             ring_bytes: sizes.ring_bytes,
@@ -158,7 +152,8 @@ impl History {
         let rows: Vec<Value> = self.samples.iter().map(Sample::row).collect();
         json!({
             "seconds": self.most,
-            "columns": COLUMNS,
+            "columns": columns(),
+            "transports": Transport::ALL.map(Transport::word),
             "bounds": BOUNDS.map(|seconds| seconds * 1000.0),
             "rows": rows,
         })
@@ -172,7 +167,7 @@ mod tests {
     fn sample(at: u64) -> Sample {
         Sample {
             at,
-            open: [1, 2, 3],
+            open: [1, 2, 3, 4],
             rooms: 4,
             queue_bytes: 5,
             ring_bytes: 6,
@@ -190,9 +185,10 @@ mod tests {
     #[test]
     fn a_row_has_a_value_for_each_column() {
         let row = sample(1).row();
-        assert_eq!(row.as_array().unwrap().len(), COLUMNS.len());
-        let column = |name| COLUMNS.iter().position(|known| *known == name).unwrap();
+        assert_eq!(row.as_array().unwrap().len(), columns().len());
+        let column = |name| columns().iter().position(|known| *known == name).unwrap();
         assert_eq!(row[column("poll")], 3);
+        assert_eq!(row[column("socketio")], 4);
         assert_eq!(row[column("events")], 7.0);
         assert_eq!(row[column("deliveries")], 8.1);
         assert_eq!(row[column("lag")], 9);

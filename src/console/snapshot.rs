@@ -135,7 +135,7 @@ impl Surveyor {
         rooms.truncate(NAMED_ROOMS);
         Some(json!({
             "connection": caller.connection,
-            "transport": caller.transport,
+            "transport": caller.transport.word(),
             "user": caller.user,
             "address": caller.address,
             "since": caller.since,
@@ -176,7 +176,7 @@ fn fits(survey: &Survey, word: &str) -> bool {
         return false;
     };
     let user = caller.user.as_deref().unwrap_or_default();
-    [user, &caller.address, &caller.connection, caller.transport]
+    [user, &caller.address, &caller.connection, caller.transport.word()]
         .iter()
         .any(|text| text.contains(word))
         || !survey.subscription.concerned(&[word.into()]).is_empty()

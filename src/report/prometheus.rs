@@ -4,7 +4,7 @@
 use super::{
     ACKNOWLEDGEMENTS, BATCHES, CALL_MICROS, CALLS, CLOSES, DELIVERIES, EVENTS, FAILURES, GAPS,
     LOCKED_LEAVES, LOG_REPLAYS, LOST_CONNECTIONS, NOTIFICATIONS, OPENED, REFUSALS, RING_REPLAYS,
-    STATEMENTS, TO_QUEUE, TO_SOCKET, WITHDRAWALS,
+    STATEMENTS, TO_QUEUE, TO_SOCKET, Transport, WITHDRAWALS,
 };
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
@@ -73,12 +73,14 @@ pub fn prometheus() -> String {
             "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}"
         );
     }
-    OPENED.print(
-        &mut text,
-        "rowcast_connections_opened_total",
-        "transport",
-        "Connections opened.",
+    let name = "rowcast_connections_opened_total";
+    let _ = writeln!(
+        text,
+        "# HELP {name} Connections opened.\n# TYPE {name} counter"
     );
+    for (transport, opened) in Transport::ALL.into_iter().zip(OPENED.all()) {
+        let _ = writeln!(text, "{name}{{transport=\"{transport}\"}} {opened}");
+    }
     CLOSES.print(
         &mut text,
         "rowcast_connections_closed_total",

@@ -56,7 +56,7 @@ impl Conversation<'_> {
         let Some((identity, version)) = self.gate.hub.standing(self.subscription) else {
             return;
         };
-        let transport = self.transport;
+        let transport = self.transport.word();
         let Ok(slot) = Arc::clone(&self.calls.slots).try_acquire_owned() else {
             let (refusal, shown) = (CallRefusal::TooMany, self.connection);
             report::call_refused(transport, shown, None, refusal.row().1, "");

@@ -7,6 +7,7 @@ use super::engine::Engine;
 use super::outlet::Outlet;
 use super::packet;
 use super::speech::Named;
+use crate::report::Transport;
 use crate::connection::Refusal;
 use crate::connection::conversation::Conversation;
 use crate::connection::presence::Presence;
@@ -49,7 +50,7 @@ async fn enter(engine: &Arc<Engine>, place: usize, auth: Value) -> Option<Entere
     let host = &engine.host;
     let visit = engine.opened.visit(&host.dialect, &auth);
     drop(auth);
-    let refusal = match host.gate.enter("socketio", &visit).await {
+    let refusal = match host.gate.enter(Transport::SocketIo, &visit).await {
         Ok(mut presence) => {
             let door = presence.door.clone()?;
             let named = Arc::new(Named::new(door, place));
@@ -81,7 +82,7 @@ async fn enter(engine: &Arc<Engine>, place: usize, auth: Value) -> Option<Entere
 async fn run(engine: &Engine, presence: &Presence, named: &Arc<Named>, ear: &Ear) -> Refusal {
     let settings = &presence.gate.settings;
     let speech = Arc::clone(named) as Arc<dyn Speech>;
-    let conversation = Conversation::begin("socketio", presence, speech);
+    let conversation = Conversation::begin(Transport::SocketIo, presence, speech);
     let outlet = Outlet::new(engine, named, settings, presence.resumes);
     let mut writer = Writer::new(&conversation, presence, outlet);
     tokio::select! {

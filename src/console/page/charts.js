@@ -1,7 +1,7 @@
 // The charts: each a card with a legend that names what is under the pointer, or else what is now.
 // Lines differ by dash as well as by colour.
 
-import { bytes, byId, count, make, plural, say, time } from './format.js'
+import { TRANSPORTS, bytes, byId, count, make, plural, say, time } from './format.js'
 import { quantile } from './history.js'
 
 const { uPlot } = globalThis
@@ -36,9 +36,10 @@ const CHARTS = [
   {
     id: 'open', title: 'Connections', unit: count, hint: 'by transport',
     lines: [
-      { label: 'WebSocket', tone: 'accent', fill: 0.12, of: (h) => h.columns.websocket },
-      { label: 'SSE', tone: 'blue', dash: [6, 3], of: (h) => h.columns.sse },
-      { label: 'long poll', tone: 'orange', dash: [2, 3], of: (h) => h.columns.poll },
+      { label: TRANSPORTS.websocket, tone: 'accent', fill: 0.12, of: (h) => h.columns.websocket },
+      { label: TRANSPORTS.sse, tone: 'blue', dash: [6, 3], of: (h) => h.columns.sse },
+      { label: TRANSPORTS.poll, tone: 'orange', dash: [2, 3], of: (h) => h.columns.poll },
+      { label: TRANSPORTS.socketio, tone: 'purple', dash: [9, 3, 2, 3], of: (h) => h.columns.socketio },
     ],
   },
   {

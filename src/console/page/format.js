@@ -2,6 +2,8 @@
 
 const THIN = '\u202f'
 
+export const TRANSPORTS = { websocket: 'WebSocket', sse: 'SSE', poll: 'long poll', socketio: 'Socket.IO' }
+
 /** 1234567 → "1.2 M"; below ten thousand all digits. */
 export function count(number) {
   if (number == null || Number.isNaN(number)) return '–'

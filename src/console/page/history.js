@@ -4,8 +4,9 @@
 const WINDOW = 5
 
 export class History {
-  constructor({ columns, bounds, rows, seconds }) {
+  constructor({ columns, transports, bounds, rows, seconds }) {
     this.names = columns
+    this.transports = transports
     this.bounds = bounds
     this.seconds = seconds
     this.columns = Object.fromEntries(columns.map((name) => [name, []]))

@@ -1,9 +1,7 @@
 // Connections, rooms, refusals, failures and facts, as rows.
 
-import { bytes, byId, clock, count, make, percent, plural, time } from './format.js'
+import { TRANSPORTS, bytes, byId, clock, count, make, percent, plural, time } from './format.js'
 import { headers } from './session.js'
-
-const TRANSPORTS = { websocket: 'WebSocket', sse: 'SSE', poll: 'long poll' }
 
 /** Shows rows, or what it means that there are none. */
 function fill(id, rows) {

@@ -1,6 +1,6 @@
 // What whoever was woken reads first: whether something is wrong, in words, and the numbers of now.
 
-import { bytes, byId, count, make, percent, plural, say, time } from './format.js'
+import { TRANSPORTS, bytes, byId, count, make, percent, plural, say, time } from './format.js'
 import { quantile } from './history.js'
 
 const HOUR = 3_600_000
@@ -35,7 +35,7 @@ export function troubles(now, history) {
 }
 
 export function openNow(history) {
-  return ['websocket', 'sse', 'poll'].reduce((sum, name) => sum + (history.last(name) ?? 0), 0)
+  return history.transports.reduce((sum, name) => sum + (history.last(name) ?? 0), 0)
 }
 
 export function showVerdict(now, history) {
@@ -60,10 +60,10 @@ function showTiles(now, history) {
   const half = quantile(minute, history.bounds, 0.5)
   const late = quantile(minute, history.bounds, 0.99)
   const log = now.database?.log
-  const transports = [['WS', 'websocket'], ['SSE', 'sse'], ['poll', 'poll']]
+  const used = history.transports.filter((name) => history.last(name))
   const notify = history.last('notify')
   const tiles = [
-    ['Connections', count(openNow(history)), transports.filter(([, name]) => history.last(name)).map(([word, name]) => `${word} ${count(history.last(name))}`).join(' · ') || 'nobody is here'],
+    ['Connections', count(openNow(history)), used.map((name) => `${TRANSPORTS[name]} ${count(history.last(name))}`).join(' · ') || 'nobody is here'],
     ['Events', `${count(history.last('events'))}/s`, `${count(now.totals.events)} since the start`],
     ['Deliveries', `${count(history.last('deliveries'))}/s`, `${count(now.totals.deliveries)} since the start`],
     ['Commit to socket', time(half), late == null ? 'no delivery in the last minute' : `99 of 100 within ${time(late)}`, late > 1000],
