@@ -67,12 +67,7 @@ pub struct Caller {
 impl Caller {
     /// Somebody who was let in just now.
     #[must_use]
-    pub fn new(
-        transport: Transport,
-        connection: &str,
-        user: Option<&str>,
-        address: &str,
-    ) -> Self {
+    pub fn new(transport: Transport, connection: &str, user: Option<&str>, address: &str) -> Self {
         Self {
             transport,
             connection: connection.to_owned(),

@@ -141,6 +141,19 @@ fn imports_point_downwards() {
     assert!(gone.is_empty(), "ranked, but not in src: {gone:?}");
 }
 
+/// It is what a stranger opens first, so it leads from the ground up.
+#[test]
+fn the_tour_follows_the_ranks() {
+    let text = fs::read_to_string(root().join("src/lib.rs")).expect("UTF-8");
+    let tour = text.lines().filter_map(|line| {
+        let name = line.strip_prefix("pub mod ")?.strip_suffix(';')?;
+        Some((rank(name), name))
+    });
+    let tour: Vec<_> = tour.collect();
+    assert!(tour.is_sorted_by_key(|(rank, _)| *rank), "{tour:?}");
+    assert!(tour.len() > 10, "{tour:?}");
+}
+
 /// Ranks alone allow circles inside a folder. A folder's mod.rs names its files and holds what they
 /// share, so arrows to and from it do not count.
 #[test]

@@ -372,7 +372,13 @@ async fn its_numbers_are_those_of_the_connections_that_were_made() {
     .await;
 
     // Who looks for somebody finds them, by any of these.
-    for (word, count) in [("r:b", 1), ("sse", 1), ("socketio", 1), ("127.0.0", 4), ("nobody", 0)] {
+    for (word, count) in [
+        ("r:b", 1),
+        ("sse", 1),
+        ("socketio", 1),
+        ("127.0.0", 4),
+        ("nobody", 0),
+    ] {
         let path = format!("/console/connections?find={word}");
         let bearer = format!("Bearer {}", admin());
         let found = eventually("who left is gone", async || {

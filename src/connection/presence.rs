@@ -102,7 +102,12 @@ impl Gate {
             Ok((seat, identity, reader, admitted, load.is_some()))
         };
         let (seat, identity, reader, admitted, loads) = entered.await.inspect_err(|refusal| {
-            report::refused(transport.word(), refusal.word(), &refusal.to_string(), &shown);
+            report::refused(
+                transport.word(),
+                refusal.word(),
+                &refusal.to_string(),
+                &shown,
+            );
         })?;
         let connection = format!("{:016x}", rand::random::<u64>());
         let user = identity.user.as_deref();

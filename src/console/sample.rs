@@ -71,7 +71,11 @@ impl Sample {
 
 fn columns() -> Vec<&'static str> {
     let transports = Transport::ALL.map(Transport::word);
-    ["at"].into_iter().chain(transports).chain(COLUMNS).collect()
+    ["at"]
+        .into_iter()
+        .chain(transports)
+        .chain(COLUMNS)
+        .collect()
 }
 
 fn round(number: f64) -> f64 {

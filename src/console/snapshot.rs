@@ -176,9 +176,14 @@ fn fits(survey: &Survey, word: &str) -> bool {
         return false;
     };
     let user = caller.user.as_deref().unwrap_or_default();
-    [user, &caller.address, &caller.connection, caller.transport.word()]
-        .iter()
-        .any(|text| text.contains(word))
+    [
+        user,
+        &caller.address,
+        &caller.connection,
+        caller.transport.word(),
+    ]
+    .iter()
+    .any(|text| text.contains(word))
         || !survey.subscription.concerned(&[word.into()]).is_empty()
 }
 

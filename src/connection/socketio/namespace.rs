@@ -7,13 +7,13 @@ use super::engine::Engine;
 use super::outlet::Outlet;
 use super::packet;
 use super::speech::Named;
-use crate::report::Transport;
 use crate::connection::Refusal;
 use crate::connection::conversation::Conversation;
 use crate::connection::presence::Presence;
 use crate::connection::speech::Speech;
 use crate::connection::writer::Writer;
 use crate::dialect::{Filling, Values};
+use crate::report::Transport;
 use serde_json::Value;
 use std::sync::Arc;
 
