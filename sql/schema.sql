@@ -948,15 +948,16 @@ begin
       -- Nothing may be returned before it is known that all of it can be.
       select case
         when count(*) > p_limit then 'limit'
-        when bool_or(n.failed or n.name = 'rowcast:gap') then 'trigger'
+        when bool_or(n.failed or n.told <> 'paused') then 'trigger'
+        when bool_or(n.told = 'paused') then 'paused'
       end
       into v_gap
       from (
-        select l.failed, l.name
+        select l.failed, case l.name when 'rowcast:gap' then coalesce(l.data ->> 'reason', '') end as told
         from rowcast.read_log(v_place.base, v_place.batch, v_place.id, p_rooms, p_limit + 1) l
         where v_place.batch is not null
         union all
-        select l.failed, l.name
+        select l.failed, case l.name when 'rowcast:gap' then coalesce(l.data ->> 'reason', '') end
         from rowcast.read_log(
           coalesce(v_place.batch, v_place.base), null, null, p_rooms, p_limit + 1
         ) l

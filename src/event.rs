@@ -15,6 +15,56 @@ pub const EVERYBODY: &str = "*";
 /// `rowcast.record_failure`).
 pub const GAP: &str = "rowcast:gap";
 
+/// Why something may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GapReason {
+    /// The database began a new history.
+    History,
+    /// The bookmark lies ahead of this database.
+    Future,
+    /// What was brought is no bookmark.
+    Bookmark,
+    /// The log no longer reaches back so far.
+    Horizon,
+    /// More was missed than is replayed.
+    Limit,
+    /// The log could not be read.
+    Unavailable,
+    /// A trigger or a renderer failed.
+    Trigger,
+    /// A channel that was held back is let go.
+    Paused,
+    /// Notifications passed while the database was away.
+    Listener,
+    /// Notifications came faster than they could be taken.
+    Overflow,
+}
+
+impl GapReason {
+    /// As the wire has it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::History => "history",
+            Self::Future => "future",
+            Self::Bookmark => "bookmark",
+            Self::Horizon => "horizon",
+            Self::Limit => "limit",
+            Self::Unavailable => "unavailable",
+            Self::Trigger => "trigger",
+            Self::Paused => "paused",
+            Self::Listener => "listener",
+            Self::Overflow => "overflow",
+        }
+    }
+}
+
+impl Serialize for GapReason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
 /// One committed event, or one notification of a channel that is delivered by `notify`.
 #[derive(Debug)]
 pub struct Event {
@@ -29,8 +79,8 @@ pub struct Event {
     pub at: String,
     /// The same in Unix microseconds; 0 if it can't be read.
     pub inserted: i64,
-    /// Some events were lost here: the rooms are to be told of a gap instead.
-    pub lost: bool,
+    /// Why events were lost here, if they were: the rooms are to be told of a gap instead.
+    pub lost: Option<GapReason>,
     websocket: OnceLock<Frame>,
     sse: OnceLock<Frame>,
     /// The spellings of dialects: a chain that only grows, and an empty one costs nothing.
@@ -83,9 +133,8 @@ impl Event {
         rooms: Vec<Arc<str>>,
         data: Box<RawValue>,
         at: String,
-        lost: bool,
+        lost: Option<GapReason>,
     ) -> Self {
-        let lost = lost || name == GAP;
         let (websocket, sse, spelled) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
         let inserted = at.parse::<jiff::Timestamp>();
         let inserted = inserted.map_or(0, jiff::Timestamp::as_microsecond);
@@ -122,16 +171,6 @@ impl Event {
             self.at.clone(),
             self.lost,
         )
-    }
-
-    /// Why events were lost here: a paused channel's were held back, or a trigger failed.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        if self.data.get().contains("\"paused\"") {
-            "paused"
-        } else {
-            "trigger"
-        }
     }
 
     /// The bookmark a reader holds after this event.
@@ -244,7 +283,7 @@ mod tests {
             vec!["lab:1".into()],
             RawValue::from_string(data.into()).unwrap(),
             "2026-11-20T10:30:00.123456Z".into(),
-            false,
+            None,
         )
     }
 

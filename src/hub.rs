@@ -16,7 +16,7 @@ mod survey;
 mod table;
 
 use crate::bookmark::Standpoint;
-use crate::event::{Batch, EVERYBODY, Event};
+use crate::event::{Batch, EVERYBODY, Event, GapReason};
 pub use access::Access;
 use carry::Carriers;
 pub use carry::{Carriage, Carried, Carry, Line, Spelling};
@@ -205,7 +205,7 @@ impl Hub {
         }
         let (replay, text) = match since {
             Since::Now => (Replay::Live, None),
-            Since::Unreadable => (Replay::Gap("bookmark"), None),
+            Since::Unreadable => (Replay::Gap(GapReason::Bookmark), None),
             Since::Bookmark(since, text) | Since::Again(since, text) => (
                 table
                     .ring
@@ -278,7 +278,7 @@ impl Hub {
 
     /// Begins anew: at the first look, when the database's history has ended, when its log is too
     /// short. Everybody who was there is told of a gap, for this reason.
-    pub fn begin(&self, standpoint: Arc<Standpoint>, reason: &'static str) {
+    pub fn begin(&self, standpoint: Arc<Standpoint>, reason: GapReason) {
         let mut table = lock(&self.0.table);
         let first = table.standpoint.is_none();
         table.ring.begin(&standpoint);
@@ -297,7 +297,7 @@ impl Hub {
     }
 
     /// Tells everybody that something may be missing, for this reason.
-    pub fn tell_gap(&self, reason: &'static str) {
+    pub fn tell_gap(&self, reason: GapReason) {
         let told = queue_gap(&lock(&self.0.table), reason);
         told.iter().for_each(|one| one.wake.notify_one());
     }
@@ -330,7 +330,7 @@ impl Hub {
 }
 
 /// Queues a gap for everybody who is in a room, who are to be woken.
-fn queue_gap(table: &Table, reason: &'static str) -> Vec<Arc<Subscription>> {
+fn queue_gap(table: &Table, reason: GapReason) -> Vec<Arc<Subscription>> {
     let Some(standpoint) = &table.standpoint else {
         return Vec::new();
     };
@@ -367,7 +367,7 @@ pub(super) mod tests {
 
     pub(super) fn hub(limits: Limits) -> Hub {
         let hub = Hub::new(limits);
-        hub.begin(place(10, 10, &[]), "history");
+        hub.begin(place(10, 10, &[]), GapReason::History);
         hub
     }
 
@@ -396,7 +396,7 @@ pub(super) mod tests {
                 rooms,
                 data,
                 String::new(),
-                false,
+                None,
             ))
         };
         let events = events.iter().map(event).collect();
@@ -428,14 +428,14 @@ pub(super) mod tests {
         };
         let word = |delivery: Delivery| match delivery {
             Delivery::Event(event) => format!("{}", ids(&[event])[0]),
-            Delivery::Gap { reason, .. } => format!("gap {reason}"),
+            Delivery::Gap { reason, .. } => format!("gap {}", reason.word()),
             Delivery::Reply(_) => "reply".into(),
             Delivery::Withdrawn(room) => format!("withdrawn {room}"),
             Delivery::Seam(seam) => match seam.replay {
                 Replay::Live => "live".into(),
                 Replay::Ring(events) => format!("ring {:?}", ids(&events)),
                 Replay::Log(_) => "log".into(),
-                Replay::Gap(reason) => format!("gap {reason}"),
+                Replay::Gap(reason) => format!("gap {}", reason.word()),
             },
         };
         subscription
@@ -692,7 +692,7 @@ pub(super) mod tests {
         let snapshot = Snapshot::new(5, 5, &[]).unwrap();
         hub.begin(
             Arc::new(Standpoint::new("i".into(), snapshot, 4)),
-            "history",
+            GapReason::History,
         );
         join(&hub, &subscription, &["a"], since("h.10_0"));
         assert_eq!(taken(&subscription), ["live", "gap history", "gap history"]);

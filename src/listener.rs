@@ -5,7 +5,7 @@
 
 use crate::config;
 use crate::database::{Channels, Database, DatabaseError, Heard, Listening, Looked, Rings};
-use crate::event::{Batch, Event};
+use crate::event::{Batch, Event, GapReason};
 use crate::hub::Hub;
 use crate::report;
 use leader::Leader;
@@ -111,7 +111,7 @@ impl Listener {
                     .await?;
             }
             if listening.heard.overflowed() {
-                self.hub.tell_gap("overflow");
+                self.hub.tell_gap(GapReason::Overflow);
             }
             while let Ok((channel, payload)) = listening.notifications.try_recv() {
                 self.pass_on(&place.channels, &channel, &payload);
@@ -164,12 +164,12 @@ impl Listener {
         } else {
             let reason = if place.forgotten {
                 report::log_is_shorter();
-                "horizon"
+                GapReason::Horizon
             } else {
                 if stood.is_some() {
                     report::history_changed(&found.history);
                 }
-                "history"
+                GapReason::History
             };
             let found = Arc::new(found);
             self.hub.begin(Arc::clone(&found), reason);
@@ -178,7 +178,7 @@ impl Listener {
         place.forgotten = false;
         if !place.channels.notify.is_empty() && stood.is_some() {
             // What was notified meanwhile is gone, and was never in a log.
-            self.hub.tell_gap("listener");
+            self.hub.tell_gap(GapReason::Listener);
         }
         Ok(())
     }
@@ -249,7 +249,7 @@ impl Listener {
     fn publish(&self, batch: Batch, place: &mut Place) {
         if let Some(last) = batch.events.last() {
             report::batch(batch.events.len(), age(&last.at));
-            let failed = |event: &&Arc<Event>| event.lost && event.reason() != "paused";
+            let failed = |event: &&Arc<Event>| event.lost == Some(GapReason::Trigger);
             for event in batch.events.iter().filter(failed) {
                 report::events_lost(&event.channel, &event.name);
             }

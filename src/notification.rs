@@ -40,7 +40,7 @@ impl NotifyChannel {
             rooms?.into_iter().map(Into::into).collect(),
             data,
             at,
-            false,
+            None,
         ))
     }
 }

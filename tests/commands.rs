@@ -197,6 +197,18 @@ async fn tail_prints_events_as_they_happen() {
         (&"e".into(), &1.into()),
         "{line}"
     );
+    // A channel that was let go is no trigger that failed.
+    db.run("insert into rowcast.channel (name, paused) values ('c', true)")
+        .await;
+    db.run("select rowcast.emit('c', 'held', array['lab:1'], '{}')")
+        .await;
+    db.run("update rowcast.channel set paused = false").await;
+    let line = support::within("a gap", lines.next_line()).await;
+    let gap: serde_json::Value = serde_json::from_str(&line.unwrap().unwrap()).unwrap();
+    assert_eq!(
+        (&gap["type"], &gap["reason"]),
+        (&"gap".into(), &"paused".into())
+    );
 }
 
 #[tokio::test]

@@ -254,13 +254,9 @@ impl Printer {
         let text = |column| row.get::<_, Option<&str>>(column).unwrap_or("");
         let (channel, name, bookmark) = (text("channel"), text("name"), text("bookmark"));
         let fits = |list: &[String], word| list.is_empty() || list.iter().any(|one| one == word);
-        let is_lost = name == event::GAP;
         match text("outcome") {
             "end" => Ok(()),
             "event" if !fits(&self.args.channel, channel) => Ok(()),
-            "event" if is_lost => {
-                self.print_gap(&format!("a trigger of channel {channel} failed"), bookmark)
-            }
             "event" if !fits(&self.args.name, name) => Ok(()),
             "event" => {
                 self.gap = None;
@@ -279,7 +275,7 @@ impl Printer {
                 };
                 Ok(writeln!(self.out, "{line}")?)
             }
-            _ => self.print_gap(&gap_reason(text("reason")), bookmark),
+            _ => self.print_gap(text("reason"), bookmark),
         }
     }
 
@@ -293,7 +289,10 @@ impl Printer {
         } else {
             self.colour(
                 "1;97;41",
-                &format!("!!! GAP: {reason}; events may be missing here !!!"),
+                &format!(
+                    "!!! GAP: {}; events may be missing here !!!",
+                    explained(reason)
+                ),
             )
         };
         Ok(writeln!(self.out, "{line}")?)
@@ -358,11 +357,14 @@ fn event_json(words: &[&str; 4], id: i64, rooms: &[&str], data: String) -> Outco
     Ok(serde_json::to_string(&line)?)
 }
 
-fn gap_reason(word: &str) -> String {
+/// A reason for a gap, in words.
+fn explained(word: &str) -> String {
     match word {
         "history" => "the database began a new history".to_owned(),
         "future" => "the bookmark is from elsewhere".to_owned(),
         "trigger" => "a trigger or a renderer failed".to_owned(),
+        "paused" => "a paused channel was let go".to_owned(),
+        "horizon" => "the log no longer reaches back so far".to_owned(),
         "limit" => format!("more than {LIMIT} events at once"),
         other => other.to_owned(),
     }

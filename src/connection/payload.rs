@@ -1,6 +1,7 @@
 //! What frames carry that say the same on every transport: welcome, gap, error.
 //! Hands JSON over to the transports, which frame it. It must never tell more than the wire has.
 
+use crate::event::GapReason;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ pub struct Welcome<'a> {
 
 /// Events of these rooms may be missing up to here.
 #[must_use]
-pub fn gap(rooms: &[Arc<str>], reason: &str, bookmark: &str) -> Value {
+pub fn gap(rooms: &[Arc<str>], reason: GapReason, bookmark: &str) -> Value {
     json!({ "type": "gap", "rooms": rooms, "reason": reason, "bookmark": bookmark })
 }
 

@@ -8,11 +8,11 @@ mod cover;
 
 use super::admission::explain;
 use super::presence::{Cut, Presence};
-use super::seam::Resolved;
+use super::seam::{Outcome, Resolved};
 use super::speech::{self, Speech, Told};
 use super::visit::Visit;
 use super::{Gate, Refusal, payload, until};
-use crate::event::{Event, to_json};
+use crate::event::{Event, GapReason, to_json};
 use crate::frame::Frame;
 use crate::hub::Delivery;
 use crate::report::{self, Transport};
@@ -170,10 +170,11 @@ impl<'a> Gathering<'a> {
                     self.take_load(resolved, here);
                     return Ok(false);
                 }
-                self.head = json!({ "outcome": resolved.frame.outcome,
-                    "rooms": resolved.frame.rooms, "user": self.presence.identity.user });
-                if let Some(reason) = resolved.frame.reason {
-                    self.head["reason"] = reason.into();
+                let outcome = resolved.frame.outcome;
+                self.head = json!({ "outcome": outcome.word(), "rooms": resolved.frame.rooms,
+                    "user": self.presence.identity.user });
+                if let Outcome::Gap { reason } = outcome {
+                    self.head["reason"] = reason.word().into();
                 }
                 self.bookmark = resolved.frame.bookmark;
                 for event in resolved.events {
@@ -183,11 +184,11 @@ impl<'a> Gathering<'a> {
                     self.replaying += 1;
                 }
                 self.bookmark = here;
-                Ok(resolved.frame.outcome == "recovered" || self.presence.loads)
+                Ok(matches!(outcome, Outcome::Recovered { .. }) || self.presence.loads)
             }
             Delivery::Event(event) => Ok(self.take_event(event)),
             Delivery::Gap { reason, bookmark } => {
-                report::gap(reason);
+                report::gap(reason.word());
                 self.bookmark = Arc::clone(&bookmark);
                 self.frames.push_back(Delivery::Gap { reason, bookmark });
                 self.hurry();
@@ -267,7 +268,7 @@ impl<'a> Gathering<'a> {
 fn is_gap(delivery: &Delivery) -> bool {
     match delivery {
         Delivery::Gap { .. } => true,
-        Delivery::Event(event) => event.lost,
+        Delivery::Event(event) => event.lost.is_some(),
         _ => false,
     }
 }
@@ -326,7 +327,7 @@ impl Answer {
     fn write(&mut self, piece: &mut String, delivery: &Delivery) -> usize {
         let subscription = &self.presence.subscription;
         let speech = &self.rest.speech;
-        let gap = |rooms: &[Arc<str>], reason: &str, bookmark: &str| {
+        let gap = |rooms: &[Arc<str>], reason: GapReason, bookmark: &str| {
             let gap = Told::Gap {
                 rooms,
                 reason,
@@ -337,14 +338,16 @@ impl Answer {
         };
         let (frame, events) = match delivery {
             Delivery::Event(event) if !subscription.may_hear(&event.rooms) => return 0,
-            Delivery::Event(event) if event.lost => {
+            Delivery::Event(event) if let Some(reason) = event.lost => {
                 let rooms = subscription.concerned(&event.rooms);
                 let bookmark = event.bookmark().map_or("", |bookmark| bookmark);
-                report::gap(event.reason());
-                (gap(&rooms, event.reason(), bookmark), 0)
+                report::gap(reason.word());
+                (gap(&rooms, reason, bookmark), 0)
             }
             Delivery::Event(event) => (speech.spell(&Told::Event(event), None).ok().flatten(), 1),
-            Delivery::Gap { reason, bookmark } => (gap(&subscription.rooms(), reason, bookmark), 0),
+            Delivery::Gap { reason, bookmark } => {
+                (gap(&subscription.rooms(), *reason, bookmark), 0)
+            }
             Delivery::Reply(frame) => (Some(frame.clone()), 0),
             Delivery::Seam(_) | Delivery::Withdrawn(_) => return 0,
         };

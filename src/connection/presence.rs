@@ -6,6 +6,7 @@
 use super::admission::{Admitted, explain};
 use super::door::Door;
 use super::reader::Reader;
+use super::seam::Outcome;
 use super::seats::Seat;
 use super::speech::Told;
 use super::visit::Visit;
@@ -282,7 +283,9 @@ impl Presence {
         match told {
             Told::Event(event) => event.bookmark().into_iter().for_each(|at| reader.sent(at)),
             Told::Gap { bookmark, .. } => reader.sent(&(*bookmark).into()),
-            Told::Subscribed(frame) if frame.outcome == "gap" => reader.sent(&frame.bookmark),
+            Told::Subscribed(frame) if matches!(frame.outcome, Outcome::Gap { .. }) => {
+                reader.sent(&frame.bookmark);
+            }
             Told::Heartbeat { bookmark } => self.gate.rest(reader, bookmark),
             _ => {}
         }

@@ -7,7 +7,7 @@ use super::allowance::Allowance;
 use super::{Gate, Refusal};
 use crate::bookmark::{Bookmark, Snapshot};
 use crate::database::{DatabaseError, LogReplay};
-use crate::event::Event;
+use crate::event::{Event, GapReason};
 use crate::hub::{Replay, Seam};
 use crate::report;
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use std::time::Instant;
 const ALONE: usize = 10;
 
 /// All that somebody lacks, or why it can't be proven complete.
-pub(super) type Found = Result<Vec<Arc<Event>>, &'static str>;
+pub(super) type Found = Result<Vec<Arc<Event>>, GapReason>;
 
 /// Those who come back from before the ring.
 #[derive(Debug)]
@@ -174,8 +174,8 @@ impl Gate {
             .await?;
         Ok(match found {
             LogReplay::Events(found) => Ok(found),
-            LogReplay::TooMuch => Err("limit"),
-            LogReplay::Forgotten => Err("horizon"),
+            LogReplay::TooMuch => Err(GapReason::Limit),
+            LogReplay::Forgotten => Err(GapReason::Horizon),
         })
     }
 }

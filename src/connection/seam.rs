@@ -3,7 +3,7 @@
 //! It must never claim to be caught up when that is not proven.
 
 use super::{Gate, Refusal};
-use crate::event::Event;
+use crate::event::{Event, GapReason};
 use crate::hub::{Replay, Seam, Subscription};
 use crate::report;
 use serde::Serialize;
@@ -27,13 +27,34 @@ pub struct Subscribed {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<serde_json::Value>,
     pub rooms: Vec<Arc<str>>,
-    pub outcome: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub count: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<&'static str>,
+    #[serde(flatten)]
+    pub outcome: Outcome,
     /// Where the reader stands before the replay: cut here, it comes back for all of it.
     pub bookmark: Arc<str>,
+}
+
+/// What a seam comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+pub enum Outcome {
+    /// Nothing was to be made up for.
+    Live,
+    /// So many events follow.
+    Recovered { count: usize },
+    /// Nothing is replayed.
+    Gap { reason: GapReason },
+}
+
+impl Outcome {
+    /// As it is tagged where it is a frame's.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Recovered { .. } => "recovered",
+            Self::Gap { .. } => "gap",
+        }
+    }
 }
 
 impl Subscribed {
@@ -44,9 +65,9 @@ impl Subscribed {
             r#type: "subscribed",
             id: seam.tag.clone(),
             rooms: seam.rooms.clone(),
-            outcome: "gap",
-            count: None,
-            reason: Some("unavailable"),
+            outcome: Outcome::Gap {
+                reason: GapReason::Unavailable,
+            },
             bookmark: Arc::clone(&seam.standpoint.bookmark),
         }
     }
@@ -73,23 +94,22 @@ impl Gate {
             Replay::Log(since) => self.replay(&seam, since).await?,
             Replay::Gap(why) => Err(why),
         };
-        let mut reason = found.as_ref().err().copied();
+        let mut lost = found.as_ref().err().copied();
         let mut events = found.unwrap_or_default();
         events.retain(|event| !seam.was_live(event) && subscription.may_hear(&event.rooms));
-        if let Some(lost) = events.iter().find(|event| event.lost) {
-            reason = Some(lost.reason());
-        }
-        let outcome = match (reason, live) {
-            (Some(_), _) => "gap",
-            (None, true) => "live",
-            (None, false) => "recovered",
-        };
-        if let Some(reason) = reason {
-            report::gap(reason);
+        lost = events.iter().find_map(|event| event.lost).or(lost);
+        if let Some(reason) = lost {
+            report::gap(reason.word());
             events.clear();
         }
-        let count = (outcome == "recovered").then_some(events.len());
-        let before = match (reason, &seam.since) {
+        let outcome = match (lost, live) {
+            (Some(reason), _) => Outcome::Gap { reason },
+            (None, true) => Outcome::Live,
+            (None, false) => Outcome::Recovered {
+                count: events.len(),
+            },
+        };
+        let before = match (lost, &seam.since) {
             (Some(_), since) => since.clone(),
             (None, Some(since)) if !events.is_empty() => Some(Arc::clone(since)),
             (None, _) => Some(Arc::clone(&seam.standpoint.bookmark)),
@@ -101,8 +121,6 @@ impl Gate {
             id: seam.tag,
             rooms: subscription.not_withdrawn(seam.rooms),
             outcome,
-            count,
-            reason,
             bookmark,
         };
         Ok(Resolved {

@@ -250,7 +250,7 @@ impl Carry for Socket {
             let before = live.len();
             while frames.len() < AT_ONCE
                 && let Some(Delivery::Event(event)) = waiting.front()
-                && !event.lost
+                && event.lost.is_none()
                 && spelling.spell_event(event, frames)
             {
                 live.push(event.inserted);
@@ -291,7 +291,7 @@ mod tests {
         let data = serde_json::value::RawValue::from_string(data).unwrap();
         let rooms = vec!["a".into()];
         let (channel, name, at) = ("c".into(), "e".into(), String::new());
-        let event = Event::new(None, channel, name, rooms, data, at, false);
+        let event = Event::new(None, channel, name, rooms, data, at, None);
         Delivery::Event(Arc::new(event))
     }
 

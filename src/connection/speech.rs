@@ -10,7 +10,7 @@ use super::Refusal;
 use super::payload::Welcome;
 use super::seam::Subscribed;
 use super::visit::Visit;
-use crate::event::Event;
+use crate::event::{Event, GapReason};
 use crate::frame::Frame;
 use crate::hub::Spelling;
 use serde_json::Value;
@@ -125,7 +125,7 @@ pub enum Told<'a> {
     Event(&'a Event),
     Gap {
         rooms: &'a [Arc<str>],
-        reason: &'a str,
+        reason: GapReason,
         bookmark: &'a str,
     },
     Heartbeat {

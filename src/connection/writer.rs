@@ -8,7 +8,7 @@ use super::payload::Welcome;
 use super::presence::Presence;
 use super::seam::{Resolved, Subscribed};
 use super::speech::Told;
-use crate::event::Event;
+use crate::event::{Event, GapReason};
 use crate::frame::Frame;
 use crate::hub::{Delivery, Line, Seam};
 use crate::report;
@@ -244,10 +244,10 @@ impl<'a, O: Outlet> Writer<'a, O> {
         if !subscription.may_hear(&event.rooms) {
             return Ok(0);
         }
-        if event.lost {
+        if let Some(reason) = event.lost {
             let bookmark = event.bookmark().map_or("", |bookmark| bookmark);
             let rooms = subscription.concerned(&event.rooms);
-            self.write_gap(&rooms, event.reason(), bookmark).await?;
+            self.write_gap(&rooms, reason, bookmark).await?;
             return Ok(0);
         }
         self.presence.tells(&Told::Event(event));
@@ -257,10 +257,10 @@ impl<'a, O: Outlet> Writer<'a, O> {
     async fn write_gap(
         &mut self,
         rooms: &[Arc<str>],
-        reason: &str,
+        reason: GapReason,
         bookmark: &str,
     ) -> Result<(), Refusal> {
-        report::gap(reason);
+        report::gap(reason.word());
         let gap = Told::Gap {
             rooms,
             reason,

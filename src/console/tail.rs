@@ -152,8 +152,8 @@ fn line(event: &Event, payload: Option<usize>) -> Value {
         "name": event.name, "channel": event.channel, "named": named,
         "rooms": event.rooms.len(), "bytes": text.len(),
     });
-    if event.lost {
-        line["gap"] = event.reason().into();
+    if let Some(reason) = event.lost {
+        line["gap"] = reason.word().into();
     } else if let Some(most) = payload {
         line["data"] = text[..text.floor_char_boundary(most)].into();
     }
@@ -198,7 +198,7 @@ mod tests {
             rooms,
             data,
             "2026-11-20T10:30:00Z".into(),
-            false,
+            None,
         )
     }
 

@@ -5,7 +5,8 @@
 use super::DatabaseError;
 use super::values::{JsonText, Moment, Xid8};
 use crate::bookmark::{Snapshot, Spelling};
-use crate::event::{EVERYBODY, Event, GAP, Place};
+use crate::event::{EVERYBODY, Event, GAP, GapReason, Place};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
 
@@ -43,7 +44,7 @@ pub(super) fn event_from(
     let data = data.map_or("null", |JsonText(text)| text);
     let Moment(at) = row.get("at");
     let at = format!("{at:.6}");
-    let failed = row.get("failed");
+    let failed: bool = row.get("failed");
     if !within_bounds(channel, name, &rooms, data) {
         // Who was meant by a room that is none, nobody knows.
         let rooms = rooms.into_iter().map(|room| room.unwrap_or(EVERYBODY));
@@ -57,14 +58,31 @@ pub(super) fn event_from(
             rooms,
             nothing,
             at,
-            true,
+            Some(GapReason::Trigger),
         ));
     }
     let rooms = rooms.into_iter().flatten().map(Into::into).collect();
     let data = RawValue::from_string(data.to_owned())
         .map_err(|_| DatabaseError::Answer("data is not JSON"))?;
     let (channel, name) = (channel.to_owned(), name.to_owned());
-    Ok(Event::new(place, channel, name, rooms, data, at, failed))
+    let lost = if name == GAP {
+        Some(told_reason(&data))
+    } else {
+        failed.then_some(GapReason::Trigger)
+    };
+    Ok(Event::new(place, channel, name, rooms, data, at, lost))
+}
+
+/// Why, as a row says by which the database tells of a gap.
+fn told_reason(data: &RawValue) -> GapReason {
+    #[derive(Deserialize)]
+    struct Told<'a> {
+        reason: &'a str,
+    }
+    match serde_json::from_str(data.get()) {
+        Ok(Told { reason: "paused" }) => GapReason::Paused,
+        _ => GapReason::Trigger,
+    }
 }
 
 /// The bounds that SQL keeps wherever it is asked to (docs/sql.md).

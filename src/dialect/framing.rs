@@ -203,7 +203,7 @@ mod tests {
             vec!["lot:1".into()],
             RawValue::from_string(data.into()).unwrap(),
             "2026-11-20T10:30:00.123456Z".into(),
-            false,
+            None,
         )
     }
 

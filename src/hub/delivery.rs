@@ -2,7 +2,7 @@
 //! Hands itself over to the connections. It must never be changed once it is queued.
 
 use crate::bookmark::{Bookmark, Standpoint};
-use crate::event::{Event, Place};
+use crate::event::{Event, GapReason, Place};
 use crate::frame::Frame;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub enum Delivery {
     Event(Arc<Event>),
     /// Everything up to here may be incomplete in all rooms.
     Gap {
-        reason: &'static str,
+        reason: GapReason,
         bookmark: Arc<str>,
     },
     /// Rooms begin here: the answer to a subscribe, with what they lack.
@@ -127,5 +127,5 @@ pub enum Replay {
     /// It has to be read from the log, up to the seam's standpoint.
     Log(Bookmark),
     /// It can't be proven complete, for this reason.
-    Gap(&'static str),
+    Gap(GapReason),
 }

@@ -73,7 +73,7 @@ impl Hub {
 mod tests {
     use super::*;
     use crate::bookmark::Spelling;
-    use crate::event::{Batch, Place};
+    use crate::event::{Batch, GapReason, Place};
     use crate::hub::{Delivery, Limits, Since};
     use proptest::prelude::*;
     use serde_json::value::RawValue;
@@ -186,7 +186,7 @@ mod tests {
             rooms,
             data,
             at,
-            false,
+            None,
         ))
     }
 
@@ -359,7 +359,7 @@ mod tests {
             let is_new = number >= restart;
             if number == restart {
                 here = run.model.here();
-                run.hub.begin(Arc::clone(&here), "history");
+                run.hub.begin(Arc::clone(&here), GapReason::History);
             }
             let (pick, more) = (usize::from(one), usize::from(other));
             match step % 10 {
@@ -432,7 +432,7 @@ mod tests {
             here = model.look(&here).to;
         }
         let hub = Hub::new(super::super::tests::LIMITS);
-        hub.begin(here, "history");
+        hub.begin(here, GapReason::History);
         let mut run = Run {
             model,
             hub,
@@ -472,7 +472,7 @@ mod tests {
         write(&mut model);
         let hub = Hub::new(super::super::tests::LIMITS);
         let mut here = model.here();
-        hub.begin(Arc::clone(&here), "history");
+        hub.begin(Arc::clone(&here), GapReason::History);
         let mut run = Run {
             model,
             hub,
@@ -517,7 +517,7 @@ mod tests {
         let late = model.here();
         model.commit(0);
         let hub = Hub::new(super::super::tests::LIMITS);
-        hub.begin(model.here(), "history");
+        hub.begin(model.here(), GapReason::History);
         let mut run = Run {
             model,
             hub,

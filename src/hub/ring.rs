@@ -6,7 +6,7 @@
 use super::refill::{Refill, Refilled};
 use super::{Limits, Replay};
 use crate::bookmark::{Bookmark, Snapshot, Spelling, Standpoint};
-use crate::event::{Batch, Event, Place};
+use crate::event::{Batch, Event, GapReason, Place};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
@@ -131,10 +131,10 @@ impl Ring {
         limits: &Limits,
     ) -> Replay {
         if since.history != standpoint.history {
-            return Replay::Gap("history");
+            return Replay::Gap(GapReason::History);
         }
         if !since.newest().is_subset_of(&standpoint.snapshot) {
-            return Replay::Gap("future");
+            return Replay::Gap(GapReason::Future);
         }
         let reaches = |from: &Arc<Standpoint>| {
             from.history == since.history && from.place.is_subset_of(&since.base)
@@ -148,7 +148,7 @@ impl Ring {
         let found = self.collect(&since, rooms, standpoint, end);
         let bytes: usize = found.iter().map(|(event, _)| event.weight()).sum();
         if found.len() > limits.replay_events || bytes > limits.replay_bytes {
-            return Replay::Gap("limit");
+            return Replay::Gap(GapReason::Limit);
         }
         let spelled = found.into_iter().map(|(event, text)| match text {
             Some(text) => self.moved.spelled(&event, text, limits.replay_bytes),

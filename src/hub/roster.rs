@@ -170,6 +170,7 @@ impl Roster {
 mod tests {
     use super::*;
     use crate::bookmark::{Snapshot, Standpoint};
+    use crate::event::GapReason;
     use crate::hub::{Hub, Limits, Since};
     use std::time::Duration;
 
@@ -187,7 +188,7 @@ mod tests {
         let snapshot = Snapshot::new(10, 10, &[]).unwrap();
         hub.begin(
             Arc::new(Standpoint::new("h".into(), snapshot, 9)),
-            "history",
+            GapReason::History,
         );
         hub
     }

@@ -76,7 +76,7 @@ impl Hub {
 mod tests {
     use super::*;
     use crate::bookmark::{Snapshot, Standpoint};
-    use crate::event::Event;
+    use crate::event::{Event, GapReason};
     use crate::hub::{Delivery, Ended, Limits, Since};
     use serde_json::value::RawValue;
     use std::time::Duration;
@@ -95,7 +95,7 @@ mod tests {
         let snapshot = Snapshot::new(10, 10, &[]).unwrap();
         hub.begin(
             Arc::new(Standpoint::new("h".into(), snapshot, 9)),
-            "history",
+            GapReason::History,
         );
         hub
     }
@@ -110,7 +110,7 @@ mod tests {
             rooms,
             data,
             at,
-            false,
+            None,
         ))
     }
 

@@ -6,6 +6,7 @@ use crate::support::{
 };
 use rowcast::config::Settings;
 use rowcast::connection::unix_now;
+use rowcast::event::GapReason;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -356,7 +357,7 @@ async fn a_gap_is_told_or_the_page_is_sent_back() {
     let mut screen = come(&server, "/kiosk/a?lot=1", &ticket("7", &[1])).await;
     screen.send(json!({ "type": "x" })).await;
     assert_eq!(screen.next().await["code"], "unknown-type", "it is in");
-    server.gate.hub.tell_gap("listener");
+    server.gate.hub.tell_gap(GapReason::Listener);
     let lost = expect(&mut driver, "lost").await;
     assert_eq!(lost["why"], "listener");
     assert!(lost["place"].is_string(), "{lost}");
@@ -667,7 +668,7 @@ async fn a_poll_is_refused_in_the_files_words_by_the_usual_status() {
             (server.gate.hub.sizes().subscriptions == 1).then_some(())
         })
         .await;
-        server.gate.hub.tell_gap("listener");
+        server.gate.hub.tell_gap(GapReason::Listener);
     });
     let gap = gap.json();
     assert_eq!(gap["state"], "gap", "{gap}");

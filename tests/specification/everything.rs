@@ -8,6 +8,7 @@ use crate::support::{
     get, marker, post, raw, serve, serve_unready, token, token_with, try_sse, ws, ws_with,
 };
 use rowcast::connection::unix_now;
+use rowcast::event::GapReason;
 use rowcast::hub::Ended;
 use serde_json::json;
 use std::time::Duration;
@@ -319,10 +320,15 @@ async fn gaps(database: &Database) {
         }
     }
     // Other stations make these happen; here their words are looked at.
-    for reason in ["history", "horizon", "listener", "overflow"] {
+    for reason in [
+        GapReason::History,
+        GapReason::Horizon,
+        GapReason::Listener,
+        GapReason::Overflow,
+    ] {
         server.gate.hub.tell_gap(reason);
         for somebody in &mut both {
-            assert_eq!(somebody.expect("gap").await["reason"], reason);
+            assert_eq!(somebody.expect("gap").await["reason"], reason.word());
         }
     }
     server.stop().await;

@@ -6,6 +6,7 @@ use crate::support::driver::{Driver, tool};
 use crate::support::proxy::{Proxy, Upstream};
 use crate::support::{self, Database, serve, token};
 use rowcast::config::Settings;
+use rowcast::event::GapReason;
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
@@ -81,7 +82,7 @@ async fn the_script_of_the_page_on_sse_shows_resumes_and_tells_gaps() {
     assert_eq!(page.evaluate("window.reloads").await, 0);
 
     // A gap while it listens, and one that it comes back to.
-    server.gate.hub.tell_gap("overflow");
+    server.gate.hub.tell_gap(GapReason::Overflow);
     page.until("window.reloads === 1").await;
     door.lead_to(Upstream::Tcp(NOBODY.into()));
     door.cut();

@@ -6,10 +6,10 @@ use super::engine::Engine;
 use super::speech::Named;
 use crate::config::Settings;
 use crate::connection::Refusal;
-use crate::connection::seam::Subscribed;
+use crate::connection::seam::{Outcome, Subscribed};
 use crate::connection::speech::{Speech, Told};
 use crate::connection::writer;
-use crate::event::Event;
+use crate::event::{Event, GapReason};
 use crate::frame::Frame;
 use crate::hub::Line;
 use serde_json::Value;
@@ -44,7 +44,12 @@ impl<'a> Outlet<'a> {
 
     /// A gap in the dialect's own word. Without one, a page that did not say where it stood knows
     /// nothing of gaps: it is to come back, and load anew.
-    fn after_gap(&self, rooms: &[Arc<str>], reason: &str, bookmark: &str) -> Result<(), Refusal> {
+    fn after_gap(
+        &self,
+        rooms: &[Arc<str>],
+        reason: GapReason,
+        bookmark: &str,
+    ) -> Result<(), Refusal> {
         match self.speech.gap(rooms, reason, bookmark) {
             Some(own) => self.engine.feed(own, None),
             None if self.resumes => {}
@@ -78,13 +83,13 @@ impl writer::Outlet for Outlet<'_> {
                 rooms,
                 reason,
                 bookmark,
-            } => self.after_gap(rooms, reason, bookmark),
+            } => self.after_gap(rooms, *reason, bookmark),
             Told::Subscribed(Subscribed {
                 rooms,
-                reason: Some(reason),
+                outcome: Outcome::Gap { reason },
                 bookmark,
                 ..
-            }) => self.after_gap(rooms, reason, bookmark),
+            }) => self.after_gap(rooms, *reason, bookmark),
             _ => Ok(()),
         }
     }

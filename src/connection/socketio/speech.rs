@@ -11,7 +11,7 @@ use crate::connection::speech::spoken::Spoken;
 use crate::connection::speech::{Heard, Misheard, Speech, Told};
 use crate::connection::{Refusal, seam::Subscribed};
 use crate::dialect::{Dialect, SocketIoDoor};
-use crate::event::to_json;
+use crate::event::{GapReason, to_json};
 use crate::frame::Frame;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -77,7 +77,7 @@ impl Named {
     }
 
     /// The dialect's own word for a gap.
-    pub fn gap(&self, rooms: &[Arc<str>], reason: &str, bookmark: &str) -> Option<Frame> {
+    pub fn gap(&self, rooms: &[Arc<str>], reason: GapReason, bookmark: &str) -> Option<Frame> {
         let template = self.socketio()?.gap.as_ref()?;
         let list = self.spoken.tell_gap(template, rooms, reason, bookmark);
         Some(self.event(&list))
@@ -169,7 +169,7 @@ impl Speech for Named {
                 rooms,
                 reason,
                 bookmark,
-            } => self.control("gap", &payload::gap(rooms, reason, bookmark).to_string()),
+            } => self.control("gap", &payload::gap(rooms, *reason, bookmark).to_string()),
             Told::Heartbeat { bookmark } => {
                 let heartbeat = json!({ "type": "heartbeat", "bookmark": bookmark });
                 self.control("heartbeat", &heartbeat.to_string())

@@ -70,7 +70,7 @@ impl Speech for Native {
                 rooms,
                 reason,
                 bookmark,
-            } => payload::gap(rooms, reason, bookmark),
+            } => payload::gap(rooms, *reason, bookmark),
             Told::Heartbeat { bookmark } => json!({ "type": "heartbeat", "bookmark": bookmark }),
             Told::Error {
                 code,

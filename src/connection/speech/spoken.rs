@@ -7,10 +7,11 @@ use crate::connection::Refusal;
 use crate::connection::admission::explain;
 use crate::connection::door::Door;
 use crate::connection::payload::Welcome;
+use crate::connection::seam::Outcome;
 use crate::dialect::{
     self, Fields, Filling, Meaning, Message, Source, Template, Values, WebSocketDoor,
 };
-use crate::event::to_json;
+use crate::event::{GapReason, to_json};
 use crate::frame::Frame;
 use serde_json::{Value, json};
 use std::sync::{Arc, OnceLock};
@@ -102,7 +103,12 @@ impl Spoken {
             .with_text("user", user)
     }
 
-    fn gap(&self, rooms: &[Arc<str>], reason: &str, bookmark: &str) -> Result<String, Refusal> {
+    fn gap(
+        &self,
+        rooms: &[Arc<str>],
+        reason: GapReason,
+        bookmark: &str,
+    ) -> Result<String, Refusal> {
         let gap = self.websocket().and_then(|door| door.gap.as_ref());
         // Without a word for it, the page is to come back and load anew.
         let gap = gap.ok_or(Refusal::Gap)?;
@@ -114,13 +120,13 @@ impl Spoken {
         &self,
         gap: &Template,
         rooms: &[Arc<str>],
-        reason: &str,
+        reason: GapReason,
         bookmark: &str,
     ) -> String {
         let rooms = to_json(&rooms);
         let values = Values::default()
             .with("rooms", Filling::Json(&rooms))
-            .with("reason", Filling::Text(reason))
+            .with("reason", Filling::Text(reason.word()))
             .with("bookmark", Filling::Text(bookmark))
             .with_fields(&self.door.fields);
         gap.render(&values)
@@ -222,12 +228,14 @@ impl Speech for Spoken {
                 rooms,
                 reason,
                 bookmark,
-            } => Some(self.gap(rooms, reason, bookmark)?),
-            Told::Subscribed(subscribed) => match subscribed.reason {
-                Some(reason) => Some(self.gap(&subscribed.rooms, reason, &subscribed.bookmark)?),
+            } => Some(self.gap(rooms, *reason, bookmark)?),
+            Told::Subscribed(subscribed) => match subscribed.outcome {
+                Outcome::Gap { reason } => {
+                    Some(self.gap(&subscribed.rooms, reason, &subscribed.bookmark)?)
+                }
                 // Refused, and said already.
-                None if subscribed.rooms.is_empty() => None,
-                None => self.answer(told, tag),
+                _ if subscribed.rooms.is_empty() => None,
+                _ => self.answer(told, tag),
             },
             Told::Left { .. } | Told::Result { .. } | Told::Acknowledged { .. } | Told::Pong => {
                 self.answer(told, tag)

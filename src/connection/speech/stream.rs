@@ -107,7 +107,7 @@ impl Speech for Stream {
                 rooms,
                 reason,
                 bookmark,
-            } => control(Some(bookmark), &payload::gap(rooms, reason, bookmark)),
+            } => control(Some(bookmark), &payload::gap(rooms, *reason, bookmark)),
             Told::Heartbeat { bookmark } => format!("id: {bookmark}\n\n"),
             Told::Error {
                 code,
