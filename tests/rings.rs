@@ -108,6 +108,28 @@ async fn places_between_rings_are_exact() {
     }
 }
 
+/// Whoever silences writers does so at once, while the listener believes that all ring: one who had
+/// rung before is not followed by itself, past another who found the bell silent and ended earlier.
+#[tokio::test]
+async fn who_is_silenced_behind_the_listeners_back_is_not_overtaken() {
+    let (_postgres, db) = alone().await;
+    let server = serve(&db, by_the_bell_alone).await;
+    let mut reader = asleep(&db, &server).await;
+    let rang = open(&db, "before").await;
+    let dba = db.client("postgres").await;
+    dba.batch_execute("begin; select rowcast.set_doorbell('never')")
+        .await
+        .unwrap();
+    db.run("select rowcast.emit('c', 'silent', array['*'], '{}')")
+        .await;
+    rang.batch_execute("select rowcast.emit('c', 'behind', array['*'], '{}'); commit")
+        .await
+        .unwrap();
+    for name in ["before", "silent", "behind"] {
+        assert_eq!(reader.next().await["name"], name);
+    }
+}
+
 /// What a trigger writes inside its safety net is a subtransaction's, whose id is nobody else's.
 #[tokio::test]
 async fn subtransactions_are_not_taken_for_others() {

@@ -33,9 +33,10 @@ const OPENING: &str = "select pg_backend_pid(), \
 const LOOK: &str = "select * from rowcast.look($1::text::pg_snapshot, $2, $3)";
 
 /// What one transaction wrote. The horizon is a sequence, and raised before a leaf is emptied: below it
-/// some of this may be forgotten.
-const COMMITTED: &str = "select c.*, pg_sequence_last_value('rowcast.horizon') as horizon \
-     from rowcast.committed c where c.xid = $1::text::xid8 order by c.id";
+/// some of this may be forgotten. And whether all ring, still: whoever found the bell silent and ended
+/// before this transaction did so before this is asked.
+const COMMITTED: &str = "select c.*, pg_sequence_last_value('rowcast.horizon') as horizon, \
+     pg_sequence_last_value('rowcast.doorbell') = 1 as rings from rowcast.committed c where c.xid = $1::text::xid8 order by c.id";
 
 /// For the statements of this connection itself, as in `rowcast.look`: on a young log the planner
 /// would choose a sequential scan and be wrong soon after.
@@ -366,7 +367,7 @@ impl Listening {
 
     /// What one transaction wrote, which has ended: a batch of its own, up to the place that sees it
     /// besides. Nothing where only a look tells: it wrote state events, or nothing that is there yet,
-    /// or still.
+    /// or still; or others may have ended before it without ringing.
     ///
     /// # Errors
     /// The connection, or no answer within `timeout`.
@@ -387,7 +388,9 @@ impl Listening {
             let horizon: Option<i64> = row.get("horizon");
             horizon.is_some_and(|horizon| u64::try_from(horizon).is_ok_and(|all| xid < all))
         };
-        if rows.first().is_none_or(is_forgotten) || rows.iter().any(is_state) {
+        let is_silent = |row: &Row| row.get::<_, Option<bool>>("rings") != Some(true);
+        let may_lack = |row: &Row| is_silent(row) || is_forgotten(row);
+        if rows.first().is_none_or(may_lack) || rows.iter().any(is_state) {
             return Ok(None);
         }
         // No event names a subtransaction: seen as well, it need not be named in every bookmark.
