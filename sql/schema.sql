@@ -1700,6 +1700,7 @@ CREATE FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot DEFAULT NU
 declare
   v_to pg_snapshot := coalesce(p_to, pg_current_snapshot());
 begin
+  perform rowcast.check_horizon(p_from);
   return query
   with found as (
     select e.* from rowcast.event e

@@ -347,6 +347,7 @@ pub(super) mod tests {
     use super::*;
     use crate::bookmark::{Bookmark, Snapshot, Spelling};
     use crate::event::Place;
+    use crate::frame::Frame;
     use serde_json::value::RawValue;
 
     pub(super) const LIMITS: Limits = Limits {
@@ -682,6 +683,17 @@ pub(super) mod tests {
         join(&hub, &subscription, &["a"], since("h.10_0"));
         join(&hub, &subscription, &["a"], since("h.11_0"));
         assert_eq!(taken(&subscription), ["log", "ring [2]"]);
+    }
+
+    #[test]
+    fn what_is_answered_to_somebody_who_has_left_weighs_nothing() {
+        let hub = hub(LIMITS);
+        let subscription = hub.open();
+        subscription.reply(Frame::websocket("before"));
+        assert!(hub.sizes().queue_bytes > 0);
+        subscription.close();
+        subscription.reply(Frame::websocket("behind"));
+        assert_eq!(hub.sizes().queue_bytes, 0);
     }
 
     #[test]

@@ -145,6 +145,16 @@ pub fn notification_unmapped(channel: &str, why: &str) {
     );
 }
 
+/// A row of `rowcast.channel` can't be acted on.
+pub fn channel_unreadable(channel: &str, error: &dyn std::fmt::Display) {
+    add(&FAILURES, 1);
+    tracing::error!(
+        channel,
+        %error,
+        "this row of rowcast.channel is passed over: its rooms have to be a list of texts"
+    );
+}
+
 /// A trigger or a renderer lost events; everybody concerned is told of a gap.
 pub fn events_lost(channel: &str, name: &str) {
     add(&FAILURES, 1);

@@ -484,7 +484,7 @@ async fn an_answer_and_what_follows_are_all_there_is(version: Version) {
     let asked = {
         let address = server.address.clone();
         let nowhere = json!({});
-        async move { call(&Address(address), &user(), "all_things", &nowhere).await }
+        async move { call(&address, &user(), "all_things", &nowhere).await }
     };
     let asked = tokio::spawn(asked);
     waiting_at(&database, 1, 1).await;
@@ -519,14 +519,6 @@ async fn an_answer_and_what_follows_are_all_there_is(version: Version) {
         assert!(heard.contains(&json!(word)), "{word}: {heard:?}");
     }
     server.stop().await;
-}
-
-struct Address(String);
-
-impl support::Served for Address {
-    fn address(&self) -> &str {
-        &self.0
-    }
 }
 
 async fn a_writing_call_is_told_of_others_and_not_of_itself(version: Version) {
@@ -910,9 +902,7 @@ async fn a_call_ends_with_its_connection() {
         .await;
     let address = server.address.clone();
     let http =
-        tokio::spawn(
-            async move { call(&Address(address), &user(), "gate", &json!({ "n": 1 })).await },
-        );
+        tokio::spawn(async move { call(&address, &user(), "gate", &json!({ "n": 1 })).await });
     waiting_at(&database, 1, 2).await;
     drop(socket);
     waiting_at(&database, 1, 1).await;

@@ -112,24 +112,16 @@ async fn it_is_off_unless_somebody_turns_it_on() {
     server.stop().await;
 }
 
-struct Elsewhere(String);
-
-impl Served for Elsewhere {
-    fn address(&self) -> &str {
-        &self.0
-    }
-}
-
 /// What operators ask has one place: a console on the public port would undo `http.admin_listen`.
 #[tokio::test]
 async fn it_stands_where_the_metrics_stand() {
     let db = database().await;
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let elsewhere = Elsewhere(free.local_addr().unwrap().to_string());
+    let elsewhere = free.local_addr().unwrap().to_string();
     drop(free);
     let server = serve(&db, |settings| {
         enabled(settings);
-        settings.http.admin_listen = Some(elsewhere.0.clone());
+        settings.http.admin_listen = Some(elsewhere.clone());
     })
     .await;
     for path in ["/console", "/console/watch", "/console/main.js"] {

@@ -306,6 +306,30 @@ async fn a_server_that_says_nothing_does_not_keep_us_from_the_next() {
     server.stop().await;
 }
 
+/// Nor does one after the other wait for it, because of a cookie that may hold a session.
+#[tokio::test]
+async fn a_server_that_says_nothing_is_waited_for_by_all_together() {
+    let db = support::database().await;
+    let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let frozen = frozen.local_addr().unwrap().to_string();
+    let server = serve_unready(&db, |settings| {
+        settings.database.connect_timeout = Duration::from_secs(3);
+        settings.database.url = Some(format!("postgres://rowcast_service@{frozen}/app"));
+    })
+    .await;
+    let address = server.address.clone();
+    let mut visits = tokio::task::JoinSet::new();
+    for _ in 0..12 {
+        let server = address.clone();
+        visits.spawn(async move { get(&server, "/poll", &[("cookie", "theme=dark")]).await });
+    }
+    let answers = support::within("all answers", visits.join_all()).await;
+    for answer in answers {
+        assert_eq!(answer.status, 503, "{answer:?}");
+    }
+    server.stop().await;
+}
+
 /// LISTEN is impossible there, and so is being ready; the reason is said, and a promotion is enough.
 #[tokio::test]
 async fn a_standby_is_refused_with_the_reason_until_it_is_promoted() {

@@ -164,3 +164,51 @@ async fn a_look_at_a_large_log_starts_no_workers() {
            and 'max_parallel_workers_per_gather=0' = any (proconfig)";
     assert_eq!(db.ask::<String>(alone).await, "look read_log");
 }
+
+/// Written past all checks: what can't be read is a gap for its rooms, a row that can't be acted on is
+/// passed over, and settings that are gone are missed by nobody once they are back.
+#[tokio::test]
+async fn what_can_not_be_read_ends_nothing() {
+    let db = database().await;
+    let server = serve(&db, |_| {}).await;
+    let mut reader = support::ws(&server, &token("1", "user", ""), "").await;
+    let welcome = reader.expect("welcome").await;
+    db.run(
+        "insert into rowcast.event (channel, name, rooms, data, at) \
+           values ('c', 'never', '{*}', '{}', 'infinity')",
+    )
+    .await;
+    assert_eq!(reader.expect("gap").await["reason"], "trigger");
+    db.run(
+        "insert into rowcast.channel (name, delivery, rooms, event) values \
+           ('broken', 'notify', array['user:{id}', null], 'e'), \
+           ('whole', 'notify', array['*'], 'told')",
+    )
+    .await;
+    support::eventually("the whole one is listened to", async || {
+        db.run("notify whole, '{}'").await;
+        let told = tokio::time::timeout(Duration::from_millis(300), reader.expect_event("told"));
+        told.await.ok()
+    })
+    .await;
+    db.run("create table public.kept as table rowcast.setting; delete from rowcast.setting")
+        .await;
+    let bearer = format!("Bearer {}", token("2", "", ""));
+    for _ in 0..10 {
+        let answer = support::get(&server, "/poll?rooms=r:a", &[("authorization", &bearer)]).await;
+        assert_eq!(answer.status, 503);
+    }
+    db.run("insert into rowcast.setting select * from public.kept")
+        .await;
+    let since = welcome["bookmark"].as_str().unwrap();
+    let since = format!("since={since}");
+    let mut back = support::eventually("somebody is let in again", async || {
+        let mut back = support::ws(&server, &token("2", "user", ""), &since).await;
+        let came = back.next_or_end().await.ok()?;
+        (came["type"] == "welcome").then_some(back)
+    })
+    .await;
+    assert_eq!(back.expect("subscribed").await["outcome"], "gap");
+    marker(&db, &["*"]).await;
+    back.frames_until("marker").await;
+}

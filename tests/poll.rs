@@ -81,25 +81,13 @@ fn ids(answer: &Value) -> Vec<String> {
 /// Polls in the background, and returns when the server holds it.
 async fn held(server: &Server, token: &str, query: &str) -> tokio::task::JoinHandle<Answer> {
     let before = server.gate.hub.sizes().rooms;
-    let (address, token, query) = (
-        Elsewhere(server.address.clone()),
-        token.to_owned(),
-        query.to_owned(),
-    );
+    let (address, token, query) = (server.address.clone(), token.to_owned(), query.to_owned());
     let polling = tokio::spawn(async move { poll(&address, &token, &query).await });
     eventually("it is held", async || {
         (server.gate.hub.sizes().rooms > before).then_some(())
     })
     .await;
     polling
-}
-
-struct Elsewhere(String);
-
-impl Served for Elsewhere {
-    fn address(&self) -> &str {
-        &self.0
-    }
 }
 
 async fn ended(polling: tokio::task::JoinHandle<Answer>) -> Answer {
@@ -268,7 +256,7 @@ async fn through_lost_answers_and_over_any_node_each_event_comes_once() {
     let reading = async {
         let (mut events, mut lost, mut full) = (Vec::new(), 0, 0);
         loop {
-            let node = Elsewhere(nodes[random.random_range(0..2)].address.clone());
+            let node = nodes[random.random_range(0..2)].address.clone();
             let query = format!("rooms=r:1,r:2&wait=2&since={since}");
             if random.random_range(0..4) == 0 {
                 // Hung up on, at any moment of it.

@@ -7,6 +7,7 @@ use crate::support::{
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use tokio_postgres::Client;
 
 /// The rooms `r:*` are open to everybody.
@@ -478,4 +479,35 @@ async fn five_thousand_states_are_not_compared_each_with_each() {
     .await;
     let since = format!("select count(*) from rowcast.events_since('{before}')");
     assert_eq!(db.ask::<i64>(&since).await, 5001);
+}
+
+/// What takes the log longer to search than it may would take as long the next time: no reader comes
+/// back for it again and again.
+#[tokio::test]
+async fn what_can_not_be_read_in_time_is_a_gap() {
+    let db = support::database().await;
+    let first = serve(&db, |_| {}).await;
+    let mut reader = support::ws(&first, &token("1", "user", ""), "").await;
+    let since = reader.expect("welcome").await["bookmark"].clone();
+    marker(&db, &["*"]).await;
+    reader.expect_event("marker").await;
+    // Its ring does not reach back so far.
+    let second = serve(&db, |settings| {
+        settings.database.statement_timeout = Duration::from_millis(200);
+    })
+    .await;
+    let holder = db.client("postgres").await;
+    let lock = "begin; lock table rowcast.log in access exclusive mode";
+    holder.batch_execute(lock).await.unwrap();
+    let query = format!("since={}", since.as_str().unwrap());
+    let mut back = support::ws(&second, &token("1", "user", ""), &query).await;
+    back.expect("welcome").await;
+    let told = back.expect("subscribed").await;
+    assert_eq!(
+        (&told["outcome"], &told["reason"]),
+        (&"gap".into(), &"limit".into())
+    );
+    holder.batch_execute("rollback").await.unwrap();
+    marker(&db, &["*"]).await;
+    back.expect_event("marker").await;
 }

@@ -245,6 +245,8 @@ async fn the_horizon_is_read_after_the_scan(version: Version) {
     let source: String = db
         .ask("select pg_get_functiondef('rowcast.read_log'::regproc)")
         .await;
+    // The one before the scan only saves a scan in vain.
+    let source = source.replacen("  perform rowcast.check_horizon(p_from);\n", "", 1);
     let (from, to) = {
         let from = source
             .find("  perform rowcast.check_horizon")

@@ -1,7 +1,7 @@
 //! The program itself. What it serves is the other stations' business.
 
 use crate::support::{
-    self, Served, TRANSPORTS, connect, get, marker, serve, serve_process, settings, token, within,
+    self, TRANSPORTS, connect, get, marker, serve, serve_process, settings, token, within,
 };
 use nix::sys::signal::Signal;
 use rowcast::app::{App, Service, Socket};
@@ -50,14 +50,6 @@ async fn both_transports_carry_the_same_events() {
     server.stop().await;
 }
 
-struct At(String);
-
-impl Served for At {
-    fn address(&self) -> &str {
-        &self.0
-    }
-}
-
 /// As in the demo: each with a database and below a path of its own, and one goodbye for all.
 #[tokio::test]
 async fn several_services_share_a_socket_and_stop_together() {
@@ -76,7 +68,7 @@ async fn several_services_share_a_socket_and_stop_together() {
         support::eventually("the service is ready", ready).await;
     }
     let socket = Socket::bind("127.0.0.1:0").await.unwrap();
-    let at = At(socket.address());
+    let at = socket.address();
     let app = App::of(first, vec![second], socket).await.unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let served = tokio::spawn(app.run(async {

@@ -578,21 +578,12 @@ async fn sigterm_says_goodbye_within_its_bound() {
     drop(mute);
 }
 
-/// Somewhere else to ask.
-struct Elsewhere(String);
-
-impl Served for Elsewhere {
-    fn address(&self) -> &str {
-        &self.0
-    }
-}
-
 #[tokio::test]
 async fn operators_paths_can_be_moved_away() {
     let database = support::database().await;
-    let admin = Elsewhere(format!("127.0.0.1:{}", free_port()));
+    let admin = format!("127.0.0.1:{}", free_port());
     let server = serve(&database, |settings| {
-        settings.http.admin_listen = Some(admin.0.clone());
+        settings.http.admin_listen = Some(admin.clone());
     })
     .await;
     for path in ["/metrics", "/readyz", "/healthz"] {
@@ -732,10 +723,10 @@ async fn every_path_lies_below_the_base_path_and_none_above_it() {
 #[tokio::test]
 async fn operators_own_port_has_the_same_base_path() {
     let database = support::database().await;
-    let admin = Elsewhere(format!("127.0.0.1:{}", free_port()));
+    let admin = format!("127.0.0.1:{}", free_port());
     let server = serve(&database, |settings| {
         settings.http.base_path = BASE_PATH.into();
-        settings.http.admin_listen = Some(admin.0.clone());
+        settings.http.admin_listen = Some(admin.clone());
     })
     .await;
     let ready = format!("{BASE_PATH}/readyz");

@@ -1,7 +1,8 @@
 -- The one question: which events are visible in p_to and not in p_from? In order of id, which for
 -- one row of the application is order of commit. Without p_to, up to the snapshot of the statement.
 -- RC007 if some of them were forgotten. The horizon is read when the scan is over: read before it, a
--- leaf emptied in between would be silence.
+-- leaf emptied in between would be silence. And before it too, for a scan of the whole log in vain may
+-- take longer than the caller has.
 -- No JIT and no parallel workers: what they cost, 50 ms and more, they would cost at every look at a
 -- large log, in which the planner expects to find a third of all events.
 -- Two index conditions joined by UNION ALL, never by OR, and no sequential scan: on a young or just
@@ -46,6 +47,7 @@ as $$
 declare
   v_to pg_snapshot := coalesce(p_to, pg_current_snapshot());
 begin
+  perform rowcast.check_horizon(p_from);
   return query
   with found as (
     select e.* from rowcast.event e

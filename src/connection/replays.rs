@@ -171,7 +171,15 @@ impl Gate {
         let found = self
             .database
             .replay(since, &seam.standpoint, &seam.wanted, most, bytes)
-            .await?;
+            .await;
+        let found = match found {
+            // It would take as long the next time.
+            Err(error) if error.is_too_long() => {
+                report::database_failed("replay", &error);
+                LogReplay::TooMuch
+            }
+            found => found?,
+        };
         Ok(match found {
             LogReplay::Events(found) => Ok(found),
             LogReplay::TooMuch => Err(GapReason::Limit),

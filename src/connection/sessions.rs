@@ -7,20 +7,24 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Mutex;
 
-/// The names, as they were last read.
+const UNKNOWN: &str = "which cookies hold sessions could not be asked, a moment ago";
+
+/// The names, as they were last asked for.
 #[derive(Debug, Default)]
 pub struct Cookies(Mutex<Option<Known>>);
 
 #[derive(Debug)]
 struct Known {
-    names: Arc<[String]>,
+    /// Nothing if the database did not answer.
+    names: Option<Arc<[String]>>,
     /// Of rules and revocations, as the answer saw them.
     version: i64,
     asked: Instant,
 }
 
 impl Cookies {
-    /// The names under a version of the rules; asked for once by all who come together.
+    /// The names under a version of the rules; asked for once by all who come together, and they get
+    /// the same answer if that is none: a database that is silent is not waited for by each in turn.
     ///
     /// # Errors
     /// The database.
@@ -31,19 +35,29 @@ impl Cookies {
     ) -> Result<Arc<[String]>, DatabaseError> {
         let came = Instant::now();
         let mut known = self.0.lock().await;
-        if let Some(known) = &*known
-            && (known.version == version || known.asked >= came)
-        {
-            return Ok(Arc::clone(&known.names));
+        if let Some(known) = &*known {
+            match &known.names {
+                Some(names) if known.version == version || known.asked >= came => {
+                    return Ok(Arc::clone(names));
+                }
+                None if known.asked >= came => return Err(DatabaseError::Answer(UNKNOWN)),
+                _ => {}
+            }
         }
         let asked = Instant::now();
-        let (names, version) = database.session_cookies().await?;
-        let names: Arc<[String]> = names.into();
+        let found = database.session_cookies().await;
+        let (names, version, found) = match found {
+            Ok((names, version)) => {
+                let names: Arc<[String]> = names.into();
+                (Some(Arc::clone(&names)), version, Ok(names))
+            }
+            Err(error) => (None, version, Err(error)),
+        };
         *known = Some(Known {
-            names: Arc::clone(&names),
+            names,
             version,
             asked,
         });
-        Ok(names)
+        found
     }
 }

@@ -68,15 +68,17 @@ impl Database {
             return Err(DatabaseError::Answer("rowcast.access left questions out"));
         }
         let list = |rooms: Vec<String>| rooms.into_iter().map(Into::into).collect();
-        let answers = rows.iter().map(|row| Answer {
-            version: row.get(0),
-            claims: row.get(1),
-            revoked: row.get::<_, Option<bool>>(2).unwrap_or(false),
-            home: list(row.get(3)),
-            allowed: list(row.get(4)),
-            failed: row.get(5),
+        let answers = rows.iter().map(|row| {
+            Ok(Answer {
+                version: row.try_get(0)?,
+                claims: row.try_get(1)?,
+                revoked: row.try_get::<_, Option<bool>>(2)?.unwrap_or(false),
+                home: list(row.try_get(3)?),
+                allowed: list(row.try_get(4)?),
+                failed: row.try_get(5)?,
+            })
         });
-        Ok(answers.collect())
+        answers.collect()
     }
 }
 
@@ -111,9 +113,9 @@ impl Listening {
         let rows = self.query_typed(sql, &[(&since, Type::INT8)]).await?;
         let mut access = Access::default();
         for row in &rows {
-            (access.version, access.rules) = (row.get(0), row.get(1));
-            if let Some(user) = row.get(2) {
-                access.revoked.insert(user, row.get(3));
+            (access.version, access.rules) = (row.try_get(0)?, row.try_get(1)?);
+            if let Some(user) = row.try_get(2)? {
+                access.revoked.insert(user, row.try_get(3)?);
             }
         }
         Ok(access)

@@ -193,7 +193,7 @@ impl Calls {
         };
         begun.map_err(DatabaseError::from)?;
         let verdict = verdict.map_err(DatabaseError::from)?;
-        match first(&verdict)?.get(0) {
+        match first(&verdict)?.try_get(0).map_err(DatabaseError::from)? {
             "ok" => {}
             "revoked" => return Err(Failed::Revoked),
             why => return Err(Failed::Unknown(why.to_owned())),
@@ -201,13 +201,16 @@ impl Calls {
         let rows = called.map_err(failed)?;
         committed.map_err(failed)?;
         let row = first(&rows)?;
-        match row.get(0) {
-            Some(problem) => Err(Failed::Arguments(problem)),
-            None => Ok(Called {
-                data: row.get(1),
-                bookmark: row.get(2),
-            }),
-        }
+        let called = || {
+            Ok::<_, tokio_postgres::Error>(match row.try_get(0)? {
+                Some(problem) => Err(Failed::Arguments(problem)),
+                None => Ok(Called {
+                    data: row.try_get(1)?,
+                    bookmark: row.try_get(2)?,
+                }),
+            })
+        };
+        called().map_err(DatabaseError::from)?
     }
 }
 

@@ -3,6 +3,7 @@
 //! a remedy.
 
 use std::time::Duration;
+use tokio_postgres::error::SqlState;
 
 /// Why the database could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,12 @@ impl DatabaseError {
     #[must_use]
     pub fn is_of_statement(&self) -> bool {
         matches!(self, Self::Postgres(error) if error.as_db_error().is_some())
+    }
+
+    /// Whether the server gave up a statement that took too long.
+    #[must_use]
+    pub fn is_too_long(&self) -> bool {
+        matches!(self, Self::Postgres(error) if error.code() == Some(&SqlState::QUERY_CANCELED))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::bookmark::{Snapshot, Spelling, Standpoint};
 use crate::config::{self, Doorbell};
 use crate::event::Batch;
 use crate::notification::NotifyChannel;
+use crate::report;
 use futures_util::TryStreamExt;
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -189,7 +190,8 @@ impl Listening {
     where
         T: for<'a> tokio_postgres::types::FromSql<'a>,
     {
-        Ok(self.within(self.client.query_one(sql, &[])).await?.get(0))
+        let row = self.within(self.client.query_one(sql, &[])).await?;
+        Ok(row.try_get(0)?)
     }
 
     /// Begins to listen to another channel, or stops.
@@ -290,15 +292,17 @@ impl Listening {
             "select name::text, delivery, rooms, event, paused from rowcast.channel order by name";
         let mut channels = Channels::default();
         for row in self.within(self.client.query(sql, &[])).await? {
-            let name: String = row.get(0);
-            if row.get(4) {
+            let name: String = row.try_get(0)?;
+            if row.try_get(4)? {
                 channels.paused.push(name);
-            } else if row.get::<_, &str>(1) == "notify" {
-                channels.notify.push(NotifyChannel {
-                    name,
-                    rooms: row.get(2),
-                    event: row.get(3),
-                });
+            } else if row.try_get::<_, &str>(1)? == "notify" {
+                // A list of lists, or with a null in it, can't be read.
+                match (row.try_get(2), row.try_get(3)) {
+                    (Ok(rooms), Ok(event)) => {
+                        channels.notify.push(NotifyChannel { name, rooms, event });
+                    }
+                    (Err(error), _) | (_, Err(error)) => report::channel_unreadable(&name, &error),
+                }
             }
         }
         Ok(channels)
@@ -314,12 +318,12 @@ impl Listening {
         let sql = "select rowcast.history(), pg_current_snapshot()::text, \
                    rowcast.highest_xid()::text::bigint";
         let row = self.within(self.client.query_one(sql, &[])).await?;
-        let snapshot = snapshot_from(row.get(1))?;
-        let highest: Option<i64> = row.get(2);
+        let snapshot = snapshot_from(row.try_get(1)?)?;
+        let highest: Option<i64> = row.try_get(2)?;
         let highest = highest.and_then(|xid| u64::try_from(xid).ok());
         let highest = highest.unwrap_or(snapshot.xmax() - 1);
         Ok(Standpoint::new(
-            row.get::<_, String>(0).into(),
+            row.try_get::<_, String>(0)?.into(),
             snapshot,
             highest,
         ))
@@ -349,17 +353,17 @@ impl Listening {
         let (row, events) = found.split_first().ok_or(DatabaseError::Answer(
             "rowcast.setting has no row: insert into rowcast.setting default values",
         ))?;
-        if row.get::<_, Option<&str>>("history") != Some(&*from.history) {
+        if row.try_get::<_, Option<&str>>("history")? != Some(&*from.history) {
             return Ok(None);
         }
-        let word: Option<&str> = row.get("doorbell");
-        let queue_usage = row.get("queue_usage");
+        let word: Option<&str> = row.try_get("doorbell")?;
+        let queue_usage = row.try_get("queue_usage")?;
         Ok(Some(Looked {
-            batch: batch_from(events, from, snapshot_from(row.get("snapshot"))?)?,
-            more: row.get("more"),
+            batch: batch_from(events, from, snapshot_from(row.try_get("snapshot")?)?)?,
+            more: row.try_get("more")?,
             doorbell: word.and_then(Doorbell::parse),
-            access_version: row.get("access_version"),
-            rings: row.get::<_, Option<bool>>("rings").unwrap_or(false),
+            access_version: row.try_get("access_version")?,
+            rings: row.try_get::<_, Option<bool>>("rings")?.unwrap_or(false),
             queue_is_filling: queue_usage >= FILLING,
             queue_usage,
         }))

@@ -94,11 +94,11 @@ impl Database {
         };
         // The pool may have come to another server than the listener: what it lacks would pass for
         // what there is to recover.
-        if first(&rows)?.get::<_, Option<&str>>("history") != Some(&*to.history) {
+        if first(&rows)?.try_get::<_, Option<&str>>("history")? != Some(&*to.history) {
             self.forget();
             return Err(DatabaseError::Elsewhere);
         }
-        rows.retain(|row| row.get::<_, Option<i64>>("id").is_some());
+        rows.retain(|row| row.try_get::<_, i64>("id").is_ok());
         if rows.len() > limit {
             return Ok(LogReplay::TooMuch);
         }
@@ -108,7 +108,7 @@ impl Database {
         let mut events = Vec::with_capacity(rows.len());
         let mut bytes = 0;
         for (index, row) in rows.iter().enumerate() {
-            let is_later = row.get::<_, i32>("part") == 2;
+            let is_later = row.try_get::<_, i32>("part")? == 2;
             let last = is_later && index + 1 == rows.len();
             let event = event_from(row, if is_later { &later } else { &rest }, last)?;
             bytes += event.weight();
@@ -146,12 +146,12 @@ impl Database {
             let spelling = Spelling::of(&refill.to.history, &refill.from, Some(&refill.to.place));
             let mut found = Refilled::default();
             while let Some(row) = rows.try_next().await? {
-                if row.get::<_, Option<&str>>("history") != Some(&*refill.to.history) {
+                if row.try_get::<_, Option<&str>>("history")? != Some(&*refill.to.history) {
                     return Err(DatabaseError::Elsewhere);
                 }
-                if row.get::<_, Option<i64>>("id").is_some() {
+                if row.try_get::<_, Option<i64>>("id")?.is_some() {
                     let event = Arc::new(event_from(&row, &spelling, false)?);
-                    found.add(event, row.get("state"));
+                    found.add(event, row.try_get("state")?);
                 }
                 if found.events.len() > refill.events || found.bytes > refill.bytes {
                     return Ok(None);
@@ -204,14 +204,14 @@ impl Database {
         let (rotated, size) = answer?;
         let (rotated, size) = (first(&rotated)?, first(&size)?);
         let rotated = Rotated {
-            moved: rotated.get("moved"),
-            forgotten: rotated.get("forgotten"),
-            refused: rotated.get("refused"),
+            moved: rotated.try_get("moved")?,
+            forgotten: rotated.try_get("forgotten")?,
+            refused: rotated.try_get("refused")?,
         };
         let size = LogSize {
-            bytes: size.get("bytes"),
-            events: size.get("events"),
-            age: size.get("age"),
+            bytes: size.try_get("bytes")?,
+            events: size.try_get("events")?,
+            age: size.try_get("age")?,
         };
         Ok((rotated, size))
     }

@@ -34,6 +34,6 @@ impl Database {
         let rows = i32::try_from(rows).unwrap_or(i32::MAX);
         let sql = "select rowcast.overview($1)::text";
         let params: [Param; 1] = [(&rows, Type::INT4)];
-        Ok(first(&self.read(sql, &params).await?)?.get(0))
+        Ok(first(&self.read(sql, &params).await?)?.try_get(0)?)
     }
 }

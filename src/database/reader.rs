@@ -35,7 +35,7 @@ impl Database {
     pub async fn reader(&self, user: &str, name: &str) -> Result<Option<String>, DatabaseError> {
         let sql = "select rowcast.reader_place($1, $2)";
         let params: [Param; 2] = [(&user, Type::TEXT), (&name, Type::TEXT)];
-        Ok(first(&self.read(sql, &params).await?)?.get(0))
+        Ok(first(&self.read(sql, &params).await?)?.try_get(0)?)
     }
 
     /// Makes a reader, unless it is known; where it stands, or nothing if its user has too many.
@@ -54,7 +54,7 @@ impl Database {
             (&name, Type::TEXT),
             (&bookmark, Type::TEXT),
         ];
-        Ok(first(&self.write(sql, &params).await?)?.get(0))
+        Ok(first(&self.write(sql, &params).await?)?.try_get(0)?)
     }
 
     /// Moves readers on, each at most once in `pause` on whichever node; in the order of the marks.
@@ -77,10 +77,13 @@ impl Database {
                 "rowcast.acknowledge left readers out",
             ));
         }
-        let written = rows.iter().map(|row| Written {
-            bookmark: row.get(0),
-            wait: Duration::from_millis(u64::try_from(row.get::<_, i64>(1)).unwrap_or(0)),
+        let written = rows.iter().map(|row| {
+            let wait: i64 = row.try_get(1)?;
+            Ok(Written {
+                bookmark: row.try_get(0)?,
+                wait: Duration::from_millis(u64::try_from(wait).unwrap_or(0)),
+            })
         });
-        Ok(written.collect())
+        written.collect()
     }
 }

@@ -25,8 +25,8 @@ pub(super) fn event_from(
     spelling: &Spelling,
     last: bool,
 ) -> Result<Event, DatabaseError> {
-    let id = u64::try_from(row.get::<_, i64>("id")).unwrap_or(0);
-    let Xid8(xid) = row.get("xid");
+    let id = u64::try_from(row.try_get::<_, i64>("id")?).unwrap_or(0);
+    let Xid8(xid) = row.try_get("xid")?;
     let bookmark = if last {
         spelling.last_event(id)
     } else {
@@ -37,15 +37,17 @@ pub(super) fn event_from(
         xid,
         bookmark: bookmark.into(),
     });
-    let (channel, name): (&str, &str) = (row.get("channel"), row.get("name"));
+    let (channel, name): (&str, &str) = (row.try_get("channel")?, row.try_get("name")?);
     // Of more than one dimension they can't be read at all.
     let rooms: Vec<Option<&str>> = row.try_get("rooms").unwrap_or_else(|_| vec![None]);
-    let data = row.get::<_, Option<JsonText<'_>>>("data");
+    let data: Option<JsonText<'_>> = row.try_get("data")?;
     let data = data.map_or("null", |JsonText(text)| text);
-    let Moment(at) = row.get("at");
-    let at = format!("{at:.6}");
-    let failed: bool = row.get("failed");
-    if !within_bounds(channel, name, &rooms, data) {
+    // Neither can a time that is none, such as infinity.
+    let at = row.try_get("at").map(|Moment(at)| at);
+    let is_readable = at.is_ok();
+    let at = format!("{:.6}", at.unwrap_or_default());
+    let failed: bool = row.try_get("failed")?;
+    if !is_readable || !within_bounds(channel, name, &rooms, data) {
         // Who was meant by a room that is none, nobody knows.
         let rooms = rooms.into_iter().map(|room| room.unwrap_or(EVERYBODY));
         let rooms = rooms.take(BROKEN_ROOMS).map(Into::into);

@@ -339,9 +339,8 @@ impl Subscription {
         table.tails.remove(&self.id);
         drop(table);
         self.hub.subscriptions.fetch_sub(1, Ordering::Relaxed);
-        let mut queue = lock(&self.queue);
-        queue.waiting.clear();
-        let bytes = std::mem::take(&mut queue.bytes);
-        self.hub.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        // An answer that is still on its way finds nobody; nor is the socket kept for whoever holds this.
+        self.seal();
+        lock(&self.queue).line = None;
     }
 }

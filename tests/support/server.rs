@@ -26,6 +26,13 @@ pub trait Served {
     fn address(&self) -> &str;
 }
 
+/// Wherever it is.
+impl Served for String {
+    fn address(&self) -> &str {
+        self
+    }
+}
+
 /// A service in this process.
 pub struct Server {
     /// `http://127.0.0.1:port`.
