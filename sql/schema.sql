@@ -2846,6 +2846,8 @@ CREATE TABLE rowcast.event_0 (
 )
 WITH (autovacuum_enabled=off, toast.autovacuum_enabled=off);
 
+ALTER TABLE ONLY rowcast.event_0 REPLICA IDENTITY FULL;
+
 ALTER TABLE rowcast.event_0 OWNER TO rowcast_owner;
 
 CREATE TABLE rowcast.event_1 (
@@ -2859,6 +2861,8 @@ CREATE TABLE rowcast.event_1 (
     render text
 )
 WITH (autovacuum_enabled=off, toast.autovacuum_enabled=off);
+
+ALTER TABLE ONLY rowcast.event_1 REPLICA IDENTITY FULL;
 
 ALTER TABLE rowcast.event_1 OWNER TO rowcast_owner;
 
@@ -2874,6 +2878,8 @@ CREATE TABLE rowcast.event_2 (
 )
 WITH (autovacuum_enabled=off, toast.autovacuum_enabled=off);
 
+ALTER TABLE ONLY rowcast.event_2 REPLICA IDENTITY FULL;
+
 ALTER TABLE rowcast.event_2 OWNER TO rowcast_owner;
 
 CREATE TABLE rowcast.event_3 (
@@ -2887,6 +2893,8 @@ CREATE TABLE rowcast.event_3 (
     render text
 )
 WITH (autovacuum_enabled=off, toast.autovacuum_enabled=off);
+
+ALTER TABLE ONLY rowcast.event_3 REPLICA IDENTITY FULL;
 
 ALTER TABLE rowcast.event_3 OWNER TO rowcast_owner;
 
@@ -2902,6 +2910,8 @@ CREATE TABLE rowcast.event_4 (
 )
 WITH (autovacuum_enabled=off, toast.autovacuum_enabled=off);
 
+ALTER TABLE ONLY rowcast.event_4 REPLICA IDENTITY FULL;
+
 ALTER TABLE rowcast.event_4 OWNER TO rowcast_owner;
 
 CREATE TABLE rowcast.event_5 (
@@ -2915,6 +2925,8 @@ CREATE TABLE rowcast.event_5 (
     render text
 )
 WITH (autovacuum_enabled=off, toast.autovacuum_enabled=off);
+
+ALTER TABLE ONLY rowcast.event_5 REPLICA IDENTITY FULL;
 
 ALTER TABLE rowcast.event_5 OWNER TO rowcast_owner;
 
@@ -2947,6 +2959,8 @@ CREATE TABLE rowcast.forgotten (
     seen pg_snapshot NOT NULL
 );
 
+ALTER TABLE ONLY rowcast.forgotten REPLICA IDENTITY FULL;
+
 ALTER TABLE rowcast.forgotten OWNER TO rowcast_owner;
 
 COMMENT ON TABLE rowcast.forgotten IS 'One row: a snapshot that sees every event that was forgotten up to this truncation.';
@@ -2954,6 +2968,8 @@ COMMENT ON TABLE rowcast.forgotten IS 'One row: a snapshot that sees every event
 CREATE TABLE rowcast.history_break (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
+
+ALTER TABLE ONLY rowcast.history_break REPLICA IDENTITY FULL;
 
 ALTER TABLE rowcast.history_break OWNER TO rowcast_owner;
 
@@ -2964,6 +2980,8 @@ CREATE TABLE rowcast.history_mark (
     database_oid oid NOT NULL,
     log_oid oid NOT NULL
 );
+
+ALTER TABLE ONLY rowcast.history_mark REPLICA IDENTITY FULL;
 
 ALTER TABLE rowcast.history_mark OWNER TO rowcast_owner;
 
@@ -3118,6 +3136,8 @@ CREATE TABLE rowcast.setting (
     CONSTRAINT setting_reader_keep CHECK (((reader_keep >= '00:00:01'::interval) AND (reader_keep <= '10 years'::interval))),
     CONSTRAINT setting_readers_per_user CHECK ((readers_per_user >= 0))
 );
+
+ALTER TABLE ONLY rowcast.setting REPLICA IDENTITY FULL;
 
 ALTER TABLE rowcast.setting OWNER TO rowcast_owner;
 

@@ -1,9 +1,11 @@
 //! What logical replication brings fires no statement trigger, even an ALWAYS one; what copies a
 //! table at first, and a TRUNCATE, fires ALWAYS ones. Row triggers of one's own hear all of it.
+//! And a publication of all tables refuses none of what is written to Rowcast's own.
 
 use super::SETUP;
 use crate::support::{Postgres, Version, eventually, on_every_version, serve};
 use crate::support::{Transport, connect, marker, token};
+use rowcast::migrate;
 
 async fn what_logical_replication_applies(version: Version) {
     let postgres = Postgres::start(version, &[("wal_level", "logical")]).await;
@@ -118,6 +120,72 @@ async fn what_logical_replication_applies(version: Version) {
     target.run("drop subscription everything").await;
 }
 
+/// PostgreSQL refuses to update or delete what is published and has no replica identity.
+async fn a_publication_of_all_tables_refuses_no_write(version: Version) {
+    const PUBLISH: &str = "create publication everything for all tables";
+    const WRITES: &[&str] = &[
+        "select rowcast.revoke('1'); select rowcast.restore('1')",
+        "select rowcast.recheck()",
+        "select rowcast.set_doorbell('always'); select rowcast.set_doorbell(null)",
+        "insert into rowcast.room_rule values ('late', 'public.anybody(jsonb, text)');
+         update rowcast.room_rule set pattern = 'later' where pattern = 'late';
+         delete from rowcast.room_rule where pattern = 'later'",
+        "delete from rowcast.event",
+        "select rowcast.new_history()",
+        "insert into rowcast.history_break default values; select rowcast.ensure_history()",
+        "do $$ begin assert not exists (select from rowcast.history_break); end $$",
+        "update rowcast.setting set keep_for = '1 minute'",
+        "select rowcast.emit('c', 'e', array['*'], '{}'); select rowcast.rotate_log()",
+        "update rowcast.leaf set entered_at = entered_at - interval '1 day'",
+        "select rowcast.rotate_log()",
+        "update rowcast.leaf set left_at = left_at - interval '1 day'",
+    ];
+    let postgres = Postgres::start(version, &[("wal_level", "logical")]).await;
+    for published_first in [true, false] {
+        let database = postgres.empty().await;
+        let mut owner = database.client("postgres").await;
+        if published_first {
+            database.run(PUBLISH).await;
+        }
+        migrate::run(&mut owner)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
+        if !published_first {
+            database.run(PUBLISH).await;
+        }
+        database.run(SETUP).await;
+        let server = serve(&database, |_| ()).await;
+        let mut somebody = connect(
+            Transport::WebSocket,
+            &server,
+            &token("1", "", ""),
+            "rooms=open:1",
+        )
+        .await;
+        somebody.expect("welcome").await;
+        marker(&database, &["open:1"]).await;
+        somebody.expect_event("marker").await;
+        server.stop().await;
+        for write in WRITES {
+            database.run(write).await;
+        }
+        eventually("the log forgets", async || {
+            database.run("select rowcast.rotate_log()").await;
+            let empty = "select not exists (select from rowcast.event)";
+            database.ask::<bool>(empty).await.then_some(())
+        })
+        .await;
+        let refused = "select coalesce(string_agg(c.oid::regclass::text, ', '), '')
+            from pg_class c
+            where c.relnamespace = 'rowcast'::regnamespace and c.relkind = 'r'
+              and c.relpersistence = 'p'
+              and (c.relreplident = 'n' or c.relreplident = 'd' and not exists (
+                select from pg_index i where i.indrelid = c.oid and i.indisprimary))";
+        assert_eq!(database.ask::<String>(refused).await, "");
+    }
+}
+
 on_every_version! {
     what_logical_replication_applies
+    a_publication_of_all_tables_refuses_no_write
 }
