@@ -180,7 +180,7 @@ CREATE FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) RETURNS TABLE(room
     AS $_$
 #variable_conflict use_column
 declare
-  v_rule regprocedure;
+  v_rule text;
 begin
   perform set_config('request.jwt.claims', p_claims::text, true);
   foreach room in array p_rooms loop
@@ -197,7 +197,9 @@ begin
     elsif v_rule is not null then
       -- A name is a client's word: a rule that can't stand it must not fail for the other rooms.
       begin
-        execute format('select %s($1, $2)', v_rule::oid::regproc) into allowed using p_claims, room;
+        execute format('select %s($1, $2)', coalesce(
+          to_regprocedure(v_rule)::oid::regproc::text, rowcast.no_function(v_rule)
+        )) into allowed using p_claims, room;
       exception
         when others then
           raise warning 'rowcast: the rule % failed and says no: %', v_rule, sqlerrm;
@@ -325,12 +327,14 @@ begin
     v_verdict := 'revoked';
   elsif v_callable.name is null then
     v_verdict := 'not listed';
-  elsif not exists (select from pg_proc where oid = v_callable.function) then
+  elsif to_regprocedure(v_callable.function) is null then
     v_verdict := 'listed, but dropped';
   elsif v_callable.may_call is not null then
     begin
-      execute format('select %s($1, $2)', v_callable.may_call::oid::regproc)
-        into v_allowed using p_claims, p_name;
+      execute format('select %s($1, $2)', coalesce(
+        to_regprocedure(v_callable.may_call)::oid::regproc::text,
+        rowcast.no_function(v_callable.may_call)
+      )) into v_allowed using p_claims, p_name;
     exception
       when others then
         raise warning 'rowcast: the rule % failed and says no: %', v_callable.may_call, sqlerrm;
@@ -447,6 +451,7 @@ CREATE FUNCTION rowcast.call(p_args text, p_max_bytes bigint) RETURNS TABLE(prob
 #variable_conflict use_column
 declare
   v_callable rowcast.callable;
+  v_oid regprocedure;
   v_function pg_proc;
   v_fitted record;
   v_query text;
@@ -459,14 +464,15 @@ begin
   if v_callable.name is null then
     return;
   end if;
-  v_fitted := rowcast.fit_arguments(v_callable.function, p_args);
+  v_oid := to_regprocedure(v_callable.function);
+  v_fitted := rowcast.fit_arguments(v_oid, p_args);
   if v_fitted.problem is not null then
     problem := v_fitted.problem;
     return next;
     return;
   end if;
 
-  select * into v_function from pg_proc where oid = v_callable.function;
+  select * into v_function from pg_proc where oid = v_oid;
   v_query := format(
     case
       when v_function.prorettype = 'void'::regtype
@@ -513,12 +519,16 @@ CREATE FUNCTION rowcast.check_callable() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
+  v_listed constant regprocedure := new.function;
+  v_asked constant regprocedure := new.may_call;
   v_function pg_proc;
   v_rule pg_proc;
   v_wrong text;
   v_closed text;
 begin
-  select * into v_function from pg_proc where oid = new.function;
+  new.function := v_listed;
+  new.may_call := v_asked;
+  select * into v_function from pg_proc where oid = v_listed;
   select case
     when v_function.prokind is distinct from 'f' then 'it is no plain function'
     when v_function.provariadic <> 0 then 'it is variadic'
@@ -539,7 +549,7 @@ begin
     ) then 'an argument has no name'
   end into v_wrong;
   if new.may_call is not null then
-    select * into v_rule from pg_proc where oid = new.may_call;
+    select * into v_rule from pg_proc where oid = v_asked;
     if v_rule.prorettype is distinct from 'boolean'::regtype or v_rule.prokind <> 'f'
       or v_rule.proretset or v_rule.pronargs <> 2
       or (v_rule.proargtypes[0], v_rule.proargtypes[1]) <> ('jsonb'::regtype, 'text'::regtype) then
@@ -555,7 +565,7 @@ begin
 
   select string_agg(p.oid::regprocedure::text, ', ') into v_closed
   from pg_proc p
-  where p.oid in (new.function, new.may_call)
+  where p.oid in (v_listed, v_asked)
     and not (has_function_privilege('rowcast_owner', p.oid, 'execute')
       and has_schema_privilege('rowcast_owner', p.pronamespace, 'usage'));
   if v_closed is not null then
@@ -703,16 +713,16 @@ CREATE FUNCTION rowcast.check_rule() RETURNS trigger
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
+  v_function constant regprocedure := to_jsonb(new) ->> tg_argv[0];
   v_rule pg_proc;
 begin
-  select * into v_rule
-  from pg_proc where oid = (to_jsonb(new) ->> tg_argv[0])::regprocedure;
+  select * into v_rule from pg_proc where oid = v_function;
   if v_rule.prokind is distinct from 'f' or v_rule.proretset
     or oidvectortypes(v_rule.proargtypes) <> tg_argv[1]
     or format_type(v_rule.prorettype, null) <> tg_argv[2]
   then
     raise exception using errcode = 'RC003',
-      message = format('%s is no rule for rowcast.%s: it returns %s', v_rule.oid::regprocedure,
+      message = format('%s is no rule for rowcast.%s: it returns %s', v_function,
         tg_table_name, pg_get_function_result(v_rule.oid)),
       hint = format('A function (%s) returns %s is asked here.', tg_argv[1], tg_argv[2]);
   end if;
@@ -720,10 +730,10 @@ begin
     and has_schema_privilege('rowcast_owner', v_rule.pronamespace, 'usage'))
   then
     raise exception using errcode = 'RC004',
-      message = format('rowcast_owner may not execute %s', v_rule.oid::regprocedure),
+      message = format('rowcast_owner may not execute %s', v_function),
       hint = 'It is who asks: grant it USAGE on the schema and EXECUTE on the function.';
   end if;
-  return new;
+  return jsonb_populate_record(new, jsonb_build_object(tg_argv[0], v_function::text));
 end
 $$;
 
@@ -1220,15 +1230,23 @@ CREATE FUNCTION rowcast.home_rooms(p_claims jsonb) RETURNS text[]
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-  v_rule regprocedure;
+  v_rule text;
   v_rooms text[];
   v_all text[] := '{}';
 begin
   perform set_config('request.jwt.claims', p_claims::text, true);
-  for v_rule in select rooms_of from rowcast.home_rule order by rooms_of::text loop
-    execute format('select %s($1)', v_rule::oid::regproc) into v_rooms using p_claims;
-    v_all := v_all || coalesce(v_rooms, '{}');
-  end loop;
+  begin
+    for v_rule in select rooms_of from rowcast.home_rule order by rooms_of loop
+      execute format('select %s($1)', coalesce(
+        to_regprocedure(v_rule)::oid::regproc::text, rowcast.no_function(v_rule)
+      )) into v_rooms using p_claims;
+      v_all := v_all || coalesce(v_rooms, '{}');
+    end loop;
+  exception
+    when others then
+      raise exception using errcode = sqlstate,
+        message = format('the home rule %s failed: %s', v_rule, sqlerrm);
+  end;
   return array(
     select a.room
     from unnest(v_all) with ordinality a (room, place)
@@ -1514,6 +1532,21 @@ $$;
 ALTER FUNCTION rowcast.new_xid() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.new_xid() IS 'An xid above every xid that was given out before.';
+
+CREATE FUNCTION rowcast.no_function(p_signature text) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  raise exception using errcode = 'RC006',
+    message = format('there is no function %s: create it, or delete the row that names it',
+      p_signature);
+end
+$$;
+
+ALTER FUNCTION rowcast.no_function(p_signature text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.no_function(p_signature text) IS 'Instead of the name of a function that is listed and was dropped; SQLSTATE RC006.';
 
 CREATE FUNCTION rowcast.notify_queue_is_filling() RETURNS boolean
     LANGUAGE plpgsql
@@ -1939,6 +1972,26 @@ ALTER FUNCTION rowcast.render(p_function text, p_keys jsonb[]) OWNER TO rowcast_
 
 COMMENT ON FUNCTION rowcast.render(p_function text, p_keys jsonb[]) IS 'State events: payloads for keys, in the snapshot of the batch.';
 
+CREATE FUNCTION rowcast.resolve_for_writer() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+declare
+  v_column pg_catalog.text;
+  v_function pg_catalog.regprocedure;
+begin
+  foreach v_column in array tg_argv loop
+    v_function := pg_catalog.to_jsonb(new) operator(pg_catalog.->>) v_column;
+    new := pg_catalog.jsonb_populate_record(new, pg_catalog.jsonb_build_object(
+      v_column, v_function::pg_catalog.oid::pg_catalog.text));
+  end loop;
+  return new;
+end
+$$;
+
+ALTER FUNCTION rowcast.resolve_for_writer() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.resolve_for_writer() IS 'Finds the functions of a row by the search_path of whoever writes it.';
+
 CREATE FUNCTION rowcast.restore(p_user text) RETURNS boolean
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2079,17 +2132,23 @@ CREATE FUNCTION rowcast.session_claims(p_cookies jsonb) RETURNS jsonb
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-  v_rule record;
+  v_cookie text;
+  v_rule text;
   v_claims jsonb;
 begin
-  for v_rule in
+  for v_cookie, v_rule in
     select cookie, claims_of from rowcast.session_rule where p_cookies ? cookie order by cookie
   loop
-    execute format('select %s($1)', v_rule.claims_of::oid::regproc)
-      into v_claims using p_cookies ->> v_rule.cookie;
+    execute format('select %s($1)', coalesce(
+      to_regprocedure(v_rule)::oid::regproc::text, rowcast.no_function(v_rule)
+    )) into v_claims using p_cookies ->> v_cookie;
     exit when v_claims is not null;
   end loop;
   return v_claims;
+exception
+  when others then
+    raise exception using errcode = sqlstate,
+      message = format('the session rule %s failed: %s', v_rule, sqlerrm);
 end
 $_$;
 
@@ -2680,8 +2739,8 @@ COMMENT ON SEQUENCE rowcast.bound IS 'Id from which the next writer calls rowcas
 
 CREATE TABLE rowcast.callable (
     name text NOT NULL,
-    function regprocedure NOT NULL,
-    may_call regprocedure,
+    function text NOT NULL,
+    may_call text,
     writes boolean DEFAULT false NOT NULL,
     timeout interval DEFAULT '00:00:02'::interval NOT NULL,
     max_rows integer DEFAULT 1000 NOT NULL,
@@ -2996,7 +3055,7 @@ ALTER TABLE rowcast.history_pulse OWNER TO rowcast_owner;
 COMMENT ON TABLE rowcast.history_pulse IS 'The same nonce, in a table that does not survive what makes old bookmarks lie.';
 
 CREATE TABLE rowcast.home_rule (
-    rooms_of regprocedure NOT NULL
+    rooms_of text NOT NULL
 );
 
 ALTER TABLE rowcast.home_rule OWNER TO rowcast_owner;
@@ -3094,7 +3153,7 @@ COMMENT ON COLUMN rowcast.revocation.version IS 'The access_version that this re
 
 CREATE TABLE rowcast.room_rule (
     pattern text NOT NULL,
-    may_join regprocedure NOT NULL,
+    may_join text NOT NULL,
     CONSTRAINT room_rule_pattern CHECK ((((octet_length(pattern) >= 1) AND (octet_length(pattern) <= 200)) AND (POSITION(('*'::text) IN (rtrim(pattern, '*'::text))) = 0) AND (pattern !~ '\*\*$'::text) AND (pattern !~ '[[:cntrl:]]'::text)))
 );
 
@@ -3113,7 +3172,7 @@ ALTER TABLE rowcast.script OWNER TO rowcast_owner;
 
 CREATE TABLE rowcast.session_rule (
     cookie text NOT NULL,
-    claims_of regprocedure NOT NULL
+    claims_of text NOT NULL
 );
 
 ALTER TABLE rowcast.session_rule OWNER TO rowcast_owner;
@@ -3256,6 +3315,14 @@ ALTER INDEX rowcast.log_xid ATTACH PARTITION rowcast.event_4_xid_idx;
 ALTER INDEX rowcast.log_xid ATTACH PARTITION rowcast.event_5_xid_idx;
 
 ALTER INDEX rowcast.event_xid ATTACH PARTITION rowcast.log_xid;
+
+CREATE TRIGGER _050_rowcast_resolve BEFORE INSERT OR UPDATE ON rowcast.callable FOR EACH ROW EXECUTE FUNCTION rowcast.resolve_for_writer('function', 'may_call');
+
+CREATE TRIGGER _050_rowcast_resolve BEFORE INSERT OR UPDATE ON rowcast.home_rule FOR EACH ROW EXECUTE FUNCTION rowcast.resolve_for_writer('rooms_of');
+
+CREATE TRIGGER _050_rowcast_resolve BEFORE INSERT OR UPDATE ON rowcast.room_rule FOR EACH ROW EXECUTE FUNCTION rowcast.resolve_for_writer('may_join');
+
+CREATE TRIGGER _050_rowcast_resolve BEFORE INSERT OR UPDATE ON rowcast.session_rule FOR EACH ROW EXECUTE FUNCTION rowcast.resolve_for_writer('claims_of');
 
 CREATE TRIGGER _100_rowcast_check BEFORE INSERT OR UPDATE ON rowcast.callable FOR EACH ROW EXECUTE FUNCTION rowcast.check_callable();
 
@@ -3401,6 +3468,8 @@ REVOKE ALL ON FUNCTION rowcast.new_history() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.new_xid() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.no_function(p_signature text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.notify_queue_is_filling() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.notify_queue_is_filling() TO rowcast_service;
 
@@ -3432,6 +3501,8 @@ REVOKE ALL ON FUNCTION rowcast.refuse_write(p_relation text, p_operation text, p
 REVOKE ALL ON FUNCTION rowcast.remembers(p_from pg_snapshot) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.render(p_function text, p_keys jsonb[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.resolve_for_writer() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.restore(p_user text) FROM PUBLIC;
 

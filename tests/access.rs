@@ -3,7 +3,7 @@
 
 use crate::support::{
     self, Database, EVERY_TRANSPORT, Postgres, Server, Subscriber, TRANSPORTS, Transport, Version,
-    connect, eventually, marker, on_every_version, serve, sse, token_with, try_sse, within, ws,
+    connect, eventually, marker, on, on_every_version, serve, sse, token_with, try_sse, within, ws,
 };
 use rowcast::command::postgres::{Mode, SUPERUSER};
 use rowcast::config::Settings;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_postgres::error::SqlState;
 
 /// What the issue promises, whether or not NOTIFY tells of it.
 const SECOND: Duration = Duration::from_secs(1);
@@ -647,6 +648,117 @@ async fn a_rule_that_cant_be_asked_is_refused_where_it_is_written() {
     database
         .run("insert into rowcast.session_rule values ('s', 'public.session(text)')")
         .await;
+}
+
+/// A deploy that changes what a function returns drops it and creates another.
+async fn a_rule_finds_its_function_after_a_deploy(version: Version) {
+    const ACCESS: &str = "select concat_ws(' ', array_to_string(home, ','),
+          array_to_string(allowed, ','), failed)
+        from rowcast.access('[{\"claims\": {\"sub\": \"1\"}, \"rooms\": [\"org:1\", \"open\"]},
+          {\"claims\": null, \"rooms\": [], \"session\": {\"s\": \"x\"}}]')";
+    let database = on(version).await.database().await;
+    database.run(RULES).await;
+    database
+        .run(
+            "create function public.session(text) returns jsonb language sql
+               as $$ select '{\"sub\": \"2\"}'::jsonb $$;
+             insert into rowcast.session_rule values ('s', 'public.session(text)')",
+        )
+        .await;
+    let answers = async || -> Vec<String> {
+        let rows = database.superuser().await.query(ACCESS, &[]).await;
+        let rows = rows.expect("answers");
+        rows.iter().map(|row| row.get(0)).collect()
+    };
+    assert_eq!(answers().await, ["home:1 org:1,open", "home:2 "]);
+    let gone = "there is no function public.";
+    let all = "home(jsonb), public.yes(jsonb, text), public.session(text)";
+    database.run(&format!("drop function public.{all}")).await;
+    let failed = answers().await;
+    for (answer, rule) in failed.iter().zip([
+        "the home rule public.home(jsonb)",
+        "the session rule public.session(text)",
+    ]) {
+        let answer = answer.trim_start();
+        assert!(answer.starts_with(rule), "let in, or not named: {answer}");
+        assert!(answer.contains(gone), "{answer}");
+    }
+    // A room rule that can't be asked says no, and no more than that.
+    database
+        .run(
+            "create function public.home(c jsonb) returns text[] language sql
+               as $$ select array['new:' || (c ->> 'sub')] $$;
+             create function public.session(text) returns jsonb language sql
+               as $$ select '{\"sub\": \"3\"}'::jsonb $$",
+        )
+        .await;
+    assert_eq!(answers().await, ["new:1 org:1", "new:3 "]);
+    database
+        .run(
+            "create function public.yes(c jsonb, room text) returns boolean language sql
+               as $$ select room = 'open' $$",
+        )
+        .await;
+    assert_eq!(answers().await, ["new:1 org:1,open", "new:3 "]);
+    // One that is there and fails is named as well: operators have to find it.
+    database
+        .run(
+            "create or replace function public.home(c jsonb) returns text[] language plpgsql
+               as $$ begin raise exception 'out of order'; end $$",
+        )
+        .await;
+    let named = "the home rule public.home(jsonb) failed: out of order";
+    assert_eq!(answers().await[0].trim_start(), named);
+}
+
+/// By the search_path of whoever writes, as a value of type regprocedure, or as an oid.
+async fn a_rule_is_kept_by_its_full_signature(version: Version) {
+    let database = on(version).await.database().await;
+    database.run(RULES).await;
+    database
+        .run(
+            "create schema \"My app\"; grant usage on schema \"My app\" to rowcast_owner;
+             create function \"My app\".\"Home\"(jsonb) returns text[] language sql
+               as $$ select array['mine'] $$",
+        )
+        .await;
+    let superuser = database.superuser().await;
+    for same in [
+        "('public.home(jsonb)')",
+        "('home( jsonb )')",
+        "('home(jsonb)'::regprocedure)",
+        "('public.home(jsonb)'::regprocedure::oid)",
+    ] {
+        let sql = format!("insert into rowcast.home_rule values {same}");
+        let error = superuser.batch_execute(&sql).await.expect_err(same);
+        assert_eq!(error.code(), Some(&SqlState::UNIQUE_VIOLATION), "{same}");
+    }
+    let missing = "insert into rowcast.home_rule values ('public.nowhere(jsonb)')";
+    let error = superuser.batch_execute(missing).await.expect_err(missing);
+    assert_eq!(error.code(), Some(&SqlState::UNDEFINED_FUNCTION));
+    database
+        .run(
+            "set search_path = \"My app\";
+             insert into rowcast.home_rule values ('\"Home\"(jsonb)');
+             update rowcast.room_rule set may_join = 'public.no(jsonb,text)'::regprocedure
+               where pattern = 'open';
+             reset search_path",
+        )
+        .await;
+    let kept = "select string_agg(r, ' ' order by r collate \"C\") from (
+        select rooms_of from rowcast.home_rule union select may_join from rowcast.room_rule) k (r)";
+    assert_eq!(
+        database.ask::<String>(kept).await,
+        "\"My app\".\"Home\"(jsonb) public.home(jsonb) public.in_org(jsonb,text) public.no(jsonb,text)"
+    );
+    let home = "select array_to_string(home, ' ') from rowcast.access(
+        '[{\"claims\": {\"sub\": \"1\"}, \"rooms\": []}]')";
+    assert_eq!(database.ask::<String>(home).await, "mine home:1");
+}
+
+on_every_version! {
+    a_rule_finds_its_function_after_a_deploy
+    a_rule_is_kept_by_its_full_signature
 }
 
 #[tokio::test]

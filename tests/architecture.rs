@@ -255,8 +255,10 @@ fn every_sql_function_is_pinned_revoked_and_explained() {
             if file != format!("{name}.sql") {
                 wrong.push(format!("{path}: {name} is not in a file of its name"));
             }
-            if !header.contains("\nset search_path = pg_catalog, pg_temp\n") {
-                wrong.push(format!("{path}: {name} pins no search_path"));
+            let pinned = header.contains("\nset search_path = pg_catalog, pg_temp\n");
+            // The one that is there to see the writer's search_path.
+            if pinned == (name == "rowcast.resolve_for_writer") {
+                wrong.push(format!("{path}: {name} pins no search_path, or should not"));
             }
             let revoked = format!("revoke all on function {name}(");
             let granted = format!("grant execute on function {name}() to public;");

@@ -207,6 +207,15 @@ async fn answers_are_json(version: Version) {
         .await;
     let refused = ask_both(&server, "add", &json!({ "a": 1 })).await;
     assert_eq!(refused, Err(("no-such-function".into(), unknown)));
+    // And created again, which is how a deploy changes what it returns.
+    database
+        .run(
+            "create function ask.add(a integer, b integer default 10) returns text language sql
+               stable as $$ select 'again ' || a + b $$",
+        )
+        .await;
+    let answer = call(&server, &staff, "add", &json!({ "a": 1 })).await;
+    assert_eq!(answer.json()["data"], "again 11");
     server.stop().await;
 }
 

@@ -10,7 +10,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  v_rule regprocedure;
+  v_rule text;
 begin
   perform set_config('request.jwt.claims', p_claims::text, true);
   foreach room in array p_rooms loop
@@ -27,7 +27,9 @@ begin
     elsif v_rule is not null then
       -- A name is a client's word: a rule that can't stand it must not fail for the other rooms.
       begin
-        execute format('select %s($1, $2)', v_rule::oid::regproc) into allowed using p_claims, room;
+        execute format('select %s($1, $2)', coalesce(
+          to_regprocedure(v_rule)::oid::regproc::text, rowcast.no_function(v_rule)
+        )) into allowed using p_claims, room;
       exception
         when others then
           raise warning 'rowcast: the rule % failed and says no: %', v_rule, sqlerrm;

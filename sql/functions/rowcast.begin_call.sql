@@ -32,12 +32,14 @@ begin
     v_verdict := 'revoked';
   elsif v_callable.name is null then
     v_verdict := 'not listed';
-  elsif not exists (select from pg_proc where oid = v_callable.function) then
+  elsif to_regprocedure(v_callable.function) is null then
     v_verdict := 'listed, but dropped';
   elsif v_callable.may_call is not null then
     begin
-      execute format('select %s($1, $2)', v_callable.may_call::oid::regproc)
-        into v_allowed using p_claims, p_name;
+      execute format('select %s($1, $2)', coalesce(
+        to_regprocedure(v_callable.may_call)::oid::regproc::text,
+        rowcast.no_function(v_callable.may_call)
+      )) into v_allowed using p_claims, p_name;
     exception
       when others then
         raise warning 'rowcast: the rule % failed and says no: %', v_callable.may_call, sqlerrm;

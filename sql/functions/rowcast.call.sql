@@ -13,6 +13,7 @@ as $$
 #variable_conflict use_column
 declare
   v_callable rowcast.callable;
+  v_oid regprocedure;
   v_function pg_proc;
   v_fitted record;
   v_query text;
@@ -25,14 +26,15 @@ begin
   if v_callable.name is null then
     return;
   end if;
-  v_fitted := rowcast.fit_arguments(v_callable.function, p_args);
+  v_oid := to_regprocedure(v_callable.function);
+  v_fitted := rowcast.fit_arguments(v_oid, p_args);
   if v_fitted.problem is not null then
     problem := v_fitted.problem;
     return next;
     return;
   end if;
 
-  select * into v_function from pg_proc where oid = v_callable.function;
+  select * into v_function from pg_proc where oid = v_oid;
   v_query := format(
     case
       when v_function.prorettype = 'void'::regtype

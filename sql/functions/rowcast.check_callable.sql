@@ -1,5 +1,6 @@
 -- A function that is listed can be called: its arguments have names and types of their own, what it
--- returns can become JSON, and rowcast_owner may execute it. RC003, RC004 otherwise.
+-- returns can become JSON, and rowcast_owner may execute it. RC003, RC004 otherwise. It is kept by its
+-- signature.
 
 create or replace function rowcast.check_callable() returns trigger
 language plpgsql
@@ -7,12 +8,16 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_listed constant regprocedure := new.function;
+  v_asked constant regprocedure := new.may_call;
   v_function pg_proc;
   v_rule pg_proc;
   v_wrong text;
   v_closed text;
 begin
-  select * into v_function from pg_proc where oid = new.function;
+  new.function := v_listed;
+  new.may_call := v_asked;
+  select * into v_function from pg_proc where oid = v_listed;
   select case
     when v_function.prokind is distinct from 'f' then 'it is no plain function'
     when v_function.provariadic <> 0 then 'it is variadic'
@@ -33,7 +38,7 @@ begin
     ) then 'an argument has no name'
   end into v_wrong;
   if new.may_call is not null then
-    select * into v_rule from pg_proc where oid = new.may_call;
+    select * into v_rule from pg_proc where oid = v_asked;
     if v_rule.prorettype is distinct from 'boolean'::regtype or v_rule.prokind <> 'f'
       or v_rule.proretset or v_rule.pronargs <> 2
       or (v_rule.proargtypes[0], v_rule.proargtypes[1]) <> ('jsonb'::regtype, 'text'::regtype) then
@@ -49,7 +54,7 @@ begin
 
   select string_agg(p.oid::regprocedure::text, ', ') into v_closed
   from pg_proc p
-  where p.oid in (new.function, new.may_call)
+  where p.oid in (v_listed, v_asked)
     and not (has_function_privilege('rowcast_owner', p.oid, 'execute')
       and has_schema_privilege('rowcast_owner', p.pronamespace, 'usage'));
   if v_closed is not null then

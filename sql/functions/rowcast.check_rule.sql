@@ -1,22 +1,22 @@
 -- A rule that can't be asked is refused where it is written: one home rule that does not fit would
--- keep everybody out. The trigger's arguments: the rule's column, what the function takes, what it
--- returns. RC003, RC004.
+-- keep everybody out. It is kept by its signature. The trigger's arguments: the rule's column, what
+-- the function takes, what it returns. RC003, RC004.
 
 create or replace function rowcast.check_rule() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_function constant regprocedure := to_jsonb(new) ->> tg_argv[0];
   v_rule pg_proc;
 begin
-  select * into v_rule
-  from pg_proc where oid = (to_jsonb(new) ->> tg_argv[0])::regprocedure;
+  select * into v_rule from pg_proc where oid = v_function;
   if v_rule.prokind is distinct from 'f' or v_rule.proretset
     or oidvectortypes(v_rule.proargtypes) <> tg_argv[1]
     or format_type(v_rule.prorettype, null) <> tg_argv[2]
   then
     raise exception using errcode = 'RC003',
-      message = format('%s is no rule for rowcast.%s: it returns %s', v_rule.oid::regprocedure,
+      message = format('%s is no rule for rowcast.%s: it returns %s', v_function,
         tg_table_name, pg_get_function_result(v_rule.oid)),
       hint = format('A function (%s) returns %s is asked here.', tg_argv[1], tg_argv[2]);
   end if;
@@ -24,10 +24,10 @@ begin
     and has_schema_privilege('rowcast_owner', v_rule.pronamespace, 'usage'))
   then
     raise exception using errcode = 'RC004',
-      message = format('rowcast_owner may not execute %s', v_rule.oid::regprocedure),
+      message = format('rowcast_owner may not execute %s', v_function),
       hint = 'It is who asks: grant it USAGE on the schema and EXECUTE on the function.';
   end if;
-  return new;
+  return jsonb_populate_record(new, jsonb_build_object(tg_argv[0], v_function::text));
 end
 $$;
 revoke all on function rowcast.check_rule() from public;

@@ -1,5 +1,5 @@
 -- The rooms that somebody with these claims is in from the start, in the order of the rules' answers:
--- where there are more than a connection may have, the last are left out.
+-- where there are more than a connection may have, the last are left out. An error names its rule.
 
 create or replace function rowcast.home_rooms(p_claims jsonb) returns text[]
 language plpgsql
@@ -8,15 +8,23 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_rule regprocedure;
+  v_rule text;
   v_rooms text[];
   v_all text[] := '{}';
 begin
   perform set_config('request.jwt.claims', p_claims::text, true);
-  for v_rule in select rooms_of from rowcast.home_rule order by rooms_of::text loop
-    execute format('select %s($1)', v_rule::oid::regproc) into v_rooms using p_claims;
-    v_all := v_all || coalesce(v_rooms, '{}');
-  end loop;
+  begin
+    for v_rule in select rooms_of from rowcast.home_rule order by rooms_of loop
+      execute format('select %s($1)', coalesce(
+        to_regprocedure(v_rule)::oid::regproc::text, rowcast.no_function(v_rule)
+      )) into v_rooms using p_claims;
+      v_all := v_all || coalesce(v_rooms, '{}');
+    end loop;
+  exception
+    when others then
+      raise exception using errcode = sqlstate,
+        message = format('the home rule %s failed: %s', v_rule, sqlerrm);
+  end;
   return array(
     select a.room
     from unnest(v_all) with ordinality a (room, place)

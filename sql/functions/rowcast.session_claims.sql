@@ -1,5 +1,5 @@
 -- Exchanges the cookies of an application for claims: the first rule whose cookie was sent and
--- whose function answers. Null means nobody.
+-- whose function answers. Null means nobody. An error names its rule.
 
 create or replace function rowcast.session_claims(p_cookies jsonb) returns jsonb
 language plpgsql
@@ -8,17 +8,23 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_rule record;
+  v_cookie text;
+  v_rule text;
   v_claims jsonb;
 begin
-  for v_rule in
+  for v_cookie, v_rule in
     select cookie, claims_of from rowcast.session_rule where p_cookies ? cookie order by cookie
   loop
-    execute format('select %s($1)', v_rule.claims_of::oid::regproc)
-      into v_claims using p_cookies ->> v_rule.cookie;
+    execute format('select %s($1)', coalesce(
+      to_regprocedure(v_rule)::oid::regproc::text, rowcast.no_function(v_rule)
+    )) into v_claims using p_cookies ->> v_cookie;
     exit when v_claims is not null;
   end loop;
   return v_claims;
+exception
+  when others then
+    raise exception using errcode = sqlstate,
+      message = format('the session rule %s failed: %s', v_rule, sqlerrm);
 end
 $$;
 revoke all on function rowcast.session_claims(jsonb) from public;

@@ -14,3 +14,25 @@ begin
   end loop;
 end
 $$;
+
+-- pg_upgrade refuses a whole cluster for one column of type regprocedure, which holds an oid: that also
+-- outlived a function that was dropped and created again. Signatures as text, with every name
+-- qualified, as rowcast.check_rule and rowcast.check_callable write them. What was dropped before has
+-- no name any more: 123().
+do $$
+declare
+  v_column record;
+begin
+  perform set_config('search_path', 'pg_catalog, pg_temp', true);
+  for v_column in
+    values ('room_rule', 'may_join'), ('home_rule', 'rooms_of'), ('session_rule', 'claims_of'),
+      ('callable', 'function'), ('callable', 'may_call')
+  loop
+    execute format(
+      'alter table rowcast.%1$I alter column %2$I type text using '
+      'case when %2$I::text ~ ''^[0-9]+$'' then %2$I::text || ''()'' else %2$I::text end',
+      v_column.column1, v_column.column2
+    );
+  end loop;
+end
+$$;
