@@ -6,6 +6,9 @@ use bytes::Bytes;
 use std::sync::Arc;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+/// Of a frame that waits, besides its bytes.
+const AROUND: usize = 64;
+
 /// What a WebSocket frame is (RFC 6455, 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -108,6 +111,12 @@ impl Frame {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0.bytes
+    }
+
+    /// What it counts where it waits, in bytes: an empty one takes room, too.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.bytes().len() + AROUND
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Socket {
 #[derive(Debug, Default)]
 struct Unsent {
     frames: VecDeque<Frame>,
+    /// What these weigh: whoever asks can be anybody, and often.
+    weight: usize,
     /// So many bytes of the first have left.
     begun: usize,
     /// When the live events among them were inserted, in Unix microseconds.
@@ -45,6 +47,11 @@ struct Unsent {
 }
 
 impl Unsent {
+    fn push(&mut self, frame: Frame) {
+        self.weight += frame.weight();
+        self.frames.push_back(frame);
+    }
+
     /// Takes out what has left.
     fn advance(&mut self, count: usize) {
         self.begun += count;
@@ -54,6 +61,7 @@ impl Unsent {
                 return;
             }
             self.begun -= length;
+            self.weight -= first.weight();
             self.frames.pop_front();
         }
         // Empty again: nothing is held for a connection at rest.
@@ -93,7 +101,7 @@ impl Socket {
     /// Has a frame written by the next flush; `live` is when its event was inserted, if it is live.
     pub fn feed(&self, frame: Frame, live: Option<i64>) {
         let mut unsent = self.unsent();
-        unsent.frames.push_back(frame);
+        unsent.push(frame);
         unsent.live.extend(live);
     }
 
@@ -138,12 +146,11 @@ impl Socket {
         }
     }
 
-    /// Bytes that wait.
+    /// What waits, in bytes; see [`Frame::weight`].
     #[must_use]
     pub fn waiting(&self) -> usize {
         let unsent = self.unsent();
-        let all = unsent.frames.iter().map(|frame| frame.bytes().len());
-        all.sum::<usize>() - unsent.begun
+        unsent.weight - unsent.begun
     }
 
     /// Forgets all frames of which nothing has left yet.
@@ -151,6 +158,7 @@ impl Socket {
         let mut unsent = self.unsent();
         let begun = usize::from(unsent.begun > 0);
         unsent.frames.truncate(begun);
+        unsent.weight = unsent.frames.iter().map(Frame::weight).sum();
         unsent.live.clear();
     }
 
@@ -268,7 +276,7 @@ impl Carry for Socket {
             carried.any = true;
             if written < length {
                 unsent.live.extend(live.drain(before..));
-                unsent.frames.extend(frames.drain(..));
+                frames.drain(..).for_each(|frame| unsent.push(frame));
                 unsent.advance(written);
             }
             frames.clear();
@@ -362,6 +370,42 @@ mod tests {
         let (begun, close) = received.split_at(received.len() - 2);
         assert_eq!(close, [0x88, 0], "whole, behind the last frame's end");
         assert!(begun == &expected[..begun.len()] && begun.len() < expected.len());
+    }
+
+    /// Whoever asks for answers may ask for empty ones: these are few before they are too much, and
+    /// what waits is known without a look at each.
+    #[tokio::test]
+    async fn what_waits_is_counted_as_it_comes_and_goes() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let socket = Socket::new(ours.into());
+        let added = |socket: &Socket| {
+            let unsent = socket.unsent();
+            unsent.frames.iter().map(Frame::weight).sum::<usize>() - unsent.begun
+        };
+        let mut pongs = 0;
+        while socket.waiting() <= 1 << 20 {
+            socket.feed(Frame::control(Kind::Pong, &[]), None);
+            pongs += 1;
+        }
+        assert!(pongs < 20_000, "{pongs}");
+        assert_eq!(socket.waiting(), added(&socket));
+        let mut waiting: VecDeque<_> = (0..2000).map(event).collect();
+        let end = Instant::now() + Duration::from_secs(30);
+        let mut received = Vec::new();
+        let finishing = async {
+            socket.flush(Duration::from_secs(30)).await.unwrap();
+            assert_eq!(socket.waiting(), 0);
+            while socket.carry(&Native, &mut waiting, &mut carriage()).all {
+                waiting.extend((0..2000).map(event));
+            }
+            assert_eq!(socket.waiting(), added(&socket));
+            socket.forget();
+            assert_eq!(socket.waiting(), added(&socket));
+            socket.finish(end).await
+        };
+        let (finished, read) = tokio::join!(finishing, theirs.read_to_end(&mut received));
+        assert!(finished && read.is_ok());
+        assert_eq!(socket.waiting(), 0);
     }
 
     #[tokio::test]

@@ -6,9 +6,9 @@ mod hearing;
 mod pace;
 mod way;
 
-use super::Host;
 use super::ear::Ear;
 use super::opened::Opened;
+use super::Host;
 use crate::connection::Refusal;
 use crate::connection::socket::Socket;
 use crate::frame::Frame;
@@ -135,7 +135,7 @@ impl Engine {
     pub fn go_over(&self, socket: &Arc<Socket>) {
         self.change(|inside| {
             if let Some(waiting) = inside.requests() {
-                for (frame, live) in waiting.packets.drain(..) {
+                for (frame, live) in waiting.take() {
                     socket.feed(frame, live);
                 }
             }
@@ -147,7 +147,7 @@ impl Engine {
     /// Has a packet leave with the next flush; `live` is when its event was inserted, if it is live.
     pub fn feed(&self, frame: Frame, live: Option<i64>) {
         match &mut self.inside().way {
-            Way::Requests(waiting) => waiting.packets.push_back((frame, live)),
+            Way::Requests(waiting) => waiting.push(frame, live),
             Way::WebSocket(socket) => socket.feed(frame, live),
         }
     }
@@ -207,7 +207,7 @@ impl Engine {
     /// Forgets what waits: nobody may have it any more.
     pub fn forget(&self) {
         self.change(|inside| match &mut inside.way {
-            Way::Requests(waiting) => waiting.packets.clear(),
+            Way::Requests(waiting) => drop(waiting.take()),
             Way::WebSocket(socket) => socket.forget(),
         });
     }

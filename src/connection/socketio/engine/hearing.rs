@@ -76,8 +76,11 @@ impl Engine {
             .iter()
             .position(|one| one == namespace);
         let Some(place) = known else {
-            let prefix = packet::prefix(namespace);
-            self.say(packet::refused(&prefix, "Invalid namespace"));
+            // Whoever has been cut may have more of these made until it is gone.
+            if self.ended().is_none() {
+                let prefix = packet::prefix(namespace);
+                self.say(packet::refused(&prefix, "Invalid namespace"));
+            }
             return Ok(());
         };
         let ear = Arc::new(Ear::new(&self.host.gate.settings.limits));

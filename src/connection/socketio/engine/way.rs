@@ -19,7 +19,9 @@ pub(super) enum Way {
 #[derive(Default)]
 pub(in crate::connection::socketio) struct Waiting {
     /// With when the event was inserted, if it is live, in Unix microseconds.
-    pub(super) packets: VecDeque<(Frame, Option<i64>)>,
+    packets: VecDeque<(Frame, Option<i64>)>,
+    /// What these weigh.
+    weight: usize,
     /// A request is being answered.
     pub asked: bool,
     /// Requests that asked for packets until now.
@@ -28,6 +30,25 @@ pub(in crate::connection::socketio) struct Waiting {
     pub tried: bool,
     /// A WebSocket is about to carry it: no request is kept waiting.
     pub probed: bool,
+}
+
+impl Waiting {
+    pub(super) fn push(&mut self, frame: Frame, live: Option<i64>) {
+        self.weight += frame.weight();
+        self.packets.push_back((frame, live));
+    }
+
+    fn pop(&mut self) {
+        if let Some((frame, _)) = self.packets.pop_front() {
+            self.weight -= frame.weight();
+        }
+    }
+
+    /// Takes all of it.
+    pub(super) fn take(&mut self) -> VecDeque<(Frame, Option<i64>)> {
+        self.weight = 0;
+        std::mem::take(&mut self.packets)
+    }
 }
 
 impl Inside {
@@ -43,15 +64,12 @@ impl Inside {
     /// said when nothing else is left to say.
     pub fn answer(&mut self, most: usize) -> Option<String> {
         let ended = self.ended.is_some();
-        let Some(Waiting {
-            packets, probed, ..
-        }) = self.requests()
-        else {
+        let Some(waiting) = self.requests() else {
             return Some(NOTHING.to_owned());
         };
         let mut text = String::new();
         let mut live = Vec::new();
-        while let Some((frame, inserted)) = packets.front() {
+        while let Some((frame, inserted)) = waiting.packets.front() {
             if !text.is_empty() {
                 if text.len() + frame.text().len() >= most {
                     break;
@@ -60,12 +78,13 @@ impl Inside {
             }
             text.push_str(frame.text());
             live.extend(*inserted);
-            packets.pop_front();
+            waiting.pop();
         }
         report::reached_socket(&live);
-        let word = if packets.is_empty() && ended {
+        let is_empty = waiting.packets.is_empty();
+        let word = if is_empty && ended {
             CLOSE
-        } else if text.is_empty() && *probed {
+        } else if text.is_empty() && waiting.probed {
             NOTHING
         } else {
             ""
@@ -74,19 +93,18 @@ impl Inside {
             text.push(SEPARATOR);
         }
         text.push_str(word);
-        if packets.is_empty() {
-            *packets = VecDeque::new();
+        if is_empty {
+            // Nothing is held for a connection at rest.
+            waiting.take();
         }
         self.closed |= word == CLOSE;
         (!text.is_empty()).then_some(text)
     }
 
-    /// Bytes that wait.
+    /// What waits, in bytes; see [`Frame::weight`].
     pub(super) fn waiting(&self) -> usize {
         match &self.way {
-            Way::Requests(Waiting { packets, .. }) => {
-                packets.iter().map(|(frame, _)| frame.bytes().len()).sum()
-            }
+            Way::Requests(waiting) => waiting.weight,
             Way::WebSocket(socket) => socket.waiting(),
         }
     }
