@@ -214,11 +214,15 @@ impl Socket {
         let mut answered = self.finish(end).await;
         if answered && why != Refusal::Gone {
             let answer = async {
-                while let Ok(message) = self.next(decoder).await {
-                    if matches!(message, Message::Close(_)) {
-                        break;
+                loop {
+                    match self.next(decoder).await {
+                        Ok(Message::Close(_)) | Err(Refusal::Gone) => return,
+                        Ok(_) => {}
+                        Err(_) => break,
                     }
                 }
+                // Nothing is understood any more, but what is left unread resets it as well.
+                while matches!(self.read(|_| ()).await, Ok(true)) {}
             };
             answered = timeout_at(end, answer).await.is_ok();
         }
@@ -291,7 +295,7 @@ mod tests {
     use crate::connection::speech::native::Native;
     use crate::event::Event;
     use std::sync::Arc;
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
 
     fn event(number: usize) -> Delivery {
@@ -406,6 +410,30 @@ mod tests {
         let (finished, read) = tokio::join!(finishing, theirs.read_to_end(&mut received));
         assert!(finished && read.is_ok());
         assert_eq!(socket.waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_sends_too_much_is_told_so_before_it_is_cut() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let socket = Socket::new(ours.into());
+        let head = [&[0x82, 0xff][..], &(5_u64 << 20).to_be_bytes(), &[0; 4]].concat();
+        let closing = async move {
+            let mut decoder = Decoder::new(1000);
+            let refused = socket.next(&mut decoder).await;
+            assert_eq!(refused, Err(Refusal::TooBig));
+            let code = 1009_u16.to_be_bytes();
+            socket.close(&mut decoder, &code, Refusal::TooBig).await;
+        };
+        let sending = async {
+            theirs.write_all(&head).await.unwrap();
+            for _ in 0..5 << 10 {
+                theirs.write_all(&[0; 1024]).await.unwrap();
+            }
+            let mut received = [0; 4];
+            theirs.read_exact(&mut received).await.unwrap();
+            assert_eq!(received, [0x88, 2, 0x03, 0xf1]);
+        };
+        tokio::join!(closing, sending);
     }
 
     #[tokio::test]
