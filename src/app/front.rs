@@ -84,12 +84,18 @@ where
 {
     use hyper::service::Service as _;
     let not_found: Arc<str> = not_found(base_paths).into();
+    let pathless = Arc::clone(&not_found);
     let filters = warp::service(filter.recover(move |_| {
         let not_found = Arc::clone(&not_found);
         async move { Ok::<_, Infallible>((answer_not_found(&not_found),)) }
     }));
     let filters = hyper_util::service::TowerToHyperService::new(filters);
     Arc::new(move |request| {
+        // As of CONNECT: filters that look for a path panic.
+        if request.uri().path_and_query().is_none() {
+            let answer = answer_not_found(&pathless);
+            return Box::pin(async move { boxed(answer) });
+        }
         let answer = filters.call(request);
         Box::pin(async move {
             match answer.await {
