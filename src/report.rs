@@ -4,6 +4,7 @@
 mod delay;
 mod prometheus;
 mod recent;
+mod repeated;
 mod transport;
 mod words;
 
@@ -12,6 +13,7 @@ pub use delay::{BOUNDS, Counts};
 pub use prometheus::prometheus;
 use recent::Recent;
 pub use recent::{Turn, What, now_ms};
+pub use repeated::Repeated;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use transport::Counters;
@@ -318,6 +320,25 @@ pub fn refused(transport: &'static str, word: &str, detail: &str, address: &str)
         user: None,
     });
     tracing::info!(transport, word, detail, address, "refused");
+}
+
+/// The same, where one side can have it said as fast as it sends: each counts, and one a second is
+/// told of, with how many were not.
+pub fn refused_again(
+    repeated: &Repeated,
+    transport: &'static str,
+    word: &str,
+    detail: &str,
+    address: &str,
+) {
+    match repeated.tell(now_ms()) {
+        None => REFUSALS.count(word),
+        Some(0) => refused(transport, word, detail, address),
+        Some(untold) => {
+            let detail = format!("{detail}, and {untold} more since the last line");
+            refused(transport, word, &detail, address);
+        }
+    }
 }
 
 /// A call was answered.

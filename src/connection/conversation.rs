@@ -12,7 +12,7 @@ use super::speech::{Act, Heard, Speech, Told};
 use super::{Gate, Refusal, unix_now, until};
 use crate::bookmark::NotABookmark;
 use crate::hub::{Since, Subscription};
-use crate::report::{self, Transport};
+use crate::report::{self, Repeated, Transport};
 use calls::Calls;
 use serde_json::Value;
 use std::sync::Arc;
@@ -34,6 +34,7 @@ pub struct Conversation<'a> {
     expires_at: AtomicU64,
     /// It ends at another time than was known.
     renewed: Notify,
+    refusals: Repeated,
 }
 
 impl<'a> Conversation<'a> {
@@ -51,6 +52,7 @@ impl<'a> Conversation<'a> {
             calls: Calls::new(gate.settings.calls.per_connection),
             expires_at: AtomicU64::new(presence.identity.expires_at),
             renewed: Notify::new(),
+            refusals: Repeated::default(),
         }
     }
 
@@ -206,13 +208,19 @@ impl<'a> Conversation<'a> {
 
     /// Says that something is wrong, in its place among the events.
     pub fn error(&self, tag: Option<Value>, code: &str, message: &str, room: Option<&str>) {
-        report::refused(self.transport.word(), code, self.connection, "");
+        self.refused(code);
         let error = Told::Error {
             code,
             message,
             room,
         };
         self.answer(&error, tag.as_ref());
+    }
+
+    /// Something was refused.
+    pub fn refused(&self, code: &str) {
+        let transport = self.transport.word();
+        report::refused_again(&self.refusals, transport, code, self.connection, "");
     }
 
     fn answer(&self, told: &Told<'_>, tag: Option<&Value>) {

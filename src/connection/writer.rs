@@ -215,13 +215,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
         };
         self.say(&Told::Welcome(&welcome), None).await?;
         for (code, message, room) in presence.errors() {
-            let conversation = self.conversation;
-            report::refused(
-                conversation.transport.word(),
-                code,
-                conversation.connection,
-                "",
-            );
+            self.conversation.refused(code);
             let message = &message;
             let error = Told::Error {
                 code,

@@ -1,0 +1,62 @@
+//! Refusals that one side can have made as fast as it sends. Hands over which of them to tell of.
+//! It must never have more than one told in a second, nor forget how many were not.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Milliseconds in which one is told of.
+const SPAN: u64 = 1000;
+
+/// Refusals of one origin.
+#[derive(Debug, Default)]
+pub struct Repeated {
+    /// When the next may be told of, in Unix milliseconds.
+    next: AtomicU64,
+    untold: AtomicU64,
+}
+
+impl Repeated {
+    /// How many went untold before this one, if it is to be told of.
+    pub(super) fn tell(&self, now: u64) -> Option<u64> {
+        let next = self.next.load(Ordering::Relaxed);
+        // A clock that was set back is not waited for.
+        let soon = (next.saturating_sub(SPAN)..next).contains(&now);
+        let (ours, order) = (now + SPAN, Ordering::Relaxed);
+        if soon
+            || self
+                .next
+                .compare_exchange(next, ours, order, order)
+                .is_err()
+        {
+            self.untold.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(self.untold.swap(0, Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_a_second_is_told_and_knows_of_the_others() {
+        let repeated = Repeated::default();
+        let told = [5000, 5000, 5500, 5999, 6000, 6001, 9000, 3000, 3999, 4000];
+        let told = told.map(|now| repeated.tell(now));
+        let (silent, first) = (None, Some(0));
+        let expected = [
+            first,
+            silent,
+            silent,
+            silent,
+            Some(3),
+            silent,
+            Some(1),
+            // Set back.
+            first,
+            silent,
+            Some(1),
+        ];
+        assert_eq!(told, expected);
+    }
+}
