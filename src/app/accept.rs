@@ -4,13 +4,15 @@
 use super::OpenError;
 use super::front::{Answer, Front};
 use super::socket::{Accepted, Socket as Listening};
-use crate::config::Settings;
-use crate::connection::Gate;
+use crate::config::{Limits, Settings};
 use crate::connection::presence::Cut;
+use crate::connection::seats::{Counted, Crowd};
 use crate::connection::socket::Socket;
 use crate::connection::socket::lent::Lent;
 use crate::connection::takeover::{Head, Takeover};
-use crate::connection::visit::Peer;
+use crate::connection::visit::{self, Peer};
+use crate::connection::{Gate, Refusal};
+use crate::report::{self, Repeated};
 use crate::stream::Stream;
 use hyper::Version;
 use hyper::body::Incoming;
@@ -24,7 +26,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -32,6 +34,46 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Sockets that wait for their request, beyond the connections that are seated.
 const SPARE_SOCKETS: usize = 1000;
+
+/// Sockets that a browser opens to one host: so many of an address for each connection that it may
+/// have.
+const OF_A_BROWSER: usize = 6;
+
+/// Room for sockets: in all, and for those of one address, of which there is always less.
+struct Room {
+    sockets: Arc<Semaphore>,
+    crowd: Crowd,
+    most: usize,
+    refusals: Repeated,
+}
+
+impl Room {
+    fn new(limits: &Limits) -> Self {
+        let all = limits.connections.saturating_add(SPARE_SOCKETS);
+        let of_one = limits.connections_per_address.saturating_mul(OF_A_BROWSER);
+        Self {
+            sockets: Arc::new(Semaphore::new(all)),
+            crowd: Crowd::default(),
+            most: of_one.min(all - SPARE_SOCKETS / 2),
+            refusals: Repeated::default(),
+        }
+    }
+
+    fn take(&self, gate: &Gate, peer: Peer) -> Option<(OwnedSemaphorePermit, Counted)> {
+        let taken = match self.crowd.enter(peer.counted(gate), self.most) {
+            None => Err(Refusal::TooMany),
+            Some(counted) => match Arc::clone(&self.sockets).try_acquire_owned() {
+                Err(_) => Err(Refusal::Overloaded),
+                Ok(permit) => Ok((permit, counted)),
+            },
+        };
+        let refused = |refusal: &Refusal| {
+            let (word, shown) = (refusal.word(), visit::shown(peer.0));
+            report::refused_again(&self.refusals, "http", word, &refusal.to_string(), &shown);
+        };
+        taken.inspect_err(refused).ok()
+    }
+}
 
 /// Accepts until it is dropped; those who are in stay.
 pub(super) async fn accept_all(
@@ -41,9 +83,7 @@ pub(super) async fn accept_all(
     front: Front,
     stopping: watch::Receiver<bool>,
 ) {
-    let sockets = Arc::new(tokio::sync::Semaphore::new(
-        gate.settings.limits.connections + SPARE_SOCKETS,
-    ));
+    let room = Room::new(&gate.settings.limits);
     // Not the builder that guesses HTTP's version: it would wait for a first byte without a limit.
     let mut builder = http1::Builder::new();
     builder
@@ -61,7 +101,7 @@ pub(super) async fn accept_all(
             }
         };
         // Beyond every limit nothing is said any more: the socket is closed unread.
-        let Ok(permit) = Arc::clone(&sockets).try_acquire_owned() else {
+        let Some(place) = room.take(gate, peer) else {
             continue;
         };
         let (builder, front, tls, timeout) = (
@@ -72,7 +112,7 @@ pub(super) async fn accept_all(
         );
         let stopping = stopping.clone();
         tokio::spawn(async move {
-            let _permit = permit;
+            let _place = place;
             // On the heap as long as it is HTTP's: what goes on without needs none of it.
             let shaken = Box::pin(shake_hands(accepted, tls, timeout));
             let Some(stream) = shaken.await else {

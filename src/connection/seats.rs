@@ -1,4 +1,4 @@
-//! The seats of the house: connections in all, by address and by user.
+//! The seats of the house: connections in all, by address and by user; and the crowd before it.
 //! Hands seats over to the transports; a seat is free again when it is dropped.
 //! It must never count somebody who has left.
 
@@ -95,11 +95,70 @@ impl Drop for Seat {
     }
 }
 
+/// How many of each address are here who sit nowhere yet, or may never.
+#[derive(Clone, Debug, Default)]
+pub struct Crowd(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// One of them, until this is dropped.
+#[derive(Debug)]
+pub struct Counted {
+    crowd: Crowd,
+    address: Option<IpAddr>,
+}
+
+impl Crowd {
+    /// One more, if this address has fewer than `most`; whoever has none is not counted.
+    #[must_use]
+    pub fn enter(&self, address: Option<IpAddr>, most: usize) -> Option<Counted> {
+        if let Some(address) = address {
+            let mut all = self.all();
+            let count = all.get(&address).copied().unwrap_or(0);
+            if count >= most {
+                return None;
+            }
+            all.insert(address, count + 1);
+        }
+        let crowd = self.clone();
+        Some(Counted { crowd, address })
+    }
+
+    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if let Some(address) = &self.address {
+            release(&mut self.crowd.all(), address);
+        }
+    }
+}
+
 fn release<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;
         if *count == 0 {
             counts.remove(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_is_counted_by_address_and_forgets_who_has_left() {
+        let crowd = Crowd::default();
+        let [one, other] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(|ip| Some(IpAddr::from(ip)));
+        let mut first: Vec<_> = (0..3).filter_map(|_| crowd.enter(one, 2)).collect();
+        assert_eq!(first.len(), 2);
+        assert!(crowd.enter(other, 2).is_some());
+        assert!(crowd.enter(None, 0).is_some(), "of nowhere");
+        first.pop();
+        assert!(crowd.enter(one, 2).is_some());
+        first.clear();
+        assert!(crowd.all().is_empty());
     }
 }

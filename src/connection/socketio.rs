@@ -14,12 +14,15 @@ mod requests;
 mod speech;
 
 use super::cors::with_cors;
+use super::seats::{Counted, Crowd};
 use super::socket::Socket;
 use super::socket::decode::Decoder;
 use super::socket::lent::Lent;
+use super::visit::{self, Peer};
 use super::{Gate, Refusal};
 use crate::dialect::{Dialect, SocketIoDoor};
 use crate::frame::Frame;
+use crate::report::{self, Repeated, Transport};
 use carried::Trial;
 use engine::{Engine, Sid};
 use exchange::{Asked, Way, Wrong, switch, text};
@@ -30,13 +33,14 @@ use hyper::{Method, Request, StatusCode};
 use opened::Opened;
 use serde_json::json;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use exchange::Answer;
 
-/// Connections of a door that have not signed in yet; as many as sockets may wait for a request.
+/// Connections of a door that have not signed in yet, beyond those that one address may have.
 const PENDING: usize = 1000;
 
 /// A door, open.
@@ -46,6 +50,14 @@ pub struct Host {
     /// By the word that requests bring.
     engines: Mutex<HashMap<Sid, Weak<Engine>>>,
     pending: Arc<Semaphore>,
+    strangers: Crowd,
+    refusals: Repeated,
+}
+
+/// Room for somebody who has not signed in yet.
+struct Place {
+    _pending: OwnedSemaphorePermit,
+    _stranger: Counted,
 }
 
 /// The Socket.IO doors of a service, each with the path that all its requests lie below.
@@ -59,7 +71,11 @@ pub fn hosts(gate: &Arc<Gate>) -> Vec<(String, Arc<Host>)> {
             gate: Arc::clone(gate),
             dialect: Arc::clone(dialect),
             engines: Mutex::default(),
-            pending: Arc::new(Semaphore::new(PENDING)),
+            pending: Arc::new(Semaphore::new(
+                PENDING + gate.settings.limits.connections_per_address,
+            )),
+            strangers: Crowd::default(),
+            refusals: Repeated::default(),
         };
         (path, Arc::new(host))
     });
@@ -144,9 +160,9 @@ impl Host {
 
     /// A connection that requests carry.
     fn open(self: &Arc<Self>, request: &Request<Incoming>) -> Answer {
-        let place = match self.place() {
+        let place = match self.place(request) {
             Ok(place) => place,
-            Err(refusal) => return self.refuse(refusal),
+            Err(answer) => return answer,
         };
         let engine = Engine::new(self, Opened::by(request), None, place);
         self.engines().insert(engine.sid, Arc::downgrade(&engine));
@@ -157,9 +173,9 @@ impl Host {
 
     /// A connection that a WebSocket carries from its beginning.
     fn open_websocket(self: &Arc<Self>, mut request: Request<Incoming>) -> Answer {
-        let place = match self.place() {
+        let place = match self.place(&request) {
             Ok(place) => place,
-            Err(refusal) => return self.refuse(refusal),
+            Err(answer) => return answer,
         };
         let (upgrade, opened) = (hyper::upgrade::on(&mut request), Opened::by(&request));
         let host = Arc::clone(self);
@@ -213,17 +229,35 @@ impl Host {
         format!("0{open}")
     }
 
-    /// A place for somebody who has not signed in yet.
-    fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+    /// Room for one more who has not signed in yet.
+    fn place(&self, request: &Request<Incoming>) -> Result<Place, Answer> {
+        let peer = request.extensions().get::<Peer>();
+        let address = peer.and_then(|peer| peer.address(&self.gate, request.headers()));
+        self.try_place(address).map_err(|refusal| {
+            let (word, detail) = (refusal.word(), refusal.to_string());
+            let shown = visit::shown(address);
+            report::refused_again(
+                &self.refusals,
+                Transport::SocketIo.word(),
+                word,
+                &detail,
+                &shown,
+            );
+            let answer = self.gate.refuse(refusal);
+            answer.map(|body| body.map_err(Into::into).boxed_unsync())
+        })
+    }
+
+    fn try_place(&self, address: Option<IpAddr>) -> Result<Place, Refusal> {
         if self.gate.hub.standpoint().borrow().is_none() {
             return Err(Refusal::DatabaseAway);
         }
-        let place = Arc::clone(&self.pending).try_acquire_owned();
-        place.map_err(|_| Refusal::Overloaded)
-    }
-
-    fn refuse(&self, refusal: Refusal) -> Answer {
-        let answer = self.gate.refuse(refusal);
-        answer.map(|body| body.map_err(Into::into).boxed_unsync())
+        let most = self.gate.settings.limits.connections_per_address;
+        let stranger = self.strangers.enter(address, most);
+        let pending = Arc::clone(&self.pending).try_acquire_owned();
+        Ok(Place {
+            _stranger: stranger.ok_or(Refusal::TooMany)?,
+            _pending: pending.map_err(|_| Refusal::Overloaded)?,
+        })
     }
 }

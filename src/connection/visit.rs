@@ -13,6 +13,41 @@ use warp::http::HeaderMap;
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub Option<IpAddr>);
 
+impl Peer {
+    /// The address that its sockets count for: through a proxy of ours come many people's.
+    #[must_use]
+    pub fn counted(self, gate: &Gate) -> Option<IpAddr> {
+        self.0.filter(|address| !is_trusted(gate, *address))
+    }
+
+    /// The address to count by: the peer's, or behind trusted proxies the last that is none.
+    #[must_use]
+    pub fn address(self, gate: &Gate, headers: &HeaderMap) -> Option<IpAddr> {
+        let peer = self.0?;
+        if !is_trusted(gate, peer) {
+            return Some(peer);
+        }
+        let forwarded = headers.get_all("x-forwarded-for").iter();
+        let listed: Vec<&str> = forwarded
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .collect();
+        // From the right, where our own proxies wrote: what stands left of the first word that is
+        // no proxy of ours, a client may have written.
+        let mut address = peer;
+        for text in listed.iter().rev() {
+            let Ok(next) = text.trim().parse::<IpAddr>() else {
+                break;
+            };
+            address = next.to_canonical();
+            if !is_trusted(gate, address) {
+                break;
+            }
+        }
+        Some(address)
+    }
+}
+
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Visit {
@@ -96,8 +131,7 @@ impl Visit {
     /// By which the log knows where it comes from.
     #[must_use]
     pub fn shown(&self, gate: &Gate) -> String {
-        let address = self.address(gate);
-        address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
+        shown(self.address(gate))
     }
 
     /// Whether the peer is a proxy of ours, whose X-Forwarded headers count.
@@ -105,31 +139,10 @@ impl Visit {
         self.peer.is_some_and(|peer| is_trusted(gate, peer))
     }
 
-    /// The address to count by: the peer's, or behind trusted proxies the last that is none.
+    /// See [`Peer::address`].
     #[must_use]
     pub fn address(&self, gate: &Gate) -> Option<IpAddr> {
-        let peer = self.peer?;
-        if !self.is_forwarded(gate) {
-            return Some(peer);
-        }
-        let forwarded = self.headers.get_all("x-forwarded-for").iter();
-        let listed: Vec<&str> = forwarded
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .collect();
-        // From the right, where our own proxies wrote: what stands left of the first word that is
-        // no proxy of ours, a client may have written.
-        let mut address = peer;
-        for text in listed.iter().rev() {
-            let Ok(next) = text.trim().parse::<IpAddr>() else {
-                break;
-            };
-            address = next.to_canonical();
-            if !is_trusted(gate, address) {
-                break;
-            }
-        }
-        Some(address)
+        Peer(self.peer).address(gate, &self.headers)
     }
 
     pub(super) fn bearer(&self) -> Option<String> {
@@ -188,6 +201,12 @@ impl Visit {
 pub struct Load {
     pub rooms: Vec<String>,
     pub from: String,
+}
+
+/// An address as the log knows it.
+#[must_use]
+pub fn shown(address: Option<IpAddr>) -> String {
+    address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
 }
 
 fn key_of(pair: &str) -> Option<Cow<'_, str>> {

@@ -8,14 +8,14 @@ mod way;
 
 use super::ear::Ear;
 use super::opened::Opened;
-use super::Host;
+use super::{Host, Place};
 use crate::connection::Refusal;
 use crate::connection::socket::Socket;
 use crate::frame::Frame;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use way::{Waiting, Way};
 
@@ -45,7 +45,7 @@ pub(super) struct Inside {
     /// Nothing carries it any more.
     closed: bool,
     /// Held until somebody has signed in.
-    _pending: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
 }
 
 /// The next ping, or what is to come of the last one.
@@ -68,7 +68,7 @@ impl Engine {
         host: &Arc<Host>,
         opened: Opened,
         socket: Option<Arc<Socket>>,
-        pending: OwnedSemaphorePermit,
+        place: Place,
     ) -> Arc<Self> {
         let settings = &host.gate.settings.socketio;
         let now = Instant::now();
@@ -86,7 +86,7 @@ impl Engine {
                 },
                 ended: None,
                 closed: false,
-                _pending: Some(pending),
+                _place: Some(place),
             }),
             moved: Notify::new(),
             called: Notify::new(),
@@ -216,7 +216,7 @@ impl Engine {
     pub fn settle(&self) {
         self.change(|inside| {
             inside.alone = None;
-            inside._pending = None;
+            inside._place = None;
         });
     }
 
