@@ -9,6 +9,7 @@ pub mod call;
 pub mod conversation;
 pub mod cors;
 pub mod door;
+pub mod handshake;
 pub mod ledger;
 pub mod payload;
 pub mod poll;

@@ -177,9 +177,9 @@ impl Host {
             Ok(place) => place,
             Err(answer) => return answer,
         };
-        let (upgrade, opened) = (hyper::upgrade::on(&mut request), Opened::by(&request));
+        let opened = Opened::by(&request);
         let host = Arc::clone(self);
-        let serve = async move {
+        switch(&mut request, async move |upgrade| {
             let Some((socket, decoder)) = host.take(upgrade).await else {
                 return;
             };
@@ -188,8 +188,7 @@ impl Host {
             engine.say(Frame::websocket(&host.packet(engine.sid, &[])));
             drop(host);
             carried::carry(engine, socket, decoder).await;
-        };
-        switch(request.headers(), serve)
+        })
     }
 
     /// A WebSocket that is to carry what requests carry now.
@@ -197,14 +196,13 @@ impl Host {
         let Some(trial) = Trial::begin(engine) else {
             return Wrong::Request.answer();
         };
-        let (host, upgrade) = (Arc::clone(self), hyper::upgrade::on(&mut request));
-        let serve = async move {
+        let host = Arc::clone(self);
+        switch(&mut request, async move |upgrade| {
             if let Some((socket, decoder)) = host.take(upgrade).await {
                 drop(host);
                 trial.run(socket, decoder).await;
             }
-        };
-        switch(request.headers(), serve)
+        })
     }
 
     /// The WebSocket, when HTTP lets go of it.

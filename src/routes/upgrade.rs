@@ -4,10 +4,9 @@
 use super::{Answer, visit};
 use crate::connection::socket::lent::Lent;
 use crate::connection::visit::Visit;
-use crate::connection::{Gate, Refusal, websocket};
+use crate::connection::{Gate, Refusal, handshake, websocket};
 use hyper::upgrade::OnUpgrade;
 use std::sync::Arc;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use warp::http::{HeaderValue, StatusCode};
 use warp::reply::{Reply, Response};
 use warp::{Filter, Rejection};
@@ -31,47 +30,15 @@ pub(super) fn upgrade_to_websocket(
     visit: Visit,
     upgrade: Option<OnUpgrade>,
 ) -> Response {
-    let header = |name: &str| {
-        visit
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
+    let (head, upgrade) = match handshake::shake(&visit.headers, upgrade) {
+        Ok(begun) => begun,
+        Err(head) => return handshake::under(head, gate.refuse(Refusal::Protocol)),
     };
-    let has = |name: &str, word: &str| {
-        header(name).is_some_and(|value| {
-            value
-                .split(',')
-                .any(|one| one.trim().eq_ignore_ascii_case(word))
-        })
-    };
-    let key = header("sec-websocket-key").map(|key| derive_accept_key(key.as_bytes()));
-    let (Some(upgrade), Some(key), true) = (upgrade, key, has("upgrade", "websocket")) else {
-        let mut response = gate.refuse(Refusal::Protocol);
-        *response.status_mut() = StatusCode::UPGRADE_REQUIRED;
-        response
-            .headers_mut()
-            .insert("upgrade", HeaderValue::from_static("websocket"));
-        return response;
-    };
-    if header("sec-websocket-version") != Some("13") {
-        let mut response = gate.refuse(Refusal::Protocol);
-        response
-            .headers_mut()
-            .insert("sec-websocket-version", HeaderValue::from_static("13"));
-        return response;
-    }
-    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
-    let headers = response.headers_mut();
-    headers.insert("connection", HeaderValue::from_static("upgrade"));
-    headers.insert("upgrade", HeaderValue::from_static("websocket"));
-    if let Ok(key) = HeaderValue::from_str(&key) {
-        headers.insert("sec-websocket-accept", key);
-    }
-    if has("sec-websocket-protocol", "rowcast.v1") {
-        headers.insert(
-            "sec-websocket-protocol",
-            HeaderValue::from_static("rowcast.v1"),
-        );
+    let mut response = handshake::under(head, StatusCode::SWITCHING_PROTOCOLS.into_response());
+    if handshake::has(&visit.headers, "sec-websocket-protocol", "rowcast.v1") {
+        let known = HeaderValue::from_static("rowcast.v1");
+        let headers = response.headers_mut();
+        headers.insert("sec-websocket-protocol", known);
     }
     let gate = Arc::clone(gate);
     tokio::spawn(async move {

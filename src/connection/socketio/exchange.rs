@@ -2,13 +2,14 @@
 //! Hands answers over to the door. It must never touch the socket, which is for whoever serves it then.
 
 use super::engine::Sid;
+use crate::connection::handshake;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::header::HeaderMap;
-use hyper::{Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Request, Response, StatusCode};
 use serde_json::json;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -88,31 +89,28 @@ pub(super) fn text(status: StatusCode, text: String) -> Answer {
 }
 
 /// Lets a WebSocket begin, if one is asked for, and has it served.
-pub(super) fn switch(
-    headers: &HeaderMap,
-    serve: impl Future<Output = ()> + Send + 'static,
-) -> Answer {
-    let header = |name: &str| headers.get(name).map(|value| value.as_bytes());
-    let key = header("sec-websocket-key").map(derive_accept_key);
-    let upgrades = header("upgrade").is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"));
-    let (Some(key), true) = (key, upgrades) else {
-        return text(StatusCode::UPGRADE_REQUIRED, String::new());
-    };
-    if header("sec-websocket-version") != Some(b"13") {
-        return Wrong::Request.answer();
+pub(super) fn switch<F>(
+    request: &mut Request<Incoming>,
+    serve: impl FnOnce(OnUpgrade) -> F,
+) -> Answer
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let upgrade = request.extensions_mut().remove();
+    match handshake::shake(request.headers(), upgrade) {
+        Ok((head, upgrade)) => {
+            tokio::spawn(serve(upgrade));
+            let empty = Full::default().map_err(|never| match never {});
+            head.map(|()| empty.boxed_unsync())
+        }
+        Err(head) => {
+            let answer = match head.status() {
+                StatusCode::BAD_REQUEST => Wrong::Request.answer(),
+                status => text(status, String::new()),
+            };
+            handshake::under(head, answer)
+        }
     }
-    let empty = Full::default().map_err(|never| match never {});
-    let answer = Response::builder()
-        .status(StatusCode::SWITCHING_PROTOCOLS)
-        .header("connection", "upgrade")
-        .header("upgrade", "websocket")
-        .header("sec-websocket-accept", key)
-        .body(empty.boxed_unsync());
-    let Ok(answer) = answer else {
-        return Wrong::Request.answer();
-    };
-    tokio::spawn(serve);
-    answer
 }
 
 #[cfg(test)]
