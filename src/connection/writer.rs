@@ -15,33 +15,30 @@ use crate::report;
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// The way out of one transport, in its spelling. Each step waits until there is room, and ends the
-/// connection if none comes.
+/// The way out of one transport, in its spelling. All is taken at once; to wait until there is room,
+/// and end the connection if none comes, is for `flush`.
 pub trait Outlet {
     /// After how long a quiet connection says where it stands.
     fn heartbeat(&self) -> Duration;
 
     /// Takes a frame that was spelled before.
-    fn feed(&mut self, frame: &Frame) -> impl Future<Output = Result<(), Refusal>> + Send;
+    fn feed(&mut self, frame: &Frame);
 
     /// Spells it and takes it, if there is a word for it.
-    fn say(
-        &mut self,
-        told: &Told<'_>,
-        tag: Option<&Value>,
-    ) -> impl Future<Output = Result<(), Refusal>> + Send;
+    ///
+    /// # Errors
+    /// It can't go on without one.
+    fn say(&mut self, told: &Told<'_>, tag: Option<&Value>) -> Result<(), Refusal>;
 
     /// The same for an event; a live one is reported once it has left.
-    fn event(
-        &mut self,
-        event: &Event,
-        live: bool,
-    ) -> impl Future<Output = Result<(), Refusal>> + Send;
+    ///
+    /// # Errors
+    /// As of `say`.
+    fn event(&mut self, event: &Event, live: bool) -> Result<(), Refusal>;
 
     /// When the transport has something of its own to say, which `flush` does.
     fn due(&self) -> Option<Instant> {
@@ -49,14 +46,10 @@ pub trait Outlet {
     }
 
     /// Lets go of all that was taken.
-    fn flush(&mut self) -> impl Future<Output = Result<(), Refusal>> + Send {
-        ready(Ok(()))
-    }
+    fn flush(&mut self) -> impl Future<Output = Result<(), Refusal>> + Send;
 
     /// The way past the writer while it is at rest, if there is one.
-    fn line(&self) -> Option<Line> {
-        None
-    }
+    fn line(&self) -> Option<Line>;
 }
 
 /// The writing side of a connection.
@@ -102,7 +95,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
             };
             if woken {
                 while let Some(answer) = calls.answered() {
-                    self.outlet.feed(&answer.frame).await?;
+                    self.outlet.feed(&answer.frame);
                 }
                 let taken = subscription.take_waiting()?;
                 // On the heap while it lasts: few are in the middle of this.
@@ -112,7 +105,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
                 // Others may have written meanwhile.
                 last = last.max(subscription.carried().unwrap_or(last));
                 if last + heartbeat <= Instant::now() {
-                    Box::pin(self.beat()).await?;
+                    self.beat()?;
                     last = Instant::now();
                 }
             }
@@ -136,39 +129,39 @@ impl<'a, O: Outlet> Writer<'a, O> {
     }
 
     /// Says where it stands, if nothing waits.
-    async fn beat(&mut self) -> Result<(), Refusal> {
+    fn beat(&mut self) -> Result<(), Refusal> {
         // The standpoint first: what lies before it was queued before it was set, so an empty queue
         // means that all of it was written.
         let here = self.conversation.gate.hub.standpoint().borrow().clone();
         match here {
             Some(here) if self.conversation.subscription.is_idle() => {
                 let bookmark = &*here.bookmark;
-                self.say(&Told::Heartbeat { bookmark }, None).await
+                self.say(&Told::Heartbeat { bookmark }, None)
             }
             _ => Ok(()),
         }
     }
 
-    async fn say(&mut self, told: &Told<'_>, tag: Option<&Value>) -> Result<(), Refusal> {
+    fn say(&mut self, told: &Told<'_>, tag: Option<&Value>) -> Result<(), Refusal> {
         self.presence.tells(told);
-        self.outlet.say(told, tag).await
+        self.outlet.say(told, tag)
     }
 
     /// Writes a delivery; returns how many events it held.
     async fn write_one(&mut self, delivery: Delivery) -> Result<usize, Refusal> {
         match delivery {
-            Delivery::Event(event) => return self.write_event(&event, true).await,
+            Delivery::Event(event) => return self.write_event(&event, true),
             Delivery::Seam(seam) => return self.write_seam(*seam).await,
-            Delivery::Reply(frame) => self.outlet.feed(&frame).await?,
+            Delivery::Reply(frame) => self.outlet.feed(&frame),
             Delivery::Withdrawn(room) if self.presence.needs(&room) => {
                 return Err(Refusal::Forbidden);
             }
             Delivery::Withdrawn(room) => {
-                self.say(&Told::Withdrawn { room: &room }, None).await?;
+                self.say(&Told::Withdrawn { room: &room }, None)?;
             }
             Delivery::Gap { reason, bookmark } => {
                 let rooms = self.conversation.subscription.rooms();
-                self.write_gap(&rooms, reason, &bookmark).await?;
+                self.write_gap(&rooms, reason, &bookmark)?;
             }
         }
         Ok(0)
@@ -183,25 +176,25 @@ impl<'a, O: Outlet> Writer<'a, O> {
             // these are told the truth.
             Err(refusal) if !self.greeted => return Err(refusal),
             Err(_) => {
-                self.subscribed(&unavailable).await?;
+                self.subscribed(&unavailable)?;
                 return Ok(0);
             }
         };
         let announced = self.greeted || self.presence.resumes;
         if !self.greeted {
-            self.greet(&resolved).await?;
+            self.greet(&resolved)?;
         }
         if announced {
-            self.subscribed(&resolved.frame).await?;
+            self.subscribed(&resolved.frame)?;
         }
         let mut events = 0;
         for event in &resolved.events {
-            events += self.write_event(event, false).await?;
+            events += self.write_event(event, false)?;
         }
         Ok(events)
     }
 
-    async fn greet(&mut self, resolved: &Resolved) -> Result<(), Refusal> {
+    fn greet(&mut self, resolved: &Resolved) -> Result<(), Refusal> {
         self.greeted = true;
         let presence = self.presence;
         let welcome = Welcome {
@@ -213,7 +206,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
             expires_at: presence.expires_at(),
             heartbeat: self.outlet.heartbeat().as_secs(),
         };
-        self.say(&Told::Welcome(&welcome), None).await?;
+        self.say(&Told::Welcome(&welcome), None)?;
         for (code, message, room) in presence.errors() {
             self.conversation.refused(code);
             let message = &message;
@@ -222,18 +215,18 @@ impl<'a, O: Outlet> Writer<'a, O> {
                 message,
                 room,
             };
-            self.say(&error, None).await?;
+            self.say(&error, None)?;
         }
         Ok(())
     }
 
     /// Answers a join, or tells how a resume went.
-    async fn subscribed(&mut self, subscribed: &Subscribed) -> Result<(), Refusal> {
+    fn subscribed(&mut self, subscribed: &Subscribed) -> Result<(), Refusal> {
         let tag = subscribed.id.as_ref();
-        self.say(&Told::Subscribed(subscribed), tag).await
+        self.say(&Told::Subscribed(subscribed), tag)
     }
 
-    async fn write_event(&mut self, event: &Event, live: bool) -> Result<usize, Refusal> {
+    fn write_event(&mut self, event: &Event, live: bool) -> Result<usize, Refusal> {
         let subscription = self.conversation.subscription;
         if !subscription.may_hear(&event.rooms) {
             return Ok(0);
@@ -241,14 +234,14 @@ impl<'a, O: Outlet> Writer<'a, O> {
         if let Some(reason) = event.lost {
             let bookmark = event.bookmark().map_or("", |bookmark| bookmark);
             let rooms = subscription.concerned(&event.rooms);
-            self.write_gap(&rooms, reason, bookmark).await?;
+            self.write_gap(&rooms, reason, bookmark)?;
             return Ok(0);
         }
         self.presence.tells(&Told::Event(event));
-        self.outlet.event(event, live).await.map(|()| 1)
+        self.outlet.event(event, live).map(|()| 1)
     }
 
-    async fn write_gap(
+    fn write_gap(
         &mut self,
         rooms: &[Arc<str>],
         reason: GapReason,
@@ -260,6 +253,6 @@ impl<'a, O: Outlet> Writer<'a, O> {
             reason,
             bookmark,
         };
-        self.say(&gap, None).await
+        self.say(&gap, None)
     }
 }

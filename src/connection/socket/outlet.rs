@@ -52,19 +52,18 @@ impl writer::Outlet for Outlet {
         self.heartbeat
     }
 
-    async fn feed(&mut self, frame: &Frame) -> Result<(), Refusal> {
+    fn feed(&mut self, frame: &Frame) {
         self.socket.feed(frame.clone(), None);
-        Ok(())
     }
 
-    async fn say(&mut self, told: &Told<'_>, tag: Option<&Value>) -> Result<(), Refusal> {
+    fn say(&mut self, told: &Told<'_>, tag: Option<&Value>) -> Result<(), Refusal> {
         if let Some(frame) = self.speech.spell(told, tag)? {
             self.socket.feed(frame, None);
         }
         Ok(())
     }
 
-    async fn event(&mut self, event: &Event, live: bool) -> Result<(), Refusal> {
+    fn event(&mut self, event: &Event, live: bool) -> Result<(), Refusal> {
         if let Some(frame) = self.speech.spell(&Told::Event(event), None)? {
             let live = live.then_some(event.inserted);
             self.socket.feed(frame, live);

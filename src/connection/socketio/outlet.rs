@@ -64,12 +64,11 @@ impl writer::Outlet for Outlet<'_> {
         self.heartbeat
     }
 
-    async fn feed(&mut self, packet: &Frame) -> Result<(), Refusal> {
+    fn feed(&mut self, packet: &Frame) {
         self.engine.feed(packet.clone(), None);
-        Ok(())
     }
 
-    async fn say(&mut self, told: &Told<'_>, tag: Option<&Value>) -> Result<(), Refusal> {
+    fn say(&mut self, told: &Told<'_>, tag: Option<&Value>) -> Result<(), Refusal> {
         if let Told::Welcome(welcome) = told
             && let Some(own) = self.speech.welcome(welcome)
         {
@@ -94,7 +93,7 @@ impl writer::Outlet for Outlet<'_> {
         }
     }
 
-    async fn event(&mut self, event: &Event, live: bool) -> Result<(), Refusal> {
+    fn event(&mut self, event: &Event, live: bool) -> Result<(), Refusal> {
         if let Some(packet) = self.speech.spell(&Told::Event(event), None)? {
             self.engine.feed(packet, live.then_some(event.inserted));
         }
