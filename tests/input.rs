@@ -2,9 +2,10 @@
 //! the connection had lives on. That it does is proven by an event that comes afterwards.
 
 use crate::support::{
-    self, Database, Server, Subscriber, TRANSPORTS, Transport, connect, eventually, get, marker,
-    raw, serve, token, try_sse, within, ws, ws_with,
+    self, Database, Process, Server, Subscriber, TRANSPORTS, Transport, connect, eventually, get,
+    marker, raw, serve, serve_process, token, try_sse, within, ws, ws_with,
 };
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -123,11 +124,12 @@ async fn a_frame_that_is_too_big_ends_its_connection_only() {
     socket.send_message(Message::text(padded + " ")).await;
     let (code, reason) = socket.closed().await;
     assert_eq!(code, 1009, "{reason}");
-    let mut socket = somebody(&server, Transport::WebSocket).await;
-    socket
-        .send_message(Message::binary(vec![0; most + 1]))
-        .await;
-    assert_eq!(socket.closed().await.0, 1009);
+    // However much more is on its way.
+    for length in [most + 1, 5 << 20] {
+        let mut socket = somebody(&server, Transport::WebSocket).await;
+        socket.send_message(Message::binary(vec![0; length])).await;
+        assert_eq!(socket.closed().await.0, 1009);
+    }
     assert_alive(&database, &mut other).await;
     server.stop().await;
 }
@@ -389,6 +391,43 @@ async fn messages_above_the_rate_are_refused() {
     server.stop().await;
 }
 
+/// Of all that are refused, few fill a log.
+#[tokio::test]
+async fn what_is_refused_again_and_again_is_counted_and_told_of_now_and_then() {
+    let database = database().await;
+    let rate = [("ROWCAST__LIMITS__MESSAGES_PER_SECOND", "1")];
+    let mut program = serve_process(&database, &rate).await;
+    let mut socket = ws(&program, &token("1", "", ""), "").await;
+    socket.expect("welcome").await;
+    let (mut refused, lines) = (0, async |program: &Process| {
+        let log = program.log();
+        let told = log.lines().filter(|line| line.contains("rate-limited"));
+        told.map(str::to_owned).collect::<Vec<_>>()
+    });
+    // Until a later line says how many were left out.
+    let last = loop {
+        for _ in 0..100 {
+            socket.send(json!({ "type": "ping" })).await;
+        }
+        for _ in 0..100 {
+            refused += usize::from(socket.next().await["code"] == "rate-limited");
+        }
+        let told = lines(&program).await;
+        if let [.., last] = &told[..]
+            && told.len() > 1
+        {
+            assert!(told.len() < refused, "{} of {refused}", told.len());
+            break last.clone();
+        }
+    };
+    assert!(last.contains("more since the last line"), "{last}");
+    let metrics = get(&program, "/metrics", &[]).await.body;
+    let counted = format!("rowcast_refusals_total{{code=\"rate-limited\"}} {refused}\n");
+    assert!(metrics.contains(&counted), "{refused}: {metrics}");
+    program.signal(Signal::SIGTERM);
+    program.exited().await;
+}
+
 async fn open(server: &Server) -> TcpStream {
     within("a connection", TcpStream::connect(&server.address))
         .await
@@ -504,6 +543,20 @@ async fn wrong_paths_and_methods_are_told() {
         assert!(answer.starts_with("HTTP/1.1 4"), "{line}: {answer}");
         assert!(answer.contains(r#""error""#), "{line}: {answer}");
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_without_a_path_is_not_found() {
+    let database = database().await;
+    let server = serve(&database, |_| ()).await;
+    let answer = raw(
+        &server,
+        "CONNECT a:1 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    )
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    assert!(answer.contains("not-found"), "{answer}");
     server.stop().await;
 }
 
@@ -629,6 +682,66 @@ async fn connections_of_an_address_are_limited() {
         (code, status, word.as_str()),
         (4003, 429, "too-many-connections")
     );
+    server.stop().await;
+}
+
+/// From another address of this machine.
+async fn from_elsewhere(server: &Server) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket
+        .bind("127.0.0.2:0".parse().expect("an address"))
+        .expect("all of 127 is this machine");
+    let address = server.address.parse().expect("an address");
+    let connected = within("a connection", socket.connect(address)).await;
+    connected.expect("somebody listens")
+}
+
+#[tokio::test]
+async fn silent_sockets_of_an_address_keep_nobody_else_out() {
+    let database = database().await;
+    let server = serve(&database, |settings| {
+        settings.limits.connections = 50;
+        settings.limits.connections_per_address = 5;
+    })
+    .await;
+    let (mut silent, mut cut) = (Vec::new(), None);
+    for _ in 0..100 {
+        let mut stream = open(&server).await;
+        // Served or not, it is looked at by now if it answers, or ends.
+        let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
+        let mut answer = [0; 12];
+        let answered = asked.await.is_ok()
+            && within("an answer", stream.read_exact(&mut answer))
+                .await
+                .is_ok();
+        if !answered {
+            cut = Some(silent.len());
+            break;
+        }
+        silent.push(stream);
+    }
+    // Six of a browser's for each, and what readiness was asked by.
+    assert!(
+        cut.is_some_and(|count| (20..=30).contains(&count)),
+        "{cut:?}"
+    );
+    let mut elsewhere = from_elsewhere(&server).await;
+    let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    elsewhere.write_all(request).await.expect("it reads");
+    let metrics = rest(&mut elsewhere).await;
+    assert!(metrics.starts_with("HTTP/1.1 200"), "{metrics}");
+    let word = "rowcast_refusals_total{code=\"too-many-connections\"}";
+    assert!(metrics.contains(word), "{metrics}");
+    drop(silent);
+    eventually("there is room again", async || {
+        let mut stream = open(&server).await;
+        let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
+        asked.await.ok()?;
+        within("an answer", stream.read_exact(&mut [0; 12]))
+            .await
+            .ok()
+    })
+    .await;
     server.stop().await;
 }
 

@@ -208,13 +208,17 @@ async fn a_ping_does_not_stand_for_the_heartbeat() {
 async fn who_asks_for_pongs_and_takes_none_is_cut() {
     let db = database().await;
     let server = serve(&db, |settings| settings.limits.queue_bytes = 300_000).await;
-    let mut stream = enter(&server.address, Transport::WebSocket, "2", "").await;
-    seated(&server, 1).await;
-    let ping = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[b'x'; 125]].concat();
-    let pings = ping.repeat(100);
-    let asking = async { while stream.write_all(&pings).await.is_ok() {} };
-    within("the cut", asking).await;
-    seated(&server, 0).await;
+    // An empty one counts, too.
+    for length in [125, 0] {
+        let mut stream = enter(&server.address, Transport::WebSocket, "2", "").await;
+        seated(&server, 1).await;
+        let payload = vec![b'x'; usize::from(length)];
+        let ping = [&[0x89, 0x80 | length, 0, 0, 0, 0][..], &payload].concat();
+        let pings = ping.repeat(100);
+        let asking = async { while stream.write_all(&pings).await.is_ok() {} };
+        within("the cut", asking).await;
+        seated(&server, 0).await;
+    }
     server.stop().await;
 }
 

@@ -343,6 +343,70 @@ async fn whoever_has_much_answered_and_fetches_nothing_is_cut() {
     server.stop().await;
 }
 
+/// Before anybody has signed in.
+#[tokio::test]
+async fn who_asks_for_pongs_and_takes_none_is_cut() {
+    use tokio::io::AsyncWriteExt;
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |settings| {
+        settings.limits.queue_bytes = 300_000;
+        settings.socketio.connect = Duration::from_secs(600);
+    })
+    .await;
+    let stream = tokio::net::TcpStream::connect(&server.address).await;
+    let mut stream = stream.expect("it listens");
+    let request = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nhost: x\r\n\
+                   connection: upgrade\r\nupgrade: foo, websocket\r\n\
+                   sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("it reads");
+    let pings = [0x89, 0x80, 0, 0, 0, 0].repeat(100);
+    let asking = async { while stream.write_all(&pings).await.is_ok() {} };
+    within("the cut", asking).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_has_not_signed_in_keeps_nobody_of_another_address_out() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |settings| {
+        settings.limits.connections_per_address = 5;
+        settings.http.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+        settings.socketio.connect = Duration::from_secs(600);
+    })
+    .await;
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let open = async |address: &str| {
+        let answer = get(&server, path, &[("x-forwarded-for", address)]).await;
+        (answer.status, answer.body)
+    };
+    let mut sids = Vec::new();
+    for _ in 0..5 {
+        let (status, body) = open("192.0.2.1").await;
+        assert_eq!(status, 200, "{body}");
+        sids.push(
+            serde_json::from_str::<Value>(&body[1..]).expect("an open packet")["sid"].clone(),
+        );
+    }
+    let (status, body) = open("192.0.2.1").await;
+    assert_eq!(status, 429, "{body}");
+    assert!(body.contains("too-many-connections"), "{body}");
+    assert_eq!(open("192.0.2.2").await.0, 200);
+    let metrics = get(&server, "/metrics", &[]).await.body;
+    let word = "rowcast_refusals_total{code=\"too-many-connections\"}";
+    assert!(metrics.contains(word), "{metrics}");
+    // Who closes makes room.
+    let path = format!("{path}&sid={}", sids[0].as_str().expect("a sid"));
+    post(&server, &path, "1").await;
+    eventually("there is room again", async || {
+        (open("192.0.2.1").await.0 == 200).then_some(())
+    })
+    .await;
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn what_is_no_packet_ends_the_connection() {
     let database = lab().await;
