@@ -314,7 +314,7 @@ impl Answer {
             events += written;
         }
         report::delivered(events);
-        // Next it lies with the HTTP library, as a stream's events do.
+        // Next it lies with the HTTP library.
         report::reached_socket(&live);
         if self.rest.frames.is_empty() {
             self.rest.over = true;
