@@ -35,24 +35,23 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 /// Sockets that wait for their request, beyond the connections that are seated.
 const SPARE_SOCKETS: usize = 1000;
 
-/// Sockets that a browser opens to one host: so many of an address for each connection that it may
-/// have.
+/// Sockets that a browser opens to one host: as many of an address for each connection it may have.
 const OF_A_BROWSER: usize = 6;
 
-/// Room for sockets: in all, and for those of one address, of which there is always less.
-struct Room {
-    sockets: Arc<Semaphore>,
+/// How many sockets are served: in all, and of one address, of which it is always fewer.
+struct Sockets {
+    all: Arc<Semaphore>,
     crowd: Crowd,
     most: usize,
     refusals: Repeated,
 }
 
-impl Room {
+impl Sockets {
     fn new(limits: &Limits) -> Self {
         let all = limits.connections.saturating_add(SPARE_SOCKETS);
         let of_one = limits.connections_per_address.saturating_mul(OF_A_BROWSER);
         Self {
-            sockets: Arc::new(Semaphore::new(all)),
+            all: Arc::new(Semaphore::new(all)),
             crowd: Crowd::default(),
             most: of_one.min(all - SPARE_SOCKETS / 2),
             refusals: Repeated::default(),
@@ -62,7 +61,7 @@ impl Room {
     fn take(&self, gate: &Gate, peer: Peer) -> Option<(OwnedSemaphorePermit, Counted)> {
         let taken = match self.crowd.enter(peer.counted(gate), self.most) {
             None => Err(Refusal::TooMany),
-            Some(counted) => match Arc::clone(&self.sockets).try_acquire_owned() {
+            Some(counted) => match Arc::clone(&self.all).try_acquire_owned() {
                 Err(_) => Err(Refusal::Overloaded),
                 Ok(permit) => Ok((permit, counted)),
             },
@@ -83,7 +82,7 @@ pub(super) async fn accept_all(
     front: Front,
     stopping: watch::Receiver<bool>,
 ) {
-    let room = Room::new(&gate.settings.limits);
+    let sockets = Sockets::new(&gate.settings.limits);
     // Not the builder that guesses HTTP's version: it would wait for a first byte without a limit.
     let mut builder = http1::Builder::new();
     builder
@@ -101,7 +100,7 @@ pub(super) async fn accept_all(
             }
         };
         // Beyond every limit nothing is said any more: the socket is closed unread.
-        let Some(place) = room.take(gate, peer) else {
+        let Some(place) = sockets.take(gate, peer) else {
             continue;
         };
         let (builder, front, tls, timeout) = (

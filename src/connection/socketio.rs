@@ -162,7 +162,7 @@ impl Host {
     fn open(self: &Arc<Self>, request: &Request<Incoming>) -> Answer {
         let place = match self.place(request) {
             Ok(place) => place,
-            Err(answer) => return answer,
+            Err(refusal) => return self.refuse(refusal),
         };
         let engine = Engine::new(self, Opened::by(request), None, place);
         self.engines().insert(engine.sid, Arc::downgrade(&engine));
@@ -175,7 +175,7 @@ impl Host {
     fn open_websocket(self: &Arc<Self>, mut request: Request<Incoming>) -> Answer {
         let place = match self.place(&request) {
             Ok(place) => place,
-            Err(answer) => return answer,
+            Err(refusal) => return self.refuse(refusal),
         };
         let opened = Opened::by(&request);
         let host = Arc::clone(self);
@@ -228,22 +228,19 @@ impl Host {
     }
 
     /// Room for one more who has not signed in yet.
-    fn place(&self, request: &Request<Incoming>) -> Result<Place, Answer> {
+    fn place(&self, request: &Request<Incoming>) -> Result<Place, Refusal> {
         let peer = request.extensions().get::<Peer>();
         let address = peer.and_then(|peer| peer.address(&self.gate, request.headers()));
-        self.try_place(address).map_err(|refusal| {
-            let (word, detail) = (refusal.word(), refusal.to_string());
-            let shown = visit::shown(address);
-            report::refused_again(
-                &self.refusals,
-                Transport::SocketIo.word(),
-                word,
-                &detail,
-                &shown,
-            );
-            let answer = self.gate.refuse(refusal);
-            answer.map(|body| body.map_err(Into::into).boxed_unsync())
+        self.try_place(address).inspect_err(|refusal| {
+            let (transport, shown) = (Transport::SocketIo.word(), visit::shown(address));
+            let detail = refusal.to_string();
+            report::refused_again(&self.refusals, transport, refusal.word(), &detail, &shown);
         })
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Answer {
+        let answer = self.gate.refuse(refusal);
+        answer.map(|body| body.map_err(Into::into).boxed_unsync())
     }
 
     fn try_place(&self, address: Option<IpAddr>) -> Result<Place, Refusal> {
