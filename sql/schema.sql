@@ -2628,8 +2628,15 @@ CREATE FUNCTION rowcast.unpause() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+  v_let_go boolean;
 begin
-  if old.paused and (tg_op = 'DELETE' or not new.paused or new.name <> old.name) then
+  if tg_op = 'TRUNCATE' then
+    v_let_go := exists (select from rowcast.channel where paused);
+  else
+    v_let_go := old.paused and (tg_op = 'DELETE' or not new.paused or new.name <> old.name);
+  end if;
+  if v_let_go then
     insert into rowcast.event (channel, name, rooms, data)
     values ('rowcast', 'rowcast:gap', array['*'], '{"reason":"paused"}');
   end if;
@@ -3361,6 +3368,8 @@ CREATE TRIGGER _800_rowcast_access_truncate AFTER TRUNCATE ON rowcast.session_ru
 ALTER TABLE rowcast.session_rule ENABLE ALWAYS TRIGGER _800_rowcast_access_truncate;
 
 CREATE TRIGGER _800_rowcast_unpause AFTER DELETE OR UPDATE ON rowcast.channel FOR EACH ROW EXECUTE FUNCTION rowcast.unpause();
+
+CREATE TRIGGER _800_rowcast_unpause_truncate BEFORE TRUNCATE ON rowcast.channel FOR EACH STATEMENT EXECUTE FUNCTION rowcast.unpause();
 
 CREATE TRIGGER _900_rowcast_ring AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON rowcast.channel FOR EACH STATEMENT EXECUTE FUNCTION rowcast.ring();
 

@@ -258,6 +258,19 @@ async fn a_pause_ends_with_a_gap(version: Version) {
     server.stop().await;
 }
 
+async fn truncating_the_channels_lets_a_paused_one_go_with_a_gap(version: Version) {
+    let database = database(version).await;
+    let gaps = "select count(*) from rowcast.event where name = 'rowcast:gap'";
+    for (channel, told) in [("('heard', false)", 0), ("('held', true)", 1)] {
+        database
+            .run(&format!(
+                "insert into rowcast.channel (name, paused) values {channel}; truncate rowcast.channel"
+            ))
+            .await;
+        assert_eq!(database.ask::<i64>(gaps).await, told, "{channel}");
+    }
+}
+
 async fn a_trigger_by_hand_inserts_into_the_log(version: Version) {
     let database = database(version).await;
     database
@@ -1019,6 +1032,7 @@ on_every_version! {
     existing_notifications_are_pushed_by_one_row
     announcements_reach_other_programs_and_never_abort_a_write
     a_pause_ends_with_a_gap
+    truncating_the_channels_lets_a_paused_one_go_with_a_gap
     a_trigger_by_hand_inserts_into_the_log
     a_lossy_trigger_lets_the_write_go_and_tells_a_gap
     what_the_log_would_refuse_is_lost_and_not_the_write

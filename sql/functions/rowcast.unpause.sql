@@ -7,8 +7,15 @@ language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_let_go boolean;
 begin
-  if old.paused and (tg_op = 'DELETE' or not new.paused or new.name <> old.name) then
+  if tg_op = 'TRUNCATE' then
+    v_let_go := exists (select from rowcast.channel where paused);
+  else
+    v_let_go := old.paused and (tg_op = 'DELETE' or not new.paused or new.name <> old.name);
+  end if;
+  if v_let_go then
     insert into rowcast.event (channel, name, rooms, data)
     values ('rowcast', 'rowcast:gap', array['*'], '{"reason":"paused"}');
   end if;
@@ -26,6 +33,13 @@ begin
   ) then
     create trigger _800_rowcast_unpause after update or delete on rowcast.channel
       for each row execute function rowcast.unpause();
+  end if;
+  if not exists (
+    select from pg_trigger
+    where tgrelid = 'rowcast.channel'::regclass and tgname = '_800_rowcast_unpause_truncate'
+  ) then
+    create trigger _800_rowcast_unpause_truncate before truncate on rowcast.channel
+      for each statement execute function rowcast.unpause();
   end if;
 end
 $$;
