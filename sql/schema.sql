@@ -612,9 +612,11 @@ begin
   drop table if exists pg_temp.new_rows, pg_temp.old_rows;
   if p_operation in ('insert', 'update') then
     execute format('create temporary table new_rows on commit drop as table %s with no data', p_table);
+    grant select on pg_temp.new_rows to rowcast_owner;
   end if;
   if p_operation in ('update', 'delete') then
     execute format('create temporary table old_rows on commit drop as table %s with no data', p_table);
+    grant select on pg_temp.old_rows to rowcast_owner;
   end if;
   begin
     execute format('create temporary view rowcast_checked as %s', p_query);
@@ -685,13 +687,16 @@ begin
   end if;
 
   begin
-    execute 'explain (format json, costs off) table pg_temp.rowcast_checked' into v_plan;
+    v_plan := rowcast.plan_query(rtrim(p_query, e' \n\t;'));
   exception
+    when insufficient_privilege then
+      raise exception using errcode = 'RC004',
+        message = format('rowcast_owner may not run the query for %s on %s: %s', p_operation, p_table, sqlerrm),
+        hint = 'Grant it usage on the schemas of all that the query names, types too.';
     when others then
       -- Such as a constant that can't be computed: that is for the first write to find out.
       v_plan := null;
   end;
-  v_plan := v_plan -> 0 -> 'Plan';
   if v_plan ->> 'Node Type' = 'Seq Scan' and v_plan -> 'Plans' is null
     and v_plan ->> 'Relation Name' in ('new_rows', 'old_rows')
   then
@@ -1720,6 +1725,22 @@ $$;
 ALTER FUNCTION rowcast.part_way(p_from pg_snapshot, p_bytes bigint) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.part_way(p_from pg_snapshot, p_bytes bigint) IS 'A place on the way from a snapshot to now that so many bytes of events lead to; null: it is now.';
+
+CREATE FUNCTION rowcast.plan_query(p_query text) RETURNS json
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_plan json;
+begin
+  execute format(e'explain (format json, costs off) select * from (\n%s\n) q', p_query) into v_plan;
+  return v_plan -> 0 -> 'Plan';
+end
+$$;
+
+ALTER FUNCTION rowcast.plan_query(p_query text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.plan_query(p_query text) IS 'The plan of an attached query as rowcast_owner gets it; SQLSTATE 42501 if it may not run it.';
 
 CREATE FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot DEFAULT NULL::pg_snapshot, p_after bigint DEFAULT NULL::bigint, p_rooms text[] DEFAULT NULL::text[], p_limit bigint DEFAULT NULL::bigint, p_equals boolean DEFAULT false) RETURNS TABLE(id bigint, xid xid8, at timestamp with time zone, channel text, name text, rooms text[], data json, failed boolean, state bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -3492,6 +3513,8 @@ REVOKE ALL ON FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text,
 GRANT ALL ON FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.part_way(p_from pg_snapshot, p_bytes bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.plan_query(p_query text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint, p_equals boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot, p_after bigint, p_rooms text[], p_limit bigint, p_equals boolean) TO rowcast_service;

@@ -26,6 +26,8 @@ mod spa;
 /// The ticket system by its own front end: the seats of an event.
 mod tickets;
 
+/// What becomes of an attachment when its table is renamed, dropped, split up or shared.
+mod attachments;
 /// The legacy application comes first: failing triggers, full disks, very large statements.
 mod legacy;
 /// All the ways SQL has to write: bulk, upsert, COPY, cascade, partitions, overlapping transactions.

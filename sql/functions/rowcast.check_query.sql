@@ -18,9 +18,11 @@ begin
   drop table if exists pg_temp.new_rows, pg_temp.old_rows;
   if p_operation in ('insert', 'update') then
     execute format('create temporary table new_rows on commit drop as table %s with no data', p_table);
+    grant select on pg_temp.new_rows to rowcast_owner;
   end if;
   if p_operation in ('update', 'delete') then
     execute format('create temporary table old_rows on commit drop as table %s with no data', p_table);
+    grant select on pg_temp.old_rows to rowcast_owner;
   end if;
   begin
     execute format('create temporary view rowcast_checked as %s', p_query);
@@ -91,13 +93,16 @@ begin
   end if;
 
   begin
-    execute 'explain (format json, costs off) table pg_temp.rowcast_checked' into v_plan;
+    v_plan := rowcast.plan_query(rtrim(p_query, e' \n\t;'));
   exception
+    when insufficient_privilege then
+      raise exception using errcode = 'RC004',
+        message = format('rowcast_owner may not run the query for %s on %s: %s', p_operation, p_table, sqlerrm),
+        hint = 'Grant it usage on the schemas of all that the query names, types too.';
     when others then
       -- Such as a constant that can't be computed: that is for the first write to find out.
       v_plan := null;
   end;
-  v_plan := v_plan -> 0 -> 'Plan';
   if v_plan ->> 'Node Type' = 'Seq Scan' and v_plan -> 'Plans' is null
     and v_plan ->> 'Relation Name' in ('new_rows', 'old_rows')
   then
