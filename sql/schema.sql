@@ -242,7 +242,7 @@ begin
       message = format('%s is no number of events', p_reset_above),
       hint = 'reset_above: a statement with more events tells one reset per room; null: never.';
   end if;
-  perform rowcast.check_table(p_table);
+  perform rowcast.check_table(p_table, p_operation);
   if p_query ~ '\$(body|query)\$' then
     raise exception using errcode = 'RC003',
       message = format('the query for %s on %s contains $body$ or $query$', p_operation, p_table),
@@ -284,13 +284,6 @@ begin
     execute format('grant execute on function %s() to %I', v_function, current_user);
   end if;
   perform rowcast.set_triggers(p_table, p_operation, v_function);
-  -- The table was renamed since: its function had another name.
-  for v_source in
-    select a.function_name from rowcast.attached a
-    where a.relation = p_table and a.operation = p_operation and a.function_name <> v_function
-  loop
-    execute format('drop function if exists %s()', v_source);
-  end loop;
 
   insert into rowcast.attached as a (relation, operation, mode, query, function_name, reset_above)
   values (p_table, p_operation, p_mode, p_query, v_function, p_reset_above)
@@ -746,7 +739,7 @@ ALTER FUNCTION rowcast.check_rule() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.check_rule() IS 'Refuses rules that can''t be asked; SQLSTATE RC003, RC004.';
 
-CREATE FUNCTION rowcast.check_table(p_table regclass) RETURNS void
+CREATE FUNCTION rowcast.check_table(p_table regclass, p_operation text) RETURNS void
     LANGUAGE plpgsql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -766,7 +759,12 @@ begin
       (c.relnamespace = 'rowcast'::regnamespace, 'a table of Rowcast''s own',
         'Attach to the tables of the application.'),
       (c.relpersistence = 't', 'a temporary table',
-        'It goes with its session, which alone writes to it. Attach to a table that stays.')
+        'It goes with its session, which alone writes to it. Attach to a table that stays.'),
+      -- PostgreSQL collects no transition rows from one, and fails the parent's writes instead.
+      (p_operation <> 'truncate' and exists (
+        select from pg_class f where f.relkind = 'f' and rowcast.is_below(f.oid, p_table)
+      ), 'a table with a foreign one below it',
+        'The application''s writes to it would fail. Attach to its local partitions.')
   ) r (applies, what, hint)
   where c.oid = p_table and r.applies
   limit 1;
@@ -778,9 +776,9 @@ begin
 end
 $$;
 
-ALTER FUNCTION rowcast.check_table(p_table regclass) OWNER TO rowcast_owner;
+ALTER FUNCTION rowcast.check_table(p_table regclass, p_operation text) OWNER TO rowcast_owner;
 
-COMMENT ON FUNCTION rowcast.check_table(p_table regclass) IS 'Refuses what can''t be attached to: views, foreign and temporary tables, Rowcast''s own; RC003.';
+COMMENT ON FUNCTION rowcast.check_table(p_table regclass, p_operation text) IS 'Refuses what can''t be attached to, such as views, foreign tables, Rowcast''s own; RC003.';
 
 CREATE FUNCTION rowcast.checked_name(p_channel text, p_name text, p_rooms text[], p_data json) RETURNS text
     LANGUAGE plpgsql IMMUTABLE
@@ -833,23 +831,46 @@ CREATE FUNCTION rowcast.detach(p_table regclass, p_operation text DEFAULT NULL::
     AS $$
 declare
   v_attached record;
-  v_leaf regclass;
+  v_trigger record;
+  v_gone boolean := false;
 begin
-  for v_attached in
-    select * from rowcast.attached
-    where relation = p_table and (p_operation is null or operation = p_operation)
+  -- A former partition still has the trigger of the table that it hung below.
+  for v_trigger in
+    select operation from rowcast.attachment
+    where relation = p_table and state = 'left behind'
+      and (p_operation is null or operation = p_operation)
   loop
-    for v_leaf in
-      select tgrelid from pg_trigger
-      where tgfoid = to_regprocedure(v_attached.function_name || '()') order by tgrelid
-    loop
-      execute format('drop trigger %I on %s', '_900_rowcast_' || v_attached.operation, v_leaf);
-    end loop;
-    execute format('drop function if exists %s()', v_attached.function_name);
+    execute format('drop trigger %I on %s', '_900_rowcast_' || v_trigger.operation, p_table);
+    v_gone := true;
+  end loop;
+  for v_attached in
+    select a.*, to_regprocedure(a.function_name || '()') as function from rowcast.attached a
+    where a.relation = p_table and (p_operation is null or a.operation = p_operation)
+  loop
     delete from rowcast.attached
     where relation = v_attached.relation and operation = v_attached.operation;
+    for v_trigger in
+      select t.tgname as name, t.tgrelid::regclass as relation
+      from pg_trigger t
+      where t.tgfoid = v_attached.function and not exists (
+        select from rowcast.attached o
+        where to_regprocedure(o.function_name || '()') = t.tgfoid
+          and t.tgname = '_900_rowcast_' || o.operation
+          and (t.tgrelid = o.relation or rowcast.is_below(t.tgrelid, o.relation))
+      )
+      order by t.tgrelid
+    loop
+      execute format('drop trigger %I on %s', v_trigger.name, v_trigger.relation);
+    end loop;
+    if not exists (
+      select from rowcast.attached o
+      where to_regprocedure(o.function_name || '()') = v_attached.function
+    ) then
+      execute format('drop function if exists %s()', v_attached.function_name);
+    end if;
+    v_gone := true;
   end loop;
-  if not found then
+  if not v_gone then
     raise exception using errcode = 'RC005',
       message = format('nothing is attached to %s%s', p_table, ' for ' || p_operation),
       hint = 'See what is: select * from rowcast.attachment.';
@@ -2273,12 +2294,20 @@ begin
       );
     end if;
   end loop;
+  for v_leaf in
+    select tgrelid from pg_trigger
+    where tgfoid = to_regprocedure(p_function || '()') and tgname = v_name
+      and tgrelid <> p_table and not rowcast.is_below(tgrelid, p_table)
+    order by tgrelid
+  loop
+    execute format('drop trigger %I on %s', v_name, v_leaf);
+  end loop;
 end
 $$;
 
 ALTER FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, p_function text) OWNER TO rowcast_owner;
 
-COMMENT ON FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, p_function text) IS 'Creates the triggers of an attachment where they are missing.';
+COMMENT ON FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, p_function text) IS 'Creates the triggers of an attachment where they are missing, drops them where it is no more.';
 
 CREATE FUNCTION rowcast.settle_overdue() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2396,21 +2425,41 @@ CREATE FUNCTION rowcast.trigger_function_name(p_table regclass, p_operation text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  select 'rowcast.' || quote_ident(case
-    when octet_length(f.full_name) <= 63 then f.full_name
-    -- Too long for a name: a readable head, and a tail that keeps it apart from its like.
-    else left(f.full_name, 30) || ' ' || left(md5(f.full_name), 12)
-  end)
-  from (
-    select format('%s.%s %s', n.nspname, c.relname, p_operation) as full_name
+  with full_name as (
+    select format('%s.%s %s', n.nspname, c.relname, p_operation) as name
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where c.oid = p_table
-  ) f
+  ),
+  candidate as (
+    select 1 as place, function_name as name
+    from rowcast.attached where relation = p_table and operation = p_operation
+    union all
+    select 2, 'rowcast.' || quote_ident(name) from full_name where octet_length(name) <= 63
+    union all
+    -- Too long for a name, or another's: a readable head, and a tail that keeps it apart.
+    select t.place, 'rowcast.' || quote_ident((
+      -- 63 bytes less the tail, and no character cut in two.
+      select left(f.name, max(n)) from generate_series(1, 50) n
+      where octet_length(left(f.name, n)) <= 50
+    ) || ' ' || left(md5(t.apart), 12))
+    from full_name f
+    cross join lateral (values (3, f.name), (4, p_table::oid || ' ' || f.name)) t (place, apart)
+    where t.place = 4 or octet_length(f.name) > 63
+  )
+  select c.name from candidate c
+  where not exists (
+    select from rowcast.attached a
+    where (a.relation::oid, a.operation) <> (p_table::oid, p_operation)
+      -- As PostgreSQL reads it, which cuts names off.
+      and (a.function_name = c.name
+        or to_regprocedure(a.function_name || '()') = to_regprocedure(c.name || '()'))
+  )
+  order by c.place limit 1
 $$;
 
 ALTER FUNCTION rowcast.trigger_function_name(p_table regclass, p_operation text) OWNER TO rowcast_owner;
 
-COMMENT ON FUNCTION rowcast.trigger_function_name(p_table regclass, p_operation text) IS 'Name of the trigger function for a table and an operation.';
+COMMENT ON FUNCTION rowcast.trigger_function_name(p_table regclass, p_operation text) IS 'Name of the trigger function for a table and an operation: the one it has, or a free one.';
 
 CREATE FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_reset_above integer, p_columns text[], p_channel text, p_function text) RETURNS text
     LANGUAGE plpgsql IMMUTABLE
@@ -2719,14 +2768,14 @@ COMMENT ON COLUMN rowcast.attached.reset_above IS 'A statement with more events 
 
 CREATE VIEW rowcast.attachment AS
  WITH RECURSIVE below AS (
-         SELECT (a_1.relation)::oid AS root,
-            (a_1.relation)::oid AS oid
-           FROM rowcast.attached a_1
+         SELECT (a.relation)::oid AS root,
+            (a.relation)::oid AS oid
+           FROM rowcast.attached a
         UNION
-         SELECT b_1.root,
+         SELECT b.root,
             i.inhrelid
-           FROM (below b_1
-             JOIN pg_inherits i ON ((i.inhparent = b_1.oid)))
+           FROM (below b
+             JOIN pg_inherits i ON ((i.inhparent = b.oid)))
         )
  SELECT a.relation AS root,
     (b.oid)::regclass AS relation,
@@ -2736,6 +2785,7 @@ CREATE VIEW rowcast.attachment AS
     a.function_name,
         CASE
             WHEN (c.oid IS NULL) THEN 'table dropped'::text
+            WHEN (c.relkind = 'f'::"char") THEN 'foreign table'::text
             WHEN (t.oid IS NULL) THEN 'missing'::text
             WHEN (t.tgenabled <> ALL (ARRAY['O'::"char", 'A'::"char"])) THEN 'disabled'::text
             WHEN ((a.operation = 'update'::text) AND (NOT (EXISTS ( SELECT
@@ -2748,7 +2798,22 @@ CREATE VIEW rowcast.attachment AS
      JOIN below b ON ((b.root = (a.relation)::oid)))
      LEFT JOIN pg_class c ON ((c.oid = b.oid)))
      LEFT JOIN pg_trigger t ON (((t.tgrelid = b.oid) AND (t.tgname = ('_900_rowcast_'::text || a.operation)) AND (t.tgfoid = (to_regprocedure((a.function_name || '()'::text)))::oid))))
-  WHERE ((c.oid IS NULL) OR (c.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])));
+  WHERE ((c.oid IS NULL) OR (c.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) OR ((c.relkind = 'f'::"char") AND (a.operation <> 'truncate'::text)))
+UNION ALL
+ SELECT a.relation AS root,
+    (t.tgrelid)::regclass AS relation,
+    a.operation,
+    a.mode,
+    a.query,
+    a.function_name,
+    'left behind'::text AS state,
+    a.reset_above
+   FROM (rowcast.attached a
+     JOIN pg_trigger t ON (((t.tgname = ('_900_rowcast_'::text || a.operation)) AND (t.tgfoid = (to_regprocedure((a.function_name || '()'::text)))::oid))))
+  WHERE (NOT (EXISTS ( SELECT
+           FROM (rowcast.attached o
+             JOIN below b ON ((b.root = (o.relation)::oid)))
+          WHERE ((b.oid = t.tgrelid) AND (o.operation = a.operation) AND ((to_regprocedure((o.function_name || '()'::text)))::oid = t.tgfoid)))));
 
 ALTER TABLE rowcast.attachment OWNER TO rowcast_owner;
 
@@ -3436,7 +3501,7 @@ REVOKE ALL ON FUNCTION rowcast.check_query(p_table regclass, p_operation text, p
 
 REVOKE ALL ON FUNCTION rowcast.check_rule() FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION rowcast.check_table(p_table regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION rowcast.check_table(p_table regclass, p_operation text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.checked_name(p_channel text, p_name text, p_rooms text[], p_data json) FROM PUBLIC;
 

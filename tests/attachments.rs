@@ -29,11 +29,205 @@ async fn told(database: &Database, sql: &str) -> String {
     database.ask(told).await
 }
 
+async fn states(database: &Database) -> String {
+    let states = "select coalesce(string_agg(format('%s %s %s', relation, operation, state), ', '
+        order by relation::text collate \"C\", operation), '') from rowcast.attachment";
+    database.ask(states).await
+}
+
 async fn refused(database: &Database, sql: &str) -> (String, String) {
     let error = database.superuser().await.batch_execute(sql).await;
     let error = error.expect_err(sql);
     let error = error.as_db_error().expect("of the database");
     (error.code().code().to_owned(), error.message().to_owned())
+}
+
+/// Two tables that had one name after the other shared a function, and lost it together.
+async fn a_table_that_took_anothers_name_has_a_function_of_its_own(version: Version) {
+    let database = database(version).await;
+    database
+        .run(
+            "alter table shop.orders rename to orders_old;
+             create table shop.orders (id int primary key);
+             select shop.tell('shop.orders');
+             select shop.tell('shop.orders_old')",
+        )
+        .await;
+    let both = "shop.orders insert ok, shop.orders_old insert ok";
+    assert_eq!(states(&database).await, both);
+    let names = "select string_agg(distinct function_name, ', ' order by function_name)
+        from rowcast.attached";
+    let before: String = database.ask(names).await;
+    assert!(
+        before.ends_with("\", rowcast.\"shop.orders insert\""),
+        "{before}"
+    );
+    database
+        .run("select shop.tell('shop.orders'), shop.tell('shop.orders_old')")
+        .await;
+    assert_eq!(database.ask::<String>(names).await, before, "they keep it");
+
+    database
+        .run("select rowcast.detach('shop.orders_old')")
+        .await;
+    assert_eq!(
+        told(&database, "insert into shop.orders values (1)").await,
+        "insert 1"
+    );
+}
+
+/// `triggers status` says to forget a dropped table by its oid.
+async fn to_forget_a_dropped_table_leaves_its_successor_alone(version: Version) {
+    let database = database(version).await;
+    let oid: u32 = database.ask("select 'shop.orders'::regclass::oid").await;
+    database
+        .run(&format!(
+            "drop table shop.orders; create table shop.orders (id int primary key);
+             select shop.tell('shop.orders'); select rowcast.detach({oid})"
+        ))
+        .await;
+    assert_eq!(states(&database).await, "shop.orders insert ok");
+    assert_eq!(
+        told(&database, "insert into shop.orders values (1)").await,
+        "insert 1"
+    );
+    database.run("select rowcast.detach('shop.orders')").await;
+    let left = "select count(*) from pg_proc where pronamespace = 'rowcast'::regnamespace
+        and prorettype = 'trigger'::regtype and proname like 'shop.%'";
+    assert_eq!(database.ask::<i64>(left).await, 0);
+}
+
+/// Names that are too long once their characters are bytes, and such as read alike.
+async fn names_that_are_cut_off_or_read_alike_are_kept_apart(version: Version) {
+    let database = database(version).await;
+    let long = "\u{6ce8}".repeat(20);
+    database
+        .run(&format!(
+            "create table public.{long} (id int);
+             create schema \"s.a\"; create table \"s.a\".b (id int);
+             create schema s; create table s.\"a.b\" (id int);
+             select shop.tell('public.{long}'), shop.tell('public.{long}', 'delete');
+             select shop.tell('\"s.a\".b'), shop.tell('s.\"a.b\"')"
+        ))
+        .await;
+    let functions = "select count(distinct to_regprocedure(function_name || '()'))
+        from rowcast.attached where to_regprocedure(function_name || '()')::text = function_name || '()'";
+    assert_eq!(database.ask::<i64>(functions).await, 5);
+    for (sql, expected) in [
+        (format!("insert into {long} values (1)"), "insert 1"),
+        (format!("delete from {long}"), "delete 1"),
+        ("insert into \"s.a\".b values (2)".to_owned(), "insert 2"),
+        ("insert into s.\"a.b\" values (3)".to_owned(), "insert 3"),
+    ] {
+        assert_eq!(told(&database, &sql).await, expected, "{sql}");
+    }
+    database.run("select rowcast.detach('\"s.a\".b')").await;
+    assert_eq!(
+        told(&database, "insert into s.\"a.b\" values (4)").await,
+        "insert 4"
+    );
+}
+
+/// As earlier versions attached them.
+async fn a_function_that_two_attachments_share_outlives_the_first(version: Version) {
+    let database = database(version).await;
+    let share = "alter table shop.orders rename to orders_old;
+        create table shop.orders (id int primary key);
+        create trigger _900_rowcast_insert after insert on shop.orders
+          referencing new table as new_rows
+          for each statement execute function rowcast.\"shop.orders insert\"();
+        insert into rowcast.attached (relation, operation, mode, query, function_name, reset_above)
+        select 'shop.orders', operation, mode, query, function_name, reset_above
+        from rowcast.attached";
+    database.run(share).await;
+    let insert = "insert into shop.orders values (1)";
+    database
+        .run("begin; select rowcast.detach('shop.orders_old')")
+        .await;
+    assert_eq!(told(&database, insert).await, "insert 1");
+    assert_eq!(states(&database).await, "shop.orders insert ok");
+    database.run("rollback").await;
+    // Attached again, each has its own.
+    database
+        .run("select shop.tell('shop.orders'); select rowcast.detach('shop.orders_old')")
+        .await;
+    assert_eq!(told(&database, insert).await, "insert 1");
+}
+
+/// PostgreSQL fails the writes of a parent whose foreign partition would need transition rows.
+async fn a_foreign_partition_is_refused_and_shown(version: Version) {
+    let database = database(version).await;
+    database
+        .run(
+            "create foreign data wrapper far; create server away foreign data wrapper far;
+             create table shop.parts (id int) partition by list (id);
+             create table shop.part_1 partition of shop.parts for values in (1);
+             select shop.tell('shop.parts');
+             create foreign table shop.part_2 partition of shop.parts for values in (2) server away",
+        )
+        .await;
+    assert_eq!(
+        states(&database).await,
+        "shop.orders insert ok, shop.part_1 insert ok, shop.part_2 insert foreign table, \
+         shop.parts insert ok"
+    );
+    for operation in ["insert", "update", "delete"] {
+        let attach = format!("select shop.tell('shop.parts', '{operation}')");
+        let (code, message) = refused(&database, &attach).await;
+        assert_eq!(code, "RC003", "{message}");
+        assert!(message.contains("a foreign one below it"), "{message}");
+    }
+    database
+        .run(
+            "select rowcast.detach('shop.parts'), shop.tell('shop.part_1');
+             select rowcast.attach('shop.parts', 'truncate', $q$ select 'emptied' as name,
+               array['open:1'] as rooms, '{}'::json as data $q$)",
+        )
+        .await;
+    assert_eq!(
+        states(&database).await,
+        "shop.orders insert ok, shop.part_1 insert ok, shop.part_1 truncate ok, \
+         shop.parts truncate ok"
+    );
+}
+
+/// A purge of the archive told browsers that orders were deleted.
+async fn a_detached_partition_falls_silent(version: Version) {
+    let database = database(version).await;
+    let detach = "alter table shop.parts detach partition shop.part_1";
+    database
+        .run(
+            "create table shop.parts (id int) partition by list (id);
+             create table shop.part_1 partition of shop.parts for values in (1);
+             select shop.tell('shop.parts', 'delete'), rowcast.detach('shop.orders')",
+        )
+        .await;
+    for silence in [
+        "select shop.tell('shop.parts', 'delete')",
+        "select rowcast.detach('shop.part_1')",
+    ] {
+        database.run(detach).await;
+        assert_eq!(
+            states(&database).await,
+            "shop.part_1 delete left behind, shop.parts delete ok"
+        );
+        database.run(silence).await;
+        assert_eq!(states(&database).await, "shop.parts delete ok");
+        let purge = "insert into shop.part_1 values (1); delete from shop.part_1";
+        assert_eq!(told(&database, purge).await, "", "{silence}");
+        database
+            .run(
+                "alter table shop.parts attach partition shop.part_1 for values in (1);
+                 select shop.tell('shop.parts', 'delete')",
+            )
+            .await;
+    }
+    database
+        .run(&format!("{detach}; select rowcast.detach('shop.parts')"))
+        .await;
+    assert_eq!(states(&database).await, "");
+    let (code, _) = refused(&database, "select rowcast.detach('shop.part_1')").await;
+    assert_eq!(code, "RC005");
 }
 
 /// A constant of an enumeration names its schema only where the query does.
@@ -85,5 +279,11 @@ async fn what_rowcast_owner_may_not_name_is_refused(version: Version) {
 }
 
 on_every_version! {
+    a_table_that_took_anothers_name_has_a_function_of_its_own
+    to_forget_a_dropped_table_leaves_its_successor_alone
+    names_that_are_cut_off_or_read_alike_are_kept_apart
+    a_function_that_two_attachments_share_outlives_the_first
+    a_foreign_partition_is_refused_and_shown
+    a_detached_partition_falls_silent
     what_rowcast_owner_may_not_name_is_refused
 }

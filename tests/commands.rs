@@ -122,6 +122,57 @@ async fn a_dry_run_prints_what_a_dba_can_run_and_changes_nothing() {
     assert_eq!(status.status.code(), Some(0), "{}", text(&status));
 }
 
+/// What became of the tables since is told, and a script or `apply` mends it.
+#[tokio::test]
+async fn tables_that_changed_are_told_and_mended() {
+    let query = "select 'x' as name, array['*'] as rooms, '{}'::json as data";
+    let setup = format!(
+        "create table public.whole (id int) partition by list (id);
+         create table public.part partition of public.whole for values in (1);
+         create table public.calls (id int primary key);
+         select rowcast.attach('public.whole', 'insert', $$ {query} from new_rows $$);
+         select rowcast.attach('public.calls', 'insert', $$ {query} from new_rows $$);
+         alter table public.whole detach partition public.part;
+         alter table public.calls rename to calls_old;
+         create table public.calls (id int primary key);"
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let file = format!(
+        "select rowcast.attach('public.whole', 'insert', $$ {query} from new_rows $$);
+         select rowcast.attach('public.calls', 'insert', $$ {query} from new_rows $$);"
+    );
+    std::fs::write(directory.path().join("all.sql"), file).unwrap();
+    let files = directory.path().to_str().unwrap();
+    for by_script in [true, false] {
+        let db = support::database().await;
+        db.run(&setup).await;
+        let before = text(&run(&db, &["triggers", "status"]).await);
+        assert!(before.contains("left behind on public.part"), "{before}");
+        if by_script {
+            let printed = run(&db, &["triggers", "apply", files, "--dry-run"]).await;
+            let script = String::from_utf8(printed.stdout).unwrap();
+            db.run(&script.replace("\\set ON_ERROR_STOP on", "")).await;
+        } else {
+            let applied = run(&db, &["triggers", "apply", files]).await;
+            assert!(applied.status.success(), "{}", text(&applied));
+        }
+        let functions = "select count(distinct function_name) from rowcast.attached";
+        assert_eq!(db.ask::<i64>(functions).await, 3);
+        let state = "select string_agg(relation::text, ', ' order by relation::text)
+            from rowcast.attachment where state = 'ok'";
+        assert_eq!(db.ask::<String>(state).await, "calls, calls_old, whole");
+        db.run(
+            "select rowcast.detach('public.calls_old');
+             create foreign data wrapper far; create server away foreign data wrapper far;
+             create foreign table public.far partition of public.whole for values in (2) server away",
+        )
+        .await;
+        let after = text(&run(&db, &["triggers", "status", files]).await);
+        assert!(after.contains("calls  insert  ok"), "{after}");
+        assert!(after.contains("public.far is foreign"), "{after}");
+    }
+}
+
 /// CREATE TRIGGER waits for writers, and makes others wait behind it: so it gives way.
 #[tokio::test]
 async fn apply_gives_way_to_an_open_writer_and_tries_again() {

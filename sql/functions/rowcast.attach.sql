@@ -34,7 +34,7 @@ begin
       message = format('%s is no number of events', p_reset_above),
       hint = 'reset_above: a statement with more events tells one reset per room; null: never.';
   end if;
-  perform rowcast.check_table(p_table);
+  perform rowcast.check_table(p_table, p_operation);
   if p_query ~ '\$(body|query)\$' then
     raise exception using errcode = 'RC003',
       message = format('the query for %s on %s contains $body$ or $query$', p_operation, p_table),
@@ -76,13 +76,6 @@ begin
     execute format('grant execute on function %s() to %I', v_function, current_user);
   end if;
   perform rowcast.set_triggers(p_table, p_operation, v_function);
-  -- The table was renamed since: its function had another name.
-  for v_source in
-    select a.function_name from rowcast.attached a
-    where a.relation = p_table and a.operation = p_operation and a.function_name <> v_function
-  loop
-    execute format('drop function if exists %s()', v_source);
-  end loop;
 
   insert into rowcast.attached as a (relation, operation, mode, query, function_name, reset_above)
   values (p_table, p_operation, p_mode, p_query, v_function, p_reset_above)

@@ -1,6 +1,8 @@
 -- Refuses to attach to what pushes nothing, or never stops: RC003, and where to attach instead.
 
-create or replace function rowcast.check_table(p_table regclass) returns void
+drop function if exists rowcast.check_table(regclass);
+
+create or replace function rowcast.check_table(p_table regclass, p_operation text) returns void
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -21,7 +23,12 @@ begin
       (c.relnamespace = 'rowcast'::regnamespace, 'a table of Rowcast''s own',
         'Attach to the tables of the application.'),
       (c.relpersistence = 't', 'a temporary table',
-        'It goes with its session, which alone writes to it. Attach to a table that stays.')
+        'It goes with its session, which alone writes to it. Attach to a table that stays.'),
+      -- PostgreSQL collects no transition rows from one, and fails the parent's writes instead.
+      (p_operation <> 'truncate' and exists (
+        select from pg_class f where f.relkind = 'f' and rowcast.is_below(f.oid, p_table)
+      ), 'a table with a foreign one below it',
+        'The application''s writes to it would fail. Attach to its local partitions.')
   ) r (applies, what, hint)
   where c.oid = p_table and r.applies
   limit 1;
@@ -32,6 +39,6 @@ begin
   end if;
 end
 $$;
-revoke all on function rowcast.check_table(regclass) from public;
-comment on function rowcast.check_table(regclass) is
-  'Refuses what can''t be attached to: views, foreign and temporary tables, Rowcast''s own; RC003.';
+revoke all on function rowcast.check_table(regclass, text) from public;
+comment on function rowcast.check_table(regclass, text) is
+  'Refuses what can''t be attached to, such as views, foreign tables, Rowcast''s own; RC003.';

@@ -1,6 +1,6 @@
 -- Puts the trigger on a table and on all that hang below it: partitions and inheritance children.
 -- A trigger that is there already is left alone: CREATE TRIGGER waits for writers, and makes
--- others wait behind it.
+-- others wait behind it. A former partition loses its own: nobody asked to hear of that table.
 
 create or replace function rowcast.set_triggers(p_table regclass, p_operation text, p_function text)
 returns void
@@ -37,8 +37,16 @@ begin
       );
     end if;
   end loop;
+  for v_leaf in
+    select tgrelid from pg_trigger
+    where tgfoid = to_regprocedure(p_function || '()') and tgname = v_name
+      and tgrelid <> p_table and not rowcast.is_below(tgrelid, p_table)
+    order by tgrelid
+  loop
+    execute format('drop trigger %I on %s', v_name, v_leaf);
+  end loop;
 end
 $$;
 revoke all on function rowcast.set_triggers(regclass, text, text) from public;
 comment on function rowcast.set_triggers(regclass, text, text) is
-  'Creates the triggers of an attachment where they are missing.';
+  'Creates the triggers of an attachment where they are missing, drops them where it is no more.';

@@ -35,6 +35,15 @@ triggers as (
     select from pg_trigger t where t.tgrelid = c.oid and t.tgname = '_900_rowcast_' || $2
       and t.tgfoid = to_regprocedure(w.function || '()')
   )
+),
+left_behind as (
+  select string_agg(
+    format(E'drop trigger %I on %s;\n', t.tgname, t.tgrelid::regclass), '' order by t.tgrelid
+  ) as text
+  from wanted w
+  join pg_trigger t on t.tgfoid = to_regprocedure(w.function || '()')
+    and t.tgname = '_900_rowcast_' || $2
+  where t.tgrelid not in (table below)
 )
 select concat(
   'begin;',
@@ -46,6 +55,7 @@ select concat(
   format(E'revoke all on function %s() from public;\n', w.function),
   format(E'grant execute on function %s() to current_user;\n', w.function),
   t.text,
+  l.text,
   E'insert into rowcast.attached as a (relation, operation, mode, query, function_name, reset_above)\n',
   format(
     E'values (%L, %L, %L, %L, %L, %s)\n',
@@ -56,4 +66,4 @@ select concat(
   E'  reset_above = excluded.reset_above;\n',
   E'commit;\n'
 )
-from wanted w cross join triggers t
+from wanted w cross join triggers t cross join left_behind l

@@ -226,13 +226,15 @@ async fn compare_function(
     if name != expected_name {
         status.find(
             State::Changed,
-            format!("the table was renamed, its function is still {name}"),
+            format!("{name} is another attachment's too: apply gives it one of its own"),
         );
     } else if status.state == State::Ok && body(&source) != Some(function.get(0)) {
         // Where mode or query differ, so does the source, and nothing more is to be said.
         status.find(
             State::Changed,
-            format!("{name} was edited, or made by another version"),
+            format!(
+                "{name} was edited, or made by another version or under another name of the table"
+            ),
         );
     }
     Ok(())
@@ -246,9 +248,18 @@ fn body(source: &str) -> Option<&str> {
 
 fn compare_triggers(status: &mut Status, leaves: &[Row]) {
     let (mut missing, mut changed, mut disabled, mut unkeyed) = (vec![], vec![], vec![], vec![]);
+    let (mut left_behind, mut elsewhere) = (vec![], vec![]);
     for leaf in leaves {
         let relation: &str = leaf.get("relation");
         let is = |column| leaf.get::<_, Option<bool>>(column).unwrap_or(false);
+        if is("left_behind") {
+            left_behind.push(relation);
+            continue;
+        }
+        if is("elsewhere") {
+            elsewhere.push(relation);
+            continue;
+        }
         if !is("present") || !is("ours") {
             missing.push(relation);
         } else if !is("sound") {
@@ -259,6 +270,15 @@ fn compare_triggers(status: &mut Status, leaves: &[Row]) {
         if !is("keyed") {
             unkeyed.push(relation);
         }
+    }
+    if !elsewhere.is_empty() {
+        let tables = listed(&elsewhere);
+        let why = "foreign, so that writes through its parent fail";
+        status.find(State::Broken, format!("{tables} is {why}"));
+    }
+    if !left_behind.is_empty() {
+        let tables = listed(&left_behind);
+        status.find(State::Changed, format!("left behind on {tables}"));
     }
     if !missing.is_empty() {
         status.find(State::Missing, format!("missing on {}", listed(&missing)));

@@ -1,10 +1,5 @@
--- Triggers that write to the log and are not where an attachment wants them: hand-written ones,
--- and those of an attachment on a table that no longer hangs below it. $1: functions to leave out.
-with recursive below as (
-  select a.relation::oid as root, a.relation::oid as oid from rowcast.attached a
-  union
-  select b.root, i.inhrelid from below b join pg_inherits i on i.inhparent = b.oid
-)
+-- Triggers that write to the log and belong to no attachment: hand-written ones, and those of an
+-- attachment that was forgotten. $1: functions to leave out.
 select
   format('%I.%I', n.nspname, c.relname) as relation,
   t.tgname::text as trigger,
@@ -28,8 +23,8 @@ where not t.tgisinternal and t.tgparentid = 0 and n.nspname <> 'rowcast'
     where to_regprocedure(f || '()') is not null
   ))
   and not exists (
-    select from below b join rowcast.attached a on a.relation = b.root
-    where b.oid = t.tgrelid and t.tgname = '_900_rowcast_' || a.operation
+    select from rowcast.attachment a
+    where a.relation = t.tgrelid and t.tgname = '_900_rowcast_' || a.operation
       and t.tgfoid = to_regprocedure(a.function_name || '()')
   )
 order by 1, 2
