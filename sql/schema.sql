@@ -277,12 +277,8 @@ begin
       and proowner = 'rowcast_owner'::regrole and prosrc = split_part(v_source, '$body$', 2)
   ) then
     execute v_source;
-    execute format('alter function %s() owner to rowcast_owner', v_function);
-    execute format('revoke all on function %s() from public', v_function);
   end if;
-  if not has_function_privilege(v_function || '()', 'execute') then
-    execute format('grant execute on function %s() to %I', v_function, current_user);
-  end if;
+  perform rowcast.secure_function(v_function);
   perform rowcast.set_triggers(p_table, p_operation, v_function);
 
   insert into rowcast.attached as a (relation, operation, mode, query, function_name, reset_above)
@@ -2169,6 +2165,33 @@ ALTER FUNCTION rowcast.rotate_log(p_read pg_snapshot, OUT moved boolean, OUT for
 
 COMMENT ON FUNCTION rowcast.rotate_log(p_read pg_snapshot, OUT moved boolean, OUT forgotten integer, OUT refused integer) IS 'Keeps the log within keep_for and keep_bytes: whether it moved to another leaf, which leaf it emptied, and how many it could not, because somebody holds a lock.';
 
+CREATE FUNCTION rowcast.secure_function(p_function text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_grantee text;
+begin
+  execute format('alter function %s() owner to rowcast_owner', p_function);
+  for v_grantee in
+    select distinct case when a.grantee = 0 then 'public' else a.grantee::regrole::text end
+    from pg_proc p
+    cross join lateral aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+    where p.oid = to_regprocedure(p_function || '()')
+      and (a.grantee = 0 or not pg_has_role(a.grantee, 'rowcast_owner', 'member'))
+  loop
+    execute format('revoke all on function %s() from %s cascade', p_function, v_grantee);
+  end loop;
+  if not has_function_privilege(p_function || '()', 'execute') then
+    execute format('grant execute on function %s() to %I', p_function, current_user);
+  end if;
+end
+$$;
+
+ALTER FUNCTION rowcast.secure_function(p_function text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.secure_function(p_function text) IS 'Makes a trigger function rowcast_owner''s, whatever default privileges say.';
+
 CREATE FUNCTION rowcast.session_claims(p_cookies jsonb) RETURNS jsonb
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3609,6 +3632,8 @@ REVOKE ALL ON FUNCTION rowcast.ring() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.rotate_log(p_read pg_snapshot, OUT moved boolean, OUT forgotten integer, OUT refused integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.rotate_log(p_read pg_snapshot, OUT moved boolean, OUT forgotten integer, OUT refused integer) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.secure_function(p_function text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.session_claims(p_cookies jsonb) FROM PUBLIC;
 

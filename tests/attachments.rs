@@ -230,6 +230,29 @@ async fn a_detached_partition_falls_silent(version: Version) {
     assert_eq!(code, "RC005");
 }
 
+/// Whoever may execute a trigger function can put it on a table of their own, and forge its events.
+async fn default_privileges_open_no_trigger_function(version: Version) {
+    let database = database(version).await;
+    let open =
+        "select has_function_privilege('lab_app', 'rowcast.\"shop.orders insert\"()', 'execute')";
+    database
+        .run(
+            "select rowcast.detach('shop.orders');
+             alter default privileges grant execute on functions to lab_app with grant option;
+             select shop.tell('shop.orders')",
+        )
+        .await;
+    assert!(!database.ask::<bool>(open).await);
+    // As an earlier version left it.
+    database
+        .run(
+            "grant execute on function rowcast.\"shop.orders insert\"() to lab_app;
+             select shop.tell('shop.orders')",
+        )
+        .await;
+    assert!(!database.ask::<bool>(open).await);
+}
+
 /// A constant of an enumeration names its schema only where the query does.
 async fn what_rowcast_owner_may_not_name_is_refused(version: Version) {
     let database = database(version).await;
@@ -285,5 +308,6 @@ on_every_version! {
     a_function_that_two_attachments_share_outlives_the_first
     a_foreign_partition_is_refused_and_shown
     a_detached_partition_falls_silent
+    default_privileges_open_no_trigger_function
     what_rowcast_owner_may_not_name_is_refused
 }

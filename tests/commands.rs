@@ -134,7 +134,9 @@ async fn tables_that_changed_are_told_and_mended() {
          select rowcast.attach('public.calls', 'insert', $$ {query} from new_rows $$);
          alter table public.whole detach partition public.part;
          alter table public.calls rename to calls_old;
-         create table public.calls (id int primary key);"
+         create table public.calls (id int primary key);
+         grant execute on function rowcast.\"public.whole insert\"() to lab_app;
+         alter default privileges grant execute on functions to lab_app;"
     );
     let directory = tempfile::tempdir().unwrap();
     let file = format!(
@@ -148,6 +150,7 @@ async fn tables_that_changed_are_told_and_mended() {
         db.run(&setup).await;
         let before = text(&run(&db, &["triggers", "status"]).await);
         assert!(before.contains("left behind on public.part"), "{before}");
+        assert!(before.contains("executed by lab_app"), "{before}");
         if by_script {
             let printed = run(&db, &["triggers", "apply", files, "--dry-run"]).await;
             let script = String::from_utf8(printed.stdout).unwrap();
@@ -156,6 +159,9 @@ async fn tables_that_changed_are_told_and_mended() {
             let applied = run(&db, &["triggers", "apply", files]).await;
             assert!(applied.status.success(), "{}", text(&applied));
         }
+        let open = "select count(*) from rowcast.attached
+            where has_function_privilege('lab_app', function_name || '()', 'execute')";
+        assert_eq!(db.ask::<i64>(open).await, 0);
         let functions = "select count(distinct function_name) from rowcast.attached";
         assert_eq!(db.ask::<i64>(functions).await, 3);
         let state = "select string_agg(relation::text, ', ' order by relation::text)

@@ -69,12 +69,8 @@ begin
       and proowner = 'rowcast_owner'::regrole and prosrc = split_part(v_source, '$body$', 2)
   ) then
     execute v_source;
-    execute format('alter function %s() owner to rowcast_owner', v_function);
-    execute format('revoke all on function %s() from public', v_function);
   end if;
-  if not has_function_privilege(v_function || '()', 'execute') then
-    execute format('grant execute on function %s() to %I', v_function, current_user);
-  end if;
+  perform rowcast.secure_function(v_function);
   perform rowcast.set_triggers(p_table, p_operation, v_function);
 
   insert into rowcast.attached as a (relation, operation, mode, query, function_name, reset_above)

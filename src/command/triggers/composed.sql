@@ -51,9 +51,8 @@ select concat(
     w.relation, $2, rtrim($3, E' \n\t;'), $4, $5, w.columns, w.channel, w.function
   ), E'\n'),
   E';\n',
-  format(E'alter function %s() owner to rowcast_owner;\n', w.function),
-  format(E'revoke all on function %s() from public;\n', w.function),
-  format(E'grant execute on function %s() to current_user;\n', w.function),
+  -- From whom it has to be taken is known where the script runs.
+  format(E'select rowcast.secure_function(%L);\n', w.function),
   t.text,
   l.text,
   E'insert into rowcast.attached as a (relation, operation, mode, query, function_name, reset_above)\n',

@@ -19,9 +19,13 @@ const IN_DATABASE: &str = "select a.relation::oid, a.operation, a.query, a.mode,
     from rowcast.attached a left join pg_class c on c.oid = a.relation \
     left join pg_namespace n on n.oid = c.relnamespace order by 5, 2";
 
-/// The function as it is; whether it runs as its author, with a safe path, for the right owner.
+/// The function as it is; whether it runs as its author, with a safe path, for the right owner; and
+/// who could forge events by it.
 const FUNCTION: &str = "select prosrc, prosecdef and proowner = 'rowcast_owner'::regrole \
-    and coalesce('search_path=pg_catalog, pg_temp' = any (proconfig), false) \
+    and coalesce('search_path=pg_catalog, pg_temp' = any (proconfig), false), \
+    (select string_agg(distinct case when grantee = 0 then 'public' else grantee::regrole::text end, \
+      ', ') from aclexplode(coalesce(proacl, acldefault('f', proowner))) \
+      where grantee = 0 or not pg_has_role(grantee, 'rowcast_owner', 'member')) \
     from pg_proc where oid = to_regprocedure($1 || '()')";
 
 /// The function as `rowcast.attach` would make it: with temporary tables, in a transaction that is
@@ -218,6 +222,12 @@ async fn compare_function(
         status.find(
             State::Changed,
             format!("{name} has another owner or other settings"),
+        );
+    }
+    if let Some(whoever) = function.get::<_, Option<&str>>(2) {
+        status.find(
+            State::Changed,
+            format!("{name} may be executed by {whoever}, who could forge events"),
         );
     }
     let Some((source, expected_name)) = expected else {
