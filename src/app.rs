@@ -25,7 +25,7 @@ use crate::routes::{operators, routes};
 use crate::token::{Verifier, VerifierError};
 use accept::{accept_all, tls_acceptor};
 use front::Front;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, select_all};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +60,11 @@ pub enum OpenError {
     #[error("no thread for the listener: {0}")]
     Thread(io::Error),
 }
+
+/// Nothing would be delivered any more: whoever supervises the process is to start it again.
+#[derive(Debug, thiserror::Error)]
+#[error("the listener has ended unasked")]
+pub struct ListenerEnded;
 
 /// A service that is open: its listener runs. It serves nobody before an [`App`] has it.
 pub struct Service {
@@ -236,18 +241,28 @@ impl App {
     }
 
     /// Serves until `shutdown` ends, then says goodbye to everybody within `http.drain_ms`.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// A listener ended before that; the goodbye was said all the same.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ListenerEnded> {
         let filter = self.routes();
-        self.run_with(filter, shutdown).await;
+        self.run_with(filter, shutdown).await
     }
 
     /// The same, with routes of the caller's, which are to include [`App::routes`].
-    pub async fn run_with<F>(self, filter: F, shutdown: impl Future<Output = ()>)
+    ///
+    /// # Errors
+    /// As [`App::run`].
+    pub async fn run_with<F>(
+        self,
+        filter: F,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), ListenerEnded>
     where
         F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
     {
         let front = self.front(filter);
-        self.run_front(front, shutdown).await;
+        self.run_front(front, shutdown).await
     }
 
     /// What answers here: the services that are no routes, and behind them these routes.
@@ -269,7 +284,14 @@ impl App {
     }
 
     /// The same as [`App::run`], with a front of the caller's, which is to include [`App::front`].
-    pub async fn run_front(mut self, front: Front, shutdown: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// As [`App::run`].
+    pub async fn run_front(
+        mut self,
+        front: Front,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), ListenerEnded> {
         let (stop, stopping) = watch::channel(false);
         let gate = &self.gate;
         let public = accept_all(
@@ -290,11 +312,14 @@ impl App {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
-            () = public => {}
-            () = admin => {}
-            () = shutdown => {}
-        }
+        let listeners = self.services.iter_mut();
+        let deaf = select_all(listeners.map(|service| Box::pin(service.listener.ended())));
+        let ended = tokio::select! {
+            () = public => Ok(()),
+            () = admin => Ok(()),
+            () = shutdown => Ok(()),
+            _ = deaf => Err(ListenerEnded),
+        };
         // Idle sockets close at this; those that stream, when their service ends.
         stop.send_replace(true);
         for service in &self.services {
@@ -310,6 +335,7 @@ impl App {
         {
             let _ = std::fs::remove_file(path);
         }
+        ended
     }
 }
 
@@ -320,5 +346,23 @@ async fn refresh_keys(gate: std::sync::Weak<Gate>) {
         }
         drop(held);
         tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RawSettings;
+
+    /// Without it, everybody would stay connected and hear nothing.
+    #[tokio::test]
+    async fn a_listener_that_ends_unasked_ends_the_service() {
+        let url = ("database.url".to_owned(), "host=/nowhere".to_owned());
+        let raw = RawSettings::load(None, std::iter::empty(), &[url]).unwrap();
+        let service = Service::open(Settings::check(raw).unwrap()).unwrap();
+        service.listening.send_replace(true);
+        let socket = Socket::bind("127.0.0.1:0").await.unwrap();
+        let app = App::of(service, Vec::new(), socket).await.unwrap();
+        assert!(app.run(std::future::pending()).await.is_err());
     }
 }

@@ -32,6 +32,7 @@ static NOTIFICATIONS: AtomicU64 = AtomicU64::new(0);
 static LOCKED_LEAVES: AtomicU64 = AtomicU64::new(0);
 static ACKNOWLEDGEMENTS: AtomicU64 = AtomicU64::new(0);
 static FAILURES: AtomicU64 = AtomicU64::new(0);
+static LOST_LINES: AtomicU64 = AtomicU64::new(0);
 /// Whether this process has ever heard the doorbell.
 static HAS_LISTENED: AtomicBool = AtomicBool::new(false);
 static TO_QUEUE: Delays = Delays::new();
@@ -165,6 +166,11 @@ pub fn events_lost(channel: &str, name: &str) {
         name,
         "the database lost events of this channel: see rowcast.failure and the server's log"
     );
+}
+
+/// A line of our own log could not be written, or too many waited for that.
+pub fn line_lost() {
+    add(&LOST_LINES, 1);
 }
 
 /// The listener hears the doorbell and has read the log.

@@ -1,10 +1,19 @@
 //! The program itself. What it serves is the other stations' business.
 
 use crate::support::{
-    self, TRANSPORTS, connect, get, marker, serve, serve_process, settings, token, within,
+    self, Database, SECRET, TRANSPORTS, connect, eventually, get, marker, serve, serve_process,
+    settings, token, within,
 };
-use nix::sys::signal::Signal;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rowcast::app::{App, Service, Socket};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::process::Stdio;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::process::Command;
 
 #[tokio::test]
 async fn the_program_serves_and_says_goodbye_at_sigterm() {
@@ -89,5 +98,78 @@ async fn several_services_share_a_socket_and_stop_together() {
     for somebody in &mut everybody {
         assert_eq!(somebody.closed().await.0, 1012);
     }
-    within("both have ended", served).await.unwrap();
+    within("both have ended", served).await.unwrap().unwrap();
+}
+
+/// What a program answers at its Unix socket; nothing while nobody listens there.
+async fn ask_at(path: &std::path::Path, request: &str) -> Option<String> {
+    let mut stream = UnixStream::connect(path).await.ok()?;
+    let request = format!("GET {request} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    Some(answer)
+}
+
+/// Nobody is kept from anything by a log that can't be written: neither clients, nor the listener,
+/// nor who wants the end.
+async fn serves_with_its_log_at(database: &Database, log: Stdio, loses: bool) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rowcast"));
+    command
+        .args(["serve", "--listen", &format!("unix:{}", path.display())])
+        .env_clear()
+        .env("DATABASE_URL", &database.service_url)
+        .env("ROWCAST__AUTH__HS256_SECRET", SECRET)
+        .stderr(log)
+        .kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let ready = async || {
+        let answer = ask_at(&path, "/readyz").await?;
+        answer.starts_with("HTTP/1.1 200").then_some(())
+    };
+    eventually("it is ready", ready).await;
+    for _ in 0..20 {
+        let refused = within("an answer", ask_at(&path, "/poll")).await.unwrap();
+        assert!(refused.contains("unauthorized"), "{refused:?}");
+    }
+    database
+        .run(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+             where datname = current_database() and usename = 'rowcast_service'",
+        )
+        .await;
+    let lost_and_back = async || {
+        let metrics = ask_at(&path, "/metrics").await?;
+        let counted = |name: &str| !metrics.contains(&format!("\n{name} 0\n"));
+        let told = counted("rowcast_log_lines_lost_total") == loses;
+        (told && counted("rowcast_listener_losses_total")).then_some(())
+    };
+    eventually("the database was lost, and lines were", lost_and_back).await;
+    eventually("it is ready again", ready).await;
+    let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap());
+    kill(pid, Signal::SIGTERM).unwrap();
+    assert!(within("it ends", child.wait()).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_stops_nothing() {
+    let database = support::database().await;
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    serves_with_its_log_at(&database, full.into(), true).await;
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    serves_with_its_log_at(&database, closed.into(), true).await;
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_stops_nothing() {
+    let database = support::database().await;
+    let (_reader, mut unread) = std::io::pipe().unwrap();
+    fcntl(&unread, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    while unread.write(&[b'\n'; 4096]).is_ok() {}
+    while unread.write(b"\n").is_ok() {}
+    fcntl(&unread, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+    serves_with_its_log_at(&database, unread.into(), false).await;
 }

@@ -1,7 +1,8 @@
-//! The subcommands: one file each. Reads settings, sets up the log, hands over.
+//! The subcommands: one file each. Reads settings, starts the log, hands over.
 //! It must never print a secret.
 
 mod demo;
+mod log;
 pub mod postgres;
 mod serve;
 mod statements;
@@ -9,12 +10,11 @@ mod tail;
 mod token;
 mod triggers;
 
-use crate::config::{LogFormat, RawSettings, Settings};
+use crate::config::{RawSettings, Settings};
 use crate::dialect::Dialect;
 use crate::{database, migrate};
 use clap::{Args, Parser, Subcommand};
 use std::error::Error;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -99,7 +99,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     }
     let settings = Settings::check(raw)?;
     let quiet = !matches!(cli.command, Command::Serve(_));
-    start_log(&settings, quiet)?;
+    let _log = log::start(&settings, quiet)?;
     match cli.command {
         Command::Serve(_) => serve::run(settings).await,
         Command::Demo(args) => demo::run(args, settings).await,
@@ -138,39 +138,6 @@ fn read_settings(cli: &Cli) -> Result<RawSettings, Failure> {
         std::env::vars(),
         &overrides,
     )?)
-}
-
-fn start_log(settings: &Settings, quiet: bool) -> Result<(), Failure> {
-    use tracing_subscriber::filter::filter_fn;
-    use tracing_subscriber::layer::SubscriberExt;
-    use tracing_subscriber::util::SubscriberInitExt;
-    let level = if quiet {
-        "warn"
-    } else {
-        settings.log.level.as_str()
-    };
-    let filter = tracing_subscriber::EnvFilter::try_new(level)
-        .map_err(|error| format!("log.level {level:?}: {error}"))?;
-    let human = match settings.log.format {
-        LogFormat::Auto => std::io::stderr().is_terminal(),
-        LogFormat::Human => true,
-        LogFormat::Json => false,
-    };
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    // Libraries below us print frames, parameters and notices, and with them tokens and payloads:
-    // whatever the level, they only warn.
-    let ours = filter_fn(|metadata| {
-        *metadata.level() <= tracing::Level::WARN || metadata.target().starts_with("rowcast")
-    });
-    // A second log in one process (in tests) keeps the first.
-    let _ = if human {
-        log.with_target(false).finish().with(ours).try_init()
-    } else {
-        log.json().finish().with(ours).try_init()
-    };
-    Ok(())
 }
 
 async fn run_migrate(settings: &Settings) -> Result<ExitCode, Failure> {

@@ -23,8 +23,14 @@ pub async fn run(settings: Settings) -> Result<ExitCode, Failure> {
     let address = socket.address();
     let app = App::open(settings, socket).await?;
     tracing::info!(address, version = env!("CARGO_PKG_VERSION"), "serving");
-    app.run(stop_signal()?).await;
-    Ok(ExitCode::SUCCESS)
+    // Said by the log, as all else: nobody may read it any more, and the end waits for nobody.
+    Ok(match app.run(stop_signal()?).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    })
 }
 
 /// Ends at SIGTERM or SIGINT.

@@ -39,8 +39,10 @@ impl Listener {
 }
 
 impl Thread {
-    /// Waits until it has ended.
+    /// Waits until it has ended, however that came.
     pub async fn ended(&mut self) {
-        let _ = (&mut self.ended).await;
+        if !self.ended.is_terminated() {
+            let _ = (&mut self.ended).await;
+        }
     }
 }

@@ -3,8 +3,8 @@
 
 use super::{
     ACKNOWLEDGEMENTS, BATCHES, CALL_MICROS, CALLS, CLOSES, DELIVERIES, EVENTS, FAILURES, GAPS,
-    LOCKED_LEAVES, LOG_REPLAYS, LOST_CONNECTIONS, NOTIFICATIONS, OPENED, REFUSALS, RING_REPLAYS,
-    STATEMENTS, TO_QUEUE, TO_SOCKET, Transport, WITHDRAWALS,
+    LOCKED_LEAVES, LOG_REPLAYS, LOST_CONNECTIONS, LOST_LINES, NOTIFICATIONS, OPENED, REFUSALS,
+    RING_REPLAYS, STATEMENTS, TO_QUEUE, TO_SOCKET, Transport, WITHDRAWALS,
 };
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
@@ -65,6 +65,11 @@ pub fn prometheus() -> String {
             "rowcast_failures_total",
             &FAILURES,
             "Errors that lost or delayed something.",
+        ),
+        (
+            "rowcast_log_lines_lost_total",
+            &LOST_LINES,
+            "Lines of the service's own log that could not be written.",
         ),
     ] {
         let value = counter.load(Ordering::Relaxed);

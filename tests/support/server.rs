@@ -8,7 +8,7 @@ use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rowcast::app::{App, Socket};
+use rowcast::app::{App, ListenerEnded, Socket};
 use rowcast::config::{RawSettings, Settings};
 use rowcast::connection::Gate;
 use serde_json::Value;
@@ -41,7 +41,7 @@ pub struct Server {
     /// The inside: hub, seats, pulse, settings.
     pub gate: Arc<Gate>,
     stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), ListenerEnded>>,
 }
 
 impl Served for Server {
@@ -115,7 +115,8 @@ impl Server {
         self.begin_to_stop();
         within("the service stops", &mut self.task)
             .await
-            .expect("the service did not panic");
+            .expect("the service did not panic")
+            .expect("the listener ended when it was told to");
     }
 }
 

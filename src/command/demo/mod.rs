@@ -74,7 +74,7 @@ pub async fn run(args: DemoArgs, settings: Settings) -> Result<ExitCode, Failure
         join_all(legacy.iter().map(write_on)).await;
     };
     tokio::select! {
-        () = app.run_front(front, stop) => {}
+        ended = app.run_front(front, stop) => ended?,
         () = writers => {}
         failed = revive(&mut cluster) => failed?,
     }
