@@ -67,20 +67,26 @@ pub fn operators(gate: Arc<Gate>) -> BoxedFilter<Answer> {
 fn asked_by_operators(gate: Arc<Gate>) -> BoxedFilter<Answer> {
     let console = Console::open(&gate);
     let live = warp::path!("healthz")
-        .and(warp::get())
+        .and(fetched_or_probed())
         .map(|| "ok\n".into_response());
     let for_ready = Arc::clone(&gate);
     let ready = warp::path!("readyz")
-        .and(warp::get())
+        .and(fetched_or_probed())
         .map(move || readiness(&for_ready));
     let metrics = warp::path!("metrics")
-        .and(warp::get())
+        .and(fetched_or_probed())
         .map(move || metrics(&gate));
     let plain = live.or(ready).unify().or(metrics).unify();
     match console {
         Some(console) => plain.or(looked_at(console)).unify().boxed(),
         None => plain.boxed(),
     }
+}
+
+/// GET, or HEAD, which many monitors send; the HTTP library leaves out the body then.
+fn fetched_or_probed() -> impl Filter<Extract = (), Error = Rejection> + Copy + Send + Sync + 'static
+{
+    warp::get().or(warp::head()).unify()
 }
 
 /// The console: its page, and what that asks for.

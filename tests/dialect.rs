@@ -351,6 +351,8 @@ async fn a_health_door_answers_in_its_own_words() {
         (200, "application/json")
     );
     assert_eq!(answer.headers["cache-control"], "no-store");
+    let probed = crate::support::ask(&server, "HEAD", "/live/v2/status", &[], "").await;
+    assert_eq!((probed.status, &*probed.body), (200, ""));
     let said = answer.json();
     assert_eq!((&said[0], &said[1]), (&json!("UP"), &json!(0)));
     assert!(said[2].as_u64().unwrap() >= unix_now() - 60);

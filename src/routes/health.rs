@@ -1,7 +1,7 @@
 //! How the service does, in the words of a dialect: for monitors and pages that asked before.
 //! Hands answers to the routes. It must never say why it is not ready: addresses stand in that.
 
-use super::{Answer, visit};
+use super::{Answer, fetched_or_probed, visit};
 use crate::connection::Gate;
 use crate::connection::cors::with_cors;
 use crate::connection::visit::Visit;
@@ -15,7 +15,7 @@ use warp::path::Tail;
 use warp::reply::{Reply, Response};
 
 pub(super) fn doors(gate: Arc<Gate>) -> BoxedFilter<Answer> {
-    warp::get()
+    fetched_or_probed()
         .and(warp::path::tail())
         .and(visit())
         .and_then(move |tail: Tail, visit: Visit| {
