@@ -436,6 +436,8 @@ async fn every_sslmode_demands_what_libpq_demands() {
         (&by_name, format!("verify-full{wrong}"), None),
         (&by_name, "verify-full&sslrootcert=/nowhere".into(), None),
         (&by_name, "verify-full".into(), None),
+        (&by_name, "verify-full&sslrootcert=system".into(), None),
+        (&by_name, "require&sslrootcert=system".into(), None),
         (&by_name, "verify-everything".into(), None),
         (&url(&plain), "prefer".into(), Some(false)),
         (&url(&plain), "require".into(), None),
@@ -589,6 +591,9 @@ async fn operators_paths_can_be_moved_away() {
     for path in ["/metrics", "/readyz", "/healthz"] {
         assert_eq!(get(&server, path, &[]).await.status, 404, "{path}");
         assert_eq!(get(&admin, path, &[]).await.status, 200, "{path}");
+        // As `wget --spider` and monitors ask.
+        let probed = ask(&admin, "HEAD", path, &[], "").await;
+        assert_eq!((probed.status, &*probed.body), (200, ""), "{path}");
     }
     for path in ["/sse", "/ws"] {
         assert_eq!(get(&admin, path, &[]).await.status, 404, "{path}");

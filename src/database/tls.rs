@@ -40,6 +40,15 @@ pub fn parse(address: &str) -> Result<(tokio_postgres::Config, MakeRustlsConnect
         root,
         target,
     } = split(address)?;
+    // libpq: anybody can have a certificate of a public authority, so it counts for its own host alone.
+    let public = root.as_deref() == Some("system");
+    let mode = mode.or_else(|| public.then(|| "verify-full".to_owned()));
+    if public && mode.as_deref() != Some("verify-full") {
+        let mode = mode.unwrap_or_default();
+        return Err(DatabaseError::Address(format!(
+            "sslmode={mode} is too weak with sslrootcert=system: leave it out, or say verify-full"
+        )));
+    }
     let check = match mode.as_deref() {
         None | Some("disable" | "allow" | "prefer") => Check::Nothing,
         // libpq: with a root certificate, require means verify-ca.
@@ -248,5 +257,28 @@ impl ServerCertVerifier for Verifier {
         self.provider
             .signature_verification_algorithms
             .supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As libpq: any other mode would take anybody's certificate.
+    #[test]
+    fn the_systems_authorities_are_asked_about_the_host() {
+        let ask = |query: &str| parse(&format!("postgres://u@h/d?sslrootcert=system{query}"));
+        for query in ["", "&sslmode=verify-full"] {
+            match ask(query) {
+                Ok((config, _)) => assert_eq!(config.get_ssl_mode(), SslMode::Require, "{query}"),
+                // It did look for the system's authorities, and this machine has none.
+                Err(DatabaseError::Tls(_)) => {}
+                Err(error) => panic!("{query}: {error}"),
+            }
+        }
+        for mode in ["disable", "allow", "prefer", "require", "verify-ca"] {
+            let weak = ask(&format!("&sslmode={mode}"));
+            assert!(matches!(weak, Err(DatabaseError::Address(_))), "{mode}");
+        }
     }
 }
