@@ -288,53 +288,47 @@ impl App {
     /// # Errors
     /// As [`App::run`].
     pub async fn run_front(
-        mut self,
+        self,
         front: Front,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ListenerEnded> {
-        let (stop, stopping) = watch::channel(false);
-        let gate = &self.gate;
-        let public = accept_all(
+        let Self {
             gate,
-            &self.socket,
-            self.tls.clone(),
-            front,
-            stopping.clone(),
-        );
-        let admin = async {
-            match &self.admin {
+            mut services,
+            socket,
+            admin,
+            tls,
+        } = self;
+        let (stop, stopping) = watch::channel(false);
+        let public = accept_all(&gate, &socket, tls, front, stopping.clone());
+        let operated = async {
+            match &admin {
                 Some(socket) => {
                     let path = &*gate.settings.http.base_path;
-                    let filter = operators(Arc::clone(gate));
+                    let filter = operators(Arc::clone(&gate));
                     let front = Front::new([], front::filtered(filter, &[path]));
-                    accept_all(gate, socket, None, front, stopping).await;
+                    accept_all(&gate, socket, None, front, stopping).await;
                 }
                 None => std::future::pending().await,
             }
         };
-        let listeners = self.services.iter_mut();
+        let listeners = services.iter_mut();
         let deaf = select_all(listeners.map(|service| Box::pin(service.listener.ended())));
         let ended = tokio::select! {
             () = public => Ok(()),
-            () = admin => Ok(()),
+            () = operated => Ok(()),
             () = shutdown => Ok(()),
             _ = deaf => Err(ListenerEnded),
         };
+        // Whoever comes now goes elsewhere at once, or to the next run: nobody would answer here.
+        socket.close();
+        admin.map(Socket::close);
         // Idle sockets close at this; those that stream, when their service ends.
         stop.send_replace(true);
-        for service in &self.services {
+        for service in &services {
             service.end();
         }
-        join_all(self.services.iter_mut().map(Service::ended)).await;
-        if let Socket::Unix(listener) = &self.socket
-            && let Some(path) = listener
-                .local_addr()
-                .ok()
-                .as_ref()
-                .and_then(|a| a.as_pathname())
-        {
-            let _ = std::fs::remove_file(path);
-        }
+        join_all(services.iter_mut().map(Service::ended)).await;
         ended
     }
 }

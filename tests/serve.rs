@@ -173,3 +173,71 @@ async fn a_log_that_nobody_reads_stops_nothing() {
     fcntl(&unread, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
     serves_with_its_log_at(&database, unread.into(), false).await;
 }
+
+/// Whoever comes while it drains is turned away at once, and does not hang.
+#[tokio::test]
+async fn a_service_that_drains_listens_no_more() {
+    let database = support::database().await;
+    let admin = tempfile::tempdir().unwrap();
+    let operators = admin.path().join("operators");
+    let mut server = serve(&database, |settings| {
+        settings.http.admin_listen = Some(format!("unix:{}", operators.display()));
+    })
+    .await;
+    // Somebody who does not go yet.
+    let seat = server.gate.seats.sit(&server.gate, None).unwrap();
+    server.begin_to_stop();
+    let refused = async || {
+        let come = tokio::net::TcpStream::connect(&server.address).await;
+        (come.is_err() && !operators.exists()).then_some(())
+    };
+    eventually("nobody listens", refused).await;
+    assert_eq!(server.gate.seats.taken(), 1, "it drains still");
+    drop(seat);
+    server.stop().await;
+}
+
+async fn serve_with_files(database: &Database, limit: &str) -> support::Process {
+    let limited = format!("ulimit {limit}; exec \"$0\" \"$@\"");
+    support::serve_process_by(&["sh", "-c", &limited], database, &[]).await
+}
+
+#[tokio::test]
+async fn the_soft_limit_of_open_files_is_raised() {
+    let database = support::database().await;
+    let program = serve_with_files(&database, "-Sn 64").await;
+    let mut everybody = Vec::new();
+    for _ in 0..60 {
+        let mut somebody = support::ws(&program, &token("1", "", ""), "").await;
+        somebody.expect("welcome").await;
+        everybody.push(somebody);
+    }
+    assert_eq!(get(&program, "/healthz", &[]).await.status, 200);
+}
+
+/// Nobody hangs: whoever finds no room is told so.
+#[tokio::test]
+async fn too_few_open_files_are_told_at_the_start_and_to_whom_it_concerns() {
+    let database = support::database().await;
+    let program = serve_with_files(&database, "-n 100").await;
+    assert!(program.log().contains("LimitNOFILE="), "{}", program.log());
+    let (mut inside, mut overloaded) = (Vec::new(), 0);
+    for _ in 0..60 {
+        let mut somebody = support::ws(&program, &token("1", "", ""), "").await;
+        match somebody.next_or_end().await {
+            Ok(_) => inside.push(somebody),
+            Err((code, _)) => {
+                assert_eq!(code, 1013);
+                overloaded += 1;
+            }
+        }
+    }
+    // 100 less those of its own and of the pools are 56, and a quarter of them is for refusals.
+    assert_eq!((inside.len(), overloaded), (42, 18));
+    assert_eq!(get(&program, "/healthz", &[]).await.status, 200);
+    assert!(
+        !program.log().contains("accept failed"),
+        "{}",
+        program.log()
+    );
+}

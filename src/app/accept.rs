@@ -32,9 +32,6 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// Sockets that wait for their request, beyond the connections that are seated.
-const SPARE_SOCKETS: usize = 1000;
-
 /// Sockets that a browser opens to one host: as many of an address for each connection it may have.
 const OF_A_BROWSER: usize = 6;
 
@@ -48,12 +45,13 @@ struct Sockets {
 
 impl Sockets {
     fn new(limits: &Limits) -> Self {
-        let all = limits.connections.saturating_add(SPARE_SOCKETS);
+        let all = limits.sockets;
+        let spare = all - limits.connections;
         let of_one = limits.connections_per_address.saturating_mul(OF_A_BROWSER);
         Self {
             all: Arc::new(Semaphore::new(all)),
             crowd: Crowd::default(),
-            most: of_one.min(all - SPARE_SOCKETS / 2),
+            most: of_one.min(all - spare / 2),
             refusals: Repeated::default(),
         }
     }

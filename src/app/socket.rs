@@ -57,6 +57,16 @@ impl Socket {
         }
     }
 
+    /// Listens no more. The file goes first: what is at its place later is the next run's.
+    pub(super) fn close(self) {
+        if let Self::Unix(listener) = &self
+            && let Ok(address) = listener.local_addr()
+            && let Some(path) = address.as_pathname()
+        {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
     /// Accepts, and bounds what the kernel does for us: how long the other side may leave bytes
     /// unacknowledged, and how many may lie unsent.
     pub(super) async fn accept(&self, limits: &Limits) -> io::Result<(Accepted, Peer)> {

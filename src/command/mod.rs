@@ -2,6 +2,7 @@
 //! It must never print a secret.
 
 mod demo;
+mod files;
 mod log;
 pub mod postgres;
 mod serve;

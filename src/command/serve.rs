@@ -1,7 +1,7 @@
 //! `rowcast serve`: the service until SIGTERM or Ctrl-C. Hands over to the app.
 //! It must never run as a role that may do more than the service needs without saying so.
 
-use super::Failure;
+use super::{Failure, files};
 use crate::app::{App, Socket};
 use crate::config::Settings;
 use clap::Args;
@@ -15,8 +15,9 @@ pub struct ServeArgs {
     pub listen: Option<String>,
 }
 
-pub async fn run(settings: Settings) -> Result<ExitCode, Failure> {
-    for warning in settings.warnings() {
+pub async fn run(mut settings: Settings) -> Result<ExitCode, Failure> {
+    let few_files = files::fit(&mut settings);
+    for warning in settings.warnings().into_iter().chain(few_files) {
         tracing::warn!("{warning}");
     }
     let socket = Socket::bind(&settings.http.listen).await?;

@@ -22,6 +22,9 @@ use super::{ConfigError, settled};
 /// Of connections or events; ten million are beyond one node, so a mistake.
 const MANY: RangeInclusive<u64> = 1..=10_000_000;
 
+/// Sockets beyond the connections that are seated.
+const SPARE_SOCKETS: usize = 1000;
+
 impl Settings {
     /// Turns what was said into what is meant, or answers every problem at once.
     pub fn check(raw: RawSettings) -> Result<Settings, ConfigError> {
@@ -139,6 +142,7 @@ impl Check {
         }
         Limits {
             connections: self.size("limits.connections", raw.connections, MANY),
+            sockets: self.size("limits.connections", raw.connections, MANY) + SPARE_SOCKETS,
             connections_per_address: self.size(
                 "limits.connections_per_address",
                 raw.connections_per_address,

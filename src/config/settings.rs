@@ -99,6 +99,8 @@ pub struct Http {
 #[derive(Clone, Debug)]
 pub struct Limits {
     pub connections: usize,
+    /// Open at once: connections, and those that wait for their request or hear a refusal.
+    pub sockets: usize,
     pub connections_per_address: usize,
     pub connections_per_user: usize,
     /// The burst is one second's.
