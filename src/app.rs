@@ -53,8 +53,8 @@ pub enum OpenError {
     Verifier(#[from] VerifierError),
     #[error(transparent)]
     Dialect(#[from] DialectError),
-    #[error("http.listen {0}: {1}")]
-    Listen(String, io::Error),
+    #[error("{0} {1}: {2}")]
+    Listen(&'static str, String, io::Error),
     #[error("TLS: {0}")]
     Tls(String),
     #[error("no thread for the listener: {0}")]
@@ -65,6 +65,34 @@ pub enum OpenError {
 #[derive(Debug, thiserror::Error)]
 #[error("the listener has ended unasked")]
 pub struct ListenerEnded;
+
+/// What these settings name that can't be used, as far as it shows without a network.
+#[must_use]
+pub fn problems(settings: &Settings) -> Vec<String> {
+    let (database, auth) = (&settings.database, &settings.auth);
+    let mut problems = Vec::new();
+    for (key, address) in [
+        ("database.url", &database.url),
+        ("database.listen_url", &database.listen_url),
+    ] {
+        if let Some(Err(error)) = address.as_deref().map(crate::database::check) {
+            problems.push(format!("`{key}`: {error}."));
+        }
+    }
+    let (mut file, mut set) = (auth.clone(), auth.clone());
+    // One by one, so that neither hides the other.
+    (file.jwks, set.public_key_file) = (None, None);
+    for keys in [file, set] {
+        if let Err(error) = Verifier::new(&keys) {
+            problems.push(OpenError::from(error).to_string());
+        }
+    }
+    let tls = tls_acceptor(settings).err();
+    problems.extend(tls.map(|error| error.to_string()));
+    let dialects = Dialect::load(&settings.http.dialects).err();
+    problems.extend(dialects.map(|error| error.to_string()));
+    problems
+}
 
 /// A service that is open: its listener runs. It serves nobody before an [`App`] has it.
 pub struct Service {
@@ -211,7 +239,7 @@ impl App {
     ) -> Result<Self, OpenError> {
         let gate = Arc::clone(&first.gate);
         let admin = match &gate.settings.http.admin_listen {
-            Some(address) => Some(Socket::bind(address).await?),
+            Some(address) => Some(Socket::bind_as("http.admin_listen", address).await?),
             None => None,
         };
         let tls = tls_acceptor(&gate.settings)?;

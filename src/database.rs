@@ -84,6 +84,14 @@ pub async fn connect_and_drive(url: &str, timeout: Duration) -> Result<Client, D
     Ok(client)
 }
 
+/// Reads an address, and the certificates that it names, without connecting.
+///
+/// # Errors
+/// The address, or TLS.
+pub fn check(url: &str) -> Result<(), DatabaseError> {
+    tls::parse(url).map(drop)
+}
+
 /// The pools: one for admission and replays, one for calls, which may be slow.
 #[derive(Clone, Debug)]
 pub struct Database {

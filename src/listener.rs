@@ -93,6 +93,7 @@ impl Listener {
             self.database.forget();
         }
         place.queue_is_filling = listening.queue_was_filling;
+        let is_first = place.standpoint.is_none();
         if place.standpoint.is_none() && !place.queue_is_filling {
             // Later the pool may be away while this connection still brings events.
             self.hear_in_silence(&listening).await?;
@@ -100,6 +101,9 @@ impl Listener {
         self.take_channels(&listening, &Channels::default(), &mut place.channels)
             .await?;
         self.take_place(&listening, place).await?;
+        if is_first && listening.is_superuser {
+            report::role_is_superuser();
+        }
         let mut proof = Proof::default();
         let mut leader = Leader::new(self, &listening);
         let mut rings = Rings::unknown();

@@ -179,6 +179,14 @@ pub fn listener_ready(history: &str) {
     tracing::info!(history, "listening");
 }
 
+/// The service could do anything in the database, and whoever takes it over could.
+pub fn role_is_superuser() {
+    tracing::warn!(
+        "the service runs as a superuser of the database, and needs no more than the role \
+         rowcast_service may"
+    );
+}
+
 /// The listener lost its connection and will come back.
 pub fn listener_lost(error: &str, wait: Duration) {
     add(&LOST_CONNECTIONS, 1);

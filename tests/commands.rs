@@ -1,6 +1,9 @@
 //! The subcommands as a DBA and an operator type them: the real program, its output and exit code.
 
 use crate::support::{self, Database};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Output, Stdio};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
@@ -330,5 +333,124 @@ async fn config_redacts_secrets() {
     assert!(
         !shown.contains(secret) && !shown.contains("hidden"),
         "{shown}"
+    );
+}
+
+/// What `serve` would refuse without a network is named by `config`, all at once, and by `serve` too.
+#[tokio::test]
+async fn all_that_can_not_be_used_is_named_at_once() {
+    let url = "postgres://u@localhost/app?sslmode=verify_full";
+    for command in ["config", "serve"] {
+        let output = program(url, &[command])
+            .env("ROWCAST__HTTP__LISTNE", "x")
+            .env("ROWCAST__DATABASE__LISTEN_URL", "host=a port=many")
+            .env("ROWCAST__AUTH__PUBLIC_KEY_FILE", "/nowhere/key")
+            .env("ROWCAST__AUTH__JWKS", "/nowhere/jwks")
+            .env("ROWCAST__HTTP__TLS_CERTIFICATE_FILE", "/nowhere/crt")
+            .env("ROWCAST__HTTP__TLS_KEY_FILE", "/nowhere/crt.key")
+            .env("ROWCAST__HTTP__DIALECTS", "/nowhere/dialect.toml")
+            .output();
+        let output = support::within("an answer", output).await.unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        for named in [
+            "ROWCAST__HTTP__LISTNE",
+            "`database.url`",
+            "sslmode=verify_full",
+            "`database.listen_url`",
+            "/nowhere/key",
+            "/nowhere/jwks",
+            "/nowhere/crt",
+            "/nowhere/dialect.toml",
+        ] {
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(told.contains(named), "{command}, {named}: {told}");
+        }
+    }
+    // What is out of range is named beside what nobody knows.
+    let arguments = ["config", "--set", "limits.conections=1"];
+    let output = program("host=a", &arguments)
+        .env("ROWCAST__LIMITS__CONNECTIONS", "0")
+        .output();
+    let told = text(&support::within("an answer", output).await.unwrap());
+    for named in ["`limits.conections`", "`limits.connections`"] {
+        assert!(told.contains(&format!("{named} i")), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_named_by_its_setting() {
+    let db = support::database().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for key in ["http.listen", "http.admin_listen"] {
+        let (free, taken) = ("http.listen=127.0.0.1:0", format!("{key}={taken}"));
+        let ran = run(&db, &["serve", "--set", free, "--set", &taken]).await;
+        assert!(!ran.status.success());
+        assert!(
+            text(&ran).contains(&format!("rowcast: {key} 127.0.0.1:")),
+            "{}",
+            text(&ran)
+        );
+    }
+}
+
+/// A foreign variable is nobody's business, and the value of ours is not shown.
+#[tokio::test]
+async fn variables_that_are_no_text_are_named_if_they_are_ours() {
+    let strange = OsStr::from_bytes(b"hid\xffden");
+    let config = || program("host=a", &["config"]);
+    let output = config().env("FOREIGN", strange).output().await.unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    for name in ["DATABASE_URL", "ROWCAST__HTTP__LISTEN"] {
+        let output = config().env(name, strange).output().await.unwrap();
+        let told = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(
+            told.contains(&format!("`{name}`")) && !told.contains("hid"),
+            "{told}"
+        );
+    }
+}
+
+/// As behind `head`: whoever reads has seen enough.
+#[tokio::test]
+async fn nothing_is_wrong_where_nobody_reads_on() {
+    let db = support::database().await;
+    for arguments in [
+        &["migrate", "--print"][..],
+        &["config"],
+        &["triggers", "apply", LAB, "--dry-run"],
+        &["triggers", "apply", LAB],
+        &["triggers", "status", LAB],
+    ] {
+        let (reader, unread) = std::io::pipe().unwrap();
+        drop(reader);
+        let ran = program(&db.superuser_url, arguments)
+            .stdout(unread)
+            .output();
+        let ran = support::within("it ends", ran).await.unwrap();
+        assert!(ran.status.success(), "{arguments:?}: {}", text(&ran));
+    }
+}
+
+/// Distributions have old ones, and cargo's own words about that lead nowhere.
+#[tokio::test]
+async fn an_old_rust_is_told_before_anything_is_fetched() {
+    let place = tempfile::tempdir().unwrap();
+    let cargo = place.path().join("cargo");
+    std::fs::write(&cargo, "#!/bin/sh\necho cargo 1.9.0\n").unwrap();
+    std::fs::set_permissions(&cargo, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let setup = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/setup"))
+        .arg("build")
+        .env("PATH", format!("{}:{path}", place.path().display()))
+        .env("CARGO_TARGET_DIR", place.path())
+        .output();
+    let setup = support::within("it ends", setup).await.unwrap();
+    let (told, needed) = (text(&setup), env!("CARGO_PKG_RUST_VERSION"));
+    assert!(!setup.status.success(), "{told}");
+    assert!(
+        told.contains(&format!("Rust {needed} or newer is needed, this is 1.9.0")),
+        "{told}"
     );
 }

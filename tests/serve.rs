@@ -241,3 +241,13 @@ async fn too_few_open_files_are_told_at_the_start_and_to_whom_it_concerns() {
         program.log()
     );
 }
+
+#[tokio::test]
+async fn a_role_that_may_do_all_is_told_at_the_start() {
+    let database = support::database().await;
+    let url = database.superuser_url.as_str();
+    let mut mighty = serve_process(&database, &[("DATABASE_URL", url)]).await;
+    mighty.log_line("runs as a superuser").await;
+    let meek = serve_process(&database, &[]).await;
+    assert!(!meek.log().contains("superuser"), "{}", meek.log());
+}

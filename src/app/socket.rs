@@ -26,12 +26,17 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Binds `host:port` or `unix:/path`.
+    /// Binds `http.listen`: `host:port` or `unix:/path`.
     ///
     /// # Errors
     /// What the system says.
     pub async fn bind(address: &str) -> Result<Self, OpenError> {
-        let failed = |error| OpenError::Listen(address.to_owned(), error);
+        Self::bind_as("http.listen", address).await
+    }
+
+    /// Binds the address of this setting.
+    pub(super) async fn bind_as(key: &'static str, address: &str) -> Result<Self, OpenError> {
+        let failed = |error| OpenError::Listen(key, address.to_owned(), error);
         if let Some(path) = address.strip_prefix("unix:") {
             // A socket file that nobody answers is left over from a run that was killed.
             if Path::new(path).exists() && tokio::net::UnixStream::connect(path).await.is_err() {

@@ -11,11 +11,13 @@ mod tail;
 mod token;
 mod triggers;
 
-use crate::config::{RawSettings, Settings};
-use crate::dialect::Dialect;
+use crate::app::{self, OpenError};
+use crate::config::{ConfigError, RawSettings, Settings};
 use crate::{database, migrate};
 use clap::{Args, Parser, Subcommand};
 use std::error::Error;
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -88,24 +90,27 @@ pub fn main(cli: Cli) -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    let raw = read_settings(&cli)?;
+    let (raw, problems) = read_settings(&cli)?;
     if matches!(cli.command, Command::Config) {
-        print!("{}", raw.effective_toml());
-        let settings = Settings::check(raw)?;
-        Dialect::load(&settings.http.dialects)?;
-        for warning in settings.warnings() {
+        print(&raw.effective_toml())?;
+    }
+    let opens = matches!(cli.command, Command::Serve(_) | Command::Config);
+    let settings = checked(raw, problems, opens)?;
+    if matches!(cli.command, Command::Config) {
+        let no_database = settings.database.url.is_none();
+        let no_database = no_database.then(|| OpenError::NoDatabase.to_string());
+        for warning in settings.warnings().into_iter().chain(no_database) {
             eprintln!("rowcast: warning: {warning}");
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let settings = Settings::check(raw)?;
     let quiet = !matches!(cli.command, Command::Serve(_));
     let _log = log::start(&settings, quiet)?;
     match cli.command {
         Command::Serve(_) => serve::run(settings).await,
         Command::Demo(args) => demo::run(args, settings).await,
         Command::Migrate { print: true } => {
-            print!("{}", migrate::script());
+            print(&migrate::script())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Migrate { print: false } => run_migrate(&settings).await,
@@ -116,7 +121,8 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     }
 }
 
-fn read_settings(cli: &Cli) -> Result<RawSettings, Failure> {
+/// What could be read, and what is wrong with the rest.
+fn read_settings(cli: &Cli) -> Result<(RawSettings, Vec<String>), Failure> {
     let args = &cli.settings;
     let mut overrides = Vec::new();
     if let Some(url) = &args.database_url {
@@ -134,21 +140,68 @@ fn read_settings(cli: &Cli) -> Result<RawSettings, Failure> {
     {
         overrides.push(("http.listen".to_owned(), listen.clone()));
     }
-    Ok(RawSettings::load(
-        args.config.as_deref(),
-        std::env::vars(),
-        &overrides,
-    )?)
+    let (env, mut problems) = environment();
+    let (raw, wrong) = RawSettings::read(args.config.as_deref(), env.into_iter(), &overrides)?;
+    problems.extend(wrong);
+    Ok((raw, problems))
+}
+
+/// The environment, and what of ours in it is no text; what is foreign may be what it likes.
+fn environment() -> (Vec<(String, String)>, Vec<String>) {
+    let (mut env, mut problems) = (Vec::new(), Vec::new());
+    for (name, value) in std::env::vars_os() {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => env.push((name, value)),
+            (Ok(name), Err(_)) if name == "DATABASE_URL" || name.starts_with("ROWCAST_") => {
+                problems.push(format!("`{name}` in the environment is not UTF-8."));
+            }
+            _ => {}
+        }
+    }
+    (env, problems)
+}
+
+/// The settings, or all that is wrong with them; for those who serve also what they name that can't
+/// be used.
+fn checked(
+    raw: RawSettings,
+    mut problems: Vec<String>,
+    opens: bool,
+) -> Result<Settings, ConfigError> {
+    let checked = Settings::check(raw);
+    match &checked {
+        Ok(settings) if opens => problems.extend(app::problems(settings)),
+        Ok(_) => {}
+        Err(error) => problems.extend_from_slice(&error.problems),
+    }
+    match checked {
+        Ok(settings) if problems.is_empty() => Ok(settings),
+        _ => Err(ConfigError { problems }),
+    }
+}
+
+/// Prints, and is content where nobody reads on, as behind `head`.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}
+
+/// The same, of a line.
+fn say(line: impl Display) -> io::Result<()> {
+    print(&format!("{line}\n"))
 }
 
 async fn run_migrate(settings: &Settings) -> Result<ExitCode, Failure> {
     let url = direct_url(settings)?;
     let mut client = database::connect_and_drive(url, settings.database.connect_timeout).await?;
     let done = migrate::run(&mut client).await?;
-    println!(
+    say(format_args!(
         "migrations applied: {}, scripts replaced: {}",
         done.migrations, done.scripts
-    );
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -63,9 +63,10 @@ pub fn run(args: &TokenArgs, settings: &Settings) -> Result<ExitCode, Failure> {
             .entry("aud")
             .or_insert_with(|| audience.as_str().into());
     }
-    println!(
-        "{}",
-        crate::token::mint(secret, &Value::Object(claims), Algorithm::HS256)?
-    );
+    super::say(crate::token::mint(
+        secret,
+        &Value::Object(claims),
+        Algorithm::HS256,
+    )?)?;
     Ok(ExitCode::SUCCESS)
 }

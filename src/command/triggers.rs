@@ -9,6 +9,7 @@ pub mod files;
 mod patience;
 
 use super::statements::Statement;
+use super::{print, say};
 use crate::config;
 use drift::{State, Status};
 use files::{Attach, File, Order};
@@ -72,7 +73,7 @@ async fn act(action: Action, settings: &config::Settings) -> Outcome<ExitCode> {
         Action::Apply {
             dir, dry_run: true, ..
         } => {
-            print!("{}", dry_run(&mut connect(settings).await?, &dir).await?);
+            print(&dry_run(&mut connect(settings).await?, &dir).await?)?;
             Ok(ExitCode::SUCCESS)
         }
         Action::Apply { dir, patience, .. } => {
@@ -159,15 +160,18 @@ async fn apply(client: &mut Client, dir: &Path, patience: &Patience) -> Outcome<
                     continue;
                 }
             };
-            println!("{:width$}  {said}", file.name);
+            say(format_args!("{:width$}  {said}", file.name))?;
         }
         match (others, changed) {
             (0, _) => {}
-            (_, 0) => println!("{:width$}  unchanged ({others} statements)", file.name),
-            _ => println!(
+            (_, 0) => say(format_args!(
+                "{:width$}  unchanged ({others} statements)",
+                file.name
+            ))?,
+            _ => say(format_args!(
                 "{:width$}  changed by {changed} of {others} statements",
                 file.name
-            ),
+            ))?,
         }
     }
     Ok(if all_well {
@@ -264,7 +268,10 @@ async fn detach(client: &mut Client, dir: &Path, patience: &Patience) -> Outcome
         } else {
             "unchanged (it was not attached)"
         };
-        println!("{} {}  {word}", attach.table, attach.operation);
+        say(format_args!(
+            "{} {}  {word}",
+            attach.table, attach.operation
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -325,10 +332,10 @@ async fn status(settings: &config::Settings, dirs: &[PathBuf]) -> Outcome<ExitCo
             line.operation,
             line.notes.join("; ")
         );
-        println!("{}", text.trim_end());
+        say(text.trim_end())?;
     }
     if lines.is_empty() {
-        println!("nothing is attached");
+        say("nothing is attached")?;
     }
     Ok(if lines.iter().any(Status::is_drift) {
         ExitCode::FAILURE

@@ -230,6 +230,13 @@ impl Check {
                 raw.look_timeout_max_ms, raw.look_timeout_ms
             ));
         }
+        if raw.ready_lag_ms <= raw.floor_ms {
+            self.say(&format!(
+                "`listener.ready_lag_ms` is {} and `listener.floor_ms` {}: \
+                 the log is read so seldom that /readyz would say 503.",
+                raw.ready_lag_ms, raw.floor_ms
+            ));
+        }
         let doorbell = raw.doorbell.as_deref();
         if let Some(word) = doorbell.filter(|word| Doorbell::parse(word).is_none()) {
             self.wrong("listener.doorbell", word, "write adaptive, always or never");
@@ -336,6 +343,7 @@ mod tests {
             ("ROWCAST__LISTENER__DOORBELL", "sometimes"),
             ("ROWCAST__LISTENER__LOOK_TIMEOUT_MS", "90000"),
             ("ROWCAST__LISTENER__BACKOFF_MIN_MS", "9000"),
+            ("ROWCAST__LISTENER__FLOOR_MS", "20000"),
             ("ROWCAST__LISTENER__PROOF_TIMEOUT_MS", "90000"),
             ("ROWCAST__CONSOLE__ENABLED", "true"),
             ("ROWCAST__CONSOLE__VALUE", ""),
@@ -360,6 +368,7 @@ mod tests {
             "listener.doorbell",
             "listener.look_timeout_max_ms",
             "listener.backoff_min_ms",
+            "listener.ready_lag_ms",
             "listener.proof_timeout_ms",
             "console.value",
             "console.slow_percent",

@@ -19,6 +19,16 @@ impl RawSettings {
         env: impl Iterator<Item = (String, String)>,
         overrides: &[(String, String)],
     ) -> Result<RawSettings, ConfigError> {
+        let (raw, problems) = Self::read(file, env, overrides)?;
+        settled(raw, problems)
+    }
+
+    /// The same: what could be read, and what is wrong with the rest.
+    pub fn read(
+        file: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+        overrides: &[(String, String)],
+    ) -> Result<(RawSettings, Vec<String>), ConfigError> {
         let mut problems = Vec::new();
         let mut layers = vec![Layer::toml(
             "config/default.toml",
@@ -54,7 +64,7 @@ impl RawSettings {
         if raw.database.url.is_none() {
             raw.database.url = database_url;
         }
-        settled(raw, problems)
+        Ok((raw, problems))
     }
 }
 

@@ -29,7 +29,8 @@ const LEADER_LOCK: i64 = 7_692_279;
 
 /// What is to be known of the server before anything else.
 const OPENING: &str = "select pg_backend_pid(), \
-     current_setting('max_prepared_transactions')::integer > 0, rowcast.notify_queue_is_filling()";
+     current_setting('max_prepared_transactions')::integer > 0, rowcast.notify_queue_is_filling(), \
+     current_setting('is_superuser')";
 
 const LOOK: &str = "select * from rowcast.look($1::text::pg_snapshot, $2, $3)";
 
@@ -92,6 +93,7 @@ pub struct Listening {
     pub has_prepared_transactions: bool,
     /// NOTIFY had to be left alone when this connection was opened.
     pub queue_was_filling: bool,
+    pub is_superuser: bool,
     timeout: Duration,
     link_timeout: Duration,
     driver: tokio::task::JoinHandle<()>,
@@ -159,6 +161,7 @@ impl Listening {
             notifications,
             has_prepared_transactions: row.get(1) == Some("t"),
             queue_was_filling: row.get(2) == Some("t"),
+            is_superuser: row.get(3) == Some("on"),
             timeout,
             link_timeout: settings.link_timeout,
             driver,
