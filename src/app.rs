@@ -349,8 +349,9 @@ impl App {
             _ = deaf => Err(ListenerEnded),
         };
         // Whoever comes now goes elsewhere at once, or to the next run: nobody would answer here.
-        socket.close();
-        admin.map(Socket::close);
+        for socket in [Some(socket), admin].into_iter().flatten() {
+            socket.close();
+        }
         // Idle sockets close at this; those that stream, when their service ends.
         stop.send_replace(true);
         for service in &services {
