@@ -34,8 +34,9 @@ fn fit_into(settings: &mut Settings, files: usize) -> Option<String> {
     let sockets = files.saturating_sub(own(settings)).max(2);
     let limits = &mut settings.limits;
     let configured = limits.connections;
-    // Some are for those who are told that there is no room.
-    limits.connections = configured.min(sockets - sockets.div_ceil(4));
+    // As many as ever are for those who are told that there is no room, where there are many.
+    let spare = (limits.sockets - configured).min(sockets.div_ceil(4));
+    limits.connections = configured.min(sockets - spare);
     limits.sockets = sockets;
     Some(format!(
         "limits.connections is {configured}, but the process may open {files} files: no more than \
@@ -57,7 +58,7 @@ mod tests {
         let needed = needed(&settings);
         for (files, connections, sockets) in [
             (needed, 20_000, 21_000),
-            (needed - 1, 15_749, 20_999),
+            (needed - 1, 19_999, 20_999),
             (1024, 735, 980),
             (0, 1, 2),
         ] {
