@@ -83,9 +83,12 @@ describe('each example of the README runs as it stands', () => {
     await run(blocks('js')[1], { rowcastClient, ...known })
     await settle()
     expect([fake.socket.query('rooms'), fake.socket.query('since')]).toEqual(['orders', 'h.0_0'])
-    fake.socket.say(welcome(), resumed, event(1, { name: 'order:created' }), { type: 'gap', rooms: ['*'], reason: 'horizon' })
+    fake.socket.say(welcome(), resumed, event(1, { name: 'order:created' }), { type: 'gap', rooms: ['*'], reason: 'horizon', bookmark: 'h.9_0' })
+    // The place behind the gap is not saved before that of the event before it.
+    expect(known.readAll).not.toHaveBeenCalled()
+    await settle()
     expect(known.save).toHaveBeenCalledWith({ id: 1 }, 'h.1_0.1')
-    expect(known.readAll).toHaveBeenCalledOnce()
+    expect(known.readAll).toHaveBeenCalledWith('h.9_0')
     fake.socket.say({ type: 'error', code: 'forbidden', message: 'no', room: 'orders' })
     expect(known.console.error.mock.calls[0][0]).toMatchObject({ code: 'forbidden', room: 'orders' })
     const [[signal, end]] = known.process.once.mock.calls
@@ -104,6 +107,30 @@ describe('each example of the README runs as it stands', () => {
     await settle()
     expect(known.readAll).toHaveBeenCalledOnce()
     expect(fake.socket.said('ack').map(({ bookmark }) => bookmark)).toEqual(['h.1_0.1', 'h.9_0'])
+  })
+
+  test('lost event: a reader acknowledges none before those that came before it are done', async () => {
+    const written = []
+    const writeInvoice = (_, id) => new Promise((resolve, reject) => written.push({ id, resolve, reject }))
+    // What Node would end the process for.
+    const unhandled = vi.fn()
+    const others = process.listeners('unhandledRejection')
+    process.removeAllListeners('unhandledRejection').on('unhandledRejection', unhandled)
+    await run(blocks('js')[2], { connect: rowcastClient.connect, url: 'http://live.test', token: 'jwt', writeInvoice, readAll: vi.fn() })
+    await settle()
+    const acked = () => fake.socket.said('ack').map(({ bookmark }) => bookmark)
+    fake.socket.say(welcome(), { ...resumed, count: 3 }, ...[1, 2, 3].map((id) => event(id, { name: 'order:created' })))
+    await settle()
+    written[0].resolve()
+    await settle()
+    expect([written.map(({ id }) => id), acked()]).toEqual([['1', '2'], ['h.1_0.1']])
+    written[1].reject(new Error('the disk is full'))
+    await settle()
+    vi.useRealTimers()
+    await new Promise((go) => setImmediate(go))
+    process.removeAllListeners('unhandledRejection')
+    for (const other of others) process.on('unhandledRejection', other)
+    expect([written.length, acked(), unhandled.mock.calls.map(([error]) => error.message)]).toEqual([2, ['h.1_0.1'], ['the disk is full']])
   })
 
   test('a page that the server has rendered', async () => {
