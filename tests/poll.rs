@@ -113,12 +113,14 @@ async fn an_answer_is_as_the_wire_has_it() {
     let message = "no such room for you";
     assert_eq!(
         first,
-        json!({ "outcome": "live", "user": "1", "rooms": ["home:1", "r:1"], "events": [],
+        json!({ "outcome": "live", "user": "1", "rooms": ["home:1", "r:1"], "home": 1, "events": [],
             "bookmark": null, "more": false, "expiresAt": expires,
             "errors": [{ "type": "error", "code": "forbidden", "message": message, "room": "org:9" }] })
     );
-    let mut socket = ws(&server, &token, &format!("rooms=r:1&since={since}")).await;
-    socket.expect("welcome").await;
+    let mut socket = ws(&server, &token, &format!("rooms=home:1,r:1&since={since}")).await;
+    let welcome = socket.expect("welcome").await;
+    let (rooms, home) = (json!(["home:1", "r:1"]), json!(1));
+    assert_eq!((&welcome["rooms"], &welcome["home"]), (&rooms, &home));
     socket.expect("subscribed").await;
     marker(&database, &["r:1"]).await;
     let frame = socket.expect("event").await;

@@ -14,6 +14,8 @@ pub struct Welcome<'a> {
     pub connection_id: &'a str,
     pub user: Option<&'a str>,
     pub rooms: &'a [Arc<str>],
+    /// So many of them, the first, nobody asked for.
+    pub home: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bookmark: Option<&'a str>,
     /// Missing for those who do not expire.

@@ -172,7 +172,7 @@ impl<'a> Gathering<'a> {
                 }
                 let outcome = resolved.frame.outcome;
                 self.head = json!({ "outcome": outcome.word(), "rooms": resolved.frame.rooms,
-                    "user": self.presence.identity.user });
+                    "home": self.presence.home(), "user": self.presence.identity.user });
                 if let Outcome::Gap { reason } = outcome {
                     self.head["reason"] = reason.word().into();
                 }

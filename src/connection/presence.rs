@@ -326,6 +326,12 @@ impl Presence {
         door.is_some_and(|door| door.rooms.iter().any(|needed| needed == room))
     }
 
+    /// How many of its rooms, the first, nobody asked for: above the limit the last are left out.
+    #[must_use]
+    pub fn home(&self) -> usize {
+        self.admitted.home.min(self.admitted.rooms.len())
+    }
+
     /// When its token ends; nothing for those who do not expire.
     #[must_use]
     pub fn expires_at(&self) -> Option<u64> {

@@ -202,6 +202,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
             connection_id: &presence.connection,
             user: presence.identity.user.as_deref(),
             rooms: &resolved.frame.rooms,
+            home: presence.home(),
             bookmark: resolved.before.as_deref(),
             expires_at: presence.expires_at(),
             heartbeat: self.outlet.heartbeat().as_secs(),

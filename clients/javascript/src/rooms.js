@@ -40,7 +40,7 @@ export function roster({ later, random, reader }, keeper, report) {
   const wishes = new Set()
   /** @type {Set<string>} */
   const leaving = new Set()
-  /** Those that the server gave unasked: it would not give them again. @type {Set<string>} */
+  /** Those that the server gives unasked: left, it would not give them again. @type {Set<string>} */
   const home = new Set()
   let lastId = 0
 
@@ -174,8 +174,9 @@ export function roster({ later, random, reader }, keeper, report) {
      * @param {import('./keeper.js').Frame} frame
      * @param {Opening} opening
      */
-    welcomed(frame, { rooms, since, wishes: open, loading, reader }) {
-      for (const room of frame.rooms) if (!rooms.includes(room)) home.add(room)
+    welcomed(frame, { since, wishes: open, loading, reader }) {
+      home.clear()
+      for (const room of frame.rooms.slice(0, frame.home)) home.add(room)
       for (const wish of open) mark(wish, OPENED)
       if (loading) mark(loading, LOAD)
       this.resume(frame, since)

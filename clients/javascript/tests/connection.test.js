@@ -412,6 +412,14 @@ describe('rooms', () => {
     expect(socket.said('unsubscribe')).toEqual([{ type: 'unsubscribe', rooms: ['a'] }])
   })
 
+  test('lost home room: one that was asked for before the first welcome is not left either', async () => {
+    const { connection, socket } = await live(fake, { rooms: ['user:1', 'a'] }, { rooms: ['user:1', 'a'] })
+    expect(socket.query('rooms')).toBe('user:1,a')
+    connection.unsubscribe(['user:1', 'a'])
+    await settle()
+    expect(socket.said('unsubscribe')).toEqual([{ type: 'unsubscribe', rooms: ['a'] }])
+  })
+
   test('since goes with the frame, and survives a cut before the answer', async () => {
     const { connection, socket } = await live(fake)
     const asked = connection.subscribe('a', { since: 'h.0_5' })

@@ -111,7 +111,10 @@ export function server() {
   return server
 }
 
-export const welcome = (more = {}) => ({ type: 'welcome', user: '1', rooms: ['user:1'], bookmark: 'h.1_0', heartbeat: 25, ...more })
+export const welcome = ({ rooms = ['user:1'], ...more } = {}) => {
+  const home = rooms.filter((room) => room.startsWith('user:')).length
+  return { type: 'welcome', user: '1', rooms, home, bookmark: 'h.1_0', heartbeat: 25, ...more }
+}
 export const event = (id, more = {}) => ({ type: 'event', id: `${id}`, name: 'thing', data: { id }, bookmark: `h.1_0.${id}`, ...more })
 
 /** A storage that forgets with the test. */

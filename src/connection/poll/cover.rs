@@ -12,7 +12,7 @@ const HERE: &str = "\0";
 
 /// What is said of an answer as a whole.
 pub(super) struct Cover {
-    /// `outcome` and, of a gap, `reason`; `rooms`, `user`, `expiresAt`.
+    /// `outcome` and, of a gap, `reason`; `rooms`, `home`, `user`, `expiresAt`.
     pub fields: Value,
     /// Frames of type `error`, as everybody has them.
     pub errors: Vec<Value>,
