@@ -13,6 +13,9 @@ const BUSY_WORDS = ['overloaded', 'rate-limited']
 /** Addresses part names by commas: such a room can only be asked for in a frame. @param {string} room */
 const hasComma = (room) => room.includes(',')
 
+/** Characters that rooms have in an address: a request's head has 16 KiB, token, cookies and all. */
+const ADDRESS = 4000
+
 /** The wishes that a link opened with, and the one that it loads; others have a frame's number. */
 const OPENED = 'open'
 const LOAD = 'load'
@@ -23,7 +26,8 @@ const LOAD = 'load'
  * @typedef {{rooms: string[], since?: string, begin?: (answer: import('./types.d.ts').Subscribed, count?: number) => void,
  *   resolve: (answer: import('./types.d.ts').Subscribed) => void, reject: (error: RowcastError) => void,
  *   asked?: string | number, refused: import('./types.d.ts').Refused[], resumes?: boolean}} Wish
- * @typedef {import('./address.js').Opening & {rooms: string[], wishes: Wish[], loading?: Wish}} Opening
+ * And an opening: `rest` are rooms that it has no place for, or no way to spell.
+ * @typedef {import('./address.js').Opening & {rooms: string[], rest: string[], wishes: Wish[], loading?: Wish}} Opening
  */
 
 /**
@@ -81,13 +85,15 @@ export function roster({ later, random, reader }, keeper, report) {
   /** @param {string | number} id */
   const askedAs = (id) => [...wishes].filter((wish) => wish.asked === id)
 
-  /** Rooms that were joined, or are to be. @param {boolean} inFrames those that only a frame can ask for */
-  const joined = (inFrames) => [...wanted].filter(([room, want]) => !want.fresh && !want.denied && hasComma(room) === inFrames).map(([room]) => room)
-
   /** @param {string} room */
   function deny(room) {
     const want = wanted.get(room)
     if (want) want.denied = true
+  }
+
+  /** Nobody waits for this answer. @param {import('./types.d.ts').Subscribed} answer */
+  function tellRefused({ refused }) {
+    for (const { room, code, message } of refused) report(Object.assign(new RowcastError(code, message), { room }))
   }
 
   /** @param {string} room */
@@ -164,32 +170,47 @@ export function roster({ later, random, reader }, keeper, report) {
      * @returns {Opening}
      */
     opening(since, speaks) {
-      const rooms = joined(false)
-      const open = [...wishes].filter((wish) => !wish.rooms.some(hasComma))
-      const loading = speaks ? undefined : open.find((wish) => wish.since)
-      return { rooms, since, wishes: open.filter((wish) => !wish.since), loading, load: loading?.rooms, from: loading?.since, reader }
+      /** @type {string[]} */
+      const rooms = []
+      /** @type {string[]} */
+      const rest = []
+      // These stand where an earlier link began, and not where this one does.
+      const behind = [...wishes].flatMap((wish) => (wish.resumes ? wish.rooms : []))
+      const fits = (/** @type {string[]} */ more) =>
+        !more.some((room) => hasComma(room) || behind.includes(room)) && `${new URLSearchParams({ rooms: `${[...new Set([...rooms, ...more])]}` })}`.length <= ADDRESS
+      for (const [room, { fresh, denied }] of wanted) if (!fresh && !denied) (fits([room]) ? rooms : rest).push(room)
+      const plain = [...wishes].filter((wish) => !wish.since && !wish.rooms.some((room) => rest.includes(room)))
+      const loading = [...wishes].find((wish) => {
+        if (speaks || !wish.since) return false
+        if (fits(wish.rooms)) return true
+        rest.push(...wish.rooms.filter((room) => !rooms.includes(room)))
+        return false
+      })
+      return { rooms, rest, since, wishes: plain, loading, load: loading?.rooms, from: loading?.since, reader }
     },
 
     /**
      * @param {import('./keeper.js').Frame} frame
      * @param {Opening} opening
      */
-    welcomed(frame, { since, wishes: open, loading, reader }) {
+    welcomed(frame, { since, rest, wishes: open, loading, reader }) {
       home.clear()
       for (const room of frame.rooms.slice(0, frame.home)) home.add(room)
       for (const wish of open) mark(wish, OPENED)
       if (loading) mark(loading, LOAD)
-      this.resume(frame, since)
+      this.resume(frame, since, rest)
       if (!since && !reader) this.granted(frame)
       plan()
     },
 
     /**
-     * Asks for what the link could not open with, for a comma in its name.
+     * Asks for what the link could not open with.
      * @param {import('./keeper.js').Frame} frame
      * @param {string | undefined} since
+     * @param {string[]} rest
      */
-    resume(frame, since) {
+    resume(frame, since, rest) {
+      const still = rest.filter((room) => wanted.get(room)?.denied === false)
       for (const wish of wishes) {
         if (!wish.resumes) continue
         // It was not answered: its place is the older one.
@@ -197,13 +218,10 @@ export function roster({ later, random, reader }, keeper, report) {
         since = wish.since
       }
       if (keeper().speaks()) {
-        const rooms = joined(true)
-        if (rooms[0]) wishes.add({ rooms, since, resumes: true, resolve() {}, reject: report, refused: [] })
+        if (still[0]) wishes.add({ rooms: still, since, resumes: true, resolve: tellRefused, reject: report, refused: [] })
       } else {
-        for (const [room, { denied }] of wanted) {
-          if (hasComma(room) && !denied) this.refuse({ code: 'unavailable', message: 'a comma needs WebSocket', room })
-        }
-        for (const wish of wishes) if (wish.rooms.some(hasComma)) grant(wish, frame)
+        for (const room of still) this.refuse({ code: 'unavailable', message: 'a comma, or more than an address holds, needs WebSocket', room })
+        for (const wish of wishes) if (wish.rooms.some((room) => still.includes(room))) grant(wish, frame)
       }
     },
 

@@ -278,6 +278,71 @@ describe('a room with a comma', () => {
   })
 })
 
+describe('more rooms than an address holds', () => {
+  const names = Array.from({ length: 199 }, (_, number) => `document:${number}`.padEnd(100, 'x'))
+  const length = () => new URL(fake.socket?.url ?? fake.request.url).search.length
+  const answer = (socket, at, more) => socket.say({ type: 'subscribed', id: socket.said('subscribe')[at].id, rooms: socket.said('subscribe')[at].rooms, ...more })
+
+  test('lost for ever: after a cut the rest is asked for in a frame, from where the link begins', async () => {
+    const { connection, socket, told } = await live(fake)
+    const asked = connection.subscribe(names)
+    await settle()
+    answer(socket, 0, { outcome: 'live' })
+    expect((await asked).rooms).toEqual(names)
+    socket.cut()
+    await pass(1000)
+    expect(length()).toBeLessThan(4100)
+    const opened = fake.socket.query('rooms').split(',')
+    expect(opened.length).toBeGreaterThan(30)
+    fake.socket.say(welcome({ rooms: ['user:1', ...opened] }), recovered({ bookmark: 'h.2_0' }))
+    await settle()
+    expect(connection.status).toBe('recovering')
+    expect(fake.socket.said('subscribe')).toMatchObject([{ rooms: names.filter((room) => !opened.includes(room)), since: 'h.1_0' }])
+    // One that is no longer granted is told.
+    const [{ id, rooms }] = fake.socket.said('subscribe')
+    fake.socket.say({ type: 'error', id, code: 'forbidden', message: 'no', room: rooms[0] })
+    answer(fake.socket, 0, { rooms: rooms.slice(1), outcome: 'recovered', count: 1, bookmark: 'h.2_0' })
+    expect(connection.status).toBe('recovering')
+    fake.socket.say(event(3))
+    expect([connection.status, told.events]).toEqual(['live', ['3']])
+    expect(told.errors).toMatchObject([{ code: 'forbidden', room: rooms[0] }])
+  })
+
+  test('lost events: what is behind when the link is cut does not come back with the others, which are not', async () => {
+    const { connection, socket } = await live(fake, { rooms: names, transports: ['websocket'] }, { rooms: [] })
+    const [{ rooms }] = socket.said('subscribe')
+    answer(socket, 0, { outcome: 'live' })
+    socket.cut()
+    await pass(1000)
+    fake.socket.say(welcome(), recovered({ bookmark: 'h.2_0' }))
+    await settle()
+    // All that was in the address is left meanwhile: there would be place for the rest.
+    connection.unsubscribe(names.filter((room) => !rooms.includes(room)))
+    fake.socket.cut()
+    await pass(3000)
+    expect([fake.socket.query('since'), fake.socket.query('rooms')]).toEqual(['h.2_0', null])
+    fake.socket.say(welcome(), recovered({ bookmark: 'h.3_0' }))
+    await settle()
+    expect(fake.socket.said('subscribe')).toMatchObject([{ rooms, since: 'h.1_0' }])
+  })
+
+  test('are refused in words where there are no frames, and so is a load', async () => {
+    const { connection, told } = open(fake, { transports: ['sse'], rooms: names })
+    await turns()
+    expect(length()).toBeLessThan(4100)
+    const opened = fake.request.query('rooms').split(',')
+    fake.request.stream().frame('rowcast:welcome', welcome({ rooms: opened }), 'h.1_0')
+    await turns()
+    expect(told.errors.map(({ code, room }) => `${code} ${room}`)).toEqual(names.slice(opened.length).map((room) => `unavailable ${room}`))
+    const asked = connection.subscribe(names.map((name) => `${name}y`), { since: 'h.0_0' })
+    await pass(2000)
+    expect([fake.request.query('rooms').split(','), fake.request.query('load')]).toEqual([opened, null])
+    fake.request.stream().frame('rowcast:welcome', welcome({ rooms: opened }), 'h.1_0')
+    await turns()
+    expect((await asked).refused.map(({ code }) => code)).toEqual(names.map(() => 'unavailable'))
+  })
+})
+
 describe('live', () => {
   const week = (connection) => connection.live('week', 'lab:1', (state, { id }) => [...state, id])
   const result = (socket, data) => socket.say({ type: 'result', id: socket.said('call').at(-1).id, data, bookmark: 'h.5_0' })
