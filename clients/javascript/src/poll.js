@@ -16,29 +16,41 @@ export function poll({ settings, token, opening, frame, end }) {
   const stop = new AbortController()
   const isOver = () => stop.signal.aborted
 
+  /**
+   * @param {import('./address.js').Opening} place
+   * @param {number} wait
+   */
+  async function ask(place, wait) {
+    const answer = await settings.fetch(address(settings.url, '/poll', place, wait), request(token, stop.signal))
+    if (!answer.ok) throw await ofAnswer(answer, settings.now())
+    return answer.json()
+  }
+
   async function run() {
     let place = opening
     // The first answer comes at once, so that a proxy in the way is noticed.
     for (let wait = 0; !isOver(); wait = settings.pollWait) {
       const asked = settings.now()
-      // A server that is gone answers nothing: no poll lasts longer than it asked for.
+      // A server that is gone answers nothing, or half: no poll lasts longer than it asked for.
       const cancel = settings.later(wait * 1000 + settings.connectTimeout, () => fail())
-      const answer = await settings.fetch(address(settings.url, '/poll', place, wait), request(token, stop.signal)).finally(cancel)
-      if (!answer.ok) throw await ofAnswer(answer, settings.now())
-      const got = await answer.json()
+      const got = await ask(place, wait).finally(cancel)
       const { rooms, outcome, reason, events, bookmark } = got
       const loaded = events.findIndex((/** @type {any} */ one) => one.type === 'subscribed' && one.id === 'load')
+      // Of a load there is nothing more to come when it is there.
+      const isPart = got.more && loaded < 0
       if (isOver()) return
       // Where it stood is known to the server alone, if it has come by a durable name.
       if (!wait) frame({ ...got, type: 'welcome', bookmark: place.since ?? (place.reader && events[0] ? undefined : bookmark) })
       got.errors?.forEach(frame)
       if (wait ? outcome === 'gap' : place.since ?? place.reader) {
-        const count = loaded < 0 ? events.length : loaded
-        frame({ type: wait ? 'gap' : 'subscribed', rooms, outcome, reason, count, bookmark: place.since })
+        // How much more there is, nobody says: it ends with the heartbeat.
+        const count = isPart ? Infinity : loaded < 0 ? events.length : loaded
+        // A gap lies behind what was missed.
+        frame({ type: wait ? 'gap' : 'subscribed', rooms, outcome, reason, count, bookmark: outcome === 'recovered' ? place.since : bookmark })
       }
       for (const event of events) if (!isOver()) frame(event)
       if (isOver()) return
-      frame({ type: 'heartbeat', bookmark })
+      if (!isPart) frame({ type: 'heartbeat', bookmark })
       // A load comes whole or not at all: until it came it is asked for as at first.
       place = loaded < 0 ? { ...place, since: bookmark } : { ...place, rooms: [...(place.rooms ?? []), ...(place.load ?? [])], since: bookmark, load: undefined, from: undefined }
       if (wait && !got.more && !events.length) {

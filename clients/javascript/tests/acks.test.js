@@ -92,6 +92,17 @@ describe('a durable name', () => {
     expect(connection.bookmark).toBe('h.1_0.1')
   })
 
+  test('unacknowledged gap: over a poll, too, it has a place', async () => {
+    for (const answer of [{ outcome: 'live' }, { outcome: 'gap', reason: 'horizon' }]) {
+      const { connection, told } = open(fake, { reader: 'a', transports: ['poll'] })
+      await settle()
+      fake.request.json({ ...answer, user: '1', rooms: [], events: [], errors: [], bookmark: 'h.9_0', more: false })
+      await settle()
+      expect(told.gaps).toMatchObject([{ bookmark: 'h.9_0' }])
+      connection.close()
+    }
+  })
+
   test('over a poll it is live when all has come, and stands nowhere before', async () => {
     const answer = { outcome: 'recovered', user: '1', rooms: [], events: [event(1), event(2)], errors: [], bookmark: 'h.9_0', more: false }
     const { connection, told } = open(fake, { reader: 'a', transports: ['poll'] })

@@ -177,7 +177,8 @@ describe('long poll', () => {
     // What was missed filled the answer.
     fake.request.json(answer({ outcome: 'recovered', events: [event(1)], bookmark: 'h.2_0', more: true }))
     await turns()
-    expect(frames.find(({ type }) => type === 'subscribed')).toMatchObject({ count: 1 })
+    expect(frames.find(({ type }) => type === 'subscribed')).toMatchObject({ count: Infinity })
+    expect(frames.filter(({ type }) => type === 'heartbeat')).toEqual([])
     expect(asked()).toEqual(['a', 'h.2_0', 'b,c', 'h.0_0'])
     const load = { type: 'subscribed', id: 'load', rooms: ['b', 'c'], outcome: 'recovered', count: 1, bookmark: 'h.0_0' }
     fake.request.json(answer({ outcome: 'recovered', events: [event(2), load, event(3)], bookmark: 'h.3_0' }))
@@ -220,6 +221,42 @@ describe('long poll', () => {
     await turns()
     await pass(36_000)
     expect(connection.status).not.toBe('live')
+  })
+
+  test('so is one whose answer stops in the middle', async () => {
+    open(fake, { transports: ['poll'] })
+    await turns()
+    fake.request.stream().text('{"outcome":"li')
+    await turns()
+    await pass(9000)
+    expect(fake.requests).toHaveLength(1)
+    await pass(2000)
+    expect([fake.requests[0].wasAborted, fake.requests.length]).toEqual([true, 2])
+  })
+
+  test('false caught-up: it is live only with the last of several answers', async () => {
+    const { connection, told } = open(fake, { transports: ['poll'], since: 'h.0_0' })
+    await turns()
+    const say = async (ids, more) => {
+      fake.request.json(answer({ outcome: 'recovered', events: ids.map((id) => event(id)), bookmark: `h.1_0.${ids.at(-1)}`, more }))
+      await turns()
+      return connection.status
+    }
+    expect([await say([1, 2], true), await say([3, 4], true), await say([5], false)]).toEqual(['recovering', 'recovering', 'live'])
+    expect(told.events).toEqual(['1', '2', '3', '4', '5'])
+    expect(fake.requests.map((request) => request.query('since'))).toEqual(['h.0_0', 'h.1_0.2', 'h.1_0.4', 'h.1_0.5'])
+  })
+
+  test('a gap has the place behind it: what was asked for stands before it', async () => {
+    const { told } = open(fake, { transports: ['poll'], since: 'h.0_0' })
+    await turns()
+    fake.request.json(answer({ outcome: 'gap', reason: 'horizon', bookmark: 'h.7_0' }))
+    await turns()
+    fake.request.json(answer({ outcome: 'gap', reason: 'history', bookmark: 'i.1_0' }))
+    await turns()
+    expect(told.gaps.map(({ reason, bookmark }) => [reason, bookmark])).toEqual([['horizon', 'h.7_0'], ['history', 'i.1_0']])
+    await pass(1000)
+    expect(fake.request.query('since')).toBe('i.1_0')
   })
 })
 
