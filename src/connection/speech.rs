@@ -63,7 +63,12 @@ pub trait Speech: Spelling {
 
     /// Close code and reason; `wait` are the milliseconds after which to come back.
     fn close(&self, why: Refusal, wait: i64) -> (u16, String) {
-        closing(why, wait)
+        let (code, reason) = closing(why, wait);
+        if code == 1008 {
+            // One code for several words.
+            return (code, format!("{}: {reason}", why.word()));
+        }
+        (code, reason)
     }
 }
 

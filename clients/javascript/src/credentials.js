@@ -6,17 +6,32 @@
 
 import { RowcastError } from './error.js'
 
-/** @param {import('./types.d.ts').TokenSource | undefined} source */
-export function credentials(source) {
+/** @param {import('./settings.js').Settings} settings */
+export function credentials({ token: source, connectTimeout, now }) {
   /** The token in use; null where a cookie does. @type {string | null | undefined} */
   let current
   /** @type {string | null | undefined} */
   let refused
+  let reason = ''
+  /** An answer that is waited for, for everybody who needs one, and since when. @type {any} */
+  let asked
+  let askedAt = 0
+
+  async function question() {
+    return typeof source === 'function' ? source() : (source ?? null)
+  }
 
   async function ask() {
-    const token = typeof source === 'function' ? await source() : (source ?? null)
+    // One that never answers is not waited for by all who come later. The clock may have been set back.
+    if (!asked || Math.abs(now() - askedAt) >= connectTimeout) {
+      askedAt = now()
+      const mine = (asked = question().finally(() => {
+        if (asked === mine) asked = undefined
+      }))
+    }
+    const token = await asked
     if (source !== undefined && !token) throw new RowcastError('unauthorized', 'no token')
-    if (token === refused) throw new RowcastError('unauthorized', 'no other token')
+    if (token === refused) throw new RowcastError('unauthorized', reason)
     return (current = token)
   }
 
@@ -25,13 +40,18 @@ export function credentials(source) {
     ask,
     /** The token in use, or one that is asked for. */
     use: async () => (current === undefined || current === refused ? ask() : current),
-    /** The server refused it. @param {string | null} token */
-    refuse: (token) => {
+    /**
+     * The server refused it.
+     * @param {string | null} token
+     * @param {string} why
+     */
+    refuse: (token, why) => {
       refused = token
+      reason = why
     },
     /** The application knows better: what was refused may be tried once more. */
     forgive: () => {
-      refused = current = undefined
+      refused = current = asked = undefined
     },
   }
 }

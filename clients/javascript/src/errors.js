@@ -38,7 +38,9 @@ export const PASSING = ['overloaded', 'restart', 'lagged']
  * @param {string} reason
  */
 export const ofClose = (code, reason) => {
-  const word = CODES[code] ?? 'disconnected'
+  // 1008 stands for several words: the reason begins with it.
+  const [said] = reason.split(':')
+  const word = FINAL.includes(said) ? said : (CODES[code] ?? 'disconnected')
   // A bare number is how long to wait, and no reason to read.
   const ms = Number(reason) || undefined
   return new RowcastError(word, ms ? word : reason || `closed: ${code}`, ms)

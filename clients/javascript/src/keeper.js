@@ -50,7 +50,7 @@ export function keep(settings, host) {
   const { now, later, random, transports } = settings
   const pause = backoff(settings.retryMin, settings.retryMax, random)
   const renewal = backoff(500, 60_000, random)
-  const tokens = credentials(settings.token)
+  const tokens = credentials(settings)
   /** The link in use. @type {Link | undefined} */
   let link
   /** One beside it that is to take its place. @type {Link | undefined} */
@@ -231,7 +231,7 @@ export function keep(settings, host) {
     drop(mine)
     const needsToken = NEEDS_TOKEN.includes(code)
     // The cookie of a session that was let in may have been renewed since.
-    if (needsToken && mine.opening && (token || !welcomedAt)) tokens.refuse(token)
+    if (needsToken && mine.opening && (token || !welcomedAt)) tokens.refuse(token, message)
     if (mine === trial) {
       trial = undefined
       if (index + 1 < preferred) void dial(index + 1, true)

@@ -33,7 +33,7 @@ export async function post(settings, tokens, path, body, signal, again) {
   const error = await ofAnswer(answer, settings.now())
   // A cookie is not ours to replace, nor to give up for the stream.
   if (!token || !NEEDS_TOKEN.includes(error.code)) throw error
-  tokens.refuse(token)
+  tokens.refuse(token, error.message)
   if (again) throw error
   return post(settings, tokens, path, body, signal, true)
 }

@@ -326,7 +326,7 @@ describe('tokens', () => {
     const { connection, socket } = await live(fake, { token })
     socket.cut(code, 'expired')
     await pass(1000)
-    expect(connection.status).toBe('refused')
+    expect([connection.status, connection.reason]).toEqual(['refused', 'expired'])
     await pass(600_000)
     expect(fake.sockets).toHaveLength(1)
     token.mockResolvedValue('another')
@@ -343,6 +343,39 @@ describe('tokens', () => {
     connection.reconnect()
     await settle()
     expect(fake.sockets).toHaveLength(2)
+  })
+
+  test('loop of tokens: a forbidden Origin is no token’s fault', async () => {
+    const token = vi.fn(async () => `t${token.mock.calls.length}`)
+    const { connection } = open(fake, { token })
+    await settle()
+    fake.socket.cut(1008, 'forbidden-origin: this Origin is not allowed')
+    await pass(600_000)
+    expect([connection.status, connection.reason]).toEqual(['refused', 'forbidden-origin: this Origin is not allowed'])
+    expect([fake.sockets.length, token.mock.calls.length]).toEqual([1, 1])
+  })
+
+  test('storm of tokens: all who need one at once ask once, and not for ever', async () => {
+    const answers = []
+    const token = vi.fn(() => new Promise((resolve) => answers.push(resolve)))
+    const { connection } = open(fake, { token })
+    for (let n = 0; n < 10; n++) connection.live(['week', { n }], 'a', () => {})
+    await settle()
+    expect(token).toHaveBeenCalledTimes(1)
+    await pass(10_000)
+    connection.call('f').catch(() => {})
+    await settle()
+    expect(token).toHaveBeenCalledTimes(2)
+    answers[1]('jwt')
+    await settle()
+    expect(fake.requests.map(({ headers }) => headers.authorization)).toContain('Bearer jwt')
+    // Who has logged in meanwhile does not want the answer to an older question.
+    connection.reconnect()
+    await settle()
+    connection.reconnect()
+    await settle()
+    expect(token).toHaveBeenCalledTimes(4)
+    connection.close()
   })
 
   test('no token is no anonymous visit', async () => {
