@@ -860,8 +860,7 @@ async fn only_listed_origins_come_in_and_read() {
         "http://app.example.org",
         "https://app.example.org:444",
     ] {
-        let (code, reason, status, word) =
-            refusals(&server, &token, &[("origin", evil)]).await;
+        let (code, reason, status, word) = refusals(&server, &token, &[("origin", evil)]).await;
         assert!(reason.starts_with("forbidden-origin: "), "{reason}");
         assert_eq!(
             (code, status, word.as_str()),

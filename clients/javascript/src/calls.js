@@ -16,7 +16,8 @@ const FRAME = 16_000
  * @param {() => import('./keeper.js').Keeper} keeper
  */
 export function asking(settings, keeper) {
-  /** @type {Map<string, (error?: RowcastError, answer?: any) => void>} */
+  /** Each with its way by POST.
+   * @type {Map<string, {done: (error?: RowcastError, answer?: any) => void, byPost: () => void}>} */
   const pending = new Map()
   let last = 0
 
@@ -43,14 +44,15 @@ export function asking(settings, keeper) {
           done(new RowcastError('timeout', path))
           stop.abort()
         })
-        if (body.length < FRAME && keeper().speaks() && keeper().send({ ...frame, id })) {
-          pending.set(id, done)
-        } else {
+        const byPost = () => {
+          pending.delete(id)
           overHttp()
             .then(({ post }) => post(settings, keeper().tokens, path, body, stop.signal))
             // An error without a word is that of a file that could not be loaded.
             .then((answer) => done(undefined, answer), (error) => done(asError(error, 'disconnected')))
         }
+        if (body.length < FRAME && keeper().speaks() && keeper().send({ ...frame, id })) pending.set(id, { done, byPost })
+        else byPost()
       }),
 
     /**
@@ -58,14 +60,16 @@ export function asking(settings, keeper) {
      * @param {import('./keeper.js').Frame} frame
      */
     answered(frame) {
-      const done = pending.get(frame.id)
-      done?.(frame.type === 'error' ? new RowcastError(frame.code, frame.message, frame.retryMs) : undefined, frame)
-      return !!done
+      const call = pending.get(frame.id)
+      // More at once than a link may have; nothing was done, and by POST they wait their turn.
+      if (frame.code === 'rate-limited') call?.byPost()
+      else call?.done(frame.type === 'error' ? new RowcastError(frame.code, frame.message, frame.retryMs) : undefined, frame)
+      return !!call
     },
 
     /** The link is gone, and nobody knows whether these were done. */
     lost() {
-      for (const done of pending.values()) done(new RowcastError('disconnected'))
+      for (const { done } of pending.values()) done(new RowcastError('disconnected'))
     },
   }
 }

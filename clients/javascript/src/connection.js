@@ -181,7 +181,9 @@ export function open(options) {
   let acks
   /** @param {any} what */
   const ack = (what) => forReaders().then(({ acking }) => (acks ??= acking(settings, calls.say, on, keeper.isClosed))(what))
-  const ground = { settings, failed, call, followers, expect, isClosed: keeper.isClosed, rooms, ahead }
+  /** Whether it would be wrong to try anything now. */
+  const rests = () => keeper.isClosed() || shown.status === 'refused'
+  const ground = { settings, failed, call, followers, expect, rests, rooms, ahead }
 
   rooms.want(list(options.rooms ?? []))
   // What is to be kept while nobody can be asked can't be loaded then.

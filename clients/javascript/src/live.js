@@ -8,14 +8,14 @@
 import { backoff } from './backoff.js'
 import { emitter } from './emitter.js'
 import { RowcastError } from './error.js'
-import { PASSES } from './errors.js'
+import { NEEDS_TOKEN, PASSES } from './errors.js'
 
 /**
  * @typedef {{event: (frame: any) => void, lacks: (id: string) => boolean, done: () => void, gap: (rooms: string[]) => void,
  *   lost: () => void, live: () => void}} Follower
  * @typedef {{settings: import('./settings.js').Settings, failed: (error: unknown) => void,
  *   call: (name: string, args?: object) => Promise<import('./types.d.ts').Answer>,
- *   followers: Set<Follower>, expect: (count: number, whose: Follower) => void, isClosed: () => boolean,
+ *   followers: Set<Follower>, expect: (count: number, whose: Follower) => void, rests: () => boolean,
  *   rooms: ReturnType<typeof import('./rooms.js').roster>, ahead: Set<string>}} Ground
  */
 
@@ -26,7 +26,7 @@ import { PASSES } from './errors.js'
  * @param {(state: any, event: any) => any} reduce
  * @returns {import('./types.d.ts').Live<any>}
  */
-export function follow({ settings, failed, call: ask, followers, expect, isClosed, rooms, ahead }, call, names, reduce) {
+export function follow({ settings, failed, call: ask, followers, expect, rests, rooms, ahead }, call, names, reduce) {
   const pause = backoff(settings.retryMin, settings.retryMax, settings.random)
   const { on, emit } = emitter(failed)
   /** @type {import('./types.d.ts').LiveSnapshot<any>} */
@@ -77,7 +77,7 @@ export function follow({ settings, failed, call: ask, followers, expect, isClose
     } catch (/** @type {any} */ error) {
       if (mine !== turn) return
       // Anything else fails until `reload()`.
-      if (error.code === 'closed' || PASSES.includes(error.code)) return wait()
+      if (['closed', ...NEEDS_TOKEN, ...PASSES].includes(error.code)) return wait()
       turn += 1
       enter('failed', { status: 'failed', error })
     }
@@ -89,7 +89,7 @@ export function follow({ settings, failed, call: ask, followers, expect, isClose
     turn += 1
     enter('waiting')
     // `live` wakes it up when the connection begins anew.
-    if (!isClosed()) cancel = settings.later(pause.next(), load)
+    if (!rests()) cancel = settings.later(pause.next(), load)
   }
 
   /** @type {Follower} */

@@ -532,6 +532,25 @@ describe('calls', () => {
     expect(fake.request.url.pathname).toBe('/call/g')
   })
 
+  test('that are more at once than the link may have go by POST: none of these was done', async () => {
+    const { connection, socket } = await live(fake)
+    const asked = [1, 2, 3].map((a) => connection.call('f', { a }))
+    const frames = socket.said('call')
+    socket.say({ type: 'error', id: frames[2].id, code: 'rate-limited', message: 'at most 2 at once' })
+    await settle()
+    expect(fake.requests.map(({ url, options }) => [url.pathname, options.body])).toEqual([['/call/f', '{"a":3}']])
+    fake.request.json({ data: 3, bookmark: 'h.3_0' })
+    for (const { id, args } of frames.slice(0, 2)) socket.say({ type: 'result', id, data: args.a, bookmark: 'h.3_0' })
+    expect((await Promise.all(asked)).map(({ data }) => data)).toEqual([1, 2, 3])
+    // There it is the last word.
+    const last = connection.call('f').catch(({ code }) => code)
+    socket.say({ type: 'error', id: socket.said('call').at(-1).id, code: 'rate-limited', message: '' })
+    await settle()
+    fake.request.json({ error: { code: 'rate-limited', message: '' } }, 429)
+    expect(await last).toBe('rate-limited')
+    expect(fake.requests).toHaveLength(2)
+  })
+
   test('a token that a POST was refused is replaced once', async () => {
     let number = 0
     const { connection } = open(fake, { token: async () => `t${++number}`, start: false })

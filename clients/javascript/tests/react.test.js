@@ -285,7 +285,7 @@ test('the example of the README runs as it stands', async () => {
   const input = code.replace(/import (\{.*\}) from '.*'/, 'const $1 = hooks')
   const plain = execFileSync('node_modules/.bin/esbuild', ['--loader=jsx'], { input, encoding: 'utf8' })
   const known = {
-    hooks: { RowcastProvider: ({ options, children }) => h(RowcastProvider, { options: { ...options, WebSocket: fake.WebSocket, fetch: fake.fetch, storage: null } }, children), useLive, useRoom },
+    hooks: { RowcastProvider: ({ options, children }) => h(RowcastProvider, { options: { ...options, WebSocket: fake.WebSocket, fetch: fake.fetch, storage: null } }, children), useLive, useRoom, useStatus },
     React: { createElement },
     url: 'http://live.test',
     token: 'jwt',
@@ -305,4 +305,6 @@ test('the example of the README runs as it stands', async () => {
   await turn(() => fake.socket.say(event(2, { name: 'booking:created', data: { bookingId: 2 } })))
   expect(text()).toBe('1,2')
   expect(known.toast).toHaveBeenCalledWith(2)
+  await turn(() => fake.socket.cut())
+  expect(text()).toBe('1,2 (stale)')
 })
