@@ -249,6 +249,8 @@ async fn a_cookie_with_a_token_needs_an_allowed_origin() {
     let cookie = format!("theme=dark; access_token={}; x=y", token("7", "", ""));
     assert_cookie_needs_origin(&server, &cookie, "7").await;
     let ours = ("origin", "https://app.example.org");
+    let beside = format!("name=José; {cookie}; access_token=garbage");
+    assert_in(&server, &[("cookie", &beside), ours], "7").await;
     assert_out(
         &server,
         &[("cookie", "access_token=garbage"), ours],
@@ -295,6 +297,13 @@ async fn a_session_of_the_application_is_exchanged_in_sql() {
     assert_out(&server, &[("cookie", "sid='"), ours], "session").await;
     assert_out(&server, &[("cookie", "sid=over"), ours], "expired").await;
     assert_out(&server, &[("cookie", "other=s3cret"), ours], "no token").await;
+    // What any script of the site sets beside it signs nobody out.
+    for beside in ["name=José; sid=s3cret", "sid=s3cret; =; José"] {
+        assert_in(&server, &[("cookie", beside), ours], "7").await;
+    }
+    // Of two with one name, the first: it is the nearer to the path, and no other host's.
+    assert_in(&server, &[("cookie", "sid=s3cret; sid=over"), ours], "7").await;
+    assert_out(&server, &[("cookie", "sid=over; sid=s3cret"), ours], "expired").await;
     database.run("delete from public.sessions").await;
     assert_out(&server, &[("cookie", "sid=s3cret"), ours], "session").await;
     server.stop().await;

@@ -83,10 +83,12 @@ impl Gate {
             .names(&self.database, self.hub.access_known())
             .await
             .map_err(away("session cookies"))?;
-        let sent: HashMap<_, _> = visit
-            .cookies()
-            .filter(|(name, _)| known.iter().any(|one| one == name))
-            .collect();
+        let mut sent = HashMap::new();
+        for (name, value) in visit.cookies() {
+            if known.iter().any(|one| one == name) {
+                sent.entry(name).or_insert(value);
+            }
+        }
         if sent.is_empty() {
             return Ok(None);
         }

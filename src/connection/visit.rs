@@ -163,15 +163,13 @@ impl Visit {
             .or_else(|| self.parameter("token"))
     }
 
+    /// In the order in which they were sent: of one name, the first is the nearest to the path.
     pub(super) fn cookies(&self) -> impl Iterator<Item = (&str, &str)> {
-        let headers = self
-            .headers
-            .get_all("cookie")
-            .iter()
-            .filter_map(|value| value.to_str().ok());
-        headers
-            .flat_map(|line| line.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='))
+        let lines = self.headers.get_all("cookie").iter();
+        // Each by itself: any script of the site sets one in whatever letters it likes.
+        lines
+            .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+            .filter_map(|pair| std::str::from_utf8(pair).ok()?.trim().split_once('='))
     }
 
     /// Whether the page that sends this may: a listed origin, or the same as this host.
