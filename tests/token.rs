@@ -1,6 +1,7 @@
 //! Who gets in: every bad token is refused on both transports, every way to bring a good one works,
 //! a connection ends with its token, and no token reaches a log.
 
+use crate::support::driver::Driver;
 use crate::support::{
     self, Database, EVERY_TRANSPORT, SECRET, Server, Transport, connect, marker, serve,
     serve_process, sse, token, token_with, try_sse, ws, ws_with,
@@ -226,16 +227,25 @@ async fn assert_cookie_needs_origin(server: &Server, cookie: &str, user: &str) {
     .await;
     assert_in(server, &[cookie, ("origin", &own)], user).await;
     assert_in(server, &[cookie, ("sec-fetch-site", "same-origin")], user).await;
+    // By plain http browsers send neither.
+    for page in [&format!("{own}/page?q=1"), "https://app.example.org"] {
+        assert_in(server, &[cookie, ("referer", page)], user).await;
+    }
+    let own_page = ("referer", own.as_str());
     for evil in [
         "https://evil.example",
         "https://app.example.org.evil.example",
         "null",
         "",
     ] {
-        assert_out(server, &[cookie, ("origin", evil)], "Origin").await;
+        let why = "this Origin";
+        assert_out(server, &[cookie, ("origin", evil), own_page], why).await;
+        let page = format!("{evil}/{own}/");
+        assert_out(server, &[cookie, ("referer", &page)], why).await;
     }
-    assert_out(server, &[cookie], "Origin").await;
-    assert_out(server, &[cookie, ("sec-fetch-site", "same-site")], "Origin").await;
+    assert_out(server, &[cookie], "a cookie needs Origin").await;
+    let elsewhere = ("sec-fetch-site", "same-site");
+    assert_out(server, &[cookie, elsewhere, own_page], "this Origin").await;
 }
 
 #[tokio::test]
@@ -303,9 +313,44 @@ async fn a_session_of_the_application_is_exchanged_in_sql() {
     }
     // Of two with one name, the first: it is the nearer to the path, and no other host's.
     assert_in(&server, &[("cookie", "sid=s3cret; sid=over"), ours], "7").await;
-    assert_out(&server, &[("cookie", "sid=over; sid=s3cret"), ours], "expired").await;
+    assert_out(
+        &server,
+        &[("cookie", "sid=over; sid=s3cret"), ours],
+        "expired",
+    )
+    .await;
     database.run("delete from public.sessions").await;
     assert_out(&server, &[("cookie", "sid=s3cret"), ours], "session").await;
+    server.stop().await;
+}
+
+/// A browser says no more of such a page than its Referer.
+#[tokio::test]
+async fn a_page_of_an_intranet_without_tls_comes_in_by_its_session() {
+    let database = with_sessions().await;
+    let server = serve(&database, |_| ()).await;
+    let driver = Driver::start().await;
+    let page = server.url.replace("127.0.0.1", "intranet.test");
+    let page = format!("{page}/healthz");
+    let page = driver.visit(&page, json!({})).await;
+    let told = page
+        .evaluate(
+            "new Promise(async (done) => {
+               document.cookie = 'sid=s3cret'
+               const polled = await fetch('/poll')
+               const stream = new EventSource('/sse')
+               stream.addEventListener('rowcast:welcome', (event) => done([polled.status, event.data]))
+               stream.onerror = () => done([polled.status, stream.readyState])
+             })",
+        )
+        .await;
+    assert_eq!(told[0], 200, "{told}");
+    assert!(
+        told[1]
+            .as_str()
+            .is_some_and(|welcome| welcome.contains(r#""user":"7""#)),
+        "{told}"
+    );
     server.stop().await;
 }
 

@@ -34,16 +34,12 @@ impl Gate {
     /// Why nobody may come in with it.
     pub async fn identify(&self, visit: &Visit) -> Result<Identity, Refusal> {
         if let Some(token) = visit.bearer() {
-            if !visit.origin_is_allowed(self, false) {
-                return Err(Refusal::Origin);
-            }
+            visit.check_origin(self, false)?;
             return self.identify_token(&token).await;
         }
         let configured = self.settings.auth.cookie.as_deref();
         if let Some((_, token)) = visit.cookies().find(|(name, _)| Some(*name) == configured) {
-            if !visit.origin_is_allowed(self, true) {
-                return Err(Refusal::Origin);
-            }
+            visit.check_origin(self, true)?;
             return self.identify_token(token).await;
         }
         if visit.cookies().next().is_some()
@@ -52,9 +48,7 @@ impl Gate {
             return Ok(claims);
         }
         if let Some(claims) = &self.settings.auth.anonymous_claims {
-            if !visit.origin_is_allowed(self, false) {
-                return Err(Refusal::Origin);
-            }
+            visit.check_origin(self, false)?;
             let claims = claims.as_str().into();
             return Ok(Identity {
                 user: None,
@@ -92,9 +86,7 @@ impl Gate {
         if sent.is_empty() {
             return Ok(None);
         }
-        if !visit.origin_is_allowed(self, true) {
-            return Err(Refusal::Origin);
-        }
+        visit.check_origin(self, true)?;
         let sent: Arc<str> = crate::event::to_json(&sent).into();
         let nobody = Identity {
             user: None,

@@ -78,6 +78,10 @@ pub enum Refusal {
     Forbidden,
     #[error("this Origin is not allowed: add it to http.allowed_origins")]
     Origin,
+    #[error(
+        "a cookie needs Origin, Sec-Fetch-Site or Referer: use https, no Referrer-Policy: no-referrer, or a token"
+    )]
+    NoOrigin,
     #[error("too many connections of this user or address")]
     TooMany,
     #[error(
@@ -138,7 +142,7 @@ impl Refusal {
                 (401, 1008, "unauthorized")
             }
             Self::Forbidden => (403, 1008, "forbidden"),
-            Self::Origin => (403, 1008, "forbidden-origin"),
+            Self::Origin | Self::NoOrigin => (403, 1008, "forbidden-origin"),
             Self::TooMany | Self::TooManyReaders => (429, 4003, "too-many-connections"),
             Self::Overloaded | Self::Crowded(_) | Self::DatabaseAway => (503, 1013, "overloaded"),
             Self::Restart => (503, 1012, "restart"),

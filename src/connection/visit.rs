@@ -7,6 +7,7 @@ use super::{Gate, Refusal};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use url::Url;
 use warp::http::HeaderMap;
 
 /// Who is at the other end, as the accept loop saw it; nothing for a Unix socket.
@@ -172,25 +173,30 @@ impl Visit {
             .filter_map(|pair| std::str::from_utf8(pair).ok()?.trim().split_once('='))
     }
 
-    /// Whether the page that sends this may: a listed origin, or the same as this host.
-    pub(super) fn origin_is_allowed(&self, gate: &Gate, by_cookie: bool) -> bool {
-        let Some(origin) = self.header("origin") else {
-            // Browsers leave Origin out of a GET to the same origin, but say so here; what is no
-            // browser sends neither, and can't be made to send somebody's cookie.
-            return !by_cookie || self.header("sec-fetch-site") == Some("same-origin");
+    /// Whether the page that sends this may: of a listed origin, or of this host.
+    pub(super) fn check_origin(&self, gate: &Gate, by_cookie: bool) -> Result<(), Refusal> {
+        let origin: Cow<'_, str> = match (self.header("origin"), self.header("sec-fetch-site")) {
+            (Some(origin), _) => origin.into(),
+            // What is no browser sends none, and can't be made to send somebody's cookie.
+            (None, _) if !by_cookie => return Ok(()),
+            // Browsers leave Origin out of a GET to the same origin, but say so here.
+            (None, Some("same-origin")) => return Ok(()),
+            (None, Some(_)) => return Err(Refusal::Origin),
+            // Not by plain http: there only this tells, which pages can withhold but not forge.
+            (None, None) => {
+                let page = self.header("referer").ok_or(Refusal::NoOrigin)?;
+                origin_of(page).into()
+            }
         };
-        let (scheme, host) = origin.split_once("://").unwrap_or(("", origin));
+        let (scheme, host) = origin.split_once("://").unwrap_or(("", &origin));
         let forwarded = |name| self.header(name).filter(|_| self.is_forwarded(gate));
         let here = forwarded("x-forwarded-host").or_else(|| self.header("host"));
         // Without a proxy's word nobody knows which scheme the browser sees.
         let same_scheme = forwarded("x-forwarded-proto").is_none_or(|proto| proto == scheme);
-        (same_scheme && Some(host) == here)
-            || gate
-                .settings
-                .http
-                .allowed_origins
-                .iter()
-                .any(|one| one == origin)
+        let listed = &gate.settings.http.allowed_origins;
+        let allowed =
+            (same_scheme && Some(host) == here) || listed.iter().any(|one| *one == origin);
+        allowed.then_some(()).ok_or(Refusal::Origin)
     }
 }
 
@@ -205,6 +211,14 @@ pub struct Load {
 #[must_use]
 pub fn shown(address: Option<IpAddr>) -> String {
     address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
+}
+
+/// As the header of that name would have it.
+fn origin_of(url: &str) -> String {
+    Url::parse(url).map_or_else(
+        |_| "null".to_owned(),
+        |url| url.origin().ascii_serialization(),
+    )
 }
 
 fn key_of(pair: &str) -> Option<Cow<'_, str>> {
@@ -228,6 +242,7 @@ fn is_trusted(gate: &Gate, address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use warp::http::HeaderValue;
 
     #[test]
     fn a_parameter_is_read_as_forms_write_it() {
@@ -250,5 +265,21 @@ mod tests {
             let found = all.find(|(key, _)| key == name).map(|(_, value)| value);
             assert_eq!(found.as_deref(), value, "{name}");
         }
+    }
+
+    #[test]
+    fn a_cookie_in_no_letters_at_all_hides_no_other() {
+        let mut headers = HeaderMap::new();
+        for line in [&b"a=1; name=Jos\xe9;b=2; c"[..], "d=é=".as_bytes()] {
+            headers.append("cookie", HeaderValue::from_bytes(line).unwrap());
+        }
+        let visit = Visit {
+            headers,
+            query: String::new(),
+            peer: None,
+            door: None,
+        };
+        let cookies: Vec<_> = visit.cookies().collect();
+        assert_eq!(cookies, [("a", "1"), ("b", "2"), ("d", "é=")]);
     }
 }

@@ -17,7 +17,13 @@ let browser
 function launched() {
   browser ??= chromium.launch({
     executablePath: process.env.ROWCAST_TEST_CHROMIUM,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic'],
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      // A host that browsers trust less than localhost.
+      '--host-resolver-rules=MAP intranet.test 127.0.0.1',
+    ],
     // Rust decides how long anything may take.
     timeout: 0,
   })

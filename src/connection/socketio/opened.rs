@@ -12,12 +12,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Headers that say who somebody is, and where they come from.
-static KEPT: [HeaderName; 10] = [
+static KEPT: [HeaderName; 11] = [
     HeaderName::from_static("authorization"),
     HeaderName::from_static("cookie"),
     HeaderName::from_static("host"),
     HeaderName::from_static("last-event-id"),
     HeaderName::from_static("origin"),
+    HeaderName::from_static("referer"),
     HeaderName::from_static("sec-fetch-site"),
     HeaderName::from_static("sec-websocket-protocol"),
     HeaderName::from_static("x-forwarded-for"),
