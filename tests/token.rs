@@ -259,6 +259,14 @@ async fn a_cookie_with_a_token_needs_an_allowed_origin() {
     let cookie = format!("theme=dark; access_token={}; x=y", token("7", "", ""));
     assert_cookie_needs_origin(&server, &cookie, "7").await;
     let ours = ("origin", "https://app.example.org");
+    for mut verdict in [
+        ws_with(&server, "token=", &[("cookie", &cookie), ours]).await,
+        try_sse(&server, "", "token=", &[("cookie", &cookie), ours])
+            .await
+            .unwrap(),
+    ] {
+        verdict.expect("welcome").await;
+    }
     let beside = format!("name=José; {cookie}; access_token=garbage");
     assert_in(&server, &[("cookie", &beside), ours], "7").await;
     assert_out(

@@ -2,6 +2,7 @@
 //! Hands both to admission. It must never be open to who may not join every room of it.
 
 use crate::dialect::{Dialect, Entrance, Fields};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// Which door of its dialect.
@@ -20,7 +21,7 @@ pub struct Door {
     pub fields: Fields,
     /// Joined besides the home rooms; all must be granted.
     pub rooms: Vec<String>,
-    /// A parameter of the query is missing, or not of its kind.
+    /// A parameter is missing, or not of its kind.
     pub misled: bool,
 }
 
@@ -36,18 +37,19 @@ impl Door {
         dialects.iter().find_map(|dialect| {
             doors.into_iter().find_map(|which| {
                 let fields = which.entrance(dialect)?.parse(path)?;
-                Some(Self::enter(dialect, which, fields, &query))
+                let query = |name: &str| query(name).map(Value::from);
+                Some(Self::enter(dialect, which, fields, query))
             })
         })
     }
 
-    /// A door by the parameters of its path.
+    /// A door by the parameters of its path, and by others: texts, or what was said in JSON.
     #[must_use]
     pub fn enter(
         dialect: &Arc<Dialect>,
         which: Which,
         mut fields: Fields,
-        query: impl Fn(&str) -> Option<String>,
+        query: impl Fn(&str) -> Option<Value>,
     ) -> Self {
         let entrance = which.entrance(dialect);
         let misled = entrance.is_none_or(|entrance| entrance.ask(&mut fields, query).is_err());

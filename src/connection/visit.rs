@@ -161,7 +161,7 @@ impl Visit {
                     .find_map(|p| p.strip_prefix("bearer."))
                     .map(str::to_owned)
             })
-            .or_else(|| self.parameter("token"))
+            .or_else(|| self.parameter("token").filter(|token| !token.is_empty()))
     }
 
     /// In the order in which they were sent: of one name, the first is the nearest to the path.

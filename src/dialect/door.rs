@@ -82,18 +82,18 @@ impl Entrance {
         self.path.parse(path)
     }
 
-    /// Adds the parameters of the query.
+    /// Adds the parameters of the query: texts, or what a client said in JSON. Empty means none.
     ///
     /// # Errors
     /// One is missing, or not of its kind.
     pub fn ask(
         &self,
         fields: &mut Fields,
-        query: impl Fn(&str) -> Option<String>,
+        query: impl Fn(&str) -> Option<Value>,
     ) -> Result<(), Misheard> {
         for field in &self.query {
-            let sent = query(&field.path);
-            match (sent.as_deref().and_then(|text| field.kind.read(text)), sent) {
+            let sent = query(&field.path).filter(|sent| sent != "");
+            match (sent.as_ref().and_then(|sent| field.kind.take(sent)), sent) {
                 (Some(value), _) => fields.set(&field.path, value),
                 (None, None) if field.optional => {}
                 _ => {
@@ -143,6 +143,7 @@ fn plain(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::Dialect;
+    use serde_json::Value;
 
     #[test]
     fn a_parameter_that_names_somebody_names_who_asks() {
@@ -157,7 +158,7 @@ mod tests {
             let mut fields = entrance.parse(path).unwrap();
             entrance
                 .ask(&mut fields, |name| {
-                    org.filter(|_| name == "org").map(str::to_owned)
+                    org.filter(|_| name == "org").map(Value::from)
                 })
                 .unwrap();
             entrance.agrees(&fields, claims)
@@ -165,6 +166,7 @@ mod tests {
         let claims = r#"{"sub":"456","app":{"roles":["customer","staff"]},"org":7}"#;
         assert!(agrees("/staff/456", None, claims));
         assert!(agrees("/customer/456", Some("7"), claims));
+        assert!(agrees("/staff/456", Some(""), claims), "empty means none");
         for (path, org, claims) in [
             ("/customer/457", None, claims),
             ("/admin/456", None, claims),
@@ -198,7 +200,7 @@ mod tests {
         let rooms = |lots: Option<&str>| {
             let mut fields = entrance.parse("/live").unwrap();
             let asked = entrance.ask(&mut fields, |name| {
-                lots.filter(|_| name == "lots").map(str::to_owned)
+                lots.filter(|_| name == "lots").map(Value::from)
             });
             asked
                 .map(|()| entrance.rooms.fill(&fields))
@@ -211,5 +213,6 @@ mod tests {
         let wrong = "\"/live\" needs `lots`: list of integer";
         assert_eq!(rooms(Some("1,x")).unwrap_err(), wrong);
         assert_eq!(rooms(None).unwrap_err(), wrong);
+        assert_eq!(rooms(Some("")).unwrap_err(), wrong);
     }
 }

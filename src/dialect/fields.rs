@@ -115,6 +115,18 @@ impl Kind {
             Self::Object | Self::Any => None,
         }
     }
+
+    /// The same for what arrives in either way: texts are as in a query, and a list may be a list.
+    pub(super) fn take(&self, value: &Value) -> Option<Value> {
+        match (self, value) {
+            (Self::List(kind), Value::Array(items)) => {
+                let items: Option<Vec<_>> = items.iter().map(|item| kind.take(item)).collect();
+                items.map(Value::Array)
+            }
+            (_, Value::String(text)) => self.read(text),
+            _ => self.check(value),
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -172,6 +184,19 @@ mod tests {
         assert_eq!(Kind::Number.read("5"), Some(json!(5)));
         assert_eq!(Kind::Number.read("NaN"), None);
         assert_eq!(Kind::Any.read("1"), None);
+        let ids = Kind::List(Box::new(Kind::Id));
+        for (kind, said, taken) in [
+            (&ids, json!(["a,b", 5]), Some(json!(["a,b", 5]))),
+            (&ids, json!("a,b"), Some(json!(["a", "b"]))),
+            (&ids, json!([]), Some(json!([]))),
+            (&ids, json!(["a", {}]), None),
+            (&Kind::Integer, json!(7), Some(json!(7))),
+            (&Kind::Integer, json!("7"), Some(json!(7))),
+            (&Kind::Integer, json!([7]), None),
+            (&Kind::Text, json!("a\n"), None),
+        ] {
+            assert_eq!(kind.take(&said), taken, "{kind} {said}");
+        }
     }
 
     #[test]

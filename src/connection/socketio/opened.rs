@@ -7,7 +7,6 @@ use crate::dialect::{Dialect, Fields};
 use hyper::Request;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
-use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -50,14 +49,13 @@ impl Opened {
         let query = request.uri().query().unwrap_or_default();
         Self {
             headers: headers.collect(),
-            query: rewritten(query, |key| !ENGINE.contains(&key), &[]).into(),
+            query: rewritten(query, |key| !ENGINE.contains(&key), []).into(),
             peer: request.extensions().get::<Peer>().and_then(|peer| peer.0),
         }
     }
 
     /// Somebody who signs in and says this.
     pub fn visit(&self, dialect: &Arc<Dialect>, auth: &Value) -> Visit {
-        let said = |name: &str| said(auth, name);
         let headers = self.headers.iter().filter_map(|(name, value)| {
             let value = HeaderValue::from_bytes(value).ok()?;
             Some((name.clone(), value))
@@ -66,29 +64,40 @@ impl Opened {
         for (name, value) in headers {
             all.append(name, value);
         }
-        if said("token").is_some() {
+        let words: Vec<_> = SAID
+            .iter()
+            .filter_map(|key| Some((*key, text(said(auth, key)?))))
+            .collect();
+        let says = |key: &str| words.iter().any(|(known, _)| *known == key);
+        if says("token") {
             all.remove("authorization");
             all.remove("sec-websocket-protocol");
         }
-        let words = SAID.iter().filter_map(|key| Some((*key, said(key)?)));
-        let words: Vec<_> = words.collect();
-        let stays = |key: &str| words.iter().all(|(known, _)| *known != key);
+        let understood = words
+            .iter()
+            .filter_map(|(key, text)| Some((*key, text.as_deref()?)));
         let mut visit = Visit {
             headers: all,
-            query: rewritten(&self.query, stays, &words),
+            query: rewritten(&self.query, |key| !says(key), understood),
             peer: self.peer,
             door: None,
         };
-        let door = Door::enter(dialect, Which::SocketIo, Fields::default(), |name| {
-            said(name).or_else(|| visit.parameter(name))
+        let mut door = Door::enter(dialect, Which::SocketIo, Fields::default(), |name| {
+            let said = said(auth, name).cloned();
+            said.or_else(|| visit.parameter(name).map(Value::from))
         });
+        door.misled |= words.iter().any(|(_, text)| text.is_none());
         visit.door = Some(Arc::new(door));
         visit
     }
 }
 
 /// A query with those of its parameters that stay, and others.
-fn rewritten(query: &str, stays: impl Fn(&str) -> bool, others: &[(&str, String)]) -> String {
+fn rewritten<'a>(
+    query: &str,
+    stays: impl Fn(&str) -> bool,
+    others: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> String {
     let mut written = url::form_urlencoded::Serializer::new(String::new());
     for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
         if stays(&key) {
@@ -98,21 +107,24 @@ fn rewritten(query: &str, stays: impl Fn(&str) -> bool, others: &[(&str, String)
     written.extend_pairs(others).finish()
 }
 
-/// What `auth` has under this name: a text, or a list of them.
-fn said(auth: &Value, name: &str) -> Option<String> {
-    let text = match auth.get(name)? {
-        Value::Array(items) => {
-            let items: Option<Vec<_>> = items.iter().map(Value::as_str).collect();
-            Cow::Owned(items?.join(","))
-        }
-        value => Cow::Borrowed(value.as_str()?),
+/// What `auth` has under this name; what is empty says nothing.
+fn said<'a>(auth: &'a Value, name: &str) -> Option<&'a Value> {
+    let blank = |said: &Value| said.as_str().is_some_and(|text| text.trim().is_empty());
+    auth.get(name)
+        .filter(|said| !said.is_null() && !blank(said))
+}
+
+/// A text, without the scheme that a token may have, or a whole number.
+fn text(said: &Value) -> Option<String> {
+    let text = match said {
+        Value::Number(number) if number.is_i64() => return Some(number.to_string()),
+        said => said.as_str()?.trim(),
     };
-    let text = text.trim();
     let text = match text.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
         _ => text,
     };
-    (!text.is_empty()).then(|| text.to_owned())
+    Some(text.to_owned())
 }
 
 #[cfg(test)]
@@ -138,10 +150,38 @@ mod tests {
         assert_eq!(visit.headers.get_all("cookie").iter().count(), 2);
         assert!(visit.headers.contains_key("authorization"));
         assert!(!visit.headers.contains_key("user-agent"));
-        let auth = json!({ "token": "Bearer new", "since": ["a", "b"], "reader": 5 });
+        let auth = json!({ "token": "Bearer new", "since": " ", "reader": 5 });
         let visit = opened().visit(&dialect, &auth);
-        assert_eq!(visit.query, "lab=1%2C2&token=new&since=a%2Cb");
+        assert_eq!(visit.query, "lab=1%2C2&token=new&reader=5");
         assert!(!visit.headers.contains_key("authorization"));
+        assert!(!visit.door.unwrap().misled);
+    }
+
+    /// Neither passed over, so that nobody hears why nothing comes, nor taken apart.
+    #[test]
+    fn what_is_said_in_json_is_taken_as_json() {
+        let text = "[socketio]\nquery = { lab = \"text?\", garage = \"integer?\", rooms = [\"id?\"] }\n\
+            rooms = [\"garage:{garage}\", \"{rooms}\"]";
+        let dialect = Arc::new(Dialect::parse("t.toml", text).unwrap());
+        for (auth, rooms) in [
+            (json!({ "garage": 7 }), Some(&["garage:7"][..])),
+            (json!({ "garage": "7", "rooms": "" }), Some(&["garage:7"])),
+            (json!({ "rooms": ["lab:1", 5] }), Some(&["lab:1", "5"])),
+            (json!({ "rooms": ["lab:a,b"] }), Some(&["lab:a,b"])),
+            (json!({ "rooms": "a,b", "garage": null }), Some(&["a", "b"])),
+            (json!({ "garage": 7.5 }), None),
+            (json!({ "garage": {} }), None),
+            (json!({ "rooms": ["a", null] }), None),
+            (json!({ "token": {} }), None),
+            (json!({ "since": ["a"] }), None),
+            (json!({ "reader": 1.5 }), None),
+        ] {
+            let door = opened().visit(&dialect, &auth).door.unwrap();
+            assert_eq!(door.misled, rooms.is_none(), "{auth}");
+            if let Some(rooms) = rooms {
+                assert_eq!(door.rooms, rooms, "{auth}");
+            }
+        }
     }
 
     /// Whatever a visit is asked about is to be kept.
