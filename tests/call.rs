@@ -198,6 +198,13 @@ async fn answers_are_json(version: Version) {
             "{name}"
         );
     }
+    // No URL can hold it; PostgreSQL can't either.
+    let mut socket = welcomed(&server, &user(), "").await;
+    socket
+        .send(json!({ "type": "call", "function": "a\u{0}b", "args": {}, "id": 7 }))
+        .await;
+    let frame = socket.next().await;
+    assert_eq!(frame["code"], "no-such-function", "{frame}");
     let staff = token("2", "staff", "1");
     let answer = call(&server, &staff, "staff.add", &json!({ "a": 1 })).await;
     assert_eq!(answer.json()["data"], 11);

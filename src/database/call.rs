@@ -125,6 +125,9 @@ impl Calls {
     }
 
     async fn call(&self, question: Question<'_>) -> Result<Called, Failed> {
+        if !is_name(question.name) {
+            return Err(Failed::Unknown("not a name".to_owned()));
+        }
         let Ok(_inside) = self.inside.try_acquire() else {
             return Err(Failed::Full);
         };
@@ -245,6 +248,15 @@ impl Drop for Running {
             drop(Object::take(client));
         });
     }
+}
+
+/// What `callable_name` lets stand in `rowcast.callable`. A NUL would be an error to PostgreSQL, and
+/// the connection in doubt.
+fn is_name(name: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    name.len() <= 63
+        && name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.bytes().all(letter)
 }
 
 /// What an error of a function, or of its commit, means.
