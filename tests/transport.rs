@@ -356,6 +356,39 @@ async fn a_unix_socket_serves_and_is_removed() {
     assert!(!path.exists());
 }
 
+#[tokio::test]
+async fn nothing_but_a_dead_socket_is_taken_away() {
+    let directory = open_directory();
+    let path = directory.path().join("busy.sock");
+    let listen = format!("unix:{}", path.display());
+    // Alive, but it has not accepted for so long that the kernel lets nobody wait.
+    let busy = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    let address = socket2::SockAddr::unix(&path).unwrap();
+    busy.bind(&address).unwrap();
+    busy.listen(0).unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(one) = UnixStream::connect(&path).await {
+        waiting.push(one);
+    }
+    let refused = async || {
+        let bound = rowcast::app::Socket::bind(&listen).await;
+        bound
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default()
+    };
+    let error = refused().await;
+    assert!(error.contains("somebody listens there"), "{error}");
+    busy.accept().expect("somebody waits");
+    assert!(path.exists());
+    drop((busy, waiting));
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "precious").unwrap();
+    let error = refused().await;
+    assert!(error.contains("this file is no socket"), "{error}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}
+
 /// Whether this address gives an encrypted connection.
 async fn is_encrypted(url: &str) -> Result<bool, String> {
     let patience = Duration::from_secs(5);

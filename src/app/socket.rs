@@ -1,12 +1,13 @@
 //! The socket that is listened on, of either kind, and what the kernel is to do for it.
-//! Hands over what came in. It must never take away the socket file of a service that answers.
+//! Hands over what came in. It must never take away a file at which somebody may listen, nor one that is
+//! no socket.
 
 use super::OpenError;
 use crate::config::Limits;
 use crate::connection::visit::Peer;
 use std::io;
-use std::path::Path;
-use tokio::net::{TcpListener, TcpSocket, UnixListener};
+use std::os::unix::fs::FileTypeExt;
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
 
 /// Connections that the kernel may hold for us until they are accepted (net.core.somaxconn allows no
 /// more): of a crowd that comes back at once, who finds no room knocks again a second later.
@@ -38,10 +39,7 @@ impl Socket {
     pub(super) async fn bind_as(key: &'static str, address: &str) -> Result<Self, OpenError> {
         let failed = |error| OpenError::Listen(key, address.to_owned(), error);
         if let Some(path) = address.strip_prefix("unix:") {
-            // A socket file that nobody answers is left over from a run that was killed.
-            if Path::new(path).exists() && tokio::net::UnixStream::connect(path).await.is_err() {
-                let _ = std::fs::remove_file(path);
-            }
+            clear(path).await.map_err(failed)?;
             return UnixListener::bind(path).map(Self::Unix).map_err(failed);
         }
         listen(address).await.map(Self::Tcp).map_err(failed)
@@ -94,6 +92,24 @@ impl Socket {
             }
             Self::Unix(listener) => Ok((Accepted::Unix(listener.accept().await?.0), Peer(None))),
         }
+    }
+}
+
+/// Takes away a socket file at which nobody listens: it is left over from a run that was killed.
+async fn clear(path: &str) -> io::Result<()> {
+    let Ok(there) = std::fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    let taken = |what| Err(io::Error::new(io::ErrorKind::AddrInUse, what));
+    if !there.file_type().is_socket() {
+        return taken("this file is no socket: move it away, or listen elsewhere");
+    }
+    match UnixStream::connect(path).await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)
+        }
+        // Or who can't be asked: too many wait already, or it is somebody else's.
+        _ => taken("somebody listens there: stop it, or listen elsewhere"),
     }
 }
 
