@@ -237,21 +237,39 @@ impl<'t> File<'t> {
 
     /// Texts with slots.
     pub fn fills(&mut self, section: &Section<'t>, key: &str, context: &Context<'_>) -> Vec<Text> {
-        let mut fills = Vec::new();
-        for (text, at) in self.texts(section, key) {
-            let problem = match Text::compile(text, context) {
-                Ok(text) => {
-                    let problem = not_a_text(&text);
-                    fills.push(text);
-                    problem
-                }
-                Err(what) => Some(what),
-            };
-            if let Some(what) = problem {
-                self.say(&at, &section.inside(key), &what);
-            }
-        }
-        fills
+        let texts = self.texts(section, key).into_iter();
+        texts
+            .filter_map(|text| self.filled(section, key, text, context))
+            .collect()
+    }
+
+    /// A single one.
+    pub fn fill(
+        &mut self,
+        section: &Section<'t>,
+        key: &str,
+        context: &Context<'_>,
+    ) -> Option<Text> {
+        let text = self.text(section, key)?;
+        self.filled(section, key, text, context)
+    }
+
+    fn filled(
+        &mut self,
+        section: &Section<'t>,
+        key: &str,
+        (text, at): (&str, Range<usize>),
+        context: &Context<'_>,
+    ) -> Option<Text> {
+        let what = match Text::compile(text, context) {
+            Ok(text) => match not_a_text(&text) {
+                None => return Some(text),
+                Some(what) => what,
+            },
+            Err(what) => what,
+        };
+        self.say(&at, &section.inside(key), &what);
+        None
     }
 
     pub fn template(

@@ -85,20 +85,7 @@ impl Dialect {
     /// # Errors
     /// All that is wrong with it.
     pub fn parse(file: &str, text: &str) -> Result<Self, DialectError> {
-        let read = read::read(file, text).map_err(|problems| DialectError { problems })?;
-        let name = file.rsplit('/').next().unwrap_or(file);
-        Ok(Self {
-            name: name.trim_end_matches(".toml").to_owned(),
-            websocket: read.websocket,
-            poll: read.poll,
-            socketio: read.socketio,
-            health: read.health,
-            event: read.event,
-            messages: read.messages,
-            errors: read.errors,
-            closes: read.closes,
-            places: read.places,
-        })
+        read::read(file, text).map_err(|problems| DialectError { problems })
     }
 
     /// Loads what `http.dialects` lists: names of those that are built in, or paths of files (what has

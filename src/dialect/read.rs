@@ -2,36 +2,22 @@
 //! Hands a dialect to whoever loads it, or all that is wrong with its file. It must never leave a slot
 //! unchecked: what is wrong with a file shows at the start, not at the first event.
 
-use super::door::{Health, PollDoor, SocketIoDoor, WebSocketDoor};
+use super::Dialect;
 use super::file::{File, Section};
 use super::framing::{Framing, MOST_BESIDE};
-use super::messages::{Meaning, Message, Messages};
+use super::messages::{Meaning, Message};
 use super::places;
-use super::reader::{Place, Reader};
+use super::reader::Reader;
 use super::slot::Context;
 use super::template::Node;
-use super::wording::{Closes, Errors};
 use toml::Spanned;
 use toml::de::DeTable;
-
-/// All that a file holds.
-pub(super) struct Read {
-    pub websocket: Option<WebSocketDoor>,
-    pub poll: Option<PollDoor>,
-    pub socketio: Option<SocketIoDoor>,
-    pub health: Option<Health>,
-    pub event: Option<Framing>,
-    pub messages: Messages,
-    pub errors: Errors,
-    pub closes: Closes,
-    pub places: Vec<Place>,
-}
 
 /// Reads a file whole.
 ///
 /// # Errors
 /// All that is wrong with it.
-pub(super) fn read(name: &str, text: &str) -> Result<Read, Vec<String>> {
+pub(super) fn read(name: &str, text: &str) -> Result<Dialect, Vec<String>> {
     let mut file = File::new(name, text);
     let table = match DeTable::parse(text) {
         Ok(table) => table,
@@ -45,19 +31,17 @@ pub(super) fn read(name: &str, text: &str) -> Result<Read, Vec<String>> {
         places: Vec::new(),
         file,
     };
-    let read = reader.all(&table);
+    let mut dialect = reader.all(&table);
     let problems = reader.file.problems();
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(Read {
-        places: reader.places,
-        ..read
-    })
+    dialect.places = reader.places;
+    Ok(dialect)
 }
 
 impl<'t> Reader<'t> {
-    fn all(&mut self, table: &'t Spanned<DeTable<'t>>) -> Read {
+    fn all(&mut self, table: &'t Spanned<DeTable<'t>>) -> Dialect {
         let root = self.file.root(table);
         let sections = ["websocket", "poll", "socketio"].map(|key| self.file.section(&root, key));
         // Parameters first: frames of every section may show them.
@@ -97,7 +81,9 @@ impl<'t> Reader<'t> {
                 "whoever acknowledges has to hear of a gap, or never gets past it: write a frame";
             self.file.say(&(0..0), "websocket.gap", what);
         }
-        Read {
+        let name = self.file.name.rsplit('/').next().unwrap_or_default();
+        Dialect {
+            name: name.trim_end_matches(".toml").to_owned(),
             websocket,
             poll,
             socketio,

@@ -113,8 +113,8 @@ impl<'t> Reader<'t> {
                 Meaning::Call { function, args }
             }
             Some("acknowledge") => {
-                let texts = self.file.fills(section, "acknowledge", said);
-                Meaning::Acknowledge(texts.into_iter().next().unwrap_or_default())
+                let place = self.file.fill(section, "acknowledge", said);
+                Meaning::Acknowledge(place.unwrap_or_default())
             }
             _ => Meaning::Nothing,
         }
@@ -160,11 +160,7 @@ impl<'t> Reader<'t> {
                 fields: &[],
                 payload: false,
             };
-            let reason = self
-                .file
-                .fills(&section, "reason", &context)
-                .into_iter()
-                .next();
+            let reason = self.file.fill(&section, "reason", &context);
             closes.0.insert(word.to_owned(), Close { code, reason });
         }
         closes

@@ -68,11 +68,7 @@ impl<'t> Reader<'t> {
         };
         for (word, _) in table.entries() {
             self.known_word(&table, word, words);
-            let text = self
-                .file
-                .fills(&table, word.get_ref(), context)
-                .into_iter()
-                .next();
+            let text = self.file.fill(&table, word.get_ref(), context);
             texts.insert(word.get_ref().to_string(), text.unwrap_or_default());
         }
         texts

@@ -70,14 +70,19 @@ fn a_poll_answers_with_its_events_once_and_a_place() {
 /// It would be sent back to the same gap again and again.
 #[test]
 fn whoever_acknowledges_hears_of_gaps() {
-    let door = |gap: &str| {
+    let door = |gap: &str, place: &str| {
         problems(&format!(
             "[websocket]\npath = \"/p\"\n{gap}\n[event]\nframe = 1\n[message.seen]\n\
-             fields = {{ place = \"text\" }}\nacknowledge = \"{{place}}\""
+             fields = {{ place = \"text\" }}\nacknowledge = {place}"
         ))
     };
-    assert_eq!(door("gap = { lost = \"{rooms}\" }"), "");
-    assert!(door("").starts_with("park.toml:1: websocket.gap: whoever acknowledges"));
+    let (gap, place) = ("gap = { lost = \"{rooms}\" }", "\"{place}\"");
+    assert_eq!(door(gap, place), "");
+    assert!(door("", place).starts_with("park.toml:1: websocket.gap: whoever acknowledges"));
+    for places in ["[]", "[\"{place}\", \"{place}\"]"] {
+        let said = "park.toml:8: message.seen.acknowledge: a text in quotes was expected";
+        assert_eq!(door(gap, places), said);
+    }
 }
 
 #[test]
@@ -235,6 +240,26 @@ fn every_mistake_is_named_with_its_line_and_key() {
             "4401",
             "1006",
             "32: close.unauthorized.code: no endpoint may send this code: …",
+        ),
+        (
+            "\"no {type}\"",
+            "[]",
+            "29: errors.messages.unknown-type: a text in quotes was expected",
+        ),
+        (
+            "\"Who are you?\"",
+            "[\"Who\", \"are you?\"]",
+            "32: close.unauthorized.reason: a text in quotes was expected",
+        ),
+        (
+            "\"Who are you?\"",
+            "\"{who}?\"",
+            "32: close.unauthorized.reason: {who} is no slot here: Known here: …",
+        ),
+        (
+            "[messages]",
+            "[socketio]\nrefusals = { forbidden = [\"no\"] }\n[messages]",
+            "16: socketio.refusals.forbidden: a text in quotes was expected",
         ),
         (
             "4401",
