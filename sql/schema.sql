@@ -1570,6 +1570,22 @@ ALTER FUNCTION rowcast.no_function(p_signature text) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.no_function(p_signature text) IS 'Instead of the name of a function that is listed and was dropped; SQLSTATE RC006.';
 
+CREATE FUNCTION rowcast.not_callable(p_names text[]) RETURNS text[]
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select coalesce(array_agg(n order by n), '{}')
+  from unnest(p_names) n
+  where not exists (
+    select from rowcast.callable c
+    where c.name = n and to_regprocedure(c.function) is not null
+  )
+$$;
+
+ALTER FUNCTION rowcast.not_callable(p_names text[]) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.not_callable(p_names text[]) IS 'Those of the names by which nobody can call: not listed in rowcast.callable, or dropped since.';
+
 CREATE FUNCTION rowcast.notify_queue_is_filling() RETURNS boolean
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -3587,6 +3603,9 @@ REVOKE ALL ON FUNCTION rowcast.new_history() FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowcast.new_xid() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.no_function(p_signature text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.not_callable(p_names text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.not_callable(p_names text[]) TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.notify_queue_is_filling() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.notify_queue_is_filling() TO rowcast_service;

@@ -16,7 +16,7 @@ use crate::connection::replays::Replays;
 use crate::connection::sessions::Cookies;
 use crate::connection::socketio::{self, Host};
 use crate::connection::speech::stream::Streams;
-use crate::connection::{Gate, arrivals::Arrivals, recheck, seats::Seats, unix_now};
+use crate::connection::{Gate, arrivals::Arrivals, call, recheck, seats::Seats, unix_now};
 use crate::database::{Database, DatabaseError};
 use crate::dialect::{Dialect, DialectError};
 use crate::hub::{Ended, Hub, Limits};
@@ -163,6 +163,7 @@ impl Service {
         let (listening, listener_stops) = watch::channel(false);
         let listener = listener.start(listener_stops).map_err(OpenError::Thread)?;
         tasks.spawn(recheck::run(Arc::clone(&gate)));
+        tasks.spawn(call::check_dialects(Arc::clone(&gate)));
         Ok(Self {
             hosts: socketio::hosts(&gate),
             gate,

@@ -395,6 +395,15 @@ pub fn database_failed(what: &str, error: &dyn std::fmt::Display) {
     tracing::warn!(what, %error, "the database did not answer");
 }
 
+/// Dialects call functions that nobody can: their front ends are answered as if there were none.
+pub fn not_callable(functions: &[String]) {
+    let functions = functions.join(", ");
+    tracing::warn!(
+        functions,
+        "dialects call what rowcast.callable does not list"
+    );
+}
+
 /// A statement that several asked together failed: each is asked for again, with fewer others.
 pub fn asked_again(questions: usize, error: &dyn std::fmt::Display) {
     tracing::warn!(questions, %error, "a rule failed or is slow: asking again in parts");

@@ -76,6 +76,20 @@ fn event(frame: &Value) -> (&str, &Value) {
     (frame[2].as_str().unwrap(), &frame[3])
 }
 
+/// Front ends would be told that there is no such function, and operators nothing.
+#[tokio::test]
+async fn the_start_names_calls_that_are_not_listed() {
+    let db = park().await;
+    db.run("delete from rowcast.callable").await;
+    let mut server = serve_process(&db, &[("ROWCAST__HTTP__DIALECTS", &file())]).await;
+    let line = server.log_line("dialects call what").await;
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["level"], "WARN");
+    assert_eq!(line["fields"]["functions"], "park.reserve");
+    server.signal(Signal::SIGTERM);
+    server.exited().await;
+}
+
 #[tokio::test]
 async fn a_sixth_system_is_sql_and_a_file() {
     let db = park().await;

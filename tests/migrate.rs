@@ -192,6 +192,7 @@ const SERVICE_CALLS: &[&str] = &[
     "history",
     "log_size",
     "look",
+    "not_callable",
     "notify_queue_is_filling",
     "open_reader",
     "overview",

@@ -7,9 +7,11 @@ use super::post::{self, Body, Post, Refused};
 use super::visit::Visit;
 use super::{Gate, Refusal};
 use crate::database::{Called, Failed, Question};
+use crate::dialect::Meaning;
 use crate::hub::Identity;
 use crate::report;
 use crate::token::TokenError;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 use warp::http::HeaderValue;
@@ -132,6 +134,27 @@ fn detail(failed: &Failed) -> String {
         Failed::Collided => "collided with other writers at every attempt".to_owned(),
         Failed::Full => "as many calls run and wait as may".to_owned(),
         _ => String::new(),
+    }
+}
+
+/// Says once, as soon as the database is there, which calls of the dialects can't be.
+pub async fn check_dialects(gate: Arc<Gate>) {
+    let messages = gate.dialects.iter().flat_map(|file| file.messages.iter());
+    let called: BTreeSet<&str> = messages
+        .filter_map(|message| match &message.meaning {
+            Meaning::Call { function, .. } => Some(function.as_str()),
+            _ => None,
+        })
+        .collect();
+    let called: Vec<&str> = called.into_iter().collect();
+    let mut standpoint = gate.hub.standpoint();
+    if called.is_empty() || standpoint.wait_for(Option::is_some).await.is_err() {
+        return;
+    }
+    match gate.database.not_callable(&called).await {
+        Ok(missing) if missing.is_empty() => {}
+        Ok(missing) => report::not_callable(&missing),
+        Err(error) => report::database_failed("calls of dialects", &error),
     }
 }
 

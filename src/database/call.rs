@@ -317,6 +317,16 @@ impl Database {
         self.calls.call(question).await
     }
 
+    /// Those of the names by which nobody can call.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn not_callable(&self, names: &[&str]) -> Result<Vec<String>, DatabaseError> {
+        let sql = "select rowcast.not_callable($1)";
+        let rows = self.read(sql, &[(&names, Type::TEXT_ARRAY)]).await?;
+        Ok(first(&rows)?.get(0))
+    }
+
     /// Calls that run or wait now.
     #[must_use]
     pub fn calls_inside(&self) -> usize {
