@@ -20,6 +20,19 @@ begin
       end;
     end if;
   end loop;
+  -- Rowcast says it in each session; this is for whoever logs in as the service otherwise.
+  if not exists (
+    select from pg_catalog.pg_db_role_setting s
+    where s.setrole = 'rowcast_service'::pg_catalog.regrole and s.setdatabase = 0
+      and pg_catalog.array_to_string(s.setconfig, e'\n') ~ '(^|\n)search_path='
+  ) then
+    begin
+      alter role rowcast_service set search_path = pg_catalog, pg_temp;
+    exception
+      -- Not our role, or a migration of another database was quicker.
+      when insufficient_privilege or unique_violation then null;
+    end;
+  end if;
   if not pg_catalog.pg_has_role(current_user, 'rowcast_owner', v_membership) then
     execute pg_catalog.format('grant rowcast_owner to %I', current_user);
   end if;

@@ -48,16 +48,21 @@ pub use reader::{Mark, Written};
 /// The doorbell: one channel, and on it the transaction that rings (see `sql/functions/rowcast.wake.sql`).
 pub const DOORBELL: &str = "rowcast";
 
+/// Where names without a schema are looked for: nobody may create there, else whoever may create in
+/// `public` could plant a function that fits our arguments better than PostgreSQL's own.
+pub const PATH: &str = "search_path = pg_catalog, pg_temp";
+
 /// Opens a transaction, whose settings are said each time: the database or the role may have other
-/// defaults.
-fn begin(access: &str, timeout: Duration) -> String {
+/// defaults, and a pooler in transaction mode forgets those of a session.
+fn begin(mode: &str, timeout: Duration) -> String {
     let timeout = timeout.as_millis();
     format!(
-        "begin isolation level read committed {access}; set local statement_timeout = {timeout}"
+        "begin isolation level {mode}; set local statement_timeout = {timeout}; set local {PATH}"
     )
 }
 
-/// Opens a connection of its own, past any pool; each server of the address has `timeout`.
+/// Opens a connection of its own, past any pool, with our [`PATH`]; each server of the address has
+/// `timeout`.
 ///
 /// # Errors
 /// The address, TLS or the server.
@@ -124,8 +129,8 @@ impl Database {
         Ok(Self {
             pool: servers.pool(settings.pool_size, settings.pool_wait)?,
             calls: call::Calls::new(&servers, settings, calls)?,
-            begin: begin("read only", timeout).into(),
-            begin_write: begin("read write", timeout).into(),
+            begin: begin("read committed read only", timeout).into(),
+            begin_write: begin("read committed read write", timeout).into(),
             timeout,
         })
     }
@@ -149,7 +154,8 @@ impl Database {
         sql: &str,
         params: &[Param<'_>],
     ) -> Result<Vec<Row>, DatabaseError> {
-        self.ask(&begin("read only", within), sql, params).await
+        self.ask(&begin("read committed read only", within), sql, params)
+            .await
     }
 
     /// The same, in one that may write: what is returned is committed.

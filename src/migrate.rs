@@ -3,6 +3,7 @@
 //! Hands over to nobody. It must never take a lock on an application's table, and never apply a
 //! script that has not changed: replacing a function in use costs every session its plans.
 
+use crate::database::PATH;
 use include_dir::{Dir, include_dir};
 use refinery::{Migration, Runner, Target};
 use tokio_postgres::Client;
@@ -70,6 +71,8 @@ pub struct Done {
 /// # Errors
 /// What failed, with the server's words.
 pub async fn run(client: &mut Client) -> Result<Done, MigrateError> {
+    // The first of all: we may be a superuser.
+    batch(client, "setting the path", &format!("set {PATH}")).await?;
     let version = client.query_one(
         "select current_setting('server_version_num')::int, current_setting('server_version')",
         &[],
@@ -165,8 +168,9 @@ async fn under_lock(client: &mut Client) -> Result<Done, MigrateError> {
 /// The SQL that a migration of an empty database runs, for DBAs who grant no DDL.
 #[must_use]
 pub fn script() -> String {
-    let mut text =
-        format!("{BOOTSTRAP}\nset role rowcast_owner;\nset check_function_bodies = off;\n");
+    let mut text = format!(
+        "set {PATH};\n\n{BOOTSTRAP}\nset role rowcast_owner;\nset check_function_bodies = off;\n"
+    );
     for (name, body) in files(&MIGRATIONS).into_iter().chain(files(&FUNCTIONS)) {
         text.push_str(&format!("\n-- {name}\n\n{body}"));
     }

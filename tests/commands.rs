@@ -317,6 +317,81 @@ async fn wrong_words_get_an_answer_that_helps() {
     }
 }
 
+/// Whoever may create in `public` plants functions that fit our arguments better than PostgreSQL's own:
+/// they would run as the superuser who migrates, or as the service, which reads every payload.
+#[tokio::test]
+async fn what_is_planted_in_public_is_never_called() {
+    let plant = "create function public.trap() returns void language plpgsql as \
+           $$ begin raise exception 'planted, and run as %', current_user; end $$; \
+         create function public.pg_advisory_lock(integer) returns void language sql as \
+           'select public.trap()'; \
+         create function public.pg_try_advisory_lock(integer) returns boolean language sql as \
+           'select public.trap(); select true'; \
+         create function public.setval(text, integer) returns bigint language sql as \
+           'select public.trap(); select 1::bigint'; \
+         create function public.format(text, name, name) returns text language sql as \
+           'select public.trap(); select $1'; \
+         create function public.format(text, text, text) returns text language sql as \
+           'select public.trap(); select $1'; \
+         create function public.array_position(text[], text) returns integer language sql as \
+           'select 1'";
+    let stays = "select count(*) from pg_depend d join pg_proc p on p.oid = d.refobjid \
+        where d.refclassid = 'pg_proc'::regclass and d.classid <> 'pg_proc'::regclass \
+          and p.pronamespace = 'public'::regnamespace";
+    let printed = support::empty().await;
+    printed.run(plant).await;
+    printed.run(&rowcast::migrate::script()).await;
+    assert_eq!(printed.ask::<i64>(stays).await, 0);
+
+    let db = support::empty().await;
+    db.run(plant).await;
+    for arguments in [
+        vec!["migrate"],
+        vec!["triggers", "apply", LAB],
+        vec!["triggers", "status", LAB],
+        vec!["triggers", "status"],
+        vec!["triggers", "apply", LAB, "--dry-run"],
+        vec!["triggers", "detach", LAB],
+    ] {
+        let output = run(&db, &arguments).await;
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+    }
+    assert_eq!(db.ask::<i64>(stays).await, 0);
+    let mut tail = program(&db.service_url, &["tail"]);
+    let mut child = tail.stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
+    let line = support::within("it says where it listens", told.next_line()).await;
+    let line = line.unwrap().unwrap();
+    assert!(line.starts_with("listening to "), "{line}");
+    // It tells writers to ring before it is ready.
+    support::serve(&db, |_| {}).await;
+}
+
+/// Only our own statements keep to PostgreSQL's functions: a file means the path that its author has,
+/// or sets.
+#[tokio::test]
+async fn files_have_the_path_that_they_set() {
+    let db = support::database().await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = "create table if not exists plain (id int primary key);
+        create schema if not exists shop;
+        set search_path = shop, public;
+        create table if not exists orders (id int primary key);
+        select rowcast.attach('orders', 'insert', $$ select 'e' as name, array['*'] as rooms, \
+          to_json(n) as data from new_rows n $$);";
+    std::fs::write(dir.path().join("a.sql"), file).unwrap();
+    let arguments = ["triggers", "apply", dir.path().to_str().unwrap()];
+    for said in ["attached", "unchanged"] {
+        let output = run(&db, &arguments).await;
+        assert!(output.status.success(), "{}", text(&output));
+        let line = format!("orders insert  {said}");
+        assert!(text(&output).contains(&line), "{}", text(&output));
+    }
+    let made = "select to_regclass('public.plain') is not null and exists (
+        select from rowcast.attached where relation = to_regclass('shop.orders'))";
+    assert!(db.ask::<bool>(made).await);
+}
+
 /// Neither the effective configuration nor a complaint about it shows a secret.
 #[tokio::test]
 async fn config_redacts_secrets() {

@@ -42,7 +42,10 @@ pub async fn start(tcp: bool) -> Result<Cluster, Failure> {
 /// A superuser's connection.
 pub async fn connect(cluster: &Cluster, database: &str) -> Result<Client, Failure> {
     let url = cluster.url(database, SUPERUSER);
-    Ok(database::connect_and_drive(&url, PATIENCE).await?)
+    let client = database::connect_and_drive(&url, PATIENCE).await?;
+    // As an application's.
+    client.batch_execute("reset search_path").await?;
+    Ok(client)
 }
 
 /// A new database, and a superuser's connection to it.

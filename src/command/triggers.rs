@@ -14,18 +14,25 @@ use crate::config;
 use drift::{State, Status};
 use files::{Attach, File, Order};
 use patience::Patience;
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error, Row, Transaction};
 
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Of everybody who applies or detaches, one at a time; next to the key of `rowcast migrate`.
 const LOCK: i64 = 7_692_281;
 
 /// What a statement may change, as far as catalogs tell: the same after it, it changed nothing.
 const FINGERPRINT: &str = include_str!("triggers/fingerprint.sql");
+
+/// To the path of the files, for their own words: where the session begins, and what they set since.
+const THEIR_PATH: &str = "select pg_catalog.set_config('search_path', pg_catalog.current_setting('rowcast.path'), false)";
+
+/// Back to our own, for all the rest.
+const OUR_PATH: &str = "select pg_catalog.set_config('rowcast.path', \
+    pg_catalog.current_setting('search_path'), false); set search_path = pg_catalog, pg_temp";
 
 /// The SQL that `rowcast.attach` runs, for somebody else to run.
 const COMPOSED: &str = include_str!("triggers/composed.sql");
@@ -93,8 +100,10 @@ async fn act(action: Action, settings: &config::Settings) -> Outcome<ExitCode> {
 }
 
 /// What the server said, where the driver by itself says only "db error".
-fn worded(error: Box<dyn Error + Send + Sync>) -> Box<dyn Error + Send + Sync> {
-    match error.downcast_ref::<tokio_postgres::Error>() {
+fn worded(
+    error: Box<dyn std::error::Error + Send + Sync>,
+) -> Box<dyn std::error::Error + Send + Sync> {
+    match error.downcast_ref::<Error>() {
         Some(error) => files::explain(error).into(),
         None => error,
     }
@@ -109,7 +118,28 @@ async fn connect(settings: &config::Settings) -> Outcome<Client> {
     if !client.query_one(migrated, &[]).await?.get::<_, bool>(0) {
         return Err("this database has no schema rowcast yet: run `rowcast migrate` first".into());
     }
+    let path = format!("reset search_path; {OUR_PATH}");
+    client.batch_execute(&path).await?;
     Ok(client)
+}
+
+/// Runs a statement of a file as the file means it.
+async fn run_theirs(transaction: &Transaction<'_>, statement: &Statement) -> Result<(), Error> {
+    transaction.batch_execute(THEIR_PATH).await?;
+    transaction.batch_execute(&statement.text).await?;
+    transaction.batch_execute(OUR_PATH).await
+}
+
+/// Asks in a file's words.
+async fn ask_theirs(
+    client: &Client,
+    sql: &str,
+    params: &[&(dyn ToSql + Sync)],
+) -> Result<Row, Error> {
+    client.batch_execute(THEIR_PATH).await?;
+    let row = client.query_one(sql, params).await;
+    client.batch_execute(OUR_PATH).await?;
+    row
 }
 
 async fn alone(client: &Client) -> Outcome<()> {
@@ -195,7 +225,7 @@ async fn attached(
     }
     patience
         .hold(client, &what, async |transaction| {
-            transaction.batch_execute(&statement.text).await?;
+            run_theirs(transaction, statement).await?;
             Ok(((), true))
         })
         .await
@@ -248,7 +278,7 @@ async fn other(
         || statement.begins(&["create", "or", "replace", "procedure"]);
     let done = patience.hold(client, &place, async |transaction| {
         let before: String = transaction.query_one(FINGERPRINT, &[]).await?.get(0);
-        transaction.batch_execute(&statement.text).await?;
+        run_theirs(transaction, statement).await?;
         let after: String = transaction.query_one(FINGERPRINT, &[]).await?.get(0);
         Ok((before != after, before != after || !replaces))
     });

@@ -4,7 +4,7 @@
 //! that admission needs, nor leave a function running for nobody.
 
 use super::servers::Servers;
-use super::{Database, DatabaseError, Param, first};
+use super::{Database, DatabaseError, Param, begin, first};
 use crate::config;
 use deadpool_postgres::{Object, Pool};
 use futures_util::future::join4;
@@ -106,10 +106,7 @@ impl Calls {
         settings: &config::Calls,
     ) -> Result<Self, DatabaseError> {
         // May write, until `begin_call` says that it may not: the other way round there is none.
-        let begin = format!(
-            "begin isolation level repeatable read read write; set local statement_timeout = {}",
-            database.statement_timeout.as_millis()
-        );
+        let begin = begin("repeatable read read write", database.statement_timeout);
         Ok(Self {
             pool: servers.pool(settings.running, database.pool_wait)?,
             connector: Connector(servers.connector()),

@@ -2,11 +2,12 @@
 //! is the one. Hands connections over to the pool and to the listener.
 //! It must never let a server that says nothing keep us from the next.
 
-use super::{DatabaseError, describe, tls};
+use super::{DatabaseError, PATH, describe, tls};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use std::fmt::Write;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -81,11 +82,19 @@ impl Servers {
         self.timeout * u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    /// Connects to the first that will do.
+    /// Connects to the first that will do, and sets our path there.
     ///
     /// # Errors
     /// What each of them said.
     pub async fn connect(&self) -> Result<Connected, DatabaseError> {
+        let (client, mut connection) = self.try_all().await?;
+        let set = tokio::time::timeout(self.timeout, set_path(&client, &mut connection));
+        set.await
+            .map_err(|_| DatabaseError::Timeout(self.timeout))??;
+        Ok((client, connection))
+    }
+
+    async fn try_all(&self) -> Result<Connected, DatabaseError> {
         let mut said = String::new();
         if let Some(connected) = self.try_first(&mut said).await {
             return Ok(connected);
@@ -117,6 +126,27 @@ impl Servers {
             .await
             .map_err(|_| DatabaseError::Timeout(self.timeout))??)
     }
+}
+
+/// As a statement, since poolers refuse it as a parameter of the start; what the address, the role or
+/// the database says of it is what `reset search_path` brings back. The connection is driven here, and
+/// hears nothing yet that could be lost.
+async fn set_path(
+    client: &Client,
+    connection: &mut Connection<Socket, tls::Stream>,
+) -> Result<(), tokio_postgres::Error> {
+    let set = format!("set {PATH}");
+    let mut done = pin!(client.batch_execute(&set));
+    poll_fn(|context| {
+        if let Poll::Ready(done) = done.as_mut().poll(context) {
+            return Poll::Ready(done);
+        }
+        while let Poll::Ready(Some(heard)) = connection.poll_message(context) {
+            heard?;
+        }
+        done.as_mut().poll(context)
+    })
+    .await
 }
 
 type Opening<'a> = Pin<

@@ -224,9 +224,13 @@ pub async fn apply_triggers(owner: &Client, system: &str) {
 
 async fn connect(url: &str) -> Client {
     within("a connection to the database", async {
-        database::connect_and_drive(url, PATIENCE)
+        let client = database::connect_and_drive(url, PATIENCE)
             .await
-            .unwrap_or_else(|error| panic!("{error}"))
+            .unwrap_or_else(|error| panic!("{error}"));
+        // An application's or a DBA's, who have a path of their own.
+        let reset = client.batch_execute("reset search_path").await;
+        reset.unwrap_or_else(|error| panic!("{error}"));
+        client
     })
     .await
 }

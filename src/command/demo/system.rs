@@ -121,6 +121,8 @@ impl System {
             .batch_execute(&format!("create database {name} template template1"))
             .await?;
         let owner = database::connect_and_drive(&cluster.url(name, SUPERUSER), timeout).await?;
+        // Applications' files are written for an application's path.
+        owner.batch_execute("reset search_path").await?;
         self.apply(&owner).await?;
         let made = async {
             owner.batch_execute(self.sample).await?;

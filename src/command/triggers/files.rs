@@ -3,7 +3,7 @@
 //! Hands over to `triggers` and `drift`. It must never run a statement of a file.
 
 use super::super::statements::{Call, Statement, split};
-use super::Outcome;
+use super::{Outcome, ask_theirs};
 use std::path::Path;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
@@ -173,7 +173,7 @@ pub async fn order(client: &Client, file: &File, statement: &Statement) -> Outco
         _ => return Ok(None),
     };
     let sql = selecting(&call, parameters).map_err(|why| format!("{place}: {why}"))?;
-    let row = client.query_one(&sql, &[]).await;
+    let row = ask_theirs(client, &sql, &[]).await;
     let row = row.map_err(|error| format!("{place}: {}", explain(&error)))?;
     let text = |index: usize| row.get::<_, Option<String>>(index);
     let table = text(0).ok_or_else(|| format!("{place}: the table is null"))?;
@@ -234,9 +234,8 @@ fn selecting(call: &Call, parameters: &[(&str, &str)]) -> Result<String, String>
 /// # Errors
 /// The database, or a text that can't be a table's name.
 pub async fn resolve(client: &Client, table: &str) -> Outcome<Option<u32>> {
-    let row = client
-        .query_one("select to_regclass($1)::oid", &[&table])
-        .await;
+    let sql = "select pg_catalog.to_regclass($1::text)::oid";
+    let row = ask_theirs(client, sql, &[&table]).await;
     Ok(row.map_err(|error| explain(&error))?.get(0))
 }
 
