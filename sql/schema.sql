@@ -3320,6 +3320,7 @@ CREATE TABLE rowcast.setting (
     keep_failures integer DEFAULT 10000 NOT NULL,
     reader_keep interval DEFAULT '7 days'::interval NOT NULL,
     readers_per_user integer DEFAULT 100 NOT NULL,
+    schema_number integer DEFAULT 0 NOT NULL,
     CONSTRAINT setting_doorbell CHECK ((doorbell = ANY (ARRAY['adaptive'::text, 'always'::text, 'never'::text]))),
     CONSTRAINT setting_keep_bytes CHECK ((keep_bytes >= 1048576)),
     CONSTRAINT setting_keep_failures CHECK ((keep_failures >= 0)),
@@ -3349,6 +3350,8 @@ COMMENT ON COLUMN rowcast.setting.keep_failures IS 'Of rowcast.failure so many r
 COMMENT ON COLUMN rowcast.setting.reader_keep IS 'A reader is forgotten when its place was not written for this long.';
 
 COMMENT ON COLUMN rowcast.setting.readers_per_user IS 'Readers that one user (claim sub) may have: each takes a row, whoever makes up the names.';
+
+COMMENT ON COLUMN rowcast.setting.schema_number IS 'Set by rowcast migrate at its end, from sql/number; 0: by a version that did not count yet.';
 
 CREATE SEQUENCE rowcast.truncation
     START WITH 1

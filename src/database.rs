@@ -7,7 +7,6 @@
 use crate::config;
 use crate::report;
 use deadpool_postgres::Pool;
-use error::describe;
 use futures_util::future::join3;
 use rows::first;
 use servers::{Connected, Servers};
@@ -30,6 +29,7 @@ mod heard;
 mod listening;
 mod log;
 mod overview;
+mod patience;
 mod reader;
 mod rows;
 mod servers;
@@ -38,15 +38,28 @@ mod values;
 
 pub use access::{Answer, Asked};
 pub use call::{Called, Failed, Question};
-pub use error::DatabaseError;
+pub use error::{DatabaseError, describe, describe_to_dba};
 pub use heard::{Heard, Rings};
 pub use listening::{Channels, Listening, Looked};
 pub use log::{LogReplay, LogSize, Rotated};
 pub use overview::node;
+pub use patience::Patience;
 pub use reader::{Mark, Written};
 
 /// The doorbell: one channel, and on it the transaction that rings (see `sql/functions/rowcast.wake.sql`).
 pub const DOORBELL: &str = "rowcast";
+
+/// The number of the schema that this program is made for: it is raised with every change of `sql/`.
+///
+/// # Panics
+/// Never: a test reads the file.
+#[must_use]
+pub fn schema_number() -> i32 {
+    let number = include_str!("../sql/number").split_whitespace().next();
+    number
+        .and_then(|number| number.parse().ok())
+        .expect("sql/number begins with a number")
+}
 
 /// Where names without a schema are looked for: nobody may create there, else whoever may create in
 /// `public` could plant a function that fits our arguments better than PostgreSQL's own.

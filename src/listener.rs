@@ -4,7 +4,9 @@
 //! move on from a batch that it has not published.
 
 use crate::config;
-use crate::database::{Channels, Database, DatabaseError, Heard, Listening, Looked, Rings};
+use crate::database::{
+    Channels, Database, DatabaseError, Heard, Listening, Looked, Rings, schema_number,
+};
 use crate::event::{Batch, Event, GapReason};
 use crate::hub::Hub;
 use crate::report;
@@ -88,6 +90,7 @@ impl Listener {
         mut stopping: watch::Receiver<bool>,
     ) -> Result<(), ListenerError> {
         let mut listening = Listening::open(&self.url, &self.connect).await?;
+        report::schema(listening.schema_number, schema_number());
         if place.standpoint.is_some() {
             // After a failover the pool's are to a server that is gone, or was the primary once.
             self.database.forget();

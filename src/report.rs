@@ -249,6 +249,24 @@ pub fn log_is_locked(leaves: i32) {
     );
 }
 
+/// The database's schema is of another version than this program.
+pub fn schema(database: i32, program: i32) {
+    use std::cmp::Ordering;
+    match database.cmp(&program) {
+        Ordering::Less => tracing::warn!(
+            database,
+            program,
+            "the database's schema is older than this program: run its `rowcast migrate`"
+        ),
+        Ordering::Greater => tracing::warn!(
+            database,
+            program,
+            "the database's schema is newer than this program: update this node"
+        ),
+        Ordering::Equal => {}
+    }
+}
+
 /// How writers wake the listener, and who said so.
 pub fn doorbell(mode: &str, set_in_sql: bool, has_prepared_transactions: bool) {
     tracing::info!(mode, set_in_sql, "doorbell");

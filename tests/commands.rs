@@ -228,6 +228,50 @@ async fn apply_gives_way_to_an_open_writer_and_tries_again() {
     assert_eq!(state, "ok");
 }
 
+/// Whoever waits for a lock makes everybody wait behind him: a dump holds one for hours.
+#[tokio::test]
+async fn migrate_gives_way_to_a_reader_and_tries_again() {
+    let db = support::database().await;
+    db.run(
+        "alter table rowcast.setting drop column schema_number; \
+         delete from rowcast.migration_history where version = 14",
+    )
+    .await;
+    let reader = db.client("postgres").await;
+    let hold = "begin; lock table rowcast.setting in access share mode";
+    reader.batch_execute(hold).await.unwrap();
+    let pid: i32 = reader
+        .query_one("select pg_backend_pid()", &[])
+        .await
+        .unwrap()
+        .get(0);
+    let arguments = ["migrate", "--lock-timeout", "50", "--tries", "10000"];
+    let mut migrate = program(&db.superuser_url, &arguments);
+    let mut child = migrate.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let told = async {
+        for _ in 0..2 {
+            let line = lines.next_line().await.unwrap().expect("it says so");
+            assert!(line.contains("V14__schema_number"), "{line}");
+            assert!(line.contains(&pid.to_string()), "{line}");
+        }
+    };
+    support::within("it says what it waits for", told).await;
+    let look = "select count(*) from rowcast.look(pg_current_snapshot(), false, null)";
+    support::within("delivery goes on", db.ask::<i64>(look)).await;
+    reader.batch_execute("commit").await.unwrap();
+    let rest = async {
+        while let Ok(Some(_)) = lines.next_line().await {}
+        child.wait().await.unwrap()
+    };
+    assert!(support::within("it ends", rest).await.success());
+    let number = "select schema_number from rowcast.setting";
+    assert_eq!(
+        db.ask::<i32>(number).await,
+        rowcast::database::schema_number()
+    );
+}
+
 #[tokio::test]
 async fn tail_prints_events_as_they_happen() {
     let db = support::database().await;
@@ -340,7 +384,7 @@ async fn what_is_planted_in_public_is_never_called() {
           and p.pronamespace = 'public'::regnamespace";
     let printed = support::empty().await;
     printed.run(plant).await;
-    printed.run(&rowcast::migrate::script()).await;
+    printed.run(&rowcast::migrate::script().unwrap()).await;
     assert_eq!(printed.ask::<i64>(stays).await, 0);
 
     let db = support::empty().await;

@@ -2,6 +2,7 @@
 //! may do what with it.
 
 use crate::support::{self, Database, VERSIONS};
+use md5::{Digest, Md5};
 use rowcast::migrate;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -90,17 +91,100 @@ async fn twenty_at_once() {
     assert_eq!(database.ask::<i64>(locks).await, 0);
 }
 
+/// To the last grant; and `rowcast migrate` goes on from it.
 #[tokio::test]
 async fn the_printed_script_makes_the_same_schema() {
     let database = support::empty().await;
-    database.run(&migrate::script()).await;
-    let functions = "select string_agg(p.oid::regprocedure || md5(p.prosrc), e'\\n'
-        order by p.oid::regprocedure::text collate \"C\")
-        from pg_proc p where p.pronamespace = 'rowcast'::regnamespace";
+    let script = migrate::script().unwrap_or_else(|error| panic!("{error}"));
+    database.run(&script).await;
     let migrated = support::database().await;
+    assert_eq!(dump(&database), dump(&migrated));
+    let notes = "select (select json_agg((version, name, checksum) order by version)
+          from rowcast.migration_history)::text
+        || (select json_agg(s order by name) from rowcast.script s)::text
+        || (select schema_number from rowcast.setting)";
+    let notes = async |database: &Database| database.ask::<String>(notes).await;
+    assert_eq!(notes(&database).await, notes(&migrated).await);
+    let mut owner = database.client("postgres").await;
+    assert_eq!(run(&mut owner).await, migrate::Done::default());
+    // What is there already is left as it is: the script is one transaction.
+    let again = owner.batch_execute(&script).await;
+    assert!(again.is_err(), "it is for an empty database");
+    owner.batch_execute("rollback").await.expect("a rollback");
+    assert_eq!(run(&mut owner).await, migrate::Done::default());
+}
+
+/// A copy by `pg_dump -s` has no history of migrations, nor the rows that functions count on.
+#[tokio::test]
+async fn a_schema_without_its_history_is_told_what_to_do() {
+    let database = support::database().await;
+    database
+        .run("truncate rowcast.migration_history, rowcast.script, rowcast.setting")
+        .await;
+    let mut owner = database.client("postgres").await;
+    let error = migrate::run(&mut owner).await.expect_err("no history");
+    let words = error.to_string();
+    assert!(words.contains("drop schema rowcast cascade"), "{words}");
+    let free = "select pg_try_advisory_lock(7692278)";
+    assert!(database.ask::<bool>(free).await, "the lock was given back");
+}
+
+/// In a rolling deploy an old node that starts again must not take back the new ones' functions.
+#[tokio::test]
+async fn an_older_program_leaves_a_newer_schema_alone() {
+    let database = support::database().await;
+    database
+        .run("update rowcast.setting set schema_number = 9999; update rowcast.script set md5 = 'x'")
+        .await;
+    let mut owner = database.client("postgres").await;
+    let error = migrate::run(&mut owner).await.expect_err("it is newer");
+    let words = error.to_string();
+    assert!(words.contains("9999") && words.contains("newer"), "{words}");
+    let same = "select bool_and(md5 = 'x') from rowcast.script";
+    assert!(database.ask::<bool>(same).await, "nothing was replaced");
+}
+
+/// `sql/number` grows with every change of sql/; `UPDATE=1` writes it anew.
+#[test]
+fn golden_schema_number() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
+    let mut paths = vec![root.join("bootstrap.sql")];
+    for folder in ["migrations", "functions"] {
+        let entries = std::fs::read_dir(root.join(folder)).expect("a folder");
+        paths.extend(entries.map(|entry| entry.expect("an entry").path()));
+    }
+    paths.sort();
+    let mut all = Md5::new();
+    for path in paths {
+        let text = std::fs::read_to_string(&path).expect("UTF-8");
+        let name = path.strip_prefix(&root).expect("below sql");
+        all.update(format!("{}\n{text}", name.display()));
+    }
+    let is = format!("{:032x}", u128::from_be_bytes(all.finalize().into()));
+    let golden = root.join("number");
+    let known = std::fs::read_to_string(&golden).expect("sql/number");
+    let (number, was) = known.trim().split_once(' ').expect("number and checksum");
+    let number: i32 = number.parse().expect("a number");
+    if is != was && std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&golden, format!("{} {is}\n", number + 1)).expect("it can be written");
+        return;
+    }
     assert_eq!(
-        database.ask::<String>(functions).await,
-        migrated.ask::<String>(functions).await
+        is, was,
+        "sql/ has changed, so its number must grow: run `UPDATE=1 cargo test golden_schema`"
+    );
+}
+
+/// Whoever may not migrate is told who may.
+#[tokio::test]
+async fn whoever_may_not_migrate_is_told_who_may() {
+    let database = support::empty().await;
+    let mut nobody = database.client("lab_app").await;
+    let error = migrate::run(&mut nobody).await.expect_err("denied");
+    let words = error.to_string();
+    assert!(
+        words.contains("[42501]") && words.contains("CREATEROLE"),
+        "{words}"
     );
 }
 

@@ -251,3 +251,23 @@ async fn a_role_that_may_do_all_is_told_at_the_start() {
     let meek = serve_process(&database, &[]).await;
     assert!(!meek.log().contains("superuser"), "{}", meek.log());
 }
+
+/// Of two versions, the node says which is the older, and works if it can.
+#[tokio::test]
+async fn a_schema_of_another_version_is_told() {
+    for (sql, words) in [
+        (
+            "update rowcast.setting set schema_number = 9999",
+            "newer than this program",
+        ),
+        (
+            "alter table rowcast.setting drop column schema_number",
+            "older than this program",
+        ),
+    ] {
+        let database = support::database().await;
+        database.run(sql).await;
+        let mut program = serve_process(&database, &[]).await;
+        program.log_line(words).await;
+    }
+}

@@ -13,6 +13,7 @@ mod triggers;
 
 use crate::app::{self, OpenError};
 use crate::config::{ConfigError, RawSettings, Settings};
+use crate::database::Patience;
 use crate::{database, migrate};
 use clap::{Args, Parser, Subcommand};
 use std::error::Error;
@@ -63,6 +64,8 @@ enum Command {
         /// Print the SQL for an empty database instead of running anything.
         #[arg(long)]
         print: bool,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Applies, compares or detaches the triggers in a directory of SQL files.
     Triggers(triggers::Args),
@@ -109,11 +112,11 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Serve(_) => serve::run(settings).await,
         Command::Demo(args) => demo::run(args, settings).await,
-        Command::Migrate { print: true } => {
-            print(&migrate::script())?;
+        Command::Migrate { print: true, .. } => {
+            print(&migrate::script()?)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Migrate { print: false } => run_migrate(&settings).await,
+        Command::Migrate { patience, .. } => run_migrate(&settings, &patience).await,
         Command::Triggers(args) => triggers::run(args, &settings).await,
         Command::Tail(args) => tail::run(args, &settings).await,
         Command::Token(args) => token::run(&args, &settings),
@@ -194,10 +197,10 @@ fn say(line: impl Display) -> io::Result<()> {
     print(&format!("{line}\n"))
 }
 
-async fn run_migrate(settings: &Settings) -> Result<ExitCode, Failure> {
+async fn run_migrate(settings: &Settings, patience: &Patience) -> Result<ExitCode, Failure> {
     let url = direct_url(settings)?;
     let mut client = database::connect_and_drive(url, settings.database.connect_timeout).await?;
-    let done = migrate::run(&mut client).await?;
+    let done = migrate::run_with(&mut client, patience).await?;
     say(format_args!(
         "migrations applied: {}, scripts replaced: {}",
         done.migrations, done.scripts

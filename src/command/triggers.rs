@@ -1,19 +1,18 @@
 //! `rowcast triggers`: puts a system's SQL files into a database, compares them with what is there,
 //! and takes their triggers away again.
-//! Reading the files is `files`' part, comparing is `drift`'s, waiting for locks is `patience`'s.
+//! Reading the files is `files`' part, comparing is `drift`'s.
 //! It must never wait long for a lock on an application's table: whoever waits to create a trigger
 //! makes all that table's writers wait behind him.
 
 mod drift;
 pub mod files;
-mod patience;
 
 use super::statements::Statement;
 use super::{print, say};
 use crate::config;
+use crate::database::Patience;
 use drift::{State, Status};
 use files::{Attach, File, Order};
-use patience::Patience;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tokio_postgres::types::ToSql;

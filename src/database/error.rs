@@ -66,7 +66,26 @@ fn describe_pool(error: &deadpool_postgres::PoolError) -> String {
 }
 
 /// tokio-postgres says only "db error" by itself; what a first start runs into gets its remedy.
-pub(super) fn describe(error: &tokio_postgres::Error) -> String {
+#[must_use]
+pub fn describe(error: &tokio_postgres::Error) -> String {
+    describe_as(
+        error,
+        "connect as rowcast_service, or as a role that was granted it",
+    )
+}
+
+/// The same with the server's details, which may hold values, and with what a DBA's role must be who
+/// was denied something.
+#[must_use]
+pub fn describe_to_dba(error: &tokio_postgres::Error, denied: &str) -> String {
+    let mut text = describe_as(error, denied);
+    if let Some(detail) = error.as_db_error().and_then(|db| db.detail()) {
+        text = format!("{text}: {detail}");
+    }
+    text
+}
+
+fn describe_as(error: &tokio_postgres::Error, denied: &str) -> String {
     let Some(db) = error.as_db_error() else {
         let Some(source) = std::error::Error::source(error) else {
             return error.to_string();
@@ -86,7 +105,7 @@ pub(super) fn describe(error: &tokio_postgres::Error) -> String {
         }
         // Read-only, which is a hot standby mostly.
         "25006" => Some(ON_THE_PRIMARY),
-        "42501" => Some("connect as rowcast_service, or as a role that was granted it"),
+        "42501" => Some(denied),
         _ => db.hint(),
     };
     let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();

@@ -30,7 +30,8 @@ const LEADER_LOCK: i64 = 7_692_279;
 /// What is to be known of the server before anything else.
 const OPENING: &str = "select pg_backend_pid(), \
      current_setting('max_prepared_transactions')::integer > 0, rowcast.notify_queue_is_filling(), \
-     current_setting('is_superuser')";
+     current_setting('is_superuser'), \
+     (select to_jsonb(s) ->> 'schema_number' from rowcast.setting s)";
 
 const LOOK: &str = "select * from rowcast.look($1::text::pg_snapshot, $2, $3)";
 
@@ -94,6 +95,8 @@ pub struct Listening {
     /// NOTIFY had to be left alone when this connection was opened.
     pub queue_was_filling: bool,
     pub is_superuser: bool,
+    /// Of the schema; 0: of one before they were counted.
+    pub schema_number: i32,
     timeout: Duration,
     link_timeout: Duration,
     driver: tokio::task::JoinHandle<()>,
@@ -162,6 +165,10 @@ impl Listening {
             has_prepared_transactions: row.get(1) == Some("t"),
             queue_was_filling: row.get(2) == Some("t"),
             is_superuser: row.get(3) == Some("on"),
+            schema_number: row
+                .get(4)
+                .and_then(|number| number.parse().ok())
+                .unwrap_or(0),
             timeout,
             link_timeout: settings.link_timeout,
             driver,

@@ -181,8 +181,5 @@ impl System {
 }
 
 fn in_words(place: &str, error: &tokio_postgres::Error) -> String {
-    let words = error
-        .as_db_error()
-        .map_or_else(|| error.to_string(), ToString::to_string);
-    format!("{place}: {words}")
+    format!("{place}: {}", database::describe(error))
 }

@@ -149,7 +149,7 @@ pub async fn inspect(client: &mut Client, attach: &Attach) -> Outcome<Status> {
         .await?;
     let expected = expected(&mut transaction, oid, attach).await?;
     if let Err(error) = &expected {
-        status.find(State::Broken, explain(error).replace('\n', ";"));
+        status.find(State::Broken, explain(error));
     }
     match known {
         None => status.find(

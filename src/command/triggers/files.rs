@@ -4,8 +4,8 @@
 
 use super::super::statements::{Call, Statement, split};
 use super::{Outcome, ask_theirs};
+use crate::database::describe_to_dba;
 use std::path::Path;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
 /// Every operation that a query can be attached to.
@@ -254,21 +254,11 @@ pub fn located(place: &str, statement: &Statement, error: &Error) -> String {
 
 /// All that the server said.
 pub fn explain(error: &Error) -> String {
-    let Some(db) = error.as_db_error() else {
-        let source = std::error::Error::source(error);
-        return source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
-    };
-    let mut text = format!("{} [{}]", db.message(), db.code().code());
-    for (label, part) in [("detail", db.detail()), ("hint", db.hint())] {
-        if let Some(part) = part {
-            text.push_str(&format!("\n  {label}: {part}"));
-        }
-    }
-    if *db.code() == SqlState::INSUFFICIENT_PRIVILEGE {
-        text.push_str("\n  hint: `rowcast triggers` connects as a member of rowcast_owner");
-        text.push_str(" that owns the tables, or as a superuser.");
-    }
-    text
+    describe_to_dba(
+        error,
+        "`rowcast triggers` connects as a member of rowcast_owner that owns the tables, or as a \
+         superuser",
+    )
 }
 
 #[cfg(test)]
