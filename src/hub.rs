@@ -6,10 +6,12 @@
 mod access;
 mod carry;
 mod delivery;
+mod excerpt;
 mod memory;
 mod refill;
 mod ring;
 mod roster;
+mod segment;
 mod standing;
 mod subscription;
 mod survey;
@@ -21,6 +23,7 @@ pub use access::Access;
 use carry::Carriers;
 pub use carry::{Carriage, Carried, Carry, Line, Spelling};
 pub use delivery::{Delivery, Ended, Replay, Seam, Since};
+pub use excerpt::Excerpt;
 pub use memory::{Admission, Asker};
 pub use refill::{Refill, Refilled};
 use roster::Roster;
@@ -206,12 +209,10 @@ impl Hub {
         let (replay, text) = match since {
             Since::Now => (Replay::Live, None),
             Since::Unreadable => (Replay::Gap(GapReason::Bookmark), None),
-            Since::Bookmark(since, text) | Since::Again(since, text) => (
-                table
-                    .ring
-                    .replay(since, &wanted, &standpoint, &self.0.limits),
-                Some(text),
-            ),
+            Since::Bookmark(since, text) | Since::Again(since, text) => {
+                let replay = table.ring.replay(since, &standpoint, &self.0.limits);
+                (replay.up_to(&standpoint), Some(text))
+            }
         };
         let seam = Seam {
             tag,
@@ -432,9 +433,12 @@ pub(super) mod tests {
             Delivery::Gap { reason, .. } => format!("gap {}", reason.word()),
             Delivery::Reply(_) => "reply".into(),
             Delivery::Withdrawn(room) => format!("withdrawn {room}"),
-            Delivery::Seam(seam) => match seam.replay {
+            Delivery::Seam(seam) => match &seam.replay {
                 Replay::Live => "live".into(),
-                Replay::Ring(events) => format!("ring {:?}", ids(&events)),
+                Replay::Ring(excerpt) => match excerpt.collect(&seam) {
+                    Ok(events) => format!("ring {:?}", ids(&events)),
+                    Err(reason) => format!("gap {}", reason.word()),
+                },
                 Replay::Log(_) => "log".into(),
                 Replay::Gap(reason) => format!("gap {}", reason.word()),
             },
@@ -510,9 +514,10 @@ pub(super) mod tests {
             else {
                 panic!("a seam was expected")
             };
-            let Replay::Ring(events) = seam.replay else {
+            let Replay::Ring(excerpt) = &seam.replay else {
                 panic!("{seam:?}")
             };
+            let events = excerpt.collect(&seam).unwrap();
             let first = events[0].place.as_ref().unwrap();
             assert!(
                 !had.contains(&first.id),
@@ -574,9 +579,10 @@ pub(super) mod tests {
         let Some(Delivery::Seam(seam)) = waiting.into_iter().last() else {
             panic!("a seam was expected")
         };
-        let Replay::Ring(found) = &seam.replay else {
+        let Replay::Ring(excerpt) = &seam.replay else {
             panic!("{seam:?}")
         };
+        let found = excerpt.collect(&seam).unwrap();
         let lacked = found.iter().filter(|event| !seam.was_live(event));
         let ids: Vec<u64> = lacked
             .map(|event| event.place.as_ref().unwrap().id)

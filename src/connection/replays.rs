@@ -8,7 +8,7 @@ use super::{Gate, Refusal};
 use crate::bookmark::{Bookmark, Snapshot};
 use crate::database::{DatabaseError, LogReplay};
 use crate::event::{Event, GapReason};
-use crate::hub::{Replay, Seam};
+use crate::hub::{Excerpt, Replay, Seam};
 use crate::report;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +20,15 @@ const ALONE: usize = 10;
 
 /// All that somebody lacks, or why it can't be proven complete.
 pub(super) type Found = Result<Vec<Arc<Event>>, GapReason>;
+
+/// What a seam lacks, all of which is in the ring.
+pub(super) fn from_ring(excerpt: &Excerpt, seam: &Seam) -> Found {
+    let found = excerpt.collect(seam);
+    if found.is_ok() {
+        report::replayed_from_ring();
+    }
+    found
+}
 
 /// Those who come back from before the ring.
 #[derive(Debug)]
@@ -115,9 +124,9 @@ impl Gate {
             };
             for _ in 0..2 {
                 match self.hub.look_again(seam, since.clone()) {
-                    Replay::Ring(found) => {
-                        report::replayed_from_ring();
-                        return Ok(Ok(found));
+                    Replay::Ring(excerpt) => {
+                        drop((waits, beyond));
+                        return Ok(from_ring(&excerpt, seam));
                     }
                     Replay::Gap(why) => return Ok(Err(why)),
                     Replay::Log(_) | Replay::Live if beyond.holds(&since) => break,

@@ -2,6 +2,7 @@
 //! every transport. Hands the outcome over to the transports.
 //! It must never claim to be caught up when that is not proven.
 
+use super::replays::from_ring;
 use super::{Gate, Refusal};
 use crate::event::{Event, GapReason};
 use crate::hub::{Replay, Seam, Subscription};
@@ -87,10 +88,7 @@ impl Gate {
         let live = matches!(replay, Replay::Live);
         let found = match replay {
             Replay::Live => Ok(Vec::new()),
-            Replay::Ring(found) => {
-                report::replayed_from_ring();
-                Ok(found)
-            }
+            Replay::Ring(excerpt) => from_ring(&excerpt, &seam),
             Replay::Log(since) => self.replay(&seam, since).await?,
             Replay::Gap(why) => Err(why),
         };

@@ -1,6 +1,7 @@
 //! What goes into a subscription's queue: events, gaps, and the seam between replay and live.
 //! Hands itself over to the connections. It must never be changed once it is queued.
 
+use super::excerpt::Excerpt;
 use crate::bookmark::{Bookmark, Standpoint};
 use crate::event::{Event, GapReason, Place};
 use crate::frame::Frame;
@@ -122,8 +123,8 @@ impl Since {
 pub enum Replay {
     /// No bookmark was given.
     Live,
-    /// All of it was in the ring.
-    Ring(Vec<Arc<Event>>),
+    /// All of it was in the ring, and is to be collected.
+    Ring(Excerpt),
     /// It has to be read from the log, up to the seam's standpoint.
     Log(Bookmark),
     /// It can't be proven complete, for this reason.

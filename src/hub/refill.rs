@@ -3,6 +3,7 @@
 //! Hands over what is to be read, and takes what was. It must never take what does not end exactly
 //! where the ring begins.
 
+use super::segment::weight;
 use super::{Hub, Replay, Seam, lock};
 use crate::bookmark::{Bookmark, Snapshot, Standpoint};
 use crate::event::Event;
@@ -35,7 +36,7 @@ pub struct Refilled {
 impl Refilled {
     /// Takes the next event; `state` is what its equals share.
     pub fn add(&mut self, event: Arc<Event>, state: Option<i64>) {
-        self.bytes += event.weight();
+        self.bytes += weight(&event);
         if let (Some(state), Some(place)) = (state, &event.place) {
             self.states.insert(place.id, state);
         }
@@ -48,9 +49,9 @@ impl Hub {
     /// further by now.
     #[must_use]
     pub fn look_again(&self, seam: &Seam, since: Bookmark) -> Replay {
-        let mut table = lock(&self.0.table);
-        let (wanted, here) = (&seam.wanted, &seam.standpoint);
-        table.ring.replay(since, wanted, here, &self.0.limits)
+        let (here, limits) = (&seam.standpoint, &self.0.limits);
+        let replay = lock(&self.0.table).ring.replay(since, here, limits);
+        replay.up_to(here)
     }
 
     /// What has to be read for the ring to reach back to all of these places of a history; nothing if
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
     use crate::bookmark::Spelling;
     use crate::event::{Batch, GapReason, Place};
-    use crate::hub::{Delivery, Limits, Since};
+    use crate::hub::{Delivery, Excerpt, Limits, Since};
     use proptest::prelude::*;
     use serde_json::value::RawValue;
     use std::time::Duration;
@@ -201,6 +202,8 @@ mod tests {
         model: Model,
         hub: Hub,
         readers: Vec<Reader>,
+        /// What was collected at once, to be collected again at the end.
+        chosen: Vec<(Box<Seam>, Bookmark, Excerpt)>,
         /// How often the ring was made to reach back further, and then sufficed.
         refilled: usize,
         /// Whether nothing is ever let go of.
@@ -227,7 +230,10 @@ mod tests {
                 panic!("a seam was expected")
             };
             match std::mem::replace(&mut seam.replay, Replay::Live) {
-                Replay::Ring(found) => self.check(&seam, &since, &found),
+                Replay::Ring(excerpt) => {
+                    self.check(&seam, &since, &excerpt.collect(&seam).unwrap());
+                    self.chosen.push((seam, since, excerpt));
+                }
                 Replay::Log(since) => self.readers.push(Reader::Joined(seam, since)),
                 other => panic!("{other:?}"),
             }
@@ -274,10 +280,11 @@ mod tests {
 
         fn tell(&mut self, seam: Box<Seam>, since: Bookmark) -> Reader {
             match self.hub.look_again(&seam, since) {
-                Replay::Ring(found) => {
+                Replay::Ring(excerpt) => {
                     self.refilled += 1;
                     let since = Bookmark::parse(seam.since.as_deref().unwrap()).unwrap();
-                    self.check(&seam, &since, &found);
+                    self.check(&seam, &since, &excerpt.collect(&seam).unwrap());
+                    self.chosen.push((seam, since, excerpt));
                     Reader::Told
                 }
                 // Another refill came first, or what it was for has been let go of.
@@ -351,6 +358,7 @@ mod tests {
             model: Model::default(),
             hub: Hub::new(limits),
             readers: Vec::new(),
+            chosen: Vec::new(),
             refilled: 0,
             roomy: ring_bytes == usize::MAX,
         };
@@ -395,6 +403,10 @@ mod tests {
                 assert!(told || !run.roomy, "nothing was found for reader {number}");
             }
         }
+        // Whatever the ring has let go of, or was refilled with, since.
+        for (seam, since, excerpt) in &run.chosen {
+            run.check(seam, since, &excerpt.collect(seam).unwrap());
+        }
         run
     }
 
@@ -437,6 +449,7 @@ mod tests {
             model,
             hub,
             readers: Vec::new(),
+            chosen: Vec::new(),
             refilled: 0,
             roomy: true,
         };
@@ -477,6 +490,7 @@ mod tests {
             model,
             hub,
             readers: Vec::new(),
+            chosen: Vec::new(),
             refilled: 0,
             roomy: true,
         };
@@ -522,6 +536,7 @@ mod tests {
             model,
             hub,
             readers: Vec::new(),
+            chosen: Vec::new(),
             refilled: 0,
             roomy: true,
         };
@@ -540,9 +555,10 @@ mod tests {
             else {
                 panic!("a seam was expected")
             };
-            let Replay::Ring(told) = seam.replay else {
+            let Replay::Ring(excerpt) = &seam.replay else {
                 panic!("{:?}", seam.replay)
             };
+            let told = excerpt.collect(&seam).unwrap();
             let ids: Vec<u64> = told
                 .iter()
                 .map(|event| event.place.as_ref().unwrap().id)

@@ -1,0 +1,358 @@
+//! What the ring held between a bookmark and the moment of a join: chosen under the hub's lock,
+//! collected without it, however much others have missed and whatever is let go of meanwhile.
+//! Hands events over to connections, shared with everybody who got them live.
+//! It must never move a bookmark backwards.
+
+use super::delivery::{Replay, Seam};
+use super::lock;
+use super::segment::{Kept, Position, Segment, Wanted};
+use crate::bookmark::{Bookmark, Spelling, Standpoint};
+use crate::event::{Event, GapReason, Place};
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+/// Segments of the ring as they were, from the one on in which a bookmark lies.
+#[derive(Debug)]
+pub struct Excerpt {
+    pub(super) since: Bookmark,
+    pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) moved: Arc<Mutex<Moved>>,
+    /// Events and bytes that may be replayed.
+    pub(super) most: (usize, usize),
+}
+
+/// The bookmarks that events were last given for somebody else: who comes back from the same place
+/// shares them, and the frames that they were encoded to.
+#[derive(Debug, Default)]
+pub(super) struct Moved {
+    events: HashMap<u64, Arc<Event>>,
+    bytes: usize,
+}
+
+type Found<'a> = Vec<(&'a Place, &'a Arc<Event>)>;
+
+impl Replay {
+    /// From the log instead, if the standpoint lies within a batch: which of its events are to come
+    /// before the seam, nobody knows.
+    pub(super) fn up_to(self, standpoint: &Standpoint) -> Self {
+        match self {
+            Self::Ring(excerpt) if excerpt.is_cut_by(standpoint) => Self::Log(excerpt.since),
+            other => other,
+        }
+    }
+}
+
+impl Excerpt {
+    /// What a bookmark lacks that the ring reaches back to, in the rooms of a seam and up to it. A
+    /// bookmark that was taken between two of our looks, or given out by another node, gets bookmarks
+    /// of its own up to our next standpoint: ours would forget part of what it covers, and repeat that
+    /// on the next resume.
+    ///
+    /// # Errors
+    /// It is more than may be replayed.
+    pub fn collect(&self, seam: &Seam) -> Result<Vec<Arc<Event>>, GapReason> {
+        let (since, wanted) = (&self.since, Wanted::of(&seam.wanted));
+        let newest = since.newest();
+        // Batches grow: what one is within, or reaches, all later ones are beyond, or reach.
+        let had = self.first_not(|kept| kept.batch.to.place.is_subset_of(&since.base));
+        let reached = self.first_not(|kept| !newest.is_subset_of(&kept.batch.to.snapshot));
+        let end = self.end(&seam.standpoint);
+        let (behind, to) = match self.segments.get(reached.0) {
+            Some(segment) if reached < end => {
+                let (number, batch) = reached;
+                ((number, batch + 1), &segment.batches[batch].batch.to)
+            }
+            _ => (end, &seam.standpoint),
+        };
+        let had = had.min(behind);
+        let rest = since.batch.as_ref().map(|(batch, last)| {
+            let rest = self.within(had..behind, &wanted, |place| {
+                !since.base.sees(place.xid) && batch.sees(place.xid) && place.id > *last
+            });
+            (rest, Spelling::of(&since.history, &since.base, Some(batch)))
+        });
+        let later = self.within(had..behind, &wanted, |place| !newest.sees(place.xid));
+        let own = self.within(behind..end, &wanted, |_| true);
+
+        let (events, bytes) = self.most;
+        let rests = rest.iter().flat_map(|(rest, _)| rest);
+        let found = rests.chain(&later).chain(&own);
+        let weights = found.map(|(_, event)| event.weight());
+        let (count, weight) = weights.fold((0, 0), |(count, sum), one| (count + 1, sum + one));
+        if count > events || weight > bytes {
+            return Err(GapReason::Limit);
+        }
+        let mut replay = Vec::with_capacity(count);
+        if let Some((rest, spelling)) = rest {
+            self.respell(rest, &spelling, &mut replay);
+        }
+        let spelling = Spelling::of(&since.history, newest, Some(&to.place));
+        self.respell(later, &spelling, &mut replay);
+        replay.extend(own.into_iter().map(|(_, event)| Arc::clone(event)));
+        Ok(replay)
+    }
+
+    /// The first batch of which this is not so; it is so of all before it, and of none behind it.
+    fn first_not(&self, is_so: impl Fn(&Kept) -> bool) -> Position {
+        let segments = &self.segments;
+        let ends_so =
+            |segment: &Arc<Segment>| segment.batches.last().is_some_and(|last| is_so(last));
+        let number = segments.partition_point(ends_so);
+        let batch = segments.get(number).map_or(0, |segment| {
+            segment.batches.partition_point(|kept| is_so(kept))
+        });
+        (number, batch)
+    }
+
+    /// Behind the batches that a standpoint has seen.
+    fn end(&self, standpoint: &Standpoint) -> Position {
+        self.first_not(|kept| kept.batch.to.snapshot.is_subset_of(&standpoint.snapshot))
+    }
+
+    fn is_cut_by(&self, standpoint: &Standpoint) -> bool {
+        let behind = (self.segments.len(), 0);
+        let later = self.batches(self.end(standpoint)..behind);
+        let mut later = later.flat_map(|(segment, batches)| &segment.batches[batches]);
+        later.any(|kept| {
+            let mut places = kept
+                .batch
+                .events
+                .iter()
+                .filter_map(|event| event.place.as_ref());
+            places.any(|place| standpoint.snapshot.sees(place.xid))
+        })
+    }
+
+    /// The segments of a range, each with its batches that lie in it.
+    fn batches(&self, range: Range<Position>) -> impl Iterator<Item = (&Segment, Range<usize>)> {
+        let (start, end) = (range.start, range.end);
+        let segments = self.segments.iter().enumerate();
+        let segments = segments.take(end.0 + 1).skip(start.0);
+        segments.map(move |(number, segment)| {
+            let first = if number == start.0 { start.1 } else { 0 };
+            let last = if number == end.0 {
+                end.1
+            } else {
+                segment.batches.len()
+            };
+            (&**segment, first..last)
+        })
+    }
+
+    /// The events of some batches for these rooms at places that are wanted; of equal states, the last.
+    /// Of more than may be replayed not all.
+    fn within(
+        &self,
+        range: Range<Position>,
+        wanted: &Wanted,
+        is_wanted: impl Fn(&Place) -> bool,
+    ) -> Found<'_> {
+        let mut found = Vec::new();
+        for (segment, batches) in self.batches(range) {
+            let candidates = segment.candidates(batches, wanted);
+            for events in candidates.chunk_by(|one, next| one.0 == next.0) {
+                let first = found.len();
+                found.extend(events.iter().filter_map(|&at| {
+                    let event = segment.event(at);
+                    let place = event.place.as_ref()?;
+                    (is_wanted(place) && wanted.concerns(event)).then_some((place, event))
+                }));
+                let states = &segment.batches[events[0].0].states;
+                if !states.is_empty() {
+                    keep_last_states(&mut found, first, states);
+                }
+            }
+            if found.len() > self.most.0 {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Adds events in order of id, with the bookmarks of one batch.
+    fn respell(&self, mut events: Found<'_>, spelling: &Spelling, replay: &mut Vec<Arc<Event>>) {
+        events.sort_unstable_by_key(|(place, _)| place.id);
+        let count = events.len();
+        let spelled = (1..=count).zip(events).map(|(number, (place, event))| {
+            let text = if number == count {
+                spelling.last_event(place.id)
+            } else {
+                spelling.event(place.id)
+            };
+            if *text == *place.bookmark {
+                return Arc::clone(event);
+            }
+            lock(&self.moved).spelled(place.id, event, text, self.most.1)
+        });
+        replay.extend(spelled);
+    }
+}
+
+impl Moved {
+    /// The event with this bookmark: the one that somebody was given before, if it is the same.
+    fn spelled(&mut self, id: u64, event: &Event, bookmark: String, limit: usize) -> Arc<Event> {
+        if let Some(known) = self.events.get(&id)
+            && known.bookmark().is_some_and(|known| **known == *bookmark)
+        {
+            return Arc::clone(known);
+        }
+        let moved = Arc::new(event.moved(bookmark));
+        if self.bytes > limit {
+            *self = Self::default();
+        }
+        self.bytes += moved.weight();
+        if let Some(before) = self.events.insert(id, Arc::clone(&moved)) {
+            self.bytes -= before.weight();
+        }
+        moved
+    }
+}
+
+/// Of what was found from `first` on, in order of id, leaves out each state that an equal one follows.
+fn keep_last_states(found: &mut Found<'_>, first: usize, states: &HashMap<u64, i64>) {
+    let mut later = HashSet::new();
+    let from_the_last = found.drain(first..).rev();
+    let mut last: Vec<_> = from_the_last
+        .filter(|(place, _)| {
+            states
+                .get(&place.id)
+                .is_none_or(|state| later.insert(*state))
+        })
+        .collect();
+    last.reverse();
+    found.append(&mut last);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{LIMITS, hub, place, publish};
+    use super::super::{Delivery, Hub, Limits, Since};
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    fn join(hub: &Hub, room: &str, since: &str) -> Box<Seam> {
+        let subscription = hub.open();
+        let since = Since::Bookmark(Bookmark::parse(since).unwrap(), since.into());
+        hub.join(&subscription, &[room.into()], since, None, 0);
+        match subscription.take_waiting().unwrap().pop_front() {
+            Some(Delivery::Seam(seam)) => seam,
+            other => panic!("a seam was expected: {other:?}"),
+        }
+    }
+
+    fn collected(seam: &Seam) -> Vec<u64> {
+        let Replay::Ring(excerpt) = &seam.replay else {
+            panic!("{:?}", seam.replay)
+        };
+        let events = excerpt.collect(seam).unwrap();
+        let ids = events.iter().map(|event| event.place.as_ref().unwrap().id);
+        ids.collect()
+    }
+
+    /// One event in each of so many batches, from id 1 and transaction 10 on.
+    fn publish_each(hub: &Hub, ids: std::ops::RangeInclusive<u64>, room: &str, now: Instant) {
+        for id in ids {
+            let to = place(id + 10, id + 10, &[]);
+            publish(hub, &to, &[(id, id + 9, &[room])], now);
+        }
+    }
+
+    #[test]
+    fn what_was_chosen_is_collected_whatever_the_ring_does_meanwhile() {
+        let hub = hub(LIMITS);
+        let began = Instant::now();
+        publish_each(&hub, 1..=6, "a", began);
+        let seam = join(&hub, "a", "h.12_0");
+        // Its last segment goes on, all of it grows old, and the history ends.
+        publish_each(&hub, 7..=7, "a", began);
+        assert_eq!(collected(&seam), [3, 4, 5, 6]);
+        publish_each(&hub, 8..=8, "a", began + Duration::from_secs(61));
+        assert_eq!(hub.sizes().ring_batches, 1);
+        // Collecting takes no lock of the hub's.
+        let table = lock(&hub.0.table);
+        assert_eq!(collected(&seam), [3, 4, 5, 6]);
+        drop(table);
+        hub.begin(place(20, 20, &[]), GapReason::History);
+        assert_eq!(collected(&seam), [3, 4, 5, 6]);
+    }
+
+    /// Under the lock no batch is looked at, let alone an event, and nothing copied but few segments.
+    #[test]
+    fn what_is_chosen_is_shared_by_all_who_come_back() {
+        let hub = hub(LIMITS);
+        publish_each(&hub, 1..=11, "a", Instant::now());
+        let chosen = |seam: &Seam| match &seam.replay {
+            Replay::Ring(excerpt) => excerpt.segments.clone(),
+            other => panic!("{other:?}"),
+        };
+        let one = chosen(&join(&hub, "a", "h.12_0"));
+        let other = chosen(&join(&hub, "b", "h.16_0"));
+        let sizes: Vec<_> = one.iter().map(|segment| segment.batches.len()).collect();
+        assert_eq!(sizes, [4, 4, 3]);
+        assert_eq!(other.len(), 2);
+        let mut pairs = one[1..].iter().zip(&other);
+        assert!(pairs.all(|(one, other)| Arc::ptr_eq(one, other)));
+    }
+
+    #[test]
+    fn a_reader_of_one_room_looks_at_no_events_of_others() {
+        let hub = hub(LIMITS);
+        let now = Instant::now();
+        publish_each(&hub, 1..=50, "b", now);
+        publish_each(&hub, 51..=51, "a", now);
+        publish_each(&hub, 52..=100, "b", now);
+        let events: Vec<_> = (101..=150).map(|id| (id, 110, &["b"] as &[&str])).collect();
+        publish(&hub, &place(111, 111, &[]), &events, now);
+        let seam = join(&hub, "a", "h.10_0");
+        let Replay::Ring(excerpt) = &seam.replay else {
+            panic!("{:?}", seam.replay)
+        };
+        let wanted = Wanted::of(&seam.wanted);
+        let all = excerpt.batches((0, 0)..(excerpt.segments.len(), 0));
+        let looked: usize = all
+            .map(|(segment, batches)| segment.candidates(batches, &wanted).len())
+            .sum();
+        assert_eq!((looked, collected(&seam)), (1, vec![51]));
+    }
+
+    #[test]
+    fn an_event_in_several_rooms_of_a_full_segment_comes_once_and_in_order() {
+        let hub = hub(LIMITS);
+        let events: &[(u64, u64, &[&str])] = &[
+            (1, 10, &["c", "*"]),
+            (2, 10, &["*", "a"]),
+            (3, 10, &["b"]),
+            (4, 10, &["a"]),
+            (5, 10, &["a", "b", "*"]),
+        ];
+        publish(&hub, &place(11, 11, &[]), events, Instant::now());
+        assert_eq!(collected(&join(&hub, "a", "h.10_0")), [1, 2, 4, 5]);
+        assert_eq!(collected(&join(&hub, "a", "h.10_0.11_0.2")), [4, 5]);
+    }
+
+    /// Of a segment that others are in the first batches may be gone: what is read for those who
+    /// come from there takes their place.
+    #[test]
+    fn what_was_let_go_of_and_read_again_comes_once() {
+        let hub = hub(Limits {
+            ring_age: Duration::from_secs(10),
+            ..LIMITS
+        });
+        let began = Instant::now();
+        publish_each(&hub, 1..=2, "a", began);
+        publish_each(&hub, 3..=3, "a", began + Duration::from_secs(11));
+        assert_eq!(hub.sizes().ring_batches, 1);
+        let before = Bookmark::parse("h.11_0").unwrap();
+        let seam = join(&hub, "a", "h.11_0");
+        assert!(matches!(seam.replay, Replay::Log(_)));
+        let refill = hub.wants("h", std::slice::from_ref(&before.base)).unwrap();
+        assert!(refill.to.place.sees(11) && !refill.to.place.sees(12));
+        hub.refill(refill, super::super::Refilled::default(), began);
+        let mut seam = seam;
+        seam.replay = hub.look_again(&seam, before);
+        // What was read is believed: that there is nothing but what the ring still held.
+        assert_eq!(collected(&seam), [3]);
+        assert_eq!(hub.sizes().ring_batches, 1);
+    }
+}
