@@ -435,7 +435,7 @@ pub(super) mod tests {
             Delivery::Withdrawn(room) => format!("withdrawn {room}"),
             Delivery::Seam(seam) => match &seam.replay {
                 Replay::Live => "live".into(),
-                Replay::Ring(excerpt) => match excerpt.collect(&seam) {
+                Replay::Ring(excerpt) => match seam.collect(excerpt) {
                     Ok(events) => format!("ring {:?}", ids(&events)),
                     Err(reason) => format!("gap {}", reason.word()),
                 },
@@ -517,7 +517,7 @@ pub(super) mod tests {
             let Replay::Ring(excerpt) = &seam.replay else {
                 panic!("{seam:?}")
             };
-            let events = excerpt.collect(&seam).unwrap();
+            let events = seam.collect(excerpt).unwrap();
             let first = events[0].place.as_ref().unwrap();
             assert!(
                 !had.contains(&first.id),
@@ -582,7 +582,7 @@ pub(super) mod tests {
         let Replay::Ring(excerpt) = &seam.replay else {
             panic!("{seam:?}")
         };
-        let found = excerpt.collect(&seam).unwrap();
+        let found = seam.collect(excerpt).unwrap();
         let lacked = found.iter().filter(|event| !seam.was_live(event));
         let ids: Vec<u64> = lacked
             .map(|event| event.place.as_ref().unwrap().id)

@@ -23,7 +23,7 @@ pub(super) type Found = Result<Vec<Arc<Event>>, GapReason>;
 
 /// What a seam lacks, all of which is in the ring.
 pub(super) fn from_ring(excerpt: &Excerpt, seam: &Seam) -> Found {
-    let found = excerpt.collect(seam);
+    let found = seam.collect(excerpt);
     if found.is_ok() {
         report::replayed_from_ring();
     }

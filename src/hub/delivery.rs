@@ -69,6 +69,14 @@ pub struct Seam {
 }
 
 impl Seam {
+    /// What the rooms lack up to here, of what was chosen from the ring.
+    ///
+    /// # Errors
+    /// It is more than may be replayed.
+    pub fn collect(&self, excerpt: &Excerpt) -> Result<Vec<Arc<Event>>, GapReason> {
+        excerpt.collect(&self.wanted, &self.standpoint)
+    }
+
     /// Whether the connection got an event live already, through a room that it joined before.
     #[must_use]
     pub fn was_live(&self, event: &Event) -> bool {
@@ -129,4 +137,14 @@ pub enum Replay {
     Log(Bookmark),
     /// It can't be proven complete, for this reason.
     Gap(GapReason),
+}
+
+impl Replay {
+    /// From the log instead, if what the ring has can't be cut off at a standpoint.
+    pub(super) fn up_to(self, standpoint: &Standpoint) -> Self {
+        match self {
+            Self::Ring(excerpt) if excerpt.is_cut_by(standpoint) => Self::Log(excerpt.since),
+            other => other,
+        }
+    }
 }

@@ -3,7 +3,6 @@
 //! Hands events over to connections, shared with everybody who got them live.
 //! It must never move a bookmark backwards.
 
-use super::delivery::{Replay, Seam};
 use super::lock;
 use super::segment::{Kept, Position, Segment, Wanted};
 use crate::bookmark::{Bookmark, Spelling, Standpoint};
@@ -32,38 +31,31 @@ pub(super) struct Moved {
 
 type Found<'a> = Vec<(&'a Place, &'a Arc<Event>)>;
 
-impl Replay {
-    /// From the log instead, if the standpoint lies within a batch: which of its events are to come
-    /// before the seam, nobody knows.
-    pub(super) fn up_to(self, standpoint: &Standpoint) -> Self {
-        match self {
-            Self::Ring(excerpt) if excerpt.is_cut_by(standpoint) => Self::Log(excerpt.since),
-            other => other,
-        }
-    }
-}
-
 impl Excerpt {
-    /// What a bookmark lacks that the ring reaches back to, in the rooms of a seam and up to it. A
+    /// What a bookmark lacks that the ring reaches back to, in these rooms and up to a standpoint. A
     /// bookmark that was taken between two of our looks, or given out by another node, gets bookmarks
     /// of its own up to our next standpoint: ours would forget part of what it covers, and repeat that
     /// on the next resume.
     ///
     /// # Errors
     /// It is more than may be replayed.
-    pub fn collect(&self, seam: &Seam) -> Result<Vec<Arc<Event>>, GapReason> {
-        let (since, wanted) = (&self.since, Wanted::of(&seam.wanted));
+    pub(super) fn collect(
+        &self,
+        rooms: &[Arc<str>],
+        standpoint: &Arc<Standpoint>,
+    ) -> Result<Vec<Arc<Event>>, GapReason> {
+        let (since, wanted) = (&self.since, Wanted::of(rooms));
         let newest = since.newest();
         // Batches grow: what one is within, or reaches, all later ones are beyond, or reach.
         let had = self.first_not(|kept| kept.batch.to.place.is_subset_of(&since.base));
         let reached = self.first_not(|kept| !newest.is_subset_of(&kept.batch.to.snapshot));
-        let end = self.end(&seam.standpoint);
+        let end = self.end(standpoint);
         let (behind, to) = match self.segments.get(reached.0) {
             Some(segment) if reached < end => {
                 let (number, batch) = reached;
                 ((number, batch + 1), &segment.batches[batch].batch.to)
             }
-            _ => (end, &seam.standpoint),
+            _ => (end, standpoint),
         };
         let had = had.min(behind);
         let rest = since.batch.as_ref().map(|(batch, last)| {
@@ -110,7 +102,8 @@ impl Excerpt {
         self.first_not(|kept| kept.batch.to.snapshot.is_subset_of(&standpoint.snapshot))
     }
 
-    fn is_cut_by(&self, standpoint: &Standpoint) -> bool {
+    /// Whether the standpoint lies within a batch: which of its events it has seen, nobody knows.
+    pub(super) fn is_cut_by(&self, standpoint: &Standpoint) -> bool {
         let behind = (self.segments.len(), 0);
         let later = self.batches(self.end(standpoint)..behind);
         let mut later = later.flat_map(|(segment, batches)| &segment.batches[batches]);
@@ -227,7 +220,7 @@ fn keep_last_states(found: &mut Found<'_>, first: usize, states: &HashMap<u64, i
 #[cfg(test)]
 mod tests {
     use super::super::tests::{LIMITS, hub, place, publish};
-    use super::super::{Delivery, Hub, Limits, Since};
+    use super::super::{Delivery, Hub, Limits, Replay, Seam, Since};
     use super::*;
     use std::time::{Duration, Instant};
 
@@ -245,7 +238,7 @@ mod tests {
         let Replay::Ring(excerpt) = &seam.replay else {
             panic!("{:?}", seam.replay)
         };
-        let events = excerpt.collect(seam).unwrap();
+        let events = seam.collect(excerpt).unwrap();
         let ids = events.iter().map(|event| event.place.as_ref().unwrap().id);
         ids.collect()
     }

@@ -231,7 +231,7 @@ mod tests {
             };
             match std::mem::replace(&mut seam.replay, Replay::Live) {
                 Replay::Ring(excerpt) => {
-                    self.check(&seam, &since, &excerpt.collect(&seam).unwrap());
+                    self.check(&seam, &since, &seam.collect(&excerpt).unwrap());
                     self.chosen.push((seam, since, excerpt));
                 }
                 Replay::Log(since) => self.readers.push(Reader::Joined(seam, since)),
@@ -283,7 +283,7 @@ mod tests {
                 Replay::Ring(excerpt) => {
                     self.refilled += 1;
                     let since = Bookmark::parse(seam.since.as_deref().unwrap()).unwrap();
-                    self.check(&seam, &since, &excerpt.collect(&seam).unwrap());
+                    self.check(&seam, &since, &seam.collect(&excerpt).unwrap());
                     self.chosen.push((seam, since, excerpt));
                     Reader::Told
                 }
@@ -405,7 +405,7 @@ mod tests {
         }
         // Whatever the ring has let go of, or was refilled with, since.
         for (seam, since, excerpt) in &run.chosen {
-            run.check(seam, since, &excerpt.collect(seam).unwrap());
+            run.check(seam, since, &seam.collect(excerpt).unwrap());
         }
         run
     }
@@ -558,7 +558,7 @@ mod tests {
             let Replay::Ring(excerpt) = &seam.replay else {
                 panic!("{:?}", seam.replay)
             };
-            let told = excerpt.collect(&seam).unwrap();
+            let told = seam.collect(excerpt).unwrap();
             let ids: Vec<u64> = told
                 .iter()
                 .map(|event| event.place.as_ref().unwrap().id)
