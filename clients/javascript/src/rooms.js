@@ -131,10 +131,10 @@ export function roster({ later, random, reader }, keeper, report) {
      * @returns {Promise<import('./types.d.ts').Subscribed>}
      */
     hold(rooms, since, begin) {
-      // The server's word; for a stream it would be an address that is none.
-      if (!rooms[0]) return Promise.reject(new RowcastError('bad-message', 'no rooms'))
-      this.want(rooms, since)
       return new Promise((resolve, reject) => {
+        // The server's word; for a stream it would be an address that is none.
+        if (!rooms[0]) return reject(new RowcastError('bad-message', 'no rooms'))
+        this.want(rooms, since)
         wishes.add({ rooms, since, begin, resolve, reject, refused: [] })
         plan()
       })
