@@ -139,7 +139,7 @@ impl Database {
         let params: [Param; 3] = [(&from, Type::TEXT), (&to, Type::TEXT), (&most, Type::INT8)];
         report::statement("refill");
         let client = self.pool.get().await?;
-        let begin = begin("read only", self.timeout);
+        let begin = begin("read committed read only", self.timeout);
         let rows = async {
             let params = params.iter().map(|(value, of)| (*value, of.clone()));
             let mut rows = pin!(client.query_typed_raw(sql, params).await?);
