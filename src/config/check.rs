@@ -140,9 +140,10 @@ impl Check {
                 raw.message_bytes, raw.queue_bytes
             ));
         }
+        let connections = self.size("limits.connections", raw.connections, MANY);
         Limits {
-            connections: self.size("limits.connections", raw.connections, MANY),
-            sockets: self.size("limits.connections", raw.connections, MANY) + SPARE_SOCKETS,
+            connections,
+            sockets: connections + SPARE_SOCKETS,
             connections_per_address: self.size(
                 "limits.connections_per_address",
                 raw.connections_per_address,
@@ -381,6 +382,9 @@ mod tests {
             );
         }
         assert_eq!(text.matches("allowed_origins").count(), 3, "{text}");
+        let mut said: Vec<_> = text.lines().collect();
+        said.sort_unstable();
+        assert!(said.windows(2).all(|two| two[0] != two[1]), "{text}");
         assert!(
             !text.contains("tooshort") && !text.contains("hidden"),
             "{text}"
