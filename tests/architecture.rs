@@ -62,44 +62,61 @@ fn code(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// What follows each `prefix` in the code: `a` of `crate::a::B`, `a` and `b` of `crate::{a, b::C}`.
-fn imports(code: &str, prefix: &str) -> BTreeSet<String> {
-    let word = |text: &str| -> String {
-        let letters = text.trim_start().chars();
-        letters
-            .take_while(|c| c.is_alphanumeric() || *c == '_')
-            .collect()
-    };
+/// A module's path below the crate: `connection`, `sse`.
+type Names = Vec<String>;
+
+/// `src/connection/sse.rs` is `connection::sse`.
+fn names(path: &str) -> Names {
+    let path = path.trim_start_matches("src/").trim_end_matches(".rs");
+    let path = path.trim_end_matches("/mod");
+    path.split('/').map(str::to_owned).collect()
+}
+
+/// What a module's code names of the crate, from its root: `crate::{a, b::C}`, `super::d`.
+fn imports(code: &str, own: &[String]) -> BTreeSet<Names> {
     let mut found = BTreeSet::new();
-    for (at, _) in code.match_indices(prefix) {
-        let is_whole = !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
-        let rest = &code[at + prefix.len()..];
-        if !is_whole {
-            continue;
-        }
-        let Some(list) = rest.strip_prefix('{') else {
-            found.insert(word(rest));
-            continue;
-        };
-        let mut depth = 1;
-        let mut start = 0;
-        for (at, letter) in list.char_indices() {
-            match letter {
-                '{' => depth += 1,
-                '}' => depth -= 1,
-                _ => {}
+    for prefix in ["crate::", "rowcast::", "super::"] {
+        for (at, _) in code.match_indices(prefix) {
+            let before = code[..at].chars().next_back();
+            if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+                continue;
             }
-            if depth == 0 || (depth == 1 && letter == ',') {
-                found.insert(word(&list[start..at]));
-                start = at + 1;
-            }
-            if depth == 0 {
-                break;
-            }
+            let above = own.len().saturating_sub(1);
+            let from = if prefix == "super::" { above } else { 0 };
+            tree(&code[at + prefix.len()..], &own[..from], &mut found);
         }
     }
-    found.remove("");
     found
+}
+
+/// Reads one tree of a `use`, below these names, and returns the text behind it.
+fn tree<'a>(text: &'a str, above: &[String], found: &mut BTreeSet<Names>) -> &'a str {
+    let text = text.trim_start();
+    if let Some(mut rest) = text.strip_prefix('{') {
+        loop {
+            rest = rest.trim_start_matches(|c: char| c.is_whitespace() || c == ',');
+            if rest.is_empty() || rest.starts_with('}') {
+                return rest.get(1..).unwrap_or_default();
+            }
+            rest = tree(rest, above, found);
+            // `as other`
+            rest = rest.trim_start_matches(|c| !matches!(c, ',' | '}'));
+        }
+    }
+    let is_letter = |c: char| c.is_alphanumeric() || matches!(c, '_' | '*');
+    let end = text.find(|c| !is_letter(c)).unwrap_or(text.len());
+    let (word, rest) = text.split_at(end);
+    let mut path = above.to_vec();
+    match word {
+        "super" => drop(path.pop()),
+        "self" | "" => {}
+        _ => path.push(word.to_owned()),
+    }
+    if let Some(rest) = rest.strip_prefix("::") {
+        return tree(rest, &path, found);
+    }
+    found.insert(path);
+    rest
 }
 
 fn rank(module: &str) -> u8 {
@@ -120,11 +137,10 @@ fn imports_point_downwards() {
         }
         seen.insert(from.to_owned());
         let code = code(&text);
-        let mut all = imports(&code, "crate::");
-        all.extend(imports(&code, "rowcast::"));
-        for to in all {
-            if from != to && rank(&to) >= rank(from) {
-                let ranks = (rank(from), rank(&to));
+        for to in imports(&code, &names(&path)) {
+            let Some(to) = to.first() else { continue };
+            if from != to && rank(to) >= rank(from) {
+                let ranks = (rank(from), rank(to));
                 wrong.push(format!(
                     "{path} (rank {}) imports {to} (rank {})",
                     ranks.0, ranks.1
@@ -154,49 +170,49 @@ fn the_tour_follows_the_ranks() {
     assert!(tour.len() > 10, "{tour:?}");
 }
 
-/// Ranks alone allow circles inside a folder. A folder's mod.rs names its files and holds what they
-/// share, so arrows to and from it do not count.
+/// Ranks alone allow circles inside a folder. Whatever lies below a file or folder belongs to it; the
+/// module above names its parts and holds what they share, so arrows to and from it do not count.
 #[test]
-fn files_of_a_folder_form_no_circle() {
-    let mut folders: BTreeMap<String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
-    for (path, text) in files("src", "rs") {
-        let (folder, file) = path.rsplit_once('/').expect("below src");
-        if folder == "src" || file == "mod.rs" {
-            continue;
+fn the_parts_of_a_module_form_no_circle() {
+    let files = files("src", "rs");
+    let modules: BTreeSet<Names> = files.iter().map(|(path, _)| names(path)).collect();
+    let mut arrows: BTreeMap<Names, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for (path, text) in &files {
+        let from = names(path);
+        for mut to in imports(&code(text), &from) {
+            while !to.is_empty() && !modules.contains(&to) {
+                to.pop();
+            }
+            let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+            if let (Some(one), Some(other)) = (from.get(shared), to.get(shared)) {
+                let parts = arrows.entry(from[..shared].to_vec()).or_default();
+                let known = parts.entry(one.clone()).or_default();
+                known.insert(other.clone());
+            }
         }
-        let name = file.trim_end_matches(".rs").to_owned();
-        let all = imports(&code(&text), "super::");
-        let files = folders.entry(folder.to_owned()).or_default();
-        files.insert(name, all);
     }
-    for (folder, files) in &folders {
-        for start in files.keys() {
+    for (module, parts) in &arrows {
+        for (start, known) in parts {
             let mut reached = BTreeSet::new();
-            let mut next: Vec<&String> = files[start].iter().collect();
+            let mut next: Vec<_> = known.iter().collect();
             while let Some(name) = next.pop() {
                 assert!(
                     name != start,
-                    "{folder}/{start}.rs imports itself by way of {reached:?}"
+                    "{}::{start} knows itself by way of {reached:?}",
+                    module.join("::")
                 );
-                if let Some(further) = files.get(name)
-                    && reached.insert(name)
-                {
-                    next.extend(further);
+                if reached.insert(name) {
+                    next.extend(parts.get(name).into_iter().flatten());
                 }
             }
         }
     }
     // Transports share the gate and admission, and know nothing of each other.
-    let transports = &folders["src/connection"];
-    let names = ["websocket", "sse", "poll", "socketio"];
-    for (one, other) in names
-        .iter()
-        .flat_map(|one| names.map(|other| (*one, other)))
-    {
-        assert!(
-            one == other || !transports[one].contains(other),
-            "{one} imports {other}"
-        );
+    let transports = &arrows[&names("connection")];
+    let own = ["websocket", "sse", "poll", "socketio"];
+    for (one, other) in own.iter().flat_map(|one| own.map(|other| (*one, other))) {
+        let knows = transports[one].contains(other);
+        assert!(one == other || !knows, "{one} imports {other}");
     }
 }
 
@@ -231,13 +247,16 @@ fn only_the_doorbell_calls_pg_notify() {
     assert_eq!(callers, doorbell);
 }
 
-/// The hub is the table in the middle: it waits for nobody and knows neither side.
+/// The hub is the table in the middle, and knows neither side.
 #[test]
 fn the_hub_knows_neither_postgres_nor_a_transport() {
-    let text = fs::read_to_string(root().join("src/hub.rs")).expect("UTF-8");
-    let code = code(&text);
-    for word in ["tokio_postgres", "deadpool", "warp", "hyper"] {
-        assert!(!code.contains(word), "src/hub.rs mentions {word}");
+    let all = files("src", "rs");
+    let hub = all.iter().filter(|(path, _)| module(path) == "hub");
+    for (path, text) in hub {
+        let code = code(text);
+        for word in ["tokio_postgres", "deadpool", "warp", "hyper"] {
+            assert!(!code.contains(word), "{path} mentions {word}");
+        }
     }
 }
 
@@ -279,7 +298,18 @@ fn every_sql_function_is_pinned_revoked_and_explained() {
 #[test]
 fn imports_are_read_as_rust_reads_them() {
     let text = "use crate::{a, b::{C, D},\n  e as f};\n// crate::g\nx(crate::h::I); not_crate::j;
-        let s = \"http://crate\"; mycrate::k;";
-    let found: Vec<_> = imports(&code(text), "crate::").into_iter().collect();
-    assert_eq!(found, ["a", "b", "e", "h"]);
+        let s = \"http://crate\"; mycrate::k; use super::l::{self, M}; use super::super::n;";
+    let found = imports(&code(text), &names("src/o/p/q.rs"));
+    let found: Vec<_> = found.iter().map(|path| path.join("::")).collect();
+    let own = [
+        "a",
+        "b::C",
+        "b::D",
+        "e",
+        "h::I",
+        "o::n",
+        "o::p::l",
+        "o::p::l::M",
+    ];
+    assert_eq!(found, own);
 }

@@ -11,6 +11,7 @@ pub mod cors;
 pub mod door;
 pub mod handshake;
 pub mod ledger;
+pub mod outlet;
 pub mod payload;
 pub mod poll;
 pub mod post;

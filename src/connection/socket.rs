@@ -4,7 +4,6 @@
 
 pub(super) mod decode;
 pub mod lent;
-pub mod outlet;
 
 use super::Refusal;
 use crate::frame::{Frame, Kind};

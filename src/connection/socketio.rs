@@ -6,6 +6,7 @@ mod carried;
 mod ear;
 mod engine;
 mod exchange;
+mod hearing;
 mod namespace;
 mod opened;
 mod outlet;
@@ -108,6 +109,11 @@ impl Host {
 
     fn namespaces(&self) -> &[String] {
         self.door().map_or(&[], |door| &door.namespaces)
+    }
+
+    /// The place of a namespace among the door's.
+    fn place_of(&self, namespace: &str) -> Option<usize> {
+        self.namespaces().iter().position(|one| one == namespace)
     }
 
     /// Whether the dialect has a message for an event: `["name", arguments…]`.

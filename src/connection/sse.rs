@@ -3,10 +3,10 @@
 //! It must never answer a temporary refusal with a status: an EventSource would not come back.
 
 use super::conversation::Conversation;
+use super::outlet::Outlet;
 use super::payload;
 use super::presence::Presence;
 use super::socket::Socket;
-use super::socket::outlet::Outlet;
 use super::speech::Speech;
 use super::speech::stream::{self, control};
 use super::takeover::{Head, Takeover};

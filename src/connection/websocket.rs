@@ -6,10 +6,10 @@
 mod read;
 
 use super::conversation::Conversation;
+use super::outlet::Outlet;
 use super::presence::Presence;
 use super::socket::Socket;
 use super::socket::decode::Decoder;
-use super::socket::outlet::Outlet;
 use super::speech::{self, Speech};
 use super::visit::Visit;
 use super::writer::Writer;

@@ -3,6 +3,7 @@
 //! It must never take a connection over before its client has said so.
 
 use super::engine::Engine;
+use super::hearing;
 use super::packet::{PROBE, PROBED, UPGRADE};
 use crate::connection::Refusal;
 use crate::connection::socket::Socket;
@@ -95,7 +96,7 @@ async fn expect(socket: &Socket, decoder: &mut Decoder, word: &str) -> Result<()
 async fn read(engine: &Arc<Engine>, socket: &Socket, decoder: &mut Decoder) -> Refusal {
     loop {
         let heard = match socket.next(decoder).await {
-            Ok(Message::Text(text)) => engine.hear(&text),
+            Ok(Message::Text(text)) => hearing::hear(engine, &text),
             Ok(Message::Close(_)) => Err(Refusal::Gone),
             Ok(Message::Ping(payload)) => {
                 engine.say(Frame::control(Kind::Pong, &payload));

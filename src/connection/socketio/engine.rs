@@ -2,7 +2,7 @@
 //! that. Hands what is said in to its namespaces, and packets out to whatever carries it.
 //! It must never lose a packet between two ways, nor outlive the last of its namespaces for long.
 
-mod hearing;
+mod members;
 mod pace;
 mod way;
 
@@ -218,12 +218,6 @@ impl Engine {
             inside.alone = None;
             inside._place = None;
         });
-    }
-
-    /// Whether somebody else is in, besides at this place.
-    pub fn is_shared(&self, place: usize) -> bool {
-        let inside = self.inside();
-        inside.namespaces.iter().any(|(known, _)| *known != place)
     }
 
     /// Ends it; its client comes back by itself, unless it has closed it itself.

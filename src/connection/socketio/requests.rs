@@ -3,6 +3,7 @@
 
 use super::engine::{Engine, Inside};
 use super::exchange::{Answer, Wrong, text};
+use super::hearing;
 use super::packet::SEPARATOR;
 use crate::connection::Refusal;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -82,7 +83,7 @@ pub(super) async fn take(engine: &Arc<Engine>, body: Incoming) -> Answer {
     let heard = match std::str::from_utf8(&body) {
         Ok(packets) => packets
             .split(SEPARATOR)
-            .try_for_each(|one| engine.hear(one)),
+            .try_for_each(|one| hearing::hear(engine, one)),
         Err(_) => Err(Refusal::Protocol),
     };
     match heard {

@@ -29,6 +29,12 @@ impl Engine {
         }
     }
 
+    /// A sign of life: the next ping is due a while from now.
+    pub fn pong(&self) {
+        let at = Instant::now() + self.host.gate.settings.socketio.ping;
+        self.inside().beat = Beat { at, asked: false };
+    }
+
     /// What is due by now: the end, or a ping.
     fn beat(&self) -> Option<Refusal> {
         let (settings, now) = (&self.host.gate.settings.socketio, Instant::now());

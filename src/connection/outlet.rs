@@ -2,11 +2,10 @@
 //! once, and pings. Hands frames over to the socket.
 //! It must never report an event before it was flushed.
 
-use super::Socket;
+use super::socket::Socket;
+use super::speech::{Speech, Told};
+use super::{Refusal, writer};
 use crate::config::Settings;
-use crate::connection::Refusal;
-use crate::connection::speech::{Speech, Told};
-use crate::connection::writer;
 use crate::event::Event;
 use crate::frame::{Frame, Kind};
 use crate::hub::Line;

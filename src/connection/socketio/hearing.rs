@@ -1,0 +1,74 @@
+//! What a client says to a connection: signs of life, and who comes, speaks and goes in which namespace.
+//! Hands words to the ears of namespaces. It must never wait for what is done about them.
+
+use super::ear::Ear;
+use super::engine::Engine;
+use super::namespace;
+use super::packet::{self, Packet, Said};
+use crate::connection::Refusal;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Takes a packet of the client's.
+///
+/// # Errors
+/// Why the connection ends with it.
+pub(super) fn hear(engine: &Arc<Engine>, text: &str) -> Result<(), Refusal> {
+    match Packet::read(text).ok_or(Refusal::Protocol)? {
+        Packet::Close => Err(Refusal::Gone),
+        Packet::Attachment => Ok(()),
+        Packet::Pong => {
+            engine.pong();
+            Ok(())
+        }
+        Packet::Said {
+            what: Said::Connect,
+            namespace,
+            data,
+            ..
+        } => connect(engine, namespace, data),
+        Packet::Said {
+            what,
+            namespace,
+            number,
+            data,
+        } => {
+            // Who has been sent away may not have heard of it yet.
+            let place = engine.host.place_of(namespace);
+            let Some((place, ear)) = place.and_then(|place| Some((place, engine.ear(place)?)))
+            else {
+                return Ok(());
+            };
+            match what {
+                Said::Disconnect => engine.leave(place, &ear),
+                Said::Event | Said::Binary => {
+                    let binary = what == Said::Binary;
+                    ear.hear(data, number, binary, |list| engine.host.knows(list));
+                }
+                Said::Connect | Said::Acknowledgement => {}
+            }
+            Ok(())
+        }
+    }
+}
+
+fn connect(engine: &Arc<Engine>, namespace: &str, auth: &str) -> Result<(), Refusal> {
+    let auth = match auth {
+        "" => Value::Null,
+        text => serde_json::from_str(text).map_err(|_| Refusal::Protocol)?,
+    };
+    let Some(place) = engine.host.place_of(namespace) else {
+        // Whoever has been cut may have more of these made until it is gone.
+        if engine.ended().is_none() {
+            let prefix = packet::prefix(namespace);
+            engine.say(packet::refused(&prefix, "Invalid namespace"));
+        }
+        return Ok(());
+    };
+    let ear = Arc::new(Ear::new(&engine.host.gate.settings.limits));
+    // Clients that are told to connect twice say so twice.
+    if engine.enter(place, &ear) {
+        tokio::spawn(namespace::serve(Arc::clone(engine), place, ear, auth));
+    }
+    Ok(())
+}
