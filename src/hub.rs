@@ -25,11 +25,12 @@ pub use carry::{Carriage, Carried, Carry, Line, Spelling};
 pub use delivery::{Delivery, Ended, Replay, Seam, Since};
 pub use excerpt::Excerpt;
 pub use memory::{Admission, Asker};
+use parking_lot::Mutex;
 pub use refill::{Refill, Refilled};
 use roster::Roster;
 pub use roster::{Identity, Stale};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 pub use subscription::{Load, Subscription};
 pub use survey::Survey;
@@ -84,11 +85,6 @@ pub struct Sizes {
     pub queue_bytes: usize,
     pub ring_bytes: usize,
     pub ring_batches: usize,
-}
-
-/// A panic elsewhere must not stop delivery: every critical section leaves its data whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Hub {
@@ -170,7 +166,7 @@ impl Hub {
     ) -> Option<Arc<Standpoint>> {
         let here = self.queue_seam(subscription, rooms, since, tag);
         // Behind the joining, never before: a change in between would go unseen.
-        if lock(&self.0.roster).joined(subscription.id, under) {
+        if self.0.roster.lock().joined(subscription.id, under) {
             self.0.stale.notify_one();
         }
         here
@@ -183,7 +179,7 @@ impl Hub {
         since: Since,
         tag: Option<serde_json::Value>,
     ) -> Option<Arc<Standpoint>> {
-        let mut table = lock(&self.0.table);
+        let mut table = self.0.table.lock();
         let Some(standpoint) = table.standpoint.clone() else {
             drop(table);
             subscription.end(Ended::Restart);
@@ -194,7 +190,7 @@ impl Hub {
             subscription.end(ended);
             return None;
         }
-        let mut joined = lock(&subscription.rooms).clone();
+        let mut joined = subscription.rooms.lock().clone();
         let again = matches!(since, Since::Again(..));
         let mut wanted = rooms.to_vec();
         if joined.is_empty() || again {
@@ -232,7 +228,7 @@ impl Hub {
 
     /// Leaves rooms, and returns those that it was in; events of them that wait are still delivered.
     pub fn leave(&self, subscription: &Subscription, rooms: &[Arc<str>]) -> Vec<Arc<str>> {
-        let mut table = lock(&self.0.table);
+        let mut table = self.0.table.lock();
         let left = subscription.concerned(rooms);
         let left: Vec<_> = left
             .into_iter()
@@ -257,7 +253,7 @@ impl Hub {
     /// Takes a batch: queues it for everybody concerned, keeps it for those who come back.
     /// `now` is the clock by which batches grow old.
     pub fn publish(&self, batch: Batch, now: Instant) {
-        let mut table = lock(&self.0.table);
+        let mut table = self.0.table.lock();
         let mut called = Vec::new();
         for event in &batch.events {
             table.offer(event, &mut called);
@@ -273,14 +269,14 @@ impl Hub {
     /// Delivers events that are in no log: at most once, to whoever is there.
     pub fn publish_unlogged(&self, event: &Arc<Event>) {
         let mut called = Vec::new();
-        lock(&self.0.table).offer(event, &mut called);
+        self.0.table.lock().offer(event, &mut called);
         self.0.carriers.carry(called);
     }
 
     /// Begins anew: at the first look, when the database's history has ended, when its log is too
     /// short. Everybody who was there is told of a gap, for this reason.
     pub fn begin(&self, standpoint: Arc<Standpoint>, reason: GapReason) {
-        let mut table = lock(&self.0.table);
+        let mut table = self.0.table.lock();
         let first = table.standpoint.is_none();
         table.ring.begin(&standpoint);
         table.standpoint = Some(Arc::clone(&standpoint));
@@ -299,18 +295,18 @@ impl Hub {
 
     /// Tells everybody that something may be missing, for this reason.
     pub fn tell_gap(&self, reason: GapReason) {
-        let told = queue_gap(&lock(&self.0.table), reason);
+        let told = queue_gap(&self.0.table.lock(), reason);
         told.iter().for_each(|one| one.wake.notify_one());
     }
 
     /// Ends every subscription, and whoever joins from now on.
     pub fn end_all(&self, ended: Ended) {
-        let mut table = lock(&self.0.table);
+        let mut table = self.0.table.lock();
         table.ended = Some(ended);
         let mut everybody: Vec<_> = table.everybody().collect();
         drop(table);
         // And those who are in no room: consoles, and whoever has not joined yet.
-        everybody.extend(lock(&self.0.roster).everybody());
+        everybody.extend(self.0.roster.lock().everybody());
         everybody
             .iter()
             .for_each(|subscription| subscription.end(ended));
@@ -318,7 +314,7 @@ impl Hub {
 
     #[must_use]
     pub fn sizes(&self) -> Sizes {
-        let table = lock(&self.0.table);
+        let table = self.0.table.lock();
         let (ring_bytes, ring_batches) = table.ring.sizes();
         Sizes {
             subscriptions: self.0.subscriptions.load(Ordering::Relaxed),

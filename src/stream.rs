@@ -2,11 +2,11 @@
 //! once.
 //! Hands bytes over. It must never hide which way somebody came.
 
+use parking_lot::Mutex;
 use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -47,12 +47,6 @@ impl From<UnixStream> for Stream {
     }
 }
 
-type Tls = TlsStream<TcpStream>;
-
-fn lock(tls: &Mutex<Tls>) -> MutexGuard<'_, Tls> {
-    tls.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Reads or writes as soon as the system says that it may, and as often as it was wrong.
 macro_rules! when_ready {
     ($ready:expr, $attempt:expr) => {
@@ -84,7 +78,7 @@ impl Stream {
             Way::Unix(unix) => {
                 when_ready!(unix.poll_read_ready(context), unix.try_read_buf(buffer)).map_ok(drop)
             }
-            Way::Tls(tls) => Pin::new(&mut *lock(tls)).poll_read(context, buffer),
+            Way::Tls(tls) => Pin::new(&mut *tls.lock()).poll_read(context, buffer),
         }
     }
 
@@ -103,7 +97,7 @@ impl Stream {
                 unix.poll_write_ready(context),
                 unix.try_io(Interest::WRITABLE, attempt)
             ),
-            Way::Tls(tls) => Pin::new(&mut *lock(tls)).poll_write_vectored(context, slices),
+            Way::Tls(tls) => Pin::new(&mut *tls.lock()).poll_write_vectored(context, slices),
         };
         self.full.store(written.is_pending(), Ordering::Release);
         written
@@ -137,7 +131,7 @@ impl Stream {
         match &self.way {
             Way::Tcp(_) | Way::Unix(_) => Poll::Ready(Ok(())),
             Way::Tls(tls) => {
-                let flushed = Pin::new(&mut *lock(tls)).poll_flush(context);
+                let flushed = Pin::new(&mut *tls.lock()).poll_flush(context);
                 self.full.store(flushed.is_pending(), Ordering::Release);
                 flushed
             }
@@ -149,7 +143,7 @@ impl Stream {
         let socket = match &self.way {
             Way::Tcp(tcp) => SockRef::from(tcp),
             Way::Unix(unix) => SockRef::from(unix),
-            Way::Tls(tls) => return Pin::new(&mut *lock(tls)).poll_shutdown(context),
+            Way::Tls(tls) => return Pin::new(&mut *tls.lock()).poll_shutdown(context),
         };
         Poll::Ready(socket.shutdown(std::net::Shutdown::Write))
     }
@@ -162,7 +156,7 @@ impl Stream {
         };
         match &self.way {
             Way::Tcp(tcp) => forget(tcp),
-            Way::Tls(tls) => forget(lock(tls).get_ref().0),
+            Way::Tls(tls) => forget(tls.lock().get_ref().0),
             Way::Unix(_) => {}
         }
     }

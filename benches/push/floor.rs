@@ -4,9 +4,10 @@
 
 use crate::source::payload;
 use crate::{Failure, crowd};
+use parking_lot::Mutex;
 use std::io::{BufRead, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What is said to every handshake; nobody here checks the key.
@@ -84,7 +85,7 @@ fn seat(mut stream: TcpStream, rooms: &Rooms) -> Result<(), Failure> {
     stream.set_nodelay(true)?;
     stream.write_all(SWITCH)?;
     stream.set_nonblocking(true)?;
-    let mut rooms = rooms.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut rooms = rooms.lock();
     if rooms.len() <= room {
         rooms.resize_with(room + 1, Vec::new);
     }
@@ -93,7 +94,7 @@ fn seat(mut stream: TcpStream, rooms: &Rooms) -> Result<(), Failure> {
 }
 
 fn push(orders: Orders, rooms: &Rooms) {
-    let rooms = rooms.lock().unwrap_or_else(PoisonError::into_inner);
+    let rooms = rooms.lock();
     let began = Instant::now();
     for index in 0..orders.count {
         if orders.rate > 0 {

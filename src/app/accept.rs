@@ -19,11 +19,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -216,14 +217,10 @@ pub(super) fn tls_acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, O
 struct Handover(Arc<Mutex<Option<(Takeover, Head)>>>);
 
 impl Handover {
-    fn slot(&self) -> MutexGuard<'_, Option<(Takeover, Head)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Waits for one, and until what was answered before has left. Whoever answers runs in the same
     /// task, so nobody has to be woken.
     async fn taken(&self, socket: &Socket) -> (Takeover, Head) {
-        poll_fn(|_| match self.slot().take_if(|_| !socket.is_full()) {
+        poll_fn(|_| match self.0.lock().take_if(|_| !socket.is_full()) {
             Some(taken) => Poll::Ready(taken),
             None => Poll::Pending,
         })
@@ -275,7 +272,7 @@ impl Service<hyper::Request<Incoming>> for WithPeer<Front> {
         Box::pin(async move {
             let mut answer = answer.await?;
             if let Some(takeover) = answer.extensions_mut().remove::<Takeover>() {
-                *handover.slot() = Some((takeover, head(version, &answer)));
+                *handover.0.lock() = Some((takeover, head(version, &answer)));
                 // HTTP has no part in it any more.
                 std::future::pending::<()>().await;
             }

@@ -1,8 +1,8 @@
 //! How often somebody may ask: a bucket of messages, for one connection or for one user over many.
 //! Hands yes or no to the transports. It must never remember somebody whose bucket is full again.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// A bucket that fills at a rate: what is allowed now, with a burst.
@@ -58,7 +58,7 @@ impl Allowances {
     /// Whether one more of this name is within the rate, and within `most` names that are not full.
     pub fn take(&self, name: &str, rate: usize, most: usize) -> bool {
         let now = Instant::now();
-        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.0.lock();
         if let Some(bucket) = buckets.get_mut(name) {
             return bucket.take(now);
         }
@@ -96,6 +96,6 @@ mod tests {
             // At this rate a bucket is full at once.
             assert!(all.take(&name.to_string(), 1_000_000_000, 10), "{name}");
         }
-        assert!(all.0.lock().unwrap().len() <= 10);
+        assert!(all.0.lock().len() <= 10);
     }
 }

@@ -3,8 +3,8 @@
 //! can be let in. It must never let in more than the rate and its burst, whoever returns when.
 
 use super::allowance::Allowance;
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Who may come now.
@@ -46,7 +46,7 @@ impl Arrivals {
     /// # Errors
     /// Too many came within the last second: how long to wait.
     pub fn arrive(&self, now: Instant) -> Result<(), Duration> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.allowance.take(now) {
             return Ok(());
         }
@@ -56,7 +56,7 @@ impl Arrivals {
     /// How long somebody is to wait who can't be let in at present, whoever comes: each for a turn of
     /// its own, up to a fifth longer, which leaves turns for those who come meanwhile.
     pub fn turn(&self, now: Instant) -> Duration {
-        self.next(&mut self.state(), now)
+        self.next(&mut self.state.lock(), now)
     }
 
     fn next(&self, state: &mut State, now: Instant) -> Duration {
@@ -68,10 +68,6 @@ impl Arrivals {
             return self.longest.mul_f64(rand::random_range(0.0..=1.0));
         }
         queue.mul_f64(rand::random_range(1.0..=1.2))
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// We stop, and this many will come back, here or next door.

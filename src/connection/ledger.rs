@@ -6,8 +6,9 @@ use crate::bookmark::Bookmark;
 use crate::config;
 use crate::database::{Database, DatabaseError, Mark, Written};
 use crate::report;
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
@@ -119,14 +120,10 @@ impl Ledger {
         }
     }
 
-    fn pages(&self) -> MutexGuard<'_, Pages> {
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes a place to be written; it is from now on, whether or not anybody waits for the answer.
     pub fn note(&self, key: Key, place: Place) -> oneshot::Receiver<Stored> {
         let (tell, told) = oneshot::channel();
-        let mut pages = self.pages();
+        let mut pages = self.pages.lock();
         if !pages.entries.contains_key(&key) && pages.entries.len() >= self.settings.waiting {
             let _ = tell.send(Err(Unstored::Away));
             return told;
@@ -156,7 +153,7 @@ impl Ledger {
                 }
                 continue;
             }
-            let pause = if self.pages().hurries {
+            let pause = if self.pages.lock().hurries {
                 Duration::ZERO
             } else {
                 self.settings.write
@@ -169,7 +166,7 @@ impl Ledger {
 
     /// What is to be written now, and when the next is.
     fn take_due(&self, now: Instant) -> (Vec<Job>, Option<Instant>) {
-        let mut pages = self.pages();
+        let mut pages = self.pages.lock();
         let (hurries, most) = (pages.hurries, self.settings.batch);
         let (mut jobs, mut next) = (Vec::new(), None::<Instant>);
         pages.entries.retain(|key, entry| {
@@ -198,7 +195,7 @@ impl Ledger {
         written: Result<Vec<Written>, DatabaseError>,
         now: Instant,
     ) {
-        let mut pages = self.pages();
+        let mut pages = self.pages.lock();
         pages.writing = 0;
         let written = match written {
             Ok(written) => written.into_iter().map(Some).collect(),
@@ -234,14 +231,14 @@ impl Ledger {
 
     /// Writes everything at once from now on: the service stops.
     pub fn hurry(&self) {
-        self.pages().hurries = true;
+        self.pages.lock().hurries = true;
         self.wake.notify_one();
     }
 
     /// Whether nothing is left to be written.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        let pages = self.pages();
+        let pages = self.pages.lock();
         pages.writing == 0 && pages.entries.values().all(|entry| entry.place.is_none())
     }
 }

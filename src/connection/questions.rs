@@ -8,8 +8,9 @@ use crate::config::Settings;
 use crate::database::{Answer, Asked, Database};
 use crate::hub::Identity;
 use crate::report;
+use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -108,17 +109,16 @@ impl Questions {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Asks a question, with those of others.
     ///
     /// # Errors
     /// The database, or a rule that failed or ran out of time.
     pub async fn ask(self: &Arc<Self>, question: Question) -> Answered {
         let (answer, mut answered) = oneshot::channel();
-        self.state().waiting.push_back(Waiting { question, answer });
+        self.state
+            .lock()
+            .waiting
+            .push_back(Waiting { question, answer });
         self.begin(1);
         let mut patience = PATIENCE;
         loop {
@@ -132,7 +132,7 @@ impl Questions {
 
     /// Begins a statement if somebody waits and fewer than so many are under way.
     fn begin(self: &Arc<Self>, at_once: usize) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.waiting.is_empty() || state.asking >= at_once {
             return;
         }
@@ -151,7 +151,7 @@ impl Questions {
 
     /// What the next statement asks; nothing if nobody waits, and then one fewer is under way.
     fn next(&self) -> Option<Vec<Waiting>> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let (mut batch, mut weight) = (Vec::new(), 0);
         while let Some(one) = state.waiting.pop_front() {
             if one.answer.is_closed() {
@@ -180,7 +180,7 @@ impl Questions {
         };
         match self.database.access(&asked, self.leeway, within).await {
             Ok(answers) => {
-                let mut state = self.state();
+                let mut state = self.state.lock();
                 state.size = (state.size * 2).min(self.most);
                 drop(state);
                 for (one, answer) in batch.into_iter().zip(answers) {
@@ -191,7 +191,7 @@ impl Questions {
             Err(error) if batch.len() > 1 && error.is_of_statement() => {
                 report::asked_again(batch.len(), &error);
                 let weight: usize = batch.iter().map(|one| one.question.weight()).sum();
-                let mut state = self.state();
+                let mut state = self.state.lock();
                 state.size = (weight / SHRINK).max(1);
                 for one in batch.into_iter().rev() {
                     state.waiting.push_front(one);

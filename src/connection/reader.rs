@@ -10,10 +10,11 @@ use super::{Gate, Refusal};
 use crate::bookmark::{Bookmark, NotABookmark};
 use crate::hub::Identity;
 use crate::report;
+use parking_lot::Mutex;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::json;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::oneshot;
 use warp::http::HeaderValue;
@@ -82,14 +83,10 @@ impl Reader {
         })
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Notes what is being sent, or where the connection begins: until that is acknowledged, the
     /// reader is not moved on by itself.
     pub fn sent(&self, bookmark: &Arc<str>) {
-        self.progress().sent = Some(Arc::clone(bookmark));
+        self.progress.lock().sent = Some(Arc::clone(bookmark));
     }
 }
 
@@ -153,7 +150,7 @@ impl Gate {
     /// known that all up to `here` was sent.
     pub fn rest(&self, reader: &Reader, here: &str) {
         let now = Instant::now();
-        let mut progress = reader.progress();
+        let mut progress = reader.progress.lock();
         let quiet = self.settings.readers.quiet;
         let is_due = progress.moved.is_none_or(|moved| now - moved >= quiet);
         let Some(after) = progress

@@ -10,8 +10,9 @@ use crate::database::{DatabaseError, LogReplay};
 use crate::event::{Event, GapReason};
 use crate::hub::{Excerpt, Replay, Seam};
 use crate::report;
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// So many a second read the log for themselves, and only what is for their rooms; above that they
@@ -58,7 +59,7 @@ struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         waiting.places.remove(&self.number);
     }
 }
@@ -84,12 +85,12 @@ impl Replays {
     }
 
     fn may_read_alone(&self) -> bool {
-        let mut alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut alone = self.alone.lock();
         alone.take(Instant::now())
     }
 
     fn wait(&self, place: &Snapshot) -> Place<'_> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
         let number = waiting.next;
         waiting.next += 1;
         waiting.places.insert(number, place.clone());
@@ -101,7 +102,7 @@ impl Replays {
 
     /// Where all who wait come from.
     fn places(&self) -> Vec<Snapshot> {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.waiting.lock();
         waiting.places.values().cloned().collect()
     }
 }

@@ -3,9 +3,10 @@
 //! It must never count somebody who has left.
 
 use super::{Gate, Refusal};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Who sits where: connections in all, by address and by user.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +34,7 @@ impl Seats {
     /// The house is full, or this address has all it may have.
     pub fn sit(&self, gate: &Gate, address: Option<IpAddr>) -> Result<Seat, Refusal> {
         let limits = &gate.settings.limits;
-        let mut seating = self.seating();
+        let mut seating = self.0.lock();
         if seating.all >= limits.connections {
             return Err(Refusal::Overloaded);
         }
@@ -55,11 +56,7 @@ impl Seats {
     /// Connections in all.
     #[must_use]
     pub fn taken(&self) -> usize {
-        self.seating().all
-    }
-
-    fn seating(&self) -> std::sync::MutexGuard<'_, Seating> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().all
     }
 }
 
@@ -70,7 +67,7 @@ impl Seat {
     /// This user has all the connections they may have.
     pub fn belongs_to(&mut self, gate: &Gate, user: Option<&str>) -> Result<(), Refusal> {
         let Some(user) = user else { return Ok(()) };
-        let mut seating = self.seats.seating();
+        let mut seating = self.seats.0.lock();
         let count = seating.by_user.entry(user.to_owned()).or_default();
         if *count >= gate.settings.limits.connections_per_user {
             return Err(Refusal::TooMany);
@@ -84,7 +81,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut seating = self.seats.seating();
+        let mut seating = self.seats.0.lock();
         seating.all -= 1;
         if let Some(address) = self.address {
             release(&mut seating.by_address, &address);
@@ -111,7 +108,7 @@ impl Crowd {
     #[must_use]
     pub fn enter(&self, address: Option<IpAddr>, most: usize) -> Option<Counted> {
         if let Some(address) = address {
-            let mut all = self.all();
+            let mut all = self.0.lock();
             let count = all.get(&address).copied().unwrap_or(0);
             if count >= most {
                 return None;
@@ -121,16 +118,12 @@ impl Crowd {
         let crowd = self.clone();
         Some(Counted { crowd, address })
     }
-
-    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         if let Some(address) = &self.address {
-            release(&mut self.crowd.all(), address);
+            release(&mut self.crowd.0.lock(), address);
         }
     }
 }
@@ -159,6 +152,6 @@ mod tests {
         first.pop();
         assert!(crowd.enter(one, 2).is_some());
         first.clear();
-        assert!(crowd.all().is_empty());
+        assert!(crowd.0.lock().is_empty());
     }
 }

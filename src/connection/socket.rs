@@ -11,10 +11,10 @@ use crate::hub::{Carriage, Carried, Carry, Delivery, Spelling};
 use crate::report;
 use crate::stream::Stream;
 use decode::{Decoder, Message};
+use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::ReadBuf;
@@ -93,20 +93,16 @@ impl Socket {
         }
     }
 
-    fn unsent(&self) -> MutexGuard<'_, Unsent> {
-        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Has a frame written by the next flush; `live` is when its event was inserted, if it is live.
     pub fn feed(&self, frame: Frame, live: Option<i64>) {
-        let mut unsent = self.unsent();
+        let mut unsent = self.unsent.lock();
         unsent.push(frame);
         unsent.live.extend(live);
     }
 
     /// Writes what waits, as far as there is room. Ready when all of it has left.
     pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut unsent = self.unsent();
+        let mut unsent = self.unsent.lock();
         if unsent.frames.is_empty() {
             return self.stream.poll_flush(context);
         }
@@ -148,13 +144,13 @@ impl Socket {
     /// What waits, in bytes; see [`Frame::weight`].
     #[must_use]
     pub fn waiting(&self) -> usize {
-        let unsent = self.unsent();
+        let unsent = self.unsent.lock();
         unsent.weight - unsent.begun
     }
 
     /// Forgets all frames of which nothing has left yet.
     pub fn forget(&self) {
-        let mut unsent = self.unsent();
+        let mut unsent = self.unsent.lock();
         let begun = usize::from(unsent.begun > 0);
         unsent.frames.truncate(begun);
         unsent.weight = unsent.frames.iter().map(Frame::weight).sum();
@@ -250,7 +246,7 @@ impl Carry for Socket {
         carriage: &mut Carriage,
     ) -> Carried {
         let mut carried = Carried::default();
-        let mut unsent = self.unsent();
+        let mut unsent = self.unsent.lock();
         while unsent.frames.is_empty() {
             let Carriage {
                 frames,
@@ -348,7 +344,7 @@ mod tests {
         assert!(received == expected, "each byte once, and in order");
         assert_eq!((carriage.events, socket.waiting()), (count, 0));
         assert_eq!(
-            socket.unsent().frames.capacity(),
+            socket.unsent.lock().frames.capacity(),
             0,
             "nothing is held at rest"
         );
@@ -382,7 +378,7 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let socket = Socket::new(ours.into());
         let added = |socket: &Socket| {
-            let unsent = socket.unsent();
+            let unsent = socket.unsent.lock();
             unsent.frames.iter().map(Frame::weight).sum::<usize>() - unsent.begun
         };
         let mut pongs = 0;

@@ -32,10 +32,11 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, StatusCode};
 use opened::Opened;
+use parking_lot::Mutex;
 use serde_json::json;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -84,17 +85,18 @@ pub fn hosts(gate: &Arc<Gate>) -> Vec<(String, Arc<Host>)> {
 }
 
 impl Host {
-    fn engines(&self) -> MutexGuard<'_, HashMap<Sid, Weak<Engine>>> {
-        self.engines.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn forget(&self, sid: Sid) {
-        self.engines().remove(&sid);
+        self.engines.lock().remove(&sid);
     }
 
     /// Lets go of all who are left.
     pub async fn close(&self) {
-        let left: Vec<_> = self.engines().values().filter_map(Weak::upgrade).collect();
+        let left: Vec<_> = self
+            .engines
+            .lock()
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
         for engine in &left {
             engine.end(Refusal::Restart);
         }
@@ -152,7 +154,7 @@ impl Host {
                 _ => Wrong::Method.answer(),
             };
         };
-        let found = sid.and_then(|sid| self.engines().get(&sid)?.upgrade());
+        let found = sid.and_then(|sid| self.engines.lock().get(&sid)?.upgrade());
         let Some(engine) = found else {
             return Wrong::Sid.answer();
         };
@@ -171,7 +173,9 @@ impl Host {
             Err(refusal) => return self.refuse(refusal),
         };
         let engine = Engine::new(self, Opened::by(request), None, place);
-        self.engines().insert(engine.sid, Arc::downgrade(&engine));
+        self.engines
+            .lock()
+            .insert(engine.sid, Arc::downgrade(&engine));
         let open = self.packet(engine.sid, &["websocket"]);
         tokio::spawn(requests::keep(engine));
         text(StatusCode::OK, open)
@@ -190,7 +194,9 @@ impl Host {
                 return;
             };
             let engine = Engine::new(&host, opened, Some(Arc::clone(&socket)), place);
-            host.engines().insert(engine.sid, Arc::downgrade(&engine));
+            host.engines
+                .lock()
+                .insert(engine.sid, Arc::downgrade(&engine));
             engine.say(Frame::websocket(&host.packet(engine.sid, &[])));
             drop(host);
             carried::carry(engine, socket, decoder).await;

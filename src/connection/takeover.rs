@@ -4,8 +4,9 @@
 
 use super::socket::Socket;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use warp::reply::Response;
 
 type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -43,6 +44,6 @@ impl Takeover {
     /// Takes it, once.
     #[must_use]
     pub fn take(&self) -> Option<Serve> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 }

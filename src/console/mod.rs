@@ -14,10 +14,11 @@ use crate::connection::Gate;
 use crate::database::node;
 use crate::report;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use sample::{History, Sampler};
 use serde_json::{Value, json};
 use snapshot::Surveyor;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
@@ -47,10 +48,6 @@ struct Answered {
     answer: Value,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Console {
     /// Opens the console, which counts from now on; nothing where it is off.
     #[must_use]
@@ -78,21 +75,21 @@ impl Console {
     /// asked meanwhile for the next turn.
     fn turn(self: &Arc<Self>, sampler: &mut Sampler) {
         let sample = sampler.take(&self.gate);
-        lock(&self.history).push(sample.clone());
+        self.history.lock().push(sample.clone());
         if self.shown.receiver_count() == 0 {
             return;
         }
-        let mut frame = lock(&self.surveyor).snapshot(&self.gate);
+        let mut frame = self.surveyor.lock().snapshot(&self.gate);
         frame["sample"] = sample.row();
         frame["node"] = self.node();
-        frame["database"] = lock(&self.database).answer.clone();
+        frame["database"] = self.database.lock().answer.clone();
         self.shown.send_replace(watch::frame("now", &frame));
         self.ask();
     }
 
     /// Asks the database in a task of its own: what it does not answer holds up nothing here.
     fn ask(self: &Arc<Self>) {
-        let mut answered = lock(&self.database);
+        let mut answered = self.database.lock();
         let settings = &self.gate.settings.console;
         let due = answered
             .asked
@@ -116,7 +113,7 @@ impl Console {
                     known
                 },
             );
-            let mut answered = lock(&console.database);
+            let mut answered = console.database.lock();
             (answered.runs, answered.answer) = (false, answer);
         });
     }

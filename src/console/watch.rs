@@ -1,8 +1,8 @@
 //! The stream of a watching page: the history at first, then a frame each second.
 //! Hands one and the same frame to everybody who watches. It must never make one for each of them.
 
+use super::Console;
 use super::entry::Open;
-use super::{Console, lock};
 use crate::connection::Refusal;
 use crate::connection::presence::Cut;
 use crate::connection::sse::stream_response;
@@ -47,7 +47,7 @@ impl Console {
         let mut shown = self.shown.subscribe();
         // What was shown to others may be old.
         shown.mark_unchanged();
-        let mut history = lock(&self.history).shown();
+        let mut history = self.history.lock().shown();
         history["node"] = self.node();
         history["expiresAt"] = open.expires_at.into();
         let watching = Watching {
@@ -66,7 +66,7 @@ impl Console {
             return self.refuse(&visit, &why);
         }
         let word = visit.parameter("find").unwrap_or_default();
-        let found = lock(&self.surveyor).find(&self.gate, word.trim());
+        let found = self.surveyor.lock().find(&self.gate, word.trim());
         let answer = warp::reply::json(&found);
         warp::reply::with_header(answer, "cache-control", "no-store").into_response()
     }

@@ -1,8 +1,8 @@
 //! What was heard on the doorbell's channel: rings, and the few words that nodes say to each other.
 //! Hands itself over to the listener. It must never take a stranger's word for more than a ring.
 
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
 
@@ -44,10 +44,6 @@ pub struct Heard {
     others: Mutex<Option<Instant>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Heard {
     /// The leading node has found events that were committed in silence.
     pub const TICK: &'static str = "tick";
@@ -59,7 +55,7 @@ impl Heard {
     /// Ends when the doorbell rang, or the connection ended; says what rang.
     pub async fn rung(&self) -> Rings {
         self.rung.notified().await;
-        std::mem::take(&mut *lock(&self.rings))
+        std::mem::take(&mut *self.rings.lock())
     }
 
     /// Whether `rowcast.channel` changed since the last time.
@@ -90,17 +86,17 @@ impl Heard {
 
     /// When another node was last heard to prove its LISTEN.
     pub fn others(&self) -> Option<Instant> {
-        *lock(&self.others)
+        *self.others.lock()
     }
 
     /// Begins to wait for a word of [`Database::echo`](super::Database::echo).
     pub fn expect(&self, word: &str) {
-        *lock(&self.expected) = Some(word.to_owned());
+        *self.expected.lock() = Some(word.to_owned());
     }
 
     /// Whether the word that was expected has come back.
     pub fn echoed(&self) -> bool {
-        lock(&self.expected).is_none()
+        self.expected.lock().is_none()
     }
 
     /// Notifications of this process are not heard.
@@ -110,13 +106,13 @@ impl Heard {
 
     /// Has the listener look.
     pub(super) fn ring(&self) {
-        lock(&self.rings).other = true;
+        self.rings.lock().other = true;
         self.rung.notify_one();
     }
 
     /// A transaction rang: all that it wrote is visible now.
     fn ring_for(&self, xid: u64) {
-        let mut rings = lock(&self.rings);
+        let mut rings = self.rings.lock();
         if rings.xids.len() < MOST_RINGS {
             rings.xids.push(xid);
         } else {
@@ -150,11 +146,11 @@ impl Heard {
             _ => {}
         }
         if payload.starts_with(Self::ECHO) {
-            let mut expected = lock(&self.expected);
+            let mut expected = self.expected.lock();
             if expected.as_deref() == Some(payload) {
                 *expected = None;
             } else {
-                *lock(&self.others) = Some(Instant::now());
+                *self.others.lock() = Some(Instant::now());
             }
         }
         self.ring();

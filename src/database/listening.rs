@@ -9,9 +9,10 @@ use crate::event::Batch;
 use crate::notification::NotifyChannel;
 use crate::report;
 use futures_util::TryStreamExt;
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, mpsc};
 use tokio_postgres::types::{ToSql, Type};
@@ -357,7 +358,7 @@ impl Listening {
         let mut found = rows(expects_states).await?;
         if found.iter().any(is_state) {
             // From the same place once more; nothing of the first was passed on.
-            *self.renders() = Some(Instant::now() + RENDERS_FOR);
+            *self.renders.lock() = Some(Instant::now() + RENDERS_FOR);
             found = rows(true).await?;
         }
         let (row, events) = found.split_first().ok_or(DatabaseError::Answer(
@@ -421,11 +422,9 @@ impl Listening {
     /// Whether state events were found of late, which are read once more to be rendered.
     #[must_use]
     pub fn expects_states(&self) -> bool {
-        self.renders().is_some_and(|until| Instant::now() < until)
-    }
-
-    fn renders(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.renders.lock().unwrap_or_else(PoisonError::into_inner)
+        self.renders
+            .lock()
+            .is_some_and(|until| Instant::now() < until)
     }
 
     async fn rows(

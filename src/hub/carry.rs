@@ -2,13 +2,14 @@
 //! Hands everything else to the writers of the connections. It must never wait for a socket: what
 //! one does not take at once is its writer's.
 
+use super::Subscription;
 use super::delivery::Delivery;
-use super::{Subscription, lock};
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::report;
+use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::available_parallelism;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -95,7 +96,7 @@ impl Carriers {
         let (Some(here), Some(helpers)) = (here, &self.helpers) else {
             return carry(&called);
         };
-        let mut all = lock(&self.called);
+        let mut all = self.called.lock();
         all.waiting.extend(called);
         while all.tasks < self.most && all.tasks * PART < all.waiting.len() {
             let runtime = if all.tasks == 0 { &here } else { helpers };
@@ -112,7 +113,7 @@ impl Carriers {
 
     /// Who is next; nobody, and then the task that asks is none any more.
     fn next(&self) -> Option<Vec<Arc<Subscription>>> {
-        let mut called = lock(&self.called);
+        let mut called = self.called.lock();
         if called.waiting.is_empty() {
             called.waiting = VecDeque::new();
             called.tasks -= 1;
@@ -154,7 +155,7 @@ mod tests {
             waiting: &mut VecDeque<Delivery>,
             carriage: &mut Carriage,
         ) -> Carried {
-            let mut taken = lock(&self.0);
+            let mut taken = self.0.lock();
             let mut carried = Carried::default();
             while let Some(Delivery::Event(event)) = waiting.front() {
                 if taken.1.len() == taken.0 {
@@ -202,7 +203,7 @@ mod tests {
             &[(1, 10, &["a"]), (2, 11, &["a"])],
             now,
         );
-        assert_eq!(lock(&takes.0).1, [1, 2]);
+        assert_eq!(takes.0.lock().1, [1, 2]);
         assert!(!woken(&a) && a.carried().is_some());
         assert_eq!((a.load().bytes, hub.sizes().queue_bytes), (0, 0));
         // No room for the next but one: it is the writer's, and so is all that comes after it.
@@ -212,11 +213,11 @@ mod tests {
             &[(3, 12, &["a"]), (4, 13, &["a"])],
             now,
         );
-        assert_eq!(lock(&takes.0).1, [1, 2, 3]);
+        assert_eq!(takes.0.lock().1, [1, 2, 3]);
         assert!(woken(&a));
-        lock(&takes.0).0 = 9;
+        takes.0.lock().0 = 9;
         publish(&hub, &place(15, 15, &[]), &[(5, 14, &["a"])], now);
-        assert_eq!(lock(&takes.0).1, [1, 2, 3], "nothing overtakes");
+        assert_eq!(takes.0.lock().1, [1, 2, 3], "nothing overtakes");
         let left = a.take_waiting().unwrap();
         let id = |delivery: &Delivery| match delivery {
             Delivery::Event(event) => event.place.as_ref().unwrap().id,
@@ -237,18 +238,18 @@ mod tests {
         a.reply(crate::frame::Frame::default());
         rest();
         publish(&hub, &place(11, 11, &[]), &[(1, 10, &["a"])], now);
-        assert!(lock(&takes.0).1.is_empty(), "a reply waits before it");
+        assert!(takes.0.lock().1.is_empty(), "a reply waits before it");
         assert_eq!(a.take_waiting().unwrap().len(), 2);
         hub.withdraw(&a, &["b".into()]);
         rest();
         publish(&hub, &place(12, 12, &[]), &[(2, 11, &["a"])], now);
         assert!(
-            lock(&takes.0).1.is_empty(),
+            takes.0.lock().1.is_empty(),
             "whoever lost a room is asked for at each event"
         );
         a.end(Ended::Revoked);
         rest();
         publish(&hub, &place(13, 13, &[]), &[(3, 12, &["a"])], now);
-        assert!(lock(&takes.0).1.is_empty(), "it has ended");
+        assert!(takes.0.lock().1.is_empty(), "it has ended");
     }
 }

@@ -3,13 +3,13 @@
 //! Hands events over to connections, shared with everybody who got them live.
 //! It must never move a bookmark backwards.
 
-use super::lock;
 use super::segment::{Kept, Position, Segment, Wanted};
 use crate::bookmark::{Bookmark, Spelling, Standpoint};
 use crate::event::{Event, GapReason, Place};
+use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Segments of the ring as they were, from the one on in which a bookmark lies.
 #[derive(Debug)]
@@ -176,7 +176,9 @@ impl Excerpt {
             if *text == *place.bookmark {
                 return Arc::clone(event);
             }
-            lock(&self.moved).spelled(place.id, event, text, self.most.1)
+            self.moved
+                .lock()
+                .spelled(place.id, event, text, self.most.1)
         });
         replay.extend(spelled);
     }
@@ -263,7 +265,7 @@ mod tests {
         publish_each(&hub, 8..=8, "a", began + Duration::from_secs(61));
         assert_eq!(hub.sizes().ring_batches, 1);
         // Collecting takes no lock of the hub's.
-        let table = lock(&hub.0.table);
+        let table = hub.0.table.lock();
         assert_eq!(collected(&seam), [3, 4, 5, 6]);
         drop(table);
         hub.begin(place(20, 20, &[]), GapReason::History);

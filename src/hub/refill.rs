@@ -4,7 +4,7 @@
 //! where the ring begins.
 
 use super::segment::weight;
-use super::{Hub, Replay, Seam, lock};
+use super::{Hub, Replay, Seam};
 use crate::bookmark::{Bookmark, Snapshot, Standpoint};
 use crate::event::Event;
 use std::collections::HashMap;
@@ -50,7 +50,7 @@ impl Hub {
     #[must_use]
     pub fn look_again(&self, seam: &Seam, since: Bookmark) -> Replay {
         let (here, limits) = (&seam.standpoint, &self.0.limits);
-        let replay = lock(&self.0.table).ring.replay(since, here, limits);
+        let replay = self.0.table.lock().ring.replay(since, here, limits);
         replay.up_to(here)
     }
 
@@ -58,14 +58,16 @@ impl Hub {
     /// it can't, or does.
     #[must_use]
     pub fn wants(&self, history: &str, places: &[Snapshot]) -> Option<Refill> {
-        lock(&self.0.table)
+        self.0
+            .table
+            .lock()
             .ring
             .refill(history, places, &self.0.limits)
     }
 
     /// Takes what was read; `now` is the clock by which it grows old.
     pub fn refill(&self, refill: Refill, found: Refilled, now: Instant) {
-        let mut table = lock(&self.0.table);
+        let mut table = self.0.table.lock();
         table.ring.take(refill, found, now, &self.0.limits);
     }
 }

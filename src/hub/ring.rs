@@ -9,8 +9,9 @@ use super::segment::{Kept, Segment, weight};
 use super::{Limits, Replay};
 use crate::bookmark::{Bookmark, Snapshot, Standpoint};
 use crate::event::{Batch, GapReason};
+use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 #[derive(Debug, Default)]

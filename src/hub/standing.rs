@@ -5,7 +5,7 @@
 use super::access::Access;
 use super::memory::{Admission, Asker};
 use super::roster::{Identity, Stale};
-use super::{Hub, Subscription, lock};
+use super::{Hub, Subscription};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ impl Hub {
     /// Says who a subscription belongs to, and under which version they were let in. Before the
     /// first join.
     pub fn enter(&self, subscription: &Arc<Subscription>, identity: Identity, version: i64) {
-        if lock(&self.0.roster).enter(subscription, identity, version) {
+        if self.0.roster.lock().enter(subscription, identity, version) {
             self.0.stale.notify_one();
         }
     }
@@ -27,12 +27,17 @@ impl Hub {
     /// The same, and under which version they were let in.
     #[must_use]
     pub fn standing(&self, subscription: &Subscription) -> Option<(Identity, i64)> {
-        lock(&self.0.roster).standing(subscription.id)
+        self.0.roster.lock().standing(subscription.id)
     }
 
     /// Somebody brought a new token: all their rooms were admitted under this version.
     pub fn renew(&self, subscription: &Subscription, identity: Identity, version: i64) {
-        if lock(&self.0.roster).renew(subscription.id, identity, version) {
+        if self
+            .0
+            .roster
+            .lock()
+            .renew(subscription.id, identity, version)
+        {
             self.0.stale.notify_one();
         }
     }
@@ -40,7 +45,7 @@ impl Hub {
     /// Keeps what somebody was admitted to, unless rules or revocations have changed meanwhile.
     pub fn remember(&self, asker: Asker, admission: Admission, now: Instant) {
         let bounds = (self.0.limits.memory_bytes, self.0.limits.memory_age);
-        let mut roster = lock(&self.0.roster);
+        let mut roster = self.0.roster.lock();
         if admission.version >= roster.known() {
             roster.memory.keep(asker, admission, bounds, now);
         }
@@ -50,18 +55,18 @@ impl Hub {
     #[must_use]
     pub fn recall(&self, asker: &Asker, now: Instant) -> Option<Admission> {
         let age = self.0.limits.memory_age;
-        lock(&self.0.roster).memory.recall(asker, age, now)
+        self.0.roster.lock().memory.recall(asker, age, now)
     }
 
     /// The version of rules and revocations that the listener saw last.
     #[must_use]
     pub fn access_known(&self) -> i64 {
-        lock(&self.0.roster).known()
+        self.0.roster.lock().known()
     }
 
     /// Takes a change of rules or revocations: connections of revoked users end here and now.
     pub fn access_changed(&self, access: &Access) {
-        if lock(&self.0.roster).change(access) {
+        if self.0.roster.lock().change(access) {
             self.0.stale.notify_one();
         }
     }
@@ -74,11 +79,11 @@ impl Hub {
     /// Those whose rooms have to be asked for.
     #[must_use]
     pub fn stale(&self) -> Vec<Stale> {
-        lock(&self.0.roster).stale()
+        self.0.roster.lock().stale()
     }
 
     /// Notes that somebody's rooms were asked for under this version, perhaps with new claims.
     pub fn confirm(&self, stale: &Stale, claims: Option<Arc<str>>, version: i64) {
-        lock(&self.0.roster).confirm(stale, claims, version);
+        self.0.roster.lock().confirm(stale, claims, version);
     }
 }

@@ -1,17 +1,18 @@
 //! One connection's queue, and the rooms it is in. The hub fills it, the connection takes from it.
 //! It must never hold more than its bound: who does not take in time is ended.
 
+use super::Shared;
 use super::carry::{Carriage, Carried, Line};
 use super::delivery::{Delivery, Ended};
-use super::{Shared, lock};
 use crate::bookmark::Standpoint;
 use crate::event::{EVERYBODY, Event};
 use crate::frame::Frame;
 use crate::report::Caller;
+use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
@@ -75,7 +76,7 @@ impl Subscription {
     /// Queues an event; true if it is to be called for it: see [`Subscription::carry`]. The number is
     /// the event's: one that comes through several rooms comes once.
     pub(super) fn offer(&self, event: &Arc<Event>, weight: usize, number: u64) -> bool {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         if std::mem::replace(&mut queue.last, number) == number {
             return false;
         }
@@ -85,7 +86,7 @@ impl Subscription {
 
     /// Queues a delivery; its writer is to be woken.
     pub(super) fn push(&self, delivery: Delivery, weight: usize) {
-        self.queue(&mut lock(&self.queue), delivery, weight);
+        self.queue(&mut self.queue.lock(), delivery, weight);
     }
 
     /// False if nobody is there to take it.
@@ -133,7 +134,7 @@ impl Subscription {
 
     /// Ends the subscription: what waits is dropped, `take` and `ended` say why.
     pub fn end(&self, ended: Ended) {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         if queue.ended.is_none() {
             self.finish(&mut queue, ended);
         }
@@ -158,7 +159,7 @@ impl Subscription {
     /// # Errors
     /// Why the subscription was ended.
     pub fn take_waiting(&self) -> Result<VecDeque<Delivery>, Ended> {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         if let Some(ended) = queue.ended {
             return Err(ended);
         }
@@ -177,7 +178,7 @@ impl Subscription {
     /// Its writer has written all that it took: until it takes again, whoever publishes may write
     /// events on this line.
     pub fn rest(&self, line: Line) {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         queue.writing = None;
         if queue.waiting.is_empty() && queue.ended.is_none() {
             queue.line = Some(line);
@@ -186,7 +187,7 @@ impl Subscription {
 
     /// Carries what waits to the socket, if its writer is at rest, or else wakes that.
     pub(super) fn carry(&self, carriage: &mut Carriage) {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         let queue = &mut *queue;
         queue.called = false;
         let mut carried = Carried::default();
@@ -215,7 +216,7 @@ impl Subscription {
     /// When events were last carried past the writer.
     #[must_use]
     pub fn carried(&self) -> Option<tokio::time::Instant> {
-        lock(&self.queue).carried
+        self.queue.lock().carried
     }
 
     /// Says who reads from here, for operators; once.
@@ -232,7 +233,7 @@ impl Subscription {
     /// What waits for its reader.
     #[must_use]
     pub fn load(&self) -> Load {
-        let queue = lock(&self.queue);
+        let queue = self.queue.lock();
         let oldest = queue.waiting.iter().find_map(Delivery::inserted);
         Load {
             deliveries: queue.waiting.len(),
@@ -246,7 +247,7 @@ impl Subscription {
     /// over a writer that may be stuck.
     pub async fn ended(&self) -> Ended {
         loop {
-            if let Some(ended) = lock(&self.queue).ended {
+            if let Some(ended) = self.queue.lock().ended {
                 return ended;
             }
             self.ended.notified().await;
@@ -256,7 +257,7 @@ impl Subscription {
     /// Why the hub has ended it, if it has.
     #[must_use]
     pub fn over(&self) -> Option<Ended> {
-        lock(&self.queue).ended
+        self.queue.lock().ended
     }
 
     /// Whether something for these rooms may still be written: asked at the last moment, for a room
@@ -266,7 +267,7 @@ impl Subscription {
         if !self.narrowed.load(Ordering::Acquire) {
             return true;
         }
-        let mine = lock(&self.rooms);
+        let mine = self.rooms.lock();
         rooms.iter().any(|room| mine.contains_key(room))
     }
 
@@ -283,7 +284,7 @@ impl Subscription {
     /// that it has caught up.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        let queue = lock(&self.queue);
+        let queue = self.queue.lock();
         queue.waiting.is_empty() && queue.ended.is_none()
     }
 
@@ -291,7 +292,7 @@ impl Subscription {
     /// next. True if nothing waits, as in [`Subscription::is_idle`]; what does is dropped. It may
     /// still be ended, and rooms taken from it.
     pub fn seal(&self) -> bool {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         let idle = queue.waiting.is_empty() && queue.ended.is_none();
         queue.sealed = true;
         queue.waiting.clear();
@@ -303,7 +304,8 @@ impl Subscription {
     /// The rooms joined, without the one of everybody.
     #[must_use]
     pub fn rooms(&self) -> Vec<Arc<str>> {
-        lock(&self.rooms)
+        self.rooms
+            .lock()
             .keys()
             .filter(|room| ***room != *EVERYBODY)
             .cloned()
@@ -313,14 +315,14 @@ impl Subscription {
     /// How many rooms it is in, without the one of everybody.
     #[must_use]
     pub fn count_rooms(&self) -> usize {
-        let rooms = lock(&self.rooms);
+        let rooms = self.rooms.lock();
         rooms.len() - usize::from(rooms.contains_key(EVERYBODY))
     }
 
     /// Of these rooms, those that the subscription is in.
     #[must_use]
     pub fn concerned(&self, rooms: &[Arc<str>]) -> Vec<Arc<str>> {
-        let mine = lock(&self.rooms);
+        let mine = self.rooms.lock();
         rooms
             .iter()
             .filter(|room| mine.contains_key(*room))
@@ -330,9 +332,9 @@ impl Subscription {
 
     /// Leaves every room and the hub. Whoever opened a subscription calls this once, at the end.
     pub fn close(&self) {
-        lock(&self.hub.roster).leave(self.id);
-        let mut table = lock(&self.hub.table);
-        let rooms: Vec<_> = lock(&self.rooms).keys().cloned().collect();
+        self.hub.roster.lock().leave(self.id);
+        let mut table = self.hub.table.lock();
+        let rooms: Vec<_> = self.rooms.lock().keys().cloned().collect();
         for room in &rooms {
             table.exit(self, room);
         }
@@ -341,6 +343,6 @@ impl Subscription {
         self.hub.subscriptions.fetch_sub(1, Ordering::Relaxed);
         // An answer that is still on its way finds nobody; nor is the socket kept for whoever holds this.
         self.seal();
-        lock(&self.queue).line = None;
+        self.queue.lock().line = None;
     }
 }

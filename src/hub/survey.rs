@@ -3,7 +3,7 @@
 //! It must never hold a lock for longer than it takes to copy: nothing here is asked while nobody
 //! watches, and then once a second.
 
-use super::{Hub, Load, Subscription, lock};
+use super::{Hub, Load, Subscription};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ impl Hub {
     #[must_use]
     pub fn survey(&self) -> Vec<Survey> {
         // The list first, by itself: publishing waits for none of what follows.
-        let everybody: Vec<_> = lock(&self.0.roster).everybody().collect();
+        let everybody: Vec<_> = self.0.roster.lock().everybody().collect();
         let known = everybody
             .into_iter()
             .filter(|subscription| subscription.caller().is_some());
@@ -39,7 +39,7 @@ impl Hub {
     #[must_use]
     pub fn largest_rooms(&self, most: usize) -> Vec<(Arc<str>, usize)> {
         let mut largest = BinaryHeap::with_capacity(most + 1);
-        let table = lock(&self.0.table);
+        let table = self.0.table.lock();
         for (room, members) in &table.rooms {
             let size = members.len();
             let fits = largest.len() < most
@@ -65,7 +65,7 @@ impl Hub {
     /// Gives a subscription every event from now on, whatever its rooms. Its queue is bounded as
     /// any: who does not take in time is ended as lagged, and nobody waits for it.
     pub fn follow(&self, subscription: &Arc<Subscription>) {
-        let mut table = lock(&self.0.table);
+        let mut table = self.0.table.lock();
         table
             .tails
             .insert(subscription.id, Arc::clone(subscription));

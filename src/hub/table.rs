@@ -2,9 +2,9 @@
 //! Hands each event to the queues of those who are concerned. It must never be looked at but under
 //! the hub's lock, so that an event lies wholly before a seam or wholly behind it.
 
+use super::Subscription;
 use super::delivery::Ended;
 use super::ring::Ring;
-use super::{Subscription, lock};
 use crate::bookmark::Standpoint;
 use crate::event::{EVERYBODY, Event};
 use std::collections::HashMap;
@@ -29,7 +29,7 @@ impl Table {
         room: &Arc<str>,
         at: &Arc<Standpoint>,
     ) {
-        let mut rooms = lock(&subscription.rooms);
+        let mut rooms = subscription.rooms.lock();
         if !rooms.contains_key(room) {
             rooms.insert(Arc::clone(room), Arc::clone(at));
             let members = self.rooms.entry(Arc::clone(room)).or_default();
@@ -38,7 +38,7 @@ impl Table {
     }
 
     pub fn exit(&mut self, subscription: &Subscription, room: &Arc<str>) {
-        lock(&subscription.rooms).remove(room);
+        subscription.rooms.lock().remove(room);
         if let Some(members) = self.rooms.get_mut(room) {
             members.remove(&subscription.id);
             if members.is_empty() {

@@ -4,8 +4,8 @@
 use super::ListenerError;
 use crate::config::{self, Doorbell};
 use crate::database::LogSize;
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The doorbell as this node sees it.
@@ -32,10 +32,6 @@ pub struct Pulse {
     log: Mutex<Option<LogSize>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Default for Pulse {
     fn default() -> Self {
         Self {
@@ -59,7 +55,7 @@ impl Pulse {
     /// The log was read.
     pub(super) fn looked(&self, bell: Bell) {
         self.looked.store(self.now(), Ordering::Relaxed);
-        *lock(&self.bell) = Some(bell);
+        *self.bell.lock() = Some(bell);
     }
 
     /// LISTEN was proven to hear; says whether it was not before.
@@ -69,8 +65,8 @@ impl Pulse {
 
     pub(super) fn stop(&self, trouble: &ListenerError) {
         self.proven.store(0, Ordering::Relaxed);
-        *lock(&self.trouble) = trouble.to_string();
-        if let Some(bell) = lock(&self.bell).as_mut() {
+        *self.trouble.lock() = trouble.to_string();
+        if let Some(bell) = self.bell.lock().as_mut() {
             bell.leads = false;
         }
     }
@@ -78,19 +74,19 @@ impl Pulse {
     /// The doorbell at the last look.
     #[must_use]
     pub fn bell(&self) -> Option<Bell> {
-        *lock(&self.bell)
+        *self.bell.lock()
     }
 
     /// The leader has measured the log.
     pub(super) fn measured(&self, size: LogSize) {
-        *lock(&self.log) = Some(size);
+        *self.log.lock() = Some(size);
     }
 
     /// What the log took when this node last looked after it; nothing while another leads.
     #[must_use]
     pub fn log_size(&self) -> Option<LogSize> {
         let leads = self.bell().is_some_and(|bell| bell.leads);
-        lock(&self.log).filter(|_| leads)
+        self.log.lock().filter(|_| leads)
     }
 
     /// Time since the last look at the log that was answered.
@@ -106,7 +102,7 @@ impl Pulse {
     pub fn check(&self, settings: &config::Listener) -> Result<(), String> {
         let proven = self.proven.load(Ordering::Relaxed);
         if proven == 0 {
-            return Err(lock(&self.trouble).clone());
+            return Err(self.trouble.lock().clone());
         }
         let silent = Duration::from_millis(self.now().saturating_sub(proven));
         if silent > settings.proof + settings.proof_timeout + settings.floor {

@@ -2,8 +2,8 @@
 //! Hands copies over. It must never keep more than it was told to, and nothing at all where nobody
 //! can look: it is empty until `keep` says otherwise.
 
+use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Somebody was turned away, or was let in and had to go.
@@ -62,18 +62,14 @@ impl Recent {
         Self(Mutex::new(None))
     }
 
-    fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Keeps so many from now on.
     pub fn keep(&self, most: usize) {
-        self.kept().get_or_insert_default().most = most;
+        self.0.lock().get_or_insert_default().most = most;
     }
 
     /// Notes a turn; its number and time are set here.
     pub fn note(&self, turn: impl FnOnce() -> Turn) {
-        let mut kept = self.kept();
+        let mut kept = self.0.lock();
         let Some(kept) = kept.as_mut() else { return };
         kept.number += 1;
         let (number, at) = (kept.number, now_ms());
@@ -89,7 +85,7 @@ impl Recent {
 
     /// Those kept, the youngest first.
     pub fn all(&self) -> Vec<Turn> {
-        let kept = self.kept();
+        let kept = self.0.lock();
         let turns = kept.iter().flat_map(|kept| kept.turns.iter().rev());
         turns.cloned().collect()
     }

@@ -2,8 +2,8 @@
 //! Hands the payload of a genuine token to the verifier, and a look that failed to whoever asked for it.
 //! It must never look more often than its pause allows, nor give up keys at hand for an answer that is none.
 
+use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use jsonwebtoken::Header;
 use serde_json::Value;
@@ -56,7 +56,7 @@ impl KeySet {
 
     /// The payload, if the key that the header names signed it.
     pub(super) fn payload(&self, token: &str, header: &Header) -> Result<Value, TokenError> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.keys.read();
         let named: Vec<&Key> = match &header.kid {
             Some(kid) => keys
                 .iter()
@@ -69,7 +69,7 @@ impl KeySet {
             }
         };
         if named.is_empty() {
-            self.looks().wanted = true;
+            self.looks.lock().wanted = true;
             return Err(TokenError::UnknownKey);
         }
         keys::payload(named, token, header.alg)
@@ -82,7 +82,7 @@ impl KeySet {
 
     /// Whether it is time to look, or a token wants it, and the last look is not a moment ago.
     pub(super) fn is_due(&self, now: u64) -> bool {
-        let looks = self.looks();
+        let looks = self.looks.lock();
         // A clock set back makes a look due rather than putting it off.
         let passed = |since: Option<u64>, pause: u64| {
             since.is_none_or(|since| now < since || now - since >= pause)
@@ -98,21 +98,17 @@ impl KeySet {
         if !self.is_due(now) {
             return Ok(());
         }
-        self.looks().tried = Some(now);
+        self.looks.lock().tried = Some(now);
         let keys = usable(&self.place, &self.place.read().await?)?;
-        let mut known = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.keys.write();
         *known = keys;
         // Under the lock: whoever has seen the new number uses the new keys.
         self.changes.fetch_add(1, Ordering::Release);
         drop(known);
-        let mut looks = self.looks();
+        let mut looks = self.looks.lock();
         looks.succeeded = Some(now);
         looks.wanted = false;
         Ok(())
-    }
-
-    fn looks(&self) -> MutexGuard<'_, Looks> {
-        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,9 +3,10 @@
 //! of one, nor believe one longer than its claims and its keys hold.
 
 use super::Claims;
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// What claims take in memory, for each byte of their token's text, and what surrounds them.
 const WEIGHT: (usize, usize) = (6, 300);
@@ -45,10 +46,6 @@ impl Known {
         Self { most, age, kept }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The claims of a token that was verified by these keys and holds at `now`. Time may have passed
     /// since, which makes no token hold that did not; a clock that was set back has it verified again.
     pub(super) fn find(&self, token: &str, keys: u64, now: u64) -> Option<Arc<Claims>> {
@@ -56,7 +53,7 @@ impl Known {
             return None;
         }
         let hash: Hash = Sha256::digest(token).into();
-        let kept = self.kept();
+        let kept = self.kept.lock();
         let found = kept.young.get(&hash).or_else(|| kept.old.get(&hash))?;
         let is_fresh = found.keys == keys && (found.at..found.at + self.age).contains(&now);
         (is_fresh && now < found.claims.expires_at).then(|| Arc::clone(&found.claims))
@@ -74,7 +71,7 @@ impl Known {
             keys,
             at,
         };
-        let mut kept = self.kept();
+        let mut kept = self.kept.lock();
         if kept.bytes + bytes > half {
             kept.old = std::mem::take(&mut kept.young);
             kept.bytes = 0;
@@ -126,7 +123,7 @@ mod tests {
         let known = Known::new(10_000, 300);
         for number in 0..1000 {
             known.keep(&format!("token {number}"), &genuine(NOW + 9), 0, NOW);
-            let kept = known.kept();
+            let kept = known.kept.lock();
             assert!(kept.bytes <= 5000 && kept.young.len() + kept.old.len() <= 30);
         }
         assert!(known.find("token 999", 0, NOW).is_some());

@@ -3,7 +3,7 @@
 
 use crate::support::Process;
 use crate::support::proxy::{Proxy, Upstream};
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -28,14 +28,12 @@ impl Node {
 
     pub fn lead_to(&self, address: &str) {
         self.door.lead_to(Upstream::Tcp(address.to_owned()));
-        let known = self.address.lock();
-        address.clone_into(&mut known.unwrap_or_else(PoisonError::into_inner));
+        address.clone_into(&mut self.address.lock());
     }
 
     /// What `/readyz` says, asked at the program itself; nothing if it does not answer.
     pub async fn readyz(&self) -> Option<String> {
-        let address = self.address.lock();
-        let address = address.unwrap_or_else(PoisonError::into_inner).clone();
+        let address = self.address.lock().clone();
         let asked = async {
             let mut stream = TcpStream::connect(address).await.ok()?;
             let request = b"GET /readyz HTTP/1.1\r\nhost: rowcast\r\nconnection: close\r\n\r\n";

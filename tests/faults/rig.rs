@@ -12,13 +12,14 @@ use super::writers::{Ledger, audit, connected, page, schema, write};
 use crate::support::proxy::{Proxy, Upstream};
 use crate::support::reconcile::{Story, reconcile};
 use crate::support::{Database, Postgres, Process, Version, eventually, on, serve_process};
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rowcast::command::postgres::SUPERUSER;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -370,10 +371,7 @@ impl Rig {
         findings
             .other
             .extend(audit(&transactions, &entries.numbers));
-        let strikes = self
-            .strikes
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let strikes = self.strikes.into_inner();
         findings.other.extend(
             strikes
                 .iter()

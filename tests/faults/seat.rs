@@ -2,10 +2,10 @@
 //! and what it was told. Hands orders over to the subscriber, and facts to the strike.
 //! It must never say that something was heard before the subscriber has taken it down.
 
+use parking_lot::{Mutex, MutexGuard};
 use rowcast::connection::unix_now;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -82,7 +82,7 @@ impl Default for Seat {
 
 impl Seat {
     pub fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 
     pub fn is(&self, fact: &AtomicBool) -> bool {

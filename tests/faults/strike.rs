@@ -13,7 +13,6 @@ use futures_util::future::join_all;
 use nix::sys::signal::Signal;
 use rowcast::command::postgres::Mode;
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -158,7 +157,7 @@ impl Rig {
     /// It counts only if a COMMIT was under way then.
     pub fn struck(&self, name: &str, from: Instant) {
         let strikes = self.strikes.lock();
-        let mut strikes = strikes.unwrap_or_else(PoisonError::into_inner);
+        let mut strikes = strikes;
         strikes.push(Strike {
             name: name.to_owned(),
             from,

@@ -4,11 +4,12 @@
 //! was sent: that one is lost until somebody looks whether its rows are there.
 
 use crate::support::reconcile::Truth;
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_postgres::Client;
@@ -131,14 +132,14 @@ impl Ledger {
     /// How many transactions have sent COMMIT and got no answer for good.
     pub fn lost(&self) -> usize {
         let transactions = self.transactions.lock();
-        let transactions = transactions.unwrap_or_else(PoisonError::into_inner);
+        let transactions = transactions;
         let lost = transactions.iter().filter(|t| t.outcome == Outcome::Lost);
         lost.count()
     }
 
     pub fn transactions(&self) -> Vec<Transaction> {
         let transactions = self.transactions.lock();
-        transactions.unwrap_or_else(PoisonError::into_inner).clone()
+        transactions.clone()
     }
 }
 
@@ -161,7 +162,7 @@ impl Open<'_> {
             outcome,
         };
         let transactions = self.ledger.transactions.lock();
-        let mut transactions = transactions.unwrap_or_else(PoisonError::into_inner);
+        let mut transactions = transactions;
         if transaction.sent.is_some() {
             self.ledger.committing.fetch_sub(1, Ordering::SeqCst);
         }

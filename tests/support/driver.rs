@@ -5,12 +5,13 @@
 use super::SECRET;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -95,7 +96,7 @@ impl Node {
         let sink = Arc::clone(&said);
         tokio::spawn(async move {
             while let Ok(Some(line)) = errors.next_line().await {
-                let mut said = sink.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut said = sink.lock();
                 said.push_str(&line);
                 said.push('\n');
             }
@@ -117,7 +118,7 @@ impl Node {
         line["id"] = id.into();
         line["do"] = command.into();
         let (answer, answered) = oneshot::channel();
-        let answers = || self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let answers = || self.answers.lock();
         answers().insert(id, answer);
         let asked = async {
             let text = format!("{line}\n");
@@ -138,7 +139,7 @@ impl Node {
 
     /// What it has printed, and its pages.
     pub fn said(&self) -> String {
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = self.said.lock();
         said.clone()
     }
 }
@@ -268,11 +269,11 @@ async fn hand_out(output: ChildStdout, answers: Answers) {
     while let Ok(Some(line)) = lines.next_line().await {
         let answer: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
         let id = answer["id"].as_u64().expect("our own number");
-        let mut waiting = answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = answers.lock();
         if let Some(waiting) = waiting.remove(&id) {
             let _ = waiting.send(answer);
         }
     }
-    let mut waiting = answers.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut waiting = answers.lock();
     waiting.clear();
 }

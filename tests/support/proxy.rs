@@ -3,11 +3,12 @@
 //! It must never alter a byte that it hands on, nor change their order.
 
 use super::screen::{Kind, Screen, Screens, Talk};
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -104,11 +105,7 @@ impl Proxy {
 
     /// New connections lead there.
     pub fn lead_to(&self, upstream: Upstream) {
-        *self
-            .state
-            .upstream
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = upstream;
+        *self.state.upstream.lock() = upstream;
     }
 
     /// From now on all connections are treated so.
@@ -126,7 +123,7 @@ impl Proxy {
     /// The requests that were seen so far, refused ones too, and when.
     pub fn asked(&self, kind: Kind) -> Vec<Instant> {
         let asked = self.state.asked.lock();
-        let asked = asked.unwrap_or_else(PoisonError::into_inner);
+        let asked = asked;
         let of_kind = asked.iter().filter(|(asked, _)| *asked == kind);
         of_kind.map(|(_, when)| *when).collect()
     }
@@ -191,11 +188,7 @@ async fn carry(near: TcpStream, number: u64, state: &State) {
     if opened.is_err() || opened.is_ok_and(|way| way == Way::Refuse) {
         return;
     }
-    let upstream = state
-        .upstream
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let upstream = state.upstream.lock().clone();
     let (near_read, near_write) = near.into_split();
     let talk = Talk::default();
     let direction = |up| Direction {
@@ -300,12 +293,7 @@ impl Direction<'_> {
         let Some(kind) = self.talk.begins(bytes) else {
             return;
         };
-        let asked = || {
-            self.state
-                .asked
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-        };
+        let asked = || self.state.asked.lock();
         asked().push((kind, Instant::now()));
         if now.screens[kind as usize] == Screen::Refuse {
             self.talk.refuse().await;

@@ -8,12 +8,13 @@ use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use parking_lot::Mutex;
 use rowcast::app::{App, ListenerEnded, Socket};
 use rowcast::config::{RawSettings, Settings};
 use rowcast::connection::Gate;
 use serde_json::Value;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -191,9 +192,7 @@ async fn start(
     let sink = Arc::clone(&lines);
     let reading = tokio::spawn(async move {
         while let Ok(Some(line)) = stderr.next_line().await {
-            sink.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(line);
+            sink.lock().push(line);
         }
     });
     let mut process = Process {
@@ -240,7 +239,7 @@ impl Process {
 
     /// Everything it has logged so far.
     pub fn log(&self) -> String {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self.lines.lock();
         lines.join("\n")
     }
 
@@ -251,7 +250,7 @@ impl Process {
         eventually(&format!("a line of the log with {text}"), async || {
             // Asked first: what was read before the end is then all there.
             let ended = reading.is_finished();
-            let seen = lines.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let seen = lines.lock().clone();
             if let Some(line) = seen.iter().find(|line| line.contains(text)) {
                 return Some(line.clone());
             }

@@ -11,9 +11,9 @@ use nix::unistd::Pid;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Bytes read at once, of any connection.
@@ -368,10 +368,8 @@ impl Hall {
     }
 
     fn complain(&self, why: &str) {
-        let trouble = self.progress.trouble.lock();
-        trouble
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert_with(|| why.to_owned());
+        let mut trouble = self.progress.trouble.lock();
+        trouble.get_or_insert_with(|| why.to_owned());
     }
 }
 

@@ -11,11 +11,12 @@ mod wire;
 pub use connection::Protocol;
 use hall::Hall;
 use hdrhistogram::Histogram;
+use parking_lot::Mutex;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tally::latencies;
@@ -120,8 +121,7 @@ impl Crowd {
 
     /// What a server said that it must not, if it did.
     pub fn trouble(&self) -> Option<String> {
-        let trouble = self.progress.trouble.lock();
-        trouble.unwrap_or_else(PoisonError::into_inner).clone()
+        self.progress.trouble.lock().clone()
     }
 }
 

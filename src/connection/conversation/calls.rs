@@ -8,9 +8,10 @@ use crate::connection::call::{CallRefusal, Caller};
 use crate::connection::speech::Told;
 use crate::frame::Frame;
 use crate::report;
+use parking_lot::Mutex;
 use serde_json::Value;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
@@ -29,10 +30,6 @@ pub struct Answer {
     _slot: OwnedSemaphorePermit,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Calls {
     /// At most so many at once, those included whose answer is not written yet.
     #[must_use]
@@ -46,7 +43,7 @@ impl Calls {
 
     /// Takes an answer that is ready; the writer is woken for each.
     pub fn answered(&self) -> Option<Answer> {
-        lock(&self.answers).pop_front()
+        self.answers.lock().pop_front()
     }
 }
 
@@ -70,7 +67,7 @@ impl Conversation<'_> {
             version: Some(version),
             shown: self.connection.to_owned(),
         };
-        let mut running = lock(&self.calls.running);
+        let mut running = self.calls.running.lock();
         while running.try_join_next().is_some() {}
         running.spawn(async move {
             let spelled = match gate.call(transport, &caller, &name, &args).await {
@@ -84,7 +81,7 @@ impl Conversation<'_> {
                 }
             };
             if let Ok(Some(frame)) = spelled {
-                lock(&answers).push_back(Answer { frame, _slot: slot });
+                answers.lock().push_back(Answer { frame, _slot: slot });
                 subscription.wake();
             }
         });

@@ -5,8 +5,8 @@ use crate::config::Limits;
 use crate::connection::Refusal;
 use crate::connection::allowance::Allowance;
 use crate::connection::conversation::Conversation;
+use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
 
@@ -60,10 +60,6 @@ impl Ear {
         }
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Keeps an event, `["name", arguments…]`, if it is one that `is_known`: all count.
     pub fn hear(
         &self,
@@ -72,7 +68,7 @@ impl Ear {
         binary: bool,
         is_known: impl FnOnce(&str) -> bool,
     ) {
-        let mut inside = self.inside();
+        let mut inside = self.inside.lock();
         let allowed = inside.allowance.take(Instant::now());
         let rest = list.trim_start().strip_prefix('[');
         let Some(rest) = rest.filter(|_| is_known(list)) else {
@@ -96,13 +92,13 @@ impl Ear {
 
     /// Nothing more is said.
     pub fn close(&self) {
-        self.inside().closed = true;
+        self.inside.lock().closed = true;
         self.wake.notify_one();
     }
 
     /// Waits until nothing more is said.
     pub async fn closed(&self) {
-        while !self.inside().closed {
+        while !self.inside.lock().closed {
             self.wake.notified().await;
         }
     }
@@ -110,7 +106,7 @@ impl Ear {
     async fn next(&self) -> Result<Word, Refusal> {
         loop {
             {
-                let mut inside = self.inside();
+                let mut inside = self.inside.lock();
                 if let Some(word) = inside.words.pop_front() {
                     inside.bytes -= word.text.len() + AROUND;
                     if inside.words.is_empty() {

@@ -12,8 +12,9 @@ use super::{Host, Place};
 use crate::connection::Refusal;
 use crate::connection::socket::Socket;
 use crate::frame::Frame;
+use parking_lot::{Mutex, MutexGuard};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
@@ -94,7 +95,7 @@ impl Engine {
     }
 
     pub fn inside(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inside.lock()
     }
 
     /// Changes something that others may wait for.
