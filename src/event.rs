@@ -4,6 +4,7 @@
 
 use crate::bookmark::Standpoint;
 use crate::frame::Frame;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::sync::{Arc, OnceLock};
@@ -75,12 +76,16 @@ pub struct Event {
     pub rooms: Vec<Arc<str>>,
     /// JSON text.
     pub data: Box<RawValue>,
-    /// RFC 3339, UTC, microseconds: the clock of the database at the insert.
-    pub at: String,
-    /// The same in Unix microseconds; 0 if it can't be read.
-    pub inserted: i64,
+    /// When it was inserted, in microseconds, by the clock of the database.
+    pub at: Timestamp,
     /// Why events were lost here, if they were: the rooms are to be told of a gap instead.
     pub lost: Option<GapReason>,
+    pub frames: Frames,
+}
+
+/// An event as it is written, in each spelling that somebody has asked for; at first in none.
+#[derive(Debug, Default)]
+pub struct Frames {
     websocket: OnceLock<Frame>,
     sse: OnceLock<Frame>,
     /// The spellings of dialects: a chain that only grows, and an empty one costs nothing.
@@ -119,40 +124,13 @@ struct EventFrame<'a> {
     name: &'a str,
     channel: &'a str,
     data: &'a RawValue,
-    at: &'a str,
+    /// RFC 3339, UTC, microseconds.
+    at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     bookmark: Option<&'a str>,
 }
 
 impl Event {
-    #[must_use]
-    pub fn new(
-        place: Option<Place>,
-        channel: String,
-        name: String,
-        rooms: Vec<Arc<str>>,
-        data: Box<RawValue>,
-        at: String,
-        lost: Option<GapReason>,
-    ) -> Self {
-        let (websocket, sse, spelled) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        let inserted = at.parse::<jiff::Timestamp>();
-        let inserted = inserted.map_or(0, jiff::Timestamp::as_microsecond);
-        Self {
-            place,
-            channel,
-            name,
-            rooms,
-            data,
-            at,
-            inserted,
-            lost,
-            websocket,
-            sse,
-            spelled,
-        }
-    }
-
     /// The same event with another bookmark, for a reader whose place is not one of our own.
     #[must_use]
     pub fn moved(&self, bookmark: String) -> Self {
@@ -160,17 +138,15 @@ impl Event {
             bookmark: bookmark.into(),
             ..place.clone()
         });
-        let (channel, name) = (self.channel.clone(), self.name.clone());
-        let (rooms, data) = (self.rooms.clone(), self.data.clone());
-        Self::new(
+        Self {
             place,
-            channel,
-            name,
-            rooms,
-            data,
-            self.at.clone(),
-            self.lost,
-        )
+            channel: self.channel.clone(),
+            name: self.name.clone(),
+            rooms: self.rooms.clone(),
+            data: self.data.clone(),
+            frames: Frames::default(),
+            ..*self
+        }
     }
 
     /// The bookmark a reader holds after this event.
@@ -190,14 +166,14 @@ impl Event {
     /// The WebSocket frame, encoded at the first subscriber.
     #[must_use]
     pub fn websocket(&self) -> &Frame {
-        self.websocket.get_or_init(|| {
+        self.frames.websocket.get_or_init(|| {
             Frame::websocket(&to_json(&EventFrame {
                 r#type: "event",
                 id: self.place.as_ref().map(|place| place.id.to_string()),
                 name: &self.name,
                 channel: &self.channel,
                 data: &self.data,
-                at: &self.at,
+                at: format!("{:.6}", self.at),
                 bookmark: self.bookmark().map(AsRef::as_ref),
             }))
         })
@@ -207,7 +183,7 @@ impl Event {
     #[must_use]
     pub fn spelled(&self, spelling: usize, encode: impl FnOnce() -> Frame) -> &Frame {
         let mut encode = Some(encode);
-        let mut link = &self.spelled;
+        let mut link = &self.frames.spelled;
         loop {
             let here = link.get_or_init(|| {
                 let frame = encode.take().map_or_else(Frame::default, |encode| encode());
@@ -228,7 +204,7 @@ impl Event {
     /// The server-sent event as a chunk, encoded at the first subscriber.
     #[must_use]
     pub fn sse(&self) -> &Frame {
-        self.sse.get_or_init(|| {
+        self.frames.sse.get_or_init(|| {
             Frame::chunk(&sse_frame(
                 Some(&self.name),
                 self.bookmark().map(AsRef::as_ref),
@@ -267,37 +243,50 @@ pub fn sse_frame(event: Option<&str>, id: Option<&str>, data: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn event(data: &str) -> Event {
+impl Event {
+    /// One from which a test's own is made.
+    pub fn example() -> Self {
         let place = Place {
             id: 7,
             xid: 9,
             bookmark: "h.1_0.7".into(),
         };
-        Event::new(
-            Some(place),
-            "bookings".into(),
-            "booking:created".into(),
-            vec!["lab:1".into()],
-            RawValue::from_string(data.into()).unwrap(),
-            "2026-11-20T10:30:00.123456Z".into(),
-            None,
-        )
+        Self {
+            place: Some(place),
+            channel: "bookings".into(),
+            name: "booking:created".into(),
+            rooms: vec!["lab:1".into()],
+            data: RawValue::NULL.to_owned(),
+            at: "2026-11-20T10:30:00.123456Z".parse().unwrap(),
+            lost: None,
+            frames: Frames::default(),
+        }
     }
+
+    pub fn example_of(data: &str) -> Self {
+        let data = RawValue::from_string(data.into()).unwrap();
+        Self {
+            data,
+            ..Self::example()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn the_websocket_frame_is_the_one_of_the_wire() {
         assert_eq!(
-            event(r#"{"a" : 1}"#).websocket().text(),
+            Event::example_of(r#"{"a" : 1}"#).websocket().text(),
             r#"{"type":"event","id":"7","name":"booking:created","channel":"bookings","data":{"a" : 1},"at":"2026-11-20T10:30:00.123456Z","bookmark":"h.1_0.7"}"#
         );
     }
 
     #[test]
     fn spellings_do_not_mix_when_many_ask_at_once() {
-        let event = event("{}");
+        let event = Event::example();
         std::thread::scope(|scope| {
             for first in 0..8 {
                 let event = &event;
@@ -317,7 +306,7 @@ mod tests {
     #[test]
     fn pretty_json_stays_one_line_of_sse() {
         assert_eq!(
-            event("{\n \"a\": 1}").sse().text(),
+            Event::example_of("{\n \"a\": 1}").sse().text(),
             "event: booking:created\nid: h.1_0.7\ndata: {  \"a\": 1}\n\n"
         );
     }

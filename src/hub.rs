@@ -345,7 +345,6 @@ pub(super) mod tests {
     use crate::bookmark::{Bookmark, Snapshot, Spelling};
     use crate::event::Place;
     use crate::frame::Frame;
-    use serde_json::value::RawValue;
 
     pub(super) const LIMITS: Limits = Limits {
         queue_bytes: 100_000,
@@ -385,17 +384,11 @@ pub(super) mod tests {
                 bookmark: spelling.event(id).into(),
             };
             let rooms = rooms.iter().map(|room| Arc::from(*room)).collect();
-            let data = RawValue::from_string("{}".into()).unwrap();
-            let name = "e".to_owned();
-            Arc::new(Event::new(
-                Some(place),
-                "c".into(),
-                name,
+            Arc::new(Event {
+                place: Some(place),
                 rooms,
-                data,
-                String::new(),
-                None,
-            ))
+                ..Event::example()
+            })
         };
         let events = events.iter().map(event).collect();
         hub.publish(

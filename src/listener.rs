@@ -10,6 +10,7 @@ use crate::database::{
 use crate::event::{Batch, Event, GapReason};
 use crate::hub::Hub;
 use crate::report;
+use jiff::Timestamp;
 use leader::Leader;
 use place::{Place, Proof};
 use std::sync::Arc;
@@ -255,7 +256,7 @@ impl Listener {
     /// Passes a batch on, and stands behind it.
     fn publish(&self, batch: Batch, place: &mut Place) {
         if let Some(last) = batch.events.last() {
-            report::batch(batch.events.len(), age(&last.at));
+            report::batch(batch.events.len(), age(last.at));
             let failed = |event: &&Arc<Event>| event.lost == Some(GapReason::Trigger);
             for event in batch.events.iter().filter(failed) {
                 report::events_lost(&event.channel, &event.name);
@@ -419,7 +420,7 @@ impl Listener {
         let Some(rule) = channels.notify.iter().find(|rule| rule.name == channel) else {
             return;
         };
-        match rule.event(payload, format!("{:.6}", jiff::Timestamp::now())) {
+        match rule.event(payload, Timestamp::now()) {
             Ok(event) => {
                 report::notification();
                 self.hub.publish_unlogged(&Arc::new(event));
@@ -435,7 +436,6 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
 }
 
 /// How long ago an event was inserted, by two clocks that may disagree.
-fn age(at: &str) -> Option<Duration> {
-    let at: jiff::Timestamp = at.parse().ok()?;
-    Duration::try_from(jiff::Timestamp::now().duration_since(at)).ok()
+fn age(at: Timestamp) -> Option<Duration> {
+    Duration::try_from(Timestamp::now().duration_since(at)).ok()
 }

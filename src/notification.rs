@@ -2,7 +2,8 @@
 //! `rowcast.channel`. Hands events over to the listener.
 //! It must never invent a room: a template whose field is missing maps to nothing.
 
-use crate::event::Event;
+use crate::event::{Event, Frames};
+use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -22,7 +23,7 @@ impl NotifyChannel {
     ///
     /// # Errors
     /// Which template lacks which field.
-    pub fn event(&self, payload: &str, at: String) -> Result<Event, String> {
+    pub fn event(&self, payload: &str, at: Timestamp) -> Result<Event, String> {
         let value = serde_json::from_str(payload).unwrap_or_else(|_| Value::from(payload));
         let value = if value.is_object() {
             value
@@ -33,15 +34,16 @@ impl NotifyChannel {
         let data = RawValue::from_string(payload.to_owned()).unwrap_or_else(|_| {
             RawValue::from_string(Value::from(payload).to_string()).expect("a JSON string is JSON")
         });
-        Ok(Event::new(
-            None,
-            self.name.clone(),
-            fill(&self.event, &value)?,
-            rooms?.into_iter().map(Into::into).collect(),
+        Ok(Event {
+            place: None,
+            channel: self.name.clone(),
+            name: fill(&self.event, &value)?,
+            rooms: rooms?.into_iter().map(Into::into).collect(),
             data,
             at,
-            None,
-        ))
+            lost: None,
+            frames: Frames::default(),
+        })
     }
 }
 
@@ -93,7 +95,7 @@ mod tests {
     fn fields_fill_templates() {
         let channel = channel(&["user:{userId}", "lab:{lab.id}"], "booking:{action}");
         let payload = r#"{"userId":7,"lab":{"id":"x"},"action":"made"}"#;
-        let event = channel.event(payload, String::new()).unwrap();
+        let event = channel.event(payload, Timestamp::default()).unwrap();
         assert_eq!(event.name, "booking:made");
         assert_eq!(event.rooms, ["user:7".into(), "lab:x".into()]);
         assert_eq!(event.data.get(), payload);
@@ -102,7 +104,7 @@ mod tests {
     #[test]
     fn plain_text_is_data() {
         let event = channel(&["old:{payload}"], "changed")
-            .event("a\"b", String::new())
+            .event("a\"b", Timestamp::default())
             .unwrap();
         assert_eq!(
             (event.rooms[0].as_ref(), event.data.get()),
@@ -119,7 +121,9 @@ mod tests {
             ("{id}", r#"{"id":"\n"}"#),
         ] {
             assert!(
-                channel(&[room], "e").event(payload, String::new()).is_err(),
+                channel(&[room], "e")
+                    .event(payload, Timestamp::default())
+                    .is_err(),
                 "{room} {payload}"
             );
         }

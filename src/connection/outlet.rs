@@ -64,7 +64,7 @@ impl writer::Outlet for Outlet {
 
     fn event(&mut self, event: &Event, live: bool) -> Result<(), Refusal> {
         if let Some(frame) = self.speech.spell(&Told::Event(event), None)? {
-            let live = live.then_some(event.inserted);
+            let live = live.then_some(event.at.as_microsecond());
             self.socket.feed(frame, live);
         }
         Ok(())

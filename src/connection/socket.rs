@@ -260,7 +260,7 @@ impl Carry for Socket {
                 && event.lost.is_none()
                 && spelling.spell_event(event, frames)
             {
-                live.push(event.inserted);
+                live.push(event.at.as_microsecond());
                 *events += 1;
                 waiting.pop_front();
             }
@@ -295,11 +295,7 @@ mod tests {
 
     fn event(number: usize) -> Delivery {
         let data = format!("[{number},\"{}\"]", "x".repeat(number % 900));
-        let data = serde_json::value::RawValue::from_string(data).unwrap();
-        let rooms = vec!["a".into()];
-        let (channel, name, at) = ("c".into(), "e".into(), String::new());
-        let event = Event::new(None, channel, name, rooms, data, at, None);
-        Delivery::Event(Arc::new(event))
+        Delivery::Event(Arc::new(Event::example_of(&data)))
     }
 
     fn frames(deliveries: &VecDeque<Delivery>) -> Vec<u8> {

@@ -148,7 +148,7 @@ fn line(event: &Event, payload: Option<usize>) -> Value {
         .collect();
     let mut line = json!({
         "id": event.place.as_ref().map(|place| place.id.to_string()),
-        "at": event.inserted / 1000,
+        "at": event.at.as_millisecond(),
         "name": event.name, "channel": event.channel, "named": named,
         "rooms": event.rooms.len(), "bytes": text.len(),
     });
@@ -185,21 +185,13 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::value::RawValue;
 
     fn event(data: &str) -> Event {
         let rooms = vec!["lab:1".into(), "user:7".into()];
-        let data = RawValue::from_string(data.into()).unwrap();
-        let (channel, name) = ("bookings".into(), "booking:created".into());
-        Event::new(
-            None,
-            channel,
-            name,
+        Event {
             rooms,
-            data,
-            "2026-11-20T10:30:00Z".into(),
-            None,
-        )
+            ..Event::example_of(data)
+        }
     }
 
     #[test]

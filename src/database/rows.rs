@@ -5,7 +5,7 @@
 use super::DatabaseError;
 use super::values::{JsonText, Moment, Xid8};
 use crate::bookmark::{Snapshot, Spelling};
-use crate::event::{EVERYBODY, Event, GAP, GapReason, Place};
+use crate::event::{EVERYBODY, Event, Frames, GAP, GapReason, Place};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio_postgres::Row;
@@ -45,7 +45,7 @@ pub(super) fn event_from(
     // Neither can a time that is none, such as infinity.
     let at = row.try_get("at").map(|Moment(at)| at);
     let is_readable = at.is_ok();
-    let at = format!("{:.6}", at.unwrap_or_default());
+    let at = at.unwrap_or_default();
     let failed: bool = row.try_get("failed")?;
     if !is_readable || !within_bounds(channel, name, &rooms, data) {
         // Who was meant by a room that is none, nobody knows.
@@ -53,15 +53,16 @@ pub(super) fn event_from(
         let rooms = rooms.take(BROKEN_ROOMS).map(Into::into);
         let (channel, rooms) = ("rowcast".into(), rooms.collect());
         let nothing = RawValue::NULL.to_owned();
-        return Ok(Event::new(
+        return Ok(Event {
             place,
             channel,
-            GAP.into(),
+            name: GAP.into(),
             rooms,
-            nothing,
+            data: nothing,
             at,
-            Some(GapReason::Trigger),
-        ));
+            lost: Some(GapReason::Trigger),
+            frames: Frames::default(),
+        });
     }
     let rooms = rooms.into_iter().flatten().map(Into::into).collect();
     let data = RawValue::from_string(data.to_owned())
@@ -72,7 +73,16 @@ pub(super) fn event_from(
     } else {
         failed.then_some(GapReason::Trigger)
     };
-    Ok(Event::new(place, channel, name, rooms, data, at, lost))
+    Ok(Event {
+        place,
+        channel,
+        name,
+        rooms,
+        data,
+        at,
+        lost,
+        frames: Frames::default(),
+    })
 }
 
 /// Why, as a row says by which the database tells of a gap.

@@ -133,8 +133,7 @@ impl Source for Framed<'_> {
                 .map(|place| Filling::Integer(place.id.cast_signed())),
             "bookmark" => event.bookmark().map(|bookmark| Filling::Text(bookmark)),
             "channel" => Some(Filling::Text(&event.channel)),
-            "at" if event.inserted == 0 => Some(Filling::Text(&event.at)),
-            "at" => Some(Filling::Moment(event.inserted)),
+            "at" => Some(Filling::Moment(event.at.as_microsecond())),
             name => match name.strip_prefix("data.") {
                 Some(path) => inside(event.data.get(), path).map(Filling::Json),
                 None => self.door.filling(name),
@@ -186,25 +185,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 mod tests {
     use super::super::Dialect;
     use super::*;
-    use crate::event::Place;
     use proptest::prelude::*;
     use serde_json::{Map, Value, json};
 
     fn event(data: &str) -> Event {
-        let place = Place {
-            id: 7,
-            xid: 9,
-            bookmark: "h.1_0.7".into(),
-        };
-        Event::new(
-            Some(place),
-            "bookings".into(),
-            "booking \"made\"".into(),
-            vec!["lot:1".into()],
-            RawValue::from_string(data.into()).unwrap(),
-            "2026-11-20T10:30:00.123456Z".into(),
-            None,
-        )
+        Event {
+            name: "booking \"made\"".into(),
+            ..Event::example_of(data)
+        }
     }
 
     fn framing(event: &str) -> Framing {

@@ -45,7 +45,7 @@ impl Delivery {
     #[must_use]
     pub fn inserted(&self) -> Option<i64> {
         match self {
-            Self::Event(event) => Some(event.inserted),
+            Self::Event(event) => Some(event.at.as_microsecond()),
             _ => None,
         }
     }

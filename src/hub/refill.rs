@@ -79,7 +79,6 @@ mod tests {
     use crate::event::{Batch, GapReason, Place};
     use crate::hub::{Delivery, Excerpt, Limits, Since};
     use proptest::prelude::*;
-    use serde_json::value::RawValue;
     use std::time::Duration;
 
     const ROOMS: [&str; 3] = ["a", "b", "*"];
@@ -179,18 +178,11 @@ mod tests {
             xid: event.xid,
             bookmark: bookmark.into(),
         };
-        let data = RawValue::from_string("{}".into()).unwrap();
-        let (rooms, name) = (vec![event.room.into()], "e".to_owned());
-        let at = String::new();
-        Arc::new(Event::new(
-            Some(place),
-            "c".into(),
-            name,
-            rooms,
-            data,
-            at,
-            None,
-        ))
+        Arc::new(Event {
+            place: Some(place),
+            rooms: vec![event.room.into()],
+            ..Event::example()
+        })
     }
 
     /// Somebody who came back, up to what they are told.

@@ -78,7 +78,6 @@ mod tests {
     use crate::bookmark::{Snapshot, Standpoint};
     use crate::event::{Event, GapReason};
     use crate::hub::{Delivery, Ended, Limits, Since};
-    use serde_json::value::RawValue;
     use std::time::Duration;
 
     fn hub() -> Hub {
@@ -101,17 +100,10 @@ mod tests {
     }
 
     fn event(room: &str) -> Arc<Event> {
-        let (rooms, at) = (vec![room.into()], "2026-11-20T10:30:00.000002Z".to_owned());
-        let data = RawValue::NULL.to_owned();
-        Arc::new(Event::new(
-            None,
-            "c".into(),
-            "e".into(),
-            rooms,
-            data,
-            at,
-            None,
-        ))
+        Arc::new(Event {
+            rooms: vec![room.into()],
+            ..Event::example()
+        })
     }
 
     #[test]
@@ -151,10 +143,8 @@ mod tests {
         hub.follow(&reader);
         hub.publish_unlogged(&event("a"));
         let waiting = reader.load();
-        assert_eq!(
-            (waiting.deliveries, waiting.oldest),
-            (1, Some(1_795_170_600_000_002))
-        );
+        let inserted = Event::example().at.as_microsecond();
+        assert_eq!((waiting.deliveries, waiting.oldest), (1, Some(inserted)));
         assert!(waiting.bytes > 200 && waiting.writing.is_none());
         reader.take().await.unwrap();
         let load = reader.load();

@@ -95,7 +95,8 @@ impl writer::Outlet for Outlet<'_> {
 
     fn event(&mut self, event: &Event, live: bool) -> Result<(), Refusal> {
         if let Some(packet) = self.speech.spell(&Told::Event(event), None)? {
-            self.engine.feed(packet, live.then_some(event.inserted));
+            self.engine
+                .feed(packet, live.then_some(event.at.as_microsecond()));
         }
         Ok(())
     }
