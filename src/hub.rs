@@ -116,7 +116,6 @@ impl Hub {
             wake: Notify::new(),
             ended: Notify::new(),
             caller: OnceLock::new(),
-            limit: self.0.limits.queue_bytes,
             hub: Arc::clone(&self.0),
         });
         self.0.subscriptions.fetch_add(1, Ordering::Relaxed);
@@ -220,7 +219,7 @@ impl Hub {
             replay,
         };
         // Still under the table's lock: a batch lies wholly before the seam or wholly behind it.
-        subscription.push(Delivery::Seam(Box::new(seam)), 200);
+        subscription.push(Delivery::Seam(Box::new(seam)));
         drop(table);
         subscription.wake.notify_one();
         Some(standpoint)
@@ -244,7 +243,7 @@ impl Hub {
         subscription.narrowed.store(true, Ordering::Release);
         let left = self.leave(subscription, rooms);
         for room in &left {
-            subscription.push(Delivery::Withdrawn(Arc::clone(room)), 200);
+            subscription.push(Delivery::Withdrawn(Arc::clone(room)));
         }
         subscription.wake.notify_one();
         left.len()
@@ -334,7 +333,7 @@ fn queue_gap(table: &Table, reason: GapReason) -> Vec<Arc<Subscription>> {
     let everybody: Vec<_> = table.everybody().collect();
     for subscription in &everybody {
         let bookmark = Arc::clone(&standpoint.bookmark);
-        subscription.push(Delivery::Gap { reason, bookmark }, 200);
+        subscription.push(Delivery::Gap { reason, bookmark });
     }
     everybody
 }

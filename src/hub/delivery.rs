@@ -8,6 +8,10 @@ use crate::frame::Frame;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// What a word of the hub's own counts, in bytes: about what it takes while it waits. What a seam
+/// replays is shared with the ring, and bounded where it is chosen.
+const WORD: usize = 200;
+
 /// Why a subscription was ended by the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -47,6 +51,16 @@ impl Delivery {
         match self {
             Self::Event(event) => Some(event.at.as_microsecond()),
             _ => None,
+        }
+    }
+
+    /// What it counts where it waits, in bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Event(event) => event.weight(),
+            Self::Reply(frame) => frame.weight(),
+            Self::Gap { .. } | Self::Seam(_) | Self::Withdrawn(_) => WORD,
         }
     }
 }

@@ -60,7 +60,6 @@ pub struct Subscription {
     pub(super) wake: Notify,
     pub(super) ended: Notify,
     pub(super) caller: OnceLock<Arc<Caller>>,
-    pub(super) limit: usize,
     pub(super) hub: Arc<Shared>,
 }
 
@@ -85,7 +84,8 @@ impl Subscription {
     }
 
     /// Queues a delivery; its writer is to be woken.
-    pub(super) fn push(&self, delivery: Delivery, weight: usize) {
+    pub(super) fn push(&self, delivery: Delivery) {
+        let weight = delivery.weight();
         self.queue(&mut self.queue.lock(), delivery, weight);
     }
 
@@ -98,27 +98,31 @@ impl Subscription {
         self.hub.waiting_bytes.fetch_add(weight, Ordering::Relaxed);
         queue.waiting.push_back(delivery);
         // A single event is never too much: its size is bounded where it is written.
-        if queue.bytes > self.limit && queue.waiting.len() > 1 {
+        if queue.bytes > self.hub.limits.queue_bytes && queue.waiting.len() > 1 {
             self.finish(queue, Ended::Lagged);
         }
         true
+    }
+
+    /// Nothing counts as waiting any more; so many bytes did.
+    fn emptied(&self, queue: &mut Queue) -> usize {
+        let bytes = std::mem::take(&mut queue.bytes);
+        self.hub.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        bytes
     }
 
     fn finish(&self, queue: &mut Queue, ended: Ended) {
         queue.ended = Some(ended);
         queue.line = None;
         queue.waiting = VecDeque::new();
-        self.hub
-            .waiting_bytes
-            .fetch_sub(std::mem::take(&mut queue.bytes), Ordering::Relaxed);
+        self.emptied(queue);
         self.wake.notify_one();
         self.ended.notify_one();
     }
 
     /// Queues a frame of the connection's own.
     pub fn reply(&self, frame: Frame) {
-        let weight = frame.bytes().len() + 64;
-        self.push(Delivery::Reply(frame), weight);
+        self.push(Delivery::Reply(frame));
         self.wake.notify_one();
     }
 
@@ -163,8 +167,7 @@ impl Subscription {
         if let Some(ended) = queue.ended {
             return Err(ended);
         }
-        let bytes = std::mem::take(&mut queue.bytes);
-        self.hub.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        let bytes = self.emptied(&mut queue);
         let taken = std::mem::take(&mut queue.waiting);
         // Whoever asks for more has written what it took before.
         queue.writing = None;
@@ -201,8 +204,7 @@ impl Subscription {
             queue.carried = Some(carriage.now);
         }
         if carried.all && queue.waiting.is_empty() {
-            let bytes = std::mem::take(&mut queue.bytes);
-            self.hub.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.emptied(queue);
             if queue.waiting.capacity() > KEPT {
                 queue.waiting = VecDeque::new();
             }
@@ -296,8 +298,7 @@ impl Subscription {
         let idle = queue.waiting.is_empty() && queue.ended.is_none();
         queue.sealed = true;
         queue.waiting.clear();
-        let bytes = std::mem::take(&mut queue.bytes);
-        self.hub.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.emptied(&mut queue);
         idle
     }
 
