@@ -114,12 +114,6 @@ impl Measured {
         }
     }
 
-    /// The median delay of the window's last tenth, in that of its first.
-    pub fn lag_growth(&self) -> Option<f64> {
-        let first = self.extra.get("p50_ms_by_tenths")?.get(0)?.as_f64()?;
-        Some(self.lag_ms_end? / first)
-    }
-
     pub fn note(&mut self, name: &str, value: Value) {
         self.extra.insert(name.to_owned(), value);
     }

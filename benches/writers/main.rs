@@ -9,6 +9,7 @@ mod neighbour;
 mod pgbench;
 mod probe;
 mod stage;
+mod verdict;
 mod writers;
 #[path = "../yardstick/mod.rs"]
 mod yardstick;
@@ -16,7 +17,7 @@ mod yardstick;
 use clap::Parser;
 use stage::Stage;
 use std::process::ExitCode;
-use yardstick::verdict::{self, Verdict};
+use verdict::Verdict;
 
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -65,7 +66,7 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("bench-writers: {error}");
+            eprintln!("bench-writers: {}", yardstick::reasons(&*error));
             ExitCode::FAILURE
         }
     }

@@ -114,7 +114,7 @@ fn targets() -> Vec<Target> {
         growth,
         AtMost(STEADY),
     ));
-    for scenario in ["drops", "avalanche"] {
+    for scenario in ["sustained", "drops", "avalanche"] {
         let wrong = Is(
             |found| Some((found.missed + found.duplicates) as f64),
             " events",
