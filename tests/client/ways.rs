@@ -3,21 +3,18 @@
 use super::rig::{Application, By, ROOMS, Rig, Start};
 use super::shop;
 use crate::support::driver::Driver;
-use crate::support::marker;
 use crate::support::screen::{Kind, Screen};
+use crate::support::{eventually, marker};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 /// Waits until events come by this transport.
 async fn comes_by(rig: &Rig, application: &Application<'_>, transport: &str) {
-    loop {
+    eventually(transport, async || {
         let id = marker(&rig.db, &ROOMS[..1]).await;
         application.hears(&id).await;
-        if application.came_by(&id).await == transport {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+        (application.came_by(&id).await == transport).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

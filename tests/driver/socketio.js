@@ -81,9 +81,8 @@ const commands = {
 
   transport: ({ socket }) => sockets[socket].socket.io.engine?.transport?.name,
 
-  // Its process goes on, but nothing is read from its WebSocket any more; or it is again.
+  // Its process goes on, but nothing is read from its WebSocket any more.
   pause: ({ socket }) => void sockets[socket].socket.io.engine.transport.ws._socket.pause(),
-  resume: ({ socket }) => void sockets[socket].socket.io.engine.transport.ws._socket.resume(),
 }
 
 async function answer(line) {

@@ -52,13 +52,8 @@
 //! Whatever a subscriber or `get` receives is held against `docs/asyncapi.yaml` and
 //! `docs/openapi.yaml` by `documented.rs`: a field or a code that they lack fails the test.
 //!
-//! Nothing sleeps: everything waits for a fact, within one [`PATIENCE`].
-
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "stations come and go; a helper that one of them used yesterday stays"
-)]
+//! Nothing sleeps until a fact may have come: everything waits for it, within one [`PATIENCE`]. Time
+//! passes only where it is what a test is about: pauses of writers, what lasts, what must not end.
 
 pub mod documented;
 pub mod driver;
@@ -73,7 +68,7 @@ mod subscriber;
 
 pub use poller::Poller;
 pub use postgres::{
-    Database, Postgres, SYSTEMS, VERSIONS, Version, database, empty, lab, marker, on, system,
+    Database, Postgres, VERSIONS, Version, database, empty, lab, marker, on, system,
 };
 pub use server::{
     Answer, Process, Served, Server, ask, get, post, raw, serve, serve_process, serve_process_at,

@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::watch;
@@ -52,8 +52,6 @@ struct State {
     next: AtomicU64,
     halved: AtomicU64,
     cut: AtomicU64,
-    /// Each request that was seen, and when.
-    asked: Mutex<Vec<(Kind, Instant)>>,
     /// One clone for each connection there is.
     present: Arc<()>,
     seed: u64,
@@ -91,7 +89,6 @@ impl Proxy {
             next: AtomicU64::new(0),
             halved: AtomicU64::new(0),
             cut: AtomicU64::new(0),
-            asked: Mutex::default(),
             present: Arc::new(()),
             seed,
         });
@@ -118,14 +115,6 @@ impl Proxy {
         self.state
             .orders
             .send_modify(|orders| orders.screens[kind as usize] = screen);
-    }
-
-    /// The requests that were seen so far, refused ones too, and when.
-    pub fn asked(&self, kind: Kind) -> Vec<Instant> {
-        let asked = self.state.asked.lock();
-        let asked = asked;
-        let of_kind = asked.iter().filter(|(asked, _)| *asked == kind);
-        of_kind.map(|(_, when)| *when).collect()
     }
 
     /// Ends all connections there are, frozen ones too.
@@ -288,13 +277,11 @@ impl Direction<'_> {
         }
     }
 
-    /// Notes a request that begins here. It does not return if that is refused.
+    /// Looks at a request that begins here. It does not return if that is refused.
     async fn admit(&self, bytes: &[u8], now: &Orders) {
         let Some(kind) = self.talk.begins(bytes) else {
             return;
         };
-        let asked = || self.state.asked.lock();
-        asked().push((kind, Instant::now()));
         if now.screens[kind as usize] == Screen::Refuse {
             self.talk.refuse().await;
         }

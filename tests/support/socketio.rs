@@ -252,9 +252,4 @@ impl<'a> Client<'a> {
     pub async fn stop_reading(&self) {
         self.order("pause", json!({})).await;
     }
-
-    /// Reads again.
-    pub async fn read_again(&self) {
-        self.order("resume", json!({})).await;
-    }
 }
