@@ -1,0 +1,185 @@
+//! The log as it is read on the listening connection: by looks, and by single transactions that rang.
+//! Hands batches over to the listener. It must never take long for lost: only silence ends a look.
+
+use super::super::rows::{event_from, snapshot_from};
+use super::super::values::{Xid, Xid8};
+use super::{DatabaseError, Listening};
+use crate::bookmark::{Snapshot, Spelling, Standpoint};
+use crate::config::Doorbell;
+use crate::event::Batch;
+use futures_util::TryStreamExt;
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+
+const LOOK: &str = "select * from rowcast.look($1::text::pg_snapshot, $2, $3)";
+
+/// What one transaction wrote. The horizon is a sequence, and raised before a leaf is emptied: below it
+/// some of this may be forgotten. And whether all ring, still: whoever found the bell silent and ended
+/// before this transaction did so before this is asked.
+const COMMITTED: &str = "select c.*, pg_sequence_last_value('rowcast.horizon') as horizon, \
+     pg_sequence_last_value('rowcast.doorbell') = 1 as rings \
+     from rowcast.committed c where c.xid = $1::text::xid8 order by c.id";
+
+/// Subtransactions further from their transaction than this are not worth naming all in between.
+const NEAR: u64 = 32;
+
+/// From this use of NOTIFY's queue on it is left alone, as by `rowcast.notify_queue_is_filling()`.
+const FILLING: f64 = 0.1;
+
+/// How long state events are expected after some were found: each look that does not expect them is
+/// one in vain.
+const RENDERS_FOR: Duration = Duration::from_secs(10);
+
+/// What one look has shown.
+#[derive(Debug)]
+pub struct Looked {
+    pub batch: Batch,
+    /// There is more, behind where the batch ends: it is only a part.
+    pub more: bool,
+    /// As set in SQL; nothing: as configured.
+    pub doorbell: Option<Doorbell>,
+    /// Counts changes of rules and revocations.
+    pub access_version: i64,
+    /// Whether the flag tells writers to ring.
+    pub rings: bool,
+    pub queue_is_filling: bool,
+    /// Of NOTIFY's queue, 0 to 1.
+    pub queue_usage: f64,
+}
+
+impl Listening {
+    /// Looks at the log: what became visible since `from`, or about so many `bytes` of it if they
+    /// are to be measured. Nothing if the history has ended.
+    ///
+    /// # Errors
+    /// The connection, or no answer and no further row within `timeout`.
+    pub async fn look(
+        &self,
+        from: &Standpoint,
+        bytes: Option<usize>,
+        timeout: Duration,
+    ) -> Result<Option<Looked>, DatabaseError> {
+        let since = from.snapshot.to_postgres();
+        let bytes = bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+        let expects_states = self.expects_states();
+        let rows = async |render| self.rows(&[&since, &render, &bytes], timeout).await;
+        let mut found = rows(expects_states).await?;
+        if found.iter().any(is_state) {
+            // From the same place once more; nothing of the first was passed on.
+            *self.renders.lock() = Some(Instant::now() + RENDERS_FOR);
+            found = rows(true).await?;
+        }
+        let (row, events) = found.split_first().ok_or(DatabaseError::Answer(
+            "rowcast.setting has no row: insert into rowcast.setting default values",
+        ))?;
+        if row.try_get::<_, Option<&str>>("history")? != Some(&*from.history) {
+            return Ok(None);
+        }
+        let word: Option<&str> = row.try_get("doorbell")?;
+        let queue_usage = row.try_get("queue_usage")?;
+        Ok(Some(Looked {
+            batch: batch_from(events, from, snapshot_from(row.try_get("snapshot")?)?)?,
+            more: row.try_get("more")?,
+            doorbell: word.and_then(Doorbell::parse),
+            access_version: row.try_get("access_version")?,
+            rings: row.try_get::<_, Option<bool>>("rings")?.unwrap_or(false),
+            queue_is_filling: queue_usage >= FILLING,
+            queue_usage,
+        }))
+    }
+
+    /// What one transaction wrote, which has ended: a batch of its own, up to the place that sees it
+    /// besides. Nothing where only a look tells: it wrote state events, or nothing that is there yet,
+    /// or still; or others may have ended before it without ringing.
+    ///
+    /// # Errors
+    /// The connection, or no answer within `timeout`.
+    pub async fn committed(
+        &self,
+        from: &Standpoint,
+        xid: u64,
+        timeout: Duration,
+    ) -> Result<Option<Batch>, DatabaseError> {
+        let asked = async {
+            let prepare = || self.client.prepare_typed(COMMITTED, &[Type::TEXT]);
+            let committed = self.committed.get_or_try_init(prepare).await?;
+            self.client.query(committed, &[&xid.to_string()]).await
+        };
+        let answer = tokio::time::timeout(timeout, asked).await;
+        let rows = answer.map_err(|_| DatabaseError::Timeout(timeout))??;
+        let is_forgotten = |row: &Row| {
+            let horizon: Option<i64> = row.get("horizon");
+            horizon.is_some_and(|horizon| u64::try_from(horizon).is_ok_and(|all| xid < all))
+        };
+        let is_silent = |row: &Row| row.get::<_, Option<bool>>("rings") != Some(true);
+        let may_lack = |row: &Row| is_silent(row) || is_forgotten(row);
+        if rows.first().is_none_or(may_lack) || rows.iter().any(is_state) {
+            return Ok(None);
+        }
+        // No event names a subtransaction: seen as well, it need not be named in every bookmark.
+        let written = rows
+            .iter()
+            .map(|row| row.get::<_, Xid>("written").below(xid));
+        let seen: BTreeSet<u64> = written
+            .chain([xid])
+            .filter(|&below| below - xid < NEAR)
+            .collect();
+        batch_from(&rows, from, from.snapshot.with(&seen)).map(Some)
+    }
+
+    /// Whether state events were found of late, which are read once more to be rendered.
+    #[must_use]
+    pub fn expects_states(&self) -> bool {
+        self.renders
+            .lock()
+            .is_some_and(|until| Instant::now() < until)
+    }
+
+    async fn rows(
+        &self,
+        params: &[&(dyn ToSql + Sync); 3],
+        timeout: Duration,
+    ) -> Result<Vec<Row>, DatabaseError> {
+        let silence = |_| DatabaseError::Timeout(timeout);
+        let asked = async {
+            let types = [Type::TEXT, Type::BOOL, Type::INT8];
+            let prepare = || self.client.prepare_typed(LOOK, &types);
+            let look = self.look.get_or_try_init(prepare).await?;
+            self.client.query_raw(look, params.iter().copied()).await
+        };
+        let answer = tokio::time::timeout(timeout, asked).await;
+        let mut rows = pin!(answer.map_err(silence)??);
+        let mut found = Vec::new();
+        // However long it takes in all: a slow link must not make us begin again and again.
+        while let Some(row) = tokio::time::timeout(timeout, rows.try_next())
+            .await
+            .map_err(silence)??
+        {
+            found.push(row);
+        }
+        Ok(found)
+    }
+}
+
+fn is_state(row: &Row) -> bool {
+    row.get::<_, Option<&str>>("render").is_some()
+}
+
+/// The events of a look.
+fn batch_from(rows: &[Row], from: &Standpoint, snapshot: Snapshot) -> Result<Batch, DatabaseError> {
+    let xids = rows.iter().map(|row| row.get::<_, Xid8>("xid").0);
+    let highest = xids.max().unwrap_or(0).max(from.highest);
+    let to = Standpoint::new(Arc::clone(&from.history), snapshot, highest);
+    let spelling = Spelling::of(&to.history, &from.place, Some(&to.place));
+    let mut events = Vec::with_capacity(rows.len());
+    for (index, row) in rows.iter().enumerate() {
+        let is_last = index + 1 == rows.len();
+        events.push(Arc::new(event_from(row, &spelling, is_last)?));
+    }
+    let to = Arc::new(to);
+    Ok(Batch { to, events })
+}
