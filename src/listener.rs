@@ -4,22 +4,23 @@
 //! move on from a batch that it has not published.
 
 use crate::config;
-use crate::database::{
-    Channels, Database, DatabaseError, Heard, Listening, Looked, Rings, schema_number,
-};
+use crate::database::{Database, DatabaseError, Listening, Looked, Rings, schema_number};
 use crate::event::{Batch, Event, GapReason};
 use crate::hub::Hub;
 use crate::report;
 use jiff::Timestamp;
 use leader::Leader;
-use place::{Place, Proof};
+use place::Place;
+use proof::Proof;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
+mod channels;
 mod leader;
 mod pace;
 mod place;
+mod proof;
 mod pulse;
 mod thread;
 
@@ -102,7 +103,7 @@ impl Listener {
             // Later the pool may be away while this connection still brings events.
             self.hear_in_silence(&listening).await?;
         }
-        self.take_channels(&listening, &Channels::default(), &mut place.channels)
+        self.take_channels(&listening, true, &mut place.channels)
             .await?;
         self.take_place(&listening, place).await?;
         if is_first && listening.is_superuser {
@@ -114,8 +115,7 @@ impl Listener {
         loop {
             self.check_proof(&mut proof, &listening, place)?;
             if listening.heard.channels_changed() {
-                let before = place.channels.clone();
-                self.take_channels(&listening, &before, &mut place.channels)
+                self.take_channels(&listening, false, &mut place.channels)
                     .await?;
             }
             if listening.heard.overflowed() {
@@ -319,114 +319,6 @@ impl Listener {
             self.hub.access_changed(&access);
         }
         Ok(())
-    }
-
-    /// Asks over the pool for a notification, and sees to it that it comes: a LISTEN that a pooler
-    /// swallowed looks exactly like silence.
-    fn check_proof(
-        &self,
-        proof: &mut Proof,
-        listening: &Listening,
-        place: &Place,
-    ) -> Result<(), ListenerError> {
-        if place.queue_is_filling {
-            // Nothing may be notified, and we poll: what LISTEN would hear does not matter.
-            *proof = Proof::default();
-            self.is_proven(place);
-        } else if let Some(asked) = &proof.asked {
-            if listening.heard.echoed() {
-                self.is_proven(place);
-                proof.heard = true;
-                proof.next = Some(*asked + self.settings.proof);
-                proof.asked = None;
-            } else if asked.elapsed() > self.settings.proof_timeout {
-                return Err(ListenerError::Deaf(self.settings.proof_timeout));
-            }
-        } else if proof.next.is_none_or(|next| Instant::now() >= next) {
-            self.ask_for_echo(listening);
-            proof.asked = Some(Instant::now());
-        }
-        Ok(())
-    }
-
-    fn is_proven(&self, place: &Place) {
-        if self.pulse.proven()
-            && let Some(here) = &place.standpoint
-        {
-            report::listener_ready(&here.history);
-        }
-    }
-
-    fn ask_for_echo(&self, listening: &Listening) {
-        let word = format!("{}{:016x}", Heard::ECHO, rand::random::<u64>());
-        listening.heard.expect(&word);
-        let database = self.database.clone();
-        tokio::spawn(async move {
-            if let Err(error) = database.echo(&word).await {
-                report::database_failed("proof of LISTEN", &error);
-            }
-        });
-    }
-
-    /// The first proof, with nothing said on the connection meanwhile: a pooler in transaction mode
-    /// passes a notification on when the next statement happens to get the server that listens, and
-    /// would look like a doorbell that is only slow.
-    async fn hear_in_silence(&self, listening: &Listening) -> Result<(), ListenerError> {
-        self.ask_for_echo(listening);
-        let heard = async {
-            while !listening.heard.echoed() {
-                if listening.heard.is_closed() {
-                    return Err(ListenerError::Closed);
-                }
-                listening.heard.rung().await;
-            }
-            Ok(())
-        };
-        let timeout = self.settings.proof_timeout;
-        tokio::time::timeout(timeout, heard)
-            .await
-            .map_err(|_| ListenerError::Deaf(timeout))?
-    }
-
-    async fn take_channels(
-        &self,
-        listening: &Listening,
-        before: &Channels,
-        channels: &mut Channels,
-    ) -> Result<(), ListenerError> {
-        let now = listening.channels().await?;
-        for gone in before
-            .notify
-            .iter()
-            .filter(|old| now.notify.iter().all(|new| new.name != old.name))
-        {
-            listening.listen(&gone.name, false).await?;
-        }
-        for new in now
-            .notify
-            .iter()
-            .filter(|new| before.notify.iter().all(|old| old.name != new.name))
-        {
-            listening.listen(&new.name, true).await?;
-        }
-        if now != *channels {
-            report::channels(now.notify.len(), now.paused.len());
-        }
-        *channels = now;
-        Ok(())
-    }
-
-    fn pass_on(&self, channels: &Channels, channel: &str, payload: &str) {
-        let Some(rule) = channels.notify.iter().find(|rule| rule.name == channel) else {
-            return;
-        };
-        match rule.event(payload, Timestamp::now()) {
-            Ok(event) => {
-                report::notification();
-                self.hub.publish_unlogged(&Arc::new(event));
-            }
-            Err(why) => report::notification_unmapped(channel, &why),
-        }
     }
 }
 

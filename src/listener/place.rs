@@ -1,5 +1,5 @@
-//! What the listener keeps in mind from one look to the next: where it stands, and whether it was
-//! heard. Hands over to the listener, which alone moves it on. It must never look by itself.
+//! What the listener keeps in mind from one look to the next: where it stands.
+//! Hands over to the listener, which alone moves it on. It must never look by itself.
 
 use crate::bookmark::Standpoint;
 use crate::config::{self, Doorbell};
@@ -71,13 +71,4 @@ impl Place {
     pub fn is_behind(&self) -> bool {
         self.looked.is_none_or(|at| at.elapsed() > MEASURED_BEHIND)
     }
-}
-
-/// The round trip that is under way, or when the next is due.
-#[derive(Default)]
-pub(super) struct Proof {
-    /// This connection was heard at least once.
-    pub heard: bool,
-    pub asked: Option<Instant>,
-    pub next: Option<Instant>,
 }
