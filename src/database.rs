@@ -67,6 +67,19 @@ pub const PATH: &str = "search_path = pg_catalog, pg_temp";
 
 /// Opens a transaction, whose settings are said each time: the database or the role may have other
 /// defaults, and a pooler in transaction mode forgets those of a session.
+/// What a session of our own begins with, past any pool. What the address, the role or the database
+/// says of these is meant for an application: where a statement of ours may take so long that somebody
+/// has to give up, we do. `transaction_timeout` is there from PostgreSQL 17 on.
+#[must_use]
+pub fn session() -> String {
+    format!(
+        "set {PATH}; set statement_timeout = 0; \
+         set default_transaction_isolation = 'read committed'; \
+         select set_config(name, '0', false) from pg_settings where name in ('lock_timeout', \
+         'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout')"
+    )
+}
+
 fn begin(mode: &str, timeout: Duration) -> String {
     let timeout = timeout.as_millis();
     format!(

@@ -4,7 +4,7 @@
 //! ours, and never apply a script that has not changed: replacing a function in use costs every
 //! session its plans.
 
-use crate::database::{PATH, Patience, describe_to_dba, schema_number};
+use crate::database::{PATH, Patience, describe_to_dba, schema_number, session};
 use include_dir::{Dir, include_dir};
 use md5::{Digest, Md5};
 use refinery::error::Kind;
@@ -98,7 +98,7 @@ pub async fn run(client: &mut Client) -> Result<Done, MigrateError> {
 /// As [`run`].
 pub async fn run_with(client: &mut Client, patience: &Patience) -> Result<Done, MigrateError> {
     // The first of all: we may be a superuser.
-    batch(client, "setting the path", &format!("set {PATH}")).await?;
+    batch(client, "beginning the session", &session()).await?;
     let version = client.query_one(
         "select current_setting('server_version_num')::int, current_setting('server_version')",
         &[],

@@ -1,8 +1,8 @@
 //! Much at a time: a listener that was away reads the log in parts, each as far as its bytes go, and
 //! over a link as slow as may be.
 
-use crate::support::proxy::{Proxy, Upstream, Way};
-use crate::support::{Database, Version, database, get, marker, on, serve, token, within, ws};
+use crate::support::proxy::{Proxy, Way};
+use crate::support::{Database, database, get, marker, serve, token, within, ws};
 use rowcast::config::{Doorbell, Settings};
 use std::time::Duration;
 
@@ -132,32 +132,50 @@ async fn a_bookmark_from_ahead_is_waited_for_through_all_parts() {
 }
 
 /// Six megabytes of one transaction, which no part can be smaller than, over a link that takes
-/// seconds for them: longer than any look may be silent.
-#[tokio::test]
-async fn a_look_that_takes_long_over_a_slow_link_comes_to_its_end() {
-    let mut db = database().await;
-    let cluster = &on(Version::Installed).await.cluster;
-    let socket = cluster
-        .socket_dir()
-        .join(format!(".s.PGSQL.{}", cluster.port()));
-    let link = Proxy::start(Upstream::Unix(socket), 1).await;
-    db.service_url = format!(
-        "postgresql://rowcast_service@{}/{}?sslmode=disable",
-        link.address, db.name
-    );
-    let server = serve(&db, |settings| {
-        settings.listener.look_timeout = Duration::from_millis(1500);
-        settings.listener.look_timeout_max = Duration::from_millis(1500);
-    })
-    .await;
-    let mut reader = ws(&server, &token("1", "user", ""), "").await;
-    reader.expect("welcome").await;
+/// seconds for them; and a marker behind them.
+async fn write_much(db: &Database, link: &Proxy) {
     link.set(Way::Delay(Duration::from_millis(20)));
     db.run(
         "select rowcast.emit('c', 'e', array['nobody'], to_json(repeat(md5(n::text), 640))) \
          from generate_series(1, 300) n",
     )
     .await;
-    marker(&db, &["*"]).await;
+    marker(db, &["*"]).await;
+}
+
+fn little_silence(settings: &mut Settings) {
+    settings.listener.look_timeout = Duration::from_millis(1500);
+    settings.listener.look_timeout_max = Duration::from_millis(1500);
+}
+
+/// Longer than any look may be silent.
+#[tokio::test]
+async fn a_look_that_takes_long_over_a_slow_link_comes_to_its_end() {
+    let mut db = database().await;
+    let (link, url) = Proxy::to(&db).await;
+    db.service_url = url;
+    let server = serve(&db, little_silence).await;
+    let mut reader = ws(&server, &token("1", "user", ""), "").await;
+    reader.expect("welcome").await;
+    write_much(&db, &link).await;
+    within("what is behind it is heard", reader.expect_event("marker")).await;
+}
+
+/// What a DBA sets for the role is meant for what people do by it: each look was cancelled, and begun
+/// again from the same place for good.
+#[tokio::test]
+async fn a_timeout_of_the_role_ends_no_catch_up() {
+    let mut db = database().await;
+    db.run(&format!(
+        "alter role rowcast_service in database {} set statement_timeout = '700ms'",
+        db.name
+    ))
+    .await;
+    let (link, url) = Proxy::to(&db).await;
+    db.service_url = url;
+    let server = serve(&db, |_| {}).await;
+    let mut reader = ws(&server, &token("1", "user", ""), "").await;
+    reader.expect("welcome").await;
+    write_much(&db, &link).await;
     within("what is behind it is heard", reader.expect_event("marker")).await;
 }

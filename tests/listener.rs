@@ -212,3 +212,29 @@ async fn what_can_not_be_read_ends_nothing() {
     marker(&db, &["*"]).await;
     back.frames_until("marker").await;
 }
+
+/// What is set for a role or a database is meant for what applications and people do there.
+#[tokio::test]
+async fn our_own_sessions_have_no_timeouts_of_the_role() {
+    let db = database().await;
+    let mut set = vec![
+        "statement_timeout = '1h'",
+        "lock_timeout = '1h'",
+        "idle_session_timeout = '1h'",
+        "idle_in_transaction_session_timeout = '1h'",
+        "default_transaction_isolation = 'serializable'",
+    ];
+    if db.version >= 17 {
+        set.push("transaction_timeout = '1h'");
+    }
+    for setting in set {
+        let sql = format!("alter database {} set {setting}", db.name);
+        db.run(&sql).await;
+    }
+    let ours = rowcast::database::connect_and_drive(&db.service_url, support::PATIENCE).await;
+    let ours = ours.unwrap_or_else(|error| panic!("{error}"));
+    let left = "select coalesce(string_agg(name, ' '), '') from pg_settings \
+         where source = 'database'";
+    let left: String = ours.query_one(left, &[]).await.unwrap().get(0);
+    assert_eq!(left, "");
+}

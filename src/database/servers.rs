@@ -2,7 +2,7 @@
 //! is the one. Hands connections over to the pool and to the listener.
 //! It must never let a server that says nothing keep us from the next.
 
-use super::{DatabaseError, PATH, describe, tls};
+use super::{DatabaseError, describe, session, tls};
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use std::fmt::Write;
 use std::future::poll_fn;
@@ -82,13 +82,13 @@ impl Servers {
         self.timeout * u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    /// Connects to the first that will do, and sets our path there.
+    /// Connects to the first that will do, and makes it a [`session`].
     ///
     /// # Errors
     /// What each of them said.
     pub async fn connect(&self) -> Result<Connected, DatabaseError> {
         let (client, mut connection) = self.try_all().await?;
-        let set = tokio::time::timeout(self.timeout, set_path(&client, &mut connection));
+        let set = tokio::time::timeout(self.timeout, begin(&client, &mut connection));
         set.await
             .map_err(|_| DatabaseError::Timeout(self.timeout))??;
         Ok((client, connection))
@@ -128,15 +128,15 @@ impl Servers {
     }
 }
 
-/// As a statement, since poolers refuse it as a parameter of the start; what the address, the role or
-/// the database says of it is what `reset search_path` brings back. The connection is driven here, and
-/// hears nothing yet that could be lost.
-async fn set_path(
+/// As statements, since poolers refuse them as parameters of the start; what the address, the role or
+/// the database says is what `reset all` brings back. The connection is driven here, and hears nothing
+/// yet that could be lost.
+async fn begin(
     client: &Client,
     connection: &mut Connection<Socket, tls::Stream>,
 ) -> Result<(), tokio_postgres::Error> {
-    let set = format!("set {PATH}");
-    let mut done = pin!(client.batch_execute(&set));
+    let session = session();
+    let mut done = pin!(client.batch_execute(&session));
     poll_fn(|context| {
         if let Poll::Ready(done) = done.as_mut().poll(context) {
             return Poll::Ready(done);

@@ -227,8 +227,8 @@ async fn connect(url: &str) -> Client {
         let client = database::connect_and_drive(url, PATIENCE)
             .await
             .unwrap_or_else(|error| panic!("{error}"));
-        // An application's or a DBA's, who have a path of their own.
-        let reset = client.batch_execute("reset search_path").await;
+        // An application's or a DBA's, who have settings of their own.
+        let reset = client.batch_execute("reset all").await;
         reset.unwrap_or_else(|error| panic!("{error}"));
         client
     })

@@ -2,6 +2,7 @@
 //! Hands bytes on to an address that may change, or does to them what networks do.
 //! It must never alter a byte that it hands on, nor change their order.
 
+use super::postgres::{Database, Version, on};
 use super::screen::{Kind, Screen, Screens, Talk};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
@@ -98,6 +99,18 @@ impl Proxy {
             state,
             accepting,
         }
+    }
+
+    /// A link to the shared cluster, and the address of the database's service over it.
+    pub async fn to(database: &Database) -> (Self, String) {
+        let cluster = &on(Version::Installed).await.cluster;
+        let socket = cluster
+            .socket_dir()
+            .join(format!(".s.PGSQL.{}", cluster.port()));
+        let link = Self::start(Upstream::Unix(socket), 1).await;
+        let (address, name) = (&link.address, &database.name);
+        let url = format!("postgresql://rowcast_service@{address}/{name}?sslmode=disable");
+        (link, url)
     }
 
     /// New connections lead there.
