@@ -2,7 +2,7 @@
 //! over a link as slow as may be.
 
 use crate::support::proxy::{Proxy, Way};
-use crate::support::{Database, database, get, marker, serve, token, within, ws};
+use crate::support::{Database, database, eventually, get, marker, serve, token, within, ws};
 use rowcast::config::{Doorbell, Settings};
 use std::time::Duration;
 
@@ -178,4 +178,37 @@ async fn a_timeout_of_the_role_ends_no_catch_up() {
     reader.expect("welcome").await;
     write_much(&db, &link).await;
     within("what is behind it is heard", reader.expect_event("marker")).await;
+}
+
+/// It rang, and was read by itself, with one timeout for all of it.
+#[tokio::test]
+async fn a_large_transaction_that_rang_costs_no_connection() {
+    let mut db = database().await;
+    let (link, url) = Proxy::to(&db).await;
+    db.service_url = url;
+    let server = serve(&db, |settings| {
+        little_silence(settings);
+        settings.listener.doorbell = Some(Doorbell::Always);
+        settings.listener.floor = Duration::from_secs(3600);
+        settings.listener.proof = Duration::from_secs(3600);
+    })
+    .await;
+    let mut reader = ws(&server, &token("1", "user", ""), "").await;
+    reader.expect("welcome").await;
+    eventually("it leads, and all ring", async || {
+        let bell = server.gate.pulse.bell()?;
+        (bell.leads && bell.rings).then_some(())
+    })
+    .await;
+    // Behind one that rang, the listener sleeps.
+    for _ in 0..3 {
+        marker(&db, &["*"]).await;
+        reader.expect_event("marker").await;
+    }
+    let leader = "select pid from pg_stat_activity where datname = current_database() \
+         and application_name like 'rowcast %'";
+    let before: i32 = db.ask(leader).await;
+    write_much(&db, &link).await;
+    within("what is behind it is heard", reader.expect_event("marker")).await;
+    assert_eq!(db.ask::<i32>(leader).await, before);
 }

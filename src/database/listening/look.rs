@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Error, Row, Statement};
 
 const LOOK: &str = "select * from rowcast.look($1::text::pg_snapshot, $2, $3)";
 
@@ -66,7 +66,12 @@ impl Listening {
         let since = from.snapshot.to_postgres();
         let bytes = bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
         let expects_states = self.expects_states();
-        let rows = async |render| self.rows(&[&since, &render, &bytes], timeout).await;
+        let types = [Type::TEXT, Type::BOOL, Type::INT8];
+        let prepare = || self.client.prepare_typed(LOOK, &types);
+        let rows = async |render: bool| {
+            let look = self.look.get_or_try_init(prepare);
+            self.rows(look, &[&since, &render, &bytes], timeout).await
+        };
         let mut found = rows(expects_states).await?;
         if found.iter().any(is_state) {
             // From the same place once more; nothing of the first was passed on.
@@ -97,20 +102,16 @@ impl Listening {
     /// or still; or others may have ended before it without ringing.
     ///
     /// # Errors
-    /// The connection, or no answer within `timeout`.
+    /// The connection, or no answer and no further row within `timeout`.
     pub async fn committed(
         &self,
         from: &Standpoint,
         xid: u64,
         timeout: Duration,
     ) -> Result<Option<Batch>, DatabaseError> {
-        let asked = async {
-            let prepare = || self.client.prepare_typed(COMMITTED, &[Type::TEXT]);
-            let committed = self.committed.get_or_try_init(prepare).await?;
-            self.client.query(committed, &[&xid.to_string()]).await
-        };
-        let answer = tokio::time::timeout(timeout, asked).await;
-        let rows = answer.map_err(|_| DatabaseError::Timeout(timeout))??;
+        let prepare = || self.client.prepare_typed(COMMITTED, &[Type::TEXT]);
+        let committed = self.committed.get_or_try_init(prepare);
+        let rows = self.rows(committed, &[&xid.to_string()], timeout).await?;
         let is_forgotten = |row: &Row| {
             let horizon: Option<i64> = row.get("horizon");
             horizon.is_some_and(|horizon| u64::try_from(horizon).is_ok_and(|all| xid < all))
@@ -139,22 +140,22 @@ impl Listening {
             .is_some_and(|until| Instant::now() < until)
     }
 
+    /// However long it takes in all: a slow link must not make us begin again and again.
     async fn rows(
         &self,
-        params: &[&(dyn ToSql + Sync); 3],
+        statement: impl Future<Output = Result<&Statement, Error>>,
+        params: &[&(dyn ToSql + Sync)],
         timeout: Duration,
     ) -> Result<Vec<Row>, DatabaseError> {
         let silence = |_| DatabaseError::Timeout(timeout);
         let asked = async {
-            let types = [Type::TEXT, Type::BOOL, Type::INT8];
-            let prepare = || self.client.prepare_typed(LOOK, &types);
-            let look = self.look.get_or_try_init(prepare).await?;
-            self.client.query_raw(look, params.iter().copied()).await
+            let statement = statement.await?;
+            let params = params.iter().copied();
+            self.client.query_raw(statement, params).await
         };
         let answer = tokio::time::timeout(timeout, asked).await;
         let mut rows = pin!(answer.map_err(silence)??);
         let mut found = Vec::new();
-        // However long it takes in all: a slow link must not make us begin again and again.
         while let Some(row) = tokio::time::timeout(timeout, rows.try_next())
             .await
             .map_err(silence)??
