@@ -6,6 +6,7 @@
 
 use crate::config;
 use crate::report;
+use cancel::Canceller;
 use deadpool_postgres::Pool;
 use futures_util::future::join3;
 use rows::first;
@@ -24,6 +25,7 @@ macro_rules! event_columns {
 
 mod access;
 mod call;
+mod cancel;
 mod error;
 mod heard;
 mod listening;
@@ -65,8 +67,6 @@ pub fn schema_number() -> i32 {
 /// `public` could plant a function that fits our arguments better than PostgreSQL's own.
 pub const PATH: &str = "search_path = pg_catalog, pg_temp";
 
-/// Opens a transaction, whose settings are said each time: the database or the role may have other
-/// defaults, and a pooler in transaction mode forgets those of a session.
 /// What a session of our own begins with, past any pool. What the address, the role or the database
 /// says of these is meant for an application: where a statement of ours may take so long that somebody
 /// has to give up, we do. `transaction_timeout` is there from PostgreSQL 17 on.
@@ -80,6 +80,8 @@ pub fn session() -> String {
     )
 }
 
+/// Opens a transaction, whose settings are said each time: the database or the role may have other
+/// defaults, and a pooler in transaction mode forgets those of a session.
 fn begin(mode: &str, timeout: Duration) -> String {
     let timeout = timeout.as_millis();
     format!(
@@ -87,7 +89,7 @@ fn begin(mode: &str, timeout: Duration) -> String {
     )
 }
 
-/// Opens a connection of its own, past any pool, with our [`PATH`]; each server of the address has
+/// Opens a connection of its own, past any pool, as a [`session`]; each server of the address has
 /// `timeout`.
 ///
 /// # Errors
@@ -128,6 +130,7 @@ pub fn check(url: &str) -> Result<(), DatabaseError> {
 pub struct Database {
     pool: Pool,
     calls: call::Calls,
+    canceller: Canceller,
     begin: Arc<str>,
     begin_write: Arc<str>,
     /// Of a statement; whoever waits for its answer waits a [`LINK`] longer.
@@ -155,6 +158,7 @@ impl Database {
         Ok(Self {
             pool: servers.pool(settings.pool_size, settings.pool_wait)?,
             calls: call::Calls::new(&servers, settings, calls)?,
+            canceller: Canceller::of(&servers, settings.connect_timeout),
             begin: begin("read committed read only", timeout).into(),
             begin_write: begin("read committed read write", timeout).into(),
             timeout,
@@ -215,6 +219,7 @@ impl Database {
     /// What silenced it, such as a firewall that forgot us, has mostly silenced the idle ones too,
     /// and each would cost somebody a whole timeout.
     fn give_up(&self, client: deadpool_postgres::Object) -> DatabaseError {
+        self.canceller.cancel(client.cancel_token(), || ());
         drop(deadpool_postgres::Object::take(client));
         self.forget();
         DatabaseError::Timeout(self.timeout + LINK)

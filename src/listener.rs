@@ -64,11 +64,14 @@ impl Listener {
         loop {
             let began = Instant::now();
             let error = match self.attend(&mut place, stopping.clone()).await {
+            place.has_looked = false;
                 Ok(()) => return,
                 Err(error) => error,
             };
             self.pulse.stop(&error);
-            if began.elapsed() > self.settings.backoff_max {
+            // However long it took in vain: whoever waits for the same lock again and again must
+            // leave it more and more time.
+            if place.has_looked && began.elapsed() > self.settings.backoff_max {
                 wait = self.settings.backoff_min;
             }
             let jittered = wait.mul_f64(rand::random_range(0.5..1.0));
@@ -221,6 +224,7 @@ impl Listener {
         Ok(looked)
     }
 
+        place.has_looked = true;
     /// Reads what rang, one transaction after the other, in less than half the time of a look: where
     /// all who commit something ring, that is all there is, and in its order. Says whether that will
     /// do; if not, a look finds what is left, and where we stand.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use rowcast::bookmark::{Snapshot, Spelling};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Waits at a fact in the database.
@@ -211,6 +212,38 @@ async fn what_can_not_be_read_ends_nothing() {
     assert_eq!(back.expect("subscribed").await["outcome"], "gap");
     marker(&db, &["*"]).await;
     back.frames_until("marker").await;
+}
+
+/// Each attempt left a connection behind that waited on, until the application had none: at most the
+/// last one may, whose end is being asked for.
+#[tokio::test]
+async fn a_look_that_waits_for_a_lock_leaves_no_connection_behind() {
+    let db = database().await;
+    let server = serve(&db, |settings| {
+        settings.database.connect_timeout = Duration::from_millis(500);
+        settings.listener.look_timeout = Duration::from_millis(200);
+        settings.listener.look_timeout_max = Duration::from_millis(200);
+    })
+    .await;
+    let mut reader = support::ws(&server, &token("1", "user", ""), "").await;
+    reader.expect("welcome").await;
+    let holder = db.client("postgres").await;
+    let lock = "begin; lock table rowcast.event_5 in access exclusive mode";
+    holder.batch_execute(lock).await.unwrap();
+    let waiting = "select coalesce(array_agg(pid), '{}') from pg_stat_activity \
+         where datname = current_database() and usename = 'rowcast_service' \
+           and wait_event_type = 'Lock'";
+    let mut came = BTreeSet::new();
+    support::eventually("it has come again and again", async || {
+        let pids: Vec<i32> = db.ask(waiting).await;
+        assert!(pids.len() <= 3, "{pids:?}");
+        came.extend(pids);
+        (came.len() >= 6).then_some(())
+    })
+    .await;
+    holder.batch_execute("rollback").await.unwrap();
+    marker(&db, &["*"]).await;
+    reader.expect_event("marker").await;
 }
 
 /// What is set for a role or a database is meant for what applications and people do there.

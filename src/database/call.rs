@@ -3,6 +3,7 @@
 //! Hands answers with their bookmark over to `connection::call`. It must never run on the connections
 //! that admission needs, nor leave a function running for nobody.
 
+use super::cancel::Canceller;
 use super::servers::Servers;
 use super::{Database, DatabaseError, Param, begin, first};
 use crate::config;
@@ -13,7 +14,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio_postgres::error::DbError;
 use tokio_postgres::types::Type;
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 const BEGIN_CALL: &str = "select rowcast.begin_call($1, $2::text::jsonb, $3, $4, $5)";
 const CALL: &str = "select problem, data, bookmark from rowcast.call($1, $2)";
@@ -82,21 +82,11 @@ impl From<DatabaseError> for Failed {
 #[derive(Clone, Debug)]
 pub(super) struct Calls {
     pool: Pool,
-    connector: Connector,
+    canceller: Canceller,
     inside: Arc<Semaphore>,
     begin: Arc<str>,
     settings: config::Calls,
     cancel_timeout: Duration,
-}
-
-/// For cancel requests, each a connection of its own.
-#[derive(Clone)]
-struct Connector(MakeRustlsConnect);
-
-impl std::fmt::Debug for Connector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Connector")
-    }
 }
 
 impl Calls {
@@ -109,7 +99,7 @@ impl Calls {
         let begin = begin("repeatable read read write", database.statement_timeout);
         Ok(Self {
             pool: servers.pool(settings.running, database.pool_wait)?,
-            connector: Connector(servers.connector()),
+            canceller: Canceller::of(servers, database.connect_timeout),
             inside: Arc::new(Semaphore::new(settings.running + settings.waiting)),
             begin: begin.into(),
             settings: settings.clone(),
@@ -131,8 +121,7 @@ impl Calls {
         let client = self.pool.get().await.map_err(DatabaseError::from)?;
         let running = Running {
             client: Some(client),
-            connector: self.connector.0.clone(),
-            cancel_timeout: self.cancel_timeout,
+            canceller: self.canceller.clone(),
         };
         let end = Instant::now() + self.settings.timeout;
         for attempt in 1.. {
@@ -217,8 +206,7 @@ impl Calls {
 /// A connection with a call on it. Dropped before its end, the call is cancelled.
 struct Running {
     client: Option<Object>,
-    connector: MakeRustlsConnect,
-    cancel_timeout: Duration,
+    canceller: Canceller,
 }
 
 impl Running {
@@ -230,20 +218,12 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let Some(client) = self.client.take() else {
-            return;
-        };
-        let (cancel, connector) = (client.cancel_token(), self.connector.clone());
-        let timeout = self.cancel_timeout;
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return drop(Object::take(client));
-        };
-        runtime.spawn(async move {
-            let _ = tokio::time::timeout(timeout, cancel.cancel_query(connector)).await;
-            // A cancel may strike late: what comes next on this connection must be nobody's. Its
-            // place in the pool is free only now.
-            drop(Object::take(client));
-        });
+        if let Some(client) = self.client.take() {
+            let cancel = client.cancel_token();
+            // Its place in the pool is free only then.
+            self.canceller
+                .cancel(cancel, move || drop(Object::take(client)));
+        }
     }
 }
 

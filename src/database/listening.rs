@@ -2,18 +2,25 @@
 //! as it is read on it (`look`), and what the leading node says on it (`lead`).
 //! Hands batches over to the listener. It must never lose a notification without saying so.
 
+use super::cancel::Canceller;
 use super::heard::Heard;
 use super::rows::snapshot_from;
-use super::{DOORBELL, DatabaseError, Param, connect};
+use super::servers::Servers;
+use super::tls::Stream;
+use super::{DOORBELL, DatabaseError, Param};
 use crate::bookmark::Standpoint;
 use crate::config;
 use crate::notification::NotifyChannel;
 use crate::report;
+use futures_util::future::join3;
 use parking_lot::Mutex;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OnceCell, mpsc};
-use tokio_postgres::{AsyncMessage, Client, Row, SimpleQueryMessage, Statement};
+use tokio_postgres::{
+    AsyncMessage, Client, Connection, Row, SimpleQueryMessage, Socket, Statement,
+};
 
 mod lead;
 mod look;
@@ -33,6 +40,10 @@ const OPENING: &str = "select pg_backend_pid(), \
 /// would choose a sequential scan and be wrong soon after.
 const PLANS: &str = "set enable_seqscan = off; set jit = off; \
      set max_parallel_workers_per_gather = 0; set plan_cache_mode = force_generic_plan";
+
+/// A server that waits for a lock does not notice that we were killed, unless it looks for us now and
+/// then: each start in vain would leave a connection behind. Not on every system can it.
+const WATCH: &str = "set client_connection_check_interval";
 
 /// The rows of `rowcast.channel` that the running service acts on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,11 +71,16 @@ pub struct Listening {
     pub schema_number: i32,
     timeout: Duration,
     link_timeout: Duration,
+    canceller: Canceller,
     driver: tokio::task::JoinHandle<()>,
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
+        if !self.client.is_closed() {
+            // A look that waits for a lock would hold its connection for as long, and the next one's too.
+            self.canceller.cancel(self.client.cancel_token(), || ());
+        }
         self.driver.abort();
     }
 }
@@ -76,64 +92,62 @@ impl Listening {
     /// The connection.
     pub async fn open(url: &str, settings: &config::Database) -> Result<Self, DatabaseError> {
         let timeout = settings.connect_timeout;
-        let link = Some(settings.link_timeout);
-        let (client, mut connection) = connect(url, timeout, link).await?;
+        let servers = Servers::parse(url, timeout, Some(settings.link_timeout))?;
+        let (client, connection) = servers.connect().await?;
         let heard = Arc::new(Heard::default());
         let (sender, notifications) = mpsc::channel(NOTIFICATIONS);
-        let ear = Arc::clone(&heard);
-        let driver = tokio::spawn(async move {
-            let mut messages =
-                futures_util::stream::poll_fn(move |context| connection.poll_message(context));
-            while let Some(Ok(message)) = futures_util::StreamExt::next(&mut messages).await {
-                if let AsyncMessage::Notification(note) = message {
-                    if note.channel() == DOORBELL {
-                        ear.hear(note.process_id(), note.payload());
-                    } else {
-                        let note = (note.channel().to_owned(), note.payload().to_owned());
-                        if sender.try_send(note).is_err() {
-                            ear.overflow();
-                        }
-                        ear.ring();
-                    }
-                }
-            }
-            ear.close();
-        });
-        let opened = async {
-            // In simple queries, and LISTEN the last: the proof that follows needs silence, and what
-            // was prepared would be closed in the middle of it.
-            let opening = format!("{PLANS}; {OPENING}");
-            let answers = client.simple_query(&opening).await?;
-            client.batch_execute(&format!("listen {DOORBELL}")).await?;
-            Ok::<_, tokio_postgres::Error>(answers)
-        };
-        let answers = tokio::time::timeout(timeout, opened).await;
-        let answers = answers.map_err(|_| DatabaseError::Timeout(timeout))??;
-        let row = answers.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(row),
-            _ => None,
-        });
-        let row = row.ok_or(DatabaseError::Answer("no row of the opening"))?;
-        let pid = row.get(0).and_then(|pid| pid.parse().ok());
-        heard.is_not(pid.ok_or(DatabaseError::Answer("no process id"))?);
-        Ok(Self {
+        let driver = tokio::spawn(hear(connection, Arc::clone(&heard), sender));
+        let mut listening = Self {
             client,
             look: OnceCell::new(),
             committed: OnceCell::new(),
             renders: Mutex::default(),
             heard,
             notifications,
-            has_prepared_transactions: row.get(1) == Some("t"),
-            queue_was_filling: row.get(2) == Some("t"),
-            is_superuser: row.get(3) == Some("on"),
-            schema_number: row
-                .get(4)
-                .and_then(|number| number.parse().ok())
-                .unwrap_or(0),
+            has_prepared_transactions: false,
+            queue_was_filling: false,
+            is_superuser: false,
+            schema_number: 0,
             timeout,
             link_timeout: settings.link_timeout,
+            canceller: Canceller::of(&servers, timeout),
             driver,
-        })
+        };
+        listening.begin().await?;
+        Ok(listening)
+    }
+
+    /// In simple queries, and LISTEN the last: the proof that follows needs silence, and what was
+    /// prepared would be closed in the middle of it.
+    async fn begin(&mut self) -> Result<(), DatabaseError> {
+        let watch = format!("{WATCH} = {}", self.link_timeout.as_millis());
+        let opening = format!("{PLANS}; {OPENING}");
+        let listen = format!("listen {DOORBELL}");
+        let said = join3(
+            self.client.batch_execute(&watch),
+            self.client.simple_query(&opening),
+            self.client.batch_execute(&listen),
+        );
+        // Where a server can't watch, there is one net less.
+        let (_, answers, listens) = tokio::time::timeout(self.timeout, said)
+            .await
+            .map_err(|_| DatabaseError::Timeout(self.timeout))?;
+        let answers = answers?;
+        listens?;
+        let row = answers.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let row = row.ok_or(DatabaseError::Answer("no row of the opening"))?;
+        let pid = row.get(0).and_then(|pid| pid.parse().ok());
+        let pid = pid.ok_or(DatabaseError::Answer("no process id"))?;
+        self.heard.is_not(pid);
+        self.has_prepared_transactions = row.get(1) == Some("t");
+        self.queue_was_filling = row.get(2) == Some("t");
+        self.is_superuser = row.get(3) == Some("on");
+        let number = row.get(4).and_then(|number| number.parse().ok());
+        self.schema_number = number.unwrap_or(0);
+        Ok(())
     }
 
     async fn within<T>(
@@ -220,4 +234,27 @@ impl Listening {
             highest,
         ))
     }
+}
+
+/// Drives the connection, and hears what is said on it.
+async fn hear(
+    mut connection: Connection<Socket, Stream>,
+    heard: Arc<Heard>,
+    notifications: mpsc::Sender<(String, String)>,
+) {
+    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+        let AsyncMessage::Notification(note) = message else {
+            continue;
+        };
+        if note.channel() == DOORBELL {
+            heard.hear(note.process_id(), note.payload());
+            continue;
+        }
+        let note = (note.channel().to_owned(), note.payload().to_owned());
+        if notifications.try_send(note).is_err() {
+            heard.overflow();
+        }
+        heard.ring();
+    }
+    heard.close();
 }

@@ -22,6 +22,8 @@ pub(super) struct Place {
     /// The log no longer reaches back to where we stood.
     pub forgotten: bool,
     pub look_timeout: Duration,
+    /// Some look was answered on this connection.
+    pub has_looked: bool,
     /// When the last look began that came to the end of the log.
     pub looked: Option<Instant>,
     pub queue_is_filling: bool,
@@ -36,6 +38,7 @@ impl Place {
             channels: Channels::default(),
             forgotten: false,
             look_timeout: settings.look_timeout,
+            has_looked: false,
             looked: None,
             queue_is_filling: false,
             doorbell: None,
