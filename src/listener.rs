@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use leader::Leader;
 use place::Place;
 use proof::Proof;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -63,8 +64,8 @@ impl Listener {
         let mut place = Place::new(&self.settings);
         loop {
             let began = Instant::now();
-            let error = match self.attend(&mut place, stopping.clone()).await {
             place.has_looked = false;
+            let error = match self.attend(&mut place, stopping.clone()).await {
                 Ok(()) => return,
                 Err(error) => error,
             };
@@ -96,15 +97,18 @@ impl Listener {
     ) -> Result<(), ListenerError> {
         let mut listening = Listening::open(&self.url, &self.connect).await?;
         report::schema(listening.schema_number, schema_number());
-        if place.standpoint.is_some() {
+        let is_first = place.standpoint.is_none();
+        if !is_first {
             // After a failover the pool's are to a server that is gone, or was the primary once.
             self.database.forget();
         }
         place.queue_is_filling = listening.queue_was_filling;
-        let is_first = place.standpoint.is_none();
-        if place.standpoint.is_none() && !place.queue_is_filling {
+        if is_first && !place.queue_is_filling {
             // Later the pool may be away while this connection still brings events.
-            self.hear_in_silence(&listening).await?;
+            tokio::select! {
+                heard = self.hear_in_silence(&listening) => heard?,
+                () = stopped(&mut stopping) => return Ok(()),
+            }
         }
         self.take_channels(&listening, true, &mut place.channels)
             .await?;
@@ -137,8 +141,7 @@ impl Listener {
             if leader.act(&listening, proof.heard).await? {
                 continue;
             }
-            let rest = tokio::time::sleep(leader.wait());
-            tokio::pin!(rest);
+            let mut rest = pin!(tokio::time::sleep(leader.wait()));
             loop {
                 tokio::select! {
                     rung = listening.heard.rung() => {
@@ -164,6 +167,7 @@ impl Listener {
         listening: &Listening,
         place: &mut Place,
     ) -> Result<(), ListenerError> {
+        self.pulse.catches_up();
         let found = listening.standpoint().await?;
         let stood = place.standpoint.take();
         let known = stood
@@ -220,11 +224,11 @@ impl Listener {
             }
         };
         place.look_timeout = self.settings.look_timeout;
+        place.has_looked = true;
         place.looked = (!looked.more).then_some(began);
         Ok(looked)
     }
 
-        place.has_looked = true;
     /// Reads what rang, one transaction after the other, in less than half the time of a look: where
     /// all who commit something ring, that is all there is, and in its order. Says whether that will
     /// do; if not, a look finds what is left, and where we stand.
@@ -299,9 +303,11 @@ impl Listener {
             queue_usage,
             ..
         } = looked;
+        let events = batch.events.len();
         self.publish(batch, place);
         if more {
             // Not to its end: that is what /readyz goes by.
+            self.pulse.read(events);
             return Ok(());
         }
         self.hub.looked();

@@ -215,7 +215,7 @@ async fn what_can_not_be_read_ends_nothing() {
 }
 
 /// Each attempt left a connection behind that waited on, until the application had none: at most the
-/// last one may, whose end is being asked for.
+/// last one may, whose end is being asked for. And what was wrong with the last is not said of this.
 #[tokio::test]
 async fn a_look_that_waits_for_a_lock_leaves_no_connection_behind() {
     let db = database().await;
@@ -233,14 +233,22 @@ async fn a_look_that_waits_for_a_lock_leaves_no_connection_behind() {
     let waiting = "select coalesce(array_agg(pid), '{}') from pg_stat_activity \
          where datname = current_database() and usename = 'rowcast_service' \
            and wait_event_type = 'Lock'";
-    let mut came = BTreeSet::new();
+    let (mut came, mut said) = (BTreeSet::new(), BTreeSet::new());
     support::eventually("it has come again and again", async || {
         let pids: Vec<i32> = db.ask(waiting).await;
         assert!(pids.len() <= 3, "{pids:?}");
         came.extend(pids);
+        said.extend(
+            server
+                .gate
+                .pulse
+                .check(&server.gate.settings.listener)
+                .err(),
+        );
         (came.len() >= 6).then_some(())
     })
     .await;
+    assert!(said.contains("catching up with the log"), "{said:?}");
     holder.batch_execute("rollback").await.unwrap();
     marker(&db, &["*"]).await;
     reader.expect_event("marker").await;

@@ -2,6 +2,7 @@
 //! that stall, a restart, and what operators see of it.
 
 use crate::support::documented::BASE_PATH;
+use crate::support::proxy::{Proxy, Way};
 use crate::support::{
     self, Database, Postgres, Served, Server, Subscriber, TRANSPORTS, Version, ask, connect,
     eventually, get, marker, raw, serve, serve_process, serve_unready, socket, sse, stream, token,
@@ -199,6 +200,52 @@ async fn a_pooler_before_the_listener_is_named() {
         "{why}"
     );
     server.stop().await;
+}
+
+/// The listener has an address of its own, and what it brings is delivered: it was taken for deaf, and
+/// a pooler was blamed.
+#[tokio::test]
+async fn a_pool_that_is_away_is_said_and_ends_no_listening() {
+    let database = support::database().await;
+    let (link, pool) = Proxy::to(&database).await;
+    let over_the_link = |settings: &mut rowcast::config::Settings| {
+        settings.database.listen_url = settings.database.url.replace(pool.clone());
+        settings.listener.proof = Duration::from_secs(1);
+        settings.listener.proof_timeout = Duration::from_millis(800);
+    };
+    let server = serve(&database, over_the_link).await;
+    let mut reader = ws(&server, &token("1", "user", ""), "").await;
+    reader.expect("welcome").await;
+    let listening = "select pid from pg_stat_activity where datname = current_database() \
+         and application_name like 'rowcast %'";
+    let before = eventually("it leads", async || {
+        let rows = database.superuser().await.query(listening, &[]).await;
+        Some(rows.unwrap().first()?.get::<_, i32>(0))
+    })
+    .await;
+    link.set(Way::Refuse);
+    link.cut();
+    // One that is in its place later, and can't hear the pool even once.
+    let other = serve_unready(&database, over_the_link).await;
+    for server in [&server, &other] {
+        eventually("it says what is away", async || {
+            let answer = get(server, "/readyz", &[]).await;
+            let says = answer.body.contains("the pool's address (database.url)");
+            assert!(!answer.body.contains("PgBouncer"), "{}", answer.body);
+            (answer.status == 503 && says).then_some(())
+        })
+        .await;
+    }
+    marker(&database, &["*"]).await;
+    reader.expect_event("marker").await;
+    link.set(Way::Pass);
+    for server in [&server, &other] {
+        eventually("it is ready again", async || {
+            (get(server, "/readyz", &[]).await.status == 200).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(database.ask::<i32>(listening).await, before);
 }
 
 /// An authority of our own, and what it signs.

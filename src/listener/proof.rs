@@ -1,21 +1,32 @@
 //! Whether LISTEN hears: a notification sent over the pool has to come back on the listening connection.
 //! Hands what it found over to `/readyz`, and to the listener, which begins anew if it is deaf.
-//! It must never take silence for health.
+//! It must never take silence for health, nor a pool that sends nothing for deafness.
 
 use super::place::Place;
 use super::{Listener, ListenerError};
-use crate::database::{Heard, Listening};
+use crate::database::{DatabaseError, Heard, Listening};
 use crate::report;
 use std::time::Instant;
+use tokio::sync::oneshot;
 
 /// The round trip that is under way, or when the next is due.
 #[derive(Default)]
 pub(super) struct Proof {
     /// This connection was heard at least once.
     pub heard: bool,
-    pub asked: Option<Instant>,
-    pub next: Option<Instant>,
+    asked: Option<Asked>,
+    next: Option<Instant>,
 }
+
+/// A notification that the pool was asked for.
+struct Asked {
+    at: Instant,
+    answer: oneshot::Receiver<Answer>,
+    sent: Option<Instant>,
+}
+
+/// When the pool had sent it, or why it could not.
+type Answer = Result<Instant, DatabaseError>;
 
 impl Listener {
     /// Asks over the pool for a notification, and sees to it that it comes: a LISTEN that a pooler
@@ -30,18 +41,31 @@ impl Listener {
             // Nothing may be notified, and we poll: what LISTEN would hear does not matter.
             *proof = Proof::default();
             self.is_proven(place);
-        } else if let Some(asked) = &proof.asked {
+        } else if let Some(asked) = &mut proof.asked {
             if listening.heard.echoed() {
                 self.is_proven(place);
                 proof.heard = true;
-                proof.next = Some(*asked + self.settings.proof);
+                proof.next = Some(asked.at + self.settings.proof);
                 proof.asked = None;
-            } else if asked.elapsed() > self.settings.proof_timeout {
-                return Err(ListenerError::Deaf(self.settings.proof_timeout));
+                return Ok(());
+            }
+            match asked.answer.try_recv() {
+                Ok(Ok(sent)) => asked.sent = Some(sent),
+                Ok(Err(error)) => {
+                    // This connection is no worse for it, and brings events to whoever is there.
+                    self.pulse.pool_failed(&error);
+                    proof.asked = None;
+                    proof.next = Some(Instant::now() + self.settings.backoff_max);
+                    return Ok(());
+                }
+                Err(_) => {}
+            }
+            let timeout = self.settings.proof_timeout;
+            if asked.sent.is_some_and(|sent| sent.elapsed() > timeout) {
+                return Err(ListenerError::Deaf(timeout));
             }
         } else if proof.next.is_none_or(|next| Instant::now() >= next) {
-            self.ask_for_echo(listening);
-            proof.asked = Some(Instant::now());
+            proof.asked = Some(self.ask_for_echo(listening));
         }
         Ok(())
     }
@@ -54,34 +78,54 @@ impl Listener {
         }
     }
 
-    fn ask_for_echo(&self, listening: &Listening) {
+    fn ask_for_echo(&self, listening: &Listening) -> Asked {
         let word = format!("{}{:016x}", Heard::ECHO, rand::random::<u64>());
         listening.heard.expect(&word);
         let database = self.database.clone();
+        let (answers, answer) = oneshot::channel();
         tokio::spawn(async move {
-            if let Err(error) = database.echo(&word).await {
-                report::database_failed("proof of LISTEN", &error);
+            let sent = database.echo(&word).await;
+            if let Err(error) = &sent {
+                report::database_failed("proof of LISTEN", error);
             }
+            // Nobody waits any more where the connection was lost.
+            let _ = answers.send(sent.map(|()| Instant::now()));
         });
+        Asked {
+            at: Instant::now(),
+            answer,
+            sent: None,
+        }
     }
 
     /// The first proof, with nothing said on the connection meanwhile: a pooler in transaction mode
     /// passes a notification on when the next statement happens to get the server that listens, and
-    /// would look like a doorbell that is only slow.
+    /// would look like a doorbell that is only slow. A pool that can't be reached is waited for.
     pub(super) async fn hear_in_silence(&self, listening: &Listening) -> Result<(), ListenerError> {
-        self.ask_for_echo(listening);
-        let heard = async {
-            while !listening.heard.echoed() {
-                if listening.heard.is_closed() {
-                    return Err(ListenerError::Closed);
-                }
-                listening.heard.rung().await;
-            }
-            Ok(())
-        };
         let timeout = self.settings.proof_timeout;
-        tokio::time::timeout(timeout, heard)
-            .await
-            .map_err(|_| ListenerError::Deaf(timeout))?
+        loop {
+            let mut asked = self.ask_for_echo(listening);
+            let answer = tokio::select! {
+                heard = echo(listening) => return heard,
+                answer = &mut asked.answer => answer,
+            };
+            let Ok(Err(error)) = answer else {
+                let heard = tokio::time::timeout(timeout, echo(listening)).await;
+                return heard.map_err(|_| ListenerError::Deaf(timeout))?;
+            };
+            self.pulse.pool_failed(&error);
+            tokio::time::sleep(self.settings.backoff_max).await;
+        }
     }
+}
+
+/// Ends when the word that was asked for has come back.
+async fn echo(listening: &Listening) -> Result<(), ListenerError> {
+    while !listening.heard.echoed() {
+        if listening.heard.is_closed() {
+            return Err(ListenerError::Closed);
+        }
+        listening.heard.rung().await;
+    }
+    Ok(())
 }
