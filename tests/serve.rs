@@ -8,6 +8,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rowcast::app::{App, Service, Socket};
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::process::Stdio;
@@ -270,4 +271,32 @@ async fn a_schema_of_another_version_is_told() {
         let mut program = serve_process(&database, &[]).await;
         program.log_line(words).await;
     }
+}
+
+/// Where the role may not be idle for long, the pool finds its connections ended, and replaces them:
+/// that is no fault, and was warned of again and again.
+#[tokio::test]
+async fn connections_of_the_pool_that_were_idle_too_long_are_no_warning() {
+    let database = support::database().await;
+    database
+        .run(&format!(
+            "alter role rowcast_service in database {} set idle_session_timeout = '50ms'",
+            database.name
+        ))
+        .await;
+    let env = [
+        ("ROWCAST__LISTENER__PROOF_S", "1"),
+        ("ROWCAST__LISTENER__PROOF_TIMEOUT_MS", "900"),
+    ];
+    let program = serve_process(&database, &env).await;
+    let pool = "select coalesce(array_agg(pid), '{}') from pg_stat_activity \
+         where datname = current_database() and query like 'notify%echo%'";
+    let mut seen = BTreeSet::new();
+    eventually("the pool has had three connections", async || {
+        seen.extend(database.ask::<Vec<i32>>(pool).await);
+        (seen.len() >= 3).then_some(())
+    })
+    .await;
+    let log = program.log();
+    assert!(!log.contains("deadpool"), "{log}");
 }

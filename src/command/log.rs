@@ -100,9 +100,16 @@ pub(super) fn start(settings: &Settings, quiet: bool) -> Result<Log, Failure> {
         .log_internal_errors(false)
         .with_writer(move || queue.clone());
     // Libraries below us print frames, parameters and notices, and with them tokens and payloads:
-    // whatever the level, they only warn.
+    // whatever the level, they only warn. And the pool not even that: a connection that the server
+    // ended while it was idle is replaced, and whoever finds the server gone is told by us.
     let ours = filter_fn(|metadata| {
-        *metadata.level() <= tracing::Level::WARN || metadata.target().starts_with("rowcast")
+        let target = metadata.target();
+        let loudest = if target.starts_with("deadpool") {
+            tracing::Level::ERROR
+        } else {
+            tracing::Level::WARN
+        };
+        *metadata.level() <= loudest || target.starts_with("rowcast")
     });
     // A second log in one process (in tests) keeps the first.
     let _ = if human {
