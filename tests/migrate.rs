@@ -1,7 +1,7 @@
 //! The schema: from empty to latest, harmlessly again and by many at once; its golden dump; and who
 //! may do what with it.
 
-use crate::support::{self, Database, VERSIONS};
+use crate::support::{self, Database, VERSIONS, Version, on_every_version};
 use md5::{Digest, Md5};
 use rowcast::migrate;
 use std::collections::BTreeSet;
@@ -124,9 +124,98 @@ async fn a_schema_without_its_history_is_told_what_to_do() {
     let mut owner = database.client("postgres").await;
     let error = migrate::run(&mut owner).await.expect_err("no history");
     let words = error.to_string();
-    assert!(words.contains("drop schema rowcast cascade"), "{words}");
+    let first = words.find("drop schema lab_push cascade");
+    let then = words.find("drop schema rowcast cascade");
+    assert!(first.is_some() && first < then, "{words}");
     let free = "select pg_try_advisory_lock(7692278)";
     assert!(database.ask::<bool>(free).await, "the lock was given back");
+}
+
+/// There was no way to take it out: triggers by hand failed the writes once the schema was gone.
+async fn taken_out_as_documented_the_application_goes_on(version: Version) {
+    let section = support::documented::text("operations.md");
+    let (_, section) = section.split_once("\n## Taking it out\n").expect("it");
+    let (section, _) = section.split_once("\n## ").expect("a next one");
+    let sql: Vec<_> = section
+        .split("```sql\n")
+        .skip(1)
+        .map(|block| block.split("```").next().unwrap_or_default())
+        .collect();
+    let [list, schemas, roles] = sql[..] else {
+        panic!("what it says: {sql:?}");
+    };
+    // A cluster of its own: others need the roles.
+    let postgres = support::Postgres::start(version, &[]).await;
+    let database = postgres.named("postgres");
+    let mut owner = database.client("postgres").await;
+    run(&mut owner).await;
+    support::apply_triggers(&owner, "lab").await;
+    database
+        .run(
+            "create schema shop; create table shop.orders (id int primary key);
+             create table shop.sessions (id int primary key);
+             create table shop.parts (id int) partition by list (id);
+             create table shop.part_1 partition of shop.parts for values in (1);
+             create trigger _900_recheck_delete after delete on shop.sessions
+               for each statement execute function rowcast.recheck_at_commit();
+             select rowcast.attach(t, 'insert', $$ select 'made' as name, array['*'] as rooms,
+               to_json(id) as data from new_rows $$, 'strict')
+             from unnest('{shop.orders,shop.parts}'::regclass[]) t;
+             grant usage on schema shop to lab_app;
+             grant select, insert, delete on all tables in schema shop to lab_app;
+             alter role lab_app login;
+             insert into lab.organizations (name) values ('o');
+             insert into lab.labs (org_id, name) values (1, 'l');
+             insert into lab.slots (lab_id, starts_at, ends_at, capacity)
+             values (1, now(), now() + '1 hour', 2)",
+        )
+        .await;
+    let application = database.legacy().await;
+    let writes = "insert into shop.orders values (1); delete from shop.orders;
+        insert into shop.parts values (1); insert into shop.part_1 values (1);
+        insert into shop.sessions values (1); delete from shop.sessions;
+        insert into lab.bookings (user_id, slot_id, lab_id) values ('1', 1, 1);
+        insert into lab.waitlist (user_id, slot_id) values ('1', 1);
+        update lab.bookings set status = 'cancelled'; delete from lab.waitlist";
+    let write = async |client: &Client| {
+        let written = client.batch_execute(writes).await;
+        written.unwrap_or_else(|error| panic!("{version:?}: {error:?}"));
+    };
+    write(&application).await;
+    assert!(
+        database
+            .ask::<i64>("select count(*) from rowcast.event")
+            .await
+            > 0
+    );
+
+    let by_hand: i64 = database
+        .ask(&format!(
+            "select count(*) from ({}) t where calls::text ~ '^lab_push'",
+            list.trim_end().trim_end_matches(';')
+        ))
+        .await;
+    assert_eq!(by_hand, 4);
+    owner.batch_execute(schemas).await.expect("out with it");
+    // A session that knows the triggers from before, and one that does not.
+    write(&application).await;
+    write(&database.legacy().await).await;
+    let left = "select count(*) from pg_trigger where not tgisinternal";
+    assert_eq!(database.ask::<i64>(left).await, 0);
+    owner.batch_execute(roles).await.expect("no roles");
+    write(&application).await;
+    let left = "select count(*) from pg_roles where rolname ~ 'rowcast'";
+    assert_eq!(database.ask::<i64>(left).await, 0);
+
+    run(&mut owner).await;
+    support::apply_triggers(&owner, "lab").await;
+    write(&application).await;
+    assert!(
+        database
+            .ask::<i64>("select count(*) from rowcast.event")
+            .await
+            > 0
+    );
 }
 
 /// In a rolling deploy an old node that starts again must not take back the new ones' functions.
@@ -507,4 +596,8 @@ async fn rules_of_an_older_schema_are_kept() {
             "select home[1] from rowcast.access('[{\"claims\": {\"sub\": \"1\"}, \"rooms\": []}]')";
         assert_eq!(database.ask::<String>(home).await, "1");
     }
+}
+
+on_every_version! {
+    taken_out_as_documented_the_application_goes_on
 }
