@@ -260,14 +260,14 @@ begin
 
   v_columns := rowcast.check_query(p_table, p_operation, p_query);
   select relname into v_channel from pg_class where oid = p_table;
-  if v_channel ~ '[[:cntrl:]]' then
+  if v_channel ~ '[[:cntrl:]]' or p_table::text ~ '\$(body|query)\$' then
     raise exception using errcode = 'RC003',
-      message = format('the name of %s, which is its channel''s, has control characters', p_table),
-      hint = 'Rename it.';
+      message = format('the name of %s has control characters, $body$ or $query$', p_table),
+      hint = 'Rename it: its channel is called like it, and the trigger''s function names it.';
   end if;
   v_function := rowcast.trigger_function_name(p_table, p_operation);
   v_source := rowcast.trigger_source(
-    p_table, p_operation, rtrim(p_query, E' \n\t;'), p_mode, p_reset_above, v_columns, v_channel,
+    p_table, p_operation, p_query, p_mode, p_reset_above, v_columns, v_channel,
     v_function
   );
   -- The same again is left alone: replacing a function costs every session its plans.
@@ -547,7 +547,8 @@ begin
   end if;
   if v_wrong is not null then
     raise exception using errcode = 'RC003',
-      message = format('%s can''t be called as %s: %s', new.function, new.name, v_wrong),
+      message = format('%s can''t be called as %s: %s', coalesce(new.function, 'null'),
+        coalesce(new.name, 'null'), v_wrong),
       hint = 'List a function whose arguments all have names, or one with a single json or jsonb '
         'without a name, which then gets all of them.';
   end if;
@@ -570,6 +571,48 @@ ALTER FUNCTION rowcast.check_callable() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.check_callable() IS 'Refuses to list what can''t be called; SQLSTATE RC003, RC004.';
 
+CREATE FUNCTION rowcast.check_computed(p_table regclass, p_operation text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_virtual text[];
+  v_read text;
+begin
+  -- An inheritance child may have columns of its own, which whole rows of its trigger hold.
+  select array_agg(distinct a.attname::text) into v_virtual
+  from pg_attribute a
+  where a.attgenerated = 'v' and not a.attisdropped
+    and (a.attrelid = p_table or rowcast.is_below(a.attrelid, p_table));
+  if v_virtual is null then
+    return;
+  end if;
+  -- Which columns a query reads of a table, PostgreSQL notes for its rights: the number of each plus 7,
+  -- and 7 for the whole row. Dependencies do not say the latter.
+  select string_agg(distinct coalesce(a.attname, 'whole rows of ' || c.relname), ', ') into v_read
+  from pg_rewrite r
+  cross join lateral regexp_matches(
+    r.ev_action::text, '\{RTEPERMISSIONINFO :relid (\d+) [^}]*:selectedCols \(b([ \d]*)\)', 'g'
+  ) t (rights)
+  join pg_class c on c.oid = t.rights[1]::oid
+    and c.oid in (to_regclass('pg_temp.new_rows'), to_regclass('pg_temp.old_rows'))
+  cross join lateral regexp_split_to_table(ltrim(t.rights[2]), ' ') b (bit)
+  left join pg_attribute a on a.attrelid = c.oid and a.attnum = nullif(b.bit, '')::integer - 7
+  where r.ev_class = 'pg_temp.rowcast_checked'::regclass
+    and (b.bit = '7' or a.attname = any (v_virtual));
+  if v_read is not null then
+    raise exception using errcode = 'RC003',
+      message = format('the query for %s on %s reads %s: triggers are not given virtual generated columns, here %s',
+        p_operation, p_table, v_read, array_to_string(v_virtual, ', ')),
+      hint = 'Name the columns that it needs, and write the expression of a virtual one out; or make that STORED.';
+  end if;
+end
+$$;
+
+ALTER FUNCTION rowcast.check_computed(p_table regclass, p_operation text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.check_computed(p_table regclass, p_operation text) IS 'Refuses a query over virtual generated columns of new_rows and old_rows; SQLSTATE RC003.';
+
 CREATE FUNCTION rowcast.check_horizon(p_from pg_snapshot) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -591,14 +634,28 @@ CREATE FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query 
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET client_min_messages TO 'warning'
-    AS $$
+    AS $_$
 declare
+  -- As it stands in the trigger: in parentheses, without the semicolon that ends a statement.
+  v_query text := format(e'select * from (\n%s\n) q', regexp_replace(p_query, '[\s;]+$', ''));
   v_columns text[];
   v_wrong text;
   v_plan json;
 begin
-  drop view if exists pg_temp.rowcast_checked;
-  drop table if exists pg_temp.new_rows, pg_temp.old_rows;
+  if coalesce(p_query, '') !~ '\S' then
+    raise exception using errcode = 'RC003',
+      message = format('there is no query for %s on %s', p_operation, p_table),
+      hint = 'Give a select that returns name text, rooms text[] and data json.';
+  end if;
+  select string_agg(t, ', ') into v_wrong
+  from unnest(array['new_rows', 'old_rows', 'rowcast_checked']) t
+  where to_regclass('pg_temp.' || t) is not null;
+  if v_wrong is not null then
+    raise exception using errcode = 'RC003',
+      message = format('this session has something temporary of its own that is called %s', v_wrong),
+      hint = 'Queries are checked with temporary tables and a view of these names: drop yours, or attach in '
+        'another session.';
+  end if;
   if p_operation in ('insert', 'update') then
     execute format('create temporary table new_rows on commit drop as table %s with no data', p_table);
     grant select on pg_temp.new_rows to rowcast_owner;
@@ -608,8 +665,13 @@ begin
     grant select on pg_temp.old_rows to rowcast_owner;
   end if;
   begin
-    execute format('create temporary view rowcast_checked as %s', p_query);
+    execute 'create temporary view rowcast_checked as ' || v_query;
   exception
+    when syntax_error then
+      raise exception using errcode = 'RC003',
+        message = format('the query for %s on %s does not work: %s', p_operation, p_table, sqlerrm),
+        hint = 'It has to be one select that can stand in parentheses: nothing behind its end, no comment '
+          'after a semicolon.';
     when others then
       raise exception using errcode = 'RC003',
         message = format('the query for %s on %s does not work: %s', p_operation, p_table, sqlerrm),
@@ -646,6 +708,8 @@ begin
       hint = 'Put what the browser should get into data.';
   end if;
 
+  perform rowcast.check_computed(p_table, p_operation);
+
   select string_agg(distinct d.refobjid::regclass::text, ', ') into v_wrong
   from pg_rewrite r
   join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
@@ -676,7 +740,7 @@ begin
   end if;
 
   begin
-    v_plan := rowcast.plan_query(rtrim(p_query, e' \n\t;'));
+    v_plan := rowcast.plan_query(v_query);
   exception
     when insufficient_privilege then
       raise exception using errcode = 'RC004',
@@ -696,7 +760,7 @@ begin
   drop table if exists pg_temp.new_rows, pg_temp.old_rows;
   return v_columns;
 end
-$$;
+$_$;
 
 ALTER FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) OWNER TO rowcast_owner;
 
@@ -716,8 +780,9 @@ begin
     or format_type(v_rule.prorettype, null) <> tg_argv[2]
   then
     raise exception using errcode = 'RC003',
-      message = format('%s is no rule for rowcast.%s: it returns %s', v_function,
-        tg_table_name, pg_get_function_result(v_rule.oid)),
+      message = format('%s is no rule for rowcast.%s: it returns %s',
+        coalesce(v_function::text, 'null'), tg_table_name,
+        coalesce(pg_get_function_result(v_rule.oid), 'nothing')),
       hint = format('A function (%s) returns %s is asked here.', tg_argv[1], tg_argv[2]);
   end if;
   if not (has_function_privilege('rowcast_owner', v_rule.oid, 'execute')
@@ -743,6 +808,11 @@ declare
   v_is text;
   v_hint text;
 begin
+  if not exists (select from pg_class where oid = p_table) then
+    raise exception using errcode = 'RC003',
+      message = format('there is no table %s', coalesce(p_table::text, 'null')),
+      hint = 'Name it with its schema: ''shop.orders''.';
+  end if;
   select r.what, r.hint into v_is, v_hint
   from pg_class c
   cross join lateral (
@@ -868,7 +938,7 @@ begin
   end loop;
   if not v_gone then
     raise exception using errcode = 'RC005',
-      message = format('nothing is attached to %s%s', p_table, ' for ' || p_operation),
+      message = format('nothing is attached to %s%s', coalesce(p_table::text, 'null'), ' for ' || p_operation),
       hint = 'See what is: select * from rowcast.attachment.';
   end if;
 end
@@ -1766,7 +1836,7 @@ CREATE FUNCTION rowcast.plan_query(p_query text) RETURNS json
 declare
   v_plan json;
 begin
-  execute format(e'explain (format json, costs off) select * from (\n%s\n) q', p_query) into v_plan;
+  execute 'explain (format json, costs off) ' || p_query into v_plan;
   return v_plan -> 0 -> 'Plan';
 end
 $$;
@@ -2031,10 +2101,21 @@ CREATE FUNCTION rowcast.resolve_for_writer() RETURNS trigger
     AS $$
 declare
   v_column pg_catalog.text;
+  v_text pg_catalog.text;
   v_function pg_catalog.regprocedure;
 begin
   foreach v_column in array tg_argv loop
-    v_function := pg_catalog.to_jsonb(new) operator(pg_catalog.->>) v_column;
+    v_text := pg_catalog.to_jsonb(new) operator(pg_catalog.->>) v_column;
+    begin
+      v_function := v_text;
+    exception
+      when data_exception or syntax_error_or_access_rule_violation or invalid_schema_name then
+        raise exception using errcode = 'RC003',
+          message = pg_catalog.format('rowcast.%s.%s can''t be %L: %s', tg_table_name, v_column, v_text,
+            sqlerrm),
+          hint = 'Write the function''s name and the types of its arguments, each with its schema: '
+            '''shop.may_join(jsonb, text)''.';
+    end;
     new := pg_catalog.jsonb_populate_record(new, pg_catalog.jsonb_build_object(
       v_column, v_function::pg_catalog.oid::pg_catalog.text));
   end loop;
@@ -2044,7 +2125,7 @@ $$;
 
 ALTER FUNCTION rowcast.resolve_for_writer() OWNER TO rowcast_owner;
 
-COMMENT ON FUNCTION rowcast.resolve_for_writer() IS 'Finds the functions of a row by the search_path of whoever writes it.';
+COMMENT ON FUNCTION rowcast.resolve_for_writer() IS 'Finds the functions of a row by the search_path of whoever writes it; SQLSTATE RC003.';
 
 CREATE FUNCTION rowcast.restore(p_user text) RETURNS boolean
     LANGUAGE sql SECURITY DEFINER
@@ -2523,7 +2604,7 @@ declare
       select %1$s as channel, q.name, q.rooms, q.data::json as data, %4$s as render,
         %3$sq.name || array_to_string(q.rooms, '''', e''\n'') as words
       from (
-{query}
+%5$s
       ) q offset 0
     ) q
     where cardinality(q.rooms) > 0',
@@ -2531,7 +2612,9 @@ declare
       else quote_literal(p_channel) || '::text' end,
     case when v_channels then ' and q.channel <> ''''' else '' end,
     case when v_channels then format('coalesce(q.channel, %L) || ', p_channel) else '' end,
-    case when 'render' = any (p_columns) then 'q.render' else 'null::text' end
+    case when 'render' = any (p_columns) then 'q.render' else 'null::text' end,
+    -- What may stand behind a statement, but not behind one in parentheses.
+    regexp_replace(p_query, '[\s;]+$', '')
   );
   -- TRUNCATE of a parent fires this for every table that it empties: once is enough, unless
   -- somebody has told something since.
@@ -2590,9 +2673,8 @@ declare
   v_reset text := quote_literal(
     json_build_object('table', p_table::text, 'operation', p_operation)::text
   );
-  v_body text;
-begin
-  v_body := format(e'\ncreate or replace function %s() returns trigger', p_function) || $source$
+  v_template text := $source$
+create or replace function {function}() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $body$
 #variable_conflict use_column
@@ -2712,20 +2794,17 @@ begin
 end
 $body$
 $source$;
-  -- The query comes last, for it may contain anything.
-  v_body := replace(v_body, '{guard}', v_guard);
-  v_body := replace(v_body, '{few}', v_few);
-  v_body := replace(v_body, '{none}', v_none);
-  v_body := replace(v_body, '{exists}', v_exists);
-  v_body := replace(v_body, '{numerous}', v_numerous);
-  v_body := replace(v_body, '{usual}', v_usual);
-  v_body := replace(v_body, '{above}', v_above);
-  v_body := replace(v_body, '{done}', v_done);
-  v_body := replace(v_body, '{failed}', v_failed);
-  v_body := replace(v_body, '{limit}', v_limit);
-  v_body := replace(v_body, '{reset}', v_reset);
-  v_body := replace(v_body, '{selected}', v_selected);
-  return replace(v_body, '{query}', p_query);
+  v_parts jsonb := jsonb_build_object(
+    'function', p_function, 'guard', v_guard, 'few', v_few, 'none', v_none, 'exists', v_exists,
+    'numerous', v_numerous, 'usual', v_usual, 'above', v_above, 'done', v_done, 'failed', v_failed,
+    'limit', v_limit, 'reset', v_reset, 'selected', v_selected
+  );
+begin
+  -- In one pass: names and the query may contain anything, such as what stands for another part.
+  return (
+    select string_agg(case place % 2 when 1 then part else v_parts ->> part end, '' order by place)
+    from regexp_split_to_table(v_template, '[{}]') with ordinality t (part, place)
+  );
 end
 $_$;
 
@@ -3536,6 +3615,8 @@ REVOKE ALL ON FUNCTION rowcast.call(p_args text, p_max_bytes bigint) FROM PUBLIC
 GRANT ALL ON FUNCTION rowcast.call(p_args text, p_max_bytes bigint) TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.check_callable() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.check_computed(p_table regclass, p_operation text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.check_horizon(p_from pg_snapshot) FROM PUBLIC;
 

@@ -612,6 +612,15 @@ async fn a_rule_that_cant_be_asked_is_refused_where_it_is_written() {
             "RC003",
         ),
         (
+            "insert into rowcast.home_rule values ('public.home')",
+            "RC003",
+        ),
+        (
+            "insert into rowcast.home_rule values ('nowhere.home(jsonb)')",
+            "RC003",
+        ),
+        ("insert into rowcast.home_rule values (null)", "RC003"),
+        (
             "insert into rowcast.home_rule values ('public.many(jsonb)')",
             "RC003",
         ),
@@ -735,7 +744,9 @@ async fn a_rule_is_kept_by_its_full_signature(version: Version) {
     }
     let missing = "insert into rowcast.home_rule values ('public.nowhere(jsonb)')";
     let error = superuser.batch_execute(missing).await.expect_err(missing);
-    assert_eq!(error.code(), Some(&SqlState::UNDEFINED_FUNCTION));
+    let error = error.as_db_error().expect(missing);
+    assert_eq!(error.code().code(), "RC003", "{error}");
+    assert!(error.message().contains("does not exist"), "{error}");
     database
         .run(
             "set search_path = \"My app\";

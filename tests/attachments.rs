@@ -301,7 +301,211 @@ async fn what_rowcast_owner_may_not_name_is_refused(version: Version) {
     }
 }
 
+/// PostgreSQL gives triggers no value of them: events were lost, or told null, or strict writes failed.
+#[tokio::test]
+async fn a_query_over_virtual_columns_is_refused() {
+    let database = database(Version::V18).await;
+    database
+        .run(
+            "create table shop.people (id int primary key, uid int,
+               room text generated always as ('user:' || uid) virtual,
+               kept text generated always as ('user:' || uid) stored);
+             create table shop.parent (id int primary key);
+             create table shop.child (twice int generated always as (id * 2) virtual)
+               inherits (shop.parent);
+             grant usage on schema shop to rowcast_owner; grant select on shop.people to rowcast_owner",
+        )
+        .await;
+    let attach = |table: &str, operation: &str, columns: &str, from: &str| {
+        format!(
+            "select rowcast.attach('shop.{table}', '{operation}',
+               $q$ select '{operation}' as name, {columns} as data from {from} $q$, 'strict')"
+        )
+    };
+    let pairs = "(new_rows n join old_rows o using (id)) j";
+    for (table, operation, columns, from, read) in [
+        (
+            "people",
+            "insert",
+            "array[n.room] as rooms, to_json(n.id)",
+            "new_rows n",
+            "reads room",
+        ),
+        (
+            "people",
+            "insert",
+            "array['open:1'] as rooms, to_json(n)",
+            "new_rows n",
+            "reads whole rows",
+        ),
+        (
+            "people",
+            "insert",
+            "array['open:1'] as rooms, to_json((n).room)",
+            "new_rows n",
+            "reads room",
+        ),
+        (
+            "people",
+            "update",
+            "array['open:1'] as rooms, to_json(j)",
+            pairs,
+            "reads whole rows",
+        ),
+        (
+            "people",
+            "delete",
+            "array['open:1'] as rooms, to_json(j)",
+            "(select * from old_rows) j",
+            "reads room",
+        ),
+        (
+            "people",
+            "delete",
+            "array['open:1'] as rooms, to_json(id)",
+            "old_rows where room > ''",
+            "reads room",
+        ),
+        (
+            "parent",
+            "insert",
+            "array['open:1'] as rooms, to_json(n)",
+            "new_rows n",
+            "reads whole rows",
+        ),
+    ] {
+        let (code, message) = refused(&database, &attach(table, operation, columns, from)).await;
+        assert_eq!(code, "RC003", "{columns}: {message}");
+        assert!(message.contains(read), "{columns}: {message}");
+    }
+    // What is read elsewhere than in a trigger's rows is computed.
+    let columns = "array[n.kept] as rooms, (select json_build_object('id', p.room)
+        from shop.people p where p.id = n.id)";
+    for (table, operation, columns, from) in [
+        ("people", "insert", columns, "new_rows n"),
+        (
+            "people",
+            "delete",
+            "array['open:1'] as rooms, to_json(j)",
+            "(select id from old_rows) j",
+        ),
+        (
+            "people",
+            "truncate",
+            "array['open:1'] as rooms, to_json(1)",
+            "(values (1)) v",
+        ),
+        (
+            "parent",
+            "insert",
+            "array['open:1'] as rooms, json_build_object('id', id)",
+            "new_rows",
+        ),
+    ] {
+        database.run(&attach(table, operation, columns, from)).await;
+    }
+    for (sql, expected) in [
+        ("insert into shop.people values (1, 5)", "insert user:5"),
+        ("delete from shop.people", "delete 1"),
+        ("insert into shop.child values (2)", "insert 2"),
+    ] {
+        assert_eq!(told(&database, sql).await, expected, "{sql}");
+    }
+}
+
+/// They were dropped without a word.
+#[tokio::test]
+async fn the_callers_own_temporary_tables_stay() {
+    let database = database(Version::Installed).await;
+    let temporary = [
+        "create temporary table new_rows as select 1 as mine",
+        "create temporary table old_rows as select 1 as mine",
+        "create temporary view rowcast_checked as select 1 as mine",
+    ];
+    for create in temporary {
+        let superuser = database.client("postgres").await;
+        superuser.batch_execute(create).await.expect(create);
+        let attached = superuser
+            .batch_execute("select shop.tell('shop.orders', 'delete')")
+            .await;
+        let error = attached.expect_err(create);
+        let error = error.as_db_error().expect("of the database");
+        assert_eq!(error.code().code(), "RC003", "{error}");
+        assert!(
+            error
+                .hint()
+                .is_some_and(|hint| hint.contains("another session"))
+        );
+        let name = create.split(' ').nth(3).unwrap();
+        let mine = superuser
+            .query_one(&format!("select mine from pg_temp.{name}"), &[])
+            .await;
+        assert_eq!(mine.expect(create).get::<_, i32>(0), 1);
+    }
+}
+
+/// What reads like a part of the trigger's function was replaced by that part.
+async fn a_table_may_be_called_like_a_part_of_the_function(version: Version) {
+    let database = database(version).await;
+    for name in ["{query}", "{selected}", "{failed}{reset}", "$source$"] {
+        database
+            .run(&format!(
+                "create table shop.\"{name}\" (id int); select shop.tell('shop.\"{name}\"')"
+            ))
+            .await;
+        let insert = format!("insert into shop.\"{name}\" values (1)");
+        assert_eq!(told(&database, &insert).await, "insert 1", "{name}");
+        let channel: String = database.ask("select channel from rowcast.event").await;
+        assert_eq!(channel, name);
+    }
+    for name in ["$body$", "$query$", "a\tb"] {
+        let attach =
+            format!("create table shop.\"{name}\" (id int); select shop.tell('shop.\"{name}\"')");
+        let (code, message) = refused(&database, &attach).await;
+        assert_eq!(code, "RC003", "{message}");
+        assert!(message.starts_with("the name of shop."), "{message}");
+    }
+}
+
+/// As a file ends that was written elsewhere: by a carriage return.
+async fn a_query_may_end_as_a_statement_does(version: Version) {
+    let database = database(version).await;
+    database
+        .run(
+            r"select rowcast.attach('shop.orders', 'insert', e'select ''insert'' as name,
+               array[''open:1''] as rooms, json_build_object(''id'', id) as data
+               from new_rows;\r\n\t;\f ')",
+        )
+        .await;
+    let insert = "insert into shop.orders values (1)";
+    assert_eq!(told(&database, insert).await, "insert 1");
+}
+
+/// No table at all, and one that was dropped: PostgreSQL's own words were "syntax error at or near".
+#[tokio::test]
+async fn no_table_is_said_to_be_none() {
+    let database = database(Version::Installed).await;
+    for (call, code, words) in [
+        (
+            "attach(null, 'insert', 'table new_rows')",
+            "RC003",
+            "there is no table null",
+        ),
+        (
+            "attach(4000000000, 'insert', 'table new_rows')",
+            "RC003",
+            "there is no table 4000000000",
+        ),
+        ("detach(null)", "RC005", "nothing is attached to null"),
+    ] {
+        let (its, message) = refused(&database, &format!("select rowcast.{call}")).await;
+        assert_eq!((its.as_str(), message.as_str()), (code, words));
+    }
+}
+
 on_every_version! {
+    a_table_may_be_called_like_a_part_of_the_function
+    a_query_may_end_as_a_statement_does
     a_table_that_took_anothers_name_has_a_function_of_its_own
     to_forget_a_dropped_table_leaves_its_successor_alone
     names_that_are_cut_off_or_read_alike_are_kept_apart

@@ -385,6 +385,9 @@ async fn what_can_not_be_called_can_not_be_listed(version: Version) {
         .await
         .expect_err("no rule");
     assert_eq!(code, "RC003");
+    let (code, message) = list(good, "ask.f", "null").await.expect_err("no arguments");
+    assert_eq!(code, "RC003", "{message}");
+    assert!(message.contains("rowcast.callable.function"), "{message}");
     let closed = format!("{good}; revoke all on function ask.f() from public");
     let (code, message) = list(&closed, "ask.f()", "null").await.expect_err("closed");
     assert_eq!(code, "RC004", "{message}");

@@ -729,6 +729,17 @@ async fn attach_says_what_is_wrong_with_a_query(version: Version) {
             "syntax error",
         ),
         (
+            format!("'note', 'insert', $${QUERY}; -- and no more$$"),
+            "RC003",
+            "syntax error",
+        ),
+        (
+            "'note', 'insert', null".into(),
+            "RC003",
+            "there is no query",
+        ),
+        ("'note', 'insert', ' '".into(), "RC003", "there is no query"),
+        (
             "'note', 'insert', $$delete from public.note$$".into(),
             "RC003",
             "does not work",

@@ -52,14 +52,14 @@ begin
 
   v_columns := rowcast.check_query(p_table, p_operation, p_query);
   select relname into v_channel from pg_class where oid = p_table;
-  if v_channel ~ '[[:cntrl:]]' then
+  if v_channel ~ '[[:cntrl:]]' or p_table::text ~ '\$(body|query)\$' then
     raise exception using errcode = 'RC003',
-      message = format('the name of %s, which is its channel''s, has control characters', p_table),
-      hint = 'Rename it.';
+      message = format('the name of %s has control characters, $body$ or $query$', p_table),
+      hint = 'Rename it: its channel is called like it, and the trigger''s function names it.';
   end if;
   v_function := rowcast.trigger_function_name(p_table, p_operation);
   v_source := rowcast.trigger_source(
-    p_table, p_operation, rtrim(p_query, E' \n\t;'), p_mode, p_reset_above, v_columns, v_channel,
+    p_table, p_operation, p_query, p_mode, p_reset_above, v_columns, v_channel,
     v_function
   );
   -- The same again is left alone: replacing a function costs every session its plans.

@@ -47,7 +47,8 @@ begin
   end if;
   if v_wrong is not null then
     raise exception using errcode = 'RC003',
-      message = format('%s can''t be called as %s: %s', new.function, new.name, v_wrong),
+      message = format('%s can''t be called as %s: %s', coalesce(new.function, 'null'),
+        coalesce(new.name, 'null'), v_wrong),
       hint = 'List a function whose arguments all have names, or one with a single json or jsonb '
         'without a name, which then gets all of them.';
   end if;

@@ -1,7 +1,8 @@
 -- Checks a query before it becomes a trigger: that it parses with the search_path it will run
 -- under, that its columns are those of an event, and that rowcast_owner may read what it reads.
 -- Returns the columns it has, and `(plain)` if it does no more than pass the rows through, one by
--- one: then its plan is the same for one row and for a million. Runs as the caller, who has to be allowed to see the table.
+-- one: then its plan is the same for one row and for a million. Runs as the caller, who has to be
+-- allowed to see the table.
 
 create or replace function rowcast.check_query(p_table regclass, p_operation text, p_query text)
 returns text[]
@@ -10,12 +11,26 @@ set search_path = pg_catalog, pg_temp
 set client_min_messages = warning
 as $$
 declare
+  -- As it stands in the trigger: in parentheses, without the semicolon that ends a statement.
+  v_query text := format(e'select * from (\n%s\n) q', regexp_replace(p_query, '[\s;]+$', ''));
   v_columns text[];
   v_wrong text;
   v_plan json;
 begin
-  drop view if exists pg_temp.rowcast_checked;
-  drop table if exists pg_temp.new_rows, pg_temp.old_rows;
+  if coalesce(p_query, '') !~ '\S' then
+    raise exception using errcode = 'RC003',
+      message = format('there is no query for %s on %s', p_operation, p_table),
+      hint = 'Give a select that returns name text, rooms text[] and data json.';
+  end if;
+  select string_agg(t, ', ') into v_wrong
+  from unnest(array['new_rows', 'old_rows', 'rowcast_checked']) t
+  where to_regclass('pg_temp.' || t) is not null;
+  if v_wrong is not null then
+    raise exception using errcode = 'RC003',
+      message = format('this session has something temporary of its own that is called %s', v_wrong),
+      hint = 'Queries are checked with temporary tables and a view of these names: drop yours, or attach in '
+        'another session.';
+  end if;
   if p_operation in ('insert', 'update') then
     execute format('create temporary table new_rows on commit drop as table %s with no data', p_table);
     grant select on pg_temp.new_rows to rowcast_owner;
@@ -25,8 +40,13 @@ begin
     grant select on pg_temp.old_rows to rowcast_owner;
   end if;
   begin
-    execute format('create temporary view rowcast_checked as %s', p_query);
+    execute 'create temporary view rowcast_checked as ' || v_query;
   exception
+    when syntax_error then
+      raise exception using errcode = 'RC003',
+        message = format('the query for %s on %s does not work: %s', p_operation, p_table, sqlerrm),
+        hint = 'It has to be one select that can stand in parentheses: nothing behind its end, no comment '
+          'after a semicolon.';
     when others then
       raise exception using errcode = 'RC003',
         message = format('the query for %s on %s does not work: %s', p_operation, p_table, sqlerrm),
@@ -63,6 +83,8 @@ begin
       hint = 'Put what the browser should get into data.';
   end if;
 
+  perform rowcast.check_computed(p_table, p_operation);
+
   select string_agg(distinct d.refobjid::regclass::text, ', ') into v_wrong
   from pg_rewrite r
   join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
@@ -93,7 +115,7 @@ begin
   end if;
 
   begin
-    v_plan := rowcast.plan_query(rtrim(p_query, e' \n\t;'));
+    v_plan := rowcast.plan_query(v_query);
   exception
     when insufficient_privilege then
       raise exception using errcode = 'RC004',

@@ -16,8 +16,9 @@ begin
     or format_type(v_rule.prorettype, null) <> tg_argv[2]
   then
     raise exception using errcode = 'RC003',
-      message = format('%s is no rule for rowcast.%s: it returns %s', v_function,
-        tg_table_name, pg_get_function_result(v_rule.oid)),
+      message = format('%s is no rule for rowcast.%s: it returns %s',
+        coalesce(v_function::text, 'null'), tg_table_name,
+        coalesce(pg_get_function_result(v_rule.oid), 'nothing')),
       hint = format('A function (%s) returns %s is asked here.', tg_argv[1], tg_argv[2]);
   end if;
   if not (has_function_privilege('rowcast_owner', v_rule.oid, 'execute')

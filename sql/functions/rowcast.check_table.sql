@@ -11,6 +11,11 @@ declare
   v_is text;
   v_hint text;
 begin
+  if not exists (select from pg_class where oid = p_table) then
+    raise exception using errcode = 'RC003',
+      message = format('there is no table %s', coalesce(p_table::text, 'null')),
+      hint = 'Name it with its schema: ''shop.orders''.';
+  end if;
   select r.what, r.hint into v_is, v_hint
   from pg_class c
   cross join lateral (

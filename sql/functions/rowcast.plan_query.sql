@@ -10,7 +10,7 @@ as $$
 declare
   v_plan json;
 begin
-  execute format(e'explain (format json, costs off) select * from (\n%s\n) q', p_query) into v_plan;
+  execute 'explain (format json, costs off) ' || p_query into v_plan;
   return v_plan -> 0 -> 'Plan';
 end
 $$;

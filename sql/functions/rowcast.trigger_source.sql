@@ -47,7 +47,7 @@ declare
       select %1$s as channel, q.name, q.rooms, q.data::json as data, %4$s as render,
         %3$sq.name || array_to_string(q.rooms, '''', e''\n'') as words
       from (
-{query}
+%5$s
       ) q offset 0
     ) q
     where cardinality(q.rooms) > 0',
@@ -55,7 +55,9 @@ declare
       else quote_literal(p_channel) || '::text' end,
     case when v_channels then ' and q.channel <> ''''' else '' end,
     case when v_channels then format('coalesce(q.channel, %L) || ', p_channel) else '' end,
-    case when 'render' = any (p_columns) then 'q.render' else 'null::text' end
+    case when 'render' = any (p_columns) then 'q.render' else 'null::text' end,
+    -- What may stand behind a statement, but not behind one in parentheses.
+    regexp_replace(p_query, '[\s;]+$', '')
   );
   -- TRUNCATE of a parent fires this for every table that it empties: once is enough, unless
   -- somebody has told something since.
@@ -114,9 +116,8 @@ declare
   v_reset text := quote_literal(
     json_build_object('table', p_table::text, 'operation', p_operation)::text
   );
-  v_body text;
-begin
-  v_body := format(e'\ncreate or replace function %s() returns trigger', p_function) || $source$
+  v_template text := $source$
+create or replace function {function}() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $body$
 #variable_conflict use_column
@@ -236,20 +237,17 @@ begin
 end
 $body$
 $source$;
-  -- The query comes last, for it may contain anything.
-  v_body := replace(v_body, '{guard}', v_guard);
-  v_body := replace(v_body, '{few}', v_few);
-  v_body := replace(v_body, '{none}', v_none);
-  v_body := replace(v_body, '{exists}', v_exists);
-  v_body := replace(v_body, '{numerous}', v_numerous);
-  v_body := replace(v_body, '{usual}', v_usual);
-  v_body := replace(v_body, '{above}', v_above);
-  v_body := replace(v_body, '{done}', v_done);
-  v_body := replace(v_body, '{failed}', v_failed);
-  v_body := replace(v_body, '{limit}', v_limit);
-  v_body := replace(v_body, '{reset}', v_reset);
-  v_body := replace(v_body, '{selected}', v_selected);
-  return replace(v_body, '{query}', p_query);
+  v_parts jsonb := jsonb_build_object(
+    'function', p_function, 'guard', v_guard, 'few', v_few, 'none', v_none, 'exists', v_exists,
+    'numerous', v_numerous, 'usual', v_usual, 'above', v_above, 'done', v_done, 'failed', v_failed,
+    'limit', v_limit, 'reset', v_reset, 'selected', v_selected
+  );
+begin
+  -- In one pass: names and the query may contain anything, such as what stands for another part.
+  return (
+    select string_agg(case place % 2 when 1 then part else v_parts ->> part end, '' order by place)
+    from regexp_split_to_table(v_template, '[{}]') with ordinality t (part, place)
+  );
 end
 $$;
 revoke all on function rowcast.trigger_source(regclass, text, text, text, integer, text[], text, text) from public;

@@ -30,7 +30,7 @@ const FUNCTION: &str = "select prosrc, prosecdef and proowner = 'rowcast_owner':
 
 /// The function as `rowcast.attach` would make it: with temporary tables, in a transaction that is
 /// rolled back.
-const EXPECTED: &str = "select rowcast.trigger_source(c.oid, $2, rtrim($3, E' \\n\\t;'), $4, $5, \
+const EXPECTED: &str = "select rowcast.trigger_source(c.oid, $2, $3, $4, $5, \
     rowcast.check_query(c.oid, $2, $3), c.relname::text, \
     rowcast.trigger_function_name(c.oid, $2)), rowcast.trigger_function_name(c.oid, $2) \
     from pg_class c where c.oid = $1";
