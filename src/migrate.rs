@@ -50,10 +50,11 @@ pub enum MigrateError {
     Newer { theirs: i32, ours: i32 },
     #[error(
         "schema rowcast is here without the history of its migrations, as after `pg_dump -s`: copy \
-         its data as well (`pg_dump --schema=rowcast`), or, if its log, rules and settings may go: \
-         drop the triggers that you wrote by hand, such as with `drop schema lab_push cascade`, for \
-         without the schema they fail your writes (docs/operations.md, \"Taking it out\"); then \
-         `drop schema rowcast cascade`, `rowcast migrate` and `rowcast triggers apply`"
+         its data as well (`pg_dump --schema=rowcast --data-only --disable-triggers`), or, if its log, \
+         rules and settings may go: drop the triggers that you wrote by hand, such as with `drop \
+         schema lab_push cascade`, for without the schema they fail your writes (docs/operations.md, \
+         \"Taking it out\"); then `drop schema rowcast cascade`, `rowcast migrate` and `rowcast \
+         triggers apply`"
     )]
     NoHistory,
     #[error("{what}: {}", describe_to_dba(.error, DENIED))]

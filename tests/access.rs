@@ -290,6 +290,12 @@ async fn revocations_are_forgotten_by_age(version: Version) {
     let forget = "select rowcast.forget_revocations('1 day')";
     assert_eq!(database.ask::<i64>(forget).await, 2);
     assert_eq!(database.ask::<i64>(forget).await, 0);
+    // A negative age would remove those of this moment, too.
+    let superuser = database.superuser().await;
+    let negative = "select rowcast.forget_revocations('-1 day')";
+    let refused = superuser.batch_execute(negative).await;
+    let refused = refused.expect_err("that is no age");
+    assert_eq!(refused.code().map(SqlState::code), Some("RC003"));
     assert!(
         !database
             .ask::<bool>("select rowcast.is_revoked('{\"sub\":\"1\"}')")

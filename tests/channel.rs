@@ -958,6 +958,127 @@ async fn state_events_collapse_and_are_rendered_at_the_end(version: Version) {
     server.stop().await;
 }
 
+/// What a state event holds may be no key, and its function may fail in ways that are no error like
+/// others: looks at it failed for good, on every node, and nobody heard anything any more.
+async fn no_state_event_stops_the_log(version: Version) {
+    let database = database(version).await;
+    database.run(SPOTS).await;
+    database
+        .run(
+            "create function public.render_nothing(p_keys jsonb[]) returns table (key jsonb, data json)
+               language plpgsql stable as $$ begin assert false, 'never'; end $$",
+        )
+        .await;
+    let server = serve(&database, |_| ()).await;
+    let before = database.bookmark().await;
+    let mut everybody = everybody(&server).await;
+    let bad = [
+        (r#"{"id":"a\u0000b"}"#, "public.render_spots"),
+        (r#"{"id":1e400000}"#, "public.render_spots"),
+        (r#"{"id":1}"#, "public.render_nothing"),
+        (r#"{"id":1}"#, "a.b.c.d"),
+        (r#"{"id":1}"#, "no name"),
+    ];
+    for (key, render) in bad {
+        // What stands beside it is rendered, and delivered.
+        let sql = format!(
+            "begin;
+             insert into rowcast.event (channel, name, rooms, data, render)
+               values ('c', 'bad', array['open:1'], '{key}', '{render}');
+             select public.set_spots(2, 4), rowcast.emit('c', 'e', array['open:1'], '{{}}');
+             commit"
+        );
+        database.run(&sql).await;
+        for frames in until_now(&database, &mut everybody).await {
+            let told: Vec<_> = frames.iter().map(|frame| &frame["type"]).collect();
+            assert_eq!(
+                told,
+                ["gap", "event", "event"],
+                "{key} {render}: {frames:?}"
+            );
+            assert_eq!(frames[0]["rooms"], json!(["open:1"]));
+            assert_eq!(frames[1]["data"]["spots"], 4);
+        }
+    }
+    let gap = format!("select outcome || ' ' || reason from rowcast.events_since('{before}')");
+    assert_eq!(database.ask::<String>(&gap).await, "gap trigger");
+    server.stop().await;
+}
+
+/// The trigger that `attach` makes refuses such a key where it is written: whose it is, is known.
+async fn a_key_that_is_none_fails_where_it_is_written(version: Version) {
+    let database = database(version).await;
+    database.run(SPOTS).await;
+    let attach = |mode: &str| {
+        format!(
+            "select rowcast.attach('public.note', 'insert', $$
+               select 'note' as name, array['open:1'] as rooms,
+                 json_build_object('id', n.text::json) as data, 'public.render_spots' as render
+               from new_rows n
+             $$, '{mode}')"
+        )
+    };
+    database.run(&attach("lossy")).await;
+    database.run("select rowcast.ensure_history()").await;
+    let (from, legacy) = (database.bookmark().await, database.legacy().await);
+    let write = |id: u32, key: &str| format!("insert into public.note values ({id}, '{key}')");
+    let written = legacy.batch_execute(&write(1, r#""\u0000""#)).await;
+    written.expect("the write goes through");
+    let states = "select string_agg(sqlstate, ' ') from rowcast.failure";
+    assert_eq!(database.ask::<String>(states).await, "22P05");
+    let gap = format!("select outcome || ' ' || reason from rowcast.events_since('{from}')");
+    assert_eq!(database.ask::<String>(&gap).await, "gap trigger");
+    database.run(&attach("strict")).await;
+    let refused = legacy.batch_execute(&write(2, "1e400000")).await;
+    refused.expect_err("the write is refused");
+    let written = legacy.batch_execute(&write(3, "1")).await;
+    written.expect("a key");
+}
+
+/// A renderer that wants what somebody has locked held up everybody, for as long as the lock was held.
+async fn a_renderer_that_waits_holds_nobody_up(version: Version) {
+    let database = database(version).await;
+    database.run(SPOTS).await;
+    let server = serve(&database, |_| ()).await;
+    let mut everybody = everybody(&server).await;
+    let holder = database.client("postgres").await;
+    database.run("select public.set_spots(1, 9)").await;
+    until_now(&database, &mut everybody).await;
+    let lock = "begin; lock table public.spots in access exclusive mode";
+    holder.batch_execute(lock).await.expect("a lock");
+    database
+        .run(
+            "insert into rowcast.event (channel, name, rooms, data, render) values
+               ('spots', 'spots', array['open:1'], '{\"id\":1}', 'public.render_spots')",
+        )
+        .await;
+    // The lock is still held when these arrive.
+    for frames in until_now(&database, &mut everybody).await {
+        assert_eq!((frames.len(), &frames[0]["type"]), (1, &json!("gap")));
+        assert_eq!(frames[0]["reason"], "trigger");
+    }
+    holder.batch_execute("rollback").await.expect("it ends");
+    database.run("select public.set_spots(1, 4)").await;
+    for frames in until_now(&database, &mut everybody).await {
+        assert_eq!((frames.len(), &frames[0]["name"]), (1, &json!("spots")));
+    }
+    server.stop().await;
+}
+
+/// Of a batch that fails half-way, what was rendered before was sent, and a gap for it as well.
+async fn a_batch_that_fails_half_way_is_told_once(version: Version) {
+    let database = database(version).await;
+    database.run(SPOTS).await;
+    let from: String = database.ask("select pg_current_snapshot()::text").await;
+    database
+        .run("select public.set_spots(1, 1), public.set_spots(2, -1)")
+        .await;
+    let told = format!(
+        "select string_agg(concat(data ->> 'id', failed), ' ') from rowcast.read_log('{from}')"
+    );
+    assert_eq!(database.ask::<String>(&told).await, "t t");
+}
+
 async fn a_replay_above_its_limit_is_a_gap_and_never_cut_short(version: Version) {
     let database = database(version).await;
     database.run(SPOTS).await;
@@ -1053,6 +1174,10 @@ on_every_version! {
     attach_says_what_is_wrong_with_a_query
     writes_straight_to_a_leaf_are_seen
     state_events_collapse_and_are_rendered_at_the_end
+    no_state_event_stops_the_log
+    a_key_that_is_none_fails_where_it_is_written
+    a_renderer_that_waits_holds_nobody_up
+    a_batch_that_fails_half_way_is_told_once
     a_replay_above_its_limit_is_a_gap_and_never_cut_short
     the_log_is_never_read_by_a_sequential_scan
 }

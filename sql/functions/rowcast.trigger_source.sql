@@ -35,6 +35,7 @@ declare
   -- Short and plain is within all bounds; rowcast.checked_name decides on the rest, and refuses what
   -- is null. 4,000 bytes are not 1 MiB even where they are compressed to the 255th part, PostgreSQL's
   -- best. A null room becomes a control character; an array of several dimensions has no rooms[1].
+  -- A key that is no jsonb fails here, where it is known whose it is, rather than where it is rendered.
   -- Offset 0 keeps PostgreSQL from computing the query's columns once more for each mention.
   v_selected text := format(
     'select q.channel,
@@ -44,10 +45,10 @@ declare
       end as name,
       q.rooms, q.data, q.render
     from (
-      select %1$s as channel, q.name, q.rooms, q.data::json as data, %4$s as render,
+      select %1$s as channel, q.name, q.rooms, %5$s as data, %4$s as render,
         %3$sq.name || array_to_string(q.rooms, '''', e''\n'') as words
       from (
-%5$s
+%6$s
       ) q offset 0
     ) q
     where cardinality(q.rooms) > 0',
@@ -56,6 +57,11 @@ declare
     case when v_channels then ' and q.channel <> ''''' else '' end,
     case when v_channels then format('coalesce(q.channel, %L) || ', p_channel) else '' end,
     case when 'render' = any (p_columns) then 'q.render' else 'null::text' end,
+    case
+      when 'render' = any (p_columns)
+        then 'case when q.render is null then q.data::json else q.data::jsonb::json end'
+      else 'q.data::json'
+    end,
     -- What may stand behind a statement, but not behind one in parentheses.
     regexp_replace(p_query, '[\s;]+$', '')
   );
