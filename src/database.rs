@@ -11,7 +11,6 @@ use deadpool_postgres::Pool;
 use futures_util::future::join3;
 use rows::first;
 use servers::{Connected, Servers};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
@@ -80,13 +79,37 @@ pub fn session() -> String {
     )
 }
 
-/// Opens a transaction, whose settings are said each time: the database or the role may have other
-/// defaults, and a pooler in transaction mode forgets those of a session.
-fn begin(mode: &str, timeout: Duration) -> String {
-    let timeout = timeout.as_millis();
-    format!(
-        "begin isolation level {mode}; set local statement_timeout = {timeout}; set local {PATH}"
-    )
+/// What a transaction is for.
+#[derive(Clone, Copy, Debug)]
+enum Mode {
+    Read,
+    Write,
+    /// Writes what everybody may be kept waiting for until it is committed: its commit waits for no
+    /// synchronous standby, which may be missing.
+    WriteHere,
+    /// A call: may write, until `begin_call` says that it may not, for the other way round there is none.
+    Call,
+}
+
+impl Mode {
+    /// Opens a transaction, whose settings are said each time: the database or the role may have other
+    /// defaults, and a pooler in transaction mode forgets those of a session.
+    fn begin(self, timeout: Duration) -> String {
+        let (mode, more) = match self {
+            Self::Read => ("read committed read only", ""),
+            Self::Write => ("read committed read write", ""),
+            Self::WriteHere => (
+                "read committed read write",
+                "; set local synchronous_commit = off",
+            ),
+            Self::Call => ("repeatable read read write", ""),
+        };
+        let timeout = timeout.as_millis();
+        format!(
+            "begin isolation level {mode}; set local statement_timeout = {timeout}; \
+             set local {PATH}{more}"
+        )
+    }
 }
 
 /// Opens a connection of its own, past any pool, as a [`session`]; each server of the address has
@@ -131,8 +154,6 @@ pub struct Database {
     pool: Pool,
     calls: call::Calls,
     canceller: Canceller,
-    begin: Arc<str>,
-    begin_write: Arc<str>,
     /// Of a statement; whoever waits for its answer waits a [`LINK`] longer.
     timeout: Duration,
 }
@@ -159,8 +180,6 @@ impl Database {
             pool: servers.pool(settings.pool_size, settings.pool_wait)?,
             calls: call::Calls::new(&servers, settings, calls)?,
             canceller: Canceller::of(&servers, settings.connect_timeout),
-            begin: begin("read committed read only", timeout).into(),
-            begin_write: begin("read committed read write", timeout).into(),
             timeout,
         })
     }
@@ -174,7 +193,7 @@ impl Database {
 
     /// One statement in a read-only transaction with a timeout, in a single round trip.
     async fn read(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
-        self.ask(&self.begin, sql, params).await
+        self.ask(Mode::Read, self.timeout, sql, params).await
     }
 
     /// The same, with a timeout of its own.
@@ -184,24 +203,25 @@ impl Database {
         sql: &str,
         params: &[Param<'_>],
     ) -> Result<Vec<Row>, DatabaseError> {
-        self.ask(&begin("read committed read only", within), sql, params)
-            .await
+        self.ask(Mode::Read, within, sql, params).await
     }
 
     /// The same, in one that may write: what is returned is committed.
     async fn write(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
-        self.ask(&self.begin_write, sql, params).await
+        self.ask(Mode::Write, self.timeout, sql, params).await
     }
 
     async fn ask(
         &self,
-        begin: &str,
+        mode: Mode,
+        within: Duration,
         sql: &str,
         params: &[Param<'_>],
     ) -> Result<Vec<Row>, DatabaseError> {
         let client = self.pool.get().await?;
+        let begin = mode.begin(within);
         let asked = join3(
-            client.batch_execute(begin),
+            client.batch_execute(&begin),
             client.query_typed(sql, params),
             client.batch_execute("commit"),
         );
@@ -243,12 +263,8 @@ impl Database {
     /// # Errors
     /// The database.
     pub async fn echo(&self, word: &str) -> Result<(), DatabaseError> {
-        let client = self.pool.get().await?;
         let sql = format!("notify {DOORBELL}, '{word}'");
-        let asked = tokio::time::timeout(self.timeout + LINK, client.batch_execute(&sql)).await;
-        match asked {
-            Ok(answer) => Ok(answer?),
-            Err(_) => Err(self.give_up(client)),
-        }
+        self.ask(Mode::WriteHere, self.timeout, &sql, &[]).await?;
+        Ok(())
     }
 }

@@ -2,7 +2,9 @@
 //! both transports, from the ring and from the log, and on another node.
 
 use crate::support::{
-    self, Database, EVERY_TRANSPORT, Server, Subscriber, Transport, Version, connect, marker, on,
+    self, Database, EVERY_TRANSPORT, Server, Subscriber, TRANSPORTS, Transport, Version, connect,
+    marker, on,
+    proxy::{Proxy, Upstream},
     serve, token,
 };
 use serde_json::Value;
@@ -510,4 +512,39 @@ async fn what_can_not_be_read_in_time_is_a_gap() {
     holder.batch_execute("rollback").await.unwrap();
     marker(&db, &["*"]).await;
     back.expect_event("marker").await;
+}
+
+/// All that lay behind an old bookmark was taken in before it was found to be too much: eight readers
+/// with one of yesterday took two gigabytes.
+#[tokio::test]
+async fn what_is_too_much_is_not_taken_in() {
+    let mut db = database(Version::Installed).await;
+    serve(&db, |_| {}).await.stop().await;
+    let since = db.bookmark().await;
+    // A row of the log is a megabyte; PostgreSQL keeps it small.
+    let emit = "select rowcast.emit('c', 'e', array['r:1'],
+        json_build_object('row', repeat('x', 1000000))) from generate_series(1, 100)";
+    db.run(emit).await;
+    let cluster = &on(Version::Installed).await.cluster;
+    let socket = format!(".s.PGSQL.{}", cluster.port());
+    let link = Proxy::start(Upstream::Unix(cluster.socket_dir().join(socket)), 1).await;
+    db.service_url = format!(
+        "postgresql://rowcast_service@{}/{}?sslmode=disable",
+        link.address, db.name
+    );
+    let server = serve(&db, |settings| {
+        settings.limits.replay_bytes = 1 << 20;
+        settings.hub.ring_bytes = 1 << 20;
+    })
+    .await;
+    for transport in TRANSPORTS {
+        let before = link.down();
+        let mut reader = subscriber(&server, transport, &since).await;
+        reader.expect("welcome").await;
+        let told = reader.expect("subscribed").await;
+        assert_eq!(told["reason"], "limit", "{transport:?}: {told}");
+        let taken = link.down() - before;
+        assert!(taken < 4 << 20, "{transport:?}: {taken} bytes");
+    }
+    server.stop().await;
 }

@@ -745,6 +745,30 @@ async fn an_account_that_was_left_half_written_is_mended(version: Version) {
     assert_eq!(events_since(&writer, &bookmark).await, end(0));
 }
 
+/// A service rotated under the isolation that is the database's default, and some of that is done under
+/// read committed alone.
+async fn a_service_rotates_under_read_committed_whatever_is_the_default(version: Version) {
+    let db = database(version).await;
+    let sql = format!(
+        "alter database {} set default_transaction_isolation = 'serializable'",
+        db.name
+    );
+    db.run(&sql).await;
+    let writer = db.client("postgres").await;
+    emit(&writer).await;
+    forget(&db, &place(&db).await).await;
+    let server = serve(&db, |_| {}).await;
+    db.run("select setval('rowcast.truncation', pg_sequence_last_value('rowcast.truncation') + 1)")
+        .await;
+    let mended =
+        "select truncation = pg_sequence_last_value('rowcast.truncation') from rowcast.forgotten";
+    eventually("the account is mended", async || {
+        db.ask::<bool>(mended).await.then_some(())
+    })
+    .await;
+    server.stop().await;
+}
+
 /// Numbers that came to the next leaves by themselves, while nobody looked.
 async fn leaves_that_nobody_saw_are_kept_long_enough(version: Version) {
     let db = database(version).await;
@@ -794,5 +818,6 @@ on_every_version! {
     a_bound_that_fails_fails_no_write
     a_restored_horizon_ends_with_its_history
     an_account_that_was_left_half_written_is_mended
+    a_service_rotates_under_read_committed_whatever_is_the_default
     leaves_that_nobody_saw_are_kept_long_enough
 }

@@ -5,7 +5,7 @@
 
 use super::cancel::Canceller;
 use super::servers::Servers;
-use super::{Database, DatabaseError, Param, begin, first};
+use super::{Database, DatabaseError, Mode, Param, first};
 use crate::config;
 use deadpool_postgres::{Object, Pool};
 use futures_util::future::join4;
@@ -95,13 +95,11 @@ impl Calls {
         database: &config::Database,
         settings: &config::Calls,
     ) -> Result<Self, DatabaseError> {
-        // May write, until `begin_call` says that it may not: the other way round there is none.
-        let begin = begin("repeatable read read write", database.statement_timeout);
         Ok(Self {
             pool: servers.pool(settings.running, database.pool_wait)?,
             canceller: Canceller::of(servers, database.connect_timeout),
             inside: Arc::new(Semaphore::new(settings.running + settings.waiting)),
-            begin: begin.into(),
+            begin: Mode::Call.begin(database.statement_timeout).into(),
             settings: settings.clone(),
             cancel_timeout: database.connect_timeout,
         })

@@ -3,16 +3,34 @@
 //! what another server lacks for what there is to recover.
 
 use super::rows::{event_from, first};
-use super::{Database, DatabaseError, LINK, Param, begin};
+use super::{Database, DatabaseError, Mode, Param};
 use crate::bookmark::{Bookmark, Snapshot, Spelling, Standpoint};
 use crate::event::Event;
 use crate::hub::{Refill, Refilled};
 use crate::report;
-use futures_util::TryStreamExt;
-use futures_util::future::join3;
-use std::pin::pin;
 use std::sync::Arc;
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
+
+/// Events in an order, each with the bytes of payloads up to it, and no more than the first above so
+/// many: the server sends nothing that would only be thrown away. Of a payload that it does not send,
+/// it knows the length without reading it.
+macro_rules! up_to_bytes {
+    ($events:literal, $order:literal, $most:literal) => {
+        concat!(
+            " from (values (1)) one left join (select e.*, \
+               sum(coalesce(octet_length(e.data::text), 0)) over ( \
+                 order by ",
+            $order,
+            " rows unbounded preceding) as bytes from ",
+            $events,
+            " e) e on e.bytes - coalesce(octet_length(e.data::text), 0) <= ",
+            $most,
+            " order by ",
+            $order
+        )
+    };
+}
 
 /// What `rowcast.rotate_log()` did.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +65,8 @@ pub enum LogReplay {
 }
 
 impl Database {
-    /// What lies between a bookmark and a standpoint in these rooms, from the log.
+    /// What lies between a bookmark and a standpoint in these rooms, from the log. No more of it is
+    /// taken in than the limits and one event.
     ///
     /// # Errors
     /// The database.
@@ -66,9 +85,9 @@ impl Database {
                coalesce($2, $1)::text::pg_snapshot, $6::text::pg_snapshot, null, $4, $5) e) \
              select case when not pg_is_in_recovery() then rowcast.history() end as history, ",
             event_columns!(),
-            ", e.part from (values (1)) one \
-             left join (table rest union all table later) e on true \
-             order by e.part, e.id limit $5"
+            ", e.part, e.bytes",
+            up_to_bytes!("(table rest union all table later)", "e.part, e.id", "$7"),
+            " limit $5"
         );
         let names: Vec<&str> = rooms.iter().map(AsRef::as_ref).collect();
         let base = since.base.to_postgres();
@@ -79,38 +98,32 @@ impl Database {
             .map(|(_, id)| i64::try_from(*id).unwrap_or(i64::MAX));
         let target = to.snapshot.to_postgres();
         let most = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-        let params: [Param; 6] = [
+        let most_bytes = i64::try_from(limit_bytes).unwrap_or(i64::MAX);
+        let params: [Param; 7] = [
             (&base, Type::TEXT),
             (&batch, Type::TEXT),
             (&id, Type::INT8),
             (&names, Type::TEXT_ARRAY),
             (&most, Type::INT8),
             (&target, Type::TEXT),
+            (&most_bytes, Type::INT8),
         ];
         report::statement("replay");
-        let mut rows = match self.read(sql, &params).await {
-            Err(DatabaseError::Forgotten) => return Ok(LogReplay::Forgotten),
-            rows => rows?,
+        let Some(rows) = self.between(sql, &params, &to.history).await? else {
+            return Ok(LogReplay::Forgotten);
         };
-        // The pool may have come to another server than the listener: what it lacks would pass for
-        // what there is to recover.
-        if first(&rows)?.try_get::<_, Option<&str>>("history")? != Some(&*to.history) {
-            self.forget();
-            return Err(DatabaseError::Elsewhere);
-        }
-        rows.retain(|row| row.try_get::<_, i64>("id").is_ok());
-        if rows.len() > limit {
+        if are_above(&rows, limit, most_bytes)? {
             return Ok(LogReplay::TooMuch);
         }
         let newest = since.newest();
         let rest = Spelling::of(&to.history, &since.base, Some(newest));
         let later = Spelling::of(&to.history, newest, Some(&to.place));
-        let mut events = Vec::with_capacity(rows.len());
+        let (mut events, count) = (Vec::with_capacity(rows.len()), rows.len());
         let mut bytes = 0;
-        for (index, row) in rows.iter().enumerate() {
+        for (index, row) in rows.into_iter().enumerate() {
             let is_later = row.try_get::<_, i32>("part")? == 2;
-            let last = is_later && index + 1 == rows.len();
-            let event = event_from(row, if is_later { &later } else { &rest }, last)?;
+            let last = is_later && index + 1 == count;
+            let event = event_from(&row, if is_later { &later } else { &rest }, last)?;
             bytes += event.weight();
             events.push(Arc::new(event));
         }
@@ -130,63 +143,66 @@ impl Database {
         let sql = concat!(
             "select case when not pg_is_in_recovery() then rowcast.history() end as history, ",
             event_columns!(),
-            ", e.state from (values (1)) one left join rowcast.read_log( \
-               $1::text::pg_snapshot, $2::text::pg_snapshot, null, null, $3, true) e on true \
-             order by e.id"
+            ", e.state, e.bytes",
+            up_to_bytes!(
+                "rowcast.read_log($1::text::pg_snapshot, $2::text::pg_snapshot, null, null, $3, true)",
+                "e.id",
+                "$4"
+            ),
         );
         let (from, to) = (refill.from.to_postgres(), refill.to.place.to_postgres());
         let most = i64::try_from(refill.events + 1).unwrap_or(i64::MAX);
-        let params: [Param; 3] = [(&from, Type::TEXT), (&to, Type::TEXT), (&most, Type::INT8)];
+        let most_bytes = i64::try_from(refill.bytes).unwrap_or(i64::MAX);
+        let params: [Param; 4] = [
+            (&from, Type::TEXT),
+            (&to, Type::TEXT),
+            (&most, Type::INT8),
+            (&most_bytes, Type::INT8),
+        ];
         report::statement("refill");
-        let client = self.pool.get().await?;
-        let begin = begin("read committed read only", self.timeout);
-        let rows = async {
-            let params = params.iter().map(|(value, of)| (*value, of.clone()));
-            let mut rows = pin!(client.query_typed_raw(sql, params).await?);
-            let spelling = Spelling::of(&refill.to.history, &refill.from, Some(&refill.to.place));
-            let mut found = Refilled::default();
-            while let Some(row) = rows.try_next().await? {
-                if row.try_get::<_, Option<&str>>("history")? != Some(&*refill.to.history) {
-                    return Err(DatabaseError::Elsewhere);
-                }
-                if row.try_get::<_, Option<i64>>("id")?.is_some() {
-                    let event = Arc::new(event_from(&row, &spelling, false)?);
-                    found.add(event, row.try_get("state")?);
-                }
-                if found.events.len() > refill.events || found.bytes > refill.bytes {
-                    return Ok(None);
-                }
-            }
-            Ok(Some(found))
+        let Some(rows) = self.between(sql, &params, &refill.to.history).await? else {
+            return Ok(None);
         };
-        let asked = join3(
-            client.batch_execute(&begin),
-            rows,
-            client.batch_execute("commit"),
-        );
-        let Ok((begun, found, committed)) = tokio::time::timeout(self.timeout + LINK, asked).await
-        else {
-            return Err(self.give_up(client));
-        };
-        begun?;
-        let found = match found {
+        if are_above(&rows, refill.events, most_bytes)? {
+            return Ok(None);
+        }
+        let spelling = Spelling::of(&refill.to.history, &refill.from, Some(&refill.to.place));
+        let mut found = Refilled::default();
+        for row in rows {
+            let event = Arc::new(event_from(&row, &spelling, false)?);
+            found.add(event, row.try_get("state")?);
+        }
+        Ok((found.bytes <= refill.bytes).then_some(found))
+    }
+
+    /// The rows of events, where each row says the history as well, the first also if there is no
+    /// event; nothing if some of it is no longer in the log.
+    async fn between(
+        &self,
+        sql: &str,
+        params: &[Param<'_>],
+        history: &str,
+    ) -> Result<Option<Vec<Row>>, DatabaseError> {
+        let mut rows = match self.read(sql, params).await {
             Err(DatabaseError::Forgotten) => return Ok(None),
-            Err(DatabaseError::Elsewhere) => {
-                self.forget();
-                return Err(DatabaseError::Elsewhere);
-            }
-            found => found?,
+            rows => rows?,
         };
-        committed?;
-        Ok(found)
+        // The pool may have come to another server than the listener: what it lacks would pass for
+        // what there is to recover.
+        if first(&rows)?.try_get::<_, Option<&str>>("history")? != Some(history) {
+            self.forget();
+            return Err(DatabaseError::Elsewhere);
+        }
+        rows.retain(|row| row.try_get::<_, i64>("id").is_ok());
+        Ok(Some(rows))
     }
 
     /// Keeps the log within its bounds, sparing what comes after `read`; and what it takes then.
+    /// Whoever reads the log waits for the lock on a leaf that is emptied, until that is committed.
     ///
     /// # Errors
     /// The database.
     pub async fn rotate_log(&self, read: &Snapshot) -> Result<(Rotated, LogSize), DatabaseError> {
-        let client = self.pool.get().await?;
         let (rotate, size) = (
             "select moved, forgotten, refused from rowcast.rotate_log($1::text::pg_snapshot)",
             "select bytes, events, extract(epoch from clock_timestamp() - oldest_at)::float8 as age \
@@ -194,14 +210,8 @@ impl Database {
         );
         let read = read.to_postgres();
         let params: [Param; 1] = [(&read, Type::TEXT)];
-        let asked = async {
-            let rotated = client.query_typed(rotate, &params).await?;
-            Ok::<_, tokio_postgres::Error>((rotated, client.query_typed(size, &[]).await?))
-        };
-        let Ok(answer) = tokio::time::timeout(self.timeout + LINK, asked).await else {
-            return Err(self.give_up(client));
-        };
-        let (rotated, size) = answer?;
+        let rotated = self.ask(Mode::WriteHere, self.timeout, rotate, &params);
+        let (rotated, size) = (rotated.await?, self.read(size, &[]).await?);
         let (rotated, size) = (first(&rotated)?, first(&size)?);
         let rotated = Rotated {
             moved: rotated.try_get("moved")?,
@@ -215,4 +225,13 @@ impl Database {
         };
         Ok((rotated, size))
     }
+}
+
+/// Whether these are more, or of more bytes, than may be.
+fn are_above(rows: &[Row], limit: usize, limit_bytes: i64) -> Result<bool, DatabaseError> {
+    let bytes: i64 = match rows.last() {
+        Some(last) => last.try_get("bytes")?,
+        None => 0,
+    };
+    Ok(rows.len() > limit || bytes > limit_bytes)
 }

@@ -53,6 +53,8 @@ struct State {
     next: AtomicU64,
     halved: AtomicU64,
     cut: AtomicU64,
+    /// Bytes that were handed on to the clients.
+    down: AtomicU64,
     /// One clone for each connection there is.
     present: Arc<()>,
     seed: u64,
@@ -90,6 +92,7 @@ impl Proxy {
             next: AtomicU64::new(0),
             halved: AtomicU64::new(0),
             cut: AtomicU64::new(0),
+            down: AtomicU64::new(0),
             present: Arc::new(()),
             seed,
         });
@@ -154,6 +157,11 @@ impl Proxy {
     /// How many connections were ended by this link, in the middle of a chunk or between two.
     pub fn cuts(&self) -> u64 {
         self.halved() + self.state.cut.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes the servers' side has sent.
+    pub fn down(&self) -> u64 {
+        self.state.down.load(Ordering::Relaxed)
     }
 
     /// How many connections were cut in the middle of a chunk.
@@ -278,6 +286,10 @@ impl Direction<'_> {
                 rest = passing;
             } else {
                 rest = &held;
+            }
+            if !self.up {
+                let sent = u64::try_from(rest.len()).unwrap_or(u64::MAX);
+                self.state.down.fetch_add(sent, Ordering::Relaxed);
             }
             let done = length == 0 || halved;
             if to.write_all(rest).await.is_err() || done {
