@@ -52,8 +52,8 @@ impl Memory {
         (limit, age): (usize, Duration),
         now: Instant,
     ) {
+        let bytes = weight(&asker, &admission);
         if self.recall(&asker, age, now).is_none() {
-            let bytes = weight(&asker, &admission);
             let asker = Arc::new(asker);
             self.forget(&asker);
             self.bytes += bytes;
@@ -66,6 +66,9 @@ impl Memory {
             self.kept.insert(key, kept);
             self.order.push_back((asker, now));
         } else if let Some(kept) = self.kept.get_mut(&asker) {
+            // At its old place in the order, which a poller who is asked for each time would fill.
+            self.bytes = self.bytes - kept.bytes + bytes;
+            kept.bytes = bytes;
             kept.admission = admission;
         }
         while let Some((oldest, since)) = self.order.front() {
@@ -170,6 +173,24 @@ mod tests {
                 assert_eq!(memory.bytes, 0);
             }
         }
+    }
+
+    /// Whoever is asked for again, as for a room that was refused, may be admitted to more: what took
+    /// the place of the first admission was never counted.
+    #[test]
+    fn what_takes_an_admissions_place_is_counted() {
+        let now = Instant::now();
+        let mut memory = memory(&[("1", 5)], now);
+        let mut admission = memory.recall(&asker("1"), AGE, now).unwrap();
+        let rooms = (0..10).map(|room| format!("room:{room}").into());
+        admission.rooms.extend(rooms);
+        for _ in 0..3 {
+            memory.keep(asker("1"), admission.clone(), (2000, AGE), now);
+            assert_eq!(memory.bytes, weight(&asker("1"), &admission));
+            assert_eq!((memory.kept.len(), memory.order.len()), (1, 1));
+        }
+        memory.keep(asker("1"), admission, (100, AGE), now);
+        assert_eq!((memory.bytes, memory.kept.len()), (0, 0), "above the limit");
     }
 
     #[test]
