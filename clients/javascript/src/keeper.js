@@ -20,8 +20,9 @@ import { websocket } from './websocket.js'
  * @typedef {{send: (text: string) => boolean, close: () => void}} Wire
  * @typedef {(link: {settings: Settings, token: string | null, opening: import('./address.js').Opening,
  *   frame: (frame: any) => void, heard: () => void, end: (why: RowcastError) => void}) => Wire} Transport
- * @typedef {{index: number, wire?: Wire, token: string | null, opening?: any, welcomedAt?: number,
- *   heardAt: number, silence: number, stop: () => void}} Link
+ * @typedef {{index: number, wire?: Wire, token: string | null, offered?: string, declined?: string, opening?: any,
+ *   welcomedAt?: number, heardAt: number, silence: number, stop: () => void}} Link
+ * Its `token` is the one that the server goes by; `offered` was said since, `declined` refused there.
  * @typedef {{opening: (speaks: boolean) => any, frame: (frame: Frame, opening: any) => void,
  *   lost: () => void, status: (status: import('./types.d.ts').Status, reason: string) => void,
  *   error: (error: unknown) => void}} Host
@@ -41,6 +42,8 @@ const TOKEN_POLL = 30_000
 /** Milliseconds before its end at which a token is renewed, or 2/5 of what is left if that is less.
  * More than a minute: in a page that nobody sees, timers run once in one. */
 const MARGIN = 90_000
+/** The number of the frame that says a new token, in its answer. */
+const AUTH = 'auth'
 
 /**
  * @param {Settings} settings
@@ -160,7 +163,10 @@ export function keep(settings, host) {
     const { type } = frame
     mine.heardAt = now()
     if (type === 'welcome') welcomed(mine, frame)
-    else if (type === 'authenticated') renewAt(frame.expiresAt)
+    else if (type === 'authenticated') {
+      mine.token = mine.offered ?? mine.token
+      renewAt(frame.expiresAt)
+    } else if (frame.id === AUTH && NEEDS_TOKEN.includes(frame.code)) mine.declined = mine.offered
     else if (type !== 'subscribed') failures = 0
     host.frame(frame, mine.opening)
   }
@@ -289,9 +295,9 @@ export function keep(settings, host) {
     timer('renew', settings.connectTimeout, renew)
     const token = await tokens.ask().catch(host.error)
     if (!mine || link !== mine) return
-    if (!token || token === mine.token) return timer('renew', renewal.next(), renew)
-    if (!send({ type: 'auth', token, id: 'auth' })) return void dial(mine.index, true)
-    mine.token = token
+    if (!token || token === mine.token || token === mine.declined) return timer('renew', renewal.next(), renew)
+    mine.offered = token
+    if (!send({ type: 'auth', token, id: AUTH })) void dial(mine.index, true)
   }
 
   /** Tries what is better than the link in use, now and then, beside it. */

@@ -283,6 +283,43 @@ describe('tokens', () => {
     expect(number).toBeGreaterThan(8)
   })
 
+  // The server was busy, or has not answered, or goes by another user: the link keeps the token it had.
+  test.each([
+    ['is answered that it is overloaded', { code: 'overloaded', message: '' }, 2],
+    ['is not answered', undefined, 2],
+    ['is refused', { code: 'unauthorized', message: 'sub must stay: reconnect instead' }, 1],
+  ])('lost for ever: a new token that %s is said again, or else brings the next link', async (_, error, least) => {
+    const token = vi.fn(async () => 't2').mockResolvedValueOnce('t1')
+    const { connection, socket } = await live(fake, { token }, { expiresAt: unixIn(100), heartbeat: 0 })
+    const heard = () => socket.said('auth').length
+    for (let answered = 0; !socket.wasClosed && answered < 80; answered++) {
+      const before = heard()
+      await pass(1000)
+      if (error && heard() > before) socket.say({ type: 'error', id: 'auth', ...error })
+    }
+    expect(heard()).toBeGreaterThanOrEqual(least)
+    if (least === 1) expect(heard()).toBe(1)
+    expect(socket.said('auth').map((one) => one.token)).not.toContain('t1')
+    socket.cut(4001, 'the token has expired')
+    await pass(1000)
+    expect([connection.status, fake.socket.protocols[1]]).toEqual(['recovering', 'bearer.t2'])
+    fake.socket.say(welcome(), { type: 'subscribed', rooms: [], outcome: 'recovered', count: 0 })
+    expect(connection.status).toBe('live')
+  })
+
+  test('a token that was accepted late is the one that ends', async () => {
+    const token = vi.fn(async () => 't2').mockResolvedValueOnce('t1')
+    const { connection, socket } = await live(fake, { token }, { expiresAt: unixIn(100), heartbeat: 0 })
+    await pass(75_000)
+    socket.say({ type: 'error', id: 'auth', code: 'overloaded', message: '' }, { type: 'authenticated', id: 'auth', expiresAt: unixIn(1000) })
+    const said = socket.said('auth').length
+    await pass(100_000)
+    expect(socket.said('auth')).toHaveLength(said)
+    socket.cut(4002, 'revoked')
+    await pass(1000)
+    expect([connection.status, connection.reason]).toEqual(['refused', 'revoked'])
+  })
+
   test('a clock that is ahead makes no loop of renewals', async () => {
     let number = 0
     const { socket } = await live(fake, { token: async () => `t${++number}` }, { expiresAt: unixIn(-1000), heartbeat: 0 })
