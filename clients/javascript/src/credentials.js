@@ -16,12 +16,16 @@ export function credentials({ token: source, connectTimeout, now }) {
   /** An answer that is waited for, for everybody who needs one, and since when. @type {any} */
   let asked
   let askedAt = 0
+  /** How often it was begun anew: an answer to an earlier question may be another user's. */
+  let epoch = 0
 
   async function question() {
     return typeof source === 'function' ? source() : (source ?? null)
   }
 
+  /** @returns {Promise<string | null>} */
   async function ask() {
+    const before = epoch
     // One that never answers is not waited for by all who come later. The clock may have been set back.
     if (!asked || Math.abs(now() - askedAt) >= connectTimeout) {
       askedAt = now()
@@ -29,7 +33,10 @@ export function credentials({ token: source, connectTimeout, now }) {
         if (asked === mine) asked = undefined
       }))
     }
-    const token = await asked
+    const token = await asked.catch((/** @type {unknown} */ error) => {
+      if (epoch === before) throw error
+    })
+    if (epoch !== before) return ask()
     if (source !== undefined && !token) throw new RowcastError('unauthorized', 'no token')
     if (token === refused) throw new RowcastError('unauthorized', reason)
     return (current = token)
@@ -51,6 +58,7 @@ export function credentials({ token: source, connectTimeout, now }) {
     },
     /** The application knows better: what was refused may be tried once more. */
     forgive: () => {
+      epoch += 1
       refused = current = asked = undefined
     },
   }

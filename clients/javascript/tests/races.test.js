@@ -115,6 +115,33 @@ describe('reconnect()', () => {
   })
 })
 
+describe('an answer of token() to a question from before reconnect()', () => {
+  test.each([
+    ['comes late', (give) => give('alice')],
+    ['fails', (_, fail) => fail(new Error('logged out'))],
+  ])('is nobody’s: what %s takes no call to another user', async (_, happens) => {
+    let answer
+    const token = vi.fn(async () => 'bob').mockImplementationOnce(() => new Promise((...both) => void (answer = both)))
+    const { connection } = open(fake, { token })
+    await settle()
+    const early = connection.call('early')
+    connection.reconnect()
+    await settle()
+    fake.socket.say(welcome({ user: 'bob' }))
+    happens(...answer)
+    await settle()
+    connection.call('late', { text: 'x'.repeat(20_000) }).catch(() => {})
+    await settle()
+    expect(fake.requests.map(({ url, headers }) => [url.pathname, headers.authorization])).toEqual([
+      ['/call/early', 'Bearer bob'],
+      ['/call/late', 'Bearer bob'],
+    ])
+    fake.requests[0].json({ data: 1, bookmark: 'h.1_0' })
+    expect(await early).toMatchObject({ data: 1 })
+    connection.close()
+  })
+})
+
 describe('rooms', () => {
   test('subscribed while a link is being opened: it is asked for as soon as it is welcomed', async () => {
     const { connection } = open(fake)
