@@ -311,9 +311,10 @@ export function keep(settings, host) {
 
   /** Opens the stream anew with other rooms; the old one goes on until the new one is welcomed. */
   function reopen() {
-    if (!link?.welcomedAt) return
-    const isYoung = now() - link.welcomedAt < YOUNG
-    timer('reopen', isYoung ? pause.next() : 0, () => link && void dial(link.index, true))
+    // One that is under way is not given up for what came later: that goes with the next.
+    if (!link?.welcomedAt || trial?.index === link.index) return
+    // A moment, for rooms that come one after the other: nothing has failed.
+    timer('reopen', Math.min(FLOOR, Math.max(0, link.welcomedAt + YOUNG - now())), () => link && void dial(link.index, true))
   }
 
   /** @param {boolean} networkChanged */

@@ -237,6 +237,55 @@ test('nor if that link is lost before it brings it, and none has it twice', asyn
   expect(told.events).toEqual(['5', '6', '7', '8'])
 })
 
+/** A server that answers each call, stream and poll as soon as it is asked. */
+function answersAtOnce() {
+  fake.onrequest = (request) => {
+    const { pathname } = request.url
+    if (pathname.startsWith('/call/')) return request.json({ data: [], bookmark: 'h.5_0' })
+    const list = (name) => request.query(name)?.split(',') ?? []
+    const rooms = [...new Set([...list('rooms'), ...list('load')])]
+    const load = list('load')[0] && { type: 'subscribed', id: 'load', rooms: list('load'), outcome: 'recovered', count: 0, bookmark: 'h.5_0' }
+    if (pathname === '/sse') {
+      const stream = request.stream()
+      frames(stream, [welcome({ rooms }), ...(request.query('since') ? [{ type: 'subscribed', rooms, outcome: 'recovered', count: 0 }] : []), ...(load ? [load] : [])])
+    } else if (request.query('wait') === '0' || load) {
+      request.json({ outcome: 'live', user: '1', rooms, home: 0, events: load ? [load] : [], bookmark: 'h.1_0', more: false, errors: [] })
+    }
+  }
+}
+
+test.each(['sse', 'poll'])('a minute for eight states over %s: each waited twice as long as the one before, though nothing had failed', async (transport) => {
+  answersAtOnce()
+  const { connection } = open(fake, { transports: [transport] })
+  const all = Array.from({ length: 8 }, (_, number) => connection.live('week', `lab:${number}`, reduce))
+  for (let i = 0; i < 30; i++) {
+    await pass(100)
+    await turns()
+  }
+  expect(all.map(({ status }) => status)).toEqual(all.map(() => 'live'))
+  connection.close()
+})
+
+test('a stream that is being opened for one state is not begun anew for the next', async () => {
+  answersAtOnce()
+  const { connection } = open(fake, { transports: ['sse'] })
+  await pass(2000)
+  const answers = fake.onrequest
+  const held = []
+  fake.onrequest = (request) => (request.url.pathname === '/sse' ? held.push(request) : answers(request))
+  const one = connection.live('week', 'lab:1', reduce)
+  await turns()
+  const other = connection.live('week', 'lab:2', reduce)
+  await turns()
+  expect(held.map(({ wasAborted }) => wasAborted)).toEqual([false])
+  fake.onrequest = answers
+  answers(held[0])
+  await pass(200)
+  await turns()
+  expect([one.status, other.status]).toEqual(['live', 'live'])
+  connection.close()
+})
+
 test('failed for ever: who logs in later gets the state with the connection', async () => {
   const token = vi.fn(async () => '')
   const { connection } = open(fake, { token })
