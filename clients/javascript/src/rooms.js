@@ -16,16 +16,34 @@ const hasComma = (room) => room.includes(',')
 /** Characters that rooms have in an address: a request's head has 16 KiB, token, cookies and all. */
 const ADDRESS = 4000
 
+/** Bytes of rooms in a frame: one above the server's limit, 64 KiB by default, ends the link for good. */
+const FRAME = 60_000
+const isFrame = (/** @type {string[]} */ rooms) => new TextEncoder().encode(JSON.stringify(rooms)).length < FRAME
+
+/**
+ * What is to be said, in as many parts as it takes frames.
+ * @template T
+ * @param {T[]} list
+ * @param {(one: T) => string | string[]} roomsOf
+ * @returns {T[][]}
+ */
+function inFrames(list, roomsOf) {
+  if (list.length < 2 || isFrame(list.flatMap(roomsOf))) return list.length ? [list] : []
+  const half = list.length >> 1
+  return [list.slice(0, half), list.slice(half)].flatMap((part) => inFrames(part, roomsOf))
+}
+
 /** The wishes that a link opened with, and the one that it loads; others have a frame's number. */
 const OPENED = 'open'
 const LOAD = 'load'
 
 /**
  * A wish: `since` with a place of its own; `begin` hears of the answer before its replay comes;
- * `resumes` one of the roster's own, for rooms that the link could not open with.
+ * `resumes` one of the roster's own, for rooms that the link could not open with; `alone` if it is to
+ * have a frame of its own.
  * @typedef {{rooms: string[], since?: string, begin?: (answer: import('./types.d.ts').Subscribed, count?: number) => void,
  *   resolve: (answer: import('./types.d.ts').Subscribed) => void, reject: (error: RowcastError) => void,
- *   asked?: string | number, refused: import('./types.d.ts').Refused[], resumes?: boolean}} Wish
+ *   asked?: string | number, refused: import('./types.d.ts').Refused[], resumes?: boolean, alone?: boolean}} Wish
  * And an opening: `rest` are rooms that it has no place for, or no way to spell.
  * @typedef {import('./address.js').Opening & {rooms: string[], rest: string[], wishes: Wish[], loading?: Wish}} Opening
  */
@@ -37,13 +55,15 @@ const LOAD = 'load'
  */
 export function roster({ later, random, reader }, keeper, report) {
   /** Each with its holders; `fresh` if a wish with a place of its own is to bring it first,
-   * `denied` if it is not to be asked for until somebody wants it anew.
+   * `denied` if it is not to be asked for until somebody wants it anew, false once it was joined.
    * @type {Map<string, {holders: number, fresh: boolean, denied?: boolean}>} */
   const wanted = new Map()
   /** @type {Set<Wish>} */
   const wishes = new Set()
   /** @type {Set<string>} */
   const leaving = new Set()
+  /** Left in a frame that was not answered yet. @type {Set<string>} */
+  const parting = new Set()
   /** Those that the server gives unasked: left, it would not give them again. @type {Set<string>} */
   const home = new Set()
   let lastId = 0
@@ -58,10 +78,13 @@ export function roster({ later, random, reader }, keeper, report) {
     leaving.clear()
     if (!open.length && !left.length) return
     if (!keeper().speaks()) return keeper().reopen()
-    const plain = open.filter((wish) => !wish.since)
-    if (plain.length) ask(plain)
-    for (const wish of open) if (wish.since) ask([wish])
-    if (left.length) keeper().send({ type: 'unsubscribe', rooms: left })
+    const isOwn = (/** @type {Wish} */ { since, alone }) => since || alone
+    inFrames(open.filter((wish) => !isOwn(wish)), (wish) => wish.rooms).forEach(ask)
+    for (const wish of open) if (isOwn(wish)) ask([wish])
+    for (const rooms of inFrames(left, String)) {
+      for (const room of rooms) parting.add(room)
+      keeper().send({ type: 'unsubscribe', rooms })
+    }
   }
 
   /** @param {Wish[]} together */
@@ -91,6 +114,21 @@ export function roster({ later, random, reader }, keeper, report) {
     if (want) want.denied = true
   }
 
+  /**
+   * It was refused as a whole. What the rooms are to others stays as it is.
+   * @param {Wish} wish
+   * @param {RowcastError} error
+   */
+  function fail(wish, error) {
+    wishes.delete(wish)
+    for (const room of wish.rooms) {
+      const want = wanted.get(room)
+      // Another that is under way is answered for itself.
+      if (want && ![...wishes].some(({ rooms }) => rooms.includes(room))) want.denied ??= true
+    }
+    wish.reject(error)
+  }
+
   /** Nobody waits for this answer. @param {import('./types.d.ts').Subscribed} answer */
   function tellRefused({ refused }) {
     for (const { room, code, message } of refused) report(Object.assign(new RowcastError(code, message), { room }))
@@ -101,7 +139,8 @@ export function roster({ later, random, reader }, keeper, report) {
     const want = wanted.get(room)
     if (!want || --want.holders) return
     wanted.delete(room)
-    leaving.add(room)
+    // One that was refused is none to leave, and may have no name.
+    if (!want.denied) leaving.add(room)
   }
 
   /**
@@ -132,10 +171,13 @@ export function roster({ later, random, reader }, keeper, report) {
      */
     hold(rooms, since, begin) {
       return new Promise((resolve, reject) => {
-        // The server's word; for a stream it would be an address that is none.
-        if (!rooms[0]) return reject(new RowcastError('bad-message', 'no rooms'))
+        const wish = { rooms, since, begin, resolve, reject, refused: [] }
+        // Held even so: `release` lets go of them, whatever was answered.
         this.want(rooms, since)
-        wishes.add({ rooms, since, begin, resolve, reject, refused: [] })
+        // The server's words; for a stream it would be an address that is none, and a link too much.
+        if (!rooms[0] || rooms.includes('')) return fail(wish, new RowcastError('bad-message', 'no rooms, or one without a name'))
+        if (!isFrame(rooms)) return fail(wish, new RowcastError('message-too-big', 'more rooms than a frame holds: subscribe to them in parts'))
+        wishes.add(wish)
         plan()
       })
     },
@@ -148,7 +190,7 @@ export function roster({ later, random, reader }, keeper, report) {
       for (const room of rooms) {
         const want = wanted.get(room) ?? { holders: 0, fresh: true }
         if (!since) want.fresh = false
-        want.denied = false
+        if (want.denied) want.denied = undefined
         want.holders += 1
         wanted.set(room, want)
       }
@@ -198,6 +240,10 @@ export function roster({ later, random, reader }, keeper, report) {
     welcomed(frame, { since, rest, wishes: open, loading, reader }) {
       home.clear()
       for (const room of frame.rooms.slice(0, frame.home)) home.add(room)
+      for (const room of frame.rooms) {
+        const want = wanted.get(room)
+        if (want) want.denied = false
+      }
       for (const wish of open) mark(wish, OPENED)
       if (loading) mark(loading, LOAD)
       this.resume(frame, since, rest)
@@ -212,7 +258,7 @@ export function roster({ later, random, reader }, keeper, report) {
      * @param {string[]} rest
      */
     resume(frame, since, rest) {
-      const still = rest.filter((room) => wanted.get(room)?.denied === false)
+      const still = rest.filter((room) => wanted.has(room) && !wanted.get(room)?.denied)
       for (const wish of wishes) {
         if (!wish.resumes) continue
         // It was not answered: its place is the older one.
@@ -220,7 +266,10 @@ export function roster({ later, random, reader }, keeper, report) {
         since = wish.since
       }
       if (keeper().speaks()) {
-        if (still[0]) wishes.add({ rooms: still, since, resumes: true, resolve: tellRefused, reject: report, refused: [] })
+        for (const rooms of inFrames(still, String)) {
+          const reject = (/** @type {RowcastError} */ { code, message }) => rooms.forEach((room) => this.refuse({ code, message, room }))
+          wishes.add({ rooms, since, resumes: true, resolve: tellRefused, reject, refused: [] })
+        }
       } else {
         for (const room of still) this.refuse({ code: 'unavailable', message: 'a comma, or more than an address holds, needs WebSocket', room })
         for (const wish of wishes) if (wish.rooms.some((room) => still.includes(room))) grant(wish, frame)
@@ -258,19 +307,25 @@ export function roster({ later, random, reader }, keeper, report) {
       } else if (isBusy) {
         later(BUSY * (0.5 + random()), () => {
           for (const wish of about) mark(wish)
+          parting.forEach((room) => leaving.add(room))
           plan()
         })
       } else if (about.length) {
-        for (const wish of about) {
-          wishes.delete(wish)
-          wish.rooms.forEach(deny)
-          wish.reject(error)
-        }
+        // One of them is to blame, and nobody says which.
+        if (about[1]) for (const wish of about) { mark(wish); wish.alone = true }
+        else fail(about[0], error)
+        plan()
       } else report(error)
     },
 
-    /** The link is gone: what was not answered is asked anew on the next. */
+    /** @param {import('./keeper.js').Frame} frame */
+    gone({ rooms }) {
+      for (const room of rooms) parting.delete(room)
+    },
+
+    /** The link is gone: what was not answered is asked anew on the next, which opens without what was left. */
     lost() {
+      parting.clear()
       for (const wish of wishes) mark(wish)
     },
 
@@ -278,6 +333,8 @@ export function roster({ later, random, reader }, keeper, report) {
     closed() {
       for (const { resumes, reject } of wishes) if (!resumes) reject(new RowcastError('closed'))
       wishes.clear()
+      // No wish brings them any more, but they are wanted.
+      for (const want of wanted.values()) want.fresh = false
     },
   }
 }

@@ -521,6 +521,151 @@ describe('rooms', () => {
     expect(await second).toMatchObject({ code: 'too-many-rooms' })
   })
 
+  const granted = (socket, at = -1) => {
+    const { id, rooms } = socket.said('subscribe').at(at)
+    socket.say({ type: 'subscribed', id, rooms, outcome: 'live', bookmark: 'h.1_0' })
+  }
+  const refused = (socket, code, at = -1) => socket.say({ type: 'error', id: socket.said('subscribe').at(at).id, code, message: code })
+  /** What the next link asks for. */
+  const nextRooms = async (socket) => {
+    socket.cut()
+    await pass(2000)
+    return fake.socket.query('rooms')
+  }
+
+  test('lost subscriptions: a subscribe that is refused as a whole takes no room from those who have it', async () => {
+    const { connection, socket } = await live(fake, { rooms: ['first'] }, { rooms: ['user:1', 'first'] })
+    connection.subscribe('a')
+    await settle()
+    granted(socket)
+    for (const rooms of ['a', 'first']) {
+      const asked = connection.subscribe([rooms, 'new'], { since: 'garbage' })
+      await settle()
+      refused(socket, 'bad-bookmark')
+      await expect(asked).rejects.toMatchObject({ code: 'bad-bookmark' })
+    }
+    expect(await nextRooms(socket)).toBe('first,a')
+  })
+
+  test('nor from one that is still to be answered', async () => {
+    const { connection, socket } = await live(fake)
+    const bad = connection.subscribe('a', { since: 'garbage' }).catch(() => {})
+    await settle()
+    const asked = connection.subscribe('a')
+    await settle()
+    refused(socket, 'bad-bookmark', 0)
+    await bad
+    expect(await nextRooms(socket)).toBe('a')
+    fake.socket.say(welcome({ rooms: ['user:1', 'a'] }), { type: 'subscribed', rooms: ['user:1', 'a'], outcome: 'recovered', count: 0 })
+    expect(await asked).toMatchObject({ rooms: ['a'], refused: [] })
+  })
+
+  test('one that asks for too much does not take the others of its turn with it', async () => {
+    const { connection, socket } = await live(fake)
+    const asked = [['a'], ['b', 'c'], ['d']].map((rooms) => connection.subscribe(rooms).then(({ rooms }) => `${rooms}`, ({ code }) => code))
+    await settle()
+    refused(socket, 'too-many-rooms')
+    await settle()
+    expect(socket.said('subscribe').map(({ rooms }) => `${rooms}`)).toEqual(['a,b,c,d', 'a', 'b,c', 'd'])
+    granted(socket, 1)
+    refused(socket, 'too-many-rooms', 2)
+    granted(socket, 3)
+    expect(await Promise.all(asked)).toEqual(['a', 'too-many-rooms', 'd'])
+    expect(await nextRooms(socket)).toBe('a,d')
+  })
+
+  test('lost subscriptions: a room asked for with since stays wanted through close() and reconnect()', async () => {
+    const { connection } = await live(fake)
+    const asked = connection.subscribe('a', { since: 'h.0_0' }).catch(({ code }) => code)
+    connection.close()
+    expect(await asked).toBe('closed')
+    connection.reconnect()
+    await settle()
+    expect(fake.socket.query('rooms')).toBe('a')
+  })
+
+  test('the end of a link: a list that is too long for a frame is refused in words, many lists go in several', async () => {
+    const { connection, socket } = await live(fake)
+    const names = (count, letter) => Array.from({ length: count }, (_, number) => `${letter}${number}`.padEnd(200, 'ü'))
+    await expect(connection.subscribe(names(200, 'a'))).rejects.toMatchObject({ code: 'message-too-big' })
+    const lists = [...'bcdefg'].map((letter) => names(100, letter))
+    const asked = lists.map((rooms) => connection.subscribe(rooms))
+    await settle()
+    for (const frame of socket.sent) expect(new TextEncoder().encode(JSON.stringify(frame)).length).toBeLessThan(65_536)
+    expect(socket.said('subscribe').length).toBeGreaterThan(1)
+    expect(socket.said('subscribe').flatMap(({ rooms }) => rooms)).toEqual(lists.flat())
+    for (const [at] of socket.said('subscribe').entries()) granted(socket, at)
+    expect((await Promise.all(asked)).map(({ rooms }) => rooms)).toEqual(lists)
+    // All of them are one wish when the link comes back.
+    socket.cut()
+    await pass(2000)
+    fake.socket.say(welcome({ rooms: fake.socket.query('rooms').split(',') }), { type: 'subscribed', rooms: [], outcome: 'recovered', count: 0 })
+    await settle()
+    for (const frame of fake.socket.sent) expect(new TextEncoder().encode(JSON.stringify(frame)).length).toBeLessThan(65_536)
+    expect(connection.status).toBe('recovering')
+    for (const [at] of fake.socket.said('subscribe').entries()) granted(fake.socket, at)
+    expect(connection.status).toBe('live')
+    connection.unsubscribe(lists.flat())
+    await settle()
+    for (const frame of fake.socket.sent) expect(new TextEncoder().encode(JSON.stringify(frame)).length).toBeLessThan(65_536)
+    expect(fake.socket.said('unsubscribe').flatMap(({ rooms }) => rooms)).toEqual(lists.flat())
+  })
+
+  test('never live: rooms that have no place in the address, refused as a whole, are told one by one', async () => {
+    const rooms = ['a,1', 'a,2']
+    const { connection, socket, told } = await live(fake, { rooms })
+    expect(connection.status).toBe('connecting')
+    refused(socket, 'too-many-rooms')
+    expect(connection.status).toBe('live')
+    expect(told.errors).toMatchObject(rooms.map((room) => ({ code: 'too-many-rooms', room })))
+  })
+
+  test.each([[[]], [['']], [['', 'a']]])('what is refused before it is said (%j) is undone by its unsubscribe, and no other', async (rooms) => {
+    const { connection, socket } = await live(fake)
+    connection.subscribe('a')
+    await settle()
+    granted(socket)
+    await expect(connection.subscribe(rooms)).rejects.toMatchObject({ code: 'bad-message' })
+    connection.unsubscribe(rooms)
+    await settle()
+    expect([socket.said('subscribe').length, socket.said('unsubscribe').length]).toEqual([1, 0])
+    expect(await nextRooms(socket)).toBe('a')
+  })
+
+  test('heard for ever: an unsubscribe above the rate is said again, one that was answered is not', async () => {
+    const { connection, socket } = await live(fake)
+    connection.subscribe(['a', 'b'])
+    await settle()
+    granted(socket)
+    connection.unsubscribe('a')
+    await settle()
+    socket.say({ type: 'error', code: 'rate-limited', message: 'at most 50 messages a second' })
+    await pass(3000)
+    expect(socket.said('unsubscribe').map(({ rooms }) => `${rooms}`)).toEqual(['a', 'a'])
+    socket.say({ type: 'unsubscribed', rooms: ['a'] })
+    connection.unsubscribe('b')
+    connection.subscribe('c')
+    await settle()
+    socket.say({ type: 'error', code: 'rate-limited', message: 'at most 50 messages a second' })
+    await pass(3000)
+    expect(socket.said('unsubscribe').map(({ rooms }) => `${rooms}`)).toEqual(['a', 'a', 'b', 'b'])
+  })
+
+  test('nor is one said again for a room that is wanted anew', async () => {
+    const { connection, socket } = await live(fake)
+    connection.subscribe('a')
+    await settle()
+    granted(socket)
+    connection.unsubscribe('a')
+    await settle()
+    socket.say({ type: 'error', code: 'rate-limited', message: 'at most 50 messages a second' })
+    connection.subscribe('a')
+    await settle()
+    granted(socket)
+    await pass(3000)
+    expect(socket.said('unsubscribe')).toHaveLength(1)
+  })
+
   test('a room that is taken away is told, and not asked for again', async () => {
     const { socket, told } = await live(fake, { rooms: ['a'] }, { rooms: ['a'] })
     socket.say({ type: 'error', code: 'forbidden', message: 'no longer yours', room: 'a' })
