@@ -33,7 +33,9 @@ export function settle(options) {
     fetch: /** @type {(...asked: any[]) => Promise<any>} */ ((asked, how) => fetch(asked, how)),
     WebSocket: /** @type {any} */ (globalThis.WebSocket),
     ...DEFAULTS,
-    .../** @type {Pick<typeof options, 'url' | 'token' | 'storage' | 'reader'>} */ (given),
+    .../** @type {Pick<typeof options, 'token' | 'storage' | 'reader'>} */ (given),
+    // A URL object is as good as its text.
+    url: `${options.url}`,
     ...clock(options.timers),
   }
   const { url, transports } = settings

@@ -25,7 +25,7 @@ export interface Storage {
 
 export interface Options {
   /** The server's base: `http(s)://host[/path]`. */
-  url: string
+  url: string | URL
   /** Without it a cookie says who it is. */
   token?: TokenSource
   /** Rooms to be in from the start, besides the home rooms. */

@@ -22,6 +22,11 @@ describe('opening', () => {
     expect(fake.socket.url.href).toBe('wss://host/live/ws')
   })
 
+  test('offline for ever: a URL object is as good as its text', async () => {
+    const { connection } = await live(fake, { url: new URL('https://host/live/') })
+    expect([connection.status, fake.socket.url.href]).toEqual(['live', 'wss://host/live/ws'])
+  })
+
   test('what can only be a mistake throws', () => {
     expect(() => open(fake, { url: 'ws://host' })).toThrow(TypeError)
     expect(() => open(fake, { WebSocket: null, transports: ['websocket'] })).toThrow(TypeError)

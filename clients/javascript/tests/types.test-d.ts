@@ -48,6 +48,7 @@ connection.on('gap', (gap) => connection.ack(gap))
 connection.ack('h.1_0')
 // @ts-expect-error that is no place
 connection.ack(7)
+connect({ url: new URL('https://live.example') })
 // @ts-expect-error url is missing
 connect({})
 // @ts-expect-error no such transport
