@@ -74,9 +74,10 @@ export function open(options) {
     replay = undefined
     whose?.done()
     if (rooms.isBehind() || !keeper.isLive()) return
-    const wasLive = shown.status === 'live'
+    const before = shown
     turn('live', '')
-    if (!wasLive) tellAll((follower) => follower.live())
+    // Over another transport there may be rooms that this one had no way to ask for.
+    if (shown !== before && keeper.isLive()) tellAll((follower) => follower.live())
   }
 
   /**
@@ -175,7 +176,7 @@ export function open(options) {
       tellAll((follower) => follower.lost())
     },
   })
-  const rooms = roster(settings, () => keeper, failed)
+  const rooms = roster(settings, () => keeper, failed, (room, error) => tellAll((follower) => follower.denied(room, error)))
   const calls = asking(settings, () => keeper)
   /** @type {import('./types.d.ts').Connection['call']} */
   const call = (name, args = {}, how) =>

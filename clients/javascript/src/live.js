@@ -12,7 +12,7 @@ import { NEEDS_TOKEN, PASSES } from './errors.js'
 
 /**
  * @typedef {{event: (frame: any) => void, lacks: (id: string) => boolean, done: () => void, gap: (rooms: string[]) => void,
- *   lost: () => void, live: () => void}} Follower
+ *   denied: (room: string, error: RowcastError) => void, lost: () => void, live: () => void}} Follower
  * @typedef {{settings: import('./settings.js').Settings, failed: (error: unknown) => void,
  *   call: (name: string, args?: object) => Promise<import('./types.d.ts').Answer>,
  *   followers: Set<Follower>, expect: (count: number, whose: Follower) => void, rests: () => boolean,
@@ -75,21 +75,28 @@ export function follow({ settings, failed, call: ask, followers, expect, rests, 
       const { refused: [first] } = await held
       if (first) throw Object.assign(new RowcastError(first.code, first.message), first)
     } catch (/** @type {any} */ error) {
-      if (mine !== turn) return
-      // Anything else fails until `reload()`.
-      if (['closed', ...NEEDS_TOKEN, ...PASSES].includes(error.code)) return wait()
-      turn += 1
-      enter('failed', { status: 'failed', error })
+      if (mine === turn) fail(error)
     }
   }
 
-  /** Loads anew after a pause: what went wrong may go wrong again and again. */
-  function wait() {
+  /** @param {any} error */
+  function fail(error) {
+    // Anything else fails until `reload()`.
+    if (['closed', ...NEEDS_TOKEN, ...PASSES].includes(error.code)) return wait(error.room)
+    turn += 1
+    enter('failed', { status: 'failed', error })
+  }
+
+  /**
+   * Loads anew after a pause: what went wrong may go wrong again and again.
+   * @param {string} [room] one that this transport has no way to ask for
+   */
+  function wait(room) {
     cancel()
     turn += 1
     enter('waiting')
-    // `live` wakes it up when the connection begins anew.
-    if (!rests()) cancel = settings.later(pause.next(), load)
+    // `live` wakes it up when the connection begins anew, or goes by another transport.
+    if (!rests() && !room) cancel = settings.later(pause.next(), load)
   }
 
   /** @type {Follower} */
@@ -112,6 +119,8 @@ export function follow({ settings, failed, call: ask, followers, expect, rests, 
     gap(concerned) {
       if (phase !== 'failed' && (concerned.includes('*') || concerned.some((room) => names.includes(room)))) load()
     },
+    // While it loads it hears of it by its own answer.
+    denied: (room, error) => (phase === 'live' || phase === 'replaying') && names.includes(room) && fail(error),
     // The rest of the replay will come mixed with what was delivered before; and a pause ends with `close()`.
     lost: () => (phase === 'replaying' || phase === 'waiting') && wait(),
     live: () => phase === 'waiting' && load(),

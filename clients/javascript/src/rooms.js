@@ -52,8 +52,9 @@ const LOAD = 'load'
  * @param {import('./settings.js').Settings} settings
  * @param {() => import('./keeper.js').Keeper} keeper
  * @param {(error: Error) => void} report
+ * @param {(room: string, error: RowcastError) => void} denied hears of each room that is not joined, or no longer
  */
-export function roster({ later, random, reader }, keeper, report) {
+export function roster({ later, random, reader }, keeper, report, denied) {
   /** Each with its holders; `fresh` if a wish with a place of its own is to bring it first,
    * `denied` if it is not to be asked for until somebody wants it anew, false once it was joined.
    * @type {Map<string, {holders: number, fresh: boolean, denied?: boolean}>} */
@@ -107,12 +108,6 @@ export function roster({ later, random, reader }, keeper, report) {
 
   /** @param {string | number} id */
   const askedAs = (id) => [...wishes].filter((wish) => wish.asked === id)
-
-  /** @param {string} room */
-  function deny(room) {
-    const want = wanted.get(room)
-    if (want) want.denied = true
-  }
 
   /**
    * It was refused as a whole. What the rooms are to others stays as it is.
@@ -301,9 +296,12 @@ export function roster({ later, random, reader }, keeper, report) {
       // A frame above the rate was dropped, and nobody says which.
       const about = (id ? askedAs(id) : [...wishes]).filter((wish) => (room ? wish.rooms.includes(room) : id || isBusy))
       if (room) {
-        deny(room)
+        const want = wanted.get(room)
+        if (want) want.denied = true
+        Object.assign(error, { room })
         for (const wish of about) wish.refused.push({ room, code, message })
-        if (!about.length) report(Object.assign(error, { room }))
+        if (!about.length) report(error)
+        denied(room, error)
       } else if (isBusy) {
         later(BUSY * (0.5 + random()), () => {
           for (const wish of about) mark(wish)

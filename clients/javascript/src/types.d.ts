@@ -140,7 +140,8 @@ export type Call<Data = any> =
 export interface LiveSnapshot<State> {
   /** Undefined until first loaded. */
   state: State | undefined
-  /** `loading` also while it is loaded anew after a gap; `failed` until `reload()`. */
+  /** `loading` also while it is loaded anew after a gap; `failed` until `reload()`, also when one of its
+   * rooms was refused or taken away: the error has its `room`. */
   status: 'loading' | 'live' | 'failed'
   error?: Error
 }

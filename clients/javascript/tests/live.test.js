@@ -136,6 +136,68 @@ test('a room that is refused fails it', async () => {
   expect(one.get()).toMatchObject({ status: 'failed', error: { code: 'forbidden', room: 'lab:1' } })
 })
 
+test.each([
+  ['taken away', async (socket, error) => socket.say(error)],
+  ['lost with a new token', async (socket, error) => socket.say({ ...error, id: 'auth' }, { type: 'authenticated', id: 'auth' })],
+  [
+    'refused when the link comes back',
+    async (socket, error) => {
+      socket.cut()
+      await pass(1000)
+      fake.socket.say(welcome(), error, { type: 'subscribed', rooms: ['user:1'], outcome: 'recovered', count: 0, bookmark: 'h.6_0' })
+    },
+  ],
+])('live for ever: a room that is %s fails it until reload()', async (_, happens) => {
+  const { connection, socket, one, told } = await loaded([1])
+  answerSubscribe(socket)
+  expect(one.status).toBe('live')
+  const error = { type: 'error', code: 'forbidden', message: 'no such room for you' }
+  socket.say({ ...error, room: 'lab:2' })
+  expect(one.status).toBe('live')
+  await happens(socket, { ...error, room: 'lab:1' })
+  expect(one.get()).toMatchObject({ state: [1], status: 'failed', error: { code: 'forbidden', room: 'lab:1' } })
+  expect(told.errors.map(({ room }) => room)).toEqual(['lab:2', 'lab:1'])
+  fake.socket.say(event(8))
+  await pass(20_000)
+  expect([one.state, connection.status, fake.socket.said('call').length]).toEqual([[1], 'live', socket === fake.socket ? 1 : 0])
+  one.reload()
+  answerCall(fake.socket, [1, 8], 'h.7_0')
+  await settle()
+  expect(fake.socket.said('subscribe').at(-1).rooms).toEqual(['lab:1'])
+  answerSubscribe(fake.socket)
+  expect(one.get()).toMatchObject({ state: [1, 8], status: 'live', error: undefined })
+})
+
+test('live for ever: a room that a stream has no way to ask for waits for a WebSocket', async () => {
+  const { connection, socket, told } = await live(fake, { transports: ['websocket', 'sse'], rooms: ['a,b'] }, {})
+  answerSubscribe(socket, { outcome: 'live' })
+  const one = connection.live('week', 'a,b', reduce)
+  answerCall(socket, [1], 'h.5_0')
+  await settle()
+  answerSubscribe(socket)
+  expect(one.status).toBe('live')
+  await pass(6000)
+  fake.onsocket = (opened) => queueMicrotask(() => opened.cut())
+  socket.cut()
+  answersAtOnce()
+  await pass(5000)
+  await turns()
+  expect(told.errors).toMatchObject([{ code: 'unavailable', room: 'a,b' }])
+  expect([connection.status, connection.transport, one.status]).toEqual(['live', 'sse', 'loading'])
+  const before = fake.requests.length
+  fake.onsocket = undefined
+  while (fake.socket.wasClosed || fake.socket.readyState === 3) await pass(1000)
+  // What it can't get there it does not ask for there.
+  expect(fake.requests.length).toBe(before)
+  fake.socket.say(welcome(), { type: 'subscribed', rooms: ['user:1'], outcome: 'recovered', count: 0, bookmark: 'h.7_0' })
+  await settle()
+  answerCall(fake.socket, [1, 2], 'h.7_0')
+  await settle()
+  answerSubscribe(fake.socket, { bookmark: 'h.7_0' })
+  expect([connection.transport, one.status, one.state]).toEqual(['websocket', 'live', [1, 2]])
+  connection.close()
+})
+
 test('a reduce that throws does not stop it', async () => {
   const { connection, socket, told } = await live(fake)
   const one = connection.live(async () => ({ data: 0, bookmark: 'h.5_0' }), 'a', (state, { id }) => {

@@ -224,6 +224,22 @@ test('useLive: each event shows, with the reducer of the last render, and a new 
   await turn(() => connection.close())
 })
 
+test('useLive: live for ever: a room that is taken away shows', async () => {
+  const connection = await liveConnection()
+  connection.on('error', () => {})
+  function Week() {
+    const { state, status, error } = useLive('week', 'lab:1', (sum) => sum)
+    return `${status} ${state} ${error?.code}`
+  }
+  const page = await render(h(RowcastProvider, { connection }, h(Week)))
+  await turn(() => fake.socket.say({ type: 'result', id: fake.socket.said('call').at(-1).id, data: 10, bookmark: 'h.1_0' }))
+  await turn(() => answer(fake.socket))
+  expect(page.text()).toBe('live 10 undefined')
+  await turn(() => fake.socket.say({ type: 'error', code: 'forbidden', message: '', room: 'lab:1' }))
+  expect(page.text()).toBe('failed 10 forbidden')
+  await turn(() => connection.close())
+})
+
 test('useLive: reload() loads anew, and a load that is unmounted asks for nothing more', async () => {
   const connection = await liveConnection()
   let again
