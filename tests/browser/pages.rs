@@ -13,6 +13,12 @@ const SYSTEMS: [&str; 5] = ["lab", "clinic", "tickets", "spa", "boardroom"];
 const LIVE: &str = "document.querySelectorAll('.view').length > 0 && document.querySelectorAll(\
                     '.view .pill[data-status=live]').length === document.querySelectorAll('.view').length";
 
+/// Tiles that are narrower than what stands in them, on a day that went well.
+const SPILLS: &str = "[...document.querySelectorAll('.tally dd')].forEach((figure) => { \
+                      if (figure.id === 'takings') figure.textContent = '17,355.00' }), \
+                      [...document.querySelectorAll('.tally div')].filter((tile) => \
+                      tile.scrollWidth > tile.clientWidth).map((tile) => tile.textContent)";
+
 async fn run(page: &Place<'_>, number: u32) {
     let button = format!("document.querySelector('button[data-run=\"{number}\"]')");
     page.evaluate(&format!("{button}.click()")).await;
@@ -44,7 +50,7 @@ async fn every_page_is_live_and_fits_in_light_and_dark_wide_and_on_a_phone() {
         .map(|system| format!("{system}/"))
         .chain([String::new()])
     {
-        for (width, height) in [(1440, 1000), (390, 844)] {
+        for (width, height) in [(1440, 1000), (1280, 800), (390, 844)] {
             let mut grounds = BTreeMap::new();
             for scheme in ["light", "dark"] {
                 let look = json!({ "viewport": { "width": width, "height": height }, "colorScheme": scheme });
@@ -55,6 +61,7 @@ async fn every_page_is_live_and_fits_in_light_and_dark_wide_and_on_a_phone() {
                 let overflow = "document.documentElement.scrollWidth - innerWidth";
                 let place = format!("/{system} at {width} in {scheme}");
                 assert_eq!(page.evaluate(overflow).await, 0, "{place}");
+                assert_eq!(page.evaluate(SPILLS).await, json!([]), "{place}");
                 let ground = "getComputedStyle(document.body).backgroundColor";
                 grounds.insert(scheme, page.evaluate(ground).await);
                 page.leave().await;
@@ -285,6 +292,9 @@ async fn a_boardroom_booking_shows_in_the_calendar_and_at_its_door() {
                     "document.querySelector('#agenda').textContent.includes('Retrospective')",
                     "document.querySelector('#booked').textContent === '3 meetings'",
                     "document.querySelector('#toasts').textContent.includes('Booking created')",
+                    // It began by polling, and says so no longer than that was so.
+                    "[...document.querySelectorAll('[data-reason]')]\
+                     .every((reason) => reason.textContent.endsWith('over Socket.IO, WebSocket'))",
                 ],
             ),
             (

@@ -54,6 +54,8 @@ export function socketio(who, { since, joins = [], rooms = [] } = {}) {
     }
   }
 
+  // It begins by polling, and goes over to a WebSocket without a word of its own to the application.
+  socket.io.on("open", () => socket.io.engine.once("upgrade", () => tell("status", line)));
   socket.on("connect", async () => {
     const resumes = bookmark !== undefined;
     try {

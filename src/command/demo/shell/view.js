@@ -18,6 +18,8 @@ const CUT = 5000; // ms: time enough to run a statement meanwhile
 export class View {
   #missed = 0; // events that came late, since the view was live last
   #isAnew = false; // whether there was a gap since then
+  #came = ""; // what became of what was missed, in words
+  #over; // how the line was connected when that was said
   #cut = 0; // timer of the visitor's own cut
   #dirty = new Set();
   #planned = false;
@@ -131,11 +133,13 @@ export class View {
     const shown = status === "live" && !this.isLive ? "recovering" : status;
     const pill = find(`#connection-${this.who}`);
     if (shown === "live") {
-      if (pill.dataset.status === "live") return;
-      const missed = this.#isAnew ? "Everything was read anew" : this.#missed ? `Recovered ${plural(this.#missed, "missed event")}, none twice` : "Nothing was missed";
+      const wasLive = pill.dataset.status === "live";
+      if (wasLive && over === this.#over) return;
+      if (!wasLive) this.#came = this.#isAnew ? "Everything was read anew" : this.#missed ? `Recovered ${plural(this.#missed, "missed event")}, none twice` : "Nothing was missed";
       this.#missed = 0;
       this.#isAnew = false;
-      this.say(`${missed}, over ${over}`);
+      this.#over = over;
+      this.say(`${this.#came}, over ${over}`);
     } else {
       this.say(this.#cut ? "Cut by you. Soon back, from the last bookmark" : reason || "Reading what the page shows");
     }
