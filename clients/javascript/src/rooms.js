@@ -118,8 +118,8 @@ export function roster({ later, random, reader }, keeper, report, denied) {
     wishes.delete(wish)
     for (const room of wish.rooms) {
       const want = wanted.get(room)
-      // Another that is under way is answered for itself.
-      if (want && ![...wishes].some(({ rooms }) => rooms.includes(room))) want.denied ??= true
+      // Another that is under way is answered for itself, and what was not even said has no answer for others.
+      if (want && (wish.asked || want.holders < 2) && ![...wishes].some(({ rooms }) => rooms.includes(room))) want.denied ??= true
     }
     wish.reject(error)
   }

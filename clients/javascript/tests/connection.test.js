@@ -637,6 +637,13 @@ describe('rooms', () => {
     expect(await nextRooms(socket)).toBe('a')
   })
 
+  test('lost subscriptions: nor does it take a room that no link has opened with yet', async () => {
+    const { connection } = open(fake, { rooms: ['a'] })
+    await expect(connection.subscribe(['', 'a'])).rejects.toMatchObject({ code: 'bad-message' })
+    await settle()
+    expect(fake.socket.query('rooms')).toBe('a')
+  })
+
   test('heard for ever: an unsubscribe above the rate is said again, one that was answered is not', async () => {
     const { connection, socket } = await live(fake)
     connection.subscribe(['a', 'b'])
