@@ -83,7 +83,7 @@ pub enum VerifierError {
 /// Verifies tokens by the configured keys. Shared by all connections.
 pub struct Verifier {
     fixed: Vec<Key>,
-    set: Option<KeySet>,
+    set: Option<Arc<KeySet>>,
     issuer: Option<String>,
     audience: Option<String>,
     leeway: u64,
@@ -106,7 +106,7 @@ impl Verifier {
         let set = jwks.map(|jwks| KeySet::open(jwks, every)).transpose()?;
         Ok(Verifier {
             fixed,
-            set,
+            set: set.map(Arc::new),
             issuer: auth.issuer.clone(),
             audience: auth.audience.clone(),
             leeway: auth.leeway.as_secs(),
@@ -156,8 +156,9 @@ impl Verifier {
             return Ok(claims);
         }
         let mut answer = self.verify(token, now_unix);
-        if answer == Err(TokenError::UnknownKey) && self.needs_refresh(now_unix) {
-            // The caller of the periodic refresh reports failures; here the answer is the same.
+        if answer == Err(TokenError::UnknownKey) {
+            // Not only where it is due: a look under way may bring the key. The caller of the periodic
+            // refresh reports failures; here the answer is the same.
             let _ = self.refresh(now_unix).await;
             keys = self.changes();
             answer = self.verify(token, now_unix);
@@ -169,7 +170,7 @@ impl Verifier {
 
     /// How often the keys have changed.
     fn changes(&self) -> u64 {
-        self.set.as_ref().map_or(0, KeySet::changes)
+        self.set.as_ref().map_or(0, |set| set.changes())
     }
 
     /// Whether [`Verifier::refresh`] would look at the JWKS now: it is due, or a token named an
@@ -178,7 +179,8 @@ impl Verifier {
         self.set.as_ref().is_some_and(|set| set.is_due(now_unix))
     }
 
-    /// Reads the JWKS if that is needed; after an error the keys at hand go on to count.
+    /// Reads the JWKS if that is needed, and to its end even if nobody waits for it any more; after an
+    /// error the keys at hand go on to count.
     pub async fn refresh(&self, now_unix: u64) -> Result<(), VerifierError> {
         match &self.set {
             Some(set) => set.refresh(now_unix).await,

@@ -124,10 +124,30 @@ mod tests {
     use crate::token::sample::*;
     use jsonwebtoken::Algorithm;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// Somebody who has sent the head of a request.
+    async fn asked(listener: &TcpListener) -> TcpStream {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(socket.read_u8().await.unwrap());
+        }
+        socket
+    }
+
+    async fn answer(socket: &mut TcpStream, status: &str, body: &str) {
+        let length = body.len();
+        let answer = format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        );
+        // The client hangs up on a body that is too long.
+        let _ = socket.write_all(answer.as_bytes()).await;
+    }
 
     #[tokio::test]
     async fn a_jwks_behind_a_url() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!(
             "http://me:hidden@{}/jwks.json",
             listener.local_addr().unwrap()
@@ -142,17 +162,7 @@ mod tests {
         let count = answers.len();
         let server = tokio::spawn(async move {
             for (status, body) in answers {
-                let (mut socket, _) = listener.accept().await.unwrap();
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    head.push(socket.read_u8().await.unwrap());
-                }
-                let length = body.len();
-                let answer = format!(
-                    "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-                );
-                // The client hangs up on a body that is too long.
-                let _ = socket.write_all(answer.as_bytes()).await;
+                answer(&mut asked(&listener).await, status, &body).await;
             }
         });
 
@@ -174,5 +184,25 @@ mod tests {
         }
         assert!(verifier.verify(&token, NOW).is_ok());
         server.await.unwrap();
+    }
+    /// A client of which nobody knows who it is made a look, hung up, and came back as soon as the
+    /// pause was over: no look ever came to its end.
+    #[tokio::test]
+    async fn a_look_goes_on_when_who_asked_for_it_has_left() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+        let verifier = by_jwks(&url).unwrap();
+        let token = token(Algorithm::EdDSA, Some("new"));
+        let mut socket = tokio::select! {
+            biased;
+            found = verifier.verify_or_refresh(&token, NOW) => panic!("{found:?}"),
+            socket = asked(&listener) => socket,
+        };
+        // Whoever comes meanwhile waits for what is on its way.
+        let next = verifier.verify_or_refresh(&token, NOW + 1);
+        let set = jwks(&[member(ED25519_PUBLIC, Some("new"))]);
+        let (found, ()) = tokio::join!(next, answer(&mut socket, "200 OK", &set));
+        assert!(found.is_ok(), "{found:?}");
+        assert!(!verifier.needs_refresh(NOW + REFRESH_PAUSE_S));
     }
 }

@@ -3,6 +3,7 @@
 //! It must never look more often than its pause allows, nor give up keys at hand for an answer that is none.
 
 use parking_lot::{Mutex, RwLock};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jsonwebtoken::Header;
@@ -25,7 +26,7 @@ pub(super) struct KeySet {
     changes: AtomicU64,
     looks: Mutex<Looks>,
     /// Held during a look, so that a rush of tokens makes one request.
-    looking: tokio::sync::Mutex<()>,
+    looking: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -50,7 +51,7 @@ impl KeySet {
             keys: RwLock::new(keys),
             changes: AtomicU64::new(0),
             looks: Mutex::default(),
-            looking: tokio::sync::Mutex::new(()),
+            looking: Arc::default(),
         })
     }
 
@@ -91,14 +92,27 @@ impl KeySet {
         due && passed(looks.tried, REFRESH_PAUSE_S.min(self.every))
     }
 
-    /// Looks if that is due; after an error the keys at hand go on to count.
-    pub(super) async fn refresh(&self, now: u64) -> Result<(), VerifierError> {
-        let _looking = self.looking.lock().await;
+    /// Looks if that is due, or waits for the look under way; after an error the keys at hand go on
+    /// to count. The look goes on without whoever asked for it: anybody can ask, and hang up.
+    pub(super) async fn refresh(self: &Arc<Self>, now: u64) -> Result<(), VerifierError> {
+        let looking = Arc::clone(&self.looking).lock_owned().await;
         // Whoever waited here finds the work done.
         if !self.is_due(now) {
             return Ok(());
         }
         self.looks.lock().tried = Some(now);
+        let set = Arc::clone(self);
+        let look = tokio::spawn(async move {
+            let _looking = looking;
+            set.look(now).await
+        });
+        look.await.unwrap_or_else(|error| {
+            let name = self.place.name.clone();
+            Err(VerifierError::Fetch(name, error.to_string()))
+        })
+    }
+
+    async fn look(&self, now: u64) -> Result<(), VerifierError> {
         let keys = usable(&self.place, &self.place.read().await?)?;
         let mut known = self.keys.write();
         *known = keys;
