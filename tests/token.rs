@@ -71,6 +71,7 @@ async fn bad_tokens_are_refused_on_both_transports() {
         (changed("iss", json!(null)), "wrong-issuer"),
         (changed("aud", "another".into()), "wrong-audience"),
         (changed("aud", json!(null)), "wrong-audience"),
+        (changed("org", "a\0".into()), "malformed"),
         (String::new(), "no token"),
         ("garbage".into(), "malformed"),
         ("a.b.c".into(), "malformed"),

@@ -114,6 +114,9 @@ impl Check {
             let parsed = serde_json::from_str::<serde_json::Value>(claims);
             if !parsed.is_ok_and(|claims| claims.is_object()) {
                 self.wrong("auth.anonymous_claims", claims, "write a JSON object");
+            } else if claims.contains("\\u0000") {
+                let advice = "leave out \\u0000, which jsonb can't hold";
+                self.wrong("auth.anonymous_claims", claims, advice);
             }
         }
         Auth {
@@ -389,6 +392,13 @@ mod tests {
             !text.contains("tooshort") && !text.contains("hidden"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn claims_that_sql_can_not_take_are_named() {
+        let claims = r#"{"role":"a\u0000"}"#;
+        let text = problems(checked(&[("ROWCAST__AUTH__ANONYMOUS_CLAIMS", claims)]));
+        assert!(text.contains("`auth.anonymous_claims`"), "{text}");
     }
 
     #[test]

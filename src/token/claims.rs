@@ -26,6 +26,9 @@ impl Claims {
     /// Claims of a session or of a verified token, if they hold at `now_unix`; `leeway` in seconds.
     pub fn from_json(json: Value, now_unix: u64, leeway: u64) -> Result<Claims, TokenError> {
         let claims = json.as_object().ok_or(TokenError::Malformed)?;
+        if holds_nul(&json) {
+            return Err(TokenError::Malformed);
+        }
         let expires_at = second(claims, "exp")?
             .ok_or(TokenError::MissingExpiry)?
             .saturating_add(leeway)
@@ -52,6 +55,20 @@ impl Claims {
             expires_at,
             json,
         })
+    }
+}
+
+/// Whether a text or a name in it holds the one character that jsonb can't: SQL would take no
+/// question about such claims, nor any that is asked with it.
+fn holds_nul(json: &Value) -> bool {
+    match json {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(list) => list.iter().any(holds_nul),
+        Value::Object(members) => {
+            let mut members = members.iter();
+            members.any(|(name, value)| name.contains('\0') || holds_nul(value))
+        }
+        _ => false,
     }
 }
 
@@ -109,6 +126,23 @@ mod tests {
     fn a_huge_expiry_overflows_no_timer() {
         for exp in [json!(u64::MAX), json!(1e300)] {
             assert_eq!(judged(&json!({ "exp": exp })).unwrap().expires_at, LATEST_S);
+        }
+    }
+
+    /// One such token made the statement fail that asked for all who came with it.
+    #[test]
+    fn what_jsonb_can_not_hold_is_malformed() {
+        let with = |odd: Value| judged(&json!({ "exp": NOW + 9, "x": odd }));
+        for odd in [
+            json!("a\0"),
+            json!([["\0"]]),
+            json!({ "\0": 1 }),
+            json!({ "a": [{ "b": "\0" }] }),
+        ] {
+            assert_eq!(with(odd.clone()), Err(TokenError::Malformed), "{odd}");
+        }
+        for good in [json!("\\u0000"), json!("\u{1}"), json!([1e300, {}])] {
+            assert!(with(good.clone()).is_ok(), "{good}");
         }
     }
 
