@@ -14,6 +14,7 @@ pub use prometheus::prometheus;
 use recent::Recent;
 pub use recent::{Turn, What, now_ms};
 pub use repeated::Repeated;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use transport::Counters;
@@ -35,6 +36,8 @@ static FAILURES: AtomicU64 = AtomicU64::new(0);
 static LOST_LINES: AtomicU64 = AtomicU64::new(0);
 /// Whether this process has ever heard the doorbell.
 static HAS_LISTENED: AtomicBool = AtomicBool::new(false);
+/// Whether a proxy of ours was caught naming nobody.
+static NAMES_NOBODY: AtomicBool = AtomicBool::new(false);
 static TO_QUEUE: Delays = Delays::new();
 static TO_SOCKET: Delays = Delays::new();
 static RECENT: Recent = Recent::new();
@@ -335,6 +338,18 @@ pub fn closed(caller: &Caller, why: &str, seconds: f64) {
         tracing::debug!(%transport, connection, why, seconds, "closed");
     } else {
         tracing::info!(%transport, connection, why, seconds, "closed");
+    }
+}
+
+/// A proxy of ours wrote no address where it was to name whom it speaks for. Said once: it does so
+/// each time.
+pub fn forwarded_unreadable(proxy: IpAddr) {
+    if !NAMES_NOBODY.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            %proxy,
+            "a trusted proxy wrote something else than an address into X-Forwarded-For; all who come \
+             that way count as one"
+        );
     }
 }
 

@@ -745,6 +745,27 @@ async fn silent_sockets_of_an_address_keep_nobody_else_out() {
     server.stop().await;
 }
 
+/// All who come through it would count as one, and nobody would know why.
+#[tokio::test]
+async fn a_proxy_that_names_nobody_is_told_of_once() {
+    let database = database().await;
+    let trusted = [("ROWCAST__HTTP__TRUSTED_PROXIES", "127.0.0.0/8")];
+    let mut program = serve_process(&database, &trusted).await;
+    let bearer = format!("Bearer {}", token("1", "", ""));
+    for forwarded in ["203.0.113.1", "unknown", "203.0.113.1, unix:"] {
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("x-forwarded-for", forwarded),
+        ];
+        let mut socket = ws_with(&program, "", &headers).await;
+        socket.expect("welcome").await;
+    }
+    program.signal(Signal::SIGTERM);
+    program.exited().await;
+    let log = program.log();
+    assert_eq!(log.matches("X-Forwarded-For").count(), 1, "{log}");
+}
+
 #[tokio::test]
 async fn a_trusted_proxy_names_the_address() {
     let database = database().await;
@@ -768,6 +789,11 @@ async fn a_trusted_proxy_names_the_address() {
         ("203.0.113.4", false),
         ("::ffff:203.0.113.4", false),
         ("2001:db8::1", true),
+        // With a port, as some proxies write it.
+        ("203.0.113.5:61234", true),
+        ("203.0.113.5", false),
+        ("[2001:db8:0:2::1]", true),
+        ("[2001:db8:0:2::1]:443", false),
         // What can't be read is the proxy's own.
         ("203.0.113.9, garbage", true),
         ("unknown", false),

@@ -39,10 +39,14 @@ pub fn shake(
 /// Whether a word is in one of the lists under this name.
 #[must_use]
 pub fn has(headers: &HeaderMap, name: &str, word: &str) -> bool {
-    let lists = headers.get_all(name).iter();
-    let words = lists.filter_map(|list| list.to_str().ok());
-    let mut words = words.flat_map(|list| list.split(','));
-    words.any(|one| one.trim().eq_ignore_ascii_case(word))
+    words(headers, name).any(|one| one.eq_ignore_ascii_case(word))
+}
+
+/// The words of all lists under this name.
+pub fn words<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+    let lists = headers.get_all(name).into_iter();
+    let lists = lists.filter_map(|list| list.to_str().ok());
+    lists.flat_map(|list| list.split(',')).map(str::trim)
 }
 
 /// A body under a head from here.

@@ -3,9 +3,10 @@
 //! anybody but a proxy of ours.
 
 use super::door::Door;
-use super::{Gate, Refusal};
+use super::{Gate, Refusal, handshake};
+use crate::report;
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use url::Url;
 use warp::http::HeaderMap;
@@ -37,7 +38,8 @@ impl Peer {
         // no proxy of ours, a client may have written.
         let mut address = peer;
         for text in listed.iter().rev() {
-            let Ok(next) = text.trim().parse::<IpAddr>() else {
+            let Some(next) = read(text.trim()) else {
+                report::forwarded_unreadable(address);
                 break;
             };
             address = next.to_canonical();
@@ -155,11 +157,9 @@ impl Visit {
         });
         authorization
             .or_else(|| {
-                let protocols = self.header("sec-websocket-protocol")?.split(',');
-                protocols
-                    .map(str::trim)
-                    .find_map(|p| p.strip_prefix("bearer."))
-                    .map(str::to_owned)
+                let mut protocols = handshake::words(&self.headers, "sec-websocket-protocol");
+                let token = protocols.find_map(|word| word.strip_prefix("bearer."));
+                token.map(str::to_owned)
             })
             .or_else(|| self.parameter("token").filter(|token| !token.is_empty()))
     }
@@ -205,6 +205,16 @@ impl Visit {
 pub struct Load {
     pub rooms: Vec<String>,
     pub from: String,
+}
+
+/// An address as proxies write it: bare, in brackets, or with a port.
+fn read(text: &str) -> Option<IpAddr> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    let with_port = || text.parse::<SocketAddr>().ok().map(|place| place.ip());
+    let read = bare.unwrap_or(text).parse().ok();
+    read.or_else(with_port)
 }
 
 /// An address as the log knows it.
@@ -265,6 +275,22 @@ mod tests {
             let found = all.find(|(key, _)| key == name).map(|(_, value)| value);
             assert_eq!(found.as_deref(), value, "{name}");
         }
+    }
+
+    #[test]
+    fn a_token_among_protocols_is_found_on_any_line() {
+        let mut headers = HeaderMap::new();
+        for line in ["rowcast.v1", "other, bearer.a.b.c", "bearer.d.e.f"] {
+            let line = HeaderValue::from_static(line);
+            headers.append("sec-websocket-protocol", line);
+        }
+        let visit = Visit {
+            headers,
+            query: "token=x".into(),
+            peer: None,
+            door: None,
+        };
+        assert_eq!(visit.bearer().as_deref(), Some("a.b.c"));
     }
 
     #[test]
