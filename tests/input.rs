@@ -789,6 +789,9 @@ async fn a_trusted_proxy_names_the_address() {
         ("203.0.113.4", false),
         ("::ffff:203.0.113.4", false),
         ("2001:db8::1", true),
+        // Of one host: it has as many addresses as it likes.
+        ("2001:db8::2", false),
+        ("2001:db8:0:1::1", true),
         // With a port, as some proxies write it.
         ("203.0.113.5:61234", true),
         ("203.0.113.5", false),

@@ -2,8 +2,8 @@
 //! Hands its text over to whoever it is for. It must never read a body that a form of another site
 //! could have sent.
 
-use super::visit::Visit;
-use super::{Gate, Refusal};
+use super::visit::{self, Visit};
+use super::{Gate, Refusal, seats};
 use crate::hub::Identity;
 use bytes::{Buf, Bytes};
 use futures_util::stream::BoxStream;
@@ -73,19 +73,18 @@ impl Post {
     /// # Errors
     /// Why not; it is for the caller to report.
     pub async fn read(gate: &Gate, visit: &Visit, body: Body) -> Result<Self, Refused> {
-        let mut seat = gate
-            .seats
-            .sit(gate, visit.address(gate))
-            .map_err(Refused::Entry)?;
+        let address = visit.address(gate);
+        let seat = gate.seats.sit(gate, address);
+        let mut seat = seat.map_err(Refused::Entry)?;
         let identity = gate.identify(visit).await.map_err(Refused::Entry)?;
         seat.belongs_to(gate, identity.user.as_deref())
             .map_err(Refused::Entry)?;
-        let (shown, limits) = (visit.shown(gate), &gate.settings.limits);
+        let (shown, limits) = (visit::shown(address), &gate.settings.limits);
         let refused =
             |status, code, message: &str| Err(Refused::Content(status, code, message.to_owned()));
         let key = match &identity.user {
             Some(user) => format!("user {user}"),
-            None => format!("address {shown}"),
+            None => format!("address {}", visit::shown(address.map(seats::network))),
         };
         let rate = limits.messages_per_second;
         if !gate.allowances.take(&key, rate, limits.connections) {

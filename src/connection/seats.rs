@@ -5,8 +5,24 @@
 use super::{Gate, Refusal};
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+
+/// Bits of an IPv6 address that are a network's: a host has the others to itself, and may come from
+/// each of them.
+const NETWORK_BITS: u32 = 64;
+
+/// What an address is counted by: itself, or of IPv6 its network.
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let bits = address.to_bits() & (u128::MAX << (u128::BITS - NETWORK_BITS));
+            Ipv6Addr::from_bits(bits).into()
+        }
+        address => address,
+    }
+}
 
 /// Who sits where: connections in all, by address and by user.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +50,7 @@ impl Seats {
     /// The house is full, or this address has all it may have.
     pub fn sit(&self, gate: &Gate, address: Option<IpAddr>) -> Result<Seat, Refusal> {
         let limits = &gate.settings.limits;
+        let address = address.map(network);
         let mut seating = self.0.lock();
         if seating.all >= limits.connections {
             return Err(Refusal::Overloaded);
@@ -107,6 +124,7 @@ impl Crowd {
     /// One more, if this address has fewer than `most`; whoever has none is not counted.
     #[must_use]
     pub fn enter(&self, address: Option<IpAddr>, most: usize) -> Option<Counted> {
+        let address = address.map(network);
         if let Some(address) = address {
             let mut all = self.0.lock();
             let count = all.get(&address).copied().unwrap_or(0);
@@ -152,6 +170,28 @@ mod tests {
         first.pop();
         assert!(crowd.enter(one, 2).is_some());
         first.clear();
+        assert!(crowd.0.lock().is_empty());
+    }
+
+    /// Each host has as many addresses as it likes, but one network of 64 bits.
+    #[test]
+    fn addresses_of_one_host_are_one() {
+        let crowd = Crowd::default();
+        let mut inside = Vec::new();
+        for (address, is_let_in) in [
+            ("2001:db8::1", true),
+            ("2001:db8::ffff:ffff:ffff:ffff", false),
+            ("2001:db8:0:1::1", true),
+            ("192.0.2.1", true),
+            ("::ffff:192.0.2.1", false),
+            ("::ffff:192.0.2.2", true),
+            ("192.0.2.2", false),
+        ] {
+            let counted = crowd.enter(address.parse().ok(), 1);
+            assert_eq!(counted.is_some(), is_let_in, "{address}");
+            inside.extend(counted);
+        }
+        inside.clear();
         assert!(crowd.0.lock().is_empty());
     }
 }
