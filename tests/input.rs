@@ -745,6 +745,42 @@ async fn silent_sockets_of_an_address_keep_nobody_else_out() {
     server.stop().await;
 }
 
+/// A socket counts until it is closed, whatever it has become.
+#[tokio::test]
+async fn websockets_are_counted_among_the_sockets_of_their_address() {
+    let database = database().await;
+    let server = serve(&database, |settings| {
+        settings.limits.connections_per_address = 1;
+    })
+    .await;
+    let _first = somebody(&server, Transport::WebSocket).await;
+    let upgrade = "GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                   sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    // Each is refused, and leaves its close frame unanswered.
+    let (mut open_still, mut cut) = (Vec::new(), false);
+    while !cut && open_still.len() < 100 {
+        let mut stream = open(&server).await;
+        let asked = stream.write_all(upgrade.as_bytes()).await;
+        let mut answer = [0; 12];
+        let answered = within("an answer", stream.read_exact(&mut answer)).await;
+        cut = asked.is_err() || answered.is_err();
+        open_still.push(stream);
+    }
+    assert!(cut, "{} of one address are open", open_still.len());
+    // There is room again when they have gone.
+    drop(open_still);
+    eventually("a socket is served", async || {
+        let mut stream = open(&server).await;
+        let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
+        asked.await.ok()?;
+        within("an answer", stream.read_exact(&mut [0; 12]))
+            .await
+            .ok()
+    })
+    .await;
+    server.stop().await;
+}
+
 /// All who come through it would count as one, and nobody would know why.
 #[tokio::test]
 async fn a_proxy_that_names_nobody_is_told_of_once() {

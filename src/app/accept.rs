@@ -6,7 +6,7 @@ use super::front::{Answer, Front};
 use super::socket::{Accepted, Socket as Listening};
 use crate::config::{Limits, Settings};
 use crate::connection::presence::Cut;
-use crate::connection::seats::{Counted, Crowd};
+use crate::connection::seats::{Crowd, Place};
 use crate::connection::socket::Socket;
 use crate::connection::socket::lent::Lent;
 use crate::connection::takeover::{Head, Takeover};
@@ -27,7 +27,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -57,12 +57,12 @@ impl Sockets {
         }
     }
 
-    fn take(&self, gate: &Gate, peer: Peer) -> Option<(OwnedSemaphorePermit, Counted)> {
+    fn take(&self, gate: &Gate, peer: Peer) -> Option<Place> {
         let taken = match self.crowd.enter(peer.counted(gate), self.most) {
             None => Err(Refusal::TooMany),
             Some(counted) => match Arc::clone(&self.all).try_acquire_owned() {
                 Err(_) => Err(Refusal::Overloaded),
-                Ok(permit) => Ok((permit, counted)),
+                Ok(permit) => Ok(Place { permit, counted }),
             },
         };
         let refused = |refusal: &Refusal| {
@@ -110,13 +110,12 @@ pub(super) async fn accept_all(
         );
         let stopping = stopping.clone();
         tokio::spawn(async move {
-            let _place = place;
             // On the heap as long as it is HTTP's: what goes on without needs none of it.
             let shaken = Box::pin(shake_hands(accepted, tls, timeout));
             let Some(stream) = shaken.await else {
                 return;
             };
-            let socket = Arc::new(Socket::new(stream));
+            let socket = Arc::new(Socket::new(stream).at(place));
             let cut = Cut::default();
             let with_peer = WithPeer {
                 inner: front,

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Bits of an IPv6 address that are a network's: a host has the others to itself, and may come from
 /// each of them.
@@ -112,6 +113,15 @@ impl Drop for Seat {
 /// How many of each address are here who sit nowhere yet, or may never.
 #[derive(Clone, Debug, Default)]
 pub struct Crowd(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// The place of a socket, which has it for as long as it is open.
+#[derive(Debug)]
+pub struct Place {
+    /// Of all sockets.
+    pub permit: OwnedSemaphorePermit,
+    /// Of those of its address.
+    pub counted: Counted,
+}
 
 /// One of them, until this is dropped.
 #[derive(Debug)]

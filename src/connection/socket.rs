@@ -6,6 +6,7 @@ pub(super) mod decode;
 pub mod lent;
 
 use super::Refusal;
+use super::seats::Place;
 use crate::frame::{Frame, Kind};
 use crate::hub::{Carriage, Carried, Carry, Delivery, Spelling};
 use crate::report;
@@ -31,6 +32,8 @@ const READ: usize = 4096;
 pub struct Socket {
     stream: Stream,
     unsent: Mutex<Unsent>,
+    /// Whatever becomes of the socket, it is free again when this is closed.
+    _place: Option<Place>,
 }
 
 /// What waits for room.
@@ -90,7 +93,15 @@ impl Socket {
         Self {
             stream,
             unsent: Mutex::default(),
+            _place: None,
         }
+    }
+
+    /// Has it counted until it is closed.
+    #[must_use]
+    pub fn at(self, place: Place) -> Self {
+        let _place = Some(place);
+        Self { _place, ..self }
     }
 
     /// Has a frame written by the next flush; `live` is when its event was inserted, if it is live.
