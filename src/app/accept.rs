@@ -2,9 +2,10 @@
 //! Hands over to the front's services. It must never leave one connection waiting for another.
 
 use super::OpenError;
-use super::front::{Answer, Front};
+use super::front::Front;
 use super::socket::{Accepted, Socket as Listening};
 use crate::config::{Limits, Settings};
+use crate::connection::answer::Boxed;
 use crate::connection::presence::Cut;
 use crate::connection::seats::{Crowd, Place};
 use crate::connection::socket::Socket;
@@ -259,9 +260,9 @@ struct WithPeer<S> {
 }
 
 impl Service<hyper::Request<Incoming>> for WithPeer<Front> {
-    type Response = Answer;
+    type Response = Boxed;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Boxed, Infallible>> + Send>>;
 
     fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.peer);

@@ -2,9 +2,8 @@
 //! the one behind them all. Hands a request over as it came, with its whole path.
 //! It must never look further into one than that path.
 
+use crate::connection::answer::{self, Boxed, Failure, boxed};
 use bytes::Bytes;
-use http_body_util::BodyExt;
-use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Incoming};
 use hyper::{Request, Response};
 use std::convert::Infallible;
@@ -12,12 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use warp::Filter;
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-/// An answer, of whichever service.
-pub type Answer = Response<UnsyncBoxBody<Bytes, Failure>>;
-
-type Answering = Pin<Box<dyn Future<Output = Answer> + Send>>;
+type Answering = Pin<Box<dyn Future<Output = Boxed> + Send>>;
 
 /// Whatever answers requests.
 pub type Service = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
@@ -87,13 +81,13 @@ where
     let pathless = Arc::clone(&not_found);
     let filters = warp::service(filter.recover(move |_| {
         let not_found = Arc::clone(&not_found);
-        async move { Ok::<_, Infallible>((answer_not_found(&not_found),)) }
+        async move { Ok::<_, Infallible>((answer::error(404, "not-found", &not_found),)) }
     }));
     let filters = hyper_util::service::TowerToHyperService::new(filters);
     Arc::new(move |request| {
         // As of CONNECT: filters that look for a path panic.
         if request.uri().path_and_query().is_none() {
-            let answer = answer_not_found(&pathless);
+            let answer = answer::error(404, "not-found", &pathless);
             return Box::pin(async move { boxed(answer) });
         }
         let answer = filters.call(request);
@@ -106,17 +100,10 @@ where
     })
 }
 
-fn boxed<B>(answer: Response<B>) -> Answer
-where
-    B: Body<Data = Bytes, Error: Into<Failure>> + Send + 'static,
-{
-    answer.map(|body| body.map_err(Into::into).boxed_unsync())
-}
-
 impl hyper::service::Service<Request<Incoming>> for Front {
-    type Response = Answer;
+    type Response = Boxed;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Boxed, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let answer = self.find(request.uri().path())(request);
@@ -133,13 +120,7 @@ fn not_found(base_paths: &[&str]) -> String {
         message += "; all of them lie below ";
         message += &base_paths.join(" or ");
     }
-    serde_json::json!({ "error": { "code": "not-found", "message": message } }).to_string()
-}
-
-fn answer_not_found(json: &str) -> warp::reply::Response {
-    use warp::reply::Reply;
-    let answer = warp::reply::with_header(json.to_owned(), "content-type", "application/json");
-    warp::reply::with_status(answer, warp::http::StatusCode::NOT_FOUND).into_response()
+    message
 }
 
 #[cfg(test)]

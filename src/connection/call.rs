@@ -3,9 +3,9 @@
 //! Hands questions down to SQL, and answers to the transports. It must never tell a caller more than
 //! a function said on purpose, nor a log what a caller sent.
 
-use super::post::{self, Body, Post, Refused};
+use super::post::{Body, Post, Refused};
 use super::visit::Visit;
-use super::{Gate, Refusal};
+use super::{Gate, Refusal, answer};
 use crate::database::{Called, Failed, Question};
 use crate::dialect::Meaning;
 use crate::hub::Identity;
@@ -14,7 +14,6 @@ use crate::token::TokenError;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
-use warp::http::HeaderValue;
 use warp::reply::{Reply, Response};
 
 /// Why a call has no answer. One row here is the status and the word on every transport.
@@ -160,20 +159,15 @@ pub async fn check_dialects(gate: Arc<Gate>) {
 
 /// Answers `POST /call/NAME`.
 pub async fn serve(gate: Arc<Gate>, visit: Visit, name: String, body: Body) -> Response {
-    let mut answer = match Post::read(&gate, &visit, body).await {
-        Ok(post) => ask(&gate, &post, &name).await,
-        Err(refused) => {
-            let (code, shown) = (refused.code(), visit.shown(&gate));
-            match &refused {
-                Refused::Entry(_) => report::refused("http", code, &refused.message(), &shown),
-                Refused::Content(..) => report::call_refused("http", &shown, None, code, ""),
-            }
-            refused.answer(&gate)
+    let asked = async |post: Post| ask(&gate, &post, &name).await;
+    Post::serve(&gate, &visit, body, asked, |refused, shown| {
+        let code = refused.code();
+        match refused {
+            Refused::Entry(_) => report::refused("http", code, &refused.message(), shown),
+            Refused::Content(..) => report::call_refused("http", shown, None, code, ""),
         }
-    };
-    let no_store = HeaderValue::from_static("no-store");
-    answer.headers_mut().insert("cache-control", no_store);
-    answer
+    })
+    .await
 }
 
 async fn ask(gate: &Gate, post: &Post, name: &str) -> Response {
@@ -197,7 +191,7 @@ async fn ask(gate: &Gate, post: &Post, name: &str) -> Response {
         }
         Err(refusal) => {
             let (status, code) = refusal.row();
-            post::error(status, code, &refusal.to_string())
+            answer::error(status, code, &refusal.to_string())
         }
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod allowance;
+pub mod answer;
 pub mod arrivals;
 pub mod call;
 pub mod conversation;
@@ -41,8 +42,8 @@ use crate::token::{TokenError, Verifier};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use warp::http::{HeaderValue, StatusCode};
-use warp::reply::{Reply, Response};
+use warp::http::HeaderValue;
+use warp::reply::Response;
 
 /// Everything a connection needs of the service.
 pub struct Gate {
@@ -239,9 +240,7 @@ impl Gate {
         if let Some(wait) = wait {
             error["retryMs"] = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).into();
         }
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let answer = warp::reply::json(&json!({ "error": error }));
-        let mut answer = warp::reply::with_status(answer, status).into_response();
+        let mut answer = answer::error_of(status, &error);
         if let Some(wait) = wait {
             // Whole seconds, none too early; many take 0 for "at once, and again".
             let seconds = wait.as_secs_f64().ceil().max(1.0);

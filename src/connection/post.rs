@@ -3,14 +3,12 @@
 //! could have sent.
 
 use super::visit::{self, Visit};
-use super::{Gate, Refusal, seats};
+use super::{Gate, Refusal, answer, seats};
 use crate::hub::Identity;
 use bytes::{Buf, Bytes};
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, TryStreamExt};
-use serde_json::json;
-use warp::http::StatusCode;
-use warp::reply::{Reply, Response};
+use warp::reply::Response;
 
 /// What is still to be read of one.
 pub type Body = BoxStream<'static, Result<Bytes, warp::Error>>;
@@ -62,17 +60,34 @@ impl Refused {
     pub fn answer(&self, gate: &Gate) -> Response {
         match self {
             Self::Entry(refusal) => gate.refuse(*refusal),
-            Self::Content(status, code, message) => error(*status, code, message),
+            Self::Content(status, code, message) => answer::error(*status, code, message),
         }
     }
 }
 
 impl Post {
+    /// Answers one by what `ask` says to it. `tell` reports why there is none, and where it came from.
+    pub async fn serve(
+        gate: &Gate,
+        visit: &Visit,
+        body: Body,
+        ask: impl AsyncFnOnce(Self) -> Response,
+        tell: impl FnOnce(&Refused, &str),
+    ) -> Response {
+        answer::no_store(match Self::read(gate, visit, body).await {
+            Ok(post) => ask(post).await,
+            Err(refused) => {
+                tell(&refused, &visit.shown(gate));
+                refused.answer(gate)
+            }
+        })
+    }
+
     /// Lets somebody in and reads what they send.
     ///
     /// # Errors
     /// Why not; it is for the caller to report.
-    pub async fn read(gate: &Gate, visit: &Visit, body: Body) -> Result<Self, Refused> {
+    async fn read(gate: &Gate, visit: &Visit, body: Body) -> Result<Self, Refused> {
         let address = visit.address(gate);
         let seat = gate.seats.sit(gate, address);
         let mut seat = seat.map_err(Refused::Entry)?;
@@ -134,12 +149,4 @@ async fn read_body(mut body: Body, most: usize) -> Result<Vec<u8>, Refusal> {
         read.extend_from_slice(&piece);
     }
     Ok(read)
-}
-
-/// An answer that says what was wrong.
-#[must_use]
-pub fn error(status: u16, code: &str, message: &str) -> Response {
-    let error = json!({ "error": { "code": code, "message": message } });
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    warp::reply::with_status(warp::reply::json(&error), status).into_response()
 }

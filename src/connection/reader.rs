@@ -4,9 +4,9 @@
 //! a reader past what it was sent and has not acknowledged.
 
 use super::ledger::{Key, Place, Stored, Unstored};
-use super::post::{self, Body, Post};
+use super::post::{Body, Post};
 use super::visit::Visit;
-use super::{Gate, Refusal};
+use super::{Gate, Refusal, answer};
 use crate::bookmark::{Bookmark, NotABookmark};
 use crate::hub::Identity;
 use crate::report;
@@ -17,7 +17,6 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::oneshot;
-use warp::http::HeaderValue;
 use warp::reply::{Reply, Response};
 
 /// Bytes of a name, as SQL checks it too.
@@ -208,23 +207,17 @@ struct Said {
 
 /// Answers `POST /ack/NAME`.
 pub async fn serve(gate: Arc<Gate>, visit: Visit, name: String, body: Body) -> Response {
-    let mut answer = match Post::read(&gate, &visit, body).await {
-        Ok(post) => take(&gate, &post, &name).await,
-        Err(refused) => {
-            let (code, message) = (refused.code(), refused.message());
-            report::refused("http", code, &message, &visit.shown(&gate));
-            refused.answer(&gate)
-        }
-    };
-    let no_store = HeaderValue::from_static("no-store");
-    answer.headers_mut().insert("cache-control", no_store);
-    answer
+    let taken = async |post: Post| take(&gate, &post, &name).await;
+    Post::serve(&gate, &visit, body, taken, |refused, shown| {
+        report::refused("http", refused.code(), &refused.message(), shown);
+    })
+    .await
 }
 
 async fn take(gate: &Arc<Gate>, post: &Post, name: &str) -> Response {
     let refused = |status, code: &str, message: &str| {
         report::refused("http", code, message, &post.shown);
-        post::error(status, code, message)
+        answer::error(status, code, message)
     };
     // A token that was revoked is a good one to look at.
     let admitted = gate.admit(&post.identity, Vec::new()).await;

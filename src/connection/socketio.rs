@@ -14,6 +14,7 @@ mod packet;
 mod requests;
 mod speech;
 
+use super::answer::{Boxed, boxed};
 use super::cors::with_cors;
 use super::seats::{Counted, Crowd};
 use super::socket::Socket;
@@ -27,7 +28,6 @@ use crate::report::{self, Repeated, Transport};
 use carried::Trial;
 use engine::{Engine, Sid};
 use exchange::{Asked, Way, Wrong, switch, text};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, StatusCode};
@@ -39,8 +39,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-pub use exchange::Answer;
 
 /// Connections of a door that have not signed in yet, beyond those that one address may have.
 const PENDING: usize = 1000;
@@ -124,7 +122,7 @@ impl Host {
     }
 
     /// Answers a request below the door's path.
-    pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
+    pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Boxed {
         let headers = request.headers().clone();
         let answer = if *request.method() == Method::OPTIONS {
             text(StatusCode::NO_CONTENT, String::new())
@@ -134,7 +132,7 @@ impl Host {
         with_cors(&self.gate, &headers, answer)
     }
 
-    async fn serve(self: &Arc<Self>, request: Request<Incoming>) -> Answer {
+    async fn serve(self: &Arc<Self>, request: Request<Incoming>) -> Boxed {
         let base = &self.gate.settings.http.base_path;
         let path = request.uri().path().strip_prefix(base.as_str());
         let path = path.map(|path| path.trim_end_matches('/'));
@@ -167,7 +165,7 @@ impl Host {
     }
 
     /// A connection that requests carry.
-    fn open(self: &Arc<Self>, request: &Request<Incoming>) -> Answer {
+    fn open(self: &Arc<Self>, request: &Request<Incoming>) -> Boxed {
         let place = match self.place(request) {
             Ok(place) => place,
             Err(refusal) => return self.refuse(refusal),
@@ -182,7 +180,7 @@ impl Host {
     }
 
     /// A connection that a WebSocket carries from its beginning.
-    fn open_websocket(self: &Arc<Self>, mut request: Request<Incoming>) -> Answer {
+    fn open_websocket(self: &Arc<Self>, mut request: Request<Incoming>) -> Boxed {
         let place = match self.place(&request) {
             Ok(place) => place,
             Err(refusal) => return self.refuse(refusal),
@@ -204,7 +202,7 @@ impl Host {
     }
 
     /// A WebSocket that is to carry what requests carry now.
-    fn probe(self: &Arc<Self>, engine: Arc<Engine>, mut request: Request<Incoming>) -> Answer {
+    fn probe(self: &Arc<Self>, engine: Arc<Engine>, mut request: Request<Incoming>) -> Boxed {
         let Some(trial) = Trial::begin(engine) else {
             return Wrong::Request.answer();
         };
@@ -250,9 +248,8 @@ impl Host {
         })
     }
 
-    fn refuse(&self, refusal: Refusal) -> Answer {
-        let answer = self.gate.refuse(refusal);
-        answer.map(|body| body.map_err(Into::into).boxed_unsync())
+    fn refuse(&self, refusal: Refusal) -> Boxed {
+        boxed(self.gate.refuse(refusal))
     }
 
     fn try_place(&self, address: Option<IpAddr>) -> Result<Place, Refusal> {

@@ -5,16 +5,15 @@
 use super::Console;
 use crate::connection::presence::Cut;
 use crate::connection::visit::Visit;
-use crate::connection::{Refusal, until};
+use crate::connection::{Refusal, answer, until};
 use crate::hub::{Delivery, Identity, Subscription};
 use crate::report;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use warp::http::StatusCode;
-use warp::reply::{Reply, Response};
+use warp::reply::Response;
 
 /// How long the database may take to say whether a visitor was revoked: where it is away, the
 /// console is needed most.
@@ -120,9 +119,7 @@ impl Console {
             Closed::Refused(refusal) => (refusal.word(), refusal.to_string()),
             Closed::Forbidden => ("forbidden", "without the claim of the console".to_owned()),
         };
-        let address = visit.address(&self.gate);
-        let address = address.map_or_else(|| "unix".to_owned(), |address| address.to_string());
-        report::refused("console", word, &detail, &address);
+        report::refused("console", word, &detail, &visit.shown(&self.gate));
         match why {
             Closed::Refused(refusal) => self.gate.refuse(*refusal),
             Closed::Forbidden => {
@@ -131,9 +128,7 @@ impl Console {
                     "the console needs a token with the claim {}",
                     settings.claim
                 );
-                let error = json!({ "error": { "code": word, "message": message } });
-                let body = warp::reply::json(&error);
-                warp::reply::with_status(body, StatusCode::FORBIDDEN).into_response()
+                answer::error(403, word, &message)
             }
         }
     }

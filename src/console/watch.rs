@@ -3,10 +3,10 @@
 
 use super::Console;
 use super::entry::Open;
-use crate::connection::Refusal;
 use crate::connection::presence::Cut;
 use crate::connection::sse::stream_response;
 use crate::connection::visit::Visit;
+use crate::connection::{Refusal, answer};
 use crate::event::sse_frame;
 use bytes::Bytes;
 use futures_util::stream;
@@ -67,8 +67,7 @@ impl Console {
         }
         let word = visit.parameter("find").unwrap_or_default();
         let found = self.surveyor.lock().find(&self.gate, word.trim());
-        let answer = warp::reply::json(&found);
-        warp::reply::with_header(answer, "cache-control", "no-store").into_response()
+        answer::no_store(warp::reply::json(&found).into_response())
     }
 }
 

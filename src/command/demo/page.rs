@@ -6,7 +6,7 @@ use super::Failure;
 use super::application::Application;
 use super::system::{Running, SYSTEMS, System};
 use crate::app::front::{Front, Service};
-use crate::connection::{Gate, unix_now};
+use crate::connection::{Gate, answer, unix_now};
 use include_dir::{Dir, include_dir};
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
@@ -177,11 +177,6 @@ fn with_slash(path: &FullPath) -> Response {
     response
 }
 
-fn failed(status: StatusCode, code: &str, message: &str) -> Response {
-    let error = json!({ "error": { "code": code, "message": message } });
-    warp::reply::with_status(warp::reply::json(&error), status).into_response()
-}
-
 fn in_words(error: &tokio_postgres::Error) -> String {
     error
         .as_db_error()
@@ -189,10 +184,7 @@ fn in_words(error: &tokio_postgres::Error) -> String {
 }
 
 fn answer(done: Result<Response, Failure>) -> Response {
-    done.unwrap_or_else(|error| {
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        failed(status, "database", &error.to_string())
-    })
+    done.unwrap_or_else(|error| answer::error(503, "database", &error.to_string()))
 }
 
 fn index() -> Response {
@@ -253,7 +245,7 @@ async fn run_statement(legacy: &Application, number: i32) -> Result<Response, Fa
     let listed = "select sql from demo.statement where number = $1";
     let Some(listed) = legacy.query_opt(listed, &[&number]).await? else {
         let words = "no statement of this number is listed";
-        return Ok(failed(StatusCode::NOT_FOUND, "not-found", words));
+        return Ok(answer::error(404, "not-found", words));
     };
     let began = Instant::now();
     let sql: &str = listed.try_get(0)?;
@@ -274,7 +266,7 @@ async fn sign_in(stage: &Stage, view: &str) -> Result<Response, Failure> {
     let signed_in = legacy.query_one(asked, &[&view]).await?;
     let Some(proof) = signed_in.try_get::<_, Option<String>>(0)? else {
         let words = "this system has no such view";
-        return Ok(failed(StatusCode::NOT_FOUND, "not-found", words));
+        return Ok(answer::error(404, "not-found", words));
     };
     let Some(cookie) = &stage.cookie else {
         let claims = serde_json::from_str(&proof).unwrap_or_default();

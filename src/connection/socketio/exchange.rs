@@ -2,19 +2,14 @@
 //! Hands answers over to the door. It must never touch the socket, which is for whoever serves it then.
 
 use super::engine::Sid;
+use crate::connection::answer::{Boxed, boxed};
 use crate::connection::handshake;
 use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
 use serde_json::json;
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-/// What a request is answered with.
-pub type Answer = Response<UnsyncBoxBody<Bytes, Failure>>;
 
 /// What a request's query says.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,7 +56,7 @@ pub(super) enum Wrong {
 }
 
 impl Wrong {
-    pub fn answer(self) -> Answer {
+    pub fn answer(self) -> Boxed {
         let message = match self {
             Self::Transport => "Transport unknown",
             Self::Sid => "Session ID unknown",
@@ -74,14 +69,13 @@ impl Wrong {
     }
 }
 
-pub(super) fn text(status: StatusCode, text: String) -> Answer {
+pub(super) fn text(status: StatusCode, text: String) -> Boxed {
     let kind = if text.starts_with('{') {
         "application/json"
     } else {
         "text/plain; charset=UTF-8"
     };
-    let body = Full::new(Bytes::from(text)).map_err(|never| match never {});
-    let mut answer = Response::new(body.boxed_unsync());
+    let mut answer = boxed(Response::new(Full::new(Bytes::from(text))));
     *answer.status_mut() = status;
     let kind = hyper::header::HeaderValue::from_static(kind);
     answer.headers_mut().insert("content-type", kind);
@@ -92,7 +86,7 @@ pub(super) fn text(status: StatusCode, text: String) -> Answer {
 pub(super) fn switch<F>(
     request: &mut Request<Incoming>,
     serve: impl FnOnce(OnUpgrade) -> F,
-) -> Answer
+) -> Boxed
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -100,8 +94,7 @@ where
     match handshake::shake(request.headers(), upgrade) {
         Ok((head, upgrade)) => {
             tokio::spawn(serve(upgrade));
-            let empty = Full::default().map_err(|never| match never {});
-            head.map(|()| empty.boxed_unsync())
+            boxed(head.map(|()| Full::<Bytes>::default()))
         }
         Err(head) => {
             let answer = match head.status() {

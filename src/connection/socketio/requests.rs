@@ -2,10 +2,11 @@
 //! Hands packets in to the connection, and out to answers. It must never keep two waiting at once.
 
 use super::engine::{Engine, Inside};
-use super::exchange::{Answer, Wrong, text};
+use super::exchange::{Wrong, text};
 use super::hearing;
 use super::packet::SEPARATOR;
 use crate::connection::Refusal;
+use crate::connection::answer::Boxed;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::Incoming;
@@ -42,7 +43,7 @@ impl Drop for Asking<'_> {
 }
 
 /// Waits for packets.
-pub(super) async fn fetch(engine: &Engine) -> Answer {
+pub(super) async fn fetch(engine: &Engine) -> Boxed {
     let ask = |inside: &mut Inside| {
         let waiting = inside.requests()?;
         waiting.asks += 1;
@@ -65,7 +66,7 @@ pub(super) async fn fetch(engine: &Engine) -> Answer {
 }
 
 /// Takes packets.
-pub(super) async fn take(engine: &Arc<Engine>, body: Incoming) -> Answer {
+pub(super) async fn take(engine: &Arc<Engine>, body: Incoming) -> Boxed {
     if engine.socket().is_some() {
         return Wrong::Request.answer();
     }
