@@ -356,20 +356,6 @@ async fn stalled(server: &Server, transport: Transport, token: &str, query: &str
 
 const BIG: &str = "select rowcast.emit('c', 'big', array['*'], to_json(repeat('x', 50000)))";
 
-/// Fifteen megabytes, and the bookmark before them.
-async fn long_replay(database: &Database) -> String {
-    // A database of a test's own is a copy, whose history begins with whoever serves it first.
-    database.run("select rowcast.ensure_history()").await;
-    let since = database.bookmark().await;
-    database
-        .run(
-            "insert into rowcast.event (channel, name, rooms, data)
-             select 'c', 'big', array['*'], to_json(repeat('x', 10000)) from generate_series(1, 1500)",
-        )
-        .await;
-    since
-}
-
 /// What is still to be read.
 struct Rest {
     bytes: Vec<u8>,
@@ -454,7 +440,7 @@ async fn a_stalled_reader_is_cut_as_soon_as_it_is_revoked() {
 async fn a_replay_ends_in_the_middle_when_its_reader_is_revoked() {
     for transport in TRANSPORTS {
         let database = support::database().await;
-        let since = long_replay(&database).await;
+        let (since, _) = support::long_replay(&database).await;
         let server = serve(&database, |settings| Way::Notified.floor(settings)).await;
         let query = format!("since={since}");
         let mut reader = stalled(&server, transport, &issued("1", -5), &query).await;
@@ -482,7 +468,7 @@ async fn a_replay_ends_in_the_middle_when_its_reader_is_revoked() {
 async fn a_replay_that_flows_ends_when_its_reader_is_revoked() {
     for transport in TRANSPORTS {
         let database = support::database().await;
-        let since = long_replay(&database).await;
+        let (since, _) = support::long_replay(&database).await;
         let server = serve(&database, |settings| Way::Notified.floor(settings)).await;
         let query = format!("since={since}");
         let mut reader = stalled(&server, transport, &issued("1", -5), &query).await;
@@ -506,7 +492,7 @@ async fn a_replay_that_flows_ends_when_its_reader_is_revoked() {
 #[tokio::test]
 async fn a_token_that_expires_cuts_a_stalled_reader_in_its_replay() {
     let database = support::database().await;
-    let since = long_replay(&database).await;
+    let (since, _) = support::long_replay(&database).await;
     let server = serve(&database, |_| ()).await;
     let expires = unix_now() + 3;
     let brief = token_with(&json!({ "sub": "1", "exp": expires }));

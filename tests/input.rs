@@ -391,6 +391,25 @@ async fn messages_above_the_rate_are_refused() {
     server.stop().await;
 }
 
+/// What is still to be taken of a replay is no reason to cut whoever takes it and asks for a sign of
+/// life meanwhile.
+#[tokio::test]
+async fn a_ping_in_a_long_replay_is_answered() {
+    let database = database().await;
+    let (since, count) = support::long_replay(&database).await;
+    let server = serve(&database, |_| ()).await;
+    let query = format!("rooms=open:1&since={since}");
+    let mut socket = ws(&server, &token("1", "", ""), &query).await;
+    socket.expect("welcome").await;
+    assert_eq!(socket.expect("subscribed").await["outcome"], "recovered");
+    socket.send_message(Message::Ping("now".into())).await;
+    for _ in 0..count {
+        socket.expect_event("big").await;
+    }
+    assert_alive(&database, &mut socket).await;
+    server.stop().await;
+}
+
 /// Of all that are refused, few fill a log.
 #[tokio::test]
 async fn what_is_refused_again_and_again_is_counted_and_told_of_now_and_then() {

@@ -1,6 +1,7 @@
 //! How often somebody may ask: a bucket of messages, for one connection or for one user over many.
 //! Hands yes or no to the transports. It must never remember somebody whose bucket is full again.
 
+use crate::config::Limits;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::time::Instant;
@@ -28,6 +29,17 @@ impl Allowance {
         }
     }
 
+    /// What one connection may say: twice as much at once as in a second.
+    #[must_use]
+    pub fn of_messages(limits: &Limits) -> Self {
+        Self::twice(limits.messages_per_second, Instant::now())
+    }
+
+    /// A full bucket holds what comes in two seconds.
+    fn twice(rate: usize, now: Instant) -> Self {
+        Self::new(rate, rate * 2, now)
+    }
+
     /// Takes one, if there is one.
     pub fn take(&mut self, now: Instant) -> bool {
         self.refill(now);
@@ -50,6 +62,12 @@ impl Allowance {
     }
 }
 
+/// What is said to a connection that has used up its messages.
+#[must_use]
+pub fn exceeded(limits: &Limits) -> String {
+    format!("at most {} messages a second", limits.messages_per_second)
+}
+
 /// Buckets by name, of those who come with a new connection each time.
 #[derive(Debug, Default)]
 pub struct Allowances(Mutex<HashMap<String, Allowance>>);
@@ -70,7 +88,7 @@ impl Allowances {
         }
         let bucket = buckets.entry(name.to_owned());
         bucket
-            .or_insert_with(|| Allowance::new(rate, rate * 2, now))
+            .or_insert_with(|| Allowance::twice(rate, now))
             .take(now)
     }
 }

@@ -1,8 +1,12 @@
 use super::*;
 use crate::support::socketio::Heard;
-use crate::support::{eventually, get, lab, token_with, within};
+use crate::support::{eventually, get, lab, long_replay, token_with, within};
+use futures_util::{SinkExt, StreamExt};
 use rowcast::connection::unix_now;
 use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]
 async fn a_burst_comes_whole_to_whoever_reads() {
@@ -266,12 +270,18 @@ async fn a_link_that_died_is_noticed_by_both_sides() {
     server.stop().await;
 }
 
-/// A connection that requests carry, spoken to by hand: the path of its requests.
-async fn polled(server: &Server) -> String {
+/// A connection that requests carry, spoken to by hand, which nobody has signed in to: the path of its
+/// requests.
+async fn opened(server: &Server) -> String {
     let path = "/socket.io/?EIO=4&transport=polling";
     let opened = get(server, path, &[]).await;
     let open: Value = serde_json::from_str(&opened.body[1..]).expect("an open packet");
-    let path = format!("{path}&sid={}", open["sid"].as_str().expect("a sid"));
+    format!("{path}&sid={}", open["sid"].as_str().expect("a sid"))
+}
+
+/// The same, signed in to.
+async fn polled(server: &Server) -> String {
+    let path = opened(server).await;
     let connect = format!("40{}", json!({ "token": alice() }));
     post(server, &path, &connect).await;
     eventually("it is welcomed", async || {
@@ -286,6 +296,99 @@ async fn post(server: &Server, path: &str, packets: &str) -> u16 {
     crate::support::ask(server, "POST", path, &[], packets)
         .await
         .status
+}
+
+/// A connection that a WebSocket carries, spoken to by hand, which nobody has signed in to.
+struct ByHand(WebSocketStream<TcpStream>);
+
+impl ByHand {
+    async fn open(server: &Server) -> Self {
+        let url = format!(
+            "ws://{}/socket.io/?EIO=4&transport=websocket",
+            server.address
+        );
+        let stream = TcpStream::connect(&server.address).await;
+        let opened = tokio_tungstenite::client_async(url, stream.expect("it listens")).await;
+        let mut opened = Self(opened.expect("a WebSocket").0);
+        assert!(opened.hears().await.starts_with('0'));
+        opened
+    }
+
+    /// Whether it could be said.
+    async fn say(&mut self, packet: &str) -> bool {
+        self.0.send(Message::text(packet)).await.is_ok()
+    }
+
+    /// The next packet; nothing at the end.
+    async fn next(&mut self) -> Option<String> {
+        let next = within("a packet, or the end", self.0.next()).await?;
+        next.ok()?
+            .into_text()
+            .ok()
+            .filter(|text| !text.is_empty())
+            .map(|text| text.to_string())
+    }
+
+    async fn hears(&mut self) -> String {
+        self.next().await.expect("a packet")
+    }
+
+    async fn until(&mut self, word: &str) {
+        while !self.hears().await.contains(word) {}
+    }
+}
+
+/// The ping waits behind the replay, and what is still to be taken of that is no reason to cut anybody.
+#[tokio::test]
+async fn a_ping_in_a_long_replay_cuts_nobody_who_takes_it() {
+    let database = lab().await;
+    let (since, count) = long_replay(&database).await;
+    let server = serve_dialect(&database, "plain", |settings| {
+        settings.socketio.ping = Duration::from_secs(1);
+        settings.socketio.pong_timeout = Duration::from_secs(600);
+        settings.socketio.connect = Duration::from_secs(600);
+        settings.limits.write_stall = Duration::from_secs(600);
+    })
+    .await;
+    let connect = format!("40{}", json!({ "token": alice(), "since": since }));
+    let mut socket = ByHand::open(&server).await;
+    assert!(socket.say(&connect).await);
+    socket.until("rowcast:subscribed").await;
+    let path = opened(&server).await;
+    assert_eq!(post(&server, &path, &connect).await, 200);
+    let mut fetched = String::new();
+    while !fetched.contains("rowcast:subscribed") {
+        fetched += &get(&server, &path, &[]).await.body;
+        fetched.push('\u{1e}');
+    }
+    // It was opened last, and is pinged last.
+    let mut clock = ByHand::open(&server).await;
+    clock.until("2").await;
+    marker(&database, &["user:1"]).await;
+    let is_big = |packet: &str| packet.contains("\"big\"");
+    let (mut events, mut pings) = (0, 0);
+    loop {
+        let packet = socket.hears().await;
+        events += usize::from(is_big(&packet));
+        pings += usize::from(packet == "2");
+        if packet.contains("marker") {
+            break;
+        }
+    }
+    assert_eq!((events, pings), (count, 1));
+    while !fetched.contains("marker") {
+        let answer = get(&server, &path, &[]).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        fetched += &answer.body;
+        fetched.push('\u{1e}');
+    }
+    let packets = || fetched.split('\u{1e}');
+    let events = packets().filter(|packet| is_big(packet)).count();
+    assert_eq!(
+        (events, packets().filter(|packet| *packet == "2").count()),
+        (count, 1)
+    );
+    server.stop().await;
 }
 
 #[tokio::test]

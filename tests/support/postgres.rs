@@ -296,6 +296,23 @@ impl Database {
     }
 }
 
+/// Fifteen megabytes of events `big` to everybody, more than a system takes off our hands: the bookmark
+/// before them, and how many they are.
+pub async fn long_replay(database: &Database) -> (String, usize) {
+    // A database of a test's own is a copy, whose history begins with whoever serves it first.
+    database.run("select rowcast.ensure_history()").await;
+    let since = database.bookmark().await;
+    let count = 1500;
+    database
+        .run(&format!(
+            "insert into rowcast.event (channel, name, rooms, data)
+             select 'c', 'big', array['*'], to_json(repeat('x', 10000))
+             from generate_series(1, {count})"
+        ))
+        .await;
+    (since, count)
+}
+
 /// Emits an event `marker` to these rooms, and returns its id as the wire has it.
 pub async fn marker(database: &Database, rooms: &[&str]) -> String {
     let sql = "select rowcast.emit('marker', 'marker', $1, '{}')";

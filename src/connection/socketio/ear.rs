@@ -3,7 +3,7 @@
 
 use crate::config::Limits;
 use crate::connection::Refusal;
-use crate::connection::allowance::Allowance;
+use crate::connection::allowance::{self, Allowance};
 use crate::connection::conversation::Conversation;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -46,12 +46,11 @@ struct Inside {
 
 impl Ear {
     pub fn new(limits: &Limits) -> Self {
-        let rate = limits.messages_per_second;
         Self {
             inside: Mutex::new(Inside {
                 words: VecDeque::new(),
                 bytes: 0,
-                allowance: Allowance::new(rate, rate * 2, Instant::now()),
+                allowance: Allowance::of_messages(limits),
                 full: false,
                 closed: false,
             }),
@@ -140,8 +139,8 @@ impl Ear {
                 }
                 Some(Wrong::Binary) => ("bad-message", "arguments are JSON, not binary".to_owned()),
                 Some(Wrong::TooMany) => {
-                    let rate = conversation.gate.settings.limits.messages_per_second;
-                    ("rate-limited", format!("at most {rate} messages a second"))
+                    let limits = &conversation.gate.settings.limits;
+                    ("rate-limited", allowance::exceeded(limits))
                 }
             };
             let tag = conversation.speech.tag(&text);

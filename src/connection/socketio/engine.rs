@@ -154,12 +154,16 @@ impl Engine {
     }
 
     /// Has a packet leave, for which nobody waits. A client that has many of these made, and takes
-    /// none, is cut.
+    /// none, is cut; see [`Socket::answer`].
     pub fn say(&self, frame: Frame) {
-        self.feed(frame, None);
+        let most = self.host.gate.settings.limits.queue_bytes;
+        let said = match &mut self.inside().way {
+            Way::Requests(waiting) => waiting.answer(frame, most),
+            Way::WebSocket(socket) => socket.answer(frame, most),
+        };
         self.call();
-        if self.inside().waiting() > self.host.gate.settings.limits.queue_bytes {
-            self.end(Refusal::Lagged);
+        if let Err(why) = said {
+            self.end(why);
         }
     }
 

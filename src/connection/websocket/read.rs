@@ -1,7 +1,7 @@
 //! The client's words: frames read, bounded in size and rate.
 //! Hands what they say to the conversation. It must never wait for what is written.
 
-use crate::connection::allowance::Allowance;
+use crate::connection::allowance::{self, Allowance};
 use crate::connection::conversation::Conversation;
 use crate::connection::socket::Socket;
 use crate::connection::socket::decode::{Decoder, Message};
@@ -17,8 +17,8 @@ pub(super) async fn read(
     decoder: &mut Decoder,
     seen: &AtomicU64,
 ) -> Refusal {
-    let rate = conversation.gate.settings.limits.messages_per_second;
-    let mut allowance = Allowance::new(rate, rate * 2, Instant::now());
+    let limits = &conversation.gate.settings.limits;
+    let mut allowance = Allowance::of_messages(limits);
     loop {
         let message = match socket.next(decoder).await {
             Ok(message) => message,
@@ -29,11 +29,10 @@ pub(super) async fn read(
             Message::Close(_) => return Refusal::Gone,
             Message::Pong => {}
             Message::Ping(payload) => {
-                // Who has many of these made, and takes none, is cut.
-                if socket.waiting() > conversation.gate.settings.limits.queue_bytes {
-                    return Refusal::Lagged;
+                let pong = Frame::control(Kind::Pong, &payload);
+                if let Err(why) = socket.answer(pong, limits.queue_bytes) {
+                    return why;
                 }
-                socket.feed(Frame::control(Kind::Pong, &payload), None);
                 conversation.subscription.wake();
             }
             message if !allowance.take(Instant::now()) => {
@@ -41,9 +40,8 @@ pub(super) async fn read(
                     Message::Text(text) => text,
                     _ => "",
                 };
-                let most = format!("at most {rate} messages a second");
                 let tag = conversation.speech.tag(text);
-                conversation.error(tag, "rate-limited", &most, None);
+                conversation.error(tag, "rate-limited", &allowance::exceeded(limits), None);
             }
             Message::Binary => {
                 conversation.error(None, "bad-message", "frames are text, not binary", None);

@@ -52,7 +52,9 @@ impl Engine {
             let at = now + settings.pong_timeout;
             inside.beat = Beat { at, asked: true };
         }
-        self.say(Frame::websocket(PING));
+        // Our own wish, and one at a time: what the client has not taken yet is for its clock.
+        self.feed(Frame::websocket(PING), None);
+        self.call();
         None
     }
 }

@@ -2,6 +2,7 @@
 //! Hands text to requests, and frames to a WebSocket. It must never say the end before all else.
 
 use super::Inside;
+use crate::connection::Refusal;
 use crate::connection::socket::Socket;
 use crate::connection::socketio::packet::{CLOSE, NOTHING, SEPARATOR};
 use crate::frame::Frame;
@@ -22,6 +23,8 @@ pub(in crate::connection::socketio) struct Waiting {
     packets: VecDeque<(Frame, Option<i64>)>,
     /// What these weigh.
     weight: usize,
+    /// What answers weigh that the client has had made since nothing waited.
+    answers: usize,
     /// A request is being answered.
     pub asked: bool,
     /// Requests that asked for packets until now.
@@ -38,6 +41,16 @@ impl Waiting {
         self.packets.push_back((frame, live));
     }
 
+    /// See [`Socket::answer`].
+    pub(super) fn answer(&mut self, frame: Frame, most: usize) -> Result<(), Refusal> {
+        self.answers += frame.weight();
+        if self.answers > most {
+            return Err(Refusal::Lagged);
+        }
+        self.push(frame, None);
+        Ok(())
+    }
+
     fn pop(&mut self) {
         if let Some((frame, _)) = self.packets.pop_front() {
             self.weight -= frame.weight();
@@ -46,7 +59,7 @@ impl Waiting {
 
     /// Takes all of it.
     pub(super) fn take(&mut self) -> VecDeque<(Frame, Option<i64>)> {
-        self.weight = 0;
+        (self.weight, self.answers) = (0, 0);
         std::mem::take(&mut self.packets)
     }
 }
