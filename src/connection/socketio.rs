@@ -241,11 +241,14 @@ impl Host {
     fn place(&self, request: &Request<Incoming>) -> Result<Place, Refusal> {
         let peer = request.extensions().get::<Peer>();
         let address = peer.and_then(|peer| peer.address(&self.gate, request.headers()));
-        self.try_place(address).inspect_err(|refusal| {
-            let (transport, shown) = (Transport::SocketIo.word(), visit::shown(address));
-            let detail = refusal.to_string();
-            report::refused_again(&self.refusals, transport, refusal.word(), &detail, &shown);
-        })
+        self.try_place(address)
+            .inspect_err(|refusal| self.refused(refusal.word(), &refusal.to_string(), address))
+    }
+
+    /// Somebody was refused whose sign-in was not even looked at.
+    fn refused(&self, word: &str, detail: &str, address: Option<IpAddr>) {
+        let (transport, shown) = (Transport::SocketIo.word(), visit::shown(address));
+        report::refused_again(&self.refusals, transport, word, detail, &shown);
     }
 
     fn refuse(&self, refusal: Refusal) -> Boxed {

@@ -392,6 +392,72 @@ async fn a_ping_in_a_long_replay_cuts_nobody_who_takes_it() {
 }
 
 #[tokio::test]
+async fn sign_ins_that_fail_keep_nobody_here() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |settings| {
+        settings.limits.messages_per_second = 1_000_000;
+        settings.socketio.connect = Duration::from_secs(1);
+    })
+    .await;
+    let mut socket = ByHand::open(&server).await;
+    let trying = async {
+        while socket.say("40{\"token\":\"forged\"}").await && socket.next().await.is_some() {}
+    };
+    within("the end", trying).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn sign_ins_above_the_rate_are_refused_unseen() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |settings| {
+        settings.limits.messages_per_second = 1;
+    })
+    .await;
+    let mut socket = ByHand::open(&server).await;
+    for _ in 0..40 {
+        assert!(socket.say("40/elsewhere,").await);
+    }
+    let (mut looked_at, mut refused) = (0, 0);
+    while looked_at + refused < 40 {
+        match socket.hears().await.as_str() {
+            r#"44/elsewhere,{"message":"Invalid namespace"}"# => looked_at += 1,
+            r#"44/elsewhere,{"message":"rate-limited"}"# => refused += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert!(
+        looked_at >= 2 && refused >= 20,
+        "{looked_at} looked at, {refused} refused"
+    );
+    let metrics = get(&server, "/metrics", &[]).await.body;
+    assert!(
+        metrics.contains("rowcast_refusals_total{code=\"rate-limited\"}"),
+        "{metrics}"
+    );
+    server.stop().await;
+}
+
+/// Its place in the namespace is free before it hears of the refusal.
+#[tokio::test]
+async fn who_signs_in_at_once_after_a_refusal_is_answered() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |settings| {
+        settings.limits.messages_per_second = 10_000;
+    })
+    .await;
+    let mut socket = ByHand::open(&server).await;
+    for _ in 0..500 {
+        assert!(socket.say("40{\"token\":\"forged\"}").await);
+        assert!(socket.hears().await.starts_with("44"));
+    }
+    let connect = format!("40{}", json!({ "token": alice() }));
+    assert!(socket.say(&connect).await);
+    socket.until("rowcast:welcome").await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn whoever_goes_on_by_requests_outlives_a_websocket_that_was_torn() {
     let database = lab().await;
     let server = serve_dialect(&database, "plain", |settings| {

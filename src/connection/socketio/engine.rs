@@ -10,6 +10,7 @@ use super::ear::Ear;
 use super::opened::Opened;
 use super::{Host, Place};
 use crate::connection::Refusal;
+use crate::connection::allowance::Allowance;
 use crate::connection::socket::Socket;
 use crate::frame::Frame;
 use parking_lot::{Mutex, MutexGuard};
@@ -41,6 +42,8 @@ pub(super) struct Inside {
     namespaces: Vec<(usize, Arc<Ear>)>,
     /// Until when it may be in no namespace.
     alone: Option<Instant>,
+    /// Sign-ins: each is asked for in SQL.
+    connects: Allowance,
     beat: Beat,
     ended: Option<Refusal>,
     /// Nothing carries it any more.
@@ -81,6 +84,7 @@ impl Engine {
                 way: socket.map_or_else(|| Way::Requests(Waiting::default()), Way::WebSocket),
                 namespaces: Vec::new(),
                 alone: Some(now + settings.connect),
+                connects: Allowance::of_messages(&host.gate.settings.limits),
                 beat: Beat {
                     at: now + settings.ping,
                     asked: false,

@@ -5,7 +5,7 @@ use super::ear::Ear;
 use super::engine::Engine;
 use super::namespace;
 use super::packet::{self, Packet, Said};
-use crate::connection::Refusal;
+use crate::connection::{Refusal, allowance};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -53,17 +53,27 @@ pub(super) fn hear(engine: &Arc<Engine>, text: &str) -> Result<(), Refusal> {
 }
 
 fn connect(engine: &Arc<Engine>, namespace: &str, auth: &str) -> Result<(), Refusal> {
+    // Whoever has been cut may ask for more until it is gone.
+    if engine.ended().is_some() {
+        return Ok(());
+    }
+    let refuse = |message| {
+        let prefix = packet::prefix(namespace);
+        engine.say(packet::refused(&prefix, message));
+        Ok(())
+    };
+    if !engine.may_connect() {
+        let host = &engine.host;
+        let detail = allowance::exceeded(&host.gate.settings.limits);
+        host.refused("rate-limited", &detail, engine.opened.address(&host.gate));
+        return refuse("rate-limited");
+    }
     let auth = match auth {
         "" => Value::Null,
         text => serde_json::from_str(text).map_err(|_| Refusal::Protocol)?,
     };
     let Some(place) = engine.host.place_of(namespace) else {
-        // Whoever has been cut may have more of these made until it is gone.
-        if engine.ended().is_none() {
-            let prefix = packet::prefix(namespace);
-            engine.say(packet::refused(&prefix, "Invalid namespace"));
-        }
-        return Ok(());
+        return refuse("Invalid namespace");
     };
     let ear = Arc::new(Ear::new(&engine.host.gate.settings.limits));
     // Clients that are told to connect twice say so twice.

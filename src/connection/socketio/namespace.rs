@@ -13,6 +13,7 @@ use crate::connection::presence::Presence;
 use crate::connection::speech::Speech;
 use crate::connection::writer::Writer;
 use crate::dialect::{Filling, Values};
+use crate::frame::Frame;
 use crate::report::Transport;
 use serde_json::Value;
 use std::sync::Arc;
@@ -26,10 +27,18 @@ pub(super) async fn serve(engine: Arc<Engine>, place: usize, ear: Arc<Ear>, auth
     let entering = Box::pin(enter(&engine, place, auth));
     let entered = tokio::select! {
         entered = entering => entered,
-        () = ear.closed() => None,
+        () = ear.closed() => Err(None),
     };
-    let Some((mut presence, named, joined)) = entered else {
-        return engine.leave(place, &ear);
+    let (mut presence, named, joined) = match entered {
+        Ok(entered) => entered,
+        Err(refused) => {
+            engine.leave(place, &ear);
+            // Only now, with the place free again: whoever hears it may come again at once.
+            if let Some(refused) = refused {
+                engine.say(refused);
+            }
+            return;
+        }
     };
     let why = match joined {
         Ok(()) => run(&engine, &presence, &named, &ear).await,
@@ -45,19 +54,20 @@ pub(super) async fn serve(engine: Arc<Engine>, place: usize, ear: Arc<Ear>, auth
     engine.leave(place, &ear);
 }
 
-/// Lets somebody in and has them join, or says why not. They may speak as soon as they are in.
-async fn enter(engine: &Arc<Engine>, place: usize, auth: Value) -> Option<Entered> {
+/// Lets somebody in and has them join, or hands back what says why not, if that is to be said. They
+/// may speak as soon as they are in.
+async fn enter(engine: &Arc<Engine>, place: usize, auth: Value) -> Result<Entered, Option<Frame>> {
     let host = &engine.host;
     let visit = engine.opened.visit(&host.dialect, &auth);
     drop(auth);
     let refusal = match host.gate.enter(Transport::SocketIo, &visit).await {
         Ok(mut presence) => {
-            let door = presence.door.clone()?;
+            let door = presence.door.clone().ok_or(None)?;
             let named = Arc::new(Named::new(door, place));
             engine.settle();
             engine.say(packet::connected(named.prefix(), &presence.connection));
             let joined = presence.join(&visit).await;
-            return Some((presence, named, joined));
+            return Ok((presence, named, joined));
         }
         Err(refusal) => refusal,
     };
@@ -67,16 +77,15 @@ async fn enter(engine: &Arc<Engine>, place: usize, auth: Value) -> Option<Entere
         let longest = host.gate.settings.socketio.connect / 2;
         tokio::time::sleep(host.gate.wait(refusal).min(longest)).await;
         engine.end(refusal);
-        return None;
+        return Err(None);
     }
     let message = refusal.to_string();
     let values = Values::default().with("message", Filling::Text(&message));
     let word = refusal.word();
     let door = host.dialect.socketio.as_ref();
     let said = door.map_or_else(|| word.to_owned(), |door| door.refusal(word, &values));
-    let prefix = packet::prefix(host.namespaces().get(place)?);
-    engine.say(packet::refused(&prefix, &said));
-    None
+    let namespace = host.namespaces().get(place).ok_or(None)?;
+    Err(Some(packet::refused(&packet::prefix(namespace), &said)))
 }
 
 async fn run(engine: &Engine, presence: &Presence, named: &Arc<Named>, ear: &Ear) -> Refusal {

@@ -1,6 +1,7 @@
 //! The request that opened a connection, as far as it matters later: for whoever signs in, in each
 //! namespace. Hands over visits. It must never keep the buffer that the request was read into.
 
+use crate::connection::Gate;
 use crate::connection::door::{Door, Which};
 use crate::connection::visit::{Peer, Visit};
 use crate::dialect::{Dialect, Fields};
@@ -54,16 +55,24 @@ impl Opened {
         }
     }
 
+    fn headers(&self) -> HeaderMap {
+        let mut all = HeaderMap::new();
+        for (name, value) in &self.headers {
+            if let Ok(value) = HeaderValue::from_bytes(value) {
+                all.append(name, value);
+            }
+        }
+        all
+    }
+
+    /// Where it comes from; see [`Peer::address`].
+    pub fn address(&self, gate: &Gate) -> Option<IpAddr> {
+        Peer(self.peer).address(gate, &self.headers())
+    }
+
     /// Somebody who signs in and says this.
     pub fn visit(&self, dialect: &Arc<Dialect>, auth: &Value) -> Visit {
-        let headers = self.headers.iter().filter_map(|(name, value)| {
-            let value = HeaderValue::from_bytes(value).ok()?;
-            Some((name.clone(), value))
-        });
-        let mut all = HeaderMap::new();
-        for (name, value) in headers {
-            all.append(name, value);
-        }
+        let mut all = self.headers();
         let words: Vec<_> = SAID
             .iter()
             .filter_map(|key| Some((*key, text(said(auth, key)?))))

@@ -5,6 +5,7 @@ use super::Engine;
 use crate::connection::Refusal;
 use crate::connection::socketio::ear::Ear;
 use std::sync::Arc;
+use std::time;
 use tokio::time::Instant;
 
 impl Engine {
@@ -13,6 +14,11 @@ impl Engine {
         let inside = self.inside();
         let found = inside.namespaces.iter().find(|(known, _)| *known == place);
         found.map(|(_, ear)| Arc::clone(ear))
+    }
+
+    /// Whether its client may sign in once more by now, to any namespace.
+    pub fn may_connect(&self) -> bool {
+        self.inside().connects.take(time::Instant::now())
     }
 
     /// Somebody enters a namespace; false if somebody is in already, or the connection has ended.
@@ -32,7 +38,8 @@ impl Engine {
         inside.namespaces.iter().any(|(known, _)| *known != place)
     }
 
-    /// Somebody leaves a namespace. Who is in none closes the connection itself, or is closed.
+    /// Somebody leaves a namespace. Who is in none closes the connection itself, or is closed. An end
+    /// that is set already stays: sign-ins that fail, one after the other, keep nobody here.
     pub fn leave(&self, place: usize, ear: &Arc<Ear>) {
         ear.close();
         self.change(|inside| {
@@ -42,7 +49,7 @@ impl Engine {
                 .retain(|(known, other)| *known != place || !Arc::ptr_eq(other, ear));
             if inside.namespaces.is_empty() && before > 0 {
                 let end = Instant::now() + Refusal::Gone.grace();
-                inside.alone = Some(inside.alone.map_or(end, |alone| alone.max(end)));
+                inside.alone.get_or_insert(end);
             }
         });
     }
