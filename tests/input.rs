@@ -12,7 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
-/// `open:*` is for everybody, `shut:*` for nobody, and the rule of `broken:*` fails.
+/// `open:*` is for everybody, `shut:*` for nobody, the rule of `broken:*` fails, and that of `slow:*`
+/// takes its time.
 const RULES: &str = "
     create function public.anybody(claims jsonb, room text) returns boolean language sql
       as 'select true';
@@ -20,7 +21,10 @@ const RULES: &str = "
       as 'select false';
     create function public.broken(claims jsonb, room text) returns boolean language sql
       as 'select substr(room, 8)::bigint > 0';
+    create function public.slowly(claims jsonb, room text) returns boolean language sql
+      as 'select pg_sleep(0.02) is not null';
     insert into rowcast.room_rule values ('open:*', 'public.anybody(jsonb, text)'),
+      ('slow:*', 'public.slowly(jsonb, text)'),
       ('shut:*', 'public.nobody(jsonb, text)'), ('broken:*', 'public.broken(jsonb, text)')";
 
 async fn database() -> Database {
@@ -215,6 +219,32 @@ async fn bad_rooms_of_the_url_are_refused_one_by_one() {
             let error = assert_error(&mut somebody, code, &json!(room)).await;
             assert_eq!(error["room"], room);
             assert_alive(&database, &mut somebody).await;
+        }
+    }
+    server.stop().await;
+}
+
+/// A thousand rooms would take SQL longer than a statement may, and everybody who comes meanwhile would
+/// wait for it.
+#[tokio::test]
+async fn who_names_thousands_of_rooms_is_asked_for_no_more_than_it_may_have() {
+    let database = database().await;
+    let server = serve(&database, |settings| {
+        settings.limits.rooms_per_connection = 3;
+    })
+    .await;
+    let rooms: Vec<String> = (0..1000).map(|number| format!("slow:{number}")).collect();
+    let query = format!("rooms={}", rooms.join(","));
+    for transport in TRANSPORTS {
+        let mut somebody = connect(transport, &server, &token("1", "", ""), &query).await;
+        let welcome = somebody.expect("welcome").await;
+        assert_eq!(welcome["rooms"], json!(["slow:0", "slow:1", "slow:2"]));
+        for room in &rooms[3..] {
+            let error = somebody.expect("error").await;
+            assert_eq!(
+                (&error["code"], &error["room"]),
+                (&json!("too-many-rooms"), &json!(room))
+            );
         }
     }
     server.stop().await;

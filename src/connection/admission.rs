@@ -11,12 +11,37 @@ use crate::database::{Answer, DatabaseError};
 use crate::hub::{Identity, Since};
 use crate::report;
 use crate::token::{Claims, TokenError};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a subscribe waits for the hub to reach a bookmark that another node gave out.
 const REACH: Duration = Duration::from_secs(3);
+
+/// The names that can be asked for, each once, and those that can't, with the word of the error.
+type Checked = (Vec<Arc<str>>, Vec<(String, &'static str)>);
+
+/// Checks names of at most so many bytes. Nobody is asked about more than a
+/// connection may be in: whoever names thousands would have all who come meanwhile wait for their
+/// answers.
+fn check_names(rooms: Vec<String>, most: usize, bytes: usize) -> Checked {
+    let (mut asked, mut refused, mut known) = (Vec::new(), Vec::new(), HashSet::new());
+    let is_name =
+        |room: &str| (1..=bytes).contains(&room.len()) && !room.chars().any(char::is_control);
+    for room in rooms {
+        if !is_name(&room) {
+            refused.push((room, "bad-room"));
+        } else if known.contains(&*room) {
+        } else if asked.len() == most {
+            refused.push((room, "too-many-rooms"));
+        } else {
+            let room: Arc<str> = room.into();
+            known.insert(Arc::clone(&room));
+            asked.push(room);
+        }
+    }
+    (asked, refused)
+}
 
 fn identity_of(claims: &Claims) -> Identity {
     Identity {
@@ -179,18 +204,9 @@ impl Gate {
         Ok(admitted)
     }
 
-    /// The names that can be asked for, each once, and those that can't.
-    fn check_names(&self, rooms: Vec<String>) -> (Vec<Arc<str>>, Vec<(String, &'static str)>) {
-        let (mut asked, mut refused) = (Vec::<Arc<str>>::new(), Vec::new());
-        let most = self.settings.limits.room_name_bytes;
-        for room in rooms {
-            if room.is_empty() || room.len() > most || room.chars().any(char::is_control) {
-                refused.push((room, "bad-room"));
-            } else if !asked.iter().any(|known| **known == *room) {
-                asked.push(room.into());
-            }
-        }
-        (asked, refused)
+    fn check_names(&self, rooms: Vec<String>) -> Checked {
+        let limits = &self.settings.limits;
+        check_names(rooms, limits.rooms_per_connection, limits.room_name_bytes)
     }
 
     async fn ask(&self, identity: &Identity, rooms: &[Arc<str>]) -> Result<Answer, Refusal> {
@@ -298,5 +314,28 @@ fn away(what: &'static str) -> impl Fn(DatabaseError) -> Refusal {
     move |error| {
         report::database_failed(what, &error);
         Refusal::DatabaseAway
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_names_are_asked_for_than_a_connection_may_be_in() {
+        let names = ["", "a\n", "12345678901"].map(str::to_owned).into_iter();
+        let names = names.chain((0..5000).flat_map(|number| vec![format!("r:{number}"); 2]));
+        let (asked, refused) = check_names(names.collect(), 200, 10);
+        assert_eq!(
+            (asked.len(), &*asked[0], &*asked[199]),
+            (200, "r:0", "r:199")
+        );
+        let of = |code| {
+            refused
+                .iter()
+                .filter(move |(_, known)| *known == code)
+                .count()
+        };
+        assert_eq!((of("bad-room"), of("too-many-rooms")), (3, 9600));
     }
 }

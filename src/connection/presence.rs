@@ -14,6 +14,7 @@ use super::{Gate, Refusal, unix_now, until};
 use crate::bookmark::{Bookmark, NotABookmark, Standpoint};
 use crate::hub::{Admission, Identity, Since, Subscription};
 use crate::report::{self, Caller, Transport};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Notify;
@@ -94,8 +95,13 @@ impl Gate {
             if self.hub.standpoint().borrow().is_none() {
                 return Err(Refusal::DatabaseAway);
             }
+            // A door asks for nothing that it could do without: for too many it need not be asked.
+            let most = self.settings.limits.rooms_per_connection;
+            if door.is_some_and(|door| door.rooms.iter().collect::<HashSet<_>>().len() > most) {
+                return Err(Refusal::Forbidden);
+            }
             let admitted = self.admission(transport, visit, &identity).await?;
-            // A door asks for nothing that it could do without; of home rooms there may be too many.
+            // Of home rooms there may be too many.
             let granted = |room: &String| admitted.rooms.iter().any(|known| **known == **room);
             if door.is_some_and(|door| !door.rooms.iter().all(granted)) {
                 return Err(Refusal::Forbidden);
