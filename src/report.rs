@@ -428,6 +428,13 @@ pub fn database_failed(what: &str, error: &dyn std::fmt::Display) {
     tracing::warn!(what, %error, "the database did not answer");
 }
 
+/// A rule that decides who may be where failed, or ran out of time: the owner's SQL is to be mended,
+/// and the database is there.
+pub fn rule_failed(what: &str, error: &dyn std::fmt::Display) {
+    add(&FAILURES, 1);
+    tracing::warn!(what, %error, "a rule failed");
+}
+
 /// Dialects call functions that nobody can: their front ends are answered as if there were none.
 pub fn not_callable(functions: &[String]) {
     let functions = functions.join(", ");

@@ -3,7 +3,8 @@
 
 use crate::support::{
     self, Database, EVERY_TRANSPORT, Postgres, Server, Subscriber, TRANSPORTS, Transport, Version,
-    connect, eventually, marker, on, on_every_version, serve, sse, token_with, try_sse, within, ws,
+    connect, eventually, get, marker, on, on_every_version, serve, serve_process, sse, token_with,
+    try_sse, within, ws,
 };
 use rowcast::command::postgres::{Mode, SUPERUSER};
 use rowcast::config::Settings;
@@ -968,6 +969,39 @@ async fn a_rule_that_fails_is_asked_again_and_nobody_is_cut_for_it() {
     marker(&database, &["*"]).await;
     assert!(one.events_until("marker").await.is_empty());
     server.stop().await;
+}
+
+/// Whoever looks for the reason has to be sent to their own SQL.
+#[tokio::test]
+async fn a_rule_that_fails_is_not_told_as_a_database_that_is_away() {
+    let database = support::database().await;
+    database.run(RULES).await;
+    database
+        .run(
+            "create or replace function public.home(claims jsonb) returns text[] language sql as $$
+               select array[(1 / (length(claims ->> 'sub') - 1))::text]
+             $$",
+        )
+        .await;
+    let mut program = serve_process(&database, &[]).await;
+    let bearer = format!("Bearer {}", issued("1", -5));
+    let headers = [("authorization", bearer.as_str())];
+    let answer = eventually("it is ready to ask", async || {
+        let answer = get(&program, "/poll", &headers).await;
+        (!answer.body.contains("away")).then_some(answer)
+    })
+    .await;
+    assert_eq!(
+        (answer.status, &answer.json()["error"]["code"]),
+        (503, &json!("overloaded"))
+    );
+    assert!(answer.body.contains("a rule of this session"), "{answer:?}");
+    let line = program.log_line("a rule failed").await;
+    assert!(
+        line.contains("admission") && line.contains("division by zero"),
+        "{line}"
+    );
+    assert!(!program.log().contains("the database did not answer"));
 }
 
 #[tokio::test]

@@ -144,7 +144,7 @@ impl Gate {
     /// Checks names of rooms and asks SQL for each. Home rooms need no rule.
     ///
     /// # Errors
-    /// The user was revoked, or the database is away.
+    /// The user was revoked, a rule failed, or the database is away.
     pub async fn admit(
         &self,
         identity: &Identity,
@@ -170,7 +170,7 @@ impl Gate {
     /// The home rooms, and those of a request.
     ///
     /// # Errors
-    /// The user was revoked, or the database is away.
+    /// The user was revoked, a rule failed, or the database is away.
     pub async fn welcome(
         &self,
         identity: &Identity,
@@ -305,8 +305,11 @@ pub fn explain(code: &str) -> &'static str {
 }
 
 impl From<Unanswered> for Refusal {
-    fn from(_: Unanswered) -> Self {
-        Self::DatabaseAway
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Away => Self::DatabaseAway,
+            Unanswered::Rule => Self::RuleFailed,
+        }
     }
 }
 

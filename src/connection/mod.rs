@@ -98,6 +98,8 @@ pub enum Refusal {
     Crowded(Duration),
     #[error("the database is away")]
     DatabaseAway,
+    #[error("a rule of this session or its rooms failed: try again")]
+    RuleFailed,
     #[error("the service restarts")]
     Restart,
     #[error("events may be missing: come back, and read your data anew")]
@@ -146,7 +148,9 @@ impl Refusal {
             Self::Forbidden => (403, 1008, "forbidden"),
             Self::Origin | Self::NoOrigin => (403, 1008, "forbidden-origin"),
             Self::TooMany | Self::TooManyReaders => (429, 4003, "too-many-connections"),
-            Self::Overloaded | Self::Crowded(_) | Self::DatabaseAway => (503, 1013, "overloaded"),
+            Self::Overloaded | Self::Crowded(_) | Self::DatabaseAway | Self::RuleFailed => {
+                (503, 1013, "overloaded")
+            }
             Self::Restart => (503, 1012, "restart"),
             Self::Gap => (503, 1012, "gap"),
             Self::Lagged => (503, 4000, "lagged"),
@@ -181,6 +185,7 @@ impl Refusal {
             Self::Overloaded
                 | Self::Crowded(_)
                 | Self::DatabaseAway
+                | Self::RuleFailed
                 | Self::Restart
                 | Self::Gap
                 | Self::Lagged
@@ -218,7 +223,7 @@ impl Gate {
         let wait = spread.mul_f64(rand::random_range(0.1..=1.0));
         match refusal {
             // However many ask whether they may come in by now.
-            Refusal::Overloaded | Refusal::DatabaseAway => {
+            Refusal::Overloaded | Refusal::DatabaseAway | Refusal::RuleFailed => {
                 wait.max(self.arrivals.turn(Instant::now()))
             }
             _ => wait,
@@ -259,7 +264,8 @@ impl From<Ended> for Refusal {
             Ended::Restart => Self::Restart,
             Ended::Revoked => Self::Revoked,
             Ended::NoSession => Self::BadSession,
-            Ended::Unconfirmed => Self::DatabaseAway,
+            // While the database is away, nobody is ended for it.
+            Ended::Unconfirmed => Self::RuleFailed,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! their answers: what failed together is asked again in parts, and in the end each alone.
 
 use crate::config::Settings;
-use crate::database::{Answer, Asked, Database};
+use crate::database::{Answer, Asked, Database, DatabaseError};
 use crate::hub::Identity;
 use crate::report;
 use parking_lot::Mutex;
@@ -38,9 +38,14 @@ pub struct Question {
     pub rooms: Option<Vec<Arc<str>>>,
 }
 
-/// The database did not answer; it is in the log already.
+/// Why there is no answer; it is in the log already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unanswered;
+pub enum Unanswered {
+    /// The database did not answer.
+    Away,
+    /// A rule failed, or ran out of time.
+    Rule,
+}
 
 type Answered = Result<Answer, Unanswered>;
 
@@ -123,7 +128,7 @@ impl Questions {
         let mut patience = PATIENCE;
         loop {
             match tokio::time::timeout(patience, &mut answered).await {
-                Ok(answer) => return answer.unwrap_or(Err(Unanswered)),
+                Ok(answer) => return answer.unwrap_or(Err(Unanswered::Away)),
                 Err(_) => self.begin(self.at_once),
             }
             patience *= 2;
@@ -198,19 +203,29 @@ impl Questions {
                 }
             }
             Err(error) => {
-                report::database_failed("admission", &error);
+                let why = report_unanswered("admission", &error);
                 for one in batch {
-                    let _ = one.answer.send(Err(Unanswered));
+                    let _ = one.answer.send(Err(why));
                 }
             }
         }
     }
 }
 
+/// Reports why a statement that asks rules has no answer. Of what it does only they can take long.
+pub(super) fn report_unanswered(what: &str, error: &DatabaseError) -> Unanswered {
+    if error.is_too_long() {
+        report::rule_failed(what, error);
+        return Unanswered::Rule;
+    }
+    report::database_failed(what, error);
+    Unanswered::Away
+}
+
 fn judged(answer: Answer) -> Answered {
     if let Some(error) = &answer.failed {
-        report::database_failed("admission", error);
-        return Err(Unanswered);
+        report::rule_failed("admission", error);
+        return Err(Unanswered::Rule);
     }
     Ok(answer)
 }

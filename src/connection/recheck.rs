@@ -4,6 +4,7 @@
 //! somebody unasked in silence, nor end anybody because the database did not answer at once.
 
 use super::Gate;
+use super::questions::report_unanswered;
 use crate::database::{Answer, Asked};
 use crate::hub::{Ended, Identity, Stale};
 use crate::report;
@@ -108,14 +109,14 @@ impl Gate {
             let answers = match answers {
                 Ok(answers) => answers,
                 Err(error) => {
-                    report::database_failed("recheck", &error);
+                    report_unanswered("recheck", &error);
                     failed += parts.len();
                     continue;
                 }
             };
             for (part, answer) in parts.iter().zip(answers) {
                 if let Some(error) = &answer.failed {
-                    report::database_failed("recheck", error);
+                    report::rule_failed("recheck", error);
                     failed += 1;
                     continue;
                 }

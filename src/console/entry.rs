@@ -107,7 +107,9 @@ impl Console {
         let version = match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(admitted)) => admitted.version,
             // Then it is known as soon as the listener hears of it.
-            Ok(Err(Refusal::DatabaseAway)) | Err(_) => self.gate.hub.access_known(),
+            Ok(Err(Refusal::DatabaseAway | Refusal::RuleFailed)) | Err(_) => {
+                self.gate.hub.access_known()
+            }
             Ok(Err(refusal)) => return Err(refusal.into()),
         };
         Ok((identity, version))
