@@ -1,5 +1,5 @@
-//! What a client asks for over a connection that goes both ways, and what is done about it: the same
-//! on every transport and in every spelling.
+//! One connection while it stands: when it has to end, and what its client asks for and what is done
+//! about that; the same on every transport and in every spelling. On a stream nobody asks for anything.
 //! Hands acts down to admission, the hub and SQL; answers go through the subscription's queue, in
 //! their place among the events. A message that is wrong must never end what others have begun.
 

@@ -6,12 +6,11 @@
 
 mod cover;
 
-use super::admission::explain;
 use super::presence::{Cut, Presence};
 use super::seam::{Outcome, Resolved};
 use super::speech::{self, Speech, Told};
 use super::visit::Visit;
-use super::{Gate, Refusal, payload, until};
+use super::{Gate, Refusal, until};
 use crate::event::{Event, GapReason, to_json};
 use crate::frame::Frame;
 use crate::hub::Delivery;
@@ -121,7 +120,15 @@ struct Gathering<'a> {
 impl<'a> Gathering<'a> {
     fn new(presence: &'a Presence, wait: Duration) -> Self {
         let errors = presence.errors();
-        let errors = errors.map(|(code, message, room)| payload::error(code, &message, room));
+        let errors = errors.filter_map(|(code, message, room)| {
+            let message = &message;
+            let error = Told::Error {
+                code,
+                message,
+                room,
+            };
+            error.json()
+        });
         let mut gathering = Self {
             presence,
             deadline: Instant::now() + wait,
@@ -196,8 +203,7 @@ impl<'a> Gathering<'a> {
             }
             Delivery::Withdrawn(room) if self.presence.needs(&room) => Err(Refusal::Forbidden),
             Delivery::Withdrawn(room) => {
-                let error = payload::error("forbidden", explain("withdrawn"), Some(&room));
-                self.errors.push(error);
+                self.errors.extend(Told::Withdrawn { room: &room }.json());
                 self.hurry();
                 Ok(true)
             }

@@ -1,5 +1,5 @@
-//! What is said on a connection that goes both ways, apart from how it is spelled: what a client asks
-//! for, and what it is told.
+//! What is said on a connection, apart from how it is spelled: what a client asks for, unless it is a
+//! stream, which nothing is said on; and what it is told.
 //! Hands acts to the conversation and text to the socket. It must never decide what may be done.
 
 pub mod native;
@@ -7,13 +7,14 @@ pub mod spoken;
 pub mod stream;
 
 use super::Refusal;
+use super::admission::explain;
 use super::payload::Welcome;
 use super::seam::Subscribed;
 use super::visit::Visit;
 use crate::event::{Event, GapReason};
 use crate::frame::Frame;
 use crate::hub::Spelling;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// How whoever came by this request speaks.
@@ -53,7 +54,12 @@ pub trait Speech: Spelling {
     fn hear(&self, text: &str) -> Result<Heard, Misheard>;
 
     /// The tag of a message that is not looked at any further: its sender may wait for an answer.
-    fn tag(&self, text: &str) -> Option<Value>;
+    fn tag(&self, text: &str) -> Option<Value> {
+        match self.hear(text) {
+            Ok(heard) => heard.tag,
+            Err(misheard) => misheard.tag,
+        }
+    }
 
     /// The frame for this, if there is a word for it; `tag` is of the message that it answers.
     ///
@@ -161,4 +167,48 @@ pub enum Told<'a> {
         bookmark: &'a str,
     },
     Pong,
+}
+
+impl Told<'_> {
+    /// As the frames of `docs/protocol.md` have it, which most spellings wrap; nothing for what is JSON
+    /// already before it is told.
+    #[must_use]
+    pub fn json(&self) -> Option<Value> {
+        Some(match self {
+            Self::Welcome(_) | Self::Subscribed(_) | Self::Event(_) | Self::Result { .. } => {
+                return None;
+            }
+            Self::Gap {
+                rooms,
+                reason,
+                bookmark,
+            } => json!({ "type": "gap", "rooms": rooms, "reason": reason, "bookmark": bookmark }),
+            Self::Heartbeat { bookmark } => json!({ "type": "heartbeat", "bookmark": bookmark }),
+            Self::Error {
+                code,
+                message,
+                room,
+            } => {
+                let mut error = json!({ "type": "error", "code": code, "message": message });
+                if let Some(room) = room {
+                    error["room"] = (*room).into();
+                }
+                error
+            }
+            Self::Withdrawn { room } => {
+                let error = Told::Error {
+                    code: "forbidden",
+                    message: explain("withdrawn"),
+                    room: Some(room),
+                };
+                return error.json();
+            }
+            Self::Left { rooms } => json!({ "type": "unsubscribed", "rooms": rooms }),
+            Self::Renewed { expires_at } => {
+                json!({ "type": "authenticated", "expiresAt": expires_at })
+            }
+            Self::Acknowledged { bookmark } => json!({ "type": "acked", "bookmark": bookmark }),
+            Self::Pong => json!({ "type": "pong" }),
+        })
+    }
 }

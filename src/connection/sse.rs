@@ -4,11 +4,10 @@
 
 use super::conversation::Conversation;
 use super::outlet::Outlet;
-use super::payload;
 use super::presence::Presence;
 use super::socket::Socket;
-use super::speech::Speech;
 use super::speech::stream::{self, control};
+use super::speech::{Speech, Told};
 use super::takeover::{Head, Takeover};
 use super::visit::Visit;
 use super::writer::Writer;
@@ -57,7 +56,12 @@ fn last_words(gate: &Gate, refusal: Refusal) -> String {
         _ if refusal.ends_access() => gate.settings.sse.retry,
         _ => gate.wait(refusal),
     };
-    let error = payload::error(refusal.word(), &refusal.to_string(), None);
+    let error = Told::Error {
+        code: refusal.word(),
+        message: &refusal.to_string(),
+        room: None,
+    };
+    let error = error.json().unwrap_or_default();
     stream::retry(wait) + &control(None, &error)
 }
 

@@ -1,5 +1,5 @@
-//! What the hub queued for a connection that goes both ways, said in its order, with the answers of
-//! calls between; and heartbeats when it is quiet. The same on every transport.
+//! What the hub queued for a connection, said in its order, with the answers of calls between; and
+//! heartbeats when it is quiet. The same on every transport that stays open.
 //! Hands words over to the transport's outlet. It must never say that all was said before it was.
 
 use super::Refusal;

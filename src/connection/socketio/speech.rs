@@ -4,9 +4,8 @@
 //! dialect has no message for.
 
 use super::packet;
-use crate::connection::admission::explain;
 use crate::connection::door::Door;
-use crate::connection::payload::{self, Welcome};
+use crate::connection::payload::Welcome;
 use crate::connection::speech::spoken::Spoken;
 use crate::connection::speech::{Heard, Misheard, Speech, Told};
 use crate::connection::{Refusal, seam::Subscribed};
@@ -137,13 +136,6 @@ impl Speech for Named {
         }
     }
 
-    fn tag(&self, text: &str) -> Option<Value> {
-        match self.hear(text) {
-            Ok(heard) => heard.tag,
-            Err(misheard) => misheard.tag,
-        }
-    }
-
     fn spell(&self, told: &Told<'_>, tag: Option<&Value>) -> Result<Option<Frame>, Refusal> {
         if let Some(tag) = tag
             && !tag[0].is_null()
@@ -165,23 +157,15 @@ impl Speech for Named {
             // Nobody waits for an answer.
             _ if tag.is_some() && !matches!(told, Told::Error { .. }) => return Ok(None),
             Told::Subscribed(subscribed) => self.control("subscribed", &to_json(subscribed)),
-            Told::Gap {
-                rooms,
-                reason,
-                bookmark,
-            } => self.control("gap", &payload::gap(rooms, *reason, bookmark).to_string()),
-            Told::Heartbeat { bookmark } => {
-                let heartbeat = json!({ "type": "heartbeat", "bookmark": bookmark });
-                self.control("heartbeat", &heartbeat.to_string())
-            }
-            Told::Error {
-                code,
-                message,
-                room,
-            } => self.control("error", &payload::error(code, message, *room).to_string()),
-            Told::Withdrawn { room } => {
-                let error = payload::error("forbidden", explain("withdrawn"), Some(room));
-                self.control("error", &error.to_string())
+            Told::Gap { .. }
+            | Told::Heartbeat { .. }
+            | Told::Error { .. }
+            | Told::Withdrawn { .. } => {
+                let frame = told.json().unwrap_or_default();
+                self.control(
+                    frame["type"].as_str().unwrap_or_default(),
+                    &frame.to_string(),
+                )
             }
             Told::Left { .. }
             | Told::Renewed { .. }

@@ -3,13 +3,12 @@
 //! It must never encode an event twice.
 
 use super::{Act, Heard, Misheard, Speech, Told};
-use crate::connection::admission::explain;
-use crate::connection::{Refusal, payload};
+use crate::connection::Refusal;
 use crate::event::to_json;
 use crate::frame::Frame;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 /// `/ws`.
 pub struct Native;
@@ -48,12 +47,13 @@ impl Speech for Native {
         }
     }
 
+    /// Without a look at the rest: who says more than may be heard has the least done for it.
     fn tag(&self, text: &str) -> Option<Value> {
         serde_json::from_str::<Tagged>(text).ok()?.id
     }
 
     fn spell(&self, told: &Told<'_>, tag: Option<&Value>) -> Result<Option<Frame>, Refusal> {
-        let mut frame = match told {
+        match told {
             Told::Event(event) => return Ok(Some(event.websocket().clone())),
             Told::Welcome(welcome) => return Ok(Some(Frame::websocket(&to_json(welcome)))),
             Told::Subscribed(subscribed) => {
@@ -66,26 +66,10 @@ impl Speech for Native {
                     format!(r#"{{"type":"result",{id}"data":{data},"bookmark":"{bookmark}"}}"#);
                 return Ok(Some(Frame::websocket(&text)));
             }
-            Told::Gap {
-                rooms,
-                reason,
-                bookmark,
-            } => payload::gap(rooms, *reason, bookmark),
-            Told::Heartbeat { bookmark } => json!({ "type": "heartbeat", "bookmark": bookmark }),
-            Told::Error {
-                code,
-                message,
-                room,
-            } => payload::error(code, message, *room),
-            Told::Withdrawn { room } => {
-                payload::error("forbidden", explain("withdrawn"), Some(room))
-            }
-            Told::Left { rooms } => json!({ "type": "unsubscribed", "rooms": rooms }),
-            Told::Renewed { expires_at } => {
-                json!({ "type": "authenticated", "expiresAt": expires_at })
-            }
-            Told::Acknowledged { bookmark } => json!({ "type": "acked", "bookmark": bookmark }),
-            Told::Pong => json!({ "type": "pong" }),
+            _ => {}
+        }
+        let Some(mut frame) = told.json() else {
+            return Ok(None);
         };
         if let Some(tag) = tag {
             frame["id"] = tag.clone();

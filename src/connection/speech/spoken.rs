@@ -211,13 +211,6 @@ impl Speech for Spoken {
         self.understand(self.door.dialect.messages.hear(text))
     }
 
-    fn tag(&self, text: &str) -> Option<Value> {
-        match self.hear(text) {
-            Ok(heard) => heard.tag,
-            Err(misheard) => misheard.tag,
-        }
-    }
-
     fn spell(&self, told: &Told<'_>, tag: Option<&Value>) -> Result<Option<Frame>, Refusal> {
         let text = match told {
             Told::Event(event) => {

@@ -3,9 +3,8 @@
 //! It must never move a reader on by a word that stands for no place.
 
 use super::{Heard, Misheard, Speech, Told};
-use crate::connection::admission::explain;
+use crate::connection::Refusal;
 use crate::connection::takeover::Head;
-use crate::connection::{Refusal, payload};
 use crate::event::{sse_frame, to_json};
 use crate::frame::Frame;
 use serde_json::Value;
@@ -81,11 +80,8 @@ impl Speech for Stream {
         })
     }
 
-    fn tag(&self, _: &str) -> Option<Value> {
-        None
-    }
-
     fn spell(&self, told: &Told<'_>, _: Option<&Value>) -> Result<Option<Frame>, Refusal> {
+        let json = |told: &Told<'_>| told.json().unwrap_or_default();
         let text = match told {
             Told::Event(event) => {
                 let frame = event.sse();
@@ -103,21 +99,9 @@ impl Speech for Stream {
                 let (name, id) = (Some("rowcast:subscribed"), Some(&*subscribed.bookmark));
                 sse_frame(name, id, &to_json(subscribed))
             }
-            Told::Gap {
-                rooms,
-                reason,
-                bookmark,
-            } => control(Some(bookmark), &payload::gap(rooms, *reason, bookmark)),
             Told::Heartbeat { bookmark } => format!("id: {bookmark}\n\n"),
-            Told::Error {
-                code,
-                message,
-                room,
-            } => control(None, &payload::error(code, message, *room)),
-            Told::Withdrawn { room } => {
-                let error = payload::error("forbidden", explain("withdrawn"), Some(room));
-                control(None, &error)
-            }
+            Told::Gap { bookmark, .. } => control(Some(bookmark), &json(told)),
+            Told::Error { .. } | Told::Withdrawn { .. } => control(None, &json(told)),
             // Answers, and nobody has asked.
             Told::Left { .. }
             | Told::Renewed { .. }
