@@ -4,6 +4,7 @@
 //! closed as lagged; it never skips silently and never slows another.
 
 mod access;
+mod admission;
 mod carry;
 mod delivery;
 mod excerpt;
@@ -20,11 +21,12 @@ mod table;
 use crate::bookmark::Standpoint;
 use crate::event::{Batch, EVERYBODY, Event, GapReason};
 pub use access::Access;
+pub use admission::{Admission, RoomRefusal};
 use carry::Carriers;
 pub use carry::{Carriage, Carried, Carry, Line, Spelling};
 pub use delivery::{Delivery, Ended, Replay, Seam, Since};
 pub use excerpt::Excerpt;
-pub use memory::{Admission, Asker};
+pub use memory::Asker;
 use parking_lot::Mutex;
 pub use refill::{Refill, Refilled};
 use roster::Roster;

@@ -4,11 +4,11 @@
 //! was refused exists.
 
 use super::questions::{Question, Unanswered};
-use super::visit::{Load, Visit};
+use super::visit::Visit;
 use super::{Gate, Refusal, unix_now};
 use crate::bookmark::Bookmark;
 use crate::database::{Answer, DatabaseError};
-use crate::hub::{Identity, Since};
+use crate::hub::{Admission, Identity, RoomRefusal, Since};
 use crate::report;
 use crate::token::{Claims, TokenError};
 use std::collections::{HashMap, HashSet};
@@ -18,8 +18,8 @@ use std::time::Duration;
 /// How long a subscribe waits for the hub to reach a bookmark that another node gave out.
 const REACH: Duration = Duration::from_secs(3);
 
-/// The names that can be asked for, each once, and those that can't, with the word of the error.
-type Checked = (Vec<Arc<str>>, Vec<(String, &'static str)>);
+/// The names that can be asked for, each once, and those that can't, with the reason.
+type Checked = (Vec<Arc<str>>, Vec<(String, RoomRefusal)>);
 
 /// Checks names of at most so many bytes. Nobody is asked about more than a
 /// connection may be in: whoever names thousands would have all who come meanwhile wait for their
@@ -30,10 +30,10 @@ fn check_names(rooms: Vec<String>, most: usize, bytes: usize) -> Checked {
         |room: &str| (1..=bytes).contains(&room.len()) && !room.chars().any(char::is_control);
     for room in rooms {
         if !is_name(&room) {
-            refused.push((room, "bad-room"));
+            refused.push((room, RoomRefusal::Bad));
         } else if known.contains(&*room) {
         } else if asked.len() == most {
-            refused.push((room, "too-many-rooms"));
+            refused.push((room, RoomRefusal::TooMany));
         } else {
             let room: Arc<str> = room.into();
             known.insert(Arc::clone(&room));
@@ -149,19 +149,23 @@ impl Gate {
         &self,
         identity: &Identity,
         rooms: Vec<String>,
-    ) -> Result<Admitted, Refusal> {
+    ) -> Result<Admission, Refusal> {
         let (asked, refused) = self.check_names(rooms);
         let answer = self.ask(identity, &asked).await?;
-        let mut admitted = Admitted {
-            version: answer.version,
+        let mut admitted = Admission {
+            user: identity.user.clone(),
+            rooms: Vec::new(),
+            home: 0,
             refused,
-            ..Admitted::default()
+            version: answer.version,
         };
         for room in asked {
             if answer.grants(&room) {
                 admitted.rooms.push(room);
             } else {
-                admitted.refused.push((room.to_string(), "forbidden"));
+                admitted
+                    .refused
+                    .push((room.to_string(), RoomRefusal::Forbidden));
             }
         }
         Ok(admitted)
@@ -175,19 +179,21 @@ impl Gate {
         &self,
         identity: &Identity,
         rooms: Vec<String>,
-    ) -> Result<Admitted, Refusal> {
+    ) -> Result<Admission, Refusal> {
         let (asked, refused) = self.check_names(rooms);
         let answer = self.ask(identity, &asked).await?;
-        let mut admitted = Admitted {
-            version: answer.version,
-            refused,
-            home: answer.home.len(),
+        let mut admitted = Admission {
+            user: identity.user.clone(),
             rooms: answer.home.clone(),
-            ..Admitted::default()
+            home: answer.home.len(),
+            refused,
+            version: answer.version,
         };
         for room in asked {
             if !answer.grants(&room) {
-                admitted.refused.push((room.to_string(), "forbidden"));
+                admitted
+                    .refused
+                    .push((room.to_string(), RoomRefusal::Forbidden));
             } else if !admitted.rooms.contains(&room) {
                 admitted.rooms.push(room);
             }
@@ -199,7 +205,7 @@ impl Gate {
                 .pop()
                 .map(|room| room.to_string())
                 .unwrap_or_default();
-            admitted.refused.push((room, "too-many-rooms"));
+            admitted.refused.push((room, RoomRefusal::TooMany));
         }
         Ok(admitted)
     }
@@ -262,48 +268,6 @@ impl Gate {
     }
 }
 
-/// Rooms that were admitted, and those that were not with the word of the error.
-#[derive(Debug, Default)]
-pub struct Admitted {
-    /// Of rules and revocations, as the answer saw them.
-    pub version: i64,
-    pub rooms: Vec<Arc<str>>,
-    /// So many of them, the first, nobody asked for.
-    pub home: usize,
-    pub refused: Vec<(String, &'static str)>,
-    /// The same was refused a moment ago, to one who polls.
-    pub told: bool,
-}
-
-impl Admitted {
-    /// Those to open with, and those to load. A room may be both, and a home room is opened with.
-    #[must_use]
-    pub fn split(&self, opened: &[String], load: &Load) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
-        let among = |names: &[String], room: &Arc<str>| names.iter().any(|name| **name == **room);
-        let asked = self.rooms.iter().skip(self.home);
-        let asked = asked.filter(|room| among(opened, room));
-        let home = self.rooms.iter().take(self.home);
-        let loaded = self.rooms.iter().filter(|room| among(&load.rooms, room));
-        (
-            home.chain(asked).cloned().collect(),
-            loaded.cloned().collect(),
-        )
-    }
-}
-
-/// The words of an error about a room.
-#[must_use]
-pub fn explain(code: &str) -> &'static str {
-    match code {
-        "bad-room" => {
-            "a room's name has 1 byte at least, is bounded, and holds no control characters"
-        }
-        "too-many-rooms" => "this connection is in as many rooms as it may be: leave some first",
-        "withdrawn" => "this room is no longer yours: nothing more of it will come",
-        _ => "no such room for you",
-    }
-}
-
 impl From<Unanswered> for Refusal {
     fn from(unanswered: Unanswered) -> Self {
         match unanswered {
@@ -333,12 +297,7 @@ mod tests {
             (asked.len(), &*asked[0], &*asked[199]),
             (200, "r:0", "r:199")
         );
-        let of = |code| {
-            refused
-                .iter()
-                .filter(move |(_, known)| *known == code)
-                .count()
-        };
-        assert_eq!((of("bad-room"), of("too-many-rooms")), (3, 9600));
+        let of = |why| refused.iter().filter(|(_, known)| *known == why).count();
+        assert_eq!((of(RoomRefusal::Bad), of(RoomRefusal::TooMany)), (3, 9600));
     }
 }

@@ -5,13 +5,12 @@
 
 pub mod calls;
 
-use super::admission::{Admitted, explain};
 use super::presence::Presence;
 use super::reader::Reader;
 use super::speech::{Act, Heard, Speech, Told};
 use super::{Gate, Refusal, unix_now, until};
 use crate::bookmark::NotABookmark;
-use crate::hub::{Since, Subscription};
+use crate::hub::{Admission, Since, Subscription};
 use crate::report::{self, Repeated, Transport};
 use calls::Calls;
 use serde_json::Value;
@@ -200,9 +199,9 @@ impl<'a> Conversation<'a> {
     }
 
     /// Tells of each room that was refused.
-    fn report_refused(&self, admitted: &Admitted, tag: Option<&Value>) {
-        for (room, code) in &admitted.refused {
-            self.error(tag.cloned(), code, explain(code), Some(room));
+    fn report_refused(&self, admitted: &Admission, tag: Option<&Value>) {
+        for (room, why) in &admitted.refused {
+            self.error(tag.cloned(), why.word(), &why.to_string(), Some(room));
         }
     }
 

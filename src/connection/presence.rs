@@ -3,13 +3,12 @@
 //! Hands a presence over to the transports; dropped, it leaves nothing behind. It must never let
 //! anybody in whom admission has not, nor forget somebody who has left.
 
-use super::admission::{Admitted, explain};
 use super::door::Door;
 use super::reader::Reader;
 use super::seam::Outcome;
 use super::seats::Seat;
 use super::speech::Told;
-use super::visit::Visit;
+use super::visit::{Load, Visit};
 use super::{Gate, Refusal, unix_now, until};
 use crate::bookmark::{Bookmark, NotABookmark, Standpoint};
 use crate::hub::{Admission, Identity, Since, Subscription};
@@ -32,7 +31,9 @@ pub struct Presence {
     /// The word by which it stands in the log.
     pub connection: String,
     pub identity: Identity,
-    pub admitted: Admitted,
+    pub admission: Admission,
+    /// The same was refused a moment ago, to one who polls.
+    told: bool,
     pub subscription: Arc<Subscription>,
     /// The door of a dialect that it came through.
     pub door: Option<Arc<Door>>,
@@ -100,22 +101,23 @@ impl Gate {
             if door.is_some_and(|door| door.rooms.iter().collect::<HashSet<_>>().len() > most) {
                 return Err(Refusal::Forbidden);
             }
-            let admitted = self.admission(transport, visit, &identity).await?;
+            let (admission, told) = self.admission(transport, visit, &identity).await?;
             // Of home rooms there may be too many.
-            let granted = |room: &String| admitted.rooms.iter().any(|known| **known == **room);
+            let granted = |room: &String| admission.rooms.iter().any(|known| **known == **room);
             if door.is_some_and(|door| !door.rooms.iter().all(granted)) {
                 return Err(Refusal::Forbidden);
             }
-            Ok((seat, identity, reader, admitted, load.is_some()))
+            Ok((seat, identity, reader, (admission, told), load.is_some()))
         };
-        let (seat, identity, reader, admitted, loads) = entered.await.inspect_err(|refusal| {
-            report::refused(
-                transport.word(),
-                refusal.word(),
-                &refusal.to_string(),
-                &shown,
-            );
-        })?;
+        let (seat, identity, reader, (admission, told), loads) =
+            entered.await.inspect_err(|refusal| {
+                report::refused(
+                    transport.word(),
+                    refusal.word(),
+                    &refusal.to_string(),
+                    &shown,
+                );
+            })?;
         let connection = format!("{:016x}", rand::random::<u64>());
         let user = identity.user.as_deref();
         let caller = Arc::new(Caller::new(transport, &connection, user, &shown));
@@ -123,12 +125,13 @@ impl Gate {
         let subscription = self.hub.open();
         subscription.introduce(&caller);
         self.hub
-            .enter(&subscription, identity.clone(), admitted.version);
+            .enter(&subscription, identity.clone(), admission.version);
         Ok(Presence {
             gate: Arc::clone(self),
             connection,
             identity,
-            admitted,
+            admission,
+            told,
             subscription,
             door: visit.door.clone(),
             unreadable: false,
@@ -144,15 +147,16 @@ impl Gate {
     }
 
     /// Asks SQL, for those whose turn it is. Whoever polls again is remembered: that is no new
-    /// connection, and an answer of a moment ago holds until rules change, as for an open socket.
+    /// connection, and an answer of a moment ago holds until rules change, as for an open socket. And
+    /// whether they were told of the same refusals then.
     async fn admission(
         &self,
         transport: Transport,
         visit: &Visit,
         identity: &Identity,
-    ) -> Result<Admitted, Refusal> {
+    ) -> Result<(Admission, bool), Refusal> {
         if transport != Transport::Poll {
-            return self.ask_in_turn(transport, visit, identity).await;
+            return Ok((self.ask_in_turn(transport, visit, identity).await?, false));
         }
         let who = match &identity.session {
             // Its claims may end a little later each time they are asked for.
@@ -162,31 +166,23 @@ impl Gate {
         let asker = (who, visit.asked()?);
         let known = self.hub.recall(&asker, Instant::now());
         let known = known.filter(|known| known.user == identity.user);
-        let admitted = match &known {
-            Some(known) if visit.since().is_some() => {
-                if known.refused.is_empty() {
-                    return Ok(Admitted {
-                        version: known.version,
-                        rooms: known.rooms.clone(),
-                        home: known.home,
-                        ..Admitted::default()
-                    });
-                }
-                // What was refused may be granted by now, without anybody saying so.
-                self.welcome(identity, visit.asked()?).await?
+        let resumes = visit.since().is_some();
+        let (admission, told) = match known {
+            Some(known) if resumes && known.refused.is_empty() => return Ok((known, false)),
+            // What was refused may be granted by now, without anybody saying so.
+            Some(known) if resumes => {
+                let admission = self.welcome(identity, visit.asked()?).await?;
+                let told = known.refused == admission.refused;
+                (admission, told)
             }
-            _ => self.ask_in_turn(transport, visit, identity).await?,
+            known => {
+                let admission = self.ask_in_turn(transport, visit, identity).await?;
+                let told = known.is_some_and(|known| known.refused == admission.refused);
+                (admission, told)
+            }
         };
-        let told = known.is_some_and(|known| known.refused == admitted.refused);
-        let admission = Admission {
-            user: identity.user.clone(),
-            rooms: admitted.rooms.clone(),
-            home: admitted.home,
-            refused: admitted.refused.clone(),
-            version: admitted.version,
-        };
-        self.hub.remember(asker, admission, Instant::now());
-        Ok(Admitted { told, ..admitted })
+        self.hub.remember(asker, admission.clone(), Instant::now());
+        Ok((admission, told))
     }
 
     async fn ask_in_turn(
@@ -194,7 +190,7 @@ impl Gate {
         transport: Transport,
         visit: &Visit,
         identity: &Identity,
-    ) -> Result<Admitted, Refusal> {
+    ) -> Result<Admission, Refusal> {
         // Only now: whoever is turned away for good takes nobody's turn.
         let arrived = self.arrivals.arrive(Instant::now());
         arrived.map_err(Refusal::Crowded)?;
@@ -227,12 +223,12 @@ impl Presence {
             .any(|place| matches!(place, Since::Unreadable));
         let brought = since.place();
         let (hub, subscription) = (&self.gate.hub, &self.subscription);
-        let under = self.admitted.version;
-        let rooms = &self.admitted.rooms;
+        let under = self.admission.version;
+        let rooms = &self.admission.rooms;
         let here = match load {
             None => hub.join(subscription, rooms, since, None, under),
             Some(load) => {
-                let (opened, loaded) = self.admitted.split(&visit.rooms(), &load);
+                let (opened, loaded) = self.split(&visit.rooms(), &load);
                 let here = hub.join(subscription, &opened, since, None, under);
                 let (from, tag) = (from.again(), Some(LOAD.into()));
                 hub.join(subscription, &loaded, from, tag, under);
@@ -244,6 +240,20 @@ impl Presence {
             // It is over, and its queue says why.
             None => Ok(()),
         }
+    }
+
+    /// The rooms to open with, and those to load. A room may be both, and a home room is opened with.
+    fn split(&self, opened: &[String], load: &Load) -> (Vec<Arc<str>>, Vec<Arc<str>>) {
+        let Admission { rooms, home, .. } = &self.admission;
+        let among = |names: &[String], room: &Arc<str>| names.iter().any(|name| **name == **room);
+        let asked = rooms.iter().skip(*home);
+        let asked = asked.filter(|room| among(opened, room));
+        let home = rooms.iter().take(*home);
+        let loaded = rooms.iter().filter(|room| among(&load.rooms, room));
+        (
+            home.chain(asked).cloned().collect(),
+            loaded.cloned().collect(),
+        )
     }
 
     /// Notes where a durable reader begins. A new one is stored before anything is written to it, so
@@ -335,7 +345,7 @@ impl Presence {
     /// How many of its rooms, the first, nobody asked for: above the limit the last are left out.
     #[must_use]
     pub fn home(&self) -> usize {
-        self.admitted.home.min(self.admitted.rooms.len())
+        self.admission.home.min(self.admission.rooms.len())
     }
 
     /// When its token ends; nothing for those who do not expire.
@@ -349,15 +359,14 @@ impl Presence {
     pub fn errors(&self) -> impl Iterator<Item = (&'static str, String, Option<&str>)> {
         let bad = || ("bad-bookmark", NotABookmark.to_string(), None);
         let bookmark = self.unreadable.then(bad);
-        let refused = self.admitted.refused.iter();
-        let refused =
-            refused.map(|(room, code)| (*code, explain(code).to_owned(), Some(room.as_str())));
+        let refused = self.admission.refused.iter();
+        let refused = refused.map(|(room, why)| (why.word(), why.to_string(), Some(room.as_str())));
         bookmark.into_iter().chain(refused)
     }
 
     /// Whether a poller has not been told so already: then it does not have to wait for it.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        !self.admitted.refused.is_empty() && !self.admitted.told
+        !self.admission.refused.is_empty() && !self.told
     }
 }

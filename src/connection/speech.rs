@@ -7,13 +7,12 @@ pub mod spoken;
 pub mod stream;
 
 use super::Refusal;
-use super::admission::explain;
 use super::payload::Welcome;
 use super::seam::Subscribed;
 use super::visit::Visit;
 use crate::event::{Event, GapReason};
 use crate::frame::Frame;
-use crate::hub::Spelling;
+use crate::hub::{RoomRefusal, Spelling};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -196,9 +195,10 @@ impl Told<'_> {
                 error
             }
             Self::Withdrawn { room } => {
+                let why = RoomRefusal::Withdrawn;
                 let error = Told::Error {
-                    code: "forbidden",
-                    message: explain("withdrawn"),
+                    code: why.word(),
+                    message: &why.to_string(),
                     room: Some(room),
                 };
                 return error.json();

@@ -4,23 +4,13 @@
 //! revocation may have touched.
 
 use super::access::{Access, Concern};
+use super::admission::Admission;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The text that says who it is, such as claims, and the rooms that were asked for.
 pub type Asker = (Arc<str>, Vec<String>);
-
-/// What somebody was admitted to, what was refused with which word, and under which version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admission {
-    pub user: Option<String>,
-    pub rooms: Vec<Arc<str>>,
-    /// So many of them, the first, are home rooms.
-    pub home: usize,
-    pub refused: Vec<(String, &'static str)>,
-    pub version: i64,
-}
 
 #[derive(Debug)]
 struct Kept {

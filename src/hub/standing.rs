@@ -3,7 +3,8 @@
 //! It must never hold the roster's lock while it waits.
 
 use super::access::Access;
-use super::memory::{Admission, Asker};
+use super::admission::Admission;
+use super::memory::Asker;
 use super::roster::{Identity, Stale};
 use super::{Hub, Subscription};
 use std::sync::Arc;

@@ -4,7 +4,6 @@
 
 use super::{Act, Heard, Misheard, Speech, Told, closing};
 use crate::connection::Refusal;
-use crate::connection::admission::explain;
 use crate::connection::door::Door;
 use crate::connection::payload::Welcome;
 use crate::connection::seam::Outcome;
@@ -13,6 +12,7 @@ use crate::dialect::{
 };
 use crate::event::{GapReason, to_json};
 use crate::frame::Frame;
+use crate::hub::RoomRefusal;
 use serde_json::{Value, json};
 use std::sync::{Arc, OnceLock};
 
@@ -239,7 +239,8 @@ impl Speech for Spoken {
                 room,
             } => Some(self.error(code, message, *room, tag)),
             Told::Withdrawn { room } => {
-                Some(self.error("withdrawn", explain("withdrawn"), Some(room), tag))
+                let message = RoomRefusal::Withdrawn.to_string();
+                Some(self.error("withdrawn", &message, Some(room), tag))
             }
             Told::Welcome(welcome) => {
                 let template = self.websocket().and_then(|door| door.welcome.as_ref());
