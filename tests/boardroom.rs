@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio_postgres::Client;
 
 /// Ann and Bob, Root who is an admin, two rooms; a session of each, of which Old's has ended.
-const SAMPLE: &str = "
+pub const SAMPLE: &str = "
     insert into boardroom.users (user_id, name, email, role) values
       ('u1', 'Ann', 'ann@example.org', 'user'), ('u2', 'Bob', 'bob@example.org', 'user'),
       ('u9', 'Root', 'root@example.org', 'admin');

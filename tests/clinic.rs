@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use tokio_postgres::Client;
 
 /// Everybody's session is called `of-` and their id.
-const SAMPLE: &str = "
+pub const SAMPLE: &str = "
     insert into clinic.patients (patient_id, name, phone) values
       ('123', 'Ada', '070'), ('abc-def-456', 'Ben', null), ('3', 'Cid', null), ('4', 'Dot', null),
       ('5', 'Eve', null), ('50', 'Flo', null), ('99', 'Gil', null);
@@ -474,6 +474,30 @@ async fn what_the_other_tables_tell(version: Version) {
     assert_eq!(heard["patients"][0]["data"]["estimatedWait"], 10);
     assert_eq!(heard["staff"][1]["data"]["data"][0]["estimatedWait"], 5);
     assert!(heard["patient_99"].is_empty(), "{heard:?}");
+
+    // A row that comes or goes may be another wait; one that is written as it was is none.
+    let all = [
+        queue_update(1),
+        queue_refresh(&[(1, "123", "Adah", None)]),
+        ("position_update", &["patient_123"], position(1)),
+    ];
+    for (sql, told) in [
+        (
+            "update clinic.settings set minutes_between_calls = 3",
+            &all[..],
+        ),
+        ("update clinic.settings set minutes_between_calls = 3", &[]),
+        (
+            "insert into clinic.settings default values on conflict do nothing",
+            &[],
+        ),
+        ("delete from clinic.settings", &all),
+        ("delete from clinic.settings", &[]),
+        ("insert into clinic.settings default values", &all),
+        ("truncate clinic.settings", &all),
+    ] {
+        clinic.tells(sql, told).await;
+    }
 
     let reset = |table: &str| json!({ "table": table });
     for table in ["announcements", "alerts"] {

@@ -31,6 +31,61 @@ async fn database(version: Version) -> Database {
     database
 }
 
+/// Nobody has detached anything: what the systems make by hand in schemas of their own stays.
+#[tokio::test]
+async fn every_write_goes_through_after_schema_rowcast_was_dropped() {
+    let lab = "
+        insert into lab.waitlist (waitlist_id, user_id, slot_id) values (1, '1', 11), (2, '2', 11);
+        update lab.waitlist set status = 'left' where waitlist_id = 1;
+        delete from lab.waitlist;
+        insert into lab.bookings (user_id, slot_id, lab_id) values ('1', 11, 1);
+        update lab.bookings set status = 'cancelled'; delete from lab.bookings;
+        truncate lab.waitlist";
+    let clinic = "
+        insert into clinic.queue (patient_id) values ('123'), ('3');
+        update clinic.queue set status = 'called' where patient_id = '3';
+        update clinic.settings set minutes_between_calls = 7; delete from clinic.settings;
+        insert into clinic.settings default values;
+        delete from clinic.queue; delete from clinic.sessions;
+        truncate clinic.queue, clinic.settings, clinic.sessions";
+    let boardroom = "
+        insert into boardroom.bookings (boardroom_id, organizer_id, title, starts_at, ends_at)
+          select boardroom_id, 'u1', 'Another', '2026-11-23 08:00Z', '2026-11-23 09:00Z'
+          from boardroom.boardrooms limit 1;
+        insert into boardroom.attendees (booking_id, user_id) select booking_id, 'u2'
+          from boardroom.bookings where title = 'Another';
+        update boardroom.bookings set title = title || '!'; delete from boardroom.attendees;
+        delete from boardroom.bookings; delete from boardroom.sessions";
+    let tickets = "
+        insert into tickets.bookings (event_id, user_id) values (1, 9);
+        update tickets.bookings set status = 'cancelled'; delete from tickets.bookings;
+        update tickets.events set seat_capacity = 7; truncate tickets.events cascade";
+    let spa = "
+        insert into spa.http_sessions (session_id, user_id) values ('ann', 1);
+        update spa.users set is_active = false; delete from spa.http_sessions;
+        update spa.services set price = 1; delete from spa.therapist_services";
+    for (system, sample, writes) in [
+        ("lab", crate::lab::SAMPLE, lab),
+        ("clinic", crate::clinic::SAMPLE, clinic),
+        ("boardroom", crate::boardroom::SAMPLE, boardroom),
+        ("tickets", crate::tickets::SAMPLE, tickets),
+        ("spa", crate::spa::SAMPLE, spa),
+    ] {
+        for level in ["read committed", "serializable"] {
+            let database = on(Version::Installed).await.system(system).await;
+            database.run(sample).await;
+            database.run("drop schema rowcast cascade").await;
+            let legacy = database.client(&format!("{system}_app")).await;
+            let level = format!("set default_transaction_isolation = '{level}'");
+            legacy.batch_execute(&level).await.expect("a level");
+            for write in writes.split(';') {
+                let done = legacy.batch_execute(write).await;
+                done.unwrap_or_else(|error| panic!("{system}, {level}: {write}: {error:?}"));
+            }
+        }
+    }
+}
+
 /// Attaches to what is inserted into the orders; `data` is an expression, `more` further arguments.
 async fn attach(database: &Database, data: &str, more: &str) {
     let query = format!(

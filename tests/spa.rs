@@ -20,7 +20,7 @@ const DAY: &str = "2099-01-15";
 
 /// Tess works from nine to five with a break, and offers both services; Theo one, until noon.
 /// Ann has paid for two massages, Ben for a facial.
-const SAMPLE: &str = "
+pub const SAMPLE: &str = "
     insert into spa.users (user_id, user_type, full_name, phone_number) values
       (1, 'customer', 'Ann', '555-1'), (2, 'customer', 'Ben', null), (3, 'customer', 'Cleo', null),
       (9, 'therapist', 'Tess', null), (10, 'therapist', 'Theo', null),

@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 /// Two concerts; the second is nearly sold out.
-const SAMPLE: &str = "
+pub const SAMPLE: &str = "
     insert into tickets.events (event_id, title, seat_capacity) values
       (1, 'Rock Concert', 100), (2, 'Jazz Night', 3);
     insert into tickets.bookings (booking_id, event_id, user_id, seats) values ('BK-OLD001', 2, 7, 2);

@@ -4,6 +4,8 @@
 -- recorded as lost events; it never reaches the application. A serializable transaction reads no
 -- table of ours, which could fail it: each of its statements is told by itself, and a booking that
 -- it deletes is told without attendees.
+-- Events are kept as JSON until they are written: a variable of a type of Rowcast's would fail the
+-- application's write after schema rowcast was dropped.
 create or replace function boardroom_push.note() returns trigger
 language plpgsql
 security definer
@@ -13,8 +15,13 @@ declare
   v_old jsonb[] := '{}';
   v_new jsonb[] := '{}';
   v_changes boardroom_push.change[];
-  v_events rowcast.emission[];
+  v_events json[];
 begin
+  -- Schema rowcast may be dropped while this trigger stays: then nobody is to be told, and the
+  -- application writes on.
+  if to_regclass('rowcast.event') is null then
+    return null;
+  end if;
   begin
     if tg_op in ('UPDATE', 'DELETE') then
       v_old := array(select to_jsonb(o) from old_rows o);
@@ -42,7 +49,7 @@ begin
       ) c (booking_id, attendee, step, was, became)
     );
     if current_setting('transaction_isolation') = 'serializable' then
-      v_events := array(select e from boardroom_push.tell(v_changes) e);
+      v_events := array(select to_json(e) from boardroom_push.tell(v_changes) e);
       v_changes := null;
     end if;
   exception
@@ -55,7 +62,8 @@ begin
   select c.xid, c.booking_id, c.attendee, c.step, c.was, c.became, c.fires
   from unnest(v_changes) c;
   insert into rowcast.event (channel, name, rooms, data, render)
-  select e.channel, e.name, e.rooms, e.data, e.render from unnest(v_events) e;
+  select e.channel, e.name, e.rooms, e.data, e.render
+  from unnest(v_events) v, json_populate_record(null::rowcast.emission, v) e;
   return null;
 end
 $$;
@@ -68,17 +76,18 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_changes boardroom_push.change[];
-  v_events rowcast.emission[];
+  v_events json[];
 begin
   with taken as (
     delete from boardroom_push.change c where c.xid = pg_current_xact_id() returning c
   )
   select array_agg(t.c) into v_changes from taken t;
-  if v_changes is null then
-    return null;  -- An earlier statement's row has told it all.
+  -- An earlier statement's row has told it all, or there is nobody left to tell.
+  if v_changes is null or to_regclass('rowcast.event') is null then
+    return null;
   end if;
   begin
-    v_events := array(select e from boardroom_push.tell(v_changes) e);
+    v_events := array(select to_json(e) from boardroom_push.tell(v_changes) e);
   exception
     when others then
       perform rowcast.record_failure('bookings', 'boardroom.bookings', 'commit', sqlstate, sqlerrm,
@@ -86,7 +95,8 @@ begin
   end;
   if cardinality(v_events) > 0 then
     insert into rowcast.event (channel, name, rooms, data, render)
-    select e.channel, e.name, e.rooms, e.data, e.render from unnest(v_events) e;
+    select e.channel, e.name, e.rooms, e.data, e.render
+    from unnest(v_events) v, json_populate_record(null::rowcast.emission, v) e;
   end if;
   return null;
 end

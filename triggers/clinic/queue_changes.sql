@@ -32,10 +32,32 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_changes clinic_push.changed[];
+  v_waits_change boolean;
 begin
+  -- Schema rowcast may be dropped while this trigger stays: then nobody is to be told, and the
+  -- application writes on.
+  if to_regclass('rowcast.event') is null then
+    return null;
+  end if;
   begin
     if tg_table_name = 'settings' then
-      v_changes := array[row(pg_current_xact_id(), null, null, null, 0, true)::clinic_push.changed];
+      -- A statement may have written no row, or the same minutes again; TRUNCATE does not say.
+      if tg_op = 'INSERT' then
+        v_waits_change := exists (select from new_rows);
+      elsif tg_op = 'UPDATE' then
+        v_waits_change := exists (
+          select from new_rows n join old_rows o using (only_row)
+          where o.minutes_between_calls <> n.minutes_between_calls
+        );
+      elsif tg_op = 'DELETE' then
+        v_waits_change := exists (select from old_rows);
+      else
+        v_waits_change := true;
+      end if;
+      if v_waits_change then
+        v_changes :=
+          array[row(pg_current_xact_id(), null, null, null, 0, true)::clinic_push.changed];
+      end if;
     elsif tg_op = 'INSERT' then
       v_changes := array(
         select row(pg_current_xact_id(), n.visit_id, n.patient_id, n.checked_in_at, 1,

@@ -140,8 +140,9 @@ begin
     delete from clinic_push.changed c where c.xid = pg_current_xact_id() returning c
   )
   select array_agg(t.c) into v_changes from taken t;
-  if v_changes is null then
-    return null;  -- An earlier statement's row has told it all.
+  -- An earlier statement's row has told it all, or there is nobody left to tell.
+  if v_changes is null or to_regclass('rowcast.event') is null then
+    return null;
   end if;
   begin
     if clinic_push.may_compare() then
@@ -178,7 +179,8 @@ begin
   end loop;
   for v_table, v_operation in
     values ('queue', 'insert'), ('queue', 'update'), ('queue', 'delete'), ('queue', 'truncate'),
-      ('settings', 'insert'), ('settings', 'update')
+      ('settings', 'insert'), ('settings', 'update'), ('settings', 'delete'),
+      ('settings', 'truncate')
   loop
     if not exists (
       select from pg_trigger t
