@@ -1105,6 +1105,25 @@ async fn nobody_is_cut_while_the_database_is_away() {
     server.stop().await;
 }
 
+/// As by whoever signs everybody out at once.
+#[tokio::test]
+async fn emptying_the_table_of_sessions_has_everybody_asked_for_again() {
+    for (system, sessions) in [
+        ("clinic", "clinic.sessions"),
+        ("boardroom", "boardroom.sessions"),
+        ("spa", "spa.http_sessions"),
+    ] {
+        let database = support::system(system).await;
+        let asked = "select access_version from rowcast.setting";
+        let before: i64 = database.ask(asked).await;
+        let taken_back = format!("begin; truncate {sessions}; rollback");
+        database.run(&taken_back).await;
+        assert_eq!(database.ask::<i64>(asked).await, before, "{system}");
+        database.run(&format!("truncate {sessions}")).await;
+        assert_eq!(database.ask::<i64>(asked).await, before + 1, "{system}");
+    }
+}
+
 #[tokio::test]
 async fn a_session_that_ended_is_noticed_when_the_rules_are_asked_again() {
     let database = support::database().await;

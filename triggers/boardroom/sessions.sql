@@ -32,5 +32,13 @@ begin
     when (old.role <> new.role)
     execute function rowcast.recheck_at_commit();
   end if;
+  -- PostgreSQL defers no trigger for TRUNCATE.
+  if not exists (
+    select from pg_trigger t
+    where t.tgrelid = 'boardroom.sessions'::regclass and t.tgname = '_900_recheck_truncate'
+  ) then
+    create trigger _900_recheck_truncate after truncate on boardroom.sessions
+    for each statement execute function rowcast.recheck_at_commit();
+  end if;
 end
 $$;

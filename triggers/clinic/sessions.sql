@@ -23,5 +23,13 @@ begin
     when (new.ends_at < old.ends_at)
     execute function rowcast.recheck_at_commit();
   end if;
+  -- PostgreSQL defers no trigger for TRUNCATE.
+  if not exists (
+    select from pg_trigger t
+    where t.tgrelid = 'clinic.sessions'::regclass and t.tgname = '_900_recheck_truncate'
+  ) then
+    create trigger _900_recheck_truncate after truncate on clinic.sessions
+    for each statement execute function rowcast.recheck_at_commit();
+  end if;
 end
 $$;

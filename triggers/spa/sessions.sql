@@ -23,5 +23,13 @@ begin
     when (old.is_active <> new.is_active or old.user_type <> new.user_type)
     execute function rowcast.recheck_at_commit();
   end if;
+  -- PostgreSQL defers no trigger for TRUNCATE.
+  if not exists (
+    select from pg_trigger t
+    where t.tgrelid = 'spa.http_sessions'::regclass and t.tgname = '_900_recheck_truncate'
+  ) then
+    create trigger _900_recheck_truncate after truncate on spa.http_sessions
+    for each statement execute function rowcast.recheck_at_commit();
+  end if;
 end
 $$;
