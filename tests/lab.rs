@@ -361,6 +361,38 @@ async fn waitlist_spot_available(version: Version) {
     lab.close().await;
 }
 
+/// Two spots of a slot are given back in two transactions, neither of which sees the other: the first
+/// two in line hear of it, and nobody behind them.
+async fn waitlist_spots_given_back_at_once(version: Version) {
+    let full = LINE.replace(
+        ", 12, 1, 'confirmed')",
+        ", 11, 1, 'confirmed'), (8, '51', 11, 1, 'confirmed')",
+    );
+    let full = full.replace(", 12, '2026", ", 11, '2026");
+    let mut lab = Lab::open(version, &full).await;
+    let cancel = |booking: u32| {
+        format!("begin; update lab.bookings set status = 'cancelled' where booking_id = {booking}")
+    };
+    let other = lab.database.legacy().await;
+    other.batch_execute(&cancel(8)).await.expect("cancelled");
+    lab.writes(&cancel(7)).await;
+    other.batch_execute("commit").await.expect("committed");
+    lab.writes("commit").await;
+    for (room, heard) in lab.heard().await {
+        let offers: Vec<_> = heard
+            .iter()
+            .filter(|event| event["name"] == "waitlist:spot-available")
+            .map(|event| event["data"]["waitlistId"].as_u64())
+            .collect();
+        match room {
+            "user:2" => assert!(offers.contains(&Some(31)), "{heard:#?}"),
+            "user:3" => assert_eq!(offers, [Some(32)], "{heard:#?}"),
+            _ => assert!(offers.is_empty(), "{room}: {heard:#?}"),
+        }
+    }
+    lab.close().await;
+}
+
 async fn notification_new(version: Version) {
     let mut lab = Lab::open(version, "").await;
     lab.tells(
@@ -515,6 +547,7 @@ on_every_version! {
     time_slot_updated
     waitlist_position_changed
     waitlist_spot_available
+    waitlist_spots_given_back_at_once
     notification_new
     lab_status_changed
     system_announcement

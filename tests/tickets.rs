@@ -202,6 +202,36 @@ async fn a_capacity_is_changed(version: Version) {
     shop.close().await;
 }
 
+/// The bookings have no events left by then to tell of.
+async fn everything_is_emptied(version: Version) {
+    let mut shop = Shop::open(version).await;
+    shop.tells(
+        "truncate tickets.bookings",
+        &[
+            ("seat_update", seats(1, 100, 100)),
+            ("seat_update", seats(2, 3, 3)),
+        ],
+    )
+    .await;
+    let done = shop
+        .shop
+        .batch_execute("truncate tickets.events cascade")
+        .await;
+    done.expect("emptied");
+    for (room, heard) in shop.heard().await {
+        let heard: Vec<_> = heard
+            .iter()
+            .map(|e| json!([e["name"], e["data"]]))
+            .collect();
+        assert_eq!(
+            heard,
+            [json!(["reset", { "table": "tickets.events" }])],
+            "{room}"
+        );
+    }
+    shop.close().await;
+}
+
 /// Nothing is oversold, at whatever isolation level; and what was refused is not told.
 async fn what_would_oversell_is_refused(version: Version) {
     let mut shop = Shop::open(version).await;
@@ -364,6 +394,7 @@ on_every_version! {
     a_booking_is_created_and_cancelled
     many_bookings_of_one_statement_are_told_one_after_the_other
     a_capacity_is_changed
+    everything_is_emptied
     what_would_oversell_is_refused
     seats_are_right_while_a_thousand_book_at_once
     whoever_is_signed_in_joins_events_and_nothing_else

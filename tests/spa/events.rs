@@ -1,8 +1,8 @@
 //! What each statement tells, to whom, and with which fields.
 
 use super::{
-    ALL_FACIALS, BOOKED, FACIALS_BUT_AT_TEN, Spa, Told, booking_as, day_told, free, hours, morning,
-    status_changed, with,
+    ALL_FACIALS, BOOKED, FACIALS_BUT_AT_TEN, PEOPLE, Spa, Told, booking_as, day_told, free, hours,
+    morning, status_changed, with,
 };
 use crate::support::{Version, on_every_version};
 use serde_json::json;
@@ -237,6 +237,16 @@ async fn availability_of_services(version: Version) {
     let not_hers =
         "delete from spa.therapist_services where therapist_user_id = 9 and service_id = 6";
     spa.tells(not_hers, &[free(6, 9, "")]).await;
+    let given = "update spa.therapist_services set therapist_user_id = 9
+        where therapist_user_id = 10 and service_id = 6";
+    let told = [free(6, 9, ALL_FACIALS), free(6, 10, "")];
+    spa.tells(given, &told).await;
+    let nothing = "update spa.therapist_services set service_id = service_id";
+    spa.tells(nothing, &[]).await;
+    let data = json!({ "table": "spa.therapist_services" });
+    let everybody = PEOPLE.map(|(name, ..)| name);
+    let reset = ("reset", "availability", &everybody[..], data);
+    spa.tells("truncate spa.therapist_services", &[reset]).await;
     spa.close().await;
 }
 

@@ -5,6 +5,24 @@
 -- Spots left are not counted here: a concurrent booking could not be seen. The event names the
 -- function that counts when the event is read: lab_push.slot_state, lab_push.spot_available.
 
+-- Whom a freed spot may be for: as many as the slot has spots, because others may be given back at
+-- the same moment. Who of them is told shows when the event is read.
+create or replace function lab_push.next_in_line(p_slot bigint)
+returns table (waitlist_id bigint, slot_id bigint, user_id text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select w.waitlist_id, w.slot_id, w.user_id
+  from lab.waitlist w
+  where w.slot_id = p_slot and w.status = 'waiting'
+  order by w.joined_at, w.waitlist_id
+  limit coalesce((select s.capacity from lab.slots s where s.slot_id = p_slot), 0)
+$$;
+alter function lab_push.next_in_line(bigint) owner to rowcast_owner;
+revoke all on function lab_push.next_in_line(bigint) from public;
+grant execute on function lab_push.next_in_line(bigint) to rowcast_owner;
+
 select rowcast.attach('lab.bookings', 'insert', $$
   select
     'booking:created' as name,
@@ -78,10 +96,8 @@ select rowcast.attach('lab.bookings', 'update', $$
     json_build_object('waitlistId', w.waitlist_id, 'slotId', w.slot_id),
     'waitlist', 'lab_push.spot_available'
   from freed f
-  cross join lateral (
-    select * from lab.waitlist w where w.slot_id = f.slot_id and w.status = 'waiting'
-    order by w.joined_at, w.waitlist_id limit greatest(f.spots, 0)
-  ) w
+  cross join lateral lab_push.next_in_line(f.slot_id) w
+  where f.spots > 0
 $$);
 
 -- A finished or cancelled booking that is deleted is housekeeping: nobody is told.
@@ -111,10 +127,7 @@ select rowcast.attach('lab.bookings', 'delete', $$
     json_build_object('waitlistId', w.waitlist_id, 'slotId', w.slot_id),
     'waitlist', 'lab_push.spot_available'
   from freed f
-  cross join lateral (
-    select * from lab.waitlist w where w.slot_id = f.slot_id and w.status = 'waiting'
-    order by w.joined_at, w.waitlist_id limit f.spots
-  ) w
+  cross join lateral lab_push.next_in_line(f.slot_id) w
 $$);
 
 select rowcast.attach('lab.bookings', 'truncate', $$

@@ -5,7 +5,8 @@
 -- on that table, ours, compares each line with what it was; it never locks the application's rows.
 
 -- The payload of waitlist:spot-available, if it is true when the event is read: the slot is open,
--- a spot is free and kept for nobody, and the user is still waiting.
+-- the user is still waiting, and of the spots that are free and kept for nobody one is left after
+-- those who wait before.
 create or replace function lab_push.spot_available(p_keys jsonb[])
 returns table (key jsonb, data json)
 language sql
@@ -20,7 +21,11 @@ as $$
   join lab.slots s on s.slot_id = w.slot_id and s.status = 'open'
   where s.capacity
     > (select count(*) from lab.bookings b where b.slot_id = s.slot_id and b.status <> 'cancelled')
-    + (select count(*) from lab.waitlist o where o.slot_id = s.slot_id and o.status = 'offered')
+    + (select count(*) from lab.waitlist o where o.slot_id = s.slot_id and (
+      o.status = 'offered' or (
+        o.status = 'waiting' and (o.joined_at, o.waitlist_id) < (w.joined_at, w.waitlist_id)
+      )
+    ))
 $$;
 
 -- The payload of waitlist:position-changed where the new position can't be known at commit.

@@ -163,3 +163,28 @@ select rowcast.attach('spa.therapist_services', 'delete', $$
   join spa.therapist_schedules s on s.therapist_user_id = o.therapist_user_id
     and s.work_date >= current_date
 $$);
+
+-- A pair that stays as it is tells nothing.
+select rowcast.attach('spa.therapist_services', 'update', $$
+  select distinct on (p.therapist_user_id, s.work_date, p.service_id)
+    'AVAILABILITY_UPDATED' as name,
+    array['calendar'] as rooms,
+    json_build_object('serviceId', p.service_id, 'therapistId', p.therapist_user_id,
+      'date', s.work_date) as data,
+    'availability' as channel,
+    'spa_push.availability_state' as render
+  from (
+    (select o.therapist_user_id, o.service_id from old_rows o
+      except select n.therapist_user_id, n.service_id from new_rows n)
+    union all
+    (select n.therapist_user_id, n.service_id from new_rows n
+      except select o.therapist_user_id, o.service_id from old_rows o)
+  ) p
+  join spa.therapist_schedules s on s.therapist_user_id = p.therapist_user_id
+    and s.work_date >= current_date
+$$);
+
+select rowcast.attach('spa.therapist_services', 'truncate', $$
+  select 'reset' as name, array['*'] as rooms,
+    json_build_object('table', 'spa.therapist_services') as data, 'availability' as channel
+$$);

@@ -1,5 +1,6 @@
 -- What events tell: seat_update, when the capacity changes. Seats that are taken and given back are
--- told with the bookings (bookings.sql).
+-- told with the bookings (bookings.sql). And reset to everybody when all events are gone, with which
+-- go all bookings.
 
 select rowcast.attach('tickets.events', 'update', $$
   select
@@ -10,4 +11,8 @@ select rowcast.attach('tickets.events', 'update', $$
   from new_rows n
   join old_rows o on o.event_id = n.event_id
   where o.seat_capacity <> n.seat_capacity
+$$);
+
+select rowcast.attach('tickets.events', 'truncate', $$
+  select 'reset' as name, array['*'] as rooms, json_build_object('table', 'tickets.events') as data
 $$);
