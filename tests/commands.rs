@@ -109,6 +109,174 @@ async fn triggers_are_applied_once_compared_and_detached() {
     );
 }
 
+/// Where the systems of this repository lie.
+fn files_of(system: &str) -> String {
+    format!("{}/triggers/{system}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What three of them make by a `create trigger` of their own told on, whatever was detached.
+#[tokio::test]
+async fn triggers_made_by_hand_are_detached_too() {
+    let made = "select count(*) from pg_trigger t join pg_proc p on p.oid = t.tgfoid \
+                where not t.tgisinternal and p.pronamespace::regnamespace::text ~ '_push$'";
+    for (system, write) in [
+        (
+            "lab",
+            "insert into lab.waitlist (user_id, slot_id) select '1', slot_id from lab.slots",
+        ),
+        (
+            "clinic",
+            "insert into clinic.queue (patient_id) select patient_id from clinic.patients",
+        ),
+        (
+            "boardroom",
+            "insert into boardroom.bookings (boardroom_id, organizer_id, title, starts_at, ends_at)
+             values ('r1', 'u1', 'Another', '2026-11-23 08:00Z', '2026-11-23 09:00Z')",
+        ),
+        // The shop's own triggers, whose functions its files make too, stay.
+        ("tickets", "update tickets.events set seat_capacity = 50"),
+    ] {
+        let db = support::system(system).await;
+        let files = files_of(system);
+        let files = files.as_str();
+        let sample = match system {
+            "lab" => crate::lab::SAMPLE,
+            "clinic" => crate::clinic::SAMPLE,
+            "boardroom" => crate::boardroom::SAMPLE,
+            _ => crate::tickets::SAMPLE,
+        };
+        db.run(sample).await;
+        let theirs = "select count(*) from pg_trigger t join pg_proc p on p.oid = t.tgfoid \
+                      where not t.tgisinternal and p.pronamespace = 'tickets'::regnamespace";
+        let detached = run(&db, &["triggers", "detach", files]).await;
+        assert!(detached.status.success(), "{}", text(&detached));
+        assert_eq!(db.ask::<i64>(made).await, 0, "{}", text(&detached));
+        if system == "tickets" {
+            assert!(db.ask::<i64>(theirs).await > 0, "{}", text(&detached));
+        }
+        let told = "select count(*) from rowcast.event";
+        let before: i64 = db.ask(told).await;
+        db.run(write).await;
+        assert_eq!(db.ask::<i64>(told).await, before, "{system}");
+        let status = run(&db, &["triggers", "status", files]).await;
+        assert_eq!(status.status.code(), Some(1), "{}", text(&status));
+
+        let applied = run(&db, &["triggers", "apply", files]).await;
+        assert!(applied.status.success(), "{}", text(&applied));
+        let status = run(&db, &["triggers", "status", files]).await;
+        assert_eq!(status.status.code(), Some(0), "{}", text(&status));
+    }
+}
+
+/// Somebody drops or disables what is attached by no `rowcast.attach`: triggers, rules, functions.
+#[tokio::test]
+async fn what_files_make_by_hand_is_compared_too() {
+    let db = support::system("boardroom").await;
+    let files = files_of("boardroom");
+    let files = files.as_str();
+    let compared = async |sql: &str| {
+        db.run(sql).await;
+        let status = run(&db, &["triggers", "status", files]).await;
+        assert_eq!(status.status.code(), Some(1), "{sql}: {}", text(&status));
+        text(&status)
+    };
+    for (sql, place) in [
+        (
+            "drop trigger _900_boardroom_push_insert on boardroom.bookings",
+            "bookings_at_commit.sql:",
+        ),
+        ("delete from rowcast.session_rule", "access.sql:"),
+        (
+            "drop function boardroom_push.acting_as(text)",
+            "booking_payloads.sql:",
+        ),
+        (
+            "drop trigger _900_recheck_truncate on boardroom.sessions",
+            "sessions.sql:",
+        ),
+    ] {
+        let said = compared(sql).await;
+        assert!(said.contains(place), "{sql}: {said}");
+        let applied = run(&db, &["triggers", "apply", files]).await;
+        assert!(applied.status.success(), "{}", text(&applied));
+        let status = run(&db, &["triggers", "status", files]).await;
+        assert_eq!(status.status.code(), Some(0), "{sql}: {}", text(&status));
+    }
+    // What somebody has disabled is left alone, as if it were attached; and is told of.
+    for (table, trigger) in [
+        ("boardroom.bookings", "_900_boardroom_push_update"),
+        ("boardroom.sessions", "_900_recheck_delete"),
+    ] {
+        let said = compared(&format!("alter table {table} disable trigger {trigger}")).await;
+        assert!(
+            said.contains("disabled") && said.contains(trigger),
+            "{said}"
+        );
+        let applied = run(&db, &["triggers", "apply", files]).await;
+        assert_eq!(applied.status.code(), Some(1), "{}", text(&applied));
+        let said = text(&applied);
+        assert!(
+            said.contains("still disabled") && said.contains(trigger),
+            "{said}"
+        );
+        db.run(&format!("alter table {table} enable trigger {trigger}"))
+            .await;
+    }
+    let status = run(&db, &["triggers", "status", files]).await;
+    assert_eq!(status.status.code(), Some(0), "{}", text(&status));
+}
+
+/// Also for what a file does on the side: nobody in line is told because of it.
+#[tokio::test]
+async fn every_system_that_is_applied_again_is_left_alone() {
+    for system in ["lab", "clinic", "tickets", "spa", "boardroom"] {
+        let db = support::system(system).await;
+        let files = files_of(system);
+        let again = run(&db, &["triggers", "apply", files.as_str()]).await;
+        assert!(again.status.success(), "{}", text(&again));
+        assert!(!text(&again).contains("changed by"), "{}", text(&again));
+        let status = run(&db, &["triggers", "status", files.as_str()]).await;
+        assert_eq!(status.status.code(), Some(0), "{}", text(&status));
+    }
+}
+
+/// Or other tables of the same name are meant.
+#[tokio::test]
+async fn a_path_that_a_file_sets_holds_for_that_file_and_every_subcommand() {
+    let dir = tempfile::tempdir().unwrap();
+    let query = "select 'x' as name, array['*'] as rooms, '{}'::json as data from new_rows";
+    let attach = format!("select rowcast.attach('orders', 'insert', $$ {query} $$);\n");
+    let with_path = format!("set search_path = elsewhere;\n{attach}");
+    std::fs::write(dir.path().join("a.sql"), with_path).unwrap();
+    std::fs::write(dir.path().join("b.sql"), attach).unwrap();
+    let files = dir.path().to_str().unwrap();
+    let tables = "create schema elsewhere; create table elsewhere.orders (id int primary key);
+                  create table public.orders (id int primary key);
+                  grant usage on schema elsewhere to rowcast_owner";
+    let attached = "select coalesce(array_agg(relation::text order by relation::text), '{}') \
+                    from rowcast.attachment where state = 'ok'";
+    for dry in [false, true] {
+        let db = support::database().await;
+        db.run(tables).await;
+        if dry {
+            let printed = run(&db, &["triggers", "apply", files, "--dry-run"]).await;
+            assert!(printed.status.success(), "{}", text(&printed));
+            let script = String::from_utf8(printed.stdout).unwrap();
+            db.run(&script.replace("\\set ON_ERROR_STOP on", "")).await;
+        } else {
+            let applied = run(&db, &["triggers", "apply", files]).await;
+            assert!(applied.status.success(), "{}", text(&applied));
+        }
+        let both = ["elsewhere.orders", "orders"];
+        assert_eq!(db.ask::<Vec<String>>(attached).await, both, "dry: {dry}");
+        let status = run(&db, &["triggers", "status", files]).await;
+        assert_eq!(status.status.code(), Some(0), "{}", text(&status));
+        let detached = run(&db, &["triggers", "detach", files]).await;
+        assert!(detached.status.success(), "{}", text(&detached));
+        assert_eq!(db.ask::<Vec<String>>(attached).await, [""; 0], "dry: {dry}");
+    }
+}
+
 #[tokio::test]
 async fn a_dry_run_prints_what_a_dba_can_run_and_changes_nothing() {
     let db = support::database().await;

@@ -155,6 +155,19 @@ impl Statement {
         tokens.len() >= words.len() && tokens.iter().zip(words).all(|(token, word)| token.is(word))
     }
 
+    /// Whether it changes where this session looks for names from now on.
+    #[must_use]
+    pub fn sets_path(&self) -> bool {
+        let ways: [&[&str]; 5] = [
+            &["set", "search_path"],
+            &["set", "session", "search_path"],
+            &["set", "schema"],
+            &["set", "session", "schema"],
+            &["reset", "search_path"],
+        ];
+        ways.into_iter().any(|words| self.begins(words))
+    }
+
     /// The whole of it with its comments, as a script has it.
     #[must_use]
     pub fn source(&self) -> String {
@@ -493,6 +506,27 @@ mod tests {
             "select 1",
         ] {
             assert_eq!(only(other).call(), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_sets_the_path_is_recognised() {
+        for sql in [
+            "set search_path = a, b",
+            "SET /* so */ Search_Path to a",
+            "set session search_path to default",
+            "set schema 'a'",
+            "reset search_path",
+        ] {
+            assert!(only(sql).sets_path(), "{sql}");
+        }
+        // What holds for the transaction alone is over with the statement.
+        for sql in [
+            "set local search_path = a",
+            "set role a",
+            "select set_config('a', 'b', false)",
+        ] {
+            assert!(!only(sql).sets_path(), "{sql}");
         }
     }
 

@@ -1,14 +1,13 @@
 //! What the database has, beside what the files want: attachments, triggers on every leaf, and the
-//! source of their functions. Hands its findings over to `triggers`, which prints them.
+//! source of their functions. Hands its findings over to `status`, which prints them.
 //! It must never take a lock that a writer could wait for.
 
-use super::Outcome;
+use super::super::Failure;
 use super::files::{Attach, explain};
 use std::fmt;
 use tokio_postgres::{Client, Error, Row, Transaction};
 
 const LEAVES: &str = include_str!("leaves.sql");
-const FOREIGN: &str = include_str!("foreign.sql");
 
 const ATTACHED: &str = "select mode, query, function_name, reset_above from rowcast.attached \
     where relation::oid = $1 and operation = $2";
@@ -77,7 +76,7 @@ pub struct Status {
 }
 
 impl Status {
-    fn new(table: &str, operation: &str) -> Self {
+    pub fn new(table: &str, operation: &str) -> Self {
         let (table, operation) = (table.to_owned(), operation.to_owned());
         Self {
             table,
@@ -88,7 +87,7 @@ impl Status {
         }
     }
 
-    fn find(&mut self, state: State, note: impl Into<String>) {
+    pub fn find(&mut self, state: State, note: impl Into<String>) {
         self.state = self.state.max(state);
         self.notes.push(note.into());
     }
@@ -112,7 +111,7 @@ impl Status {
 ///
 /// # Errors
 /// The database.
-pub async fn in_database(client: &Client) -> Outcome<Vec<Attach>> {
+pub async fn in_database(client: &Client) -> Result<Vec<Attach>, Failure> {
     let attach = |row: &Row| Attach {
         place: "rowcast.attached".to_owned(),
         oid: row.get::<_, bool>(5).then(|| row.get(0)),
@@ -134,7 +133,7 @@ pub async fn in_database(client: &Client) -> Outcome<Vec<Attach>> {
 ///
 /// # Errors
 /// The database.
-pub async fn inspect(client: &mut Client, attach: &Attach) -> Outcome<Status> {
+pub async fn inspect(client: &mut Client, attach: &Attach) -> Result<Status, Failure> {
     let mut status = Status::new(&attach.table, &attach.operation);
     let Some(oid) = attach.oid else {
         status.find(State::Missing, "there is no such table");
@@ -192,7 +191,7 @@ async fn expected(
     transaction: &mut Transaction<'_>,
     oid: u32,
     attach: &Attach,
-) -> Outcome<Result<(String, String), Error>> {
+) -> Result<Result<(String, String), Error>, Failure> {
     let attempt = transaction.savepoint("expected").await?;
     let Attach {
         operation,
@@ -213,7 +212,7 @@ async fn compare_function(
     status: &mut Status,
     name: &str,
     expected: Option<(String, String)>,
-) -> Outcome<()> {
+) -> Result<(), Failure> {
     let Some(function) = transaction.query_opt(FUNCTION, &[&name]).await? else {
         status.find(State::Missing, format!("there is no function {name}"));
         return Ok(());
@@ -326,16 +325,11 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
-/// What is in the database and not wanted, and triggers by hand that no file's function explains.
+/// What is attached and not wanted.
 ///
 /// # Errors
 /// The database.
-pub async fn foreign(
-    client: &Client,
-    wanted: &[Attach],
-    functions: &[&str],
-    without_files: bool,
-) -> Outcome<Vec<Status>> {
+pub async fn foreign(client: &Client, wanted: &[Attach]) -> Result<Vec<Status>, Failure> {
     let mut found = Vec::new();
     for attach in in_database(client).await? {
         let same = |other: &&Attach| {
@@ -355,22 +349,6 @@ pub async fn foreign(
             );
             found.push(status);
         }
-    }
-    for row in client.query(FOREIGN, &[&functions]).await? {
-        let mut status = Status::new(row.get("relation"), row.get("operations"));
-        let (trigger, function): (&str, &str) = (row.get("trigger"), row.get("function"));
-        let left = if row.get("ours") {
-            ", left behind by an attachment"
-        } else {
-            ""
-        };
-        let state = if without_files && left.is_empty() {
-            State::ByHand
-        } else {
-            State::Foreign
-        };
-        status.find(state, format!("trigger {trigger} calls {function}{left}"));
-        found.push(status);
     }
     Ok(found)
 }

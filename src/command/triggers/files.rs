@@ -1,9 +1,11 @@
 //! A system's SQL files, and what they attach: the arguments of their `rowcast.attach` calls, which
 //! the server evaluates without touching a table.
-//! Hands over to `triggers` and `drift`. It must never run a statement of a file.
+//! Hands over to `triggers` and `drift`. It must never run a statement of a file, but for those that
+//! set its path, without which the names in it would be those of other tables.
 
+use super::super::Failure;
 use super::super::statements::{Call, Statement, split};
-use super::{Outcome, ask_theirs};
+use super::{ask_theirs, begin_file, run_theirs};
 use crate::database::describe_to_dba;
 use std::path::Path;
 use tokio_postgres::{Client, Error};
@@ -91,7 +93,7 @@ impl File {
 ///
 /// # Errors
 /// The directory, a file, a text that is never closed.
-pub fn read(dir: &Path) -> Outcome<Vec<File>> {
+pub fn read(dir: &Path) -> Result<Vec<File>, Failure> {
     let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(|error| failed(dir, error))? {
@@ -130,9 +132,10 @@ pub fn rank(name: &str) -> u8 {
 ///
 /// # Errors
 /// The database, or arguments it can't evaluate.
-pub async fn wanted(client: &Client, files: &[File]) -> Outcome<Vec<Attach>> {
+pub async fn wanted(client: &Client, files: &[File]) -> Result<Vec<Attach>, Failure> {
     let mut wanted: Vec<Attach> = Vec::new();
     for file in files {
+        begin_file(client).await?;
         for statement in &file.statements {
             let (table, oid, operations) = match order(client, file, statement).await? {
                 Some(Order::Attach(attach)) => {
@@ -149,7 +152,8 @@ pub async fn wanted(client: &Client, files: &[File]) -> Outcome<Vec<Attach>> {
             };
             let kept = wanted.pop_if(|last| last.place == file.place(statement.line));
             wanted.retain(|earlier| {
-                let same = earlier.table == table || (oid.is_some() && earlier.oid == oid);
+                // The path of another file may make another table of the same name.
+                let same = earlier.oid == oid && (oid.is_some() || earlier.table == table);
                 !(same && operations.contains(&earlier.operation))
             });
             wanted.extend(kept);
@@ -158,15 +162,24 @@ pub async fn wanted(client: &Client, files: &[File]) -> Outcome<Vec<Attach>> {
     Ok(wanted)
 }
 
-/// What a statement says about attachments, if that is all it says.
+/// What a statement says about attachments, if that is all it says. What it says about the path
+/// holds for those after it.
 ///
 /// # Errors
 /// The database, or arguments it can't evaluate.
-pub async fn order(client: &Client, file: &File, statement: &Statement) -> Outcome<Option<Order>> {
+pub async fn order(
+    client: &Client,
+    file: &File,
+    statement: &Statement,
+) -> Result<Option<Order>, Failure> {
+    let place = file.place(statement.line);
+    if statement.sets_path() {
+        let set = run_theirs(client, statement).await;
+        set.map_err(|error| located(&place, statement, &error))?;
+    }
     let Some(call) = statement.call() else {
         return Ok(None);
     };
-    let place = file.place(statement.line);
     let parameters: &[(&str, &str)] = match call.function.as_str() {
         "attach" => &ATTACH,
         "detach" => &DETACH,
@@ -233,7 +246,7 @@ fn selecting(call: &Call, parameters: &[(&str, &str)]) -> Result<String, String>
 ///
 /// # Errors
 /// The database, or a text that can't be a table's name.
-pub async fn resolve(client: &Client, table: &str) -> Outcome<Option<u32>> {
+pub async fn resolve(client: &Client, table: &str) -> Result<Option<u32>, Failure> {
     let sql = "select pg_catalog.to_regclass($1::text)::oid";
     let row = ask_theirs(client, sql, &[&table]).await;
     Ok(row.map_err(|error| explain(&error))?.get(0))

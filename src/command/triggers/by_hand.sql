@@ -1,5 +1,7 @@
 -- Triggers that write to the log and belong to no attachment: hand-written ones, and those of an
--- attachment that was forgotten. $1: functions to leave out.
+-- attachment that was forgotten; and those that have connections asked for again.
+-- $1: functions that the files create. One of those counts if it names anything of schema rowcast:
+-- a trigger of the application's own, whose function a file may make as well, does not.
 select
   format('%I.%I', n.nspname, c.relname) as relation,
   t.tgname::text as trigger,
@@ -10,21 +12,30 @@ select
     case when t.tgtype & 8 <> 0 then 'delete' end,
     case when t.tgtype & 32 <> 0 then 'truncate' end
   ) as operations,
-  pn.nspname = 'rowcast' as ours
+  pn.nspname = 'rowcast' as ours,
+  k.known,
+  r.rechecks,
+  t.tgenabled in ('O', 'A') as enabled,
+  format('drop trigger if exists %I on %I.%I', t.tgname, n.nspname, c.relname) as drop
 from pg_trigger t
 join pg_proc p on p.oid = t.tgfoid
 join pg_namespace pn on pn.oid = p.pronamespace
 join pg_class c on c.oid = t.tgrelid
 join pg_namespace n on n.oid = c.relnamespace
+cross join lateral (
+  select p.prosrc ~* '\mrowcast\.' and exists (
+    select from unnest($1::text[]) f where to_regprocedure(f || '()') = p.oid
+  )
+) k (known)
+cross join lateral (
+  select pn.nspname = 'rowcast' and p.proname = 'recheck_at_commit'
+) r (rechecks)
 where not t.tgisinternal and t.tgparentid = 0 and n.nspname <> 'rowcast'
-  and p.prosrc ~* '\m(insert\s+into\s+rowcast\.event\M|rowcast\.emit\s*\()'
-  and p.oid <> all (array(
-    select to_regprocedure(f || '()')::oid from unnest($1::text[]) f
-    where to_regprocedure(f || '()') is not null
-  ))
+  and (k.known or r.rechecks or p.prosrc ~*
+    '\m(insert\s+into\s+rowcast\.(event|log)\M|rowcast\.(emit|tell_rooms|record_failure)\s*\()')
   and not exists (
     select from rowcast.attachment a
     where a.relation = t.tgrelid and t.tgname = '_900_rowcast_' || a.operation
       and t.tgfoid = to_regprocedure(a.function_name || '()')
   )
-order by 1, 2
+order by t.tgdeferrable, 1, 2
