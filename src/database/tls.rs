@@ -68,7 +68,7 @@ pub fn parse(address: &str) -> Result<(tokio_postgres::Config, MakeRustlsConnect
         }
     };
     let mut config = tokio_postgres::Config::from_str(&address)
-        .map_err(|error| DatabaseError::Address(error.to_string()))?;
+        .map_err(|error| DatabaseError::Address(unread(&address, &error)))?;
     config.ssl_mode(match mode.as_deref() {
         Some("disable") => SslMode::Disable,
         None | Some("allow" | "prefer") => SslMode::Prefer,
@@ -124,11 +124,14 @@ fn split(address: &str) -> Result<Parts, DatabaseError> {
     let mut kept = Vec::new();
     if !address.starts_with("postgres://") && !address.starts_with("postgresql://") {
         // Keywords and values, as libpq takes them too.
-        for pair in address.split_whitespace() {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            if !parts.take(key, value.trim_matches('\'')) {
-                kept.push(pair);
+        let mut rest = address.trim_start();
+        while !rest.is_empty() {
+            let (key, value, behind) = keyword(rest)?;
+            if !parts.take(key, &value) {
+                // As it was written: blanks in quotes may be a password's.
+                kept.push(&rest[..rest.len() - behind.len()]);
             }
+            rest = behind.trim_start();
         }
         parts.address = kept.join(" ");
         return Ok(parts);
@@ -148,6 +151,56 @@ fn split(address: &str) -> Result<Parts, DatabaseError> {
         parts.address = format!("{rest}?{}", kept.join("&"));
     }
     Ok(parts)
+}
+
+/// Takes the first keyword and its value off a text that begins with one, by libpq's rules: a value
+/// ends at a blank or is quoted, and a backslash escapes.
+fn keyword(text: &str) -> Result<(&str, String, &str), DatabaseError> {
+    let wrong = |what: &str| {
+        Err(DatabaseError::Address(format!(
+            "{what}: write keyword=value, and what holds blanks in quotes, as in password='two words'"
+        )))
+    };
+    // The word itself may be half of a password.
+    let Some((key, rest)) = text.split_once('=') else {
+        return wrong("a word without `=`");
+    };
+    let key = key.trim_end();
+    if key.contains(char::is_whitespace) {
+        return wrong("a word without `=`");
+    }
+    let rest = rest.trim_start();
+    let (quoted, body) = rest
+        .strip_prefix('\'')
+        .map_or((false, rest), |body| (true, body));
+    let (mut value, mut escaped) = (String::new(), false);
+    for (at, letter) in body.char_indices() {
+        match letter {
+            _ if escaped => {
+                escaped = false;
+                value.push(letter);
+            }
+            '\\' => escaped = true,
+            '\'' if quoted => return Ok((key, value, &body[at + 1..])),
+            _ if !quoted && letter.is_whitespace() => return Ok((key, value, &body[at..])),
+            _ => value.push(letter),
+        }
+    }
+    if quoted {
+        return wrong(&format!("the quote of `{key}` is never closed"));
+    }
+    Ok((key, value, ""))
+}
+
+/// What is wrong with an address, by tokio-postgres' words for it, which name parameters and no values.
+fn unread(address: &str, error: &tokio_postgres::Error) -> String {
+    let (before, query) = address.split_once('?').unwrap_or((address, ""));
+    // What it takes for a host and parameters is a part of the password then.
+    if before.contains('@') && query.contains('@') {
+        return format!("{error}: in a password, write %3F for ? and %40 for @");
+    }
+    let cause = std::error::Error::source(error);
+    cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
 fn client_config(check: Check, root: Option<&str>) -> Result<ClientConfig, DatabaseError> {
@@ -263,6 +316,45 @@ impl ServerCertVerifier for Verifier {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn problem(address: &str) -> String {
+        parse(address).err().expect("a problem").to_string()
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_address_is_named() {
+        for (address, named) in [
+            ("postgres://u@h:many/d", "port"),
+            ("postgres://u@h/d?bogus=1", "`bogus`"),
+            ("host=h port=many", "port"),
+            ("host=h bogus=1", "`bogus`"),
+            ("host=h stray dbname=d", "word without `=`"),
+            ("host=h stray", "word without `=`"),
+            ("host=h password='hidden", "quote of `password`"),
+        ] {
+            let told = problem(address);
+            assert!(told.contains(named), "{address}: {told}");
+        }
+        for address in [
+            "postgres://u:hid@den?den=1@h/d",
+            "host=h password=hid den",
+            "host=h password=hid den dbname=d",
+            "host=h password='hidden",
+        ] {
+            let told = problem(address);
+            assert!(!told.contains("hid") && !told.contains("den"), "{told}");
+        }
+    }
+
+    /// Two blanks in a quoted password had become one on the way.
+    #[test]
+    fn a_quoted_value_stays_as_it_is() {
+        let address = r"user = u  password='ge  heim\'s' sslmode='disable' sslrootcert='' host='h'";
+        let (config, _) = parse(address).unwrap();
+        assert_eq!(config.get_password(), Some(&b"ge  heim's"[..]));
+        assert_eq!(config.get_ssl_mode(), SslMode::Disable);
+        assert_eq!(config.get_user(), Some("u"));
+    }
 
     /// As libpq: any other mode would take anybody's certificate.
     #[test]
