@@ -19,10 +19,7 @@ mod warnings;
 mod written;
 
 pub use names::variable;
-pub use raw::{
-    KEYS, RawAuth, RawCalls, RawConsole, RawDatabase, RawHttp, RawHub, RawLimits, RawListener,
-    RawLog, RawPoll, RawSettings, RawSse, RawWebsocket,
-};
+pub use raw::{KEYS, RawSettings};
 pub use redact::redact_url;
 pub use settings::{
     Auth, Calls, Console, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll,

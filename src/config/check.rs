@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
 
 use super::raw::{
     RawAuth, RawCalls, RawConsole, RawDatabase, RawLimits, RawListener, RawLog, RawReaders,
@@ -298,7 +299,9 @@ impl Check {
         // An empty one passes for `error` there.
         let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
         let is_meant = |word: &str| word.contains(['=', '[']) || is_level(word);
-        if !raw.level.split(',').all(|word| is_meant(word.trim())) {
+        // Behind the `=` it may be wrong, too.
+        let is_filter = EnvFilter::try_new(&raw.level).is_ok();
+        if !is_filter || !raw.level.split(',').all(|word| is_meant(word.trim())) {
             self.wrong(
                 "log.level",
                 &raw.level,
@@ -414,7 +417,7 @@ mod tests {
                 "{level}"
             );
         }
-        for level in ["", "loud", "info,rowcast"] {
+        for level in ["", "loud", "info,rowcast", "info,rowcast=loud", "info,a[b"] {
             let text = problems(checked(&[("ROWCAST__LOG__LEVEL", level)]));
             assert!(text.contains("`log.level`"), "{level}: {text}");
         }

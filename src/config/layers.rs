@@ -46,6 +46,7 @@ impl RawSettings {
         layers.push(layer);
         layers.push(Layer::flags(overrides, &mut problems));
 
+        let defaults = layers[0].values.clone();
         let mut builder = Config::builder();
         for layer in layers {
             builder = builder.add_source(layer);
@@ -59,6 +60,10 @@ impl RawSettings {
             if let Err(wanted) = raw.set(&key, &value.kind) {
                 let origin = value.origin().unwrap_or("a layer").to_owned();
                 problems.push(format!("`{key}` in {origin} must be {wanted}."));
+                // Else the check would complain of a 0, too, which nobody wrote.
+                if let Some(default) = defaults.get(&key) {
+                    let _ = raw.set(&key, &default.kind);
+                }
             }
         }
         if raw.database.url.is_none() {
