@@ -16,48 +16,43 @@ pub const EVERYBODY: &str = "*";
 /// `rowcast.record_failure`).
 pub const GAP: &str = "rowcast:gap";
 
-/// Why something may be missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GapReason {
-    /// The database began a new history.
-    History,
-    /// The bookmark lies ahead of this database.
-    Future,
-    /// What was brought is no bookmark.
-    Bookmark,
-    /// The log no longer reaches back so far.
-    Horizon,
-    /// More was missed than is replayed.
-    Limit,
-    /// The log could not be read.
-    Unavailable,
-    /// A trigger or a renderer failed.
-    Trigger,
-    /// A channel that was held back is let go.
-    Paused,
-    /// Notifications passed while the database was away.
-    Listener,
-    /// Notifications came faster than they could be taken.
-    Overflow,
+/// Declares the reasons, each with its word on the wire and a sentence for people.
+macro_rules! reasons {
+    ($( $Reason:ident: $word:literal, $sentence:literal; )*) => {
+        /// Why something may be missing.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum GapReason { $( #[doc = $sentence] $Reason, )* }
+
+        impl GapReason {
+            /// As the wire has it.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self { $( Self::$Reason => $word, )* }
+            }
+
+            /// What a word of the wire means, for people.
+            #[must_use]
+            pub fn explain(word: &str) -> Option<&'static str> {
+                match word {
+                    $( $word => Some($sentence), )*
+                    _ => None,
+                }
+            }
+        }
+    };
 }
 
-impl GapReason {
-    /// As the wire has it.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::History => "history",
-            Self::Future => "future",
-            Self::Bookmark => "bookmark",
-            Self::Horizon => "horizon",
-            Self::Limit => "limit",
-            Self::Unavailable => "unavailable",
-            Self::Trigger => "trigger",
-            Self::Paused => "paused",
-            Self::Listener => "listener",
-            Self::Overflow => "overflow",
-        }
-    }
+reasons! {
+    History: "history", "the database began a new history";
+    Future: "future", "the bookmark lies ahead of this database";
+    Bookmark: "bookmark", "what was brought is no bookmark";
+    Horizon: "horizon", "the log no longer reaches back so far";
+    Limit: "limit", "more was missed than is replayed at once";
+    Unavailable: "unavailable", "the log could not be read";
+    Trigger: "trigger", "a trigger or a renderer failed";
+    Paused: "paused", "a channel that was held back is let go";
+    Listener: "listener", "notifications passed while the database was away";
+    Overflow: "overflow", "notifications came faster than they could be taken";
 }
 
 impl Serialize for GapReason {

@@ -3,7 +3,8 @@
 //! Asks `rowcast.events_since` as anybody may who is the service role. It must never skip events in
 //! silence: what it can't print it says so, and where it stood it says at the end.
 
-use crate::{config, database, event};
+use crate::event::{EVERYBODY, GapReason};
+use crate::{config, database};
 use rand::RngExt;
 use serde_json::value::RawValue;
 use std::error::Error;
@@ -246,7 +247,7 @@ impl Printer {
     /// None: all of them.
     fn rooms(&self) -> Option<Vec<String>> {
         let mut rooms = self.args.room.clone();
-        rooms.push(event::EVERYBODY.to_owned());
+        rooms.push(EVERYBODY.to_owned());
         (rooms.len() > 1).then_some(rooms)
     }
 
@@ -291,7 +292,7 @@ impl Printer {
                 "1;97;41",
                 &format!(
                     "!!! GAP: {}; events may be missing here !!!",
-                    explained(reason)
+                    GapReason::explain(reason).unwrap_or(reason)
                 ),
             )
         };
@@ -355,19 +356,6 @@ fn event_json(words: &[&str; 4], id: i64, rooms: &[&str], data: String) -> Outco
         bookmark,
     };
     Ok(serde_json::to_string(&line)?)
-}
-
-/// A reason for a gap, in words.
-fn explained(word: &str) -> String {
-    match word {
-        "history" => "the database began a new history".to_owned(),
-        "future" => "the bookmark is from elsewhere".to_owned(),
-        "trigger" => "a trigger or a renderer failed".to_owned(),
-        "paused" => "a paused channel was let go".to_owned(),
-        "horizon" => "the log no longer reaches back so far".to_owned(),
-        "limit" => format!("more than {LIMIT} events at once"),
-        other => other.to_owned(),
-    }
 }
 
 /// JSON that stays the same and obeys no terminal: raw line breaks can only be white space there,
