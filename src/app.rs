@@ -21,6 +21,7 @@ use crate::database::{Database, DatabaseError};
 use crate::dialect::{Dialect, DialectError};
 use crate::hub::{Ended, Hub, Limits};
 use crate::listener::{Listener, Pulse, Thread};
+use crate::report;
 use crate::routes::{operators, routes};
 use crate::token::{Verifier, VerifierError};
 use accept::{accept_all, tls_acceptor};
@@ -176,7 +177,7 @@ impl Service {
     /// Says goodbye to everybody: whoever is told to come back meets the next run, or another node.
     fn end(&self) {
         let gate = &self.gate;
-        tracing::info!(connections = gate.seats.taken(), "stopping");
+        report::stopping(gate.seats.taken());
         gate.arrivals.send_away(gate.seats.taken());
         gate.hub.end_all(Ended::Restart);
         gate.ledger.hurry();
@@ -202,11 +203,7 @@ impl Service {
         let _ = tokio::time::timeout(STEP_DOWN, self.listener.ended()).await;
         let hosts = self.hosts.iter().map(|(_, host)| host.close());
         let _ = tokio::time::timeout(STEP_DOWN, join_all(hosts)).await;
-        tracing::info!(
-            left = self.gate.seats.taken(),
-            in_time = drained.is_ok() && settled.is_ok(),
-            "stopped"
-        );
+        report::stopped(gate.seats.taken(), drained.is_ok() && settled.is_ok());
     }
 }
 
@@ -274,23 +271,7 @@ impl App {
     /// # Errors
     /// A listener ended before that; the goodbye was said all the same.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ListenerEnded> {
-        let filter = self.routes();
-        self.run_with(filter, shutdown).await
-    }
-
-    /// The same, with routes of the caller's, which are to include [`App::routes`].
-    ///
-    /// # Errors
-    /// As [`App::run`].
-    pub async fn run_with<F>(
-        self,
-        filter: F,
-        shutdown: impl Future<Output = ()>,
-    ) -> Result<(), ListenerEnded>
-    where
-        F: Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static,
-    {
-        let front = self.front(filter);
+        let front = self.front(self.routes());
         self.run_front(front, shutdown).await
     }
 
@@ -366,7 +347,7 @@ impl App {
 async fn refresh_keys(gate: std::sync::Weak<Gate>) {
     while let Some(held) = gate.upgrade() {
         if let Err(error) = held.verifier.refresh(unix_now()).await {
-            tracing::warn!(%error, "the keys could not be refreshed; the old ones stay");
+            report::keys_not_refreshed(&error);
         }
         drop(held);
         tokio::time::sleep(Duration::from_secs(10)).await;

@@ -134,7 +134,7 @@ pub async fn connect_and_drive(url: &str, timeout: Duration) -> Result<Client, D
     let (client, connection) = connect(url, timeout, None).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
-            tracing::debug!(error = describe(&error), "connection to the database ended");
+            report::link_ended("a command", &describe(&error));
         }
     });
     Ok(client)

@@ -3,17 +3,15 @@
 
 mod doors;
 mod health;
+mod metrics;
 mod upgrade;
 
-use crate::config::Doorbell;
 use crate::connection::cors::with_cors;
 use crate::connection::post::{self, Body};
 use crate::connection::presence::Cut;
 use crate::connection::visit::{Peer, Visit};
 use crate::connection::{Gate, call, poll, reader, sse};
 use crate::console::{Console, page};
-use crate::report;
-use std::fmt::Write;
 use std::sync::Arc;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, StatusCode};
@@ -75,7 +73,7 @@ fn asked_by_operators(gate: Arc<Gate>) -> BoxedFilter<Answer> {
         .map(move || readiness(&for_ready));
     let metrics = warp::path!("metrics")
         .and(fetched_or_probed())
-        .map(move || metrics(&gate));
+        .map(move || metrics::answer(&gate));
     let plain = live.or(ready).unify().or(metrics).unify();
     match console {
         Some(console) => plain.or(looked_at(console)).unify().boxed(),
@@ -210,94 +208,4 @@ fn readiness(gate: &Gate) -> Response {
             warp::reply::with_status(format!("not ready: {why}\n"), status).into_response()
         }
     }
-}
-
-fn metrics(gate: &Gate) -> Response {
-    let mut text = report::prometheus();
-    let sizes = gate.hub.sizes();
-    let ready = usize::from(gate.pulse.check(&gate.settings.listener).is_ok());
-    for (name, value, help) in [
-        (
-            "rowcast_connections",
-            gate.seats.taken(),
-            "Connections open.",
-        ),
-        (
-            "rowcast_subscriptions",
-            sizes.subscriptions,
-            "Subscriptions open.",
-        ),
-        ("rowcast_rooms", sizes.rooms, "Rooms with somebody in them."),
-        (
-            "rowcast_queue_bytes",
-            sizes.queue_bytes,
-            "Bytes that wait for subscribers.",
-        ),
-        (
-            "rowcast_ring_bytes",
-            sizes.ring_bytes,
-            "Bytes of recent batches kept for resumes.",
-        ),
-        (
-            "rowcast_ring_batches",
-            sizes.ring_batches,
-            "Recent batches kept for resumes.",
-        ),
-        (
-            "rowcast_calls_inside",
-            gate.database.calls_inside(),
-            "Calls that run or wait.",
-        ),
-        ("rowcast_ready", ready, "1 if events get through."),
-    ] {
-        let _ = writeln!(
-            text,
-            "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}"
-        );
-    }
-    if let Some(bell) = gate.pulse.bell() {
-        let modes = [Doorbell::Adaptive, Doorbell::Always, Doorbell::Never];
-        let name = "rowcast_doorbell_mode";
-        let _ = writeln!(
-            text,
-            "# HELP {name} 1 for the mode in force.\n# TYPE {name} gauge"
-        );
-        for mode in modes {
-            let (word, on) = (mode.word(), u8::from(mode == bell.doorbell));
-            let _ = writeln!(text, "{name}{{mode=\"{word}\"}} {on}");
-        }
-        let _ = writeln!(
-            text,
-            "# HELP rowcast_doorbell_rings 1 while writers ring.\n\
-             # TYPE rowcast_doorbell_rings gauge\nrowcast_doorbell_rings {}\n\
-             # HELP rowcast_leads 1 if this node leads.\n\
-             # TYPE rowcast_leads gauge\nrowcast_leads {}\n\
-             # HELP rowcast_notify_queue_usage Of PostgreSQL's NOTIFY queue, 0 to 1.\n\
-             # TYPE rowcast_notify_queue_usage gauge\nrowcast_notify_queue_usage {}",
-            u8::from(bell.rings),
-            u8::from(bell.leads),
-            bell.queue_usage
-        );
-    }
-    if let Some(size) = gate.pulse.log_size() {
-        let _ = writeln!(
-            text,
-            "# HELP rowcast_log_bytes What the log takes, with indexes.\n\
-             # TYPE rowcast_log_bytes gauge\nrowcast_log_bytes {}\n\
-             # HELP rowcast_log_events About how many events the log holds.\n\
-             # TYPE rowcast_log_events gauge\nrowcast_log_events {}\n\
-             # HELP rowcast_log_age_seconds Since the oldest leaf of the log was entered.\n\
-             # TYPE rowcast_log_age_seconds gauge\nrowcast_log_age_seconds {}",
-            size.bytes,
-            size.events,
-            size.age.unwrap_or(0.0)
-        );
-    }
-    let lag = gate.pulse.lag().as_secs_f64();
-    let name = "rowcast_lag_seconds";
-    let _ = writeln!(
-        text,
-        "# HELP {name} Since the log was last read.\n# TYPE {name} gauge\n{name} {lag}"
-    );
-    warp::reply::with_header(text, "content-type", "text/plain; version=0.0.4").into_response()
 }

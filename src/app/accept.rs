@@ -30,9 +30,9 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{self, ServerConfig};
 
 /// Sockets that a browser opens to one host: as many of an address for each connection it may have.
 const OF_A_BROWSER: usize = 6;
@@ -94,7 +94,7 @@ pub(super) async fn accept_all(
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, mostly: a pause lets some be closed.
-                tracing::warn!(%error, "accept failed");
+                report::not_accepted(&error);
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
@@ -154,7 +154,7 @@ async fn serve_http(
             biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    tracing::debug!(%error, "connection ended");
+                    report::http_ended(&error);
                 }
                 return None;
             }
@@ -178,7 +178,7 @@ async fn shake_hands(
             match tokio::time::timeout(timeout, tls.accept(tcp)).await {
                 Ok(Ok(tls)) => Some(tls.into()),
                 Ok(Err(error)) => {
-                    tracing::debug!(%error, "TLS handshake failed");
+                    report::handshake_failed(&error);
                     None
                 }
                 Err(_) => None,
@@ -194,20 +194,31 @@ pub(super) fn tls_acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, O
     let (Some(certificate), Some(key)) = (&http.tls_certificate_file, &http.tls_key_file) else {
         return Ok(None);
     };
-    let failed = |path: &Path, error: &dyn std::fmt::Display| {
-        OpenError::Tls(format!("{}: {error}", path.display()))
+    let failed = |key: &str, path: &Path, error: &dyn std::fmt::Display| {
+        OpenError::Tls(format!("http.{key} {}: {error}", path.display()))
     };
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| failed(certificate, &error))?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
+        .map_err(|error| failed("tls_certificate_file", certificate, &error))?;
+    if chain.is_empty() {
+        let error = "there is no certificate in it; write the chain in PEM";
+        return Err(failed("tls_certificate_file", certificate, &error));
+    }
+    let secret = PrivateKeyDer::from_pem_file(key);
+    let secret = secret.map_err(|error| failed("tls_key_file", key, &error))?;
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| failed(certificate, &error))?
+        .map_err(|error| OpenError::Tls(error.to_string()))?
         .with_no_client_auth()
         .with_single_cert(chain, secret)
-        .map_err(|error| failed(certificate, &error))?;
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                let of = format!("this is not the key of {}", certificate.display());
+                failed("tls_key_file", key, &of)
+            }
+            error => failed("tls_certificate_file", certificate, &error),
+        })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Some(TlsAcceptor::from(Arc::new(config))))
 }

@@ -31,6 +31,9 @@ use warp::reply::{Reply, Response};
 /// whether the reader may still have the next.
 const PIECE: usize = 64 * 1024;
 
+/// As metrics and the log call the end of a poll that has its answer.
+pub const ANSWERED: &str = "answered";
+
 /// Answers `GET /poll`, and that of a dialect's door.
 pub async fn serve(gate: Arc<Gate>, visit: Visit, cut: Cut) -> Response {
     let mut answer = match answer(&gate, &visit, cut).await {
@@ -91,7 +94,7 @@ async fn answer(gate: &Arc<Gate>, visit: &Visit, cut: Cut) -> Result<Answer, Ref
     };
     match gathered.await {
         Ok(rest) => {
-            presence.why = "answered";
+            presence.why = ANSWERED;
             presence.watch(cut);
             Ok(Answer { presence, rest })
         }

@@ -30,6 +30,12 @@ pub struct Post {
     _seat: super::seats::Seat,
 }
 
+const TOO_SLOW: &str = "request-timeout";
+const NO_JSON: &str = "unsupported-media-type";
+
+/// What only a body can be refused with.
+pub const CODES: [&str; 2] = [TOO_SLOW, NO_JSON];
+
 /// Why there is none.
 #[derive(Debug)]
 pub enum Refused {
@@ -108,7 +114,7 @@ impl Post {
         }
         let read = read_body(body, limits.message_bytes);
         let Ok(read) = tokio::time::timeout(gate.settings.http.header_timeout, read).await else {
-            return refused(408, "request-timeout", "the body did not come in time");
+            return refused(408, TOO_SLOW, "the body did not come in time");
         };
         let bytes = match read {
             Ok(bytes) => bytes,
@@ -128,7 +134,7 @@ impl Post {
         };
         // What a form of another site could send is not it.
         if !is_json && !text.is_empty() {
-            return refused(415, "unsupported-media-type", "send application/json");
+            return refused(415, NO_JSON, "send application/json");
         }
         Ok(Self {
             identity,

@@ -3,6 +3,7 @@
 //! It must never let a server that says nothing keep us from the next.
 
 use super::{DatabaseError, describe, session, tls};
+use crate::report;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use std::fmt::Write;
 use std::future::poll_fn;
@@ -164,7 +165,7 @@ impl deadpool_postgres::Connect for Servers {
             };
             let driver = tokio::spawn(async move {
                 if let Err(error) = connection.await {
-                    tracing::debug!(error = describe(&error), "connection of the pool ended");
+                    report::link_ended("the pool", &describe(&error));
                 }
             });
             Ok((client, driver))

@@ -2,7 +2,6 @@
 //! and to a reader's socket. Hands its counts to `/metrics` and the console.
 //! It must never keep more than its counts: who heard what is nobody's business here.
 
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -41,23 +40,13 @@ impl Delays {
         std::array::from_fn(|bucket| self.counts[bucket].load(Ordering::Relaxed))
     }
 
-    /// In Prometheus' text format, where each bucket includes those below it.
-    pub fn print(&self, text: &mut String, name: &str, help: &str) {
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} histogram");
-        let counts = self.counts();
-        let mut sum = 0;
-        for (bound, count) in BOUNDS.iter().zip(counts) {
-            sum += count;
-            let _ = writeln!(text, "{name}_bucket{{le=\"{bound}\"}} {sum}");
-        }
-        sum += counts[BOUNDS.len()];
+    /// What they took together.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
         let micros = self.micros.load(Ordering::Relaxed);
         #[expect(clippy::cast_precision_loss, reason = "a sum for a graph")]
         let seconds = micros as f64 / 1e6;
-        let _ = writeln!(
-            text,
-            "{name}_bucket{{le=\"+Inf\"}} {sum}\n{name}_sum {seconds}\n{name}_count {sum}"
-        );
+        seconds
     }
 }
 
@@ -83,12 +72,5 @@ mod tests {
         let counts = delays.counts();
         assert_eq!((counts[0], counts[1]), (2, 1));
         assert_eq!((counts[BOUNDS.len() - 1], counts[BOUNDS.len()]), (1, 2));
-        let mut text = String::new();
-        delays.print(&mut text, "d", "h");
-        assert!(text.contains("d_bucket{le=\"0.001\"} 3\n"), "{text}");
-        assert!(
-            text.contains("d_bucket{le=\"+Inf\"} 6\n") && text.contains("d_count 6"),
-            "{text}"
-        );
     }
 }

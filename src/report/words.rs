@@ -2,7 +2,6 @@
 //! It must never be given words that strangers make up: none is forgotten.
 
 use parking_lot::Mutex;
-use std::fmt::Write;
 
 /// Counters by word: few words, so a list that is searched.
 pub(super) struct Words(Mutex<Vec<(String, u64)>>);
@@ -24,10 +23,31 @@ impl Words {
         self.0.lock().clone()
     }
 
-    pub(super) fn print(&self, text: &mut String, name: &str, label: &str, help: &str) {
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
-        for (word, count) in self.0.lock().iter() {
-            let _ = writeln!(text, "{name}{{{label}=\"{word}\"}} {count}");
+    /// All, and 0 of these that never were: a counter that begins with its first value has not
+    /// increased by it, and no alert hears of it.
+    pub(super) fn with_zeros(&self, known: &[&str]) -> Vec<(String, u64)> {
+        let mut words = self.all();
+        for word in known {
+            if !words.iter().any(|(counted, _)| counted == word) {
+                words.push(((*word).to_owned(), 0));
+            }
         }
+        words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_was_is_zero_and_not_absent() {
+        let words = Words::new();
+        for word in ["lagged", "new", "lagged"] {
+            words.count(word);
+        }
+        let all = words.with_zeros(&["overloaded", "lagged", "overloaded"]);
+        let all: Vec<_> = all.iter().map(|(word, count)| (&**word, *count)).collect();
+        assert_eq!(all, [("lagged", 2), ("new", 1), ("overloaded", 0)]);
     }
 }

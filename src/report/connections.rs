@@ -1,0 +1,183 @@
+//! Who comes and goes, what they ask, and what is refused. Hands over to the log, to `/metrics` and to
+//! whoever looks at the last turns. It must never be given a token, nor what somebody asked with.
+
+use super::add;
+use super::recent::{Recent, Turn, What, now_ms};
+use super::repeated::Repeated;
+use super::transport::{Counters, Transport};
+use super::words::Words;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+pub(super) static REFUSALS: Words = Words::new();
+pub(super) static CLOSES: Words = Words::new();
+pub(super) static OPENED: Counters = Counters::new();
+pub(super) static LEFT: Counters = Counters::new();
+pub(super) static CALLS: Words = Words::new();
+pub(super) static CALL_MICROS: AtomicU64 = AtomicU64::new(0);
+static RECENT: Recent = Recent::new();
+/// Whether a proxy of ours was caught naming nobody.
+static NAMES_NOBODY: AtomicBool = AtomicBool::new(false);
+
+/// The reason of a close that the other side wished.
+const LEFT_BY_ITSELF: &str = "closed";
+
+/// Whoever holds a connection, as far as operators may know.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub transport: Transport,
+    /// The connection's id, as its `welcome` says it.
+    pub connection: String,
+    /// The claim `sub`.
+    pub user: Option<String>,
+    pub address: String,
+    /// Unix milliseconds.
+    pub since: u64,
+}
+
+impl Caller {
+    /// Somebody who was let in just now.
+    #[must_use]
+    pub fn new(transport: Transport, connection: &str, user: Option<&str>, address: &str) -> Self {
+        Self {
+            transport,
+            connection: connection.to_owned(),
+            user: user.map(str::to_owned),
+            address: address.to_owned(),
+            since: now_ms(),
+        }
+    }
+}
+
+/// Somebody was let in by `limits.connects_per_second`, and is asked for in SQL.
+pub fn arrived(transport: Transport) {
+    tracing::debug!(%transport, "arrived");
+}
+
+/// A connection opened. A poll is one from its request to its answer, and there are many: too many
+/// for a line each.
+pub fn opened(caller: &Caller) {
+    let Caller {
+        transport,
+        connection,
+        user,
+        address,
+        ..
+    } = caller;
+    OPENED.count(*transport);
+    if *transport == Transport::Poll {
+        tracing::debug!(%transport, connection, user, address, "opened");
+    } else {
+        tracing::info!(%transport, connection, user, address, "opened");
+    }
+}
+
+/// A connection closed, for this reason.
+pub fn closed(caller: &Caller, why: &str, seconds: f64) {
+    let (transport, connection) = (caller.transport, &caller.connection);
+    LEFT.count(transport);
+    CLOSES.count(why);
+    // Those who left by themselves are nobody's trouble.
+    if why != LEFT_BY_ITSELF {
+        RECENT.note(|| Turn {
+            number: 0,
+            at: 0,
+            what: What::Closed,
+            transport: transport.word(),
+            word: why.to_owned(),
+            detail: connection.clone(),
+            address: caller.address.clone(),
+            user: caller.user.clone(),
+        });
+    }
+    if transport == Transport::Poll {
+        tracing::debug!(%transport, connection, why, seconds, "closed");
+    } else {
+        tracing::info!(%transport, connection, why, seconds, "closed");
+    }
+}
+
+/// A proxy of ours wrote no address where it was to name whom it speaks for. Said once: it does so
+/// each time.
+pub fn forwarded_unreadable(proxy: IpAddr) {
+    if !NAMES_NOBODY.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            %proxy,
+            "a trusted proxy wrote something else than an address into X-Forwarded-For; all who come \
+             that way count as one"
+        );
+    }
+}
+
+/// Somebody was refused: on a transport, or by `http` or the `console`.
+pub fn refused(transport: &'static str, word: &str, detail: &str, address: &str) {
+    REFUSALS.count(word);
+    RECENT.note(|| Turn {
+        number: 0,
+        at: 0,
+        what: What::Refused,
+        transport,
+        word: word.to_owned(),
+        detail: detail.to_owned(),
+        address: address.to_owned(),
+        user: None,
+    });
+    tracing::info!(transport, word, detail, address, "refused");
+}
+
+/// The same, where one side can have it said as fast as it sends: each counts, and one a second is
+/// told of, with how many were not.
+pub fn refused_again(
+    repeated: &Repeated,
+    transport: &'static str,
+    word: &str,
+    detail: &str,
+    address: &str,
+) {
+    match repeated.tell(now_ms()) {
+        None => REFUSALS.count(word),
+        Some(0) => refused(transport, word, detail, address),
+        Some(untold) => {
+            let detail = format!("{detail}, and {untold} more since the last line");
+            refused(transport, word, &detail, address);
+        }
+    }
+}
+
+/// A call was answered.
+pub fn called(took: Duration) {
+    CALLS.count("ok");
+    add(
+        &CALL_MICROS,
+        usize::try_from(took.as_micros()).unwrap_or(usize::MAX),
+    );
+}
+
+/// A call was refused or failed. The function only if it is a listed one, for its name is a caller's
+/// word; the detail says where it failed, and with which SQLSTATE.
+pub fn call_refused(
+    transport: &'static str,
+    caller: &str,
+    function: Option<&str>,
+    word: &str,
+    detail: &str,
+) {
+    CALLS.count(word);
+    if word == "call-failed" {
+        tracing::warn!(transport, caller, function, word, detail, "call failed");
+    } else {
+        tracing::info!(transport, caller, function, word, detail, "call refused");
+    }
+}
+
+/// Keeps so many of the last refusals and closes, for [`recent`].
+pub fn keep_recent(most: usize) {
+    RECENT.keep(most);
+}
+
+/// The last refusals and closes, the youngest first; none unless [`keep_recent`] was called.
+#[must_use]
+pub fn recent() -> Vec<Turn> {
+    RECENT.all()
+}
