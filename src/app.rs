@@ -72,6 +72,9 @@ pub struct ListenerEnded;
 pub fn problems(settings: &Settings) -> Vec<String> {
     let (database, auth) = (&settings.database, &settings.auth);
     let mut problems = Vec::new();
+    if database.url.is_none() {
+        problems.push(OpenError::NoDatabase.to_string());
+    }
     for (key, address) in [
         ("database.url", &database.url),
         ("database.listen_url", &database.listen_url),

@@ -44,7 +44,7 @@ pub use heard::{Heard, Rings};
 pub use listening::{Channels, Listening, Looked};
 pub use log::{LogReplay, LogSize, Rotated};
 pub use overview::node;
-pub use patience::Patience;
+pub use patience::{LOCK_TIMEOUT_MS, Patience, TRIES};
 pub use reader::{Mark, Written};
 
 /// The doorbell: one channel, and on it the transaction that rings (see `sql/functions/rowcast.wake.sql`).

@@ -223,6 +223,20 @@ fn every_module_opens_with_what_it_does() {
     }
 }
 
+/// What operators read stands in one place, with its level, its fields and its counter.
+#[test]
+fn only_report_speaks_to_the_log() {
+    // That one says of a panic, for which nobody has a word.
+    let may = |path: &str| module(path) == "report" || path == "src/command/log.rs";
+    for (path, text) in files("src", "rs") {
+        let code = code(&text);
+        for word in ["error", "warn", "info", "debug", "trace", "event"] {
+            let speaks = code.contains(&format!("tracing::{word}!"));
+            assert!(!speaks || may(&path), "{path} says tracing::{word}!");
+        }
+    }
+}
+
 #[test]
 fn only_the_doorbell_calls_pg_notify() {
     let mut callers = Vec::new();

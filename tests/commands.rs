@@ -1,6 +1,7 @@
 //! The subcommands as a DBA and an operator type them: the real program, its output and exit code.
 
 use crate::support::{self, Database};
+use rcgen::generate_simple_self_signed;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -661,6 +662,106 @@ async fn all_that_can_not_be_used_is_named_at_once() {
     let told = text(&support::within("an answer", output).await.unwrap());
     for named in ["`limits.conections`", "`limits.connections`"] {
         assert!(told.contains(&format!("{named} i")), "{told}");
+    }
+}
+
+/// `serve` refuses all of these, and `config` had called some of them right.
+#[tokio::test]
+async fn config_knows_what_serve_refuses() {
+    let place = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = place.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let signed = || generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (ours, theirs) = (signed(), signed());
+    let certificate = file("crt", &ours.cert.pem());
+    let key = file("key", &ours.signing_key.serialize_pem());
+    let other = file("other", &theirs.signing_key.serialize_pem());
+    let url = "postgres://u@127.0.0.1:1/d";
+    let tls = |certificate: &str, key: &str| {
+        let certificate = format!("http.tls_certificate_file={certificate}");
+        let key = format!("http.tls_key_file={key}");
+        ["--set".to_owned(), certificate, "--set".to_owned(), key].to_vec()
+    };
+    let set = |pair: &str| vec!["--set".to_owned(), pair.to_owned()];
+    for (url, arguments, words) in [
+        ("", vec![], "set DATABASE_URL"),
+        (url, set("log.level=info,rowcast=loud"), "`log.level`"),
+        ("postgres://u@h/d?bogus=1", vec![], "`bogus`"),
+        (url, tls(&certificate, &other), "not the key of"),
+        (url, tls(&certificate, &other), "http.tls_key_file"),
+        (url, tls(&key, &key), "no certificate in it"),
+        (url, tls(&key, &key), "http.tls_certificate_file"),
+    ] {
+        for command in ["config", "serve"] {
+            let mut program = program(url, &[command]);
+            let output = program.args(&arguments).output();
+            let output = support::within("an answer", output).await.unwrap();
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(
+                output.status.code(),
+                Some(1),
+                "{command} {arguments:?}: {told}"
+            );
+            assert!(told.contains(words), "{command} {arguments:?}: {told}");
+        }
+    }
+    let right = program(url, &["config"])
+        .args(tls(&certificate, &key))
+        .output();
+    assert!(right.await.unwrap().status.success());
+}
+
+/// The 0 that stands for what could not be read is nobody's, and had been complained of as well.
+#[tokio::test]
+async fn what_can_not_be_read_is_said_once() {
+    for key in [
+        "database.pool_size",
+        "limits.queue_bytes",
+        "listener.ready_lag_ms",
+    ] {
+        let set = format!("{key}=-1");
+        let output = program("host=a", &["config", "--set", &set]).output();
+        let output = support::within("an answer", output).await.unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+        assert!(told.contains(&format!("`{key}`")), "{told}");
+    }
+}
+
+/// What the start warns of, `config` says too.
+#[tokio::test]
+async fn config_counts_open_files() {
+    let limited = "ulimit -n 100; exec \"$0\" config";
+    let output = Command::new("sh")
+        .args(["-c", limited, env!("CARGO_BIN_EXE_rowcast")])
+        .env("DATABASE_URL", "host=a")
+        .output();
+    let output = support::within("an answer", output).await.unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).contains("LimitNOFILE="), "{}", text(&output));
+}
+
+/// It panicked, and 101 is no code that says anything.
+#[tokio::test]
+async fn errors_that_can_not_be_written_leave_the_exit_code() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let url = "postgres://u@127.0.0.1:1/d";
+    for (arguments, code) in [
+        (vec!["serve", "--listen", &taken], 1),
+        (vec!["config"], 0),
+        (vec!["tail"], 1),
+        (vec!["triggers", "status"], 2),
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let mut command = program(url, &arguments);
+        let ended = command.stdout(Stdio::null()).stderr(full.unwrap()).status();
+        let ended = support::within("it ends", ended).await.unwrap();
+        assert_eq!(ended.code(), Some(code), "{arguments:?}");
     }
 }
 

@@ -7,6 +7,11 @@
     clippy::unwrap_used,
     reason = "in tests a panic is the message"
 )]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the test harness reads both"
+)]
 
 mod support;
 

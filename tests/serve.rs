@@ -37,6 +37,91 @@ async fn the_program_serves_and_says_goodbye_at_sigterm() {
     assert!(log.contains(r#""message":"stopped""#), "{log}");
 }
 
+/// A terminal that is closed, or somebody who expects that settings are read again: clients had heard
+/// nothing of the end.
+#[tokio::test]
+async fn a_hangup_says_goodbye_too() {
+    let database = support::database().await;
+    let mut program = serve_process(&database, &[]).await;
+    let mut everybody = support::ws(&program, &token("1", "", ""), "").await;
+    everybody.expect("welcome").await;
+    program.signal(Signal::SIGHUP);
+    assert_eq!(everybody.closed().await.0, 1012);
+    assert!(program.exited().await.success(), "{}", program.log());
+}
+
+#[tokio::test]
+async fn who_was_started_by_nohup_outlives_the_terminal() {
+    let database = support::database().await;
+    let ignoring = ["sh", "-c", "trap '' HUP; exec \"$0\" \"$@\""];
+    let program = support::serve_process_by(&ignoring, &database, &[]).await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid())).unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = u64::from_str_radix(ignored.unwrap().trim(), 16).unwrap();
+    assert_eq!(ignored & 1, 1, "{status}");
+    program.signal(Signal::SIGHUP);
+    assert_eq!(get(&program, "/readyz", &[]).await.status, 200);
+}
+
+/// A series that begins with its first value has not increased by it, and one that is not there equals
+/// nothing: the alerts of docs/operations.md heard of neither.
+#[tokio::test]
+async fn what_alerts_compare_is_there_before_anything_happens() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rowcast"));
+    command
+        .args(["serve", "--listen", &format!("unix:{}", path.display())])
+        .env_clear()
+        // Nobody answers there.
+        .env("DATABASE_URL", "postgres://u@127.0.0.1:1/d")
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    let _child = command.spawn().unwrap();
+    let metrics = eventually("it answers", async || ask_at(&path, "/metrics").await).await;
+    for line in [
+        "rowcast_ready 0",
+        "rowcast_leads 0",
+        "rowcast_failures_total 0",
+        "rowcast_log_refusals_total 0",
+        "rowcast_refusals_total{code=\"overloaded\"} 0",
+        "rowcast_refusals_total{code=\"rate-limited\"} 0",
+        "rowcast_refusals_total{code=\"unsupported-media-type\"} 0",
+        "rowcast_connections_closed_total{reason=\"lagged\"} 0",
+        "rowcast_connections_closed_total{reason=\"answered\"} 0",
+    ] {
+        assert!(
+            metrics.contains(&format!("\n{line}\n")),
+            "{line}\n{metrics}"
+        );
+    }
+    // It would be the age of the process, and no lag.
+    assert!(!metrics.contains("rowcast_lag_seconds"), "{metrics}");
+    // Once each, though words stand in more than one table.
+    let mut series: Vec<_> = metrics
+        .lines()
+        .filter_map(|line| line.rsplit_once(' '))
+        .collect();
+    series.retain(|(name, _)| !name.starts_with('#'));
+    series.sort_unstable();
+    assert!(
+        series.windows(2).all(|two| two[0].0 != two[1].0),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
+async fn times_in_the_log_are_numbers() {
+    let database = support::database().await;
+    let mut program = serve_process(&database, &[]).await;
+    let ours = "select pg_terminate_backend(pid) from pg_stat_activity
+                where datname = current_database() and usename = 'rowcast_service'";
+    database.run(ours).await;
+    let line = program.log_line("the listener lost the database").await;
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert!(line["fields"]["wait_ms"].is_u64(), "{line}");
+}
+
 #[tokio::test]
 async fn both_transports_carry_the_same_events() {
     let database = support::database().await;

@@ -3,6 +3,12 @@
 //! Hands over to `measure`, which sets a scene for each server and scenario.
 //! It must never touch a server that it did not start, nor anybody but 127.0.0.0/8.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool for people, who see where it can't speak"
+)]
+
 mod avalanche;
 mod crowd;
 mod floor;

@@ -4,6 +4,12 @@
 //! `probe` (commit to socket) and `bulk` and `neighbour` (what is not a single row).
 //! It must never touch a server that it did not start, and never judge numbers of two runs.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool for people, who see where it can't speak"
+)]
+
 mod bulk;
 mod neighbour;
 mod pgbench;

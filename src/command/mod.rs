@@ -4,6 +4,7 @@
 mod demo;
 mod files;
 mod log;
+mod patience;
 pub mod postgres;
 mod serve;
 mod statements;
@@ -11,11 +12,11 @@ mod tail;
 mod token;
 mod triggers;
 
-use crate::app::{self, OpenError};
+use crate::app;
 use crate::config::{ConfigError, RawSettings, Settings};
-use crate::database::Patience;
 use crate::{database, migrate};
 use clap::{Args, Parser, Subcommand};
+use patience::PatienceArgs;
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -65,7 +66,7 @@ enum Command {
         #[arg(long)]
         print: bool,
         #[command(flatten)]
-        patience: Patience,
+        patience: PatienceArgs,
     },
     /// Applies, compares or detaches the triggers in a directory of SQL files.
     Triggers(triggers::Args),
@@ -87,7 +88,7 @@ pub fn main(cli: Cli) -> ExitCode {
         .map_err(Failure::from)
         .and_then(|runtime| runtime.block_on(run(cli)));
     done.unwrap_or_else(|error| {
-        eprintln!("rowcast: {error}");
+        remark(format_args!("rowcast: {error}"));
         ExitCode::FAILURE
     })
 }
@@ -98,12 +99,10 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         print(&raw.effective_toml())?;
     }
     let opens = matches!(cli.command, Command::Serve(_) | Command::Config);
-    let settings = checked(raw, problems, opens)?;
+    let mut settings = checked(raw, problems, opens)?;
     if matches!(cli.command, Command::Config) {
-        let no_database = settings.database.url.is_none();
-        let no_database = no_database.then(|| OpenError::NoDatabase.to_string());
-        for warning in settings.warnings().into_iter().chain(no_database) {
-            eprintln!("rowcast: warning: {warning}");
+        for warning in serve::warnings(&mut settings) {
+            remark(format_args!("rowcast: warning: {warning}"));
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -116,7 +115,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             print(&migrate::script()?)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Migrate { patience, .. } => run_migrate(&settings, &patience).await,
+        Command::Migrate { patience, .. } => run_migrate(&settings, patience).await,
         Command::Triggers(args) => triggers::run(args, &settings).await,
         Command::Tail(args) => tail::run(args, &settings).await,
         Command::Token(args) => token::run(&args, &settings),
@@ -197,10 +196,18 @@ fn say(line: impl Display) -> io::Result<()> {
     print(&format!("{line}\n"))
 }
 
-async fn run_migrate(settings: &Settings, patience: &Patience) -> Result<ExitCode, Failure> {
+/// Says something beside the output. Where that can't be written, whoever would read it lacks it, and
+/// nothing else goes wrong.
+fn remark(line: impl Display) {
+    let _ = io::stderr()
+        .lock()
+        .write_all(format!("{line}\n").as_bytes());
+}
+
+async fn run_migrate(settings: &Settings, patience: PatienceArgs) -> Result<ExitCode, Failure> {
     let url = direct_url(settings)?;
     let mut client = database::connect_and_drive(url, settings.database.connect_timeout).await?;
-    let done = migrate::run_with(&mut client, patience).await?;
+    let done = migrate::run_with(&mut client, &patience.into()).await?;
     say(format_args!(
         "migrations applied: {}, scripts replaced: {}",
         done.migrations, done.scripts

@@ -3,6 +3,7 @@
 //! Asks `rowcast.events_since` as anybody may who is the service role. It must never skip events in
 //! silence: what it can't print it says so, and where it stood it says at the end.
 
+use super::remark;
 use crate::event::{EVERYBODY, GapReason};
 use crate::{config, database};
 use rand::RngExt;
@@ -71,7 +72,7 @@ pub async fn run(args: Args, settings: &config::Settings) -> Outcome<ExitCode> {
         _ => {}
     }
     if let Some(bookmark) = &tail.bookmark {
-        eprintln!("to go on from here: --since {bookmark}");
+        remark(format_args!("to go on from here: --since {bookmark}"));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -112,10 +113,10 @@ impl Tail {
                 return Err(error);
             }
             let jittered = pause.mul_f64(rand::rng().random_range(0.5..=1.0));
-            eprintln!(
+            remark(format_args!(
                 "the database went away ({error}); again in {} ms",
                 jittered.as_millis()
-            );
+            ));
             tokio::time::sleep(jittered).await;
             pause = (pause * 2).min(most);
         }
@@ -133,10 +134,10 @@ impl Tail {
             "now"
         };
         let (word, place): (_, &str) = (if again { "back: " } else { "" }, row.get(0));
-        eprintln!(
+        remark(format_args!(
             "{word}listening to {place}, from {since} on, {}",
             self.printer.wanted()
-        );
+        ));
         self.bookmark = self.bookmark.take().or_else(|| row.get(1));
         Ok(())
     }

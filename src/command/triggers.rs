@@ -11,8 +11,9 @@ mod dry_run;
 pub mod files;
 mod status;
 
+use super::patience::PatienceArgs;
 use super::statements::Statement;
-use super::{Failure, direct_url, print, say};
+use super::{Failure, direct_url, print, remark, say};
 use crate::config;
 use crate::database::Patience;
 use std::path::{Path, PathBuf};
@@ -45,20 +46,20 @@ enum Action {
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
-        patience: Patience,
+        patience: PatienceArgs,
     },
     /// Compares what the database has with the files; exits with 1 if they differ, 2 on an error
     Status {
         /// All directories that were applied; none: shows what the database has
         dir: Vec<PathBuf>,
         #[command(flatten)]
-        patience: Patience,
+        patience: PatienceArgs,
     },
     /// Takes away the triggers that tell, attached or made by hand; tables, data and functions stay
     Detach {
         dir: PathBuf,
         #[command(flatten)]
-        patience: Patience,
+        patience: PatienceArgs,
     },
 }
 
@@ -79,16 +80,17 @@ async fn act(action: Action, settings: &config::Settings) -> Result<ExitCode, Fa
             Ok(ExitCode::SUCCESS)
         }
         Action::Apply { dir, patience, .. } => {
-            apply::apply(&mut connect(settings).await?, &dir, &patience).await
+            apply::apply(&mut connect(settings).await?, &dir, &patience.into()).await
         }
         Action::Detach { dir, patience } => {
-            detach(&mut connect(settings).await?, &dir, &patience).await
+            detach(&mut connect(settings).await?, &dir, &patience.into()).await
         }
         Action::Status { dir, patience } => {
-            let compared =
-                async { status::print(&mut connect(settings).await?, &dir, &patience).await };
+            let compared = async {
+                status::print(&mut connect(settings).await?, &dir, &patience.into()).await
+            };
             compared.await.or_else(|error| {
-                eprintln!("rowcast: {}", worded(error));
+                remark(format_args!("rowcast: {}", worded(error)));
                 Ok(ExitCode::from(2))
             })
         }
@@ -145,7 +147,7 @@ async fn alone(client: &Client) -> Result<(), Failure> {
         .query_one("select pg_try_advisory_lock($1)", &[&LOCK])
         .await?;
     if !free.get::<_, bool>(0) {
-        eprintln!("waiting for another `rowcast triggers` to end");
+        remark("waiting for another `rowcast triggers` to end");
         client
             .execute("select pg_advisory_lock($1)", &[&LOCK])
             .await?;

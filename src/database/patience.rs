@@ -8,20 +8,20 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, Transaction};
 
 /// Writers wait behind us for so long: they will not have given up.
-const LOCK_TIMEOUT_MS: u32 = 2000;
+pub const LOCK_TIMEOUT_MS: u32 = 2000;
 
 /// About a minute and a half in all.
-const TRIES: u32 = 30;
+pub const TRIES: u32 = 30;
 
 /// How long and how often to wait for locks.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug)]
 pub struct Patience {
-    /// Milliseconds that a statement waits for a lock, and makes the table's writers wait with it
-    #[arg(long, default_value_t = LOCK_TIMEOUT_MS, value_parser = clap::value_parser!(u32).range(1..=60_000))]
-    lock_timeout: u32,
-    /// How often it tries for the lock
-    #[arg(long, default_value_t = TRIES, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    tries: u32,
+    /// Milliseconds that a statement waits for a lock, and makes the table's writers wait with it.
+    pub lock_timeout: u32,
+    /// How often it tries for the lock.
+    pub tries: u32,
+    /// Tells whoever watches what is waited for.
+    pub say: fn(&str),
 }
 
 /// Between two tries: long enough for the writers that piled up behind us to get through, and never
@@ -33,6 +33,7 @@ impl Default for Patience {
         Self {
             lock_timeout: LOCK_TIMEOUT_MS,
             tries: TRIES,
+            say: |_| (),
         }
     }
 }
@@ -76,7 +77,8 @@ impl Patience {
         let text = format!("set local {};\n{text}", self.lock_timeout());
         let mut number = 1;
         loop {
-            // Dropped before its commit, a transaction is rolled back.
+            // Not by `hold`, whose future no other thread could drive. Dropped before its commit, a
+            // transaction is rolled back.
             let done = async {
                 let transaction = client.transaction().await?;
                 transaction.batch_execute(&text).await?;
@@ -98,7 +100,8 @@ impl Patience {
         }
         let pause = rand::rng().random_range(PAUSE_MS);
         let reason = error.as_db_error().map_or("", |db| db.message());
-        eprintln!("{what}: {reason}; try {number} of {tries}, again in {pause} ms");
+        let line = format!("{what}: {reason}; try {number} of {tries}, again in {pause} ms");
+        (self.say)(&line);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         true
     }

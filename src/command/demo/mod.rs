@@ -7,12 +7,12 @@ mod application;
 mod page;
 mod system;
 
-use super::Failure;
 use super::postgres::{self, Cluster, Options};
 use super::serve::stop_signal;
+use super::{Failure, remark};
 use crate::app::{App, Socket};
 use crate::config::Settings;
-use crate::{database, migrate};
+use crate::{database, migrate, report};
 use application::Application;
 use clap::Args;
 use futures_util::future::{join_all, try_join_all};
@@ -65,7 +65,7 @@ pub async fn run(args: DemoArgs, settings: Settings) -> Result<ExitCode, Failure
     let front = page::with_views(app.front(pages.or(app.routes()).unify()));
     // In one piece, and whoever stopped reading has missed words, not the demo.
     if let Err(error) = std::io::stdout().write_all(words.as_bytes()) {
-        tracing::warn!(%error, "nobody reads where the demo is");
+        report::demo_failed("saying where it is", &error);
     }
     let writers = async {
         if args.quiet {
@@ -91,10 +91,10 @@ struct Demo {
 
 async fn open(args: &DemoArgs, mut settings: Settings) -> Result<Demo, Failure> {
     let socket = bind(args, &settings).await?;
-    eprintln!("starting a throwaway PostgreSQL …");
+    remark("starting a throwaway PostgreSQL …");
     let cluster = Cluster::start(Options::default()).await?;
     let timeout = settings.database.connect_timeout;
-    eprintln!("installing five systems with sample data …");
+    remark("installing five systems with sample data …");
     let maintenance = cluster.url("postgres", postgres::SUPERUSER);
     let maintenance = database::connect_and_drive(&maintenance, timeout).await?;
     // Migrated once: each system's database is a copy.
@@ -155,7 +155,7 @@ async fn revive(cluster: &mut Cluster) -> Result<(), Failure> {
     loop {
         tokio::time::sleep(REVIVE_AFTER).await;
         if cluster.pid().is_none() {
-            eprintln!("the throwaway PostgreSQL has ended; starting it again …");
+            remark("the throwaway PostgreSQL has ended; starting it again …");
             cluster.start_again().await?;
         }
     }
@@ -173,7 +173,7 @@ async fn write_on(legacy: &Application) {
             Ok::<_, Failure>(())
         };
         if let Err(error) = step.await {
-            tracing::warn!(%error, "the demo's writer could not write");
+            report::demo_failed("a writer's step", &error);
         }
     }
 }
