@@ -110,6 +110,10 @@ begin
   end if;
   update rowcast.setting set access_version = access_version + 1
   returning access_version into v_version;
+  -- A restore that loads revocations before the settings, as pg_dump sorts them: each comes as it was.
+  if not found then
+    return null;
+  end if;
   -- Neither column fires this trigger again.
   update rowcast.revocation set at = clock_timestamp(), version = v_version where sub = new.sub;
   return null;
@@ -1254,18 +1258,26 @@ ALTER FUNCTION rowcast.forget_readers() OWNER TO rowcast_owner;
 COMMENT ON FUNCTION rowcast.forget_readers() IS 'Forgets durable readers that were not heard of for reader_keep; how many.';
 
 CREATE FUNCTION rowcast.forget_revocations(p_older_than interval) RETURNS bigint
-    LANGUAGE sql SECURITY DEFINER
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  with gone as (
-    delete from rowcast.revocation where at < clock_timestamp() - p_older_than returning sub
-  )
-  select count(*) from gone
+declare
+  v_gone bigint;
+begin
+  if p_older_than < '0' then
+    raise exception using errcode = 'RC003',
+      message = format('%s is no age', p_older_than),
+      hint = 'Give the longest life of a token, such as ''30 days''.';
+  end if;
+  delete from rowcast.revocation where at < clock_timestamp() - p_older_than;
+  get diagnostics v_gone = row_count;
+  return v_gone;
+end
 $$;
 
 ALTER FUNCTION rowcast.forget_revocations(p_older_than interval) OWNER TO rowcast_owner;
 
-COMMENT ON FUNCTION rowcast.forget_revocations(p_older_than interval) IS 'Removes revocations older than this, which has to be the longest life of a token; how many.';
+COMMENT ON FUNCTION rowcast.forget_revocations(p_older_than interval) IS 'Removes revocations older than this, which has to be the longest life of a token; how many. SQLSTATE RC003 for a negative age.';
 
 CREATE FUNCTION rowcast.highest_xid() RETURNS xid8
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -1882,14 +1894,14 @@ begin
     select p_limit is not null and count(*) >= p_limit as off from wanted
   ),
   stated as (
-    select s.*, s.data::jsonb as key, max(s.id) over (
+    select s.*, rowcast.state_key(s.data) as key, max(s.id) over (
       partition by s.render, s.data::text, s.channel, s.name, s.rooms
     ) as state
     from wanted s
     where s.render is not null
   ),
   asked as (
-    select render, array_agg(distinct key) as keys from stated group by render
+    select render, array_agg(distinct key) as keys from stated where key is not null group by render
   ),
   -- Once for all: inlined, it would be rendered anew for each row of a large batch.
   rendered as materialized (
@@ -1902,11 +1914,16 @@ begin
   union all
   -- A full join, with a condition that does not give away that a left one would do: of a young log
   -- the planner expects a handful of rows, and would compare each with each in a nested loop.
-  select s.id, s.xid, s.at, s.channel, s.name, s.rooms, r.data, coalesce(r.failed, false), s.state
+  select s.id, s.xid, s.at, s.channel, s.name, s.rooms, r.data,
+    coalesce(r.failed, s.key is null and s.data is not null), s.state
   from stated s
   full join rendered r on r.render = s.render and r.key = s.key
   where coalesce(s.id, 0) <> 0
-    and (((p_equals or s.id = s.state) and r.key is not null) or (select off from cut))
+    and (
+      (p_equals or s.id = s.state)
+      and (r.key is not null or s.key is null and s.data is not null)
+      or (select off from cut)
+    )
   order by 1;
 
   perform rowcast.check_horizon(p_from);
@@ -2074,19 +2091,25 @@ COMMENT ON FUNCTION rowcast.remembers(p_from pg_snapshot) IS 'Whether all that t
 CREATE FUNCTION rowcast.render(p_function text, p_keys jsonb[]) RETURNS TABLE(key jsonb, data json, failed boolean)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '200ms'
     AS $_$
 declare
-  v_function regprocedure := to_regprocedure(p_function || '(jsonb[])');
+  v_function regprocedure;
+  v_keys jsonb[];
+  v_data json[];
 begin
+  v_function := to_regprocedure(p_function || '(jsonb[])');
   if v_function is null then
     raise exception using errcode = 'RC006',
       message = format('there is no function %s(jsonb[]) to render with', p_function);
   end if;
-  return query execute format(
-    'select r.key, r.data, false from %s($1) as r (key, data)', v_function::oid::regproc
-  ) using p_keys;
+  execute format(
+    'select array_agg(r.key), array_agg(r.data) from %s($1) as r (key, data)',
+    v_function::oid::regproc
+  ) into v_keys, v_data using p_keys;
+  return query select k, d, false from unnest(v_keys, v_data) as a (k, d);
 exception
-  when others then
+  when others or assert_failure then
     raise warning 'rowcast: rendering with % failed: %', p_function, sqlerrm;
     return query select k, null::json, true from unnest(p_keys) k;
 end
@@ -2460,6 +2483,23 @@ ALTER FUNCTION rowcast.spare_leaf(p_turn bigint) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.spare_leaf(p_turn bigint) IS 'How far ahead the next empty leaf is, or null.';
 
+CREATE FUNCTION rowcast.state_key(p_data json) RETURNS jsonb
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  return p_data::jsonb;
+exception
+  when others then
+    raise warning 'rowcast: the data of a state event can''t be a key: %', sqlerrm;
+    return null;
+end
+$$;
+
+ALTER FUNCTION rowcast.state_key(p_data json) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.state_key(p_data json) IS 'The key of a state event; null if its data is no jsonb.';
+
 CREATE FUNCTION rowcast.tell_listeners(p_word text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2592,6 +2632,7 @@ declare
   -- Short and plain is within all bounds; rowcast.checked_name decides on the rest, and refuses what
   -- is null. 4,000 bytes are not 1 MiB even where they are compressed to the 255th part, PostgreSQL's
   -- best. A null room becomes a control character; an array of several dimensions has no rooms[1].
+  -- A key that is no jsonb fails here, where it is known whose it is, rather than where it is rendered.
   -- Offset 0 keeps PostgreSQL from computing the query's columns once more for each mention.
   v_selected text := format(
     'select q.channel,
@@ -2601,10 +2642,10 @@ declare
       end as name,
       q.rooms, q.data, q.render
     from (
-      select %1$s as channel, q.name, q.rooms, q.data::json as data, %4$s as render,
+      select %1$s as channel, q.name, q.rooms, %5$s as data, %4$s as render,
         %3$sq.name || array_to_string(q.rooms, '''', e''\n'') as words
       from (
-%5$s
+%6$s
       ) q offset 0
     ) q
     where cardinality(q.rooms) > 0',
@@ -2613,6 +2654,11 @@ declare
     case when v_channels then ' and q.channel <> ''''' else '' end,
     case when v_channels then format('coalesce(q.channel, %L) || ', p_channel) else '' end,
     case when 'render' = any (p_columns) then 'q.render' else 'null::text' end,
+    case
+      when 'render' = any (p_columns)
+        then 'case when q.render is null then q.data::json else q.data::jsonb::json end'
+      else 'q.data::json'
+    end,
     -- What may stand behind a statement, but not behind one in parentheses.
     regexp_replace(p_query, '[\s;]+$', '')
   );
@@ -3752,6 +3798,8 @@ REVOKE ALL ON FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, 
 REVOKE ALL ON FUNCTION rowcast.settle_overdue() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.spare_leaf(p_turn bigint) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.state_key(p_data json) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.tell_listeners(p_word text) FROM PUBLIC;
 

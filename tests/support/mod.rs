@@ -68,7 +68,8 @@ mod subscriber;
 
 pub use poller::Poller;
 pub use postgres::{
-    Database, Postgres, VERSIONS, Version, apply_triggers, database, empty, lab, long_replay, marker, on, system,
+    Database, Postgres, VERSIONS, Version, apply_triggers, database, empty, lab, long_replay,
+    marker, on, system,
 };
 pub use server::{
     Answer, Process, Served, Server, ask, get, post, raw, serve, serve_process, serve_process_at,

@@ -4,7 +4,7 @@
 //! It must never leave anything behind, nor wait longer for a lock than `apply` does.
 
 use super::super::statements::Statement;
-use super::super::{Failure, say};
+use super::super::{Failure, remark, say};
 use super::apply::{alone_in_its_transaction, attempt};
 use super::drift::{self, State, Status};
 use super::files::{self, File};
@@ -29,7 +29,9 @@ pub async fn print(
         files.extend(files::read(dir)?);
     }
     for place in files.iter().flat_map(File::hidden_attaches) {
-        eprintln!("{place}: an attach that is not a statement of its own can't be compared");
+        remark(format_args!(
+            "{place}: an attach that is not a statement of its own can't be compared"
+        ));
     }
     let wanted = if dirs.is_empty() {
         drift::in_database(client).await?
