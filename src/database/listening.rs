@@ -12,7 +12,7 @@ use crate::bookmark::Standpoint;
 use crate::config;
 use crate::notification::NotifyChannel;
 use crate::report;
-use futures_util::future::join3;
+use futures_util::future::join;
 use parking_lot::Mutex;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -123,17 +123,16 @@ impl Listening {
         let watch = format!("{WATCH} = {}", self.link_timeout.as_millis());
         let opening = format!("{PLANS}; {OPENING}");
         let listen = format!("listen {DOORBELL}");
-        let said = join3(
-            self.client.batch_execute(&watch),
-            self.client.simple_query(&opening),
-            self.client.batch_execute(&listen),
-        );
-        // Where a server can't watch, there is one net less.
-        let (_, answers, listens) = tokio::time::timeout(self.timeout, said)
-            .await
-            .map_err(|_| DatabaseError::Timeout(self.timeout))?;
-        let answers = answers?;
-        listens?;
+        let said = async {
+            let watched = self.client.batch_execute(&watch);
+            // Where a server can't watch, there is one net less.
+            let (_, answers) = join(watched, self.client.simple_query(&opening)).await;
+            let answers = answers?;
+            self.client.batch_execute(&listen).await?;
+            Ok::<_, tokio_postgres::Error>(answers)
+        };
+        let answers = tokio::time::timeout(self.timeout, said).await;
+        let answers = answers.map_err(|_| DatabaseError::Timeout(self.timeout))??;
         let row = answers.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
