@@ -7,8 +7,8 @@ mod metrics;
 mod upgrade;
 
 use crate::connection::cors::with_cors;
+use crate::connection::cut::Cut;
 use crate::connection::post::{self, Body};
-use crate::connection::presence::Cut;
 use crate::connection::visit::{Peer, Visit};
 use crate::connection::{Gate, call, poll, reader, sse};
 use crate::console::{Console, page};

@@ -6,7 +6,7 @@ use super::front::Front;
 use super::socket::{Accepted, Socket as Listening};
 use crate::config::{Limits, Settings};
 use crate::connection::answer::Boxed;
-use crate::connection::presence::Cut;
+use crate::connection::cut::Cut;
 use crate::connection::seats::{Crowd, Place};
 use crate::connection::socket::Socket;
 use crate::connection::socket::lent::Lent;
@@ -159,7 +159,7 @@ async fn serve_http(
                 return None;
             }
             taken = handover.taken(socket) => return Some(taken),
-            () = cut.0.notified() => return None,
+            () = cut.called() => return None,
             () = stopped.as_mut(), if !stops => {
                 stops = true;
                 connection.as_mut().graceful_shutdown();

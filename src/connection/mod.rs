@@ -9,6 +9,7 @@ pub mod arrivals;
 pub mod call;
 pub mod conversation;
 pub mod cors;
+pub mod cut;
 pub mod door;
 pub mod handshake;
 pub mod ledger;

@@ -6,7 +6,8 @@
 
 mod cover;
 
-use super::presence::{Cut, Presence};
+use super::cut::Cut;
+use super::presence::Presence;
 use super::seam::{Outcome, Resolved};
 use super::speech::{self, Speech, Told};
 use super::visit::Visit;

@@ -3,6 +3,7 @@
 //! Hands a presence over to the transports; dropped, it leaves nothing behind. It must never let
 //! anybody in whom admission has not, nor forget somebody who has left.
 
+use super::cut::{Cut, Watch};
 use super::door::Door;
 use super::reader::Reader;
 use super::seam::Outcome;
@@ -16,14 +17,9 @@ use crate::report::{self, Caller, Transport};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::Notify;
 
 /// What the seam of the rooms that are loaded is called on the wire.
 const LOAD: &str = "load";
-
-/// Cuts a connection from outside what serves it.
-#[derive(Clone, Debug, Default)]
-pub struct Cut(pub Arc<Notify>);
 
 /// Somebody who is in.
 pub struct Presence {
@@ -49,7 +45,7 @@ pub struct Presence {
     pub why: &'static str,
     caller: Arc<Caller>,
     began: Instant,
-    watch: Option<tokio::task::JoinHandle<()>>,
+    _watch: Option<Watch>,
     _seat: Seat,
 }
 
@@ -59,9 +55,6 @@ impl Drop for Presence {
         let ended = self.subscription.over().map(Refusal::from);
         let why = ended.map_or(self.why, Refusal::word);
         self.subscription.close();
-        if let Some(watch) = &self.watch {
-            watch.abort();
-        }
         let seconds = self.began.elapsed().as_secs_f64();
         report::closed(&self.caller, why, seconds);
     }
@@ -141,7 +134,7 @@ impl Gate {
             why: "closed",
             caller,
             began: Instant::now(),
-            watch: None,
+            _watch: None,
             _seat: seat,
         })
     }
@@ -307,18 +300,9 @@ impl Presence {
         }
     }
 
-    /// Has a task watch over it from now on, for what may be stuck: who is ended or expires, and has
-    /// not gone when the time for its last words is over, is cut.
+    /// Has it watched over from now on, for what may be stuck.
     pub fn watch(&mut self, cut: Cut) {
-        let (watched, expires_at) = (Arc::clone(&self.subscription), self.identity.expires_at);
-        self.watch = Some(tokio::spawn(async move {
-            let why: Refusal = tokio::select! {
-                ended = watched.ended() => ended.into(),
-                () = until(expires_at) => Refusal::Expired,
-            };
-            tokio::time::sleep(why.grace()).await;
-            cut.0.notify_one();
-        }));
+        self._watch = Some(cut.watch(&self.subscription, self.identity.expires_at));
     }
 
     /// Asked before each piece that is written, and after what may have taken long.

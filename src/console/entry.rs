@@ -3,7 +3,7 @@
 //! It must never let anybody in as nobody, and never leave a stream open for a token that has ended.
 
 use super::Console;
-use crate::connection::presence::Cut;
+use crate::connection::cut::{Cut, Watch};
 use crate::connection::visit::Visit;
 use crate::connection::{Refusal, answer, until};
 use crate::hub::{Delivery, Identity, Subscription};
@@ -38,13 +38,12 @@ pub struct Open {
     pub subscription: Arc<Subscription>,
     /// Unix seconds.
     pub expires_at: u64,
-    watch: tokio::task::JoinHandle<()>,
+    _watch: Watch,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.watch.abort();
         self.subscription.close();
     }
 }
@@ -74,20 +73,11 @@ impl Console {
         let subscription = self.gate.hub.open();
         let expires_at = identity.expires_at;
         self.gate.hub.enter(&subscription, identity, version);
-        let watched = Arc::clone(&subscription);
-        let watch = tokio::spawn(async move {
-            // The body ends by itself while its socket takes bytes; one that is stuck is cut.
-            let why: Refusal = tokio::select! {
-                ended = watched.ended() => ended.into(),
-                () = until(expires_at) => Refusal::Expired,
-            };
-            tokio::time::sleep(why.grace()).await;
-            cut.0.notify_one();
-        });
         Ok(Open {
+            // The body ends by itself while its socket takes bytes; one that is stuck is cut.
+            _watch: cut.watch(&subscription, expires_at),
             subscription,
             expires_at,
-            watch,
             _permit: permit,
         })
     }

@@ -5,7 +5,7 @@
 use super::Console;
 use super::entry::Open;
 use super::watch::{end, frame};
-use crate::connection::presence::Cut;
+use crate::connection::cut::Cut;
 use crate::connection::sse::stream_response;
 use crate::connection::visit::Visit;
 use crate::event::Event;

@@ -3,7 +3,7 @@
 
 use super::Console;
 use super::entry::Open;
-use crate::connection::presence::Cut;
+use crate::connection::cut::Cut;
 use crate::connection::sse::stream_response;
 use crate::connection::visit::Visit;
 use crate::connection::{Refusal, answer};

@@ -4,8 +4,8 @@
 use super::upgrade::upgrade_to_websocket;
 use super::{Answer, visit};
 use crate::connection::cors::with_cors;
+use crate::connection::cut::Cut;
 use crate::connection::door::{Door, Which};
-use crate::connection::presence::Cut;
 use crate::connection::visit::Visit;
 use crate::connection::{Gate, poll};
 use hyper::upgrade::OnUpgrade;
