@@ -782,8 +782,14 @@ async fn silent_sockets_of_an_address_keep_nobody_else_out() {
     let word = "rowcast_refusals_total{code=\"too-many-connections\"}";
     assert!(metrics.contains(word), "{metrics}");
     drop(silent);
-    eventually("there is room again", async || {
-        let mut stream = open(&server).await;
+    is_served_again(&server).await;
+    server.stop().await;
+}
+
+/// There is room for one more socket, by and by.
+async fn is_served_again(server: &Server) {
+    eventually("a socket is served", async || {
+        let mut stream = open(server).await;
         let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
         asked.await.ok()?;
         within("an answer", stream.read_exact(&mut [0; 12]))
@@ -791,7 +797,6 @@ async fn silent_sockets_of_an_address_keep_nobody_else_out() {
             .ok()
     })
     .await;
-    server.stop().await;
 }
 
 /// A socket counts until it is closed, whatever it has become.
@@ -818,15 +823,7 @@ async fn websockets_are_counted_among_the_sockets_of_their_address() {
     assert!(cut, "{} of one address are open", open_still.len());
     // There is room again when they have gone.
     drop(open_still);
-    eventually("a socket is served", async || {
-        let mut stream = open(&server).await;
-        let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n");
-        asked.await.ok()?;
-        within("an answer", stream.read_exact(&mut [0; 12]))
-            .await
-            .ok()
-    })
-    .await;
+    is_served_again(&server).await;
     server.stop().await;
 }
 

@@ -21,17 +21,18 @@ const REACH: Duration = Duration::from_secs(3);
 /// The names that can be asked for, each once, and those that can't, with the reason.
 type Checked = (Vec<Arc<str>>, Vec<(String, RoomRefusal)>);
 
-/// Checks names of at most so many bytes. Nobody is asked about more than a
-/// connection may be in: whoever names thousands would have all who come meanwhile wait for their
-/// answers.
+/// Checks names of at most so many bytes. SQL is asked about no more of them than a connection may be
+/// in: whoever names thousands would have all who come meanwhile wait for their answers.
 fn check_names(rooms: Vec<String>, most: usize, bytes: usize) -> Checked {
     let (mut asked, mut refused, mut known) = (Vec::new(), Vec::new(), HashSet::new());
     let is_name =
         |room: &str| (1..=bytes).contains(&room.len()) && !room.chars().any(char::is_control);
     for room in rooms {
+        if known.contains(&*room) {
+            continue;
+        }
         if !is_name(&room) {
             refused.push((room, RoomRefusal::Bad));
-        } else if known.contains(&*room) {
         } else if asked.len() == most {
             refused.push((room, RoomRefusal::TooMany));
         } else {
