@@ -1868,6 +1868,7 @@ CREATE FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot DEFAULT NU
 #variable_conflict use_column
 declare
   v_to pg_snapshot := coalesce(p_to, pg_current_snapshot());
+  v_rooms jsonb := (select jsonb_object_agg(r, null) from unnest(p_rooms) r where r is not null);
 begin
   perform rowcast.check_horizon(p_from);
   return query
@@ -1884,7 +1885,7 @@ begin
     select f.* from found f
     where pg_visible_in_snapshot(f.xid, v_to)
       and (p_after is null or f.id > p_after)
-      and (p_rooms is null or f.rooms && p_rooms)
+      and (p_rooms is null or v_rooms ?| f.rooms)
       and f.channel <> all (array(select c.name from rowcast.channel c where c.paused))
     order by f.id
     limit p_limit
@@ -1915,13 +1916,13 @@ begin
   -- A full join, with a condition that does not give away that a left one would do: of a young log
   -- the planner expects a handful of rows, and would compare each with each in a nested loop.
   select s.id, s.xid, s.at, s.channel, s.name, s.rooms, r.data,
-    coalesce(r.failed, s.key is null and s.data is not null), s.state
+    coalesce(r.failed, s.key is null), s.state
   from stated s
   full join rendered r on r.render = s.render and r.key = s.key
   where coalesce(s.id, 0) <> 0
     and (
       (p_equals or s.id = s.state)
-      and (r.key is not null or s.key is null and s.data is not null)
+      and (r.key is not null or s.key is null)
       or (select off from cut)
     )
   order by 1;

@@ -5,6 +5,7 @@
 
 mod access;
 mod admission;
+mod annex;
 mod carry;
 mod delivery;
 mod excerpt;
@@ -22,6 +23,7 @@ use crate::bookmark::Standpoint;
 use crate::event::{Batch, EVERYBODY, Event, GapReason};
 pub use access::Access;
 pub use admission::{Admission, RoomRefusal};
+pub use annex::Annex;
 use carry::Carriers;
 pub use carry::{Carriage, Carried, Carry, Line, Spelling};
 pub use delivery::{Delivery, Ended, Replay, Seam, Since};

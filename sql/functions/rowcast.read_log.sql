@@ -10,6 +10,8 @@
 -- Of equal state events, which share `state`, only the last is returned. With p_equals, all are: for a
 -- service that keeps them for whoever comes back from between the two places, and may have seen the
 -- last and lack one before it.
+-- Rooms are the keys of an object: in one of a thousand, an event's is found by twenty comparisons; two
+-- arrays are compared each with each, 2 s for 1,000 rooms and 160,000 events in place of 0.2.
 -- Nothing that somebody wrote may fail this: no look could get past it, on any node. So keys are cast
 -- in rowcast.state_key, and a state event whose data is no key comes back as failed.
 
@@ -48,6 +50,7 @@ as $$
 #variable_conflict use_column
 declare
   v_to pg_snapshot := coalesce(p_to, pg_current_snapshot());
+  v_rooms jsonb := (select jsonb_object_agg(r, null) from unnest(p_rooms) r where r is not null);
 begin
   perform rowcast.check_horizon(p_from);
   return query
@@ -64,7 +67,7 @@ begin
     select f.* from found f
     where pg_visible_in_snapshot(f.xid, v_to)
       and (p_after is null or f.id > p_after)
-      and (p_rooms is null or f.rooms && p_rooms)
+      and (p_rooms is null or v_rooms ?| f.rooms)
       and f.channel <> all (array(select c.name from rowcast.channel c where c.paused))
     order by f.id
     limit p_limit
@@ -95,13 +98,13 @@ begin
   -- A full join, with a condition that does not give away that a left one would do: of a young log
   -- the planner expects a handful of rows, and would compare each with each in a nested loop.
   select s.id, s.xid, s.at, s.channel, s.name, s.rooms, r.data,
-    coalesce(r.failed, s.key is null and s.data is not null), s.state
+    coalesce(r.failed, s.key is null), s.state
   from stated s
   full join rendered r on r.render = s.render and r.key = s.key
   where coalesce(s.id, 0) <> 0
     and (
       (p_equals or s.id = s.state)
-      and (r.key is not null or s.key is null and s.data is not null)
+      and (r.key is not null or s.key is null)
       or (select off from cut)
     )
   order by 1;

@@ -1,5 +1,6 @@
 //! What somebody lacks who comes back from before the ring: read from the log by a few for themselves,
-//! and for a crowd by one for all, into the ring, while the others wait.
+//! and for a crowd by one for all, into the ring, while the others wait; if the ring can't hold that,
+//! for the rooms of those who wait.
 //! Hands replays over to the seam. It must never let one who comes from far away keep the others from
 //! theirs.
 
@@ -8,16 +9,24 @@ use super::{Gate, Refusal};
 use crate::bookmark::{Bookmark, Snapshot};
 use crate::database::{DatabaseError, LogReplay};
 use crate::event::{Event, GapReason};
-use crate::hub::{Excerpt, Replay, Seam};
+use crate::hub::{Annex, Excerpt, Replay, Seam};
 use crate::report;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::oneshot;
 
 /// So many a second read the log for themselves, and only what is for their rooms; above that they
 /// are a crowd. A laptop that wakes is no reason to read what everybody missed.
 const ALONE: usize = 10;
+
+/// Rooms that are read for in one statement: a few hundred kilobytes of names.
+const CROWD_ROOMS: usize = 10_000;
+
+/// Statements for others that somebody waits for, each as long as one may run, before it reads for
+/// itself: for all, and for a crowd that is made smaller until it fits.
+const PATIENCE: u32 = 4;
 
 /// All that somebody lacks, or why it can't be proven complete.
 pub(super) type Found = Result<Vec<Arc<Event>>, GapReason>;
@@ -35,7 +44,7 @@ pub(super) fn from_ring(excerpt: &Excerpt, seam: &Seam) -> Found {
 #[derive(Debug)]
 pub struct Replays {
     alone: Mutex<Allowance>,
-    /// Held by the one who reads for all.
+    /// Held by the one who reads for others.
     reading: tokio::sync::Mutex<Beyond>,
     waiting: Mutex<Waiting>,
 }
@@ -44,11 +53,29 @@ pub struct Replays {
 #[derive(Debug, Default)]
 struct Beyond(Option<Bookmark>);
 
-/// The places from which those come who wait.
+/// Those who wait, the first first.
 #[derive(Debug, Default)]
 struct Waiting {
-    places: HashMap<u64, Snapshot>,
+    lacking: BTreeMap<u64, Lacking>,
     next: u64,
+    /// For so many at once is read, as long as anybody waits: since the ring could not hold enough for
+    /// one of them.
+    at_once: Option<usize>,
+}
+
+/// What one of them lacks: what came since, in these rooms.
+#[derive(Debug)]
+struct Lacking {
+    since: Snapshot,
+    rooms: Vec<Arc<str>>,
+    /// Takes it, once somebody has read it.
+    told: oneshot::Sender<Arc<Annex>>,
+}
+
+/// What is read at once.
+struct Crowd {
+    rooms: HashSet<Arc<str>>,
+    members: Vec<u64>,
 }
 
 /// Somebody who waits for as long as this lives.
@@ -60,7 +87,10 @@ struct Place<'a> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut waiting = self.waiting.lock();
-        waiting.places.remove(&self.number);
+        waiting.lacking.remove(&self.number);
+        if waiting.lacking.is_empty() {
+            waiting.at_once = None;
+        }
     }
 }
 
@@ -89,21 +119,71 @@ impl Replays {
         alone.take(Instant::now())
     }
 
-    fn wait(&self, place: &Snapshot) -> Place<'_> {
+    fn wait(
+        &self,
+        since: &Snapshot,
+        rooms: &[Arc<str>],
+    ) -> (Place<'_>, oneshot::Receiver<Arc<Annex>>) {
+        let (told, tells) = oneshot::channel();
+        let lacking = Lacking {
+            since: since.clone(),
+            rooms: rooms.to_vec(),
+            told,
+        };
         let mut waiting = self.waiting.lock();
         let number = waiting.next;
         waiting.next += 1;
-        waiting.places.insert(number, place.clone());
-        Place {
+        waiting.lacking.insert(number, lacking);
+        let place = Place {
             waiting: &self.waiting,
             number,
-        }
+        };
+        (place, tells)
     }
 
     /// Where all who wait come from.
     fn places(&self) -> Vec<Snapshot> {
         let waiting = self.waiting.lock();
-        waiting.places.values().cloned().collect()
+        let lacking = waiting.lacking.values();
+        lacking.map(|lacking| lacking.since.clone()).collect()
+    }
+
+    /// Whether the ring could not hold enough for somebody before, and there are others since.
+    fn is_crowded(&self) -> bool {
+        self.waiting.lock().at_once.is_some()
+    }
+
+    /// Those who wait, and lack no more than what came since, as many as can be read for at once.
+    fn crowd(&self, since: &Snapshot) -> Crowd {
+        let mut waiting = self.waiting.lock();
+        let most = *waiting.at_once.get_or_insert(usize::MAX);
+        let (mut rooms, mut members) = (HashSet::new(), Vec::new());
+        for (number, lacking) in &waiting.lacking {
+            if members.len() >= most || rooms.len() >= CROWD_ROOMS {
+                break;
+            }
+            if since.is_subset_of(&lacking.since) {
+                rooms.extend(lacking.rooms.iter().cloned());
+                members.push(*number);
+            }
+        }
+        Crowd { rooms, members }
+    }
+
+    /// So many were too many.
+    fn too_many(&self, count: usize) {
+        self.waiting.lock().at_once = Some(count / 4);
+    }
+
+    /// Tells a crowd what was read for it.
+    fn tell(&self, crowd: &Crowd, annex: &Arc<Annex>) {
+        let mut waiting = self.waiting.lock();
+        for number in &crowd.members {
+            if let Some(lacking) = waiting.lacking.remove(number) {
+                // Whoever has left meanwhile does not take it.
+                let _ = lacking.told.send(Arc::clone(annex));
+            }
+        }
     }
 }
 
@@ -114,35 +194,52 @@ impl Gate {
     /// The log could not be read.
     pub(super) async fn replay(&self, seam: &Seam, since: Bookmark) -> Result<Found, Refusal> {
         let found = async {
-            if self.replays.may_read_alone() {
-                return self.replay_alone(seam, &since).await;
-            }
-            let waits = self.replays.wait(&since.base);
-            let patience = self.settings.database.statement_timeout;
-            let turn = tokio::time::timeout(patience, self.replays.reading.lock());
-            let Ok(mut beyond) = turn.await else {
-                return self.replay_alone(seam, &since).await;
+            let shared = if self.replays.may_read_alone() {
+                None
+            } else {
+                self.replay_shared(seam, &since).await?
             };
-            for _ in 0..2 {
-                match self.hub.look_again(seam, since.clone()) {
-                    Replay::Ring(excerpt) => {
-                        drop((waits, beyond));
-                        return Ok(from_ring(&excerpt, seam));
-                    }
-                    Replay::Gap(why) => return Ok(Err(why)),
-                    Replay::Log(_) | Replay::Live if beyond.holds(&since) => break,
-                    Replay::Log(_) | Replay::Live => {
-                        self.read_for_all(&mut beyond, &since).await?;
-                    }
-                }
+            match shared {
+                Some(Replay::Ring(excerpt)) => Ok(from_ring(&excerpt, seam)),
+                Some(Replay::Gap(why)) => Ok(Err(why)),
+                Some(Replay::Log(_) | Replay::Live) | None => self.replay_alone(seam, &since).await,
             }
-            drop((waits, beyond));
-            self.replay_alone(seam, &since).await
         };
         found.await.map_err(|error| {
             report::database_failed("replay", &error);
             Refusal::DatabaseAway
         })
+    }
+
+    /// Waits for what others read, or reads for them; nothing if that takes too long, or nobody else
+    /// would have anything of it.
+    async fn replay_shared(
+        &self,
+        seam: &Seam,
+        since: &Bookmark,
+    ) -> Result<Option<Replay>, DatabaseError> {
+        let (_waits, mut tells) = self.replays.wait(&since.base, &seam.wanted);
+        let from_annex = |annex: &Annex| annex.replay(seam, since).map(Replay::Ring);
+        let patience = self.settings.database.statement_timeout * PATIENCE;
+        let mut beyond = tokio::select! {
+            biased;
+            Ok(annex) = &mut tells => return Ok(from_annex(&annex)),
+            beyond = self.replays.reading.lock() => beyond,
+            () = tokio::time::sleep(patience) => return Ok(None),
+        };
+        for _ in 0..2 {
+            match self.hub.look_again(seam, since.clone()) {
+                found @ (Replay::Ring(_) | Replay::Gap(_)) => return Ok(Some(found)),
+                Replay::Log(_) | Replay::Live
+                    if beyond.holds(since) || self.replays.is_crowded() =>
+                {
+                    break;
+                }
+                Replay::Log(_) | Replay::Live => self.read_for_all(&mut beyond, since).await?,
+            }
+        }
+        self.read_for_crowd(since).await?;
+        Ok(tells.try_recv().ok().and_then(|annex| from_annex(&annex)))
     }
 
     /// Has the ring reach back to where all come from who wait; or to where this one comes from.
@@ -172,6 +269,36 @@ impl Gate {
         }
         beyond.0 = Some(Bookmark::at(&since.history, &since.base));
         Ok(())
+    }
+
+    /// Tells those who wait what they lack who come from here or later, the first first, and as many as
+    /// it can be read for at once; nobody, if that is a single one.
+    async fn read_for_crowd(&self, since: &Bookmark) -> Result<(), DatabaseError> {
+        loop {
+            let crowd = self.replays.crowd(&since.base);
+            if crowd.members.len() < 2 {
+                return Ok(());
+            }
+            let rooms = crowd.rooms.clone();
+            let Some((mut annex, refill)) = self.hub.annex(&since.history, &since.base, rooms)
+            else {
+                return Ok(());
+            };
+            match self.database.refill(&refill).await {
+                Ok(Some(found)) => {
+                    annex.fill(refill, found);
+                    self.replays.tell(&crowd, &Arc::new(annex));
+                    return Ok(());
+                }
+                Ok(None) => self.replays.too_many(crowd.members.len()),
+                Err(error) if error.is_of_statement() => {
+                    report::database_failed("replay for many", &error);
+                    self.replays.too_many(crowd.members.len());
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     async fn replay_alone(&self, seam: &Seam, since: &Bookmark) -> Result<Found, DatabaseError> {

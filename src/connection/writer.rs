@@ -19,6 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
+/// Bytes of a replay that are spelled before they leave: of a crowd that comes back, each holds no
+/// more than this besides what all of them share, and what is withdrawn meanwhile is not written.
+const REPLAY_STEP: usize = 256 * 1024;
+
 /// The way out of one transport, in its spelling. All is taken at once; to wait until there is room,
 /// and end the connection if none comes, is for `flush`.
 pub trait Outlet {
@@ -187,9 +191,14 @@ impl<'a, O: Outlet> Writer<'a, O> {
         if announced {
             self.subscribed(&resolved.frame)?;
         }
-        let mut events = 0;
-        for event in &resolved.events {
-            events += self.write_event(event, false)?;
+        let (mut events, mut held) = (0, 0);
+        for event in resolved.events {
+            held += event.weight();
+            events += self.write_event(&event, false)?;
+            if held >= REPLAY_STEP {
+                self.outlet.flush().await?;
+                held = 0;
+            }
         }
         Ok(events)
     }

@@ -134,8 +134,8 @@ impl Database {
         })
     }
 
-    /// All that a refill of the ring lacks, whoever it is for; nothing if that is more than it may
-    /// hold, or no longer in the log. No more of it is taken in than its limits and one event.
+    /// All that a refill asks for; nothing if that is more than it may be, or no longer in the log. No
+    /// more of it is taken in than its limits and one event.
     ///
     /// # Errors
     /// The database.
@@ -145,7 +145,7 @@ impl Database {
             event_columns!(),
             ", e.state, e.bytes",
             up_to_bytes!(
-                "rowcast.read_log($1::text::pg_snapshot, $2::text::pg_snapshot, null, null, $3, true)",
+                "rowcast.read_log($1::text::pg_snapshot, $2::text::pg_snapshot, null, $5, $3, true)",
                 "e.id",
                 "$4"
             ),
@@ -153,11 +153,14 @@ impl Database {
         let (from, to) = (refill.from.to_postgres(), refill.to.place.to_postgres());
         let most = i64::try_from(refill.events + 1).unwrap_or(i64::MAX);
         let most_bytes = i64::try_from(refill.bytes).unwrap_or(i64::MAX);
-        let params: [Param; 4] = [
+        let names = refill.rooms.as_ref();
+        let names: Option<Vec<&str>> = names.map(|all| all.iter().map(AsRef::as_ref).collect());
+        let params: [Param; 5] = [
             (&from, Type::TEXT),
             (&to, Type::TEXT),
             (&most, Type::INT8),
             (&most_bytes, Type::INT8),
+            (&names, Type::TEXT_ARRAY),
         ];
         report::statement("refill");
         let Some(rows) = self.between(sql, &params, &refill.to.history).await? else {

@@ -18,6 +18,8 @@ pub struct Refill {
     pub from: Snapshot,
     /// and is visible here, where the ring begins.
     pub to: Arc<Standpoint>,
+    /// Of these rooms; of all, if there are none.
+    pub rooms: Option<Vec<Arc<str>>>,
     /// So many events at most,
     pub events: usize,
     /// and bytes.
@@ -200,6 +202,8 @@ mod tests {
         chosen: Vec<(Box<Seam>, Bookmark, Excerpt)>,
         /// How often the ring was made to reach back further, and then sufficed.
         refilled: usize,
+        /// How often a copy of it did.
+        annexed: usize,
         /// Whether nothing is ever let go of.
         roomy: bool,
     }
@@ -244,6 +248,10 @@ mod tests {
                 Reader::Joined(seam, since) => {
                     let also = &self.model.bookmarks[also % self.model.bookmarks.len()];
                     let also = Bookmark::parse(also).unwrap().base;
+                    if which % 2 == 1 {
+                        self.readers[which] = self.annex(seam, since);
+                        return;
+                    }
                     match self.hub.wants("h", &[also, since.base.clone()]) {
                         Some(refill) => {
                             let found = self.read(&refill);
@@ -258,6 +266,28 @@ mod tests {
                 }
                 Reader::Told => Reader::Told,
             };
+        }
+
+        /// Reads for the rooms of a reader, and of nobody else.
+        fn annex(&mut self, seam: Box<Seam>, since: Bookmark) -> Reader {
+            let rooms = seam.wanted.iter().cloned().collect();
+            let Some((mut annex, refill)) = self.hub.annex("h", &since.base, rooms) else {
+                return self.tell(seam, since);
+            };
+            let mut found = self.read(&refill);
+            found
+                .events
+                .retain(|event| event.rooms.iter().any(|room| seam.wanted.contains(room)));
+            annex.fill(refill, found);
+            match annex.replay(&seam, &since) {
+                Some(excerpt) => {
+                    self.annexed += 1;
+                    self.check(&seam, &since, &seam.collect(&excerpt).unwrap());
+                    self.chosen.push((seam, since, excerpt));
+                    Reader::Told
+                }
+                None => Reader::Joined(seam, since),
+            }
         }
 
         /// As `rowcast.read_log` does, of equal events all.
@@ -354,6 +384,7 @@ mod tests {
             readers: Vec::new(),
             chosen: Vec::new(),
             refilled: 0,
+            annexed: 0,
             roomy: ring_bytes == usize::MAX,
         };
         let mut here = run.model.here();
@@ -445,6 +476,7 @@ mod tests {
             readers: Vec::new(),
             chosen: Vec::new(),
             refilled: 0,
+            annexed: 0,
             roomy: true,
         };
         let count = run.model.bookmarks.len();
@@ -486,6 +518,7 @@ mod tests {
             readers: Vec::new(),
             chosen: Vec::new(),
             refilled: 0,
+            annexed: 0,
             roomy: true,
         };
         run.join(0, 0);
@@ -532,6 +565,7 @@ mod tests {
             readers: Vec::new(),
             chosen: Vec::new(),
             refilled: 0,
+            annexed: 0,
             roomy: true,
         };
         let refill = run

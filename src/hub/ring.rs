@@ -14,7 +14,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Ring {
     segments: VecDeque<Arc<Segment>>,
     /// So many batches of the first segment were let go of.
@@ -89,6 +89,7 @@ impl Ring {
         (!to.place.is_subset_of(&from)).then(|| Refill {
             from,
             to: Arc::clone(to),
+            rooms: None,
             events: limits.refill_events,
             bytes: limits.ring_bytes.saturating_sub(self.bytes),
         })
@@ -98,9 +99,13 @@ impl Ring {
     pub fn take(&mut self, refill: Refill, found: Refilled, now: Instant, limits: &Limits) {
         let is_next = self.from.as_ref();
         let is_next = is_next.is_some_and(|from| Arc::ptr_eq(from, &refill.to));
-        if !is_next || self.bytes + found.bytes > limits.ring_bytes {
-            return;
+        if is_next && self.bytes + found.bytes <= limits.ring_bytes {
+            self.reach_back(refill, found, now);
         }
+    }
+
+    /// Puts what was read before its beginning, which it has to end at.
+    pub fn reach_back(&mut self, refill: Refill, found: Refilled, now: Instant) {
         // What was let go of is in what was read.
         if self.gone > 0
             && let Some(first) = self.segments.front_mut()
