@@ -5,7 +5,7 @@
 mod tabs;
 
 use crate::support::{
-    Database, Server, Subscriber, Version, marker, on, on_every_version, serve, ws_with,
+    Database, Server, Subscriber, Version, marker, on, on_every_version, serve, within, ws_with,
 };
 use serde_json::{Value, json};
 use tokio_postgres::Client;
@@ -254,6 +254,50 @@ async fn cancelled_and_deleted_by_an_admin_or_a_user(version: Version) {
     office.close().await;
 }
 
+/// An account is closed with all that was its: by commit, nobody could name any of it any more.
+async fn what_is_deleted_with_its_people_is_told_as_it_was(version: Version) {
+    let mut office = Office::open(version).await;
+    let theirs = "begin;
+        insert into boardroom.users (user_id, name, email) values ('u3', 'Cy', 'cy@example.org');
+        insert into boardroom.boardrooms (boardroom_id, name) values ('r3', 'Ash');
+        insert into boardroom.bookings (booking_id, boardroom_id, organizer_id, title, starts_at,
+          ends_at) values ('b3', 'r3', 'u3', 'Last', now(), now() + interval '1 hour');
+        insert into boardroom.attendees values ('b3', 'u1'), ('b3', 'u3'); commit";
+    let all = &["bookings"][..];
+    let created = [("booking-created", all, json!({ "boardroomId": "r3" }))];
+    let booking = office.tells(theirs, &created).await;
+    let close = "begin; set local app.user_id = 'u3';
+        delete from boardroom.bookings where organizer_id = 'u3';
+        delete from boardroom.boardrooms where boardroom_id = 'r3';
+        delete from boardroom.users where user_id = 'u3'; commit";
+    let data = json!({ "boardroomId": "r3", "deletedBy": "user" });
+    let deleted = [("booking-deleted", all, data)];
+    assert_eq!(office.tells(close, &deleted).await, booking);
+    office.close().await;
+}
+
+/// It took half a minute at commit, because each booking looked through the guests of all.
+async fn many_bookings_are_deleted_without_a_wait(version: Version) {
+    let database = on(version).await.system("boardroom").await;
+    let app = database.legacy().await;
+    let many = format!(
+        "{SAMPLE} begin;
+         insert into boardroom.bookings
+           (booking_id, boardroom_id, organizer_id, title, starts_at, ends_at)
+           select 'b' || n, 'r1', 'u1', 'One of many', now(), now() + interval '1 hour'
+           from generate_series(1, 2000) n;
+         insert into boardroom.attendees
+           select 'b' || n, u from generate_series(1, 2000) n, unnest(array['u1', 'u2', 'u9']) u;
+         commit; set statement_timeout = '10s'"
+    );
+    app.batch_execute(&many).await.expect("many");
+    // What is deferred is bounded only where it is asked for before the commit.
+    let delete = "begin; delete from boardroom.bookings; set constraints all immediate; commit";
+    app.batch_execute(delete).await.expect("deleted in time");
+    let told = "select count(*) from rowcast.event where name = 'booking-deleted'";
+    assert_eq!(database.ask::<i64>(told).await, 2000);
+}
+
 /// Two at once invite somebody each: whichever is told last, it has them both.
 async fn what_others_change_meanwhile_is_not_missing(version: Version) {
     let mut office = Office::open(version).await;
@@ -337,11 +381,65 @@ async fn a_session_opens_the_calendar_and_nothing_else(version: Version) {
     office.close().await;
 }
 
+/// A session that is ended, given to somebody else or gets another secret lets its holder stay no
+/// longer; one that is prolonged has nobody asked for.
+async fn a_session_that_changes_hands_ends(version: Version) {
+    let office = Office::open(version).await;
+    for (number, change) in [
+        "expires_at = now()",
+        "user_id = 'u1'",
+        "secret_hash = sha256('of nobody')",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let secret = format!("of bob {number}");
+        let sign_in = format!(
+            "insert into boardroom.sessions (secret_hash, user_id)
+             values (sha256('{secret}'), 'u2')"
+        );
+        office.app.batch_execute(&sign_in).await.expect("signed in");
+        let mut bob = enter(&office.server, &secret, "rooms=bookings").await;
+        bob.expect("welcome").await;
+        let sql = format!(
+            "update boardroom.sessions set {change} where secret_hash = sha256('{secret}')"
+        );
+        office.app.batch_execute(&sql).await.expect("changed");
+        let end = within("it is closed", bob.closed()).await;
+        assert_eq!(end.0, 1008, "{change}");
+    }
+    let asked = "select access_version from rowcast.setting";
+    let before: i64 = office.database.ask(asked).await;
+    // Of two requests at once, the one that came first may be noted last.
+    let prolonged = "update boardroom.sessions set expires_at = now() + interval '2 hours';
+        update boardroom.sessions set expires_at = expires_at - interval '1 second'";
+    office.app.batch_execute(prolonged).await.expect("used");
+    assert_eq!(office.database.ask::<i64>(asked).await, before);
+    office.close().await;
+}
+
+/// Its beginning is rounded down, or a revocation in that second would miss it.
+async fn a_session_without_an_end_opens_the_calendar_too(version: Version) {
+    let office = Office::open(version).await;
+    let endless = "insert into boardroom.sessions (secret_hash, user_id, created_at, expires_at)
+        values (sha256('of ever'), 'u2', '2026-01-01 00:00:00.9Z', 'infinity')";
+    office.app.batch_execute(endless).await.expect("a session");
+    let mut bob = enter(&office.server, "of ever", "rooms=bookings").await;
+    assert_eq!(bob.expect("welcome").await["user"], "u2");
+    let began = "select (boardroom_push.claims_of('of ever') ->> 'iat')::bigint";
+    assert_eq!(office.database.ask::<i64>(began).await, 1_767_225_600);
+    office.close().await;
+}
+
 on_every_version! {
     a_booking_is_told_whole
     an_update_says_what_changed
     cancelled_and_deleted_by_an_admin_or_a_user
+    what_is_deleted_with_its_people_is_told_as_it_was
+    many_bookings_are_deleted_without_a_wait
     what_others_change_meanwhile_is_not_missing
     serializable_transactions_are_told_and_not_failed
     a_session_opens_the_calendar_and_nothing_else
+    a_session_that_changes_hands_ends
+    a_session_without_an_end_opens_the_calendar_too
 }

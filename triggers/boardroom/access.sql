@@ -7,8 +7,9 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object('sub', u.user_id, 'role', u.role, 'name', u.name,
-    'iat', extract(epoch from s.created_at)::bigint,
-    'exp', extract(epoch from s.expires_at)::bigint)
+    'iat', floor(extract(epoch from s.created_at))::bigint,
+    -- 'infinity' is no number of seconds.
+    'exp', floor(extract(epoch from least(s.expires_at, '9999-12-31Z')))::bigint)
   from boardroom.sessions s
   join boardroom.users u on u.user_id = s.user_id
   where s.secret_hash = sha256(convert_to(p_cookie, 'UTF8')) and s.expires_at > now()

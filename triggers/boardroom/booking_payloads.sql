@@ -82,6 +82,24 @@ as $$
   ), 'admin')
 $$;
 
+-- A booking that is gone, with what booking-deleted says of it under "told", less its attendees:
+-- found when it is deleted, for the same transaction may go on to delete its boardroom, its
+-- organizer, and who does this.
+create or replace function boardroom_push.gone(p_booking jsonb) returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+-- A serializable transaction that scans a table conflicts with all who write it.
+set enable_seqscan = off
+as $$
+  select p_booking || jsonb_build_object('told', jsonb_build_object(
+    'booking', boardroom_push.booking(
+      jsonb_populate_record(null::boardroom.bookings, p_booking), '{}'
+    ),
+    'deletedBy', boardroom_push.acting_as(null)
+  ))
+$$;
+
 do $$
 declare
   v_function regprocedure;
@@ -89,7 +107,7 @@ begin
   foreach v_function in array array[
     'boardroom_push.iso(timestamptz)', 'boardroom_push.person(boardroom.users)',
     'boardroom_push.booking(boardroom.bookings, text[])', 'boardroom_push.booking_state(jsonb[])',
-    'boardroom_push.acting_as(text)'
+    'boardroom_push.acting_as(text)', 'boardroom_push.gone(jsonb)'
   ]::regprocedure[] loop
     execute format('alter function %s owner to rowcast_owner', v_function);
     execute format('revoke all on function %s from public', v_function);

@@ -22,7 +22,8 @@ alter table boardroom_push.change owner to rowcast_owner;
 comment on column boardroom_push.change.attendee is
   'Who was invited (step 1) or no more (-1); null: the booking itself was written.';
 comment on column boardroom_push.change.was is
-  'The booking before it was written; null: there was none.';
+  'The booking before it was written, null: there was none; if it is gone, with what is told of '
+  'that under "told". Of who is invited no more: the person.';
 comment on column boardroom_push.change.became is
   'The booking after it was written; null: it is gone.';
 comment on column boardroom_push.change.fires is
@@ -38,31 +39,40 @@ set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
 as $$
   with guest as (
-    select c.booking_id, c.attendee, sum(c.step) as step
-    from unnest(p_changes) c
-    where c.attendee is not null
-    group by c.booking_id, c.attendee
-    having sum(c.step) <> 0
+    select c.booking_id,
+      jsonb_agg(c.person order by c.person ->> 'name', c.attendee)
+        filter (where c.step < 0 and c.person is not null) as left_guests
+    from (
+      select c.booking_id, c.attendee, sum(c.step) as step,
+        (array_agg(c.was order by c.number))[1] as person
+      from unnest(p_changes) c
+      where c.attendee is not null
+      group by c.booking_id, c.attendee
+      having sum(c.step) <> 0
+    ) c
+    group by c.booking_id
   ),
   written as (
     select c.booking_id, (array_agg(c.was order by c.number))[1] as was,
-      (array_agg(c.became order by c.number desc))[1] as became
+      (array_agg(c.became order by c.number desc))[1] as became,
+      (array_agg(c.was order by c.number desc))[1] -> 'told' as gone
     from unnest(p_changes) c
     where c.attendee is null
     group by c.booking_id
   ),
   -- Before (o) and after (n). A booking whose guests alone have changed is what it was; what this
-  -- transaction has written nobody else has written since.
-  pair as (
+  -- transaction has written nobody else has written since. Materialized, or each field that is
+  -- looked at below would have its record made anew.
+  pair as materialized (
     select
       case when w.booking_id is null then b
         when w.was is not null then jsonb_populate_record(null::boardroom.bookings, w.was) end as o,
       case when w.booking_id is null then b
         when w.became is not null then jsonb_populate_record(null::boardroom.bookings, w.became)
       end as n,
-      g.booking_id is not null as guests_changed
+      g.booking_id is not null as guests_changed, g.left_guests, w.gone
     from written w
-    full join (select distinct booking_id from guest) g on g.booking_id = w.booking_id
+    full join guest g on g.booking_id = w.booking_id
     left join boardroom.bookings b on w.booking_id is null and b.booking_id = g.booking_id
   ),
   told as (
@@ -89,11 +99,10 @@ as $$
     ),
     case t.name
       when 'booking-deleted' then json_build_object(
-        'booking', boardroom_push.booking(o, array(
-          select g.attendee from guest g where g.booking_id = (o).booking_id and g.step < 0
-        )),
+        'booking', t.gone -> 'booking' || jsonb_build_object(
+          'attendees', coalesce(t.left_guests, '[]')),
         'boardroomId', (o).boardroom_id,
-        'deletedBy', boardroom_push.acting_as(null))
+        'deletedBy', t.gone -> 'deletedBy')
       when 'booking-cancelled' then json_build_object('bookingId', (n).booking_id,
         'cancelledBy', boardroom_push.acting_as((n).cancelled_by))
       when 'booking-updated' then json_build_object('bookingId', (n).booking_id,

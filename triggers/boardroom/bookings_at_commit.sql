@@ -12,6 +12,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_serializable boolean := current_setting('transaction_isolation') = 'serializable';
   v_old jsonb[] := '{}';
   v_new jsonb[] := '{}';
   v_changes boardroom_push.change[];
@@ -34,21 +35,26 @@ begin
         row_number() over () = 1)::boardroom_push.change
       from (
         -- A booking that was given another id is an old one that ended and a new one that began.
-        select coalesce(o ->> 'booking_id', n ->> 'booking_id'), null::text, null::bigint, o, n
+        select coalesce(o ->> 'booking_id', n ->> 'booking_id'), null::text, null::bigint,
+          case when n is null then boardroom_push.gone(o) else o end, n
         from unnest(v_old) o
         full join unnest(v_new) n on n ->> 'booking_id' = o ->> 'booking_id'
         where tg_table_name = 'bookings'
         union all
-        select a.row ->> 'booking_id', a.row ->> 'user_id', sum(a.step), null, null
+        select a.booking_id, a.user_id, sum(a.step), (
+          select to_jsonb(boardroom_push.person(u)) from boardroom.users u
+          where sum(a.step) < 0 and not v_serializable and u.user_id = a.user_id
+        ), null
         from (
-          select o, -1 from unnest(v_old) o union all select n, 1 from unnest(v_new) n
-        ) a (row, step)
+          select o ->> 'booking_id', o ->> 'user_id', -1 from unnest(v_old) o
+          union all select n ->> 'booking_id', n ->> 'user_id', 1 from unnest(v_new) n
+        ) a (booking_id, user_id, step)
         where tg_table_name = 'attendees'
-        group by a.row ->> 'booking_id', a.row ->> 'user_id'
+        group by a.booking_id, a.user_id
         having sum(a.step) <> 0
       ) c (booking_id, attendee, step, was, became)
     );
-    if current_setting('transaction_isolation') = 'serializable' then
+    if v_serializable then
       v_events := array(select to_json(e) from boardroom_push.tell(v_changes) e);
       v_changes := null;
     end if;
