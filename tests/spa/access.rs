@@ -22,9 +22,12 @@ async fn everybody_joins_what_access_sql_says_and_nothing_else() {
         ),
         ("30", "manager", "manager_30 manager_all calendar"),
         ("40", "admin", "admin_40 admin_all calendar"),
-        // A role that the spa does not know, a name that is no number, a token without a role.
+        ("2147483647", "customer", "customer_2147483647 calendar"),
+        // A role that the spa does not know, a name that is no number, or none of a user, a token
+        // without a role.
         ("1", "owner", ""),
         ("all", "manager", ""),
+        ("2147483648", "customer", ""),
         ("1", "", ""),
     ] {
         let mut somebody = ws(&server, &token(sub, role, ""), &format!("rooms={asked}")).await;
@@ -76,10 +79,10 @@ async fn the_applications_session_is_who_one_is_until_it_ends() {
     );
     assert_eq!(closed(&mut by_cookie(&server, "nobody").await).await, 1008);
 
-    // Idle for too long: noticed when it is asked for, or at its end. As soon as the application has
-    // seen the user again, they are let in again.
+    // Idle for too long, as the application says. As soon as it has seen the user again, they are let
+    // in again.
     let idle = "update spa.http_sessions set last_accessed_at = now() - interval '31 minutes'
-        where session_id = 'ann'; select rowcast.recheck()";
+        where session_id = 'ann'";
     database.run(idle).await;
     assert_eq!(closed(&mut ann).await, 1008);
     assert_eq!(closed(&mut by_cookie(&server, "ann").await).await, 1008);
@@ -88,7 +91,8 @@ async fn the_applications_session_is_who_one_is_until_it_ends() {
     let mut ann = by_cookie(&server, "ann").await;
     ann.expect("welcome").await;
 
-    // Nobody is asked for because of a sign-out that is taken back, or of what ended long ago.
+    // Nobody is asked for because of a sign-out that is taken back, of what ended long ago, or of a
+    // session that goes on: of two requests at once, the one that came first may be noted last.
     let legacy = database.legacy().await;
     let asked = "select access_version from rowcast.setting";
     let before: i64 = database.ask(asked).await;
@@ -96,6 +100,8 @@ async fn the_applications_session_is_who_one_is_until_it_ends() {
         insert into spa.http_sessions (session_id, user_id, last_accessed_at)
           values ('old', 2, now() - interval '1 day');
         delete from spa.http_sessions where session_id = 'old';
+        update spa.http_sessions set last_accessed_at = now() + interval '1 second';
+        update spa.http_sessions set last_accessed_at = now();
         update spa.users set phone_number = '555-2' where user_id = 2";
     legacy.batch_execute(nothing).await.expect("tidied up");
     assert_eq!(database.ask::<i64>(asked).await, before);
@@ -107,6 +113,32 @@ async fn the_applications_session_is_who_one_is_until_it_ends() {
     legacy.batch_execute(inactive).await.expect("closed");
     assert_eq!(closed(&mut max).await, 1008);
     assert_eq!(database.ask::<i64>(asked).await, before + 2);
+    server.stop().await;
+}
+
+/// Whoever holds its cookie is somebody else now, or nobody.
+#[tokio::test]
+async fn a_session_that_changes_hands_ends() {
+    let database = system("spa").await;
+    database.run(SAMPLE).await;
+    let server = serve(&database, |_| ()).await;
+    let legacy = database.legacy().await;
+    for change in [
+        "user_id = 2",
+        "session_id = 'another'",
+        "max_inactive_seconds = 1, last_accessed_at = now() - interval '2 seconds'",
+    ] {
+        // With this interval, a session of the Servlet API has no end.
+        let sign_in = "delete from spa.http_sessions;
+            insert into spa.http_sessions (session_id, user_id, last_accessed_at,
+              max_inactive_seconds) values ('ann', 1, now() - interval '1 day', -1)";
+        legacy.batch_execute(sign_in).await.expect("signed in");
+        let mut ann = by_cookie(&server, "ann").await;
+        assert_eq!(ann.expect("welcome").await["user"], "1");
+        let sql = format!("update spa.http_sessions set {change}");
+        legacy.batch_execute(&sql).await.expect("changed");
+        assert_eq!(closed(&mut ann).await, 1008, "{change}");
+    }
     server.stop().await;
 }
 

@@ -49,6 +49,37 @@ async fn payment_completed(version: Version) {
     spa.close().await;
 }
 
+/// Whoever it was put down to by mistake hears of it no more, and whose it is does.
+async fn a_payment_that_is_another_customers_is_told_to_them(version: Version) {
+    let mut spa = Spa::open(version, "").await;
+    let told = |customer: u32, people| -> Told<'_> {
+        let mut payment = json!({ "paymentId": 61, "customerId": customer, "totalAmount": 80.0,
+            "paymentMethod": "CASH", "paymentDate": "2099-01-02T03:04:05Z", "items": [] });
+        if people == &["Rita"][..] || people == &["Max", "Ada"][..] {
+            payment["customerName"] = if customer == 1 { "Ann" } else { "Ben" }.into();
+        }
+        ("PAYMENT_COMPLETED", "payments", people, payment)
+    };
+    let of_ben = [
+        told(2, &["Ben"]),
+        told(2, &["Rita"]),
+        told(2, &["Max", "Ada"]),
+    ];
+    let at_once = "begin;
+        insert into spa.payments (payment_id, customer_id, total_amount, payment_date)
+          values (61, 1, 80.00, '2099-01-02 03:04:05Z');
+        update spa.payments set customer_id = 2 where payment_id = 61; commit";
+    spa.tells(at_once, &of_ben).await;
+    let of_ann = [
+        told(1, &["Ann"]),
+        told(1, &["Rita"]),
+        told(1, &["Max", "Ada"]),
+    ];
+    let later = "update spa.payments set customer_id = 1 where payment_id = 61";
+    spa.tells(later, &of_ann).await;
+    spa.close().await;
+}
+
 async fn booking_created(version: Version) {
     let mut spa = Spa::open(version, "").await;
     let created = |viewer, people| -> Told<'_> {
@@ -243,6 +274,16 @@ async fn availability_of_services(version: Version) {
     spa.tells(given, &told).await;
     let nothing = "update spa.therapist_services set service_id = service_id";
     spa.tells(nothing, &[]).await;
+    // A minute that is not whole is not free.
+    spa.passes_over(
+        "insert into spa.therapist_schedules
+           (schedule_id, therapist_user_id, work_date, start_time, end_time)
+         values (7, 9, '2099-02-01', '09:00:30', '10:00:00')",
+    )
+    .await;
+    let lasts =
+        "select spa_push.availability(6, 9, '2099-02-01') #>> '{availableSlots,0,duration}'";
+    assert_eq!(spa.database.ask::<String>(lasts).await, "59");
     let data = json!({ "table": "spa.therapist_services" });
     let everybody = PEOPLE.map(|(name, ..)| name);
     let reset = ("reset", "availability", &everybody[..], data);
@@ -252,6 +293,7 @@ async fn availability_of_services(version: Version) {
 
 on_every_version! {
     payment_completed
+    a_payment_that_is_another_customers_is_told_to_them
     booking_created
     booking_status_changed
     booking_cancelled

@@ -3,7 +3,8 @@
 -- says yes to them. No rule, no entry.
 
 -- Null when there is no such session, it has been idle for too long, or the user is no longer
--- active. Its end moves with each request that the application notes in last_accessed_at.
+-- active. Its end moves with each request that the application notes in last_accessed_at; with an
+-- interval of zero or less it has none, as in the Servlet API.
 create or replace function spa_push.claims_of(p_session text) returns jsonb
 language sql
 stable
@@ -11,11 +12,15 @@ set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object('sub', u.user_id::text, 'role', u.user_type,
     'iat', floor(extract(epoch from s.created_at))::bigint,
-    'exp', floor(extract(epoch from e.ends_at))::bigint)
+    -- 'infinity' is no number of seconds.
+    'exp', floor(extract(epoch from least(e.ends_at, '9999-12-31Z')))::bigint)
   from spa.http_sessions s
   join spa.users u on u.user_id = s.user_id and u.is_active
   cross join lateral (
-    select s.last_accessed_at + make_interval(secs => s.max_inactive_seconds)
+    select case when s.max_inactive_seconds > 0
+      then s.last_accessed_at + make_interval(secs => s.max_inactive_seconds)
+      else 'infinity'
+    end
   ) e (ends_at)
   where s.session_id = p_session and e.ends_at > now()
 $$;

@@ -49,7 +49,7 @@ as $$
   ),
   fitting as (
     select lower(f.stretch) as starts_at, v.duration_minutes as lasts,
-      (extract(epoch from upper(f.stretch) - lower(f.stretch)) / 60)::integer as minutes
+      floor(extract(epoch from upper(f.stretch) - lower(f.stretch)) / 60)::integer as minutes
     from free f
     join spa.services v on v.service_id = p_service and v.is_active
     join spa.therapist_services t on t.service_id = v.service_id

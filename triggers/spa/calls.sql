@@ -15,7 +15,10 @@ language sql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(p_claims ->> 'sub' ~ '^[0-9]{1,9}$', false) and coalesce(
+  select case when p_claims ->> 'sub' ~ '^[0-9]{1,10}$'
+    then (p_claims ->> 'sub')::bigint <= 2147483647
+    else false
+  end and coalesce(
     p_claims ->> 'role' in ('customer', 'therapist', 'receptionist', 'manager', 'admin'), false)
 $$;
 

@@ -1,6 +1,7 @@
 -- What payments tell: PAYMENT_COMPLETED to the customer, reception and managers, when a payment is
--- inserted that is paid, or becomes that. Therapists hear nothing of payments. The items are read
--- when the event is: the application inserts them after their payment.
+-- inserted that is paid, or becomes that, or was another customer's. Therapists hear nothing of
+-- payments. The items are read when the event is: the application inserts them after their payment.
+-- If it is another customer's by then, the event to the first says nothing.
 
 create or replace function spa_push.payment_state(p_keys jsonb[])
 returns table (key jsonb, data json)
@@ -28,19 +29,21 @@ as $$
   ))
   from unnest(p_keys) k (key)
   join spa.payments p on p.payment_id = (k.key ->> 'paymentId')::integer
+    and p.customer_id = (k.key ->> 'customerId')::integer
   join spa.users c on c.user_id = p.customer_id
 $$;
 alter function spa_push.payment_state(jsonb[]) owner to rowcast_owner;
 revoke all on function spa_push.payment_state(jsonb[]) from public;
 grant execute on function spa_push.payment_state(jsonb[]) to rowcast_owner;
 comment on function spa_push.payment_state(jsonb[]) is
-  'Renders PAYMENT_COMPLETED; key {"paymentId","viewer"}.';
+  'Renders PAYMENT_COMPLETED; key {"paymentId","customerId","viewer"}.';
 
 select rowcast.attach('spa.payments', 'insert', $$
   select
     'PAYMENT_COMPLETED' as name,
     v.rooms,
-    json_build_object('paymentId', n.payment_id, 'viewer', v.viewer) as data,
+    json_build_object('paymentId', n.payment_id, 'customerId', n.customer_id,
+      'viewer', v.viewer) as data,
     'spa_push.payment_state' as render
   from new_rows n
   cross join lateral spa_push.viewers(n.customer_id, null) v
@@ -51,12 +54,15 @@ select rowcast.attach('spa.payments', 'update', $$
   select
     'PAYMENT_COMPLETED' as name,
     v.rooms,
-    json_build_object('paymentId', n.payment_id, 'viewer', v.viewer) as data,
+    json_build_object('paymentId', n.payment_id, 'customerId', n.customer_id,
+      'viewer', v.viewer) as data,
     'spa_push.payment_state' as render
   from new_rows n
   cross join lateral spa_push.viewers(n.customer_id, null) v
   where n.payment_status = 'PAID' and not exists (
-    select from old_rows o where o.payment_id = n.payment_id and o.payment_status = 'PAID'
+    select from old_rows o
+    where o.payment_id = n.payment_id and o.customer_id = n.customer_id
+      and o.payment_status = 'PAID'
   )
 $$);
 
