@@ -120,6 +120,7 @@ impl Hub {
             wake: Notify::new(),
             ended: Notify::new(),
             caller: OnceLock::new(),
+            reserved: OnceLock::new(),
             hub: Arc::clone(&self.0),
         });
         self.0.subscriptions.fetch_add(1, Ordering::Relaxed);

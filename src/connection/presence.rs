@@ -117,6 +117,9 @@ impl Gate {
         report::opened(&caller);
         let subscription = self.hub.open();
         subscription.introduce(&caller);
+        if let Some(door) = visit.door.clone() {
+            subscription.reserve(move |claims| door.is_for(claims));
+        }
         self.hub
             .enter(&subscription, identity.clone(), admission.version);
         Ok(Presence {

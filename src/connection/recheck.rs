@@ -142,7 +142,14 @@ impl Gate {
         if group.identity.session.is_some() {
             let now = self.identity_of_session(answer.claims.as_deref());
             match now.ok().filter(|now| now.user == group.identity.user) {
-                Some(now) => heard.claims = Some(now.claims),
+                Some(now) => {
+                    // A door that names a role is not theirs any more if they have another.
+                    let members = group.members.iter();
+                    members
+                        .filter(|member| !member.subscription.is_for(&now.claims))
+                        .for_each(|member| member.subscription.end(Ended::NoSession));
+                    heard.claims = Some(now.claims);
+                }
                 None => {
                     heard.over = true;
                     end(Ended::NoSession);

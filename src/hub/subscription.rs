@@ -60,8 +60,12 @@ pub struct Subscription {
     pub(super) wake: Notify,
     pub(super) ended: Notify,
     pub(super) caller: OnceLock<Arc<Caller>>,
+    pub(super) reserved: OnceLock<Reserved>,
     pub(super) hub: Arc<Shared>,
 }
+
+/// Judges claims (JSON text).
+pub(super) type Reserved = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -230,6 +234,17 @@ impl Subscription {
     #[must_use]
     pub fn caller(&self) -> Option<&Arc<Caller>> {
         self.caller.get()
+    }
+
+    /// Says which claims (JSON text) are those of whom it was opened for; once.
+    pub fn reserve(&self, fits: impl Fn(&str) -> bool + Send + Sync + 'static) {
+        let _ = self.reserved.set(Box::new(fits));
+    }
+
+    /// Whether somebody who has these claims by now may still read from here.
+    #[must_use]
+    pub fn is_for(&self, claims: &str) -> bool {
+        self.reserved.get().is_none_or(|fits| fits(claims))
     }
 
     /// What waits for its reader.

@@ -4,7 +4,7 @@
 use super::access::SESSIONS;
 use super::{BOOKED, DAY, SAMPLE, booking_as, free, hours};
 use crate::support::driver::{Driver, Place};
-use crate::support::{Database, Server, Subscriber, ask, marker, serve, socket, system};
+use crate::support::{Database, Server, Subscriber, ask, marker, serve, socket, system, within};
 use rowcast::config::Settings;
 use serde_json::{Value, json};
 
@@ -145,10 +145,21 @@ async fn whoever_the_path_does_not_name_is_unauthorized() {
         assert_eq!(end, (1008, "Unauthorized".to_owned()), "{who} {session}");
     }
     let mut ann = welcomed(&server, "customer/1", "ann").await;
-    let ends = "update spa.http_sessions set max_inactive_seconds = 0 where session_id = 'ann';
-        select rowcast.recheck()";
+    let ends = "update spa.http_sessions set last_accessed_at = now() - interval '1 hour'
+        where session_id = 'ann'";
     database.run(ends).await;
     assert_eq!(ann.closed().await, (1008, "Unauthorized".to_owned()));
+    // Max keeps his session, but a customer does not come by the managers' door.
+    let mut max = welcomed(&server, "manager/30", "max").await;
+    database
+        .run("update spa.users set user_type = 'customer' where user_id = 30")
+        .await;
+    let end = within("it is closed", max.closed()).await;
+    assert_eq!(end, (1008, "Unauthorized".to_owned()));
+    let mut max = welcomed(&server, "customer/30", "max").await;
+    database.run("select rowcast.recheck()").await;
+    max.send(json!({ "type": "SUBSCRIBE_WEATHER" })).await;
+    assert_eq!(max.next().await["type"], "ERROR", "he is at the right one");
     // A session that runs out while the page is there.
     let soon = "update spa.http_sessions set max_inactive_seconds = 2, last_accessed_at = now()";
     database.run(soon).await;
@@ -343,7 +354,7 @@ async fn the_story_in_a_browser() {
 
     // Ann's session ends; the page comes back by itself once the application has seen her again.
     let idle = "update spa.http_sessions set last_accessed_at = now() - interval '1 hour'
-        where session_id = 'ann'; select rowcast.recheck()";
+        where session_id = 'ann'";
     database.run(idle).await;
     ann.until("page.closes.length > 0").await;
     database
