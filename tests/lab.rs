@@ -361,6 +361,99 @@ async fn waitlist_spot_available(version: Version) {
     lab.close().await;
 }
 
+/// The application keeps a freed spot for whom it likes, at once or later; when they let it pass, it
+/// is the next one's.
+async fn a_spot_is_told_to_whom_it_is_offered(version: Version) {
+    let mut lab = Lab::open(version, LINE).await;
+    let available = |waitlist: u32, user: &'static str, room| -> Told<'_> {
+        let data = json!({ "waitlistId": waitlist, "userId": user, "slotId": 12, "labId": 1 });
+        ("waitlist:spot-available", "waitlist", room, data)
+    };
+    let moved = |waitlist: u32, user: &str, room, old: u32| -> Told<'_> {
+        let data = json!({ "waitlistId": waitlist, "userId": user, "slotId": 12,
+            "oldPosition": old, "newPosition": old - 1 });
+        ("waitlist:position-changed", "waitlist", room, data)
+    };
+    let cancelled = json!({ "bookingId": 7, "userId": "50", "slotId": 12, "labId": 1 });
+    let cancelled: [Told<'_>; 2] = [
+        (
+            "booking:cancelled",
+            "bookings",
+            &["lab:1", "admin:all"],
+            cancelled,
+        ),
+        (
+            "time-slot:updated",
+            "slots",
+            &["lab:1"],
+            slot(12, 1, "open", 1),
+        ),
+    ];
+    let [booking, freed] = cancelled;
+    let at_once = "begin; update lab.bookings set status = 'cancelled' where booking_id = 7;
+        update lab.waitlist set status = 'offered' where waitlist_id = 31; commit";
+    let first = available(31, "2", &["user:2"]);
+    lab.tells(at_once, &[booking, freed, first]).await;
+    let expired = [
+        available(32, "3", &["user:3"]),
+        moved(32, "3", &["user:3"], 2),
+        moved(33, "1", &["user:1"], 3),
+    ];
+    let expires = "update lab.waitlist set status = 'expired' where waitlist_id = 31";
+    lab.tells(expires, &expired).await;
+    // To somebody who is not the first, and who hands it on.
+    let offer = "update lab.waitlist set status = 'offered' where waitlist_id = 33";
+    lab.tells(offer, &[available(33, "1", &["user:1"])]).await;
+    lab.tells("update lab.waitlist set status = status", &[])
+        .await;
+    let hand_on = "update lab.waitlist set user_id = '2' where waitlist_id = 33";
+    lab.tells(hand_on, &[available(33, "2", &["user:2"])]).await;
+    let away = "delete from lab.waitlist where waitlist_id = 33";
+    lab.tells(away, &[available(32, "3", &["user:3"])]).await;
+    let take = "begin; update lab.waitlist set status = 'accepted' where waitlist_id = 32;
+        insert into lab.waitlist (waitlist_id, user_id, slot_id, status)
+          values (34, '1', 12, 'offered'); commit";
+    lab.tells(take, &[available(34, "1", &["user:1"])]).await;
+    lab.close().await;
+}
+
+/// It was told to whom it had been before, with the other's name.
+async fn a_place_in_line_that_is_handed_over_is_the_others(version: Version) {
+    let mut lab = Lab::open(version, LINE).await;
+    for (sql, to, waitlist) in [
+        (
+            "begin; update lab.bookings set status = 'cancelled' where booking_id = 7;
+             update lab.waitlist set user_id = '1' where waitlist_id = 31; commit",
+            "user:1",
+            31,
+        ),
+        // With a snapshot of its own, it would tell the new position, too.
+        (
+            "begin isolation level repeatable read;
+             delete from lab.waitlist where waitlist_id = 31;
+             update lab.waitlist set user_id = '2' where waitlist_id = 32; commit",
+            "user:2",
+            32,
+        ),
+    ] {
+        lab.writes(sql).await;
+        for (room, heard) in lab.heard().await {
+            let user = room.strip_prefix("user:").map(Value::from);
+            let own = |event: &Value| {
+                user.as_ref()
+                    .is_none_or(|user| event["data"]["userId"] == *user)
+            };
+            assert!(heard.iter().all(own), "{room}: {heard:#?}");
+            let is_offer = |event: &&Value| event["name"] == "waitlist:spot-available";
+            let offers = heard.iter().filter(is_offer);
+            let offers: Vec<_> = offers.map(|event| &event["data"]["waitlistId"]).collect();
+            let wanted: &[u32] = if room == to { &[waitlist] } else { &[] };
+            assert_eq!(offers, wanted, "{room}: {heard:#?}");
+        }
+    }
+    lab.close().await;
+}
+
 /// Two spots of a slot are given back in two transactions, neither of which sees the other: the first
 /// two in line hear of it, and nobody behind them.
 async fn waitlist_spots_given_back_at_once(version: Version) {
@@ -547,6 +640,8 @@ on_every_version! {
     time_slot_updated
     waitlist_position_changed
     waitlist_spot_available
+    a_spot_is_told_to_whom_it_is_offered
+    a_place_in_line_that_is_handed_over_is_the_others
     waitlist_spots_given_back_at_once
     notification_new
     lab_status_changed

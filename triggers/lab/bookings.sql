@@ -93,7 +93,7 @@ select rowcast.attach('lab.bookings', 'update', $$
   union all
   select
     'waitlist:spot-available', array['user:' || w.user_id],
-    json_build_object('waitlistId', w.waitlist_id, 'slotId', w.slot_id),
+    json_build_object('waitlistId', w.waitlist_id, 'userId', w.user_id, 'slotId', w.slot_id),
     'waitlist', 'lab_push.spot_available'
   from freed f
   cross join lateral lab_push.next_in_line(f.slot_id) w
@@ -124,7 +124,7 @@ select rowcast.attach('lab.bookings', 'delete', $$
   union all
   select
     'waitlist:spot-available', array['user:' || w.user_id],
-    json_build_object('waitlistId', w.waitlist_id, 'slotId', w.slot_id),
+    json_build_object('waitlistId', w.waitlist_id, 'userId', w.user_id, 'slotId', w.slot_id),
     'waitlist', 'lab_push.spot_available'
   from freed f
   cross join lateral lab_push.next_in_line(f.slot_id) w

@@ -146,7 +146,8 @@ as $$
     case
       when p_exact then json_build_object('waitlistId', m.waitlist_id, 'userId', m.user_id,
         'slotId', m.slot_id, 'oldPosition', m.old, 'newPosition', m.new)
-      else json_build_object('waitlistId', m.waitlist_id, 'oldPosition', m.old)
+      else json_build_object('waitlistId', m.waitlist_id, 'userId', m.user_id,
+        'oldPosition', m.old)
     end,
     case when not p_exact then 'lab_push.waitlist_position' end
   from moved m
@@ -201,7 +202,8 @@ begin
   foreach v_function in array array[
     'lab_push.note_waitlist()', 'lab_push.tell_positions()', 'lab_push.lock_lines(bigint[])',
     'lab_push.position_changes(lab_push.waitlist_change[], boolean)',
-    'lab_push.spot_available(jsonb[])', 'lab_push.waitlist_position(jsonb[])'
+    'lab_push.spot_available(jsonb[])', 'lab_push.waitlist_position(jsonb[])',
+    'lab_push.next_if_free(bigint)'
   ]::regprocedure[] loop
     execute format('alter function %s owner to rowcast_owner', v_function);
     execute format('revoke all on function %s from public', v_function);
