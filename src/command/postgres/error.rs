@@ -38,19 +38,19 @@ pub enum ClusterError {
     /// initdb or postgres said no; `output` are its own last words.
     #[error("{program} failed: {output}")]
     Failed {
-        /// Which program.
+        /// The program, as it is called.
         program: &'static str,
-        /// Its last lines.
+        /// The last lines that it printed.
         output: String,
     },
     /// Something took longer than [`Options::patience`](super::Options::patience).
     #[error("PostgreSQL did not {what} within {patience:?}: {output}")]
     Slow {
-        /// What was waited for.
+        /// What the server should have done: `answer` or `stop`.
         what: &'static str,
-        /// How long.
+        /// For how long it was waited for: [`Options::patience`](super::Options::patience).
         patience: Duration,
-        /// The server's last lines.
+        /// The last lines of the server's log.
         output: String,
     },
 }

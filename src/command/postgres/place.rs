@@ -14,7 +14,8 @@ use nix::unistd::{Uid, User};
 use rand::RngExt;
 use tempfile::TempDir;
 
-use super::{ClusterError, failing};
+use super::ClusterError;
+use super::error::failing;
 
 /// Each cluster's directory starts with it.
 pub(super) const PREFIX: &str = "rowcast-";

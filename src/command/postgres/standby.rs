@@ -4,7 +4,8 @@
 
 use std::io;
 
-use super::{Cluster, ClusterError, Options, SUPERUSER, failing, succeeded};
+use super::error::{failing, succeeded};
+use super::{Cluster, ClusterError, Options, SUPERUSER};
 
 impl Cluster {
     /// Makes a standby of this cluster, which has to run, with its settings and these, and waits
