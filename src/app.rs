@@ -4,10 +4,13 @@
 
 mod accept;
 pub mod front;
+mod handover;
 mod socket;
+mod tls;
 
 pub use socket::Socket;
 
+use crate::clock::unix_now;
 use crate::config::Settings;
 use crate::connection::allowance::Allowances;
 use crate::connection::ledger::Ledger;
@@ -16,7 +19,7 @@ use crate::connection::replays::Replays;
 use crate::connection::sessions::Cookies;
 use crate::connection::socketio::{self, Host};
 use crate::connection::speech::stream::Streams;
-use crate::connection::{Gate, arrivals::Arrivals, call, recheck, seats::Seats, unix_now};
+use crate::connection::{Gate, arrivals::Arrivals, call, recheck, seats::Seats};
 use crate::database::{Database, DatabaseError};
 use crate::dialect::{Dialect, DialectError};
 use crate::hub::{Ended, Hub, Limits};
@@ -24,7 +27,7 @@ use crate::listener::{Listener, Pulse, Thread};
 use crate::report;
 use crate::routes::{operators, routes};
 use crate::token::{Verifier, VerifierError};
-use accept::{accept_all, tls_acceptor};
+use accept::accept_all;
 use front::Front;
 use futures_util::future::{join_all, select_all};
 use std::io;
@@ -91,7 +94,7 @@ pub fn problems(settings: &Settings) -> Vec<String> {
             problems.push(OpenError::from(error).to_string());
         }
     }
-    let tls = tls_acceptor(settings).err();
+    let tls = tls::acceptor(settings).err();
     problems.extend(tls.map(|error| error.to_string()));
     let dialects = Dialect::load(&settings.http.dialects).err();
     problems.extend(dialects.map(|error| error.to_string()));
@@ -243,7 +246,7 @@ impl App {
             Some(address) => Some(Socket::bind_as("http.admin_listen", address).await?),
             None => None,
         };
-        let tls = tls_acceptor(&gate.settings)?;
+        let tls = tls::acceptor(&gate.settings)?;
         let mut services = vec![first];
         services.extend(others);
         Ok(Self {

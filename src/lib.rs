@@ -7,6 +7,9 @@
 /// Settings: as written, then as checked.
 pub mod config;
 
+/// The time of day, and spans of time as numbers.
+pub mod clock;
+
 /// Places in a database's history: snapshots, visibility, bookmark text.
 pub mod bookmark;
 

@@ -12,6 +12,7 @@ mod repeated;
 mod transport;
 mod words;
 
+use crate::clock::millis;
 use connections::{CLOSES, LEFT, OPENED, REFUSALS};
 pub use connections::{
     Caller, arrived, call_refused, called, closed, forwarded_unreadable, keep_recent, opened,
@@ -31,7 +32,7 @@ pub use process::{
     serving, stopped, stopping, unwise,
 };
 pub use prometheus::{Known, prometheus};
-pub use recent::{Turn, What, now_ms};
+pub use recent::{Turn, What};
 pub use repeated::Repeated;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -51,11 +52,6 @@ static TO_SOCKET: Delays = Delays::new();
 
 fn add(counter: &AtomicU64, number: usize) {
     counter.fetch_add(number as u64, Ordering::Relaxed);
-}
-
-/// For the log's JSON, which has a wider number as text.
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Events were written towards a socket.

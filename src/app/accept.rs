@@ -1,13 +1,12 @@
 //! The way in: sockets accepted, TLS shaken hands on, and each request handed to the front.
 //! Hands over to the front's services. It must never leave one connection waiting for another.
 
-use super::OpenError;
 use super::front::Front;
+use super::handover::{Handover, WithPeer};
 use super::socket::{Accepted, Socket as Listening};
-use crate::config::{Limits, Settings};
-use crate::connection::answer::Boxed;
+use crate::config::Limits;
+use crate::connection::crowd::{Crowd, Place};
 use crate::connection::cut::Cut;
-use crate::connection::seats::{Crowd, Place};
 use crate::connection::socket::Socket;
 use crate::connection::socket::lent::Lent;
 use crate::connection::takeover::{Head, Takeover};
@@ -15,24 +14,12 @@ use crate::connection::visit::{self, Peer};
 use crate::connection::{Gate, Refusal};
 use crate::report::{self, Repeated};
 use crate::stream::Stream;
-use hyper::Version;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use parking_lot::Mutex;
-use std::convert::Infallible;
-use std::future::poll_fn;
-use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{self, ServerConfig};
 
 /// Sockets that a browser opens to one host: as many of an address for each connection it may have.
 const OF_A_BROWSER: usize = 6;
@@ -186,108 +173,5 @@ async fn shake_hands(
         }
         (Accepted::Tcp(tcp), None) => Some(tcp.into()),
         (Accepted::Unix(unix), _) => Some(unix.into()),
-    }
-}
-
-pub(super) fn tls_acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, OpenError> {
-    let http = &settings.http;
-    let (Some(certificate), Some(key)) = (&http.tls_certificate_file, &http.tls_key_file) else {
-        return Ok(None);
-    };
-    let failed = |key: &str, path: &Path, error: &dyn std::fmt::Display| {
-        OpenError::Tls(format!("http.{key} {}: {error}", path.display()))
-    };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| failed("tls_certificate_file", certificate, &error))?;
-    if chain.is_empty() {
-        let error = "there is no certificate in it; write the chain in PEM";
-        return Err(failed("tls_certificate_file", certificate, &error));
-    }
-    let secret = PrivateKeyDer::from_pem_file(key);
-    let secret = secret.map_err(|error| failed("tls_key_file", key, &error))?;
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| OpenError::Tls(error.to_string()))?
-        .with_no_client_auth()
-        .with_single_cert(chain, secret)
-        .map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                let of = format!("this is not the key of {}", certificate.display());
-                failed("tls_key_file", key, &of)
-            }
-            error => failed("tls_certificate_file", certificate, &error),
-        })?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Some(TlsAcceptor::from(Arc::new(config))))
-}
-
-/// An answer that takes the stream over, on its way to the accept loop.
-#[derive(Clone, Default)]
-struct Handover(Arc<Mutex<Option<(Takeover, Head)>>>);
-
-impl Handover {
-    /// Waits for one, and until what was answered before has left. Whoever answers runs in the same
-    /// task, so nobody has to be woken.
-    async fn taken(&self, socket: &Socket) -> (Takeover, Head) {
-        poll_fn(|_| match self.0.lock().take_if(|_| !socket.is_full()) {
-            Some(taken) => Poll::Ready(taken),
-            None => Poll::Pending,
-        })
-        .await
-    }
-}
-
-/// The head of an answer that the HTTP library does not write. Behind it the connection ends.
-fn head<B>(version: Version, answer: &hyper::Response<B>) -> Head {
-    let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();
-    let date = jiff::fmt::rfc2822::DateTimePrinter::new();
-    let date = date.timestamp_to_rfc9110_string(&jiff::Timestamp::now());
-    let date = date.unwrap_or_default();
-    let headers = answer.headers().iter();
-    let headers = headers.filter(|(name, _)| *name != "content-length");
-    // Older ones, such as some proxies, do not know chunks.
-    let chunked = version == Version::HTTP_11;
-    let coding = chunked.then_some(("transfer-encoding", &b"chunked"[..]));
-    let own = [("date", date.as_bytes()), ("connection", b"close")];
-    let own = own.into_iter().chain(coding);
-    let all = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
-    for (name, value) in all.chain(own) {
-        head.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
-    }
-    head.extend(b"\r\n");
-    let bytes = head.into();
-    Head { bytes, chunked }
-}
-
-/// Tells the routes what only the accept loop knows, and takes from them what is not HTTP's.
-#[derive(Clone)]
-struct WithPeer<S> {
-    inner: S,
-    peer: Peer,
-    cut: Cut,
-    handover: Handover,
-}
-
-impl Service<hyper::Request<Incoming>> for WithPeer<Front> {
-    type Response = Boxed;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Boxed, Infallible>> + Send>>;
-
-    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
-        request.extensions_mut().insert(self.peer);
-        request.extensions_mut().insert(self.cut.clone());
-        let version = request.version();
-        let (answer, handover) = (self.inner.call(request), self.handover.clone());
-        Box::pin(async move {
-            let mut answer = answer.await?;
-            if let Some(takeover) = answer.extensions_mut().remove::<Takeover>() {
-                *handover.0.lock() = Some((takeover, head(version, &answer)));
-                // HTTP has no part in it any more.
-                std::future::pending::<()>().await;
-            }
-            Ok(answer)
-        })
     }
 }

@@ -2,8 +2,8 @@
 //! Hands it to standard output. It must never be mistaken for a login: it asks nobody.
 
 use super::Failure;
+use crate::clock::unix_now;
 use crate::config::Settings;
-use crate::connection::unix_now;
 use clap::Args;
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};

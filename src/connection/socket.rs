@@ -6,7 +6,7 @@ pub(super) mod decode;
 pub mod lent;
 
 use super::Refusal;
-use super::seats::Place;
+use super::crowd::Place;
 use crate::frame::{Frame, Kind};
 use crate::hub::{Carriage, Carried, Carry, Delivery, Spelling};
 use crate::report;

@@ -16,12 +16,13 @@ mod speech;
 
 use super::answer::{Boxed, boxed};
 use super::cors::with_cors;
-use super::seats::{Counted, Crowd};
+use super::crowd::{Counted, Crowd};
 use super::socket::Socket;
 use super::socket::decode::Decoder;
 use super::socket::lent::Lent;
 use super::visit::{self, Peer};
 use super::{Gate, Refusal};
+use crate::clock::millis;
 use crate::dialect::{Dialect, SocketIoDoor};
 use crate::frame::Frame;
 use crate::report::{self, Repeated, Transport};
@@ -37,7 +38,6 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Connections of a door that have not signed in yet, beyond those that one address may have.
@@ -226,7 +226,6 @@ impl Host {
     /// What a client is told first.
     fn packet(&self, sid: Sid, upgrades: &[&str]) -> String {
         let settings = &self.gate.settings;
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let open = json!({
             "sid": format!("{sid:032x}"),
             "upgrades": upgrades,

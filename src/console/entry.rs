@@ -3,9 +3,10 @@
 //! It must never let anybody in as nobody, and never leave a stream open for a token that has ended.
 
 use super::Console;
+use crate::clock::until;
 use crate::connection::cut::{Cut, Watch};
 use crate::connection::visit::Visit;
-use crate::connection::{Refusal, answer, until};
+use crate::connection::{Refusal, answer};
 use crate::hub::{Delivery, Identity, Subscription};
 use crate::report;
 use serde_json::Value;

@@ -10,6 +10,7 @@ mod snapshot;
 mod tail;
 mod watch;
 
+use crate::clock;
 use crate::connection::Gate;
 use crate::database::node;
 use crate::report;
@@ -109,7 +110,7 @@ impl Console {
             let answer = parsed.map_or_else(
                 |error| json!({ "error": error }),
                 |mut known| {
-                    known["at"] = report::now_ms().into();
+                    known["at"] = clock::now_ms().into();
                     known
                 },
             );
@@ -138,8 +139,8 @@ impl Console {
                 "queueBytes": settings.limits.queue_bytes,
                 "ringBytes": settings.hub.ring_bytes,
                 "slowPercent": settings.console.slow_percent,
-                "slowMs": u64::try_from(settings.console.slow.as_millis()).unwrap_or(u64::MAX),
-                "readyLagMs": u64::try_from(settings.listener.ready_lag.as_millis()).unwrap_or(u64::MAX),
+                "slowMs": clock::millis(settings.console.slow),
+                "readyLagMs": clock::millis(settings.listener.ready_lag),
             },
         })
     }

@@ -2,6 +2,7 @@
 //! Hands rows to whoever watches. It must never cost more than a few counters: it is taken each
 //! second, whether or not somebody watches.
 
+use crate::clock;
 use crate::connection::Gate;
 use crate::report::{self, BOUNDS, Counts, PerTransport, Totals, Transport};
 use serde_json::{Value, json};
@@ -49,7 +50,7 @@ impl Sample {
     /// As an array: names would be most of it.
     #[must_use]
     pub fn row(&self) -> Value {
-        let lag = u64::try_from(self.lag.as_millis()).unwrap_or(u64::MAX);
+        let lag = clock::millis(self.lag);
         let mut row = vec![json!(self.at)];
         row.extend(self.open.map(Value::from));
         row.extend([
@@ -103,7 +104,7 @@ impl Sampler {
         let seconds = now.duration_since(self.at).as_secs_f64().max(0.001);
         let sum = |words: &[(String, u64)]| words.iter().map(|(_, count)| count).sum::<u64>();
         let sample = Sample {
-            at: report::now_ms(),
+            at: clock::now_ms(),
             open: totals.open,
             rooms: sizes.rooms,
             queue_bytes: sizes.queue_bytes,

@@ -1,6 +1,7 @@
 //! What one frame says of connections, rooms, refusals and slow readers.
 //! Hands JSON over. It must never hold more rows than `console.listed`, nor anything of a token.
 
+use crate::clock::{millis, now_ms};
 use crate::config;
 use crate::connection::{Gate, Refusal};
 use crate::hub::Survey;
@@ -51,14 +52,10 @@ impl Slowness {
     }
 }
 
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 impl Surveyor {
     /// Everything but what the history and the database say.
     pub fn snapshot(&mut self, gate: &Gate) -> Value {
-        let now = report::now_ms();
+        let now = now_ms();
         let listed = gate.settings.console.listed;
         let survey = self.look(gate, now);
         let worst = sorted(survey.iter().collect(), &self.slow);
@@ -91,7 +88,7 @@ impl Surveyor {
     /// Those whom a word fits: of a user, an address, a connection or a transport a part, of a room
     /// the whole name.
     pub fn find(&mut self, gate: &Gate, word: &str) -> Value {
-        let now = report::now_ms();
+        let now = now_ms();
         let fresh = self.last.clone().filter(|(at, _)| at.elapsed() < FRESH);
         let survey = fresh.map_or_else(|| self.look(gate, now), |(_, survey)| survey);
         let found: Vec<&Survey> = survey.iter().filter(|one| fits(one, word)).collect();

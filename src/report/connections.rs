@@ -2,10 +2,11 @@
 //! whoever looks at the last turns. It must never be given a token, nor what somebody asked with.
 
 use super::add;
-use super::recent::{Recent, Turn, What, now_ms};
+use super::recent::{Recent, Turn, What};
 use super::repeated::Repeated;
 use super::transport::{Counters, Transport};
 use super::words::Words;
+use crate::clock::now_ms;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;

@@ -2,7 +2,8 @@
 //! `/metrics`. It must never be given a payload.
 
 use super::delay::Delays;
-use super::{FAILURES, add, millis};
+use super::{FAILURES, add};
+use crate::clock::millis;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 

@@ -2,9 +2,9 @@
 //! Hands copies over. It must never keep more than it was told to, and nothing at all where nobody
 //! can look: it is empty until `keep` says otherwise.
 
+use crate::clock::now_ms;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Somebody was turned away, or was let in and had to go.
 #[derive(Clone, Debug)]
@@ -44,15 +44,6 @@ struct Kept {
     most: usize,
     number: u64,
     turns: VecDeque<Turn>,
-}
-
-/// Unix milliseconds.
-#[must_use]
-pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
 }
 
 pub(super) struct Recent(Mutex<Option<Kept>>);

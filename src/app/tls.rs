@@ -1,0 +1,46 @@
+//! TLS of `http.listen`: certificate and key, read from their files.
+//! Hands an acceptor to the accept loop. It must never serve with a key that is not the certificate's.
+
+use super::OpenError;
+use crate::config::Settings;
+use std::path::Path;
+use std::sync::Arc;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{self, ServerConfig};
+
+/// What shakes hands, if TLS is configured.
+pub(super) fn acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, OpenError> {
+    let http = &settings.http;
+    let (Some(certificate), Some(key)) = (&http.tls_certificate_file, &http.tls_key_file) else {
+        return Ok(None);
+    };
+    let failed = |key: &str, path: &Path, error: &dyn std::fmt::Display| {
+        OpenError::Tls(format!("http.{key} {}: {error}", path.display()))
+    };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| failed("tls_certificate_file", certificate, &error))?;
+    if chain.is_empty() {
+        let error = "there is no certificate in it; write the chain in PEM";
+        return Err(failed("tls_certificate_file", certificate, &error));
+    }
+    let secret = PrivateKeyDer::from_pem_file(key);
+    let secret = secret.map_err(|error| failed("tls_key_file", key, &error))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| OpenError::Tls(error.to_string()))?
+        .with_no_client_auth()
+        .with_single_cert(chain, secret)
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                let of = format!("this is not the key of {}", certificate.display());
+                failed("tls_key_file", key, &of)
+            }
+            error => failed("tls_certificate_file", certificate, &error),
+        })?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Some(TlsAcceptor::from(Arc::new(config))))
+}
