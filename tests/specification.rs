@@ -8,6 +8,9 @@ mod page;
 use crate::support;
 use crate::support::documented::{ASYNCAPI, OPENAPI, Schema, messages, raw, text};
 use crate::support::{Database, Subscriber, serve, token, ws};
+use rowcast::connection::Refusal;
+use rowcast::connection::call::CallRefusal;
+use rowcast::connection::reader::AckRefusal;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -109,31 +112,15 @@ fn words(list: &Value) -> BTreeSet<String> {
         .collect()
 }
 
-/// The row of each refusal is read from the source: one that is added is asked for here.
 #[test]
 fn every_refusal_of_the_table_is_documented() {
-    let source = include_str!("../src/connection/mod.rs");
-    let table = source.split("fn row(self)").nth(1).expect("the table");
-    let table = table.split("\n    }\n").next().expect("its end");
     let closes = ASYNCAPI["channels"]["ws"]["x-close-codes"]
         .as_array()
         .expect("a list");
-    let mut refusals = 0;
-    for row in table.split("=> (").skip(1) {
-        let row: Vec<&str> = row
-            .split(')')
-            .next()
-            .unwrap_or_default()
-            .split(", ")
-            .collect();
-        let [_, code, word] = row[..] else {
-            panic!("no row: {row:?}")
-        };
-        let (code, word) = (code.parse::<u16>().expect("a code"), word.trim_matches('"'));
-        refusals += 1;
-        // The client's own close, answered; and what only doors of dialects know: they stay shut for
-        // whoever may not join all that they lead to, and some have no frame for a gap.
-        if ["closed", "forbidden", "gap"].contains(&word) {
+    for (_, code, word) in Refusal::TOLD.map(Refusal::row) {
+        // What only doors of dialects know: they stay shut for whoever may not join all that they
+        // lead to, and some have no frame for a gap.
+        if ["forbidden", "gap"].contains(&word) {
             continue;
         }
         let close = closes.iter().find(|close| close["code"] == code);
@@ -143,49 +130,33 @@ fn every_refusal_of_the_table_is_documented() {
             "{word} is not of {code}"
         );
     }
-    assert!(refusals >= 12, "the table was not understood: {refusals}");
 }
 
-/// The same of calls, which are frames and answers.
+/// Each is an error of the frame, and a code of the answer with its status.
+fn are_documented(
+    operation: &str,
+    path: &str,
+    refusals: impl IntoIterator<Item = (u16, &'static str)>,
+) {
+    let frame = words(&ASYNCAPI["operations"][operation]["x-errors"]);
+    let responses = &OPENAPI["paths"][path]["post"]["responses"];
+    for (status, code) in refusals {
+        let codes = words(&responses[status.to_string()]["x-codes"]);
+        assert!(codes.contains(code), "POST {path}: {status} {code}");
+        assert!(frame.contains(code), "{operation}: {code}");
+    }
+}
+
 #[test]
 fn every_refusal_of_a_call_is_documented() {
-    let source = include_str!("../src/connection/call.rs");
-    let table = source.split("fn row(&self)").nth(1).expect("the table");
-    let table = table.split("\n    }\n").next().expect("its end");
-    let frame = words(&ASYNCAPI["operations"]["call"]["x-errors"]);
-    let responses = &OPENAPI["paths"]["/call/{name}"]["post"]["responses"];
-    let mut refusals = 0;
-    for row in table.split("=> (").skip(1) {
-        let row = row.split(')').next().unwrap_or_default();
-        let (status, code) = row.split_once(", ").expect("a status and a code");
-        let code = code.trim_matches('"');
-        let codes = words(&responses[status]["x-codes"]);
-        assert!(codes.contains(code), "POST /call: {status} {code}");
-        assert!(frame.contains(code), "call: {code}");
-        refusals += 1;
-    }
-    assert!(refusals >= 8, "the table was not understood: {refusals}");
+    let rows = CallRefusal::ALL.map(|refusal| refusal.row());
+    are_documented("call", "/call/{name}", rows);
 }
 
-/// The same of acknowledgements.
 #[test]
 fn every_refusal_of_an_acknowledgement_is_documented() {
-    let source = include_str!("../src/connection/reader.rs");
-    let table = source.split("fn row(self)").nth(1).expect("the table");
-    let table = table.split("\n    }\n").next().expect("its end");
-    let frame = words(&ASYNCAPI["operations"]["ack"]["x-errors"]);
-    let responses = &OPENAPI["paths"]["/ack/{name}"]["post"]["responses"];
-    let mut refusals = 0;
-    for row in table.split("=> (").skip(1) {
-        let row = row.split(')').next().unwrap_or_default();
-        let (status, code) = row.split_once(", ").expect("a status and a code");
-        let code = code.trim_matches('"');
-        let codes = words(&responses[status]["x-codes"]);
-        assert!(codes.contains(code), "POST /ack: {status} {code}");
-        assert!(frame.contains(code), "ack: {code}");
-        refusals += 1;
-    }
-    assert_eq!(refusals, 3, "the table was not understood");
+    let rows = AckRefusal::ALL.map(AckRefusal::row);
+    are_documented("ack", "/ack/{name}", rows);
 }
 
 /// Rows of the table below a heading of `docs/protocol.md`, without its head, cell by cell.

@@ -38,6 +38,18 @@ pub enum CallRefusal {
 }
 
 impl CallRefusal {
+    /// One of each: a new one is put here too, or else no specification is asked for its row.
+    pub const ALL: [Self; 8] = [
+        Self::Unknown,
+        Self::Arguments(String::new()),
+        Self::Timeout,
+        Self::TooLarge,
+        Self::Failed(None),
+        Self::Revoked,
+        Self::TooMany,
+        Self::Overloaded,
+    ];
+
     /// HTTP status and word.
     #[must_use]
     pub fn row(&self) -> (u16, &'static str) {

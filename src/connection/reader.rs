@@ -40,6 +40,14 @@ pub enum AckRefusal {
 }
 
 impl AckRefusal {
+    /// All of them: a new one is put here too, or else no specification is asked for its row.
+    pub const ALL: [Self; 4] = [
+        Self::NoReader,
+        Self::BadBookmark,
+        Self::Elsewhere,
+        Self::Overloaded,
+    ];
+
     /// HTTP status and word.
     #[must_use]
     pub fn row(self) -> (u16, &'static str) {
