@@ -60,6 +60,16 @@ impl Drop for Presence {
     }
 }
 
+/// Somebody who may come in.
+struct Examined {
+    seat: Seat,
+    identity: Identity,
+    reader: Option<Arc<Reader>>,
+    admission: Admission,
+    told: bool,
+    loads: bool,
+}
+
 impl Gate {
     /// Lets somebody in who may come in, to no room yet.
     ///
@@ -71,46 +81,18 @@ impl Gate {
         visit: &Visit,
     ) -> Result<Presence, Refusal> {
         let shown = visit.shown(self);
-        let entered = async {
-            let load = visit.load()?;
-            let door = visit.door.as_ref();
-            if door.is_some_and(|door| door.misled) {
-                return Err(Refusal::Protocol);
-            }
-            let mut seat = self.seats.sit(self, visit.address(self))?;
-            let identity = self.identify(visit).await?;
-            seat.belongs_to(self, identity.user.as_deref())?;
-            if door.is_some_and(|door| !door.is_for(&identity.claims)) {
-                return Err(Refusal::SomebodyElse);
-            }
-            let reader = visit.reader();
-            let reader = reader.map(|name| Reader::new(&identity, &name));
-            let reader = reader.transpose()?.map(Arc::new);
-            if self.hub.standpoint().borrow().is_none() {
-                return Err(Refusal::DatabaseAway);
-            }
-            // A door asks for nothing that it could do without: for too many it need not be asked.
-            let most = self.settings.limits.rooms_per_connection;
-            if door.is_some_and(|door| door.rooms.iter().collect::<HashSet<_>>().len() > most) {
-                return Err(Refusal::Forbidden);
-            }
-            let (admission, told) = self.admission(transport, visit, &identity).await?;
-            // Of home rooms there may be too many.
-            let granted = |room: &String| admission.rooms.iter().any(|known| **known == **room);
-            if door.is_some_and(|door| !door.rooms.iter().all(granted)) {
-                return Err(Refusal::Forbidden);
-            }
-            Ok((seat, identity, reader, (admission, told), load.is_some()))
-        };
-        let (seat, identity, reader, (admission, told), loads) =
-            entered.await.inspect_err(|refusal| {
-                report::refused(
-                    transport.word(),
-                    refusal.word(),
-                    &refusal.to_string(),
-                    &shown,
-                );
-            })?;
+        let examined = self.examine(transport, visit).await;
+        let Examined {
+            seat,
+            identity,
+            reader,
+            admission,
+            told,
+            loads,
+        } = examined.inspect_err(|refusal| {
+            let (word, why) = (refusal.word(), refusal.to_string());
+            report::refused(transport.word(), word, &why, &shown);
+        })?;
         let connection = format!("{:016x}", rand::random::<u64>());
         let user = identity.user.as_deref();
         let caller = Arc::new(Caller::new(transport, &connection, user, &shown));
@@ -139,6 +121,50 @@ impl Gate {
             began: Instant::now(),
             _watch: None,
             _seat: seat,
+        })
+    }
+
+    /// Finds out all that may keep somebody out, and seats them meanwhile.
+    async fn examine(
+        self: &Arc<Self>,
+        transport: Transport,
+        visit: &Visit,
+    ) -> Result<Examined, Refusal> {
+        let load = visit.load()?;
+        let door = visit.door.as_ref();
+        if door.is_some_and(|door| door.misled) {
+            return Err(Refusal::Protocol);
+        }
+        let mut seat = self.seats.sit(self, visit.address(self))?;
+        let identity = self.identify(visit).await?;
+        seat.belongs_to(self, identity.user.as_deref())?;
+        if door.is_some_and(|door| !door.is_for(&identity.claims)) {
+            return Err(Refusal::SomebodyElse);
+        }
+        let reader = visit.reader();
+        let reader = reader.map(|name| Reader::new(&identity, &name));
+        let reader = reader.transpose()?.map(Arc::new);
+        if self.hub.standpoint().borrow().is_none() {
+            return Err(Refusal::DatabaseAway);
+        }
+        // A door asks for nothing that it could do without: for too many it need not be asked.
+        let most = self.settings.limits.rooms_per_connection;
+        if door.is_some_and(|door| door.rooms.iter().collect::<HashSet<_>>().len() > most) {
+            return Err(Refusal::Forbidden);
+        }
+        let (admission, told) = self.admission(transport, visit, &identity).await?;
+        // Of home rooms there may be too many.
+        let granted = |room: &String| admission.rooms.iter().any(|known| **known == **room);
+        if door.is_some_and(|door| !door.rooms.iter().all(granted)) {
+            return Err(Refusal::Forbidden);
+        }
+        Ok(Examined {
+            seat,
+            identity,
+            reader,
+            admission,
+            told,
+            loads: load.is_some(),
         })
     }
 
