@@ -12,6 +12,16 @@ use std::sync::{Arc, OnceLock};
 /// The room that everybody who is connected is in.
 pub const EVERYBODY: &str = "*";
 
+/// Bytes of the longest name that SQL takes, of whatever it is.
+pub const NAME_BYTES: usize = 200;
+
+/// Whether this may name a channel, an event, a room or a reader: 1 to `most` bytes without control
+/// characters.
+#[must_use]
+pub fn is_name(text: &str, most: usize) -> bool {
+    (1..=most).contains(&text.len()) && !text.contains(char::is_control)
+}
+
 /// Name of log rows by which the database itself says that events were lost (see
 /// `rowcast.record_failure`).
 pub const GAP: &str = "rowcast:gap";

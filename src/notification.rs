@@ -2,7 +2,7 @@
 //! `rowcast.channel`. Hands events over to the listener.
 //! It must never invent a room: a template whose field is missing maps to nothing.
 
-use crate::event::{Event, Frames};
+use crate::event::{Event, Frames, NAME_BYTES, is_name};
 use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -72,7 +72,7 @@ fn fill(template: &str, value: &Value) -> Result<String, String> {
         rest = behind;
     }
     filled.push_str(rest);
-    if filled.is_empty() || filled.len() > 200 || filled.chars().any(char::is_control) {
+    if !is_name(&filled, NAME_BYTES) {
         return Err(format!("{template}: it fills to no name of 1 to 200 bytes"));
     }
     Ok(filled)

@@ -146,6 +146,17 @@ fn visit() -> impl Filter<Extract = (Visit,), Error = Rejection> + Clone + Send 
         })
 }
 
+/// What a browser asks before it asks for something of another origin.
+fn preflight(
+    gate: &Arc<Gate>,
+) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static {
+    let gate = Arc::clone(gate);
+    warp::options().and(visit()).map(move |visit: Visit| {
+        let answer = StatusCode::NO_CONTENT.into_response();
+        with_cors(&gate, &visit.headers, answer)
+    })
+}
+
 /// What pages fetch, with their preflight.
 fn fetched<F>(
     gate: &Arc<Gate>,
@@ -155,13 +166,9 @@ fn fetched<F>(
 where
     F: Future<Output = Response> + Send,
 {
-    let (gate, gates) = (Arc::clone(gate), Arc::clone(gate));
     let path = warp::path(path).and(warp::path::end());
-    let preflight = path.and(warp::options()).and(visit());
-    let preflight = preflight.map(move |visit: Visit| {
-        let answer = StatusCode::NO_CONTENT.into_response();
-        with_cors(&gates, &visit.headers, answer)
-    });
+    let preflight = path.and(preflight(gate));
+    let gate = Arc::clone(gate);
     let asked = path
         .and(warp::get())
         .and(visit())
@@ -183,13 +190,9 @@ fn posted<F>(
 where
     F: Future<Output = Response> + Send,
 {
-    let (gate, gates) = (Arc::clone(gate), Arc::clone(gate));
     let path = warp::path(path).and(warp::path!(String));
-    let preflight = path.and(warp::options()).and(visit());
-    let preflight = preflight.map(move |_, visit: Visit| {
-        let answer = StatusCode::NO_CONTENT.into_response();
-        with_cors(&gates, &visit.headers, answer)
-    });
+    let preflight = path.map(drop).untuple_one().and(preflight(gate));
+    let gate = Arc::clone(gate);
     let body = warp::body::stream().map(post::body);
     let asked = path.and(warp::post()).and(visit()).and(body);
     let answered = asked.then(move |name: String, visit: Visit, body: Body| {

@@ -8,6 +8,7 @@ use super::visit::Visit;
 use super::{Gate, Refusal, unix_now};
 use crate::bookmark::Bookmark;
 use crate::database::{Answer, DatabaseError};
+use crate::event::is_name;
 use crate::hub::{Admission, Identity, RoomRefusal, Since};
 use crate::report;
 use crate::token::{Claims, TokenError};
@@ -25,13 +26,11 @@ type Checked = (Vec<Arc<str>>, Vec<(String, RoomRefusal)>);
 /// in: whoever names thousands would have all who come meanwhile wait for their answers.
 fn check_names(rooms: Vec<String>, most: usize, bytes: usize) -> Checked {
     let (mut asked, mut refused, mut known) = (Vec::new(), Vec::new(), HashSet::new());
-    let is_name =
-        |room: &str| (1..=bytes).contains(&room.len()) && !room.chars().any(char::is_control);
     for room in rooms {
         if known.contains(&*room) {
             continue;
         }
-        if !is_name(&room) {
+        if !is_name(&room, bytes) {
             refused.push((room, RoomRefusal::Bad));
         } else if asked.len() == most {
             refused.push((room, RoomRefusal::TooMany));
@@ -151,25 +150,7 @@ impl Gate {
         identity: &Identity,
         rooms: Vec<String>,
     ) -> Result<Admission, Refusal> {
-        let (asked, refused) = self.check_names(rooms);
-        let answer = self.ask(identity, &asked).await?;
-        let mut admitted = Admission {
-            user: identity.user.clone(),
-            rooms: Vec::new(),
-            home: 0,
-            refused,
-            version: answer.version,
-        };
-        for room in asked {
-            if answer.grants(&room) {
-                admitted.rooms.push(room);
-            } else {
-                admitted
-                    .refused
-                    .push((room.to_string(), RoomRefusal::Forbidden));
-            }
-        }
-        Ok(admitted)
+        self.grant(identity, rooms, |_| &[]).await
     }
 
     /// The home rooms, and those of a request.
@@ -181,12 +162,23 @@ impl Gate {
         identity: &Identity,
         rooms: Vec<String>,
     ) -> Result<Admission, Refusal> {
+        self.grant(identity, rooms, |answer| &answer.home).await
+    }
+
+    /// The rooms that need no rule, if the answer has any, and those of these that it grants.
+    async fn grant(
+        &self,
+        identity: &Identity,
+        rooms: Vec<String>,
+        home: impl Fn(&Answer) -> &[Arc<str>],
+    ) -> Result<Admission, Refusal> {
         let (asked, refused) = self.check_names(rooms);
         let answer = self.ask(identity, &asked).await?;
+        let home = home(&answer);
         let mut admitted = Admission {
             user: identity.user.clone(),
-            rooms: answer.home.clone(),
-            home: answer.home.len(),
+            rooms: home.to_vec(),
+            home: home.len(),
             refused,
             version: answer.version,
         };

@@ -8,6 +8,7 @@ use super::post::{Body, Post};
 use super::visit::Visit;
 use super::{Gate, Refusal, answer};
 use crate::bookmark::{Bookmark, NotABookmark};
+use crate::event::{NAME_BYTES, is_name};
 use crate::hub::Identity;
 use crate::report;
 use parking_lot::Mutex;
@@ -18,9 +19,6 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::oneshot;
 use warp::reply::{Reply, Response};
-
-/// Bytes of a name, as SQL checks it too.
-const NAME_BYTES: usize = 200;
 
 /// Bytes of a user's name that can have readers, as SQL checks it too.
 const USER_BYTES: usize = 2048;
@@ -82,8 +80,8 @@ impl Reader {
     pub fn new(identity: &Identity, name: &str) -> Result<Self, Refusal> {
         let user = identity.user.as_deref();
         let user = user.filter(|user| (1..=USER_BYTES).contains(&user.len()));
-        let is_name = (1..=NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control);
-        let user = user.filter(|_| is_name).ok_or(Refusal::BadReader)?;
+        let user = user.filter(|_| is_name(name, NAME_BYTES));
+        let user = user.ok_or(Refusal::BadReader)?;
         Ok(Self {
             key: (user.into(), name.into()),
             progress: Mutex::default(),

@@ -3,17 +3,15 @@
 //! one that nobody declared.
 
 use super::filling::{Filling, Source};
+use crate::event::{NAME_BYTES, is_name};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
-/// Bytes of what a room's name may be made of; as long as SQL lets such a name be.
-const LONGEST_ID: usize = 200;
-
 /// What a field may hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A text without control characters that is not empty, or a whole number.
+    /// What a room's name may be made of: a text that is a name, or a whole number.
     Id,
     Text,
     /// A whole number, or its text.
@@ -84,7 +82,7 @@ impl Kind {
             | (Self::Number, Value::Number(_))
             | (Self::Boolean, Value::Bool(_))
             | (Self::Object, Value::Object(_)) => true,
-            (Self::Id, Value::String(text)) => is_id(text),
+            (Self::Id, Value::String(text)) => is_name(text, NAME_BYTES),
             (Self::Id | Self::Integer, Value::Number(number)) => number.is_i64(),
             (Self::Integer, Value::String(text)) => {
                 return text.parse::<i64>().ok().map(Value::from);
@@ -101,7 +99,7 @@ impl Kind {
     /// The same for what arrives as text, in a path or a query; lists have commas there.
     pub(super) fn read(&self, text: &str) -> Option<Value> {
         match self {
-            Self::Id | Self::Text => is_id(text).then(|| text.into()),
+            Self::Id | Self::Text => is_name(text, NAME_BYTES).then(|| text.into()),
             Self::Integer => text.parse::<i64>().ok().map(Value::from),
             Self::Number => {
                 let number = serde_json::from_str::<Number>(text).ok();
@@ -137,10 +135,6 @@ impl fmt::Display for Kind {
         let word = KINDS.iter().find(|(_, kind)| kind == self);
         f.write_str(word.map_or("any", |(word, _)| word))
     }
-}
-
-fn is_id(text: &str) -> bool {
-    !text.is_empty() && text.len() <= LONGEST_ID && !text.chars().any(char::is_control)
 }
 
 #[cfg(test)]
