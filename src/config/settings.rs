@@ -1,19 +1,16 @@
 //! What is meant: the settings as everybody above reads them, each in its own type.
 //! Hands itself to the whole service, unchanged until the process ends.
-//! It must never show a secret: what holds one writes its own `Debug`.
+//! It must never show a secret: what holds one has no `Debug`, so nobody can print it by mistake.
 //!
 //! A field is named as its key without the unit, for its type carries that.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::redact::redact_url;
-
 /// The configuration after [`Settings::check`]: every value in range and in its own type.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     pub database: Database,
     pub auth: Auth,
@@ -283,36 +280,4 @@ pub enum LogFormat {
     Auto,
     Human,
     Json,
-}
-
-impl fmt::Debug for Database {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database")
-            .field("url", &self.url.as_deref().map(redact_url))
-            .field("listen_url", &self.listen_url.as_deref().map(redact_url))
-            .field("pool_size", &self.pool_size)
-            .field("statement_timeout", &self.statement_timeout)
-            .field("connect_timeout", &self.connect_timeout)
-            .field("link_timeout", &self.link_timeout)
-            .field("pool_wait", &self.pool_wait)
-            .finish()
-    }
-}
-
-impl fmt::Debug for Auth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Auth")
-            .field("hs256_secret", &self.hs256_secret.as_ref().map(|_| "***"))
-            .field("public_key_file", &self.public_key_file)
-            .field("jwks", &self.jwks.as_deref().map(redact_url))
-            .field("jwks_refresh", &self.jwks_refresh)
-            .field("issuer", &self.issuer)
-            .field("audience", &self.audience)
-            .field("leeway", &self.leeway)
-            .field("cookie", &self.cookie)
-            .field("anonymous_claims", &self.anonymous_claims)
-            .field("remember", &self.remember)
-            .field("remember_bytes", &self.remember_bytes)
-            .finish()
-    }
 }
