@@ -150,7 +150,8 @@ impl Verifier {
         token: &str,
         now_unix: u64,
     ) -> Result<Arc<Claims>, TokenError> {
-        // Counted before the keys are used: what they verify is never taken for the work of others.
+        // Asked before the keys are used: if they change meanwhile, what the old ones verified is kept
+        // as theirs, and is verified again by the new ones.
         let mut keys = self.changes();
         if let Some(claims) = self.known.find(token, keys, now_unix) {
             return Ok(claims);

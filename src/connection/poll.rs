@@ -1,6 +1,6 @@
-//! `/poll`, and the poll doors of dialects: one answer at a time, as soon as there is one event, for where neither a socket nor a
-//! stream gets through. Nothing is kept between two answers: the next brings the bookmark, and finds
-//! what was committed meanwhile as any resume does.
+//! `/poll`, and the poll doors of dialects: one answer at a time, as soon as there is one event, for
+//! where neither a socket nor a stream gets through. Nothing is kept between two answers: the next
+//! brings the bookmark, and finds what was committed meanwhile as any resume does.
 //! Hands hyper a body that is written piece by piece. It must never give a bookmark that lies
 //! behind an event which the answer does not hold.
 

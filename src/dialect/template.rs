@@ -70,7 +70,7 @@ impl Template {
     /// How often a slot of this name stands in it.
     pub(super) fn count(&self, name: &str) -> usize {
         let found = Cell::new(0);
-        // It goes on as long as it is told no.
+        // `uses` ends at the first slot for which it hears true: by false it passes all of them.
         self.node.uses(&|slot| {
             found.set(found.get() + usize::from(&*slot.name == name));
             false

@@ -87,7 +87,7 @@ impl Errors {
 #[derive(Clone, Debug, Default)]
 pub struct Closes(pub(super) HashMap<String, Close>);
 
-/// Nothing is as Rowcast does it.
+/// How connections are closed for one reason. What a file leaves out is as Rowcast does it.
 #[derive(Clone, Debug, Default)]
 pub struct Close {
     pub code: Option<u16>,

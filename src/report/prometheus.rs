@@ -10,7 +10,8 @@ use super::{
 };
 use std::sync::atomic::Ordering;
 
-/// Words that counters have before they are counted.
+/// Words whose counters begin at zero, and are not missing until the first is counted: an alert
+/// compares nothing with what is missing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Known<'a> {
     pub refusals: &'a [&'a str],
