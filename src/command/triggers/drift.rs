@@ -193,16 +193,7 @@ async fn expected(
     attach: &Attach,
 ) -> Result<Result<(String, String), Error>, Failure> {
     let attempt = transaction.savepoint("expected").await?;
-    let Attach {
-        operation,
-        query,
-        mode,
-        reset_above,
-        ..
-    } = attach;
-    let row = attempt
-        .query_one(EXPECTED, &[&oid, operation, query, mode, reset_above])
-        .await;
+    let row = attempt.query_one(EXPECTED, &attach.parameters(&oid)).await;
     attempt.rollback().await?;
     Ok(row.map(|row| (row.get(0), row.get(1))))
 }

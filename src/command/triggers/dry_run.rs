@@ -74,15 +74,8 @@ async fn attaching(
         ));
     };
     let transaction = client.transaction().await?;
-    let Attach {
-        operation,
-        query,
-        mode,
-        reset_above,
-        ..
-    } = attach;
     let row = transaction
-        .query_one(COMPOSED, &[&oid, operation, query, mode, reset_above])
+        .query_one(COMPOSED, &attach.parameters(&oid))
         .await?;
     transaction.rollback().await?;
     let comment = format!("{}\n", statement.comment);

@@ -8,6 +8,7 @@ use super::super::statements::{Call, Statement, split};
 use super::{ask_theirs, begin_file, run_theirs};
 use crate::database::describe_to_dba;
 use std::path::Path;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error};
 
 /// Every operation that a query can be attached to.
@@ -47,6 +48,19 @@ pub struct Attach {
     pub mode: String,
     /// A statement with more events becomes one `reset` per room; none: never.
     pub reset_above: Option<i32>,
+}
+
+impl Attach {
+    /// What the functions in SQL behind `rowcast.attach` take, in their order: this table, and how.
+    pub fn parameters<'a>(&'a self, oid: &'a u32) -> [&'a (dyn ToSql + Sync); 5] {
+        [
+            oid,
+            &self.operation,
+            &self.query,
+            &self.mode,
+            &self.reset_above,
+        ]
+    }
 }
 
 /// A call of `rowcast.detach` in a file.
