@@ -4,6 +4,10 @@
 //!
 //! The modules in reading order, which is that of their ranks: each knows only some of those above it.
 
+// A module is a file of its name, beside a folder of its name if it has parts. Not in Cargo.toml: what
+// benches and tests share by `#[path]` has to be a mod.rs, or its parts are not found.
+#![deny(clippy::mod_module_files)]
+
 /// Settings: as written, then as checked.
 pub mod config;
 

@@ -68,7 +68,6 @@ type Names = Vec<String>;
 /// `src/connection/sse.rs` is `connection::sse`.
 fn names(path: &str) -> Names {
     let path = path.trim_start_matches("src/").trim_end_matches(".rs");
-    let path = path.trim_end_matches("/mod");
     path.split('/').map(str::to_owned).collect()
 }
 

@@ -104,7 +104,9 @@ async fn open(args: &DemoArgs, mut settings: Settings) -> Result<Demo, Failure> 
     template
         .batch_execute("alter role rowcast_service login")
         .await?;
-    template.batch_execute(include_str!("demo.sql")).await?;
+    template
+        .batch_execute(include_str!("demo/demo.sql"))
+        .await?;
     drop(template);
     alone(&maintenance, "template1").await?;
 
