@@ -1,4 +1,4 @@
-//! Triggers that tell, or have connections asked for again, and belong to no attachment: what the
+//! Triggers that tell, or call what schema `rowcast` offers, and belong to no attachment: what the
 //! files make by their own `create trigger`, and what nobody's file explains.
 //! Hands its findings over to `apply`, `status` and `triggers`.
 //! It must never touch a trigger whose function no file makes.
@@ -22,7 +22,8 @@ pub struct Trigger {
     ours: bool,
     /// Its function is one that the files create.
     pub known: bool,
-    rechecks: bool,
+    /// Its function is one that schema `rowcast` offers for triggers by hand.
+    offered: bool,
     enabled: bool,
     /// The statement that drops it.
     drop: String,
@@ -41,7 +42,7 @@ pub async fn all(client: &Client, files: &[File]) -> Result<Vec<Trigger>, Failur
         operations: row.get("operations"),
         ours: row.get("ours"),
         known: row.get("known"),
-        rechecks: row.get("rechecks"),
+        offered: row.get("offered"),
         enabled: row.get("enabled"),
         drop: row.get("drop"),
     };
@@ -63,7 +64,7 @@ impl Trigger {
 
     /// It is one that the files count on, and does not fire.
     pub fn is_off(&self) -> bool {
-        (self.known || self.rechecks) && !self.enabled
+        (self.known || self.offered) && !self.enabled
     }
 
     /// Drops it.
@@ -87,7 +88,7 @@ impl Trigger {
         let mut status = Status::new(&self.relation, &self.operations);
         if self.is_off() {
             status.find(State::Disabled, format!("trigger {name} is disabled"));
-        } else if self.known || self.rechecks {
+        } else if self.known || self.offered {
             return None;
         } else if self.ours {
             let left = "left behind by an attachment";

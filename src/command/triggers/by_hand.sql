@@ -1,5 +1,5 @@
 -- Triggers that write to the log and belong to no attachment: hand-written ones, and those of an
--- attachment that was forgotten; and those that have connections asked for again.
+-- attachment that was forgotten; and those that call what schema rowcast offers for it.
 -- $1: functions that the files create. One of those counts if it names anything of schema rowcast:
 -- a trigger of the application's own, whose function a file may make as well, does not.
 select
@@ -14,7 +14,7 @@ select
   ) as operations,
   pn.nspname = 'rowcast' as ours,
   k.known,
-  r.rechecks,
+  o.offered,
   t.tgenabled in ('O', 'A') as enabled,
   format('drop trigger if exists %I on %I.%I', t.tgname, n.nspname, c.relname) as drop
 from pg_trigger t
@@ -28,10 +28,11 @@ cross join lateral (
   )
 ) k (known)
 cross join lateral (
-  select pn.nspname = 'rowcast' and p.proname = 'recheck_at_commit'
-) r (rechecks)
+  select pn.nspname = 'rowcast'
+    and p.proname in ('recheck_at_commit', 'note_lastval', 'keep_lastval')
+) o (offered)
 where not t.tgisinternal and t.tgparentid = 0 and n.nspname <> 'rowcast'
-  and (k.known or r.rechecks or p.prosrc ~*
+  and (k.known or o.offered or p.prosrc ~*
     '\m(insert\s+into\s+rowcast\.(event|log)\M|rowcast\.(emit|tell_rooms|record_failure)\s*\()')
   and not exists (
     select from rowcast.attachment a
