@@ -482,6 +482,40 @@ async fn a_query_may_end_as_a_statement_does(version: Version) {
 }
 
 /// No table at all, and one that was dropped: PostgreSQL's own words were "syntax error at or near".
+/// The second attachment took the trigger of a child of two parents away from the first.
+async fn a_child_of_two_parents_tells_for_one_only(version: Version) {
+    let database = database(version).await;
+    database
+        .run(
+            "create table shop.other (id int);
+             create table shop.child () inherits (shop.orders, shop.other)",
+        )
+        .await;
+    let other = "select shop.tell('shop.other')";
+    let (code, message) = refused(&database, other).await;
+    let words =
+        "shop.child hangs below shop.other and below shop.orders, which is attached for insert";
+    assert_eq!(code, "RC003");
+    assert!(message.starts_with(words), "{message}");
+    // For another operation there is another trigger.
+    database
+        .run("select shop.tell('shop.other', 'delete')")
+        .await;
+    database
+        .run("alter table shop.child no inherit shop.other; select shop.tell('shop.other')")
+        .await;
+    assert_eq!(
+        told(&database, "insert into shop.child values (1)").await,
+        "",
+        "made since: a new child is missing until it is attached again"
+    );
+    database.run("select shop.tell('shop.orders')").await;
+    assert_eq!(
+        told(&database, "insert into shop.child values (2)").await,
+        "insert 2"
+    );
+}
+
 #[tokio::test]
 async fn no_table_is_said_to_be_none() {
     let database = database(Version::Installed).await;
@@ -497,6 +531,17 @@ async fn no_table_is_said_to_be_none() {
             "there is no table 4000000000",
         ),
         ("detach(null)", "RC005", "nothing is attached to null"),
+        // The same mistake, the same answer.
+        (
+            "attach('shop.orders', 'foo', 'table new_rows')",
+            "RC003",
+            "there is no operation 'foo'",
+        ),
+        (
+            "detach('shop.orders', 'foo')",
+            "RC003",
+            "there is no operation 'foo'",
+        ),
     ] {
         let (its, message) = refused(&database, &format!("select rowcast.{call}")).await;
         assert_eq!((its.as_str(), message.as_str()), (code, words));
@@ -511,6 +556,7 @@ on_every_version! {
     names_that_are_cut_off_or_read_alike_are_kept_apart
     a_function_that_two_attachments_share_outlives_the_first
     a_foreign_partition_is_refused_and_shown
+    a_child_of_two_parents_tells_for_one_only
     a_detached_partition_falls_silent
     default_privileges_open_no_trigger_function
     what_rowcast_owner_may_not_name_is_refused

@@ -18,12 +18,9 @@ declare
   v_function text;
   v_source text;
   v_other regclass;
+  v_child regclass;
 begin
-  if p_operation is null or p_operation not in ('insert', 'update', 'delete', 'truncate') then
-    raise exception using errcode = 'RC003',
-      message = format('there is no operation %L', p_operation),
-      hint = 'One of insert, update, delete, truncate; one call for each.';
-  end if;
+  perform rowcast.check_operation(p_operation);
   if p_mode is null or p_mode not in ('lossy', 'strict') then
     raise exception using errcode = 'RC003',
       message = format('there is no mode %L', p_mode),
@@ -35,7 +32,7 @@ begin
       hint = 'reset_above: a statement with more events tells one reset per room; null: never.';
   end if;
   perform rowcast.check_table(p_table, p_operation);
-  if p_query ~ '\$(body|query)\$' then
+  if p_query ~ '[$](body|query)[$]' then
     raise exception using errcode = 'RC003',
       message = format('the query for %s on %s contains $body$ or $query$', p_operation, p_table),
       hint = 'They are the quotes of the function round it: use others.';
@@ -49,10 +46,25 @@ begin
       message = format('%s is attached for %s already, and one hangs below the other: %s', v_other, p_operation, p_table),
       hint = 'Attach to the parent only: its partitions and children are attached with it.';
   end if;
+  -- It has one trigger for an operation: the second attachment would take it from the first. Where two
+  -- of them meet, there is a table with a second parent; partitions, which may be thousands, have one.
+  select i.inhrelid, a.relation into v_child, v_other
+  from pg_inherits i
+  join rowcast.attached a on a.operation = p_operation and a.relation <> p_table
+  where i.inhseqno > 1
+    and rowcast.is_below(i.inhrelid, p_table) and rowcast.is_below(i.inhrelid, a.relation)
+  limit 1;
+  if v_other is not null then
+    raise exception using errcode = 'RC003',
+      message = format('%s hangs below %s and below %s, which is attached for %s already',
+        v_child, p_table, v_other, p_operation),
+      hint = 'A table can tell of its rows for one parent only: attach to the children instead, or take it '
+        'out of one of the two (alter table … no inherit).';
+  end if;
 
   v_columns := rowcast.check_query(p_table, p_operation, p_query);
   select relname into v_channel from pg_class where oid = p_table;
-  if v_channel ~ '[[:cntrl:]]' or p_table::text ~ '\$(body|query)\$' then
+  if v_channel ~ '[[:cntrl:]]' or p_table::text ~ '[$](body|query)[$]' then
     raise exception using errcode = 'RC003',
       message = format('the name of %s has control characters, $body$ or $query$', p_table),
       hint = 'Rename it: its channel is called like it, and the trigger''s function names it.';

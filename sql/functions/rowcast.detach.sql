@@ -11,6 +11,9 @@ declare
   v_trigger record;
   v_gone boolean := false;
 begin
+  if p_operation is not null then
+    perform rowcast.check_operation(p_operation);
+  end if;
   -- A former partition still has the trigger of the table that it hung below.
   for v_trigger in
     select operation from rowcast.attachment
@@ -56,4 +59,4 @@ end
 $$;
 revoke all on function rowcast.detach(regclass, text) from public;
 comment on function rowcast.detach(regclass, text) is
-  'Removes what rowcast.attach made; all operations where none is named. SQLSTATE RC005.';
+  'Removes what rowcast.attach made; all operations where none is named. SQLSTATE RC003, RC005.';
