@@ -24,7 +24,7 @@ begin
       return 'none';
     end if;
   end if;
-  if v_mark.nonce not like '%/' || (select system_identifier from pg_control_system())
+  if v_mark.nonce not like '%/' || (select system_identifier::text from pg_control_system())
     or v_mark.database_oid is distinct from
       (select oid from pg_database where datname = current_database())
     or v_mark.log_oid is distinct from 'rowcast.event'::regclass::oid then

@@ -8,7 +8,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_nonce text := gen_random_uuid() || '/' || (select system_identifier from pg_control_system());
+  v_nonce text := gen_random_uuid()::text || '/' || (select system_identifier::text from pg_control_system());
 begin
   lock table rowcast.history_mark in exclusive mode;
   -- Nobody forgets meanwhile (rowcast.rotate_log).

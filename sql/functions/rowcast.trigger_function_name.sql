@@ -25,7 +25,7 @@ as $$
       where octet_length(left(f.name, n)) <= 50
     ) || ' ' || left(md5(t.apart), 12))
     from full_name f
-    cross join lateral (values (3, f.name), (4, p_table::oid || ' ' || f.name)) t (place, apart)
+    cross join lateral (values (3, f.name), (4, p_table::oid::text || ' ' || f.name)) t (place, apart)
     where t.place = 4 or octet_length(f.name) > 63
   )
   select c.name from candidate c

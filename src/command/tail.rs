@@ -125,7 +125,7 @@ impl Tail {
     /// Says where it listens; without a bookmark, now is where it begins.
     async fn begin(&mut self, client: &Client, again: bool) -> Outcome<()> {
         let sql = "select format('database %s as %s on %s', current_database(), current_user, \
-            coalesce(host(inet_server_addr()) || ':' || inet_server_port(), 'a local socket')), \
+            coalesce(host(inet_server_addr()) || ':' || inet_server_port()::text, 'a local socket')), \
             case when $1 then null else rowcast.bookmark() end";
         let row = within(client.query_one(sql, &[&self.bookmark.is_some()])).await?;
         let since = if self.bookmark.is_some() {

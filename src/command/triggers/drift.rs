@@ -13,7 +13,7 @@ const ATTACHED: &str = "select mode, query, function_name, reset_above from rowc
     where relation::oid = $1 and operation = $2";
 
 const IN_DATABASE: &str = "select a.relation::oid, a.operation, a.query, a.mode, \
-    case when c.oid is null then 'oid ' || a.relation::oid \
+    case when c.oid is null then 'oid ' || a.relation::oid::text \
     else format('%I.%I', n.nspname, c.relname) end, c.oid is not null, a.reset_above \
     from rowcast.attached a left join pg_class c on c.oid = a.relation \
     left join pg_namespace n on n.oid = c.relnamespace order by 5, 2";
