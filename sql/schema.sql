@@ -230,12 +230,9 @@ declare
   v_function text;
   v_source text;
   v_other regclass;
+  v_child regclass;
 begin
-  if p_operation is null or p_operation not in ('insert', 'update', 'delete', 'truncate') then
-    raise exception using errcode = 'RC003',
-      message = format('there is no operation %L', p_operation),
-      hint = 'One of insert, update, delete, truncate; one call for each.';
-  end if;
+  perform rowcast.check_operation(p_operation);
   if p_mode is null or p_mode not in ('lossy', 'strict') then
     raise exception using errcode = 'RC003',
       message = format('there is no mode %L', p_mode),
@@ -247,7 +244,7 @@ begin
       hint = 'reset_above: a statement with more events tells one reset per room; null: never.';
   end if;
   perform rowcast.check_table(p_table, p_operation);
-  if p_query ~ '\$(body|query)\$' then
+  if p_query ~ '[$](body|query)[$]' then
     raise exception using errcode = 'RC003',
       message = format('the query for %s on %s contains $body$ or $query$', p_operation, p_table),
       hint = 'They are the quotes of the function round it: use others.';
@@ -261,10 +258,25 @@ begin
       message = format('%s is attached for %s already, and one hangs below the other: %s', v_other, p_operation, p_table),
       hint = 'Attach to the parent only: its partitions and children are attached with it.';
   end if;
+  -- It has one trigger for an operation: the second attachment would take it from the first. Where two
+  -- of them meet, there is a table with a second parent; partitions, which may be thousands, have one.
+  select i.inhrelid, a.relation into v_child, v_other
+  from pg_inherits i
+  join rowcast.attached a on a.operation = p_operation and a.relation <> p_table
+  where i.inhseqno > 1
+    and rowcast.is_below(i.inhrelid, p_table) and rowcast.is_below(i.inhrelid, a.relation)
+  limit 1;
+  if v_other is not null then
+    raise exception using errcode = 'RC003',
+      message = format('%s hangs below %s and below %s, which is attached for %s already',
+        v_child, p_table, v_other, p_operation),
+      hint = 'A table can tell of its rows for one parent only: attach to the children instead, or take it '
+        'out of one of the two (alter table … no inherit).';
+  end if;
 
   v_columns := rowcast.check_query(p_table, p_operation, p_query);
   select relname into v_channel from pg_class where oid = p_table;
-  if v_channel ~ '[[:cntrl:]]' or p_table::text ~ '\$(body|query)\$' then
+  if v_channel ~ '[[:cntrl:]]' or p_table::text ~ '[$](body|query)[$]' then
     raise exception using errcode = 'RC003',
       message = format('the name of %s has control characters, $body$ or $query$', p_table),
       hint = 'Rename it: its channel is called like it, and the trigger''s function names it.';
@@ -596,7 +608,7 @@ begin
   select string_agg(distinct coalesce(a.attname, 'whole rows of ' || c.relname), ', ') into v_read
   from pg_rewrite r
   cross join lateral regexp_matches(
-    r.ev_action::text, '\{RTEPERMISSIONINFO :relid (\d+) [^}]*:selectedCols \(b([ \d]*)\)', 'g'
+    r.ev_action::text, '[{]RTEPERMISSIONINFO :relid ([0-9]+) [^}]*:selectedCols [(]b([ 0-9]*)[)]', 'g'
   ) t (rights)
   join pg_class c on c.oid = t.rights[1]::oid
     and c.oid in (to_regclass('pg_temp.new_rows'), to_regclass('pg_temp.old_rows'))
@@ -634,19 +646,37 @@ ALTER FUNCTION rowcast.check_horizon(p_from pg_snapshot) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.check_horizon(p_from pg_snapshot) IS 'Raises RC007 if the log has forgotten some of what came after a snapshot.';
 
+CREATE FUNCTION rowcast.check_operation(p_operation text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if p_operation is null or p_operation not in ('insert', 'update', 'delete', 'truncate') then
+    raise exception using errcode = 'RC003',
+      message = format('there is no operation %L', p_operation),
+      hint = 'One of insert, update, delete, truncate; one call for each.';
+  end if;
+end
+$$;
+
+ALTER FUNCTION rowcast.check_operation(p_operation text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.check_operation(p_operation text) IS 'Refuses what is not insert, update, delete or truncate; SQLSTATE RC003.';
+
 CREATE FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) RETURNS text[]
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET standard_conforming_strings TO 'on'
     SET client_min_messages TO 'warning'
     AS $_$
 declare
   -- As it stands in the trigger: in parentheses, without the semicolon that ends a statement.
-  v_query text := format(e'select * from (\n%s\n) q', regexp_replace(p_query, '[\s;]+$', ''));
+  v_query text := format(e'select * from (\n%s\n) q', regexp_replace(p_query, '[[:space:];]+$', ''));
   v_columns text[];
   v_wrong text;
   v_plan json;
 begin
-  if coalesce(p_query, '') !~ '\S' then
+  if coalesce(p_query, '') !~ '[^[:space:]]' then
     raise exception using errcode = 'RC003',
       message = format('there is no query for %s on %s', p_operation, p_table),
       hint = 'Give a select that returns name text, rooms text[] and data json.';
@@ -759,6 +789,7 @@ begin
   then
     v_columns := v_columns || '(plain)'::text;
   end if;
+  v_columns := v_columns || rowcast.settings_for(p_query, 'pg_temp.rowcast_checked');
 
   drop view pg_temp.rowcast_checked;
   drop table if exists pg_temp.new_rows, pg_temp.old_rows;
@@ -904,6 +935,9 @@ declare
   v_trigger record;
   v_gone boolean := false;
 begin
+  if p_operation is not null then
+    perform rowcast.check_operation(p_operation);
+  end if;
   -- A former partition still has the trigger of the table that it hung below.
   for v_trigger in
     select operation from rowcast.attachment
@@ -950,7 +984,7 @@ $$;
 
 ALTER FUNCTION rowcast.detach(p_table regclass, p_operation text) OWNER TO rowcast_owner;
 
-COMMENT ON FUNCTION rowcast.detach(p_table regclass, p_operation text) IS 'Removes what rowcast.attach made; all operations where none is named. SQLSTATE RC005.';
+COMMENT ON FUNCTION rowcast.detach(p_table regclass, p_operation text) IS 'Removes what rowcast.attach made; all operations where none is named. SQLSTATE RC003, RC005.';
 
 CREATE FUNCTION rowcast.emit(p_channel text, p_name text, p_rooms text[], p_data json) RETURNS bigint
     LANGUAGE sql SECURITY DEFINER
@@ -1312,7 +1346,7 @@ begin
       return 'none';
     end if;
   end if;
-  if v_mark.nonce not like '%/' || (select system_identifier from pg_control_system())
+  if v_mark.nonce not like '%/' || (select system_identifier::text from pg_control_system())
     or v_mark.database_oid is distinct from
       (select oid from pg_database where datname = current_database())
     or v_mark.log_oid is distinct from 'rowcast.event'::regclass::oid then
@@ -1442,6 +1476,24 @@ $$;
 ALTER FUNCTION rowcast.is_within(p_place text, p_other text) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.is_within(p_place text, p_other text) IS 'Whether all that lies before one bookmark lies before the other.';
+
+CREATE FUNCTION rowcast.keep_lastval() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_noted constant text := current_setting('rowcast.lastval', true);
+begin
+  if v_noted <> '' then
+    perform nextval('rowcast.lastval'), setval('rowcast.lastval', v_noted::bigint);
+  end if;
+  return null;
+end
+$$;
+
+ALTER FUNCTION rowcast.keep_lastval() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.keep_lastval() IS 'A trigger behind that of rowcast.attach: lastval() is again what rowcast.note_lastval noted.';
 
 CREATE FUNCTION rowcast.leaf_is_full(p_last bigint, p_share bigint) RETURNS boolean
     LANGUAGE sql
@@ -1575,7 +1627,7 @@ CREATE FUNCTION rowcast.new_history() RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  v_nonce text := gen_random_uuid() || '/' || (select system_identifier from pg_control_system());
+  v_nonce text := gen_random_uuid()::text || '/' || (select system_identifier::text from pg_control_system());
 begin
   lock table rowcast.history_mark in exclusive mode;
   -- Nobody forgets meanwhile (rowcast.rotate_log).
@@ -1667,6 +1719,25 @@ $$;
 ALTER FUNCTION rowcast.not_callable(p_names text[]) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.not_callable(p_names text[]) IS 'Those of the names by which nobody can call: not listed in rowcast.callable, or dropped since.';
+
+CREATE FUNCTION rowcast.note_lastval() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  perform set_config('rowcast.lastval', lastval()::text, true);
+  return null;
+exception
+  -- There is none yet in this session, or it is of a sequence that the writer may not read.
+  when object_not_in_prerequisite_state or insufficient_privilege then
+    perform set_config('rowcast.lastval', '', true);
+    return null;
+end
+$$;
+
+ALTER FUNCTION rowcast.note_lastval() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.note_lastval() IS 'A trigger before that of rowcast.attach: notes lastval() for the one behind it, rowcast.keep_lastval.';
 
 CREATE FUNCTION rowcast.notify_queue_is_filling() RETURNS boolean
     LANGUAGE plpgsql
@@ -1767,8 +1838,8 @@ declare
   v_parts text[] := string_to_array(p_bookmark, '.');
 begin
   if p_bookmark is null or length(p_bookmark) > 512
-    or p_bookmark !~ '^[0-9a-z]{1,16}(\.[0-9]{1,18}(_[0-9]{1,18})+){1,2}(\.[0-9]{1,18})?$'
-    or (p_bookmark ~ '_[0-9]+\.[0-9]+_' and p_bookmark !~ '\.[0-9]+$') then
+    or p_bookmark !~ '^[0-9a-z]{1,16}([.][0-9]{1,18}(_[0-9]{1,18})+){1,2}([.][0-9]{1,18})?$'
+    or (p_bookmark ~ '_[0-9]+[.][0-9]+_' and p_bookmark !~ '[.][0-9]+$') then
     raise exception using errcode = 'RC001', message = 'this is not a bookmark',
       hint = 'Pass a bookmark as it was received, unchanged, or none at all.';
   end if;
@@ -2453,6 +2524,38 @@ ALTER FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, p_functi
 
 COMMENT ON FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, p_function text) IS 'Creates the triggers of an attachment where they are missing, drops them where it is no more.';
 
+CREATE FUNCTION rowcast.settings_for(p_query text, p_view regclass) RETURNS text[]
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with handled as (
+    select distinct t.oid, t.typelem, t.typbasetype
+    from pg_rewrite r
+    cross join lateral regexp_matches(r.ev_action::text, ':[a-z]*type ([0-9]+)', 'g') m (type)
+    join pg_type t on t.oid = m.type[1]::oid
+    where r.ev_class = p_view
+  )
+  select coalesce(array_agg(format('(set %s)', s.setting) order by s.setting), '{}')
+  from (values
+    ('datestyle=iso', array['date', 'timestamp', 'timestamptz']::regtype[]),
+    ('intervalstyle=postgres', array['interval']::regtype[]),
+    ('bytea_output=hex', array['bytea']::regtype[]),
+    ('extra_float_digits=1', array['float4', 'float8']::regtype[]),
+    ('standard_conforming_strings=on', null)
+  ) s (setting, types)
+  where case
+    -- What stands in dollars or behind an E is read alike in any session; U&'' is an error in some.
+    when s.types is null then strpos(p_query, chr(92)) > 0 or p_query ~* 'u&'''
+    else exists (
+      select from handled h where array[h.oid, h.typelem, h.typbasetype] && s.types::oid[]
+    )
+  end
+$$;
+
+ALTER FUNCTION rowcast.settings_for(p_query text, p_view regclass) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.settings_for(p_query text, p_view regclass) IS 'The settings that a trigger function is given, whose query is in this view.';
+
 CREATE FUNCTION rowcast.settle_overdue() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2604,7 +2707,7 @@ CREATE FUNCTION rowcast.trigger_function_name(p_table regclass, p_operation text
       where octet_length(left(f.name, n)) <= 50
     ) || ' ' || left(md5(t.apart), 12))
     from full_name f
-    cross join lateral (values (3, f.name), (4, p_table::oid || ' ' || f.name)) t (place, apart)
+    cross join lateral (values (3, f.name), (4, p_table::oid::text || ' ' || f.name)) t (place, apart)
     where t.place = 4 or octet_length(f.name) > 63
   )
   select c.name from candidate c
@@ -2629,6 +2732,10 @@ CREATE FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_que
 declare
   v_told text := 'rowcast.told_' || left(md5(p_function), 12);
   v_channels boolean := 'channel' = any (p_columns);
+  v_settings text := (
+    select coalesce(string_agg(substr(c, 2, length(c) - 2), ' '), '')
+    from unnest(p_columns) c where c like '(set %'
+  );
   v_rows text := case p_operation when 'delete' then 'old_rows' else 'new_rows' end;
   -- Short and plain is within all bounds; rowcast.checked_name decides on the rest, and refuses what
   -- is null. 4,000 bytes are not 1 MiB even where they are compressed to the 255th part, PostgreSQL's
@@ -2643,8 +2750,9 @@ declare
       end as name,
       q.rooms, q.data, q.render
     from (
-      select %1$s as channel, q.name, q.rooms, %5$s as data, %4$s as render,
-        %3$sq.name || array_to_string(q.rooms, '''', e''\n'') as words
+      select %1$s collate "default" as channel, q.name collate "default" as name,
+        q.rooms collate "default" as rooms, %5$s as data, %4$s as render,
+        (%3$sq.name || array_to_string(q.rooms, '''', chr(10))) collate "default" as words
       from (
 %6$s
       ) q offset 0
@@ -2661,7 +2769,7 @@ declare
       else 'q.data::json'
     end,
     -- What may stand behind a statement, but not behind one in parentheses.
-    regexp_replace(p_query, '[\s;]+$', '')
+    regexp_replace(p_query, '[[:space:];]+$', '')
   );
   -- TRUNCATE of a parent fires this for every table that it empties: once is enough, unless
   -- somebody has told something since.
@@ -2687,14 +2795,14 @@ declare
     )
     else ''
   end;
-  v_limit text := coalesce(' limit ' || p_reset_above::bigint + 1, '');
+  v_limit text := coalesce(' limit ' || (p_reset_above::bigint + 1)::text, '');
   v_none text := case when v_plain then 'return null;' else format(
     'if not exists (select from %s offset 100) then
           return null;
         end if;',
     v_rows
   ) end;
-  v_usual text := 'v_count ' || coalesce('between 1 and ' || p_reset_above, '> 0');
+  v_usual text := 'v_count ' || coalesce('between 1 and ' || p_reset_above::text, '> 0');
   v_above text := case
     when p_reset_above is null then ''
     else format(
@@ -2722,10 +2830,10 @@ declare
   );
   v_template text := $source$
 create or replace function {function}() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp{settings}
 as $body$
 #variable_conflict use_column
-declare
+{noted}declare
   v_spent text;
   v_guarded boolean;
   v_count bigint;
@@ -2844,7 +2952,8 @@ $source$;
   v_parts jsonb := jsonb_build_object(
     'function', p_function, 'guard', v_guard, 'few', v_few, 'none', v_none, 'exists', v_exists,
     'numerous', v_numerous, 'usual', v_usual, 'above', v_above, 'done', v_done, 'failed', v_failed,
-    'limit', v_limit, 'reset', v_reset, 'selected', v_selected
+    'limit', v_limit, 'reset', v_reset, 'selected', v_selected, 'settings', coalesce(' ' || nullif(v_settings, ''), ''),
+    'noted', case when v_settings <> '' then format(e'-- %s\n', v_settings) else '' end
   );
 begin
   -- In one pass: names and the query may contain anything, such as what stands for another part.
@@ -3331,6 +3440,18 @@ ALTER TABLE rowcast.horizon OWNER TO rowcast_owner;
 
 COMMENT ON SEQUENCE rowcast.horizon IS 'Every event that was ever forgotten has an xid below it.';
 
+CREATE UNLOGGED SEQUENCE rowcast.lastval
+    START WITH 1
+    INCREMENT BY 1
+    MINVALUE -9223372036854775808
+    NO MAXVALUE
+    CACHE 1
+    CYCLE;
+
+ALTER TABLE rowcast.lastval OWNER TO rowcast_owner;
+
+COMMENT ON SEQUENCE rowcast.lastval IS 'What rowcast.keep_lastval makes lastval() speak of; whoever calls that has to be allowed to read it.';
+
 CREATE TABLE rowcast.leaf (
     leaf integer NOT NULL,
     turn bigint,
@@ -3412,7 +3533,7 @@ COMMENT ON COLUMN rowcast.revocation.version IS 'The access_version that this re
 CREATE TABLE rowcast.room_rule (
     pattern text NOT NULL,
     may_join text NOT NULL,
-    CONSTRAINT room_rule_pattern CHECK ((((octet_length(pattern) >= 1) AND (octet_length(pattern) <= 200)) AND (POSITION(('*'::text) IN (rtrim(pattern, '*'::text))) = 0) AND (pattern !~ '\*\*$'::text) AND (pattern !~ '[[:cntrl:]]'::text)))
+    CONSTRAINT room_rule_pattern CHECK ((((octet_length(pattern) >= 1) AND (octet_length(pattern) <= 200)) AND (POSITION(('*'::text) IN (rtrim(pattern, '*'::text))) = 0) AND (pattern !~ '[*][*]$'::text) AND (pattern !~ '[[:cntrl:]]'::text)))
 );
 
 ALTER TABLE rowcast.room_rule OWNER TO rowcast_owner;
@@ -3667,6 +3788,8 @@ REVOKE ALL ON FUNCTION rowcast.check_computed(p_table regclass, p_operation text
 
 REVOKE ALL ON FUNCTION rowcast.check_horizon(p_from pg_snapshot) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.check_operation(p_operation text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.check_rule() FROM PUBLIC;
@@ -3719,6 +3842,8 @@ REVOKE ALL ON FUNCTION rowcast.is_subset(p_seen pg_snapshot, p_in pg_snapshot) F
 
 REVOKE ALL ON FUNCTION rowcast.is_within(p_place text, p_other text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.keep_lastval() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.leaf_is_full(p_last bigint, p_share bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.log_size(OUT bytes bigint, OUT events bigint, OUT oldest_at timestamp with time zone, OUT refused_at timestamp with time zone) FROM PUBLIC;
@@ -3737,6 +3862,8 @@ REVOKE ALL ON FUNCTION rowcast.no_function(p_signature text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.not_callable(p_names text[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.not_callable(p_names text[]) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.note_lastval() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.notify_queue_is_filling() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.notify_queue_is_filling() TO rowcast_service;
@@ -3796,6 +3923,8 @@ REVOKE ALL ON FUNCTION rowcast.set_horizon(p_horizon bigint, p_seen pg_snapshot)
 
 REVOKE ALL ON FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, p_function text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.settings_for(p_query text, p_view regclass) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.settle_overdue() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.spare_leaf(p_turn bigint) FROM PUBLIC;
@@ -3832,6 +3961,8 @@ GRANT SELECT ON SEQUENCE rowcast.doorbell TO PUBLIC;
 GRANT SELECT ON TABLE rowcast.failure TO rowcast_service;
 
 GRANT SELECT ON SEQUENCE rowcast.horizon TO rowcast_service;
+
+GRANT SELECT ON SEQUENCE rowcast.lastval TO PUBLIC;
 
 GRANT SELECT ON TABLE rowcast.revocation TO rowcast_service;
 

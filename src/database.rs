@@ -68,11 +68,12 @@ pub const PATH: &str = "search_path = pg_catalog, pg_temp";
 
 /// What a session of our own begins with, past any pool. What the address, the role or the database
 /// says of these is meant for an application: where a statement of ours may take so long that somebody
-/// has to give up, we do. `transaction_timeout` is there from PostgreSQL 17 on.
+/// has to give up, we do. `transaction_timeout` is there from PostgreSQL 17 on. And a backslash in a
+/// string, of ours or of the files of `rowcast triggers`, is one.
 #[must_use]
 pub fn session() -> String {
     format!(
-        "set {PATH}; set statement_timeout = 0; \
+        "set {PATH}; set standard_conforming_strings = on; set statement_timeout = 0; \
          set default_transaction_isolation = 'read committed'; \
          select set_config(name, '0', false) from pg_settings where name in ('lock_timeout', \
          'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout')"

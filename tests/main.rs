@@ -35,6 +35,8 @@ mod tickets;
 mod attachments;
 /// The legacy application comes first: failing triggers, full disks, very large statements.
 mod legacy;
+/// What sessions and databases may be set to: no event changes with it, and nothing of theirs.
+mod settings;
 /// All the ways SQL has to write: bulk, upsert, COPY, cascade, partitions, overlapping transactions.
 mod writes;
 

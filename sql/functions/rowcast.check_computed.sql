@@ -23,7 +23,7 @@ begin
   select string_agg(distinct coalesce(a.attname, 'whole rows of ' || c.relname), ', ') into v_read
   from pg_rewrite r
   cross join lateral regexp_matches(
-    r.ev_action::text, '\{RTEPERMISSIONINFO :relid (\d+) [^}]*:selectedCols \(b([ \d]*)\)', 'g'
+    r.ev_action::text, '[{]RTEPERMISSIONINFO :relid ([0-9]+) [^}]*:selectedCols [(]b([ 0-9]*)[)]', 'g'
   ) t (rights)
   join pg_class c on c.oid = t.rights[1]::oid
     and c.oid in (to_regclass('pg_temp.new_rows'), to_regclass('pg_temp.old_rows'))

@@ -1,23 +1,25 @@
 -- Checks a query before it becomes a trigger: that it parses with the search_path it will run
 -- under, that its columns are those of an event, and that rowcast_owner may read what it reads.
 -- Returns the columns it has, and `(plain)` if it does no more than pass the rows through, one by
--- one: then its plan is the same for one row and for a million. Runs as the caller, who has to be
--- allowed to see the table.
+-- one: then its plan is the same for one row and for a million. And `(set …)` for each setting of a
+-- writer's session that it would change with. Runs as the caller, who has to be allowed to see the
+-- table.
 
 create or replace function rowcast.check_query(p_table regclass, p_operation text, p_query text)
 returns text[]
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set standard_conforming_strings = on
 set client_min_messages = warning
 as $$
 declare
   -- As it stands in the trigger: in parentheses, without the semicolon that ends a statement.
-  v_query text := format(e'select * from (\n%s\n) q', regexp_replace(p_query, '[\s;]+$', ''));
+  v_query text := format(e'select * from (\n%s\n) q', regexp_replace(p_query, '[[:space:];]+$', ''));
   v_columns text[];
   v_wrong text;
   v_plan json;
 begin
-  if coalesce(p_query, '') !~ '\S' then
+  if coalesce(p_query, '') !~ '[^[:space:]]' then
     raise exception using errcode = 'RC003',
       message = format('there is no query for %s on %s', p_operation, p_table),
       hint = 'Give a select that returns name text, rooms text[] and data json.';
@@ -130,6 +132,7 @@ begin
   then
     v_columns := v_columns || '(plain)'::text;
   end if;
+  v_columns := v_columns || rowcast.settings_for(p_query, 'pg_temp.rowcast_checked');
 
   drop view pg_temp.rowcast_checked;
   drop table if exists pg_temp.new_rows, pg_temp.old_rows;

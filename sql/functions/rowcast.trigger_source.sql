@@ -13,6 +13,10 @@
 -- square of the time. A query that only passes rows through has no other plan for many.
 -- Conditions with a sub-select stand alone: with one, PL/pgSQL runs the whole of them as a query.
 -- Above p_reset_above events the rooms are told to read anew. One more than that is computed.
+-- It runs in sessions of any settings: those that its text or its events would change with, which
+-- rowcast.check_query names, are set for it. They stand in its body too, for that is what is compared.
+-- Names and rooms are collated as the database is: a column whose collation is not deterministic
+-- knows no regular expressions, and may take two rooms for one.
 
 create or replace function rowcast.trigger_source(
   p_table regclass,
@@ -31,6 +35,10 @@ as $$
 declare
   v_told text := 'rowcast.told_' || left(md5(p_function), 12);
   v_channels boolean := 'channel' = any (p_columns);
+  v_settings text := (
+    select coalesce(string_agg(substr(c, 2, length(c) - 2), ' '), '')
+    from unnest(p_columns) c where c like '(set %'
+  );
   v_rows text := case p_operation when 'delete' then 'old_rows' else 'new_rows' end;
   -- Short and plain is within all bounds; rowcast.checked_name decides on the rest, and refuses what
   -- is null. 4,000 bytes are not 1 MiB even where they are compressed to the 255th part, PostgreSQL's
@@ -45,8 +53,9 @@ declare
       end as name,
       q.rooms, q.data, q.render
     from (
-      select %1$s as channel, q.name, q.rooms, %5$s as data, %4$s as render,
-        %3$sq.name || array_to_string(q.rooms, '''', e''\n'') as words
+      select %1$s collate "default" as channel, q.name collate "default" as name,
+        q.rooms collate "default" as rooms, %5$s as data, %4$s as render,
+        (%3$sq.name || array_to_string(q.rooms, '''', chr(10))) collate "default" as words
       from (
 %6$s
       ) q offset 0
@@ -63,7 +72,7 @@ declare
       else 'q.data::json'
     end,
     -- What may stand behind a statement, but not behind one in parentheses.
-    regexp_replace(p_query, '[\s;]+$', '')
+    regexp_replace(p_query, '[[:space:];]+$', '')
   );
   -- TRUNCATE of a parent fires this for every table that it empties: once is enough, unless
   -- somebody has told something since.
@@ -89,14 +98,14 @@ declare
     )
     else ''
   end;
-  v_limit text := coalesce(' limit ' || p_reset_above::bigint + 1, '');
+  v_limit text := coalesce(' limit ' || (p_reset_above::bigint + 1)::text, '');
   v_none text := case when v_plain then 'return null;' else format(
     'if not exists (select from %s offset 100) then
           return null;
         end if;',
     v_rows
   ) end;
-  v_usual text := 'v_count ' || coalesce('between 1 and ' || p_reset_above, '> 0');
+  v_usual text := 'v_count ' || coalesce('between 1 and ' || p_reset_above::text, '> 0');
   v_above text := case
     when p_reset_above is null then ''
     else format(
@@ -124,10 +133,10 @@ declare
   );
   v_template text := $source$
 create or replace function {function}() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp{settings}
 as $body$
 #variable_conflict use_column
-declare
+{noted}declare
   v_spent text;
   v_guarded boolean;
   v_count bigint;
@@ -246,7 +255,8 @@ $source$;
   v_parts jsonb := jsonb_build_object(
     'function', p_function, 'guard', v_guard, 'few', v_few, 'none', v_none, 'exists', v_exists,
     'numerous', v_numerous, 'usual', v_usual, 'above', v_above, 'done', v_done, 'failed', v_failed,
-    'limit', v_limit, 'reset', v_reset, 'selected', v_selected
+    'limit', v_limit, 'reset', v_reset, 'selected', v_selected, 'settings', coalesce(' ' || nullif(v_settings, ''), ''),
+    'noted', case when v_settings <> '' then format(e'-- %s\n', v_settings) else '' end
   );
 begin
   -- In one pass: names and the query may contain anything, such as what stands for another part.

@@ -1,0 +1,313 @@
+//! What the sessions that write, and their databases, may be set to: no event changes with it, and
+//! the application goes on as it did.
+
+use crate::support::{Database, VERSIONS, Version, on, on_every_version};
+use rowcast::migrate;
+use tokio_postgres::Client;
+
+async fn database(version: Version) -> Database {
+    let database = on(version).await.database().await;
+    database
+        .run("create schema shop; grant usage on schema shop to lab_app")
+        .await;
+    database
+}
+
+/// A table that `lab_app` writes, told of in this way.
+async fn attached(
+    database: &Database,
+    table: &str,
+    columns: &str,
+    name_and_rooms: &str,
+    more: &str,
+) {
+    database
+        .run(&format!(
+            "create table shop.{table} (id serial primary key, {columns});
+             grant all on shop.{table}, shop.{table}_id_seq to lab_app;
+             select rowcast.attach('shop.{table}', 'insert', $q$
+               select {name_and_rooms}, json_build_object('id', n.id) as data
+               from new_rows n {more} $q$, 'strict')"
+        ))
+        .await;
+}
+
+async fn run(client: &Client, sql: &str) {
+    let done = client.batch_execute(sql).await;
+    done.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+}
+
+const OFF: &str = "set standard_conforming_strings = off; set escape_string_warning = off";
+
+/// Names and rooms of what there is.
+async fn told(database: &Database) -> String {
+    let told = "select coalesce(string_agg(concat(name, ' ', rooms), '; ' order by id), '')
+        from rowcast.event";
+    database.ask(told).await
+}
+
+/// The body of the trigger function did not compile in such a session, outside its safety net, or its
+/// query meant something else.
+async fn a_backslash_is_one_in_every_session(version: Version) {
+    let database = database(version).await;
+    let rooms = r"'file' as name, array['dir:' || split_part(n.path, '\', 1)] as rooms";
+    let more = r"where n.path ~ '^\w+\\\w+$'";
+    attached(&database, "files", "path text", rooms, more).await;
+    let unicode = r"'note' as name, array[U&'open:\0031'] as rooms";
+    attached(&database, "notes", "body text", unicode, "").await;
+    let legacy = database.legacy().await;
+    run(&legacy, OFF).await;
+    let insert = r"insert into shop.files (path) values (E'a\\b'), ('no path');
+        insert into shop.notes (body) values ('x')";
+    run(&legacy, insert).await;
+    assert_eq!(told(&database).await, "file {dir:a}; note {open:1}");
+
+    // Who attaches in such a session, attaches the same.
+    let source = "select string_agg(prosrc, '' order by proname) from pg_proc
+        where proname like 'shop.%'";
+    let before: String = database.ask(source).await;
+    let owner = database.client("postgres").await;
+    run(&owner, OFF).await;
+    let again = "select rowcast.attach(relation, operation, query, mode) from rowcast.attached";
+    run(&owner, again).await;
+    let after: String = database.ask(source).await;
+    assert!(before == after, "attached again");
+}
+
+/// The pattern of rules was migrated without its backslashes, and refused all of them.
+#[tokio::test]
+async fn a_database_where_a_backslash_is_none_is_migrated_as_any_other() {
+    let database = on(Version::Installed).await.empty().await;
+    let off = "alter database {} set standard_conforming_strings = off";
+    database.run(&off.replace("{}", &database.name)).await;
+    let mut owner = database.client("postgres").await;
+    migrate::run(&mut owner).await.expect("it migrates");
+    // The files of `rowcast triggers` are said in such a session, too.
+    let ours = owner.query_one("show standard_conforming_strings", &[]);
+    assert_eq!(ours.await.expect("a setting").get::<_, String>(0), "on");
+    let rule = "create function public.yes(jsonb, text) returns boolean language sql
+          return true;
+        insert into rowcast.room_rule values ('user:*', 'public.yes(jsonb, text)')";
+    database.run(rule).await;
+    let wrong = "insert into rowcast.room_rule values ('user:**', 'public.yes(jsonb, text)')";
+    let error = owner.batch_execute(wrong).await.expect_err(wrong);
+    let constraint = error.as_db_error().and_then(|error| error.constraint());
+    assert_eq!(constraint, Some("room_rule_pattern"));
+    let bookmark = database.bookmark().await;
+    let since = format!("select outcome from rowcast.events_since('{bookmark}')");
+    let theirs = database.client("postgres").await;
+    let end = theirs.query_one(&since, &[]).await.expect("an answer");
+    assert_eq!(end.get::<_, String>(0), "end");
+
+    let older = "alter table rowcast.room_rule drop constraint room_rule_pattern,
+        add constraint room_rule_pattern check (pattern !~ '**$') not valid";
+    database.run(older).await;
+    const MENDED: &str = include_str!("../sql/migrations/V18__patterns_in_any_session.sql");
+    database.run(MENDED).await;
+    let another = "insert into rowcast.room_rule values ('*', 'public.yes(jsonb, text)')";
+    database.run(another).await;
+}
+
+/// A room is asked for by its name: another way to write it is another room, where nobody is.
+async fn a_room_is_called_alike_whoever_writes(version: Version) {
+    let database = database(version).await;
+    let columns = "d date default '2026-03-01', i interval default '90 minutes',
+        f float8 default 0.1 + 0.2::float8, b bytea default '\\x00ff'";
+    let rooms = "'day' as name, array['d:' || n.d, concat('i:', n.i), format('f:%s', n.f),
+        'b:' || n.b::text] as rooms";
+    attached(&database, "days", columns, rooms, "").await;
+    // A setting costs each write: where there is no such type, none is made.
+    attached(
+        &database,
+        "texts",
+        "t text",
+        "n.t as name, array['open:1'] as rooms",
+        "",
+    )
+    .await;
+    let pinned = "select proconfig::text from pg_proc where proname = 'shop.texts insert'";
+    let only_path = r#"{"search_path=pg_catalog, pg_temp"}"#;
+    assert_eq!(database.ask::<String>(pinned).await, only_path);
+    let legacy = database.legacy().await;
+    run(&legacy, "insert into shop.days default values").await;
+    let plain = told(&database).await;
+    run(
+        &legacy,
+        "set datestyle = 'SQL, DMY'; set intervalstyle = 'iso_8601'; set bytea_output = 'escape';
+         set extra_float_digits = -3; insert into shop.days default values",
+    )
+    .await;
+    assert_eq!(told(&database).await, format!("{plain}; {plain}"));
+    assert!(plain.contains("d:2026-03-01"), "{plain}");
+    let session: String = legacy
+        .query_one("show datestyle", &[])
+        .await
+        .expect("a style")
+        .get(0);
+    assert_eq!(session, "SQL, DMY", "it has its own again");
+
+    // The type of a column changes, its query does not: what is set changes with it.
+    database
+        .run(
+            "alter table shop.texts add d text default 'x';
+             select rowcast.attach('shop.texts', 'insert', $q$ select n.t as name,
+               array['d:' || n.d] as rooms, to_json(n.id) as data from new_rows n $q$);
+             alter table shop.texts alter d drop default, alter d type date using '2026-03-01';
+             select rowcast.attach(relation, operation, query) from rowcast.attached
+             where relation = 'shop.texts'::regclass",
+        )
+        .await;
+    let pinned = pinned.replace("proconfig::text", "lower(proconfig[2])");
+    assert_eq!(database.ask::<String>(&pinned).await, "datestyle=iso");
+}
+
+/// Of such a collation PostgreSQL asks no regular expression, and the bounds are one.
+async fn a_collation_of_ones_own_loses_nothing(version: Version) {
+    let database = database(version).await;
+    database
+        .run(
+            "create collation shop.ci
+               (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+        )
+        .await;
+    let columns = "email text collate shop.ci, channel text collate shop.ci";
+    let all = "n.email as name, array['user:' || n.email] as rooms, n.channel";
+    attached(&database, "people", columns, all, "").await;
+    let insert = "insert into shop.people (email, channel) values ('a@b', 'a'), ('A@b', 'A')";
+    run(&database.legacy().await, insert).await;
+    assert_eq!(told(&database).await, "a@b {user:a@b}; A@b {user:A@b}");
+
+    // Rooms that it takes for one are two, each with its reset.
+    database
+        .run(
+            "delete from rowcast.event;
+             select rowcast.attach(relation, operation, query, 'strict', 0) from rowcast.attached",
+        )
+        .await;
+    run(&database.legacy().await, insert).await;
+    let rooms = "select string_agg(room, ' ' order by room collate \"C\")
+        from rowcast.event, unnest(rooms) room where name = 'reset'";
+    assert_eq!(database.ask::<String>(rooms).await, "user:A@b user:a@b");
+}
+
+/// Casts to text as PostgreSQL 8.2 had them, which old applications were given back: with them, to
+/// join a text with a number is not unique.
+#[tokio::test]
+async fn implicit_casts_to_text_are_in_nobodys_way() {
+    for version in VERSIONS {
+        let database = on(version).await.empty().await;
+        for source in [
+            "smallint",
+            "integer",
+            "bigint",
+            "oid",
+            "real",
+            "float8",
+            "numeric",
+            "date",
+            "time",
+            "timestamp",
+            "timestamptz",
+            "interval",
+            "uuid",
+            "json",
+            "jsonb",
+            "regclass",
+            "xid8",
+        ] {
+            let cast = format!("create cast ({source} as text) with inout as implicit");
+            database.run(&cast).await;
+        }
+        let mut owner = database.client("postgres").await;
+        migrate::run(&mut owner).await.expect("it migrates");
+        database
+            .run(
+                "create table public.orders (id int primary key);
+                 select rowcast.attach('public.orders', o, format($q$ select 'order' as name,
+                   array['open:1'] as rooms, json_build_object('id', n.id) as data from %s n $q$, r))
+                 from (values ('insert', 'new_rows'), ('update', 'new_rows'), ('delete', 'old_rows'))
+                   v (o, r);
+                 select rowcast.new_history()",
+            )
+            .await;
+        let bookmark = database.bookmark().await;
+        database
+            .run("insert into public.orders values (1); update public.orders set id = 2")
+            .await;
+        let since = format!("select count(*) from rowcast.events_since('{bookmark}')");
+        assert_eq!(database.ask::<i64>(&since).await, 3, "{version:?}");
+        database.run("select rowcast.detach('public.orders')").await;
+    }
+}
+
+/// Events have their ids from a sequence, and the session that writes draws them: without the two
+/// triggers, an unnamed `lastInsertId` is no longer the application's.
+async fn lastval_is_kept_where_it_is_asked_for(version: Version) {
+    let database = database(version).await;
+    let rooms = "'order' as name, array['open:1'] as rooms";
+    attached(&database, "orders", "n int", rooms, "").await;
+    database
+        .run("create table shop.plain (id serial); grant all on shop.plain, shop.plain_id_seq to lab_app")
+        .await;
+    let legacy = database.legacy().await;
+    let insert = "insert into shop.orders (n) values (1)";
+    run(&legacy, insert).await;
+    let error = legacy.batch_execute("select lastval()").await;
+    let error = error.expect_err("it is of our sequence");
+    let message = error.as_db_error().expect("of the database").message();
+    assert_eq!(message, "permission denied for sequence event_id_seq");
+
+    // As docs/sql.md has it.
+    let documented = include_str!("../docs/sql.md");
+    let (_, triggers) = documented
+        .split_once("create trigger _899_rowcast_note")
+        .expect("it is documented");
+    let (triggers, _) = triggers.split_once("```").expect("a block");
+    database
+        .run(&format!("create trigger _899_rowcast_note{triggers}"))
+        .await;
+
+    let lastval = async |client: &Client, sql: &str| -> i64 {
+        run(client, sql).await;
+        let row = client.query_one("select lastval()", &[]).await;
+        row.unwrap_or_else(|error| panic!("{sql}: {error:?}"))
+            .get(0)
+    };
+    let legacy = database.legacy().await;
+    // Many at once that keep theirs do not disturb one another.
+    let other = database.legacy().await;
+    for n in 0..3 {
+        assert_eq!(lastval(&legacy, insert).await, 2 + 2 * n);
+        assert_eq!(lastval(&other, insert).await, 3 + 2 * n);
+    }
+    assert_eq!(
+        lastval(&legacy, "insert into shop.plain default values").await,
+        1
+    );
+    for sql in [
+        "update shop.orders set n = 2",
+        "insert into shop.orders (id, n) values (900, 1)",
+        "delete from shop.orders where id = 900",
+        "begin; update shop.orders set n = 3; rollback",
+    ] {
+        assert_eq!(lastval(&legacy, sql).await, 1, "{sql}");
+    }
+    assert_eq!(
+        lastval(&legacy, "insert into shop.orders (n) values (1), (2)").await,
+        9
+    );
+    // It knows none, or one that it may not read: then there is none to keep.
+    let fresh = database.legacy().await;
+    run(&fresh, "insert into shop.orders (id, n) values (901, 1)").await;
+    database
+        .run("select setval('shop.orders_id_seq', 2147483646)")
+        .await;
+    assert_eq!(lastval(&fresh, insert).await, 2_147_483_647);
+}
+
+on_every_version! {
+    a_backslash_is_one_in_every_session
+    a_room_is_called_alike_whoever_writes
+    a_collation_of_ones_own_loses_nothing
+    lastval_is_kept_where_it_is_asked_for
+}
