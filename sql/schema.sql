@@ -1521,7 +1521,7 @@ ALTER FUNCTION rowcast.log_size(OUT bytes bigint, OUT events bigint, OUT oldest_
 
 COMMENT ON FUNCTION rowcast.log_size(OUT bytes bigint, OUT events bigint, OUT oldest_at timestamp with time zone, OUT refused_at timestamp with time zone) IS 'Bytes with indexes; about how many events; since when the oldest leaf was written; and since when a lock keeps a leaf from being emptied.';
 
-CREATE FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean, p_bytes bigint) RETURNS TABLE(snapshot text, more boolean, history text, doorbell text, access_version bigint, rings boolean, queue_usage double precision, id bigint, xid xid8, at timestamp with time zone, channel text, name text, rooms text[], data json, failed boolean, render text)
+CREATE FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean, p_bytes bigint, p_equals boolean DEFAULT false) RETURNS TABLE(snapshot text, more boolean, history text, doorbell text, access_version bigint, rings boolean, queue_usage double precision, id bigint, xid xid8, at timestamp with time zone, channel text, name text, rooms text[], data json, failed boolean, render text, state bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
@@ -1556,21 +1556,24 @@ begin
     pg_sequence_last_value('rowcast.doorbell'::regclass) = 1,
     pg_notification_queue_usage(),
     null::bigint, null::xid8, null::timestamptz, null, null, null::text[], null::json, null::boolean,
-    null
+    null, null::bigint
   from rowcast.setting s;
 
   if p_render then
     return query
     select null, null::boolean, null, null, null::bigint, null::boolean, null::float8,
-      l.id, l.xid, l.at, l.channel, l.name, l.rooms, l.data, l.failed, null
-    from rowcast.read_log(p_from, v_to) l
+      l.id, l.xid, l.at, l.channel, l.name, l.rooms,
+      case when l.state is null or l.id = max(l.id) over (partition by l.state) then l.data end,
+      l.failed, null, l.state
+    from rowcast.read_log(p_from, v_to, p_equals => p_equals) l
     order by l.id;
     return;
   end if;
 
   return query
   select null, null::boolean, null, null, null::bigint, null::boolean, null::float8,
-    e.id, e.xid, e.at, e.channel, e.name, e.rooms, e.data, false, e.render
+    e.id, e.xid, e.at, e.channel, e.name, e.rooms, e.data, false, e.render,
+    null::bigint
   from (
     select * from rowcast.event n
     where n.xid >= pg_snapshot_xmax(p_from) and n.xid < pg_snapshot_xmax(v_to)
@@ -1586,9 +1589,9 @@ begin
 end
 $$;
 
-ALTER FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean, p_bytes bigint) OWNER TO rowcast_owner;
+ALTER FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean, p_bytes bigint, p_equals boolean) OWNER TO rowcast_owner;
 
-COMMENT ON FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean, p_bytes bigint) IS 'The state of things, and events since a snapshot: all, or about p_bytes; with p_render, rendered.';
+COMMENT ON FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean, p_bytes bigint, p_equals boolean) IS 'The state of things, and events since a snapshot: all, or about p_bytes; with p_render, rendered.';
 
 CREATE FUNCTION rowcast.misfit(p_columns text[], p_args text) RETURNS text
     LANGUAGE plpgsql STABLE
@@ -1966,11 +1969,14 @@ begin
     select p_limit is not null and count(*) >= p_limit as off from wanted
   ),
   stated as (
-    select s.*, rowcast.state_key(s.data) as key, max(s.id) over (
-      partition by s.render, s.data::text, s.channel, s.name, s.rooms
-    ) as state
-    from wanted s
-    where s.render is not null
+    select s.*, max(s.id) over (partition by s.state) as last
+    from (
+      select w.*, rowcast.state_key(w.data) as key,
+        ('x' || left(md5(row(w.render, w.data::text, w.channel, w.name, w.rooms)::text), 16))
+          ::bit(64)::bigint as state
+      from wanted w
+      where w.render is not null
+    ) s
   ),
   asked as (
     select render, array_agg(distinct key) as keys from stated where key is not null group by render
@@ -1992,7 +1998,7 @@ begin
   full join rendered r on r.render = s.render and r.key = s.key
   where coalesce(s.id, 0) <> 0
     and (
-      (p_equals or s.id = s.state)
+      (p_equals or s.id = s.last)
       and (r.key is not null or s.key is null)
       or (select off from cut)
     )
@@ -3849,8 +3855,8 @@ REVOKE ALL ON FUNCTION rowcast.leaf_is_full(p_last bigint, p_share bigint) FROM 
 REVOKE ALL ON FUNCTION rowcast.log_size(OUT bytes bigint, OUT events bigint, OUT oldest_at timestamp with time zone, OUT refused_at timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.log_size(OUT bytes bigint, OUT events bigint, OUT oldest_at timestamp with time zone, OUT refused_at timestamp with time zone) TO rowcast_service;
 
-REVOKE ALL ON FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean, p_bytes bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean, p_bytes bigint) TO rowcast_service;
+REVOKE ALL ON FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean, p_bytes bigint, p_equals boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION rowcast.look(p_from pg_snapshot, p_render boolean, p_bytes bigint, p_equals boolean) TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.misfit(p_columns text[], p_args text) FROM PUBLIC;
 

@@ -7,6 +7,7 @@ use crate::frame::Frame;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 /// The room that everybody who is connected is in.
@@ -113,12 +114,68 @@ pub struct Place {
     pub bookmark: Arc<str>,
 }
 
+/// A row of the log: its id, and the transaction that wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    pub id: u64,
+    pub xid: u64,
+}
+
 /// What became visible since the reader's standpoint: a difference of two snapshots.
 #[derive(Debug)]
 pub struct Batch {
     /// Where it ends.
     pub to: Arc<Standpoint>,
+    /// In order of id; of equal state events only the last.
     pub events: Vec<Arc<Event>>,
+    pub states: States,
+}
+
+/// Of the state events of a batch by their ids, what else there is to know of them.
+pub type States = HashMap<u64, State>;
+
+/// What a state event stands for.
+#[derive(Debug)]
+pub struct State {
+    /// The same for equal ones, in whichever batch.
+    pub number: i64,
+    /// Its equals of lower ids, which say no more than it does: whoever lacks one of them, and not
+    /// the last, is told in its place what the last says.
+    pub equals: Vec<Entry>,
+}
+
+/// Brings equal state events of a batch together: it takes the entries from the last to the first.
+#[derive(Debug, Default)]
+pub struct Equals(BTreeMap<i64, (u64, Vec<Entry>)>);
+
+impl Equals {
+    /// Whether this entry is an event, or only stands behind a later one that says the same. `number`
+    /// is what state events share that are equal; nothing for other events.
+    pub fn is_event(&mut self, entry: Entry, number: Option<i64>) -> bool {
+        let Some(number) = number else {
+            return true;
+        };
+        match self.0.get_mut(&number) {
+            // A renderer may say two things of one key.
+            Some((last, _)) if *last == entry.id => true,
+            Some((_, equals)) => {
+                equals.push(entry);
+                false
+            }
+            None => {
+                self.0.insert(number, (entry.id, Vec::new()));
+                true
+            }
+        }
+    }
+
+    /// What was brought together.
+    #[must_use]
+    pub fn states(self) -> States {
+        let states = self.0.into_iter();
+        let states = states.map(|(number, (last, equals))| (last, State { number, equals }));
+        states.collect()
+    }
 }
 
 #[derive(Serialize)]
@@ -135,16 +192,22 @@ struct EventFrame<'a> {
     bookmark: Option<&'a str>,
 }
 
-impl Event {
-    /// The same event with another bookmark, for a reader whose place is not one of our own.
+impl Place {
     #[must_use]
-    pub fn moved(&self, bookmark: String) -> Self {
-        let place = self.place.as_ref().map(|place| Place {
-            bookmark: bookmark.into(),
-            ..place.clone()
-        });
+    pub fn entry(&self) -> Entry {
+        let Self { id, xid, .. } = *self;
+        Entry { id, xid }
+    }
+}
+
+impl Event {
+    /// The same event at another place: for a reader whose bookmark is not one of our own, or who is
+    /// told what it says in place of an equal one.
+    #[must_use]
+    pub fn moved(&self, Entry { id, xid }: Entry, bookmark: String) -> Self {
+        let bookmark = bookmark.into();
         Self {
-            place,
+            place: Some(Place { id, xid, bookmark }),
             channel: self.channel.clone(),
             name: self.name.clone(),
             rooms: self.rooms.clone(),

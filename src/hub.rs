@@ -347,7 +347,7 @@ fn queue_gap(table: &Table, reason: GapReason) -> Vec<Arc<Subscription>> {
 pub(super) mod tests {
     use super::*;
     use crate::bookmark::{Bookmark, Snapshot, Spelling};
-    use crate::event::Place;
+    use crate::event::{Place, States};
     use crate::frame::Frame;
 
     pub(super) const LIMITS: Limits = Limits {
@@ -399,6 +399,7 @@ pub(super) mod tests {
             Batch {
                 to: Arc::clone(to),
                 events,
+                states: States::new(),
             },
             now,
         );

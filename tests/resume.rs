@@ -403,6 +403,106 @@ async fn a_page_receives_exactly_what_it_lacks() {
     }
 }
 
+/// Bookings of a slot, and the event that says how many they are: nobody knows before it is read.
+const BOOKINGS: &str = "create table app.booking (slot int); \
+     grant select on app.booking to rowcast_owner; \
+     create function app.slot(p_keys jsonb[]) returns table (key jsonb, data json) \
+       language sql stable as $$ select k, json_build_object('row', 'slot', 'n', \
+         (select count(*) from app.booking where slot = (k ->> 'id')::int)) from unnest(p_keys) k $$";
+
+const BOOK: &str = "insert into app.booking values (1); \
+     insert into rowcast.event (channel, name, rooms, data, render) \
+       values ('slots', 'slot', array['r:1'], '{\"id\":1}', 'app.slot')";
+
+/// What whoever comes back with this bookmark is told of the slot in the end, on every transport.
+async fn assert_last_told(db: &Database, server: &Server, bookmark: &str, expected: i64) {
+    for transport in EVERY_TRANSPORT {
+        let told = read_all(db, server, transport, bookmark).await;
+        let last = told.iter().rfind(|event| event.row == "slot");
+        let last = last.map(|event| event.number);
+        assert_eq!(
+            last,
+            Some(expected),
+            "{transport:?} from {bookmark}: {told:?}"
+        );
+    }
+}
+
+/// Two book a slot at once, and a page is rendered between their commits. Of the two events, which one
+/// look found and which say the same, only the last was kept, which the page has: it was told that it
+/// lacked nothing, and went on to show one booking.
+#[tokio::test]
+async fn of_two_bookings_at_once_a_page_is_told_the_one_it_lacks() {
+    let db = database(Version::Installed).await;
+    db.run(BOOKINGS).await;
+    let server = serve(&db, |settings| {
+        settings.listener.look_timeout = Duration::from_secs(60);
+    })
+    .await;
+    let mut reader = subscriber(&server, TRANSPORTS[0], &db.bookmark().await).await;
+    reader.expect("welcome").await;
+    reader.expect("subscribed").await;
+    // The look that has to wait has taken its snapshot before: the next finds both.
+    let holder = db.client("postgres").await;
+    let hold = "begin; lock table rowcast.channel in access exclusive mode";
+    holder.batch_execute(hold).await.unwrap();
+    support::eventually("a look waits", async || {
+        let waits = "select exists (select from pg_locks \
+             where relation = 'rowcast.channel'::regclass and not granted)";
+        db.ask::<bool>(waits).await.then_some(())
+    })
+    .await;
+    let first = db.client("postgres").await;
+    first
+        .batch_execute(&format!("begin; {BOOK}"))
+        .await
+        .unwrap();
+    db.run(BOOK).await;
+    let page = "select rowcast.bookmark(), count(*) from app.booking";
+    let page = db.superuser().await.query_one(page, &[]).await.unwrap();
+    assert_eq!(page.get::<_, i64>(1), 1);
+    first.batch_execute("commit").await.unwrap();
+    holder.batch_execute("commit").await.unwrap();
+    // Whoever is there is told once.
+    assert_eq!(reader.expect_event("slot").await["data"]["n"], 2);
+    marker(&db, &["r:1"]).await;
+    assert!(reader.events_until("marker").await.is_empty());
+    assert_last_told(&db, &server, page.get(0), 2).await;
+}
+
+/// One service finds a transaction's booking, and then that of one that began before it; another finds
+/// both at once. Whoever was cut in the middle of what this other told was told them by id: last what
+/// had been read before the second was committed.
+#[tokio::test]
+async fn who_comes_from_another_node_is_told_the_newest_state_last() {
+    let db = database(Version::Installed).await;
+    db.run(BOOKINGS).await;
+    let server = serve(&db, |_| {}).await;
+    let before = db.bookmark().await;
+    let mut reader = subscriber(&server, TRANSPORTS[0], &before).await;
+    reader.expect("welcome").await;
+    reader.expect("subscribed").await;
+    let id = |event: &Value| event["id"].as_str().unwrap().parse::<u64>().unwrap();
+    emit(&db.client("postgres").await, 1, "first", 1).await;
+    let had = id(&reader.expect_event("e").await);
+    let open = db.client("postgres").await;
+    open.batch_execute(&format!("begin; {BOOK}")).await.unwrap();
+    db.run(BOOK).await;
+    let one = reader.expect_event("slot").await;
+    open.batch_execute("commit").await.unwrap();
+    let both = reader.expect_event("slot").await;
+    assert_eq!(
+        (&one["data"]["n"], &both["data"]["n"]),
+        (&1.into(), &2.into())
+    );
+    assert!(id(&both) < id(&one));
+    marker(&db, &["r:1"]).await;
+    // As a node gives it out that found all of it at once.
+    let after = db.bookmark().await;
+    let (_, after) = after.split_once('.').unwrap();
+    assert_last_told(&db, &server, &format!("{before}.{after}.{had}"), 2).await;
+}
+
 /// `rowcast.bookmark()` has to take the snapshot of the page's own statement: the data of a slow
 /// one is older than the moment it ends.
 #[tokio::test]

@@ -1,7 +1,8 @@
 -- What the listener asks again and again: a first row with the state of things, then the events that
 -- are visible now and were not in p_from, in order of id. The same question as rowcast.read_log, cut
 -- down to what nearly every look needs: state events come as they are written, and a listener that
--- finds some asks again from the same place, with p_render.
+-- finds some asks again from the same place, with p_render; and with p_equals, if it keeps them for
+-- whoever comes back (see rowcast.read_log): of equal ones only the last has data then.
 -- Where there is more than p_bytes it is a part, and `more` says so: the next look goes on from its
 -- snapshot. Who looked a moment ago passes null, and what a few transactions wrote is not measured:
 -- none of them could be cut.
@@ -9,8 +10,14 @@
 -- also for the settings).
 
 drop function if exists rowcast.look(pg_snapshot, boolean);
+drop function if exists rowcast.look(pg_snapshot, boolean, bigint);
 
-create or replace function rowcast.look(p_from pg_snapshot, p_render boolean, p_bytes bigint)
+create or replace function rowcast.look(
+  p_from pg_snapshot,
+  p_render boolean,
+  p_bytes bigint,
+  p_equals boolean default false
+)
 returns table (
   snapshot text,
   more boolean,
@@ -27,7 +34,8 @@ returns table (
   rooms text[],
   data json,
   failed boolean,
-  render text
+  render text,
+  state bigint
 )
 language plpgsql
 stable
@@ -65,21 +73,24 @@ begin
     pg_sequence_last_value('rowcast.doorbell'::regclass) = 1,
     pg_notification_queue_usage(),
     null::bigint, null::xid8, null::timestamptz, null, null, null::text[], null::json, null::boolean,
-    null
+    null, null::bigint
   from rowcast.setting s;
 
   if p_render then
     return query
     select null, null::boolean, null, null, null::bigint, null::boolean, null::float8,
-      l.id, l.xid, l.at, l.channel, l.name, l.rooms, l.data, l.failed, null
-    from rowcast.read_log(p_from, v_to) l
+      l.id, l.xid, l.at, l.channel, l.name, l.rooms,
+      case when l.state is null or l.id = max(l.id) over (partition by l.state) then l.data end,
+      l.failed, null, l.state
+    from rowcast.read_log(p_from, v_to, p_equals => p_equals) l
     order by l.id;
     return;
   end if;
 
   return query
   select null, null::boolean, null, null, null::bigint, null::boolean, null::float8,
-    e.id, e.xid, e.at, e.channel, e.name, e.rooms, e.data, false, e.render
+    e.id, e.xid, e.at, e.channel, e.name, e.rooms, e.data, false, e.render,
+    null::bigint
   from (
     select * from rowcast.event n
     where n.xid >= pg_snapshot_xmax(p_from) and n.xid < pg_snapshot_xmax(v_to)
@@ -94,7 +105,7 @@ begin
   perform rowcast.check_horizon(p_from);
 end
 $$;
-revoke all on function rowcast.look(pg_snapshot, boolean, bigint) from public;
-grant execute on function rowcast.look(pg_snapshot, boolean, bigint) to rowcast_service;
-comment on function rowcast.look(pg_snapshot, boolean, bigint) is
+revoke all on function rowcast.look(pg_snapshot, boolean, bigint, boolean) from public;
+grant execute on function rowcast.look(pg_snapshot, boolean, bigint, boolean) to rowcast_service;
+comment on function rowcast.look(pg_snapshot, boolean, bigint, boolean) is
   'The state of things, and events since a snapshot: all, or about p_bytes; with p_render, rendered.';

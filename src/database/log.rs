@@ -2,7 +2,7 @@
 //! Hands replays over to connections, and what the log takes to the listener. It must never pass off
 //! what another server lacks for what there is to recover.
 
-use super::rows::{event_from, first};
+use super::rows::{event_from, events_from, first};
 use super::{Database, DatabaseError, Mode, Param};
 use crate::bookmark::{Bookmark, Snapshot, Spelling, Standpoint};
 use crate::event::Event;
@@ -170,11 +170,8 @@ impl Database {
             return Ok(None);
         }
         let spelling = Spelling::of(&refill.to.history, &refill.from, Some(&refill.to.place));
-        let mut found = Refilled::default();
-        for row in rows {
-            let event = Arc::new(event_from(&row, &spelling, false)?);
-            found.add(event, row.try_get("state")?);
-        }
+        let (events, states) = events_from(&rows, &spelling, false)?;
+        let found = Refilled::new(events, states);
         Ok((found.bytes <= refill.bytes).then_some(found))
     }
 

@@ -5,9 +5,10 @@
 use super::DatabaseError;
 use super::values::{JsonText, Moment, Xid8};
 use crate::bookmark::{Snapshot, Spelling};
-use crate::event::{EVERYBODY, Event, Frames, GAP, GapReason, Place};
+use crate::event::{EVERYBODY, Entry, Equals, Event, Frames, GAP, GapReason, Place, States};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::sync::Arc;
 use tokio_postgres::Row;
 
 /// Of an event that breaks the bounds, so many rooms are told of it at most.
@@ -18,6 +19,32 @@ pub(super) fn first(rows: &[Row]) -> Result<&Row, DatabaseError> {
         .ok_or(DatabaseError::Answer("a function returned no row"))
 }
 
+/// Reads the events of rows in order of id, with the columns of [`event_columns`] and `state`; of
+/// equal states the last. `ends` is whether they are all up to the spelling's end, which the last of
+/// them then names.
+pub(super) fn events_from(
+    rows: &[Row],
+    spelling: &Spelling,
+    ends: bool,
+) -> Result<(Vec<Arc<Event>>, States), DatabaseError> {
+    let (mut events, mut equals) = (Vec::with_capacity(rows.len()), Equals::default());
+    for row in rows.iter().rev() {
+        let state: Option<i64> = row.try_get("state")?;
+        if state.is_none() || equals.is_event(entry_from(row)?, state) {
+            let last = ends && events.is_empty();
+            events.push(Arc::new(event_from(row, spelling, last)?));
+        }
+    }
+    events.reverse();
+    Ok((events, equals.states()))
+}
+
+fn entry_from(row: &Row) -> Result<Entry, DatabaseError> {
+    let id = u64::try_from(row.try_get::<_, i64>("id")?).unwrap_or(0);
+    let Xid8(xid) = row.try_get("xid")?;
+    Ok(Entry { id, xid })
+}
+
 /// Reads the columns of [`event_columns`]. A row that was inserted past all checks and breaks a
 /// bound is not passed on: what its rooms get is a gap.
 pub(super) fn event_from(
@@ -25,8 +52,7 @@ pub(super) fn event_from(
     spelling: &Spelling,
     last: bool,
 ) -> Result<Event, DatabaseError> {
-    let id = u64::try_from(row.try_get::<_, i64>("id")?).unwrap_or(0);
-    let Xid8(xid) = row.try_get("xid")?;
+    let Entry { id, xid } = entry_from(row)?;
     let bookmark = if last {
         spelling.last_event(id)
     } else {

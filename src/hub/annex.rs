@@ -83,7 +83,7 @@ impl Annex {
 mod tests {
     use super::super::tests::{LIMITS, hub, place, publish};
     use super::*;
-    use crate::event::{Batch, GapReason};
+    use crate::event::{Batch, GapReason, States};
     use crate::hub::{Delivery, Since};
 
     fn join(hub: &Hub, room: &str) -> Box<Seam> {
@@ -106,17 +106,15 @@ mod tests {
             Instant::now(),
         );
         let seam = |room| join(&model, room);
-        let mut found = Refilled::default();
+        let mut found = Vec::new();
         for room in ["a", "b"] {
             let seam = seam(room);
             let Replay::Ring(excerpt) = &seam.replay else {
                 panic!("{:?}", seam.replay)
             };
-            for event in seam.collect(excerpt).unwrap() {
-                found.add(event, None);
-            }
+            found.extend(seam.collect(excerpt).unwrap());
         }
-        found
+        Refilled::new(found, States::new())
     }
 
     fn told(seam: &Seam, annex: &Annex) -> Option<Vec<u64>> {
@@ -151,7 +149,12 @@ mod tests {
         assert!(matches!(hub.look_again(&mine, since), Replay::Log(_)));
         // Who joined later lacks what the copy can't know.
         let to = place(16, 16, &[]);
-        hub.publish(Batch { to, events: vec![] }, Instant::now());
+        let nothing = Batch {
+            to,
+            events: vec![],
+            states: States::new(),
+        };
+        hub.publish(nothing, Instant::now());
         assert_eq!(told(&join(&hub, "a"), &annex), None);
     }
 }

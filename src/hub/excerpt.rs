@@ -5,9 +5,9 @@
 
 use super::segment::{Kept, Position, Segment, Wanted};
 use crate::bookmark::{Bookmark, Spelling, Standpoint};
-use crate::event::{Event, GapReason, Place};
+use crate::event::{Entry, Event, GapReason, Place, State};
 use parking_lot::Mutex;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -29,7 +29,8 @@ pub(super) struct Moved {
     bytes: usize,
 }
 
-type Found<'a> = Vec<(&'a Place, &'a Arc<Event>)>;
+/// Events, each with the row of the log in whose place it is told.
+type Found<'a> = Vec<(Entry, &'a Arc<Event>)>;
 
 impl Excerpt {
     /// What a bookmark lacks that the ring reaches back to, in these rooms and up to a standpoint. A
@@ -58,31 +59,67 @@ impl Excerpt {
             _ => (end, standpoint),
         };
         let had = had.min(behind);
-        let rest = since.batch.as_ref().map(|(batch, last)| {
-            let rest = self.within(had..behind, &wanted, |place| {
-                !since.base.sees(place.xid) && batch.sees(place.xid) && place.id > *last
-            });
-            (rest, Spelling::of(&since.history, &since.base, Some(batch)))
-        });
-        let later = self.within(had..behind, &wanted, |place| !newest.sees(place.xid));
-        let own = self.within(behind..end, &wanted, |_| true);
-
+        let [rest, later] = self.lacking(had..behind, &wanted);
         let (events, bytes) = self.most;
-        let rests = rest.iter().flat_map(|(rest, _)| rest);
-        let found = rests.chain(&later).chain(&own);
-        let weights = found.map(|(_, event)| event.weight());
+        let own = self.events(behind..end, &wanted).map(|(event, _)| event);
+        // Of more than may be replayed not all.
+        let own: Vec<_> = own.take(events + 1).collect();
+
+        let found = rest.iter().chain(&later).map(|(_, event)| event);
+        let weights = found.chain(&own).map(|event| event.weight());
         let (count, weight) = weights.fold((0, 0), |(count, sum), one| (count + 1, sum + one));
         if count > events || weight > bytes {
             return Err(GapReason::Limit);
         }
         let mut replay = Vec::with_capacity(count);
-        if let Some((rest, spelling)) = rest {
+        if let Some((batch, _)) = &since.batch {
+            let spelling = Spelling::of(&since.history, &since.base, Some(batch));
             self.respell(rest, &spelling, &mut replay);
         }
         let spelling = Spelling::of(&since.history, newest, Some(&to.place));
         self.respell(later, &spelling, &mut replay);
-        replay.extend(own.into_iter().map(|(_, event)| Arc::clone(event)));
+        replay.extend(own.into_iter().cloned());
         Ok(replay)
+    }
+
+    /// What is lacking of some batches, in two parts: the rest of the bookmark's own batch, and what
+    /// lies behind that. Their bookmarks go by id, whatever batch of ours an event came in; so of equal
+    /// states, of which an older batch may say what a younger one knows better, each part has only the
+    /// last that is lacking, with what the youngest of these batches says.
+    fn lacking<'a>(&'a self, range: Range<Position>, wanted: &'a Wanted<'a>) -> [Found<'a>; 2] {
+        let (since, newest) = (&self.since, self.since.newest());
+        let part = |entry: &Entry| match &since.batch {
+            _ if !newest.sees(entry.xid) => Some(1),
+            Some((_, last)) if !since.base.sees(entry.xid) && entry.id > *last => Some(0),
+            _ => None,
+        };
+        let mut found = [Vec::new(), Vec::new()];
+        let mut states = HashMap::new();
+        for (event, state) in self.events(range, wanted) {
+            let own = event.place.as_ref().map(Place::entry);
+            let Some(state) = state else {
+                if let Some((entry, part)) = own.and_then(|entry| Some((entry, part(&entry)?))) {
+                    found[part].push((entry, event));
+                }
+                continue;
+            };
+            let (youngest, last) = states.entry(state.number).or_insert((event, [None; 2]));
+            *youngest = event;
+            for entry in state.equals.iter().chain(&own) {
+                if let Some(part) = part(entry) {
+                    last[part] = last[part].max(Some(*entry));
+                }
+            }
+            if found.iter().map(Vec::len).sum::<usize>() > self.most.0 {
+                break;
+            }
+        }
+        for (event, last) in states.into_values() {
+            for (found, last) in found.iter_mut().zip(last) {
+                found.extend(last.map(|entry| (entry, event)));
+            }
+        }
+        found
     }
 
     /// The first batch of which this is not so; it is so of all before it, and of none behind it.
@@ -108,12 +145,8 @@ impl Excerpt {
         let later = self.batches(self.end(standpoint)..behind);
         let mut later = later.flat_map(|(segment, batches)| &segment.batches[batches]);
         later.any(|kept| {
-            let mut places = kept
-                .batch
-                .events
-                .iter()
-                .filter_map(|event| event.place.as_ref());
-            places.any(|place| standpoint.snapshot.sees(place.xid))
+            let mut entries = kept.entries();
+            entries.any(|entry| standpoint.snapshot.sees(entry.xid))
         })
     }
 
@@ -133,90 +166,67 @@ impl Excerpt {
         })
     }
 
-    /// The events of some batches for these rooms at places that are wanted; of equal states, the last.
-    /// Of more than may be replayed not all.
-    fn within(
-        &self,
+    /// The events of some batches for these rooms, and of states what else there is to know.
+    fn events<'a>(
+        &'a self,
         range: Range<Position>,
-        wanted: &Wanted,
-        is_wanted: impl Fn(&Place) -> bool,
-    ) -> Found<'_> {
-        let mut found = Vec::new();
-        for (segment, batches) in self.batches(range) {
-            let candidates = segment.candidates(batches, wanted);
-            for events in candidates.chunk_by(|one, next| one.0 == next.0) {
-                let first = found.len();
-                found.extend(events.iter().filter_map(|&at| {
-                    let event = segment.event(at);
-                    let place = event.place.as_ref()?;
-                    (is_wanted(place) && wanted.concerns(event)).then_some((place, event))
-                }));
-                let states = &segment.batches[events[0].0].states;
-                if !states.is_empty() {
-                    keep_last_states(&mut found, first, states);
-                }
-            }
-            if found.len() > self.most.0 {
-                break;
-            }
-        }
-        found
+        wanted: &'a Wanted<'a>,
+    ) -> impl Iterator<Item = (&'a Arc<Event>, Option<&'a State>)> {
+        self.batches(range).flat_map(move |(segment, batches)| {
+            let candidates = segment.candidates(batches, wanted).into_iter();
+            candidates.filter_map(move |at| {
+                let event = segment.event(at);
+                let concerns = wanted.concerns(event);
+                concerns.then(|| (event, segment.state(at)))
+            })
+        })
     }
 
     /// Adds events in order of id, with the bookmarks of one batch.
     fn respell(&self, mut events: Found<'_>, spelling: &Spelling, replay: &mut Vec<Arc<Event>>) {
-        events.sort_unstable_by_key(|(place, _)| place.id);
+        events.sort_unstable_by_key(|(entry, _)| entry.id);
         let count = events.len();
-        let spelled = (1..=count).zip(events).map(|(number, (place, event))| {
+        let spelled = (1..=count).zip(events).map(|(number, (entry, event))| {
             let text = if number == count {
-                spelling.last_event(place.id)
+                spelling.last_event(entry.id)
             } else {
-                spelling.event(place.id)
+                spelling.event(entry.id)
             };
-            if *text == *place.bookmark {
+            let mut place = event.place.iter();
+            if place.any(|place| place.entry() == entry && *place.bookmark == *text) {
                 return Arc::clone(event);
             }
-            self.moved
-                .lock()
-                .spelled(place.id, event, text, self.most.1)
+            self.moved.lock().spelled(entry, event, text, self.most.1)
         });
         replay.extend(spelled);
     }
 }
 
 impl Moved {
-    /// The event with this bookmark: the one that somebody was given before, if it is the same.
-    fn spelled(&mut self, id: u64, event: &Event, bookmark: String, limit: usize) -> Arc<Event> {
-        if let Some(known) = self.events.get(&id)
+    /// The event at this place: the one that somebody was given before, if it is the same. A state may
+    /// be as an older batch said it, which knew all that lies before this bookmark.
+    fn spelled(
+        &mut self,
+        entry: Entry,
+        event: &Event,
+        bookmark: String,
+        limit: usize,
+    ) -> Arc<Event> {
+        if let Some(known) = self.events.get(&entry.id)
             && known.bookmark().is_some_and(|known| **known == *bookmark)
         {
             return Arc::clone(known);
         }
-        let moved = Arc::new(event.moved(bookmark));
+        let moved = Arc::new(event.moved(entry, bookmark));
         if self.bytes > limit {
             *self = Self::default();
         }
         self.bytes += moved.weight();
-        if let Some(before) = self.events.insert(id, Arc::clone(&moved)) {
+        if let Some(before) = self.events.insert(entry.id, Arc::clone(&moved)) {
             self.bytes -= before.weight();
         }
         moved
     }
-}
-
-/// Of what was found from `first` on, in order of id, leaves out each state that an equal one follows.
-fn keep_last_states(found: &mut Found<'_>, first: usize, states: &HashMap<u64, i64>) {
-    let mut later = HashSet::new();
-    let from_the_last = found.drain(first..).rev();
-    let mut last: Vec<_> = from_the_last
-        .filter(|(place, _)| {
-            states
-                .get(&place.id)
-                .is_none_or(|state| later.insert(*state))
-        })
-        .collect();
-    last.reverse();
-    found.append(&mut last);
 }
 
 #[cfg(test)]

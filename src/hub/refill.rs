@@ -6,8 +6,7 @@
 use super::segment::weight;
 use super::{Hub, Replay, Seam};
 use crate::bookmark::{Bookmark, Snapshot, Standpoint};
-use crate::event::Event;
-use std::collections::HashMap;
+use crate::event::{Event, States};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,23 +25,23 @@ pub struct Refill {
     pub bytes: usize,
 }
 
-/// What was read, in order of id.
+/// What was read: events as of a batch.
 #[derive(Debug, Default)]
 pub struct Refilled {
     pub events: Vec<Arc<Event>>,
-    /// Of state events by their ids: the same number for equal ones.
-    pub states: HashMap<u64, i64>,
+    pub states: States,
     pub bytes: usize,
 }
 
 impl Refilled {
-    /// Takes the next event; `state` is what its equals share.
-    pub fn add(&mut self, event: Arc<Event>, state: Option<i64>) {
-        self.bytes += weight(&event);
-        if let (Some(state), Some(place)) = (state, &event.place) {
-            self.states.insert(place.id, state);
+    #[must_use]
+    pub fn new(events: Vec<Arc<Event>>, states: States) -> Self {
+        let bytes = weight(&events, &states);
+        Self {
+            events,
+            states,
+            bytes,
         }
-        self.events.push(event);
     }
 }
 
@@ -78,9 +77,11 @@ impl Hub {
 mod tests {
     use super::*;
     use crate::bookmark::Spelling;
-    use crate::event::{Batch, GapReason, Place};
+    use crate::event::{Batch, Entry, Equals, GapReason, Place};
     use crate::hub::{Delivery, Excerpt, Limits, Since};
     use proptest::prelude::*;
+    use serde_json::value::RawValue;
+    use std::collections::HashMap;
     use std::time::Duration;
 
     const ROOMS: [&str; 3] = ["a", "b", "*"];
@@ -90,6 +91,7 @@ mod tests {
         id: u64,
         xid: u64,
         room: &'static str,
+        /// Equal ones are of one room.
         state: Option<i64>,
     }
 
@@ -99,6 +101,7 @@ mod tests {
         next_xid: u64,
         next_id: u64,
         open: Vec<(u64, Vec<Written>)>,
+        /// In order of commit: what a state says is how many these were when it was rendered.
         committed: Vec<Written>,
         /// Everything that somebody may come back with.
         bookmarks: Vec<String>,
@@ -117,11 +120,13 @@ mod tests {
             let which = which % self.open.len();
             let (xid, written) = &mut self.open[which];
             self.next_id += 1;
+            let room = usize::from(what) % ROOMS.len();
+            let state = i64::from(what % 7) * 3 + i64::try_from(room).unwrap();
             written.push(Written {
                 id: self.next_id,
                 xid: *xid,
-                room: ROOMS[usize::from(what) % ROOMS.len()],
-                state: (what % 5 > 2).then_some(i64::from(what % 7)),
+                room: ROOMS[room],
+                state: (what % 5 > 2).then_some(state),
             });
         }
 
@@ -155,36 +160,42 @@ mod tests {
             let to = self.here();
             let spelling = Spelling::of("h", &from.place, Some(&to.place));
             let found = self.between(&from.snapshot, &to.snapshot);
-            let texts = (1..=found.len()).zip(&found).map(|(number, event)| {
-                if number == found.len() {
-                    spelling.last_event(event.id)
-                } else {
-                    spelling.event(event.id)
-                }
-            });
-            let texts: Vec<String> = texts.collect();
-            let events = found
-                .iter()
-                .zip(&texts)
-                .map(|(event, text)| spelled(event, text));
-            let events = events.collect();
-            self.bookmarks.extend(texts);
+            let (events, states) = self.read(&found, &spelling, true);
+            let bookmarks = events.iter().map(|event| event.bookmark().unwrap());
+            self.bookmarks.extend(bookmarks.map(ToString::to_string));
             self.bookmarks.push(to.bookmark.to_string());
-            Batch { to, events }
+            Batch { to, events, states }
         }
-    }
 
-    fn spelled(event: &Written, bookmark: &str) -> Arc<Event> {
-        let place = Place {
-            id: event.id,
-            xid: event.xid,
-            bookmark: bookmark.into(),
-        };
-        Arc::new(Event {
-            place: Some(place),
-            rooms: vec![event.room.into()],
-            ..Event::example()
-        })
+        /// As rows of the log are, with states as they are rendered now.
+        fn read(
+            &self,
+            found: &[Written],
+            spelling: &Spelling,
+            ends: bool,
+        ) -> (Vec<Arc<Event>>, States) {
+            let (mut events, mut equals) = (Vec::new(), Equals::default());
+            for event in found.iter().rev() {
+                let (id, xid) = (event.id, event.xid);
+                if !equals.is_event(Entry { id, xid }, event.state) {
+                    continue;
+                }
+                let bookmark = if ends && events.is_empty() {
+                    spelling.last_event(id).into()
+                } else {
+                    spelling.event(id).into()
+                };
+                let said = self.committed.len().to_string();
+                events.push(Arc::new(Event {
+                    place: Some(Place { id, xid, bookmark }),
+                    rooms: vec![event.room.into()],
+                    data: RawValue::from_string(said).unwrap(),
+                    ..Event::example()
+                }));
+            }
+            events.reverse();
+            (events, equals.states())
+        }
     }
 
     /// Somebody who came back, up to what they are told.
@@ -233,6 +244,8 @@ mod tests {
                     self.chosen.push((seam, since, excerpt));
                 }
                 Replay::Log(since) => self.readers.push(Reader::Joined(seam, since)),
+                // From another service that has looked since: it would be waited for.
+                Replay::Gap(GapReason::Future) => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -274,10 +287,7 @@ mod tests {
             let Some((mut annex, refill)) = self.hub.annex("h", &since.base, rooms) else {
                 return self.tell(seam, since);
             };
-            let mut found = self.read(&refill);
-            found
-                .events
-                .retain(|event| event.rooms.iter().any(|room| seam.wanted.contains(room)));
+            let found = self.read(&refill);
             annex.fill(refill, found);
             match annex.replay(&seam, &since) {
                 Some(excerpt) => {
@@ -290,16 +300,15 @@ mod tests {
             }
         }
 
-        /// As `rowcast.read_log` does, of equal events all.
         fn read(&self, refill: &Refill) -> Refilled {
             let place = &refill.to.place;
             let spelling = Spelling::of("h", &refill.from, Some(place));
-            let mut found = Refilled::default();
-            for event in self.model.between(&refill.from, place) {
-                let text = spelling.event(event.id);
-                found.add(spelled(&event, &text), event.state);
+            let mut found = self.model.between(&refill.from, place);
+            if let Some(rooms) = &refill.rooms {
+                found.retain(|event| rooms.iter().any(|room| **room == *event.room));
             }
-            found
+            let (events, states) = self.model.read(&found, &spelling, false);
+            Refilled::new(events, states)
         }
 
         fn tell(&mut self, seam: Box<Seam>, since: Bookmark) -> Reader {
@@ -351,6 +360,7 @@ mod tests {
                 ids.iter().all(|id| all.iter().any(|event| event.id == *id)),
                 "{ids:?}"
             );
+            self.check_states(seam, since, told);
             for (number, event) in told.iter().enumerate() {
                 let here = Bookmark::parse(event.bookmark().unwrap()).unwrap();
                 for event in &all {
@@ -364,6 +374,48 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    impl Run {
+        /// No state is told as it was before what its bookmark covers, nor the last as it was before
+        /// the reader joined.
+        fn check_states(&self, seam: &Seam, since: &Bookmark, told: &[Arc<Event>]) {
+            let mut last = HashMap::new();
+            for event in told {
+                let place = event.place.as_ref().unwrap();
+                let mut committed = self.model.committed.iter();
+                let written = committed.find(|written| written.id == place.id).unwrap();
+                let Some(state) = written.state else { continue };
+                let here = Bookmark::parse(&place.bookmark).unwrap();
+                let said: usize = event.data.get().parse().unwrap();
+                last.insert(state, said);
+                for later in self.model.committed.iter().skip(said) {
+                    let is_covered = here.covers(later.xid, later.id);
+                    assert!(
+                        later.state != Some(state) || !is_covered,
+                        "{written:?} is told at {here}, from {since}, as before {later:?}"
+                    );
+                }
+            }
+            for (state, said) in last {
+                for later in self.model.committed.iter().skip(said) {
+                    assert!(
+                        later.state != Some(state) || !seam.standpoint.snapshot.sees(later.xid),
+                        "from {since} the last that is told is as before {later:?}"
+                    );
+                }
+            }
+        }
+
+        /// Somebody who comes back is told these, each checked.
+        fn tells(&mut self, bookmark: &str) -> Vec<u64> {
+            self.model.bookmarks = vec![bookmark.to_owned()];
+            self.join(0, 0);
+            let (seam, _, excerpt) = self.chosen.last().expect("the ring reaches back");
+            let told = seam.collect(excerpt).unwrap();
+            let ids = told.iter().map(|event| event.place.as_ref().unwrap().id);
+            ids.collect()
         }
     }
 
@@ -388,6 +440,8 @@ mod tests {
             roomy: ring_bytes == usize::MAX,
         };
         let mut here = run.model.here();
+        // Where another service stands, which looks at other moments.
+        let mut elsewhere = run.model.here();
         for (number, &(step, one, other)) in steps.iter().enumerate() {
             let is_new = number >= restart;
             if number == restart {
@@ -395,7 +449,7 @@ mod tests {
                 run.hub.begin(Arc::clone(&here), GapReason::History);
             }
             let (pick, more) = (usize::from(one), usize::from(other));
-            match step % 10 {
+            match step % 12 {
                 0 | 1 => run.model.begin(),
                 2..=4 => run.model.write(pick, other),
                 5 | 6 => run.model.commit(pick),
@@ -408,6 +462,16 @@ mod tests {
                 }
                 8 if is_new => run.join(pick * 7 + more, more),
                 9 if is_new => run.go_on(pick, more),
+                10 => elsewhere = run.model.look(&elsewhere).to,
+                // On a standby: it does not know what is in progress.
+                11 => {
+                    let here = run.model.here();
+                    let xmin = here.snapshot.running().first().copied();
+                    let xmin = xmin.unwrap_or(here.snapshot.xmax());
+                    let place = Snapshot::new(xmin, xmin, &[]).unwrap();
+                    let bookmark = Bookmark::at(&here.history, &place);
+                    run.model.bookmarks.push(bookmark.to_string());
+                }
                 _ => run
                     .model
                     .bookmarks
@@ -470,15 +534,7 @@ mod tests {
         }
         let hub = Hub::new(super::super::tests::LIMITS);
         hub.begin(here, GapReason::History);
-        let mut run = Run {
-            model,
-            hub,
-            readers: Vec::new(),
-            chosen: Vec::new(),
-            refilled: 0,
-            annexed: 0,
-            roomy: true,
-        };
+        let mut run = serve(model, hub);
         let count = run.model.bookmarks.len();
         // The first three batches are more than one may be told at once.
         for number in count - 12..count {
@@ -512,15 +568,7 @@ mod tests {
         let hub = Hub::new(super::super::tests::LIMITS);
         let mut here = model.here();
         hub.begin(Arc::clone(&here), GapReason::History);
-        let mut run = Run {
-            model,
-            hub,
-            readers: Vec::new(),
-            chosen: Vec::new(),
-            refilled: 0,
-            annexed: 0,
-            roomy: true,
-        };
+        let mut run = serve(model, hub);
         run.join(0, 0);
         let now = Instant::now();
         for seconds in [0, 61] {
@@ -542,24 +590,8 @@ mod tests {
         assert!(matches!(run.hub.look_again(&seam, since), Replay::Log(_)));
     }
 
-    /// A burst of bookings is one state of the slot: whoever lacks all of it is told once, and whoever
-    /// had the last one but not an earlier one, which committed later, is told that.
-    #[test]
-    fn of_equal_states_the_last_is_told_of_those_that_are_lacking() {
-        let mut model = Model::default();
-        for _ in 0..3 {
-            model.begin();
-        }
-        // State 3 three times, in transactions 10, 11 and 12; the first commits last.
-        (0..3).for_each(|which| model.write(which, 3));
-        let start = model.here();
-        model.commit(2);
-        model.commit(1);
-        let late = model.here();
-        model.commit(0);
-        let hub = Hub::new(super::super::tests::LIMITS);
-        hub.begin(model.here(), GapReason::History);
-        let mut run = Run {
+    fn serve(model: Model, hub: Hub) -> Run {
+        Run {
             model,
             hub,
             readers: Vec::new(),
@@ -567,31 +599,72 @@ mod tests {
             refilled: 0,
             annexed: 0,
             roomy: true,
-        };
-        let refill = run
-            .hub
-            .wants("h", std::slice::from_ref(&start.place))
-            .unwrap();
-        let found = run.read(&refill);
-        run.hub.refill(refill, found, Instant::now());
-        for (bookmark, expected) in [(&start, 3), (&late, 1)] {
-            run.model.bookmarks = vec![bookmark.bookmark.to_string()];
-            let (subscription, text) = (run.hub.open(), &bookmark.bookmark);
-            let since = Since::Bookmark(Bookmark::parse(text).unwrap(), Arc::clone(text));
-            run.hub.join(&subscription, &["a".into()], since, None, 0);
-            let Some(Delivery::Seam(seam)) = subscription.take_waiting().unwrap().pop_front()
-            else {
-                panic!("a seam was expected")
-            };
-            let Replay::Ring(excerpt) = &seam.replay else {
-                panic!("{:?}", seam.replay)
-            };
-            let told = seam.collect(excerpt).unwrap();
-            let ids: Vec<u64> = told
-                .iter()
-                .map(|event| event.place.as_ref().unwrap().id)
-                .collect();
-            assert_eq!(ids, [expected], "from {text}");
         }
+    }
+
+    /// A burst of bookings is one state of the slot: whoever lacks all of it is told once, and whoever
+    /// had the last one but not an earlier one, which committed later, is told that. So it was with what
+    /// was read for the ring, and with what came live that earlier one was lost.
+    #[test]
+    fn of_equal_states_the_last_is_told_of_those_that_are_lacking() {
+        for live in [false, true] {
+            let mut model = Model::default();
+            (0..3).for_each(|_| model.begin());
+            // The same state three times, in transactions 10, 11 and 12; the first commits last.
+            (0..3).for_each(|which| model.write(which, 3));
+            let start = model.here();
+            let hub = Hub::new(super::super::tests::LIMITS);
+            if live {
+                hub.begin(Arc::clone(&start), GapReason::History);
+            }
+            model.commit(2);
+            model.commit(1);
+            let late = model.here();
+            model.commit(0);
+            if !live {
+                hub.begin(model.here(), GapReason::History);
+            }
+            let mut run = serve(model, hub);
+            if live {
+                let batch = run.model.look(&start);
+                assert_eq!(batch.events.len(), 1, "whoever is there is told once");
+                run.hub.publish(batch, Instant::now());
+            } else {
+                let places = std::slice::from_ref(&start.place);
+                let refill = run.hub.wants("h", places).unwrap();
+                let found = run.read(&refill);
+                run.hub.refill(refill, found, Instant::now());
+            }
+            assert_eq!(run.tells(&start.bookmark), [3]);
+            assert_eq!(run.tells(&late.bookmark), [1]);
+        }
+    }
+
+    /// Two services looked at other moments. Whoever was told part of what one found at once, and comes
+    /// to the other, was told by id what that had found one after the other: last what it knew first.
+    #[test]
+    fn what_an_older_look_says_of_a_state_is_not_told_last() {
+        let mut model = Model::default();
+        (0..3).for_each(|_| model.begin());
+        // Transaction 10 writes no state, 11 and 12 the same.
+        [0, 3, 3]
+            .into_iter()
+            .enumerate()
+            .for_each(|(which, what)| model.write(which, what));
+        let start = model.here();
+        let hub = Hub::new(super::super::tests::LIMITS);
+        hub.begin(Arc::clone(&start), GapReason::History);
+        let mut run = serve(model, hub);
+        let mut here = Arc::clone(&start);
+        // Transaction 12 commits before 11, which wrote before it.
+        for which in [0, 1, 0] {
+            run.model.commit(which);
+            let batch = run.model.look(&here);
+            here = Arc::clone(&batch.to);
+            run.hub.publish(batch, Instant::now());
+        }
+        let elsewhere = run.model.look(&start);
+        let bookmark = elsewhere.events[0].bookmark().unwrap();
+        assert_eq!(run.tells(bookmark), [3]);
     }
 }

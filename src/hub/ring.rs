@@ -5,12 +5,12 @@
 
 use super::excerpt::{Excerpt, Moved};
 use super::refill::{Refill, Refilled};
-use super::segment::{Kept, Segment, weight};
+use super::segment::{Kept, Segment};
 use super::{Limits, Replay};
 use crate::bookmark::{Bookmark, Snapshot, Standpoint};
 use crate::event::{Batch, GapReason};
 use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -44,14 +44,8 @@ impl Ring {
     /// Keeps a batch, and lets go of what is too old or too much.
     pub fn keep(&mut self, batch: Batch, now: Instant, limits: &Limits) {
         if !batch.events.is_empty() {
-            let bytes = batch.events.iter().map(|event| weight(event)).sum();
-            self.bytes += bytes;
-            let kept = Arc::new(Kept {
-                since: now,
-                bytes,
-                batch,
-                states: HashMap::new(),
-            });
+            let kept = Arc::new(Kept::new(now, batch));
+            self.bytes += kept.bytes;
             match self.segments.back_mut() {
                 // Whoever holds it keeps it as it is.
                 Some(last) if !last.is_full() => Arc::make_mut(last).push(kept),
@@ -119,18 +113,14 @@ impl Ring {
         if found.events.is_empty() {
             return;
         }
-        self.bytes += found.bytes;
         let batch = Batch {
             to: refill.to,
             events: found.events,
-        };
-        // What is younger waits for it to grow old: as long as a batch is kept, and within the bytes.
-        let kept = Kept {
-            since: now,
-            bytes: found.bytes,
-            batch,
             states: found.states,
         };
+        // What is younger waits for it to grow old: as long as a batch is kept, and within the bytes.
+        let kept = Kept::new(now, batch);
+        self.bytes += kept.bytes;
         let segment = Segment::from_iter([Arc::new(kept)]);
         self.segments.push_front(Arc::new(segment));
     }

@@ -3,7 +3,7 @@
 //! Hands events over to excerpts. It must never change for whoever holds it: the ring goes on in a
 //! copy.
 
-use crate::event::{Batch, Event};
+use crate::event::{Batch, Entry, Event, State, States};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
@@ -23,8 +23,6 @@ pub(super) struct Kept {
     pub since: Instant,
     pub bytes: usize,
     pub batch: Batch,
-    /// Of state events by their ids: equal ones say the same, and one of them will do.
-    pub states: HashMap<u64, i64>,
 }
 
 /// Where an event lies in a segment: the number of its batch, and its own in that.
@@ -46,15 +44,38 @@ pub(super) struct Segment {
 #[derive(Debug)]
 pub(super) struct Wanted<'a>(HashMap<&'a str, u64>);
 
-/// What an event weighs in the ring, in bytes: its place in the index is part of it.
-pub(super) fn weight(event: &Event) -> usize {
-    event.weight() + event.rooms.len() * size_of::<(u64, Position)>()
+/// What events weigh in the ring, in bytes: their places in the index are part of it, and what else
+/// is known of states.
+pub(super) fn weight(events: &[Arc<Event>], states: &States) -> usize {
+    let event =
+        |event: &Arc<Event>| event.weight() + event.rooms.len() * size_of::<(u64, Position)>();
+    let state = |state: &State| size_of::<(u64, State)>() + size_of_val(&state.equals[..]);
+    events.iter().map(event).sum::<usize>() + states.values().map(state).sum::<usize>()
 }
 
 fn hash(room: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     room.hash(&mut hasher);
     hasher.finish()
+}
+
+impl Kept {
+    pub fn new(since: Instant, batch: Batch) -> Self {
+        let bytes = weight(&batch.events, &batch.states);
+        Self {
+            since,
+            bytes,
+            batch,
+        }
+    }
+
+    /// All rows of the log that it holds: its events, and what these stand for.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+        let events = self.batch.events.iter();
+        let own = events.filter_map(|event| Some(event.place.as_ref()?.entry()));
+        let equals = self.batch.states.values().flat_map(|state| &state.equals);
+        own.chain(equals.copied())
+    }
 }
 
 impl<'a> Wanted<'a> {
@@ -88,6 +109,12 @@ impl Segment {
 
     pub fn event(&self, (batch, event): Position) -> &Arc<Event> {
         &self.batches[batch].batch.events[event]
+    }
+
+    /// What there is to know of a state event besides; nothing of another.
+    pub fn state(&self, at: Position) -> Option<&State> {
+        let place = self.event(at).place.as_ref()?;
+        self.batches[at.0].batch.states.get(&place.id)
     }
 
     /// The events of some batches that have to be looked at for these rooms, in their order: while

@@ -1,7 +1,7 @@
 //! The log as it is read on the listening connection: by looks, and by single transactions that rang.
 //! Hands batches over to the listener. It must never take long for lost: only silence ends a look.
 
-use super::super::rows::{event_from, snapshot_from};
+use super::super::rows::{events_from, snapshot_from};
 use super::super::values::{Xid, Xid8};
 use super::{DatabaseError, Listening};
 use crate::bookmark::{Snapshot, Spelling, Standpoint};
@@ -15,13 +15,15 @@ use std::time::{Duration, Instant};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row, Statement};
 
-const LOOK: &str = "select * from rowcast.look($1::text::pg_snapshot, $2, $3)";
+/// Of equal states each row, the last with what it says: whoever comes back may have seen the last and
+/// lack one before it.
+const LOOK: &str = "select * from rowcast.look($1::text::pg_snapshot, $2, $3, true)";
 
 /// What one transaction wrote. The horizon is a sequence, and raised before a leaf is emptied: below it
 /// some of this may be forgotten. And whether all ring, still: whoever found the bell silent and ended
 /// before this transaction did so before this is asked.
 const COMMITTED: &str = "select c.*, pg_sequence_last_value('rowcast.horizon') as horizon, \
-     pg_sequence_last_value('rowcast.doorbell') = 1 as rings \
+     pg_sequence_last_value('rowcast.doorbell') = 1 as rings, null::bigint as state \
      from rowcast.committed c where c.xid = $1::text::xid8 order by c.id";
 
 /// Subtransactions further from their transaction than this are not worth naming all in between.
@@ -176,11 +178,10 @@ fn batch_from(rows: &[Row], from: &Standpoint, snapshot: Snapshot) -> Result<Bat
     let highest = xids.max().unwrap_or(0).max(from.highest);
     let to = Standpoint::new(Arc::clone(&from.history), snapshot, highest);
     let spelling = Spelling::of(&to.history, &from.place, Some(&to.place));
-    let mut events = Vec::with_capacity(rows.len());
-    for (index, row) in rows.iter().enumerate() {
-        let is_last = index + 1 == rows.len();
-        events.push(Arc::new(event_from(row, &spelling, is_last)?));
-    }
-    let to = Arc::new(to);
-    Ok(Batch { to, events })
+    let (events, states) = events_from(rows, &spelling, true)?;
+    Ok(Batch {
+        to: Arc::new(to),
+        events,
+        states,
+    })
 }
