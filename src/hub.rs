@@ -133,6 +133,13 @@ impl Hub {
         self.0.standpoint.subscribe()
     }
 
+    /// Where the hub stands, for whoever says that it has told all up to there: never behind what was
+    /// taken from a queue, as it can be for a moment with who follows.
+    #[must_use]
+    pub fn here(&self) -> Option<Arc<Standpoint>> {
+        self.0.table.lock().standpoint.clone()
+    }
+
     /// Asks the listener to look at once, for somebody who brought a bookmark from ahead of us.
     pub fn want_look(&self) {
         self.0.look.notify_one();
@@ -457,6 +464,36 @@ pub(super) mod tests {
             Instant::now(),
         );
         assert_eq!(taken(&subscription), ["live", "1", "3"]);
+    }
+
+    /// A poll that took an event while that was being published gave a bookmark from before it, and its
+    /// reader got the event again.
+    #[test]
+    fn where_it_stands_is_never_behind_what_was_taken() {
+        let hub = hub(Limits {
+            queue_bytes: usize::MAX,
+            ..LIMITS
+        });
+        let subscription = hub.open();
+        join(&hub, &subscription, &["a"], Since::Now);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for xid in 10..20_000 {
+                    let to = place(xid + 1, xid + 1, &[]);
+                    publish(&hub, &to, &[(xid, xid, &["a"])], Instant::now());
+                }
+            });
+            let mut last = 9;
+            while last < 19_999 {
+                for delivery in subscription.take_waiting().unwrap() {
+                    if let Delivery::Event(event) = delivery {
+                        last = event.place.as_ref().unwrap().xid;
+                    }
+                }
+                let here = hub.here().unwrap();
+                assert!(here.snapshot.sees(last), "{last} is behind {here:?}");
+            }
+        });
     }
 
     #[test]

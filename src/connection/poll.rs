@@ -163,7 +163,7 @@ impl<'a> Gathering<'a> {
         }
         // The standpoint first: what lies before it was queued before it was set, so if nothing
         // waits, the answer holds all of it.
-        let here = self.presence.gate.hub.standpoint().borrow().clone();
+        let here = self.presence.gate.hub.here();
         if let (true, Some(here)) = (subscription.seal(), here) {
             self.bookmark = Arc::clone(&here.bookmark);
         }
