@@ -94,7 +94,9 @@ impl Gate {
         };
         let mut lost = found.as_ref().err().copied();
         let mut events = found.unwrap_or_default();
-        events.retain(|event| !seam.was_live(event) && subscription.may_hear(&event.rooms));
+        events.retain(|event| {
+            !seam.was_live(event) && subscription.may_hear_of(&seam.wanted, &event.rooms)
+        });
         lost = events.iter().find_map(|event| event.lost).or(lost);
         if let Some(reason) = lost {
             report::gap(reason.word());

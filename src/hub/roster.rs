@@ -296,6 +296,10 @@ mod tests {
         assert!(!subscription.may_hear(&[Arc::clone(&a)]));
         assert!(subscription.may_hear(&[Arc::clone(&a), Arc::clone(&b)]));
         assert!(subscription.may_hear(&["*".into()]));
+        // Nor of its replay what is also for a room that was joined later.
+        let both = [Arc::clone(&a), Arc::clone(&b)];
+        assert!(!subscription.may_hear_of(&both[..1], &both));
+        assert!(subscription.may_hear_of(&both[1..], &both));
         assert_eq!(subscription.not_withdrawn(vec![a, Arc::clone(&b)]), [b]);
     }
 }

@@ -288,6 +288,18 @@ impl Subscription {
         rooms.iter().any(|room| mine.contains_key(room))
     }
 
+    /// Whether something for these rooms may still be replayed, of the rooms whose replay it is. One
+    /// that was joined later has a replay of its own.
+    #[must_use]
+    pub fn may_hear_of(&self, wanted: &[Arc<str>], rooms: &[Arc<str>]) -> bool {
+        if !self.narrowed.load(Ordering::Acquire) {
+            return true;
+        }
+        let mine = self.rooms.lock();
+        let mut rooms = rooms.iter();
+        rooms.any(|room| mine.contains_key(room) && wanted.contains(room))
+    }
+
     /// Of these rooms, those that may still be spoken of.
     #[must_use]
     pub fn not_withdrawn(&self, rooms: Vec<Arc<str>>) -> Vec<Arc<str>> {
