@@ -3,10 +3,12 @@
 
 /// By the front end that it has.
 mod front_end;
+/// While other transactions are under way, at all isolation levels.
+mod transactions;
 
 use crate::support::{
-    Database, Server, Subscriber, Version, eventually, marker, on, on_every_version, serve, system,
-    within, ws_with,
+    Database, Server, Subscriber, Version, marker, on, on_every_version, serve, system, within,
+    ws_with,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -626,45 +628,6 @@ async fn many_at_once(version: Version) {
     clinic.close().await;
 }
 
-/// One has compared and has yet to commit when another checks in: that one waits, or it would be told
-/// a place that the first has just made wrong, and nothing after it.
-async fn who_compares_waits_for_who_compared(version: Version) {
-    let mut clinic = Clinic::open(version, LINE).await;
-    clinic
-        .database
-        .run("alter function clinic_push.may_compare() set lock_timeout = '60s'")
-        .await;
-    let first = clinic.database.legacy().await;
-    first
-        .batch_execute(
-            "begin; update clinic.queue set status = 'no_show' where visit_id = 1;
-             set constraints all immediate",
-        )
-        .await
-        .expect("a comparison");
-    let second = clinic.database.legacy().await;
-    let checked_in = tokio::spawn(async move {
-        let check_in = "insert into clinic.queue (patient_id) values ('99')";
-        second.batch_execute(check_in).await.expect("a check-in");
-    });
-    let waits = "select count(*) from pg_stat_activity
-        where datname = current_database() and wait_event = 'advisory'";
-    eventually("the second waits, or is done", async || {
-        (checked_in.is_finished() || clinic.one(waits).await == 1).then_some(())
-    })
-    .await;
-    let mut told = clinic.heard().await.swap_remove(7).1;
-    first.batch_execute("commit").await.expect("the first");
-    within("the second", checked_in).await.expect("no panic");
-    told.extend(clinic.heard().await.swap_remove(7).1);
-    let told: Vec<_> = told
-        .iter()
-        .map(|frame| plain(frame)["data"].clone())
-        .collect();
-    assert_eq!(told, [position(5)]);
-    clinic.close().await;
-}
-
 /// Runs each of these statements on a connection of its own, all at the same time.
 async fn together(database: &Database, statements: impl Iterator<Item = String>) {
     let mut tasks = tokio::task::JoinSet::new();
@@ -684,141 +647,6 @@ async fn together(database: &Database, statements: impl Iterator<Item = String>)
         }
     })
     .await;
-}
-
-/// A transaction with a snapshot of its own compares if nobody else has since; otherwise it tells
-/// everybody to read anew, and the next one tells who is to get ready.
-async fn snapshots_of_their_own(version: Version) {
-    for level in ["repeatable read", "serializable"] {
-        let mut clinic = Clinic::open(version, LINE).await;
-        let others = [
-            (2, "abc-def-456", "Ben", None),
-            (3, "3", "Cid", None),
-            (4, "4", "Dot", None),
-            (5, "5", "Eve", None),
-        ];
-        clinic
-            .tells(
-                &format!(
-                    "begin isolation level {level};
-                     update clinic.queue set status = 'no_show' where visit_id = 1; commit"
-                ),
-                &[
-                    queue_update(4),
-                    queue_refresh(&others),
-                    ("position_update", &["patient_abc-def-456"], position(1)),
-                    ("position_update", &["patient_3"], position(2)),
-                    ("position_update", &["patient_4"], position(3)),
-                    ("get_ready", &["patient_4"], get_ready(3)),
-                    ("position_update", &["patient_5"], position(4)),
-                ],
-            )
-            .await;
-        let other = clinic.database.legacy().await;
-        let begin = format!("begin isolation level {level}; select 1");
-        other.batch_execute(&begin).await.expect("a snapshot");
-        clinic
-            .writes("insert into clinic.queue (patient_id) values ('99')")
-            .await;
-        clinic.heard().await;
-        let last = "update clinic.queue set status = 'no_show' where visit_id = 2; commit";
-        let done = other.batch_execute(last).await;
-        done.expect("a write goes through");
-        for (room, heard) in clinic.heard().await {
-            let gaps = heard.iter().filter(|frame| frame["type"] == "gap").count();
-            assert_eq!(gaps, 1, "{level}, {room}: {heard:?}");
-            let moved = heard.iter().any(|frame| {
-                frame["channel"] == "queue"
-                    && frame["name"] != "queue_update"
-                    && frame["name"] != "queue_refresh"
-            });
-            assert!(!moved, "{level}, {room}: {heard:?}");
-        }
-        clinic
-            .tells(
-                "insert into clinic.queue (visit_id, patient_id) values (7, '123')",
-                &[
-                    new_patient("123", "Ada", 5),
-                    queue_update(5),
-                    queue_refresh(&[
-                        others[1],
-                        others[2],
-                        others[3],
-                        (6, "99", "Gil", None),
-                        (7, "123", "Ada", None),
-                    ]),
-                    ("position_update", &["patient_123"], position(5)),
-                    ("get_ready", &["patient_5"], get_ready(3)),
-                ],
-            )
-            .await;
-        clinic.close().await;
-    }
-}
-
-/// Whoever stands in the way of a comparison, or breaks it, fails no write.
-#[tokio::test]
-async fn a_write_never_fails_for_its_events() {
-    let mut clinic = Clinic::open(Version::Installed, LINE).await;
-    let blocker = clinic.database.client("clinic_app").await;
-    blocker
-        .batch_execute("begin; select pg_advisory_xact_lock(hashtext('clinic_push.queue'), 0)")
-        .await
-        .expect("the lock");
-    clinic.writes(CALL_NEXT).await;
-    for (room, heard) in clinic.heard().await {
-        let gaps = heard.iter().filter(|frame| frame["type"] == "gap").count();
-        assert_eq!(gaps, 1, "{room}: {heard:?}");
-    }
-    blocker.batch_execute("commit").await.expect("free again");
-
-    clinic
-        .database
-        .run(
-            "alter function clinic_push.line() rename to line_;
-             create function clinic_push.line() returns table
-               (visit_id bigint, patient_id text, \"position\" bigint, estimated_wait bigint)
-             language sql as $$ select 1::bigint, '1', 1 / 0::bigint, 1::bigint $$",
-        )
-        .await;
-    clinic.writes(CALL_NEXT).await;
-    assert_eq!(
-        clinic
-            .one(
-                "select count(*) from rowcast.failure where context = 'clinic_push.tell_positions'"
-            )
-            .await,
-        1
-    );
-    for (room, heard) in clinic.heard().await {
-        let gaps = heard.iter().filter(|frame| frame["type"] == "gap").count();
-        assert!(gaps >= 1, "{room}: {heard:?}");
-    }
-    clinic
-        .database
-        .run(
-            "drop function clinic_push.line();
-             alter function clinic_push.line_() rename to line",
-        )
-        .await;
-    // Everybody has read anew; the next one tells who is to get ready.
-    clinic
-        .writes("insert into clinic.queue (patient_id) values ('99')")
-        .await;
-    let heard: BTreeMap<_, _> = clinic.heard().await.into_iter().collect();
-    for (room, expected) in [
-        ("patient_3", None),
-        ("patient_4", Some(get_ready(2))),
-        ("patient_5", Some(get_ready(3))),
-        ("patient_99", Some(position(4))),
-    ] {
-        let data: Vec<_> = heard[room]
-            .iter()
-            .map(|frame| plain(frame)["data"].clone())
-            .collect();
-        assert_eq!(data, Vec::from_iter(expected), "{room}");
-    }
-    clinic.close().await;
 }
 
 /// Above what is replayed to anybody, rooms are told to read anew; the first are still told to get
@@ -987,6 +815,4 @@ on_every_version! {
     a_visit_that_is_given_to_another_patient
     what_the_other_tables_tell
     many_at_once
-    who_compares_waits_for_who_compared
-    snapshots_of_their_own
 }

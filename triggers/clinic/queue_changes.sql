@@ -23,8 +23,25 @@ create table if not exists clinic_push.readied (
 );
 alter table clinic_push.readied owner to rowcast_owner;
 
+-- Everybody is to read anew; told once a transaction.
+create or replace function clinic_push.tell_gap() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_transaction text := pg_current_xact_id()::text;
+begin
+  if current_setting('clinic_push.gap_told', true) is distinct from v_transaction then
+    perform rowcast.tell_rooms('rowcast:gap', '{"reason":"trigger"}',
+      array[row('queue', '*')::rowcast.concern]);
+    perform set_config('clinic_push.gap_told', v_transaction, true);
+  end if;
+end
+$$;
+
 -- Who joined and who left by one statement. An error is recorded as lost events; it never
--- reaches the application.
+-- reaches the application. A serializable transaction tells everybody to read anew instead: to read
+-- these notes and the line would make such transactions fail each other.
 create or replace function clinic_push.note_change() returns trigger
 language plpgsql
 security definer
@@ -33,6 +50,7 @@ as $$
 declare
   v_changes clinic_push.changed[];
   v_waits_change boolean;
+  v_serializable boolean := current_setting('transaction_isolation') = 'serializable';
 begin
   -- Schema rowcast may be dropped while this trigger stays: then nobody is to be told, and the
   -- application writes on.
@@ -84,10 +102,19 @@ begin
           row_number() over () = 1)::clinic_push.changed
         from old_rows o where o.status = 'waiting'
       );
-      delete from clinic_push.readied r using old_rows o
-      where r.visit_id = o.visit_id and r.patient_id = o.patient_id;
+      if not v_serializable then
+        delete from clinic_push.readied r using old_rows o
+        where r.visit_id = o.visit_id and r.patient_id = o.patient_id;
+      end if;
     else
+      -- TRUNCATE has the table to itself, at whatever level.
       delete from clinic_push.readied;
+    end if;
+    if v_serializable then
+      if cardinality(v_changes) > 0 then
+        perform clinic_push.tell_gap();
+      end if;
+      return null;
     end if;
   exception
     when others then

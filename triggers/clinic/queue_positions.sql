@@ -25,7 +25,8 @@ $$;
 
 -- One transaction at a time compares, or the second could not see what the first changed; the lock
 -- is an advisory one of our own. False if it is not to be had, or if this transaction's snapshot
--- (repeatable read, serializable) is older than the last comparison.
+-- (repeatable read) is older than the last comparison. A serializable one never comes here
+-- (queue_changes.sql).
 create or replace function clinic_push.may_compare() returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -91,6 +92,8 @@ $$;
 create or replace function clinic_push.tell_moved(p_changes clinic_push.changed[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+-- Whoever compares next waits meanwhile.
+set lock_timeout = '800ms'
 as $$
 declare
   v_visits bigint[];
@@ -112,8 +115,15 @@ begin
   with near as (
     select l.* from clinic_push.line() l order by l.position limit 3
   ),
+  -- Who is in it already is not offered again: that would wait for a transaction that deletes the
+  -- visit, however long it stays open.
   readied as (
-    insert into clinic_push.readied select n.visit_id, n.patient_id from near n
+    insert into clinic_push.readied
+    select n.visit_id, n.patient_id from near n
+    where not exists (
+      select from clinic_push.readied r
+      where r.visit_id = n.visit_id and r.patient_id = n.patient_id
+    )
     on conflict do nothing returning visit_id
   )
   insert into rowcast.event (channel, name, rooms, data)
@@ -148,8 +158,7 @@ begin
     if clinic_push.may_compare() then
       perform clinic_push.tell_moved(v_changes);
     else
-      perform rowcast.tell_rooms('rowcast:gap', '{"reason":"trigger"}',
-        array[row('queue', '*')::rowcast.concern]);
+      perform clinic_push.tell_gap();
     end if;
   exception
     when others then
@@ -169,7 +178,7 @@ declare
   v_operation text;
 begin
   foreach v_function in array array[
-    'clinic_push.position_update(jsonb[])', 'clinic_push.note_change()',
+    'clinic_push.position_update(jsonb[])', 'clinic_push.tell_gap()', 'clinic_push.note_change()',
     'clinic_push.may_compare()', 'clinic_push.moved(clinic_push.changed[])',
     'clinic_push.tell_moved(clinic_push.changed[])', 'clinic_push.tell_positions()'
   ]::regprocedure[] loop
