@@ -431,6 +431,52 @@ async fn a_visit_that_is_given_to_another_patient(version: Version) {
     clinic.close().await;
 }
 
+/// The room is written after the status, or another one later; or the call is undone at once.
+async fn what_a_call_tells_is_as_it_is_when_it_is_read(version: Version) {
+    let mut clinic = Clinic::open(version, LINE).await;
+    let others = [
+        (2, "abc-def-456", "Ben", None),
+        (3, "3", "Cid", None),
+        (4, "4", "Dot", None),
+        (5, "5", "Eve", None),
+    ];
+    let with = |first| queue_refresh(&[first, others[0], others[1], others[2], others[3]]);
+    let told = |room| {
+        [
+            ("patient_called", &["patient_123"][..], called(Some(room))),
+            queue_update(4),
+            with((1, "123", "Ada", Some(room))),
+        ]
+    };
+    // The places of the others are told by other tests.
+    clinic
+        .writes("update clinic.queue set status = 'called', called_at = now() where visit_id = 1")
+        .await;
+    let first = clinic.heard().await.swap_remove(0).1;
+    assert_eq!(plain(&first[0])["data"], called(None));
+    clinic
+        .tells(
+            "update clinic.queue set room = 'Room 4' where visit_id = 1",
+            &told("Room 4"),
+        )
+        .await;
+    clinic
+        .tells(
+            "begin; update clinic.queue set called_at = clock_timestamp() where visit_id = 1;
+             update clinic.queue set room = 'Room 9' where visit_id = 1; commit",
+            &told("Room 9"),
+        )
+        .await;
+    clinic
+        .tells(
+            "begin; update clinic.queue set status = 'called' where visit_id = 2;
+             update clinic.queue set status = 'waiting' where visit_id = 2; commit",
+            &[queue_update(4), with((1, "123", "Ada", Some("Room 9")))],
+        )
+        .await;
+    clinic.close().await;
+}
+
 async fn what_the_other_tables_tell(version: Version) {
     let mut clinic = Clinic::open(
         version,
@@ -766,6 +812,64 @@ async fn everybody_hears_what_access_sql_says_and_nothing_else() {
     server.stop().await;
 }
 
+/// Seconds are never later than the time that they stand for: a session that began in the second of a
+/// revocation began before it.
+#[tokio::test]
+async fn a_session_may_last_for_ever_and_begins_no_later_than_it_began() {
+    let database = system("clinic").await;
+    let sessions = "insert into clinic.sessions values
+        ('of-ever', '123', null, '-infinity', 'infinity'),
+        ('of-now', '123', null, '2026-11-20 08:00:00.6Z', '2126-11-20 08:00:00.9Z')";
+    database.run(&[SAMPLE, sessions].concat()).await;
+    let claims = "select clinic_push.claims_of('of-now')::text";
+    let claims: String = database.ask(claims).await;
+    let claims: Value = serde_json::from_str(&claims).expect("claims");
+    assert_eq!(
+        claims,
+        json!({ "sub": "123", "role": "patient", "iat": 1_795_161_600, "exp": 4_950_835_200_i64 })
+    );
+    let server = serve(&database, |_| ()).await;
+    let mut ever = signed_in(&server, "ever", "").await;
+    assert_eq!(ever.expect("welcome").await["user"], "123");
+    server.stop().await;
+}
+
+/// The page stays in the rooms of whom it was opened for, or it comes back.
+#[tokio::test]
+async fn a_session_of_somebody_else_ends_the_connections_of_who_had_it() {
+    let database = system("clinic").await;
+    database.run(SAMPLE).await;
+    let server = serve(&database, |_| ()).await;
+    let legacy = database.legacy().await;
+    for (id, sql) in [
+        (
+            "123",
+            "update clinic.sessions set patient_id = '99' where session_id = 'of-123'",
+        ),
+        (
+            "3",
+            "update clinic.sessions set session_id = 'other' where session_id = 'of-3'",
+        ),
+        // A session of theirs follows.
+        (
+            "4",
+            "update clinic.patients set patient_id = '44' where patient_id = '4'",
+        ),
+    ] {
+        let mut page = signed_in(&server, id, "").await;
+        page.expect("welcome").await;
+        let prolong = format!(
+            "update clinic.sessions set ends_at = ends_at + '1 hour' where session_id = 'of-{id}'"
+        );
+        legacy.batch_execute(&prolong).await.expect("a longer one");
+        marker(&database, &["patients"]).await;
+        page.events_until("marker").await;
+        legacy.batch_execute(sql).await.expect("another's");
+        assert_eq!(page.closed().await.0, 1008, "{sql}");
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn staff_ask_for_the_queue_and_patients_for_their_visit() {
     let database = system("clinic").await;
@@ -815,4 +919,5 @@ on_every_version! {
     a_visit_that_is_given_to_another_patient
     what_the_other_tables_tell
     many_at_once
+    what_a_call_tells_is_as_it_is_when_it_is_read
 }

@@ -1,6 +1,16 @@
 -- Who may hear what, by the claims of the application's own session: sub (patient_id or staff_id)
 -- and role (patient or staff). Whose id a page names is no proof of anything: the session decides.
 
+-- The second that a time is in, as claims have it: never a later one, or whoever is revoked while it
+-- lasts would stay. A session may begin or end at infinity, which is no number.
+create or replace function clinic_push.second_of(p_time timestamptz) returns bigint
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select floor(extract(epoch from greatest('1970-01-01Z', least('9999-01-01Z', p_time))))::bigint
+$$;
+
 -- The claims of cookie clinic_session, or null; also of one that has ended this very second, which its
 -- exp could not tell.
 create or replace function clinic_push.claims_of(p_cookie text) returns jsonb
@@ -10,7 +20,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object('sub', coalesce(s.staff_id, s.patient_id),
     'role', case when s.staff_id is null then 'patient' else 'staff' end,
-    'iat', extract(epoch from s.started_at)::bigint, 'exp', extract(epoch from s.ends_at)::bigint)
+    'iat', clinic_push.second_of(s.started_at), 'exp', clinic_push.second_of(s.ends_at))
   from clinic.sessions s
   where s.session_id = p_cookie and s.ends_at > now()
 $$;
@@ -73,7 +83,8 @@ declare
   v_function regprocedure;
 begin
   foreach v_function in array array[
-    'clinic_push.claims_of(text)', 'clinic_push.has_role(jsonb, text[])',
+    'clinic_push.second_of(timestamptz)', 'clinic_push.claims_of(text)',
+    'clinic_push.has_role(jsonb, text[])',
     'clinic_push.may_join_patient(jsonb, text)', 'clinic_push.may_join_staff(jsonb, text)',
     'clinic_push.may_join_patients(jsonb, text)', 'clinic_push.home_rooms(jsonb)'
   ]::regprocedure[] loop

@@ -1,7 +1,8 @@
 -- What the queue tells: new_patient to staff when somebody checks in, patient_called to the one who
 -- is called, and at every change queue_update to patients and staff and queue_refresh to staff.
 -- What depends on the whole line is not counted here, where a concurrent check-in can't be seen:
--- those events name a function that looks when they are read, and of many at once one is sent.
+-- those events name a function that looks when they are read, and of many at once one is sent. So
+-- does patient_called: the room may be written later in the same transaction, or the call undone.
 -- position_update and get_ready are told at commit: queue_positions.sql.
 
 -- new_patient, with the place where the patient still waits. Key {"visitId"}.
@@ -19,6 +20,22 @@ as $$
   join clinic.queue q on q.visit_id = (k.key ->> 'visitId')::bigint
   join clinic.patients p on p.patient_id = q.patient_id
   left join clinic_push.line() l on l.visit_id = q.visit_id
+$$;
+
+-- patient_called, with the room as it is by then; nothing for who is not called any more. Key
+-- {"visitId","patientId"}.
+create or replace function clinic_push.patient_called(p_keys jsonb[])
+returns table (key jsonb, data json)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select k.key, json_build_object('type', 'patient_called',
+    'message', 'It is your turn' || coalesce(': ' || q.room, '') || '.', 'room', q.room,
+    'timestamp', clinic_push.iso(now()))
+  from unnest(p_keys) k (key)
+  join clinic.queue q on q.visit_id = (k.key ->> 'visitId')::bigint
+    and q.patient_id = k.key ->> 'patientId' and q.status = 'called'
 $$;
 
 -- How the line is, without a word of who is in it: patients hear this. estimatedWait is for
@@ -51,8 +68,8 @@ declare
   v_function regprocedure;
 begin
   foreach v_function in array array[
-    'clinic_push.new_patient(jsonb[])', 'clinic_push.queue_update(jsonb[])',
-    'clinic_push.queue_refresh(jsonb[])'
+    'clinic_push.new_patient(jsonb[])', 'clinic_push.patient_called(jsonb[])',
+    'clinic_push.queue_update(jsonb[])', 'clinic_push.queue_refresh(jsonb[])'
   ]::regprocedure[] loop
     execute format('alter function %s owner to rowcast_owner', v_function);
     execute format('revoke all on function %s from public', v_function);
@@ -73,9 +90,8 @@ select rowcast.attach('clinic.queue', 'insert', $$
   union all
   select
     'patient_called', array['patient_' || n.patient_id],
-    json_build_object('type', 'patient_called',
-      'message', 'It is your turn' || coalesce(': ' || n.room, '') || '.', 'room', n.room,
-      'timestamp', clinic_push.iso(statement_timestamp())), null
+    json_build_object('visitId', n.visit_id, 'patientId', n.patient_id),
+    'clinic_push.patient_called'
   from new_rows n
   where n.status = 'called'
   union all
@@ -88,8 +104,8 @@ select rowcast.attach('clinic.queue', 'insert', $$
 $$);
 
 -- A visit that was given another number or patient is an old one that ended (there is no n) and a
--- new one that began (there is no o). Who is called once more, because called_at moves on, is told
--- again.
+-- new one that began (there is no o). Who is called once more, because called_at moves on, or to
+-- another room, is told again.
 select rowcast.attach('clinic.queue', 'update', $$
   with pair as (
     select o, n
@@ -107,12 +123,12 @@ select rowcast.attach('clinic.queue', 'update', $$
   union all
   select
     'patient_called', array['patient_' || (n).patient_id],
-    json_build_object('type', 'patient_called',
-      'message', 'It is your turn' || coalesce(': ' || (n).room, '') || '.', 'room', (n).room,
-      'timestamp', clinic_push.iso(statement_timestamp())), null
+    json_build_object('visitId', (n).visit_id, 'patientId', (n).patient_id),
+    'clinic_push.patient_called'
   from pair
   where (n).status = 'called'
-    and (coalesce((o).status, '') <> 'called' or (o).called_at <> (n).called_at)
+    and ((o).status, (o).called_at, (o).room)
+      is distinct from ((n).status, (n).called_at, (n).room)
   union all
   select t.name, t.rooms, '{}', t.render
   from (values
