@@ -5,7 +5,8 @@
 mod pages;
 
 use crate::support::{
-    Database, Server, Subscriber, Version, marker, on, on_every_version, serve, token, ws,
+    Database, Server, Subscriber, Version, eventually, marker, on, on_every_version, serve, token,
+    within, ws,
 };
 use serde_json::{Value, json};
 use tokio_postgres::Client;
@@ -260,6 +261,50 @@ async fn what_would_oversell_is_refused(version: Version) {
     shop.close().await;
 }
 
+/// A booking is given to another user, which takes no seat; somebody books meanwhile, and is told of
+/// after it, for the numbers to go on from each other.
+async fn a_booking_that_changes_hands_holds_its_event(version: Version) {
+    let mut shop = Shop::open(version).await;
+    let seller = shop.database.legacy().await;
+    let buyer = shop.database.legacy().await;
+    let hand_over = "begin; update tickets.bookings set user_id = 8 where booking_id = 'BK-OLD001'";
+    seller.batch_execute(hand_over).await.expect("handed over");
+    let bought = tokio::spawn(async move {
+        let book = "insert into tickets.bookings (booking_id, event_id, user_id)
+            values ('BK-LAST01', 2, 9)";
+        buyer.batch_execute(book).await.expect("the last seat");
+    });
+    let waits = "select count(*) from pg_stat_activity
+        where datname = current_database() and wait_event = 'transactionid'";
+    eventually("the buyer waits, or is done", async || {
+        let waits: i64 = shop.database.ask(waits).await;
+        (bought.is_finished() || waits == 1).then_some(())
+    })
+    .await;
+    seller.batch_execute("commit").await.expect("the seller");
+    within("the buyer", bought).await.expect("no panic");
+    let told: Vec<_> = shop.heard().await.swap_remove(1).1;
+    let told: Vec<_> = told.iter().map(|e| json!([e["name"], e["data"]])).collect();
+    assert_eq!(
+        told,
+        [
+            json!(["booking_cancelled", booking(2, "BK-OLD001", 7, 3)]),
+            json!(["booking_created", booking(2, "BK-OLD001", 8, 1)]),
+            json!(["booking_created", booking(2, "BK-LAST01", 9, 0)]),
+        ]
+    );
+
+    // An update that tells nobody of anything holds nothing.
+    let quiet =
+        "begin; update tickets.bookings set created_at = now() where booking_id = 'BK-OLD001'";
+    seller.batch_execute(quiet).await.expect("a new time");
+    let cancel = "delete from tickets.bookings where booking_id = 'BK-LAST01'";
+    let told = [("booking_cancelled", booking(2, "BK-LAST01", 9, 1))];
+    within("a cancellation", shop.tells(cancel, &told)).await;
+    seller.batch_execute("commit").await.expect("the seller");
+    shop.close().await;
+}
+
 /// Forty at a time, a thousand bookings of five hundred seats; every fifth is cancelled at once.
 /// Each number told is the one before it, less or more the seat of this booking.
 async fn seats_are_right_while_a_thousand_book_at_once(version: Version) {
@@ -396,6 +441,7 @@ on_every_version! {
     a_capacity_is_changed
     everything_is_emptied
     what_would_oversell_is_refused
+    a_booking_that_changes_hands_holds_its_event
     seats_are_right_while_a_thousand_book_at_once
     whoever_is_signed_in_joins_events_and_nothing_else
     a_page_asks_for_seats_and_goes_on_from_there

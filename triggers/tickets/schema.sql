@@ -54,35 +54,49 @@ create index if not exists bookings_event_id on tickets.bookings (event_id);
 create index if not exists bookings_user_id on tickets.bookings (user_id);
 
 -- Takes the seats that a statement's bookings take, and gives back those they give up; in order of
--- event, so that two statements over several events never wait for each other in a circle.
+-- event, so that two statements over several events never wait for each other in a circle. An event
+-- whose bookings change and take as many seats as before (one has another user) is written too: what
+-- is told of them has to wait for others who book it.
 create or replace function tickets.hold_seats() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_taken jsonb := '{}';
-  v_freed jsonb := '{}';
+  v_taken jsonb;
   v_change record;
 begin
   if tg_op = 'TRUNCATE' then
     update tickets.events set booked_seats = 0 where booked_seats <> 0;
     return null;
-  end if;
-  if tg_op in ('INSERT', 'UPDATE') then
-    select coalesce(jsonb_object_agg(n.event_id, n.seats), '{}') into v_taken from (
+  elsif tg_op = 'INSERT' then
+    select jsonb_object_agg(n.event_id, n.seats) into v_taken from (
       select event_id, sum(seats) from new_rows where status = 'confirmed' group by event_id
     ) n (event_id, seats);
-  end if;
-  if tg_op in ('UPDATE', 'DELETE') then
-    select coalesce(jsonb_object_agg(o.event_id, -o.seats), '{}') into v_freed from (
+  elsif tg_op = 'DELETE' then
+    select jsonb_object_agg(o.event_id, -o.seats) into v_taken from (
       select event_id, sum(seats) from old_rows where status = 'confirmed' group by event_id
     ) o (event_id, seats);
+  else
+    select jsonb_object_agg(c.event_id, c.seats) into v_taken from (
+      select b.event_id, sum(b.seats)
+      from (
+        (
+          select event_id, booking_id, user_id, seats from new_rows where status = 'confirmed'
+          except select event_id, booking_id, user_id, seats from old_rows where status = 'confirmed'
+        )
+        union all
+        (
+          select event_id, booking_id, user_id, -seats from old_rows where status = 'confirmed'
+          except select event_id, booking_id, user_id, -seats from new_rows
+          where status = 'confirmed'
+        )
+      ) b
+      group by b.event_id
+    ) c (event_id, seats);
   end if;
   for v_change in
-    select c.key::bigint as event_id, sum(c.value::bigint) as seats
-    from (select * from jsonb_each_text(v_taken) union all select * from jsonb_each_text(v_freed)) c
-    group by c.key
-    having sum(c.value::bigint) <> 0
+    select c.key::bigint as event_id, c.value::bigint as seats
+    from jsonb_each_text(v_taken) c
     order by 1
   loop
     update tickets.events e set booked_seats = e.booked_seats + v_change.seats
