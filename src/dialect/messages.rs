@@ -82,7 +82,8 @@ pub enum Misheard {
         message: String,
         field: String,
         kind: String,
-        /// Those that were right: an answer may need one to say what it answers.
+        /// Those that were right, for an answer may need one to say what it answers; and null for
+        /// those that were not, which no parameter of the door stands for.
         others: Fields,
     },
 }
@@ -182,7 +183,10 @@ impl Message {
             match (said.and_then(|value| field.kind.check(value)), said) {
                 (Some(value), _) => fields.set(&field.path, value),
                 (None, None) if field.optional => {}
-                _ => wrong = wrong.or(Some(field)),
+                _ => {
+                    fields.set(&field.path, Value::Null);
+                    wrong = wrong.or(Some(field));
+                }
             }
         }
         let Some(field) = wrong else {

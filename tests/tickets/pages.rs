@@ -109,9 +109,17 @@ async fn frames_are_those_of_the_document() {
         .await;
     let error = json!({ "type": "error", "message": "no such event", "eventId": 99 });
     assert_eq!(alice.next().await, error);
+    // What was not read is said, and not of the event that the page is at.
+    let unread = json!({ "type": "error",
+        "message": "\"subscribe_event\" needs `eventId`: integer" });
     for wrong in [
         json!({ "type": "subscribe_event" }),
         json!({ "type": "subscribe_event", "eventId": "1:x" }),
+    ] {
+        alice.send(wrong.clone()).await;
+        assert_eq!(alice.next().await, unread, "{wrong}");
+    }
+    for wrong in [
         json!({ "type": "subscribe", "rooms": ["event:2"] }),
         json!(["ping"]),
     ] {
