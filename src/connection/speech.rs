@@ -66,6 +66,12 @@ pub trait Speech: Spelling {
     /// There is no word, and it may not go unsaid: the connection ends with it.
     fn spell(&self, told: &Told<'_>, tag: Option<&Value>) -> Result<Option<Frame>, Refusal>;
 
+    /// Whether this event says that all has to be loaded anew, and there is no word for that: the
+    /// connection is to end, as at a gap.
+    fn reloads(&self, _event: &Event) -> bool {
+        false
+    }
+
     /// Close code and reason; `wait` are the milliseconds after which to come back.
     fn close(&self, why: Refusal, wait: i64) -> (u16, String) {
         let (code, reason) = closing(why, wait);
@@ -79,6 +85,9 @@ pub trait Speech: Spelling {
 
 impl<S: Speech> Spelling for S {
     fn spell_event(&self, event: &Event, frames: &mut Vec<Frame>) -> bool {
+        if self.reloads(event) {
+            return false;
+        }
         match self.spell(&Told::Event(event), None) {
             Ok(frame) => frames.extend(frame),
             Err(_) => return false,

@@ -247,6 +247,9 @@ impl<'a, O: Outlet> Writer<'a, O> {
             self.write_gap(&rooms, reason, bookmark)?;
             return Ok(0);
         }
+        if self.conversation.speech.reloads(event) {
+            return Err(Refusal::Gap);
+        }
         self.presence.tells(&Told::Event(event));
         self.outlet.event(event, live).map(|()| 1)
     }

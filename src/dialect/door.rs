@@ -22,6 +22,16 @@ pub struct WebSocketDoor {
     pub heartbeat: Option<Template>,
     /// What tells of a gap; without it the connection is closed as `restart`.
     pub gap: Option<Template>,
+    /// Names of events that the page does not know, and has to load anew for: the connection is closed
+    /// as at a gap that there is no frame for.
+    pub(super) reload: Vec<String>,
+}
+
+impl WebSocketDoor {
+    #[must_use]
+    pub fn reloads(&self, event: &str) -> bool {
+        self.reload.iter().any(|name| name == event)
+    }
 }
 
 /// A long poll at a path of its own.

@@ -28,6 +28,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
             "welcome",
             "heartbeat",
             "gap",
+            "reload",
         ],
     ),
     ("poll", &["path", "query", "rooms", "claims", "answer"]),

@@ -116,6 +116,10 @@ impl<'t> Reader<'t> {
             welcome: self.template(section, "welcome", places::WELCOME),
             heartbeat: self.template(section, "heartbeat", places::HEARTBEAT),
             gap: self.template(section, "gap", places::GAP),
+            reload: {
+                let names = self.file.texts(section, "reload").into_iter();
+                names.map(|(name, _)| name.to_owned()).collect()
+            },
         }
     }
 

@@ -71,6 +71,10 @@ async fn emit(database: &Database, name: &str, room: &str, data: &Value) {
     database.run(&sql).await;
 }
 
+async fn place(database: &Database) -> String {
+    database.ask("select rowcast.bookmark()").await
+}
+
 /// The next frame has to be of this kind.
 async fn expect(driver: &mut Subscriber, kind: &str) -> Value {
     let frame = driver.next().await;
@@ -375,6 +379,29 @@ async fn a_gap_is_told_or_the_page_is_sent_back() {
     assert_eq!(expect(&mut stale, "lost").await["why"], "bookmark");
     let mut screen = come(&server, "/kiosk/a?lot=1&since=nonsense", &seven).await;
     assert_eq!(screen.closed().await.0, 1012);
+    server.stop().await;
+}
+
+/// A page that knows nothing of `reset` would go on showing what is no longer so.
+#[tokio::test]
+async fn an_event_that_a_page_has_no_word_for_sends_it_back() {
+    let (database, server) = opened().await;
+    let mut driver = driver(&server).await;
+    let seven = ticket("7", &[1]);
+    let path = format!("/kiosk/a?lot=1&since={}", place(&database).await);
+    for name in ["reset", "emptied"] {
+        let mut screen = come(&server, "/kiosk/a?lot=1", &seven).await;
+        screen.send(json!({ "type": "x" })).await;
+        assert_eq!(screen.next().await["code"], "unknown-type", "it is in");
+        emit(&database, name, "lot:1", &json!({})).await;
+        let (code, reason) = screen.closed().await;
+        assert_eq!(code, 1012, "{name}: {reason}");
+        assert!(reason.parse::<u64>().is_ok(), "{reason}");
+        // Others have it as any event.
+        expect(&mut driver, name).await;
+    }
+    let mut screen = come(&server, &path, &seven).await;
+    assert_eq!(screen.closed().await.0, 1012, "it lies behind");
     server.stop().await;
 }
 

@@ -128,6 +128,16 @@ async fn frames_are_those_of_the_document() {
     server.stop().await;
 }
 
+/// Pages know nothing of `reset`: they come back, and ask for what they show.
+#[tokio::test]
+async fn what_is_emptied_sends_pages_back() {
+    let (database, server) = opened().await;
+    let mut ann = welcomed(&server, "customer/1", "ann").await;
+    database.run("truncate spa.therapist_services").await;
+    assert_eq!(ann.closed().await.0, 1012);
+    server.stop().await;
+}
+
 /// A door is for whom its path names, by a session that lives; below the context path only.
 #[tokio::test]
 async fn whoever_the_path_does_not_name_is_unauthorized() {

@@ -10,7 +10,7 @@ use crate::connection::seam::Outcome;
 use crate::dialect::{
     self, Fields, Filling, Meaning, Message, Source, Template, Values, WebSocketDoor,
 };
-use crate::event::{GapReason, to_json};
+use crate::event::{Event, GapReason, to_json};
 use crate::frame::Frame;
 use crate::hub::RoomRefusal;
 use serde_json::{Value, json};
@@ -256,6 +256,11 @@ impl Speech for Spoken {
             Told::Renewed { .. } => None,
         };
         Ok(text.map(|text| Frame::websocket(&text)))
+    }
+
+    fn reloads(&self, event: &Event) -> bool {
+        self.websocket()
+            .is_some_and(|door| door.reloads(&event.name))
     }
 
     fn close(&self, why: Refusal, wait: i64) -> (u16, String) {
