@@ -136,11 +136,10 @@ fn text_of(entry: &str) -> Result<(String, String), Vec<String>> {
     let text = built_in.and_then(|file| file.contents_utf8());
     text.map(|text| (format!("config/dialects/{entry}.toml"), text.to_owned())).ok_or_else(|| {
         let names = built_in_names();
-        let near = keys::nearest(entry, &names).map_or(String::new(), |near| format!("did you mean `{near}`? "));
+        let known = keys::known_here(entry, &names, keys::quoted);
         vec![format!(
-            "`http.dialects`: no dialect `{entry}` is built in: {near}Built in: {}. A file of yours is named by \
-             its path, such as ./{entry}.toml.",
-            names.join(", ")
+            "`http.dialects`: no dialect `{entry}` is built in{known}. A file of yours is named by its path, such \
+             as ./{entry}.toml."
         )]
     })
 }
@@ -264,7 +263,9 @@ mod tests {
         };
         let unknown = said("nobodys");
         assert!(
-            unknown.starts_with("`http.dialects`: no dialect `nobodys` is built in: "),
+            unknown.starts_with(
+                "`http.dialects`: no dialect `nobodys` is built in. Known here: `boardroom`, `clinic`, "
+            ),
             "{unknown}"
         );
         assert!(

@@ -3,7 +3,7 @@
 //! a file in one round. It must never guess: what it does not know is a problem.
 
 use super::fields::{Field, KINDS, Kind};
-use super::keys::{SECTIONS, nearest};
+use super::keys::{SECTIONS, known_here, quoted};
 use super::slot::{Context, Shape};
 use super::template::{Template, Wrong};
 use super::text::Text;
@@ -151,12 +151,8 @@ impl<'t> File<'t> {
         let known = known.map_or(&[][..], |(_, keys)| keys);
         for (key, _) in section.entries() {
             if !known.contains(&key.get_ref().as_ref()) {
-                let near = nearest(key.get_ref(), known);
-                let near = near.map_or(String::new(), |near| format!("did you mean `{near}`? "));
-                let what = format!(
-                    "nobody knows this key: {near}Known here: {}",
-                    known.join(", ")
-                );
+                let known = known_here(key.get_ref(), known, quoted);
+                let what = format!("nobody knows this key{known}");
                 self.say(&key.span(), &section.inside(key.get_ref()), &what);
             }
         }

@@ -5,7 +5,7 @@ use super::door::{Entrance, Health, PollDoor, SocketIoDoor, WebSocketDoor};
 use super::fields::{Field, Kind};
 use super::file::Section;
 use super::framing::Framing;
-use super::keys::nearest;
+use super::keys::{known_here, quoted};
 use super::messages::Rooms;
 use super::path::Path;
 use super::places;
@@ -98,9 +98,8 @@ impl<'t> Reader<'t> {
         for (key, _) in table.entries() {
             let name = key.get_ref().as_ref();
             if !known.contains(&name) {
-                let near = nearest(name, &known)
-                    .map_or(String::new(), |near| format!(": did you mean `{near}`?"));
-                let what = format!("this door has no such parameter{near}");
+                let known = known_here(name, &known, quoted);
+                let what = format!("this door has no such parameter{known}");
                 self.file.say(&key.span(), &table.inside(name), &what);
             }
             if let Some((claim, _)) = self.file.text(&table, name) {

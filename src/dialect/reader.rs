@@ -3,7 +3,7 @@
 
 use super::fields::Field;
 use super::file::{File, Section};
-use super::keys::nearest;
+use super::keys::{known_here, quoted};
 use super::path::Path;
 use super::slot::{Context, Shape};
 use super::template::Template;
@@ -81,12 +81,8 @@ impl<'t> Reader<'t> {
         words: &[&str],
     ) {
         if !words.contains(&word.get_ref().as_ref()) {
-            let near = nearest(word.get_ref(), words)
-                .map_or(String::new(), |near| format!("did you mean `{near}`? "));
-            let what = format!(
-                "there is no such word: {near}Known here: {}",
-                words.join(", ")
-            );
+            let known = known_here(word.get_ref(), words, quoted);
+            let what = format!("there is no such word{known}");
             self.file
                 .say(&word.span(), &table.inside(word.get_ref()), &what);
         }

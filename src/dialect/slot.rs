@@ -4,7 +4,7 @@
 
 use super::fields::{Field, Kind};
 use super::filling::{Filling, Source};
-use super::keys::nearest;
+use super::keys::known_here;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -109,16 +109,8 @@ impl Slot {
             .split_once(':')
             .map_or((inside, None), |(n, f)| (n, Some(f)));
         let shape = context.shape(name).ok_or_else(|| {
-            let names = context.names();
-            let near = nearest(name, &names);
-            let near = near.map_or(String::new(), |near| format!("did you mean {{{near}}}? "));
-            let all: Vec<String> = names.iter().map(|name| format!("{{{name}}}")).collect();
-            let all = if all.is_empty() {
-                "none".into()
-            } else {
-                all.join(" ")
-            };
-            format!("{{{name}}} is no slot here: {near}Known here: {all}")
+            let known = known_here(name, &context.names(), |name| format!("{{{name}}}"));
+            format!("{{{name}}} is no slot here{known}")
         })?;
         let wrong = |forms: &str| format!("{{{inside}}} has no such form: write {forms}");
         let form = match (shape, form) {

@@ -98,12 +98,12 @@ fn every_mistake_is_named_with_its_line_and_key() {
         (
             "[event]",
             "[evnet]",
-            "9: evnet: nobody knows this key: did you mean `event`? Known here: websocket, …",
+            "9: evnet: nobody knows this key: did you mean `event`? Known here: `websocket`, …",
         ),
         (
             "flat =",
             "flatt =",
-            "10: event.flatt: nobody knows this key: did you mean `flat`? Known here: flat, frame",
+            "10: event.flatt: nobody knows this key: did you mean `flat`? Known here: `flat`, `frame`",
         ),
         (
             "flat = true",
@@ -114,7 +114,7 @@ fn every_mistake_is_named_with_its_line_and_key() {
         (
             "\"{name}\"",
             "\"{nmae}\"",
-            "12: event.frame.cmd: {nmae} is no slot here: did you mean {name}? Known here: {name} {data} …",
+            "12: event.frame.cmd: {nmae} is no slot here: did you mean {name}? Known here: {name}, {data}, …",
         ),
         (
             "{at:ms}",
@@ -169,7 +169,7 @@ fn every_mistake_is_named_with_its_line_and_key() {
         (
             "/live/{lot:integer}",
             "/live",
-            "5: websocket.rooms: {lot} is no slot here: Known here: {badge}",
+            "5: websocket.rooms: {lot} is no slot here. Known here: {badge}",
         ),
         (
             "badge = \"text?\"",
@@ -184,7 +184,7 @@ fn every_mistake_is_named_with_its_line_and_key() {
         (
             "claims = { badge",
             "claims = { bagde",
-            "6: websocket.claims.bagde: this door has no such parameter: did you mean `badge`?",
+            "6: websocket.claims.bagde: this door has no such parameter: did you mean `badge`? Known here: `lot`, `badge`",
         ),
         (
             "rooms = [\"lot:{lot}\"]",
@@ -219,7 +219,7 @@ fn every_mistake_is_named_with_its_line_and_key() {
         (
             "\"{spot}\"",
             "\"{result}\"",
-            "25: message.book.args.p_spot: {result} is no slot here: …",
+            "25: message.book.args.p_spot: {result} is no slot here. …",
         ),
         (
             "\"{rooms}\"",
@@ -254,7 +254,7 @@ fn every_mistake_is_named_with_its_line_and_key() {
         (
             "\"Who are you?\"",
             "\"{who}?\"",
-            "32: close.unauthorized.reason: {who} is no slot here: Known here: …",
+            "32: close.unauthorized.reason: {who} is no slot here. Known here: …",
         ),
         (
             "[messages]",
