@@ -641,6 +641,15 @@ async fn many_at_once(version: Version) {
         .expect("the line");
     let places: BTreeMap<String, i64> = places.iter().map(|row| (row.get(0), row.get(1))).collect();
     assert!((10..=15).contains(&places.len()), "{places:?}");
+    // Who leaves as soon as called may not hear of it: by then it is no more so.
+    let still_called = "select patient_id from clinic.queue where status = 'called'";
+    let still_called = clinic.legacy.query(still_called, &[]).await;
+    let still_called: Vec<String> = still_called
+        .expect("those who were called")
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert!((35..=40).contains(&still_called.len()), "{still_called:?}");
     marker(&clinic.database, &["patients"]).await;
     for (id, patient) in &mut patients {
         let heard = patient.events_until("marker").await;
@@ -661,15 +670,10 @@ async fn many_at_once(version: Version) {
                 assert!(*place > 3 || ready == 1, "{id}: {heard:#?}");
                 assert!(of("patient_called").is_empty(), "{id}");
             }
+            None if still_called.contains(id) => assert_eq!(of("patient_called").len(), 1, "{id}"),
             None => assert!(of("patient_called").len() <= 1, "{id}"),
         }
     }
-    let called = patients.values().map(|patient| {
-        let all = patient.received.iter();
-        all.filter(|frame| frame["name"] == "patient_called")
-            .count()
-    });
-    assert_eq!(called.sum::<usize>(), 40);
     assert_eq!(clinic.one("select count(*) from rowcast.failure").await, 0);
     clinic.close().await;
 }
