@@ -40,6 +40,39 @@ end
 $$;
 
 create schema if not exists rowcast authorization rowcast_owner;
+
+-- Behind it: whoever owns the database may have made one just before us. Whoever owns the schema, or
+-- what we call in it, has his own functions run by us.
+do $$
+declare
+  v_owned text;
+begin
+  select o.what || ' belongs to ' || pg_catalog.pg_get_userbyid(o.owner) into v_owned
+  from (
+    select 0 as rank, 'schema rowcast' as what, n.nspowner as owner
+    from pg_catalog.pg_namespace n where n.nspname = 'rowcast'
+    union all
+    select 1, 'table rowcast.' || pg_catalog.quote_ident(c.relname), c.relowner
+    from pg_catalog.pg_class c
+    where c.relnamespace = 'rowcast'::pg_catalog.regnamespace and c.relkind in ('r', 'p')
+    union all
+    select 2, 'function ' || p.oid::pg_catalog.regprocedure, p.proowner
+    from pg_catalog.pg_proc p
+    where p.pronamespace = 'rowcast'::pg_catalog.regnamespace and p.prosecdef
+  ) o
+  where o.owner <> 'rowcast_owner'::pg_catalog.regrole
+  order by o.rank, o.what
+  limit 1;
+  if v_owned is not null then
+    raise exception using errcode = 'RC009',
+      message = v_owned || ', not to rowcast_owner: nothing was changed',
+      hint = 'After a restore with --no-owner: drop schema rowcast cascade, and restore it with its '
+        'owners and grants, or migrate anew. If nobody knows how it came there, look at what it holds: '
+        'its functions would run as whoever migrates.';
+  end if;
+end
+$$;
+
 comment on schema rowcast is
   'Rowcast: the event log, its doorbell, and the rules of who may hear what.';
 

@@ -16,6 +16,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 /// An event to everybody, named so that readers can say what they have.
 async fn emit(client: &Client, name: &str) {
@@ -661,6 +662,41 @@ fn restore(dump: &[u8], db: &Database) {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     writer.join().unwrap().unwrap();
+}
+
+/// Restored without owners by a superuser, our functions ran as the superuser whatever anybody gave them.
+#[tokio::test]
+async fn a_copy_without_owners_lets_nobody_become_a_superuser() {
+    let (source, copy) = (support::database().await, support::empty().await);
+    restore(&dump_of(&source, &["--no-owner", "--no-acl"]), &copy);
+    let mut superuser = copy.client(SUPERUSER).await;
+    let error = migrate::run(&mut superuser)
+        .await
+        .expect_err("a foreign owner");
+    assert!(error.to_string().contains("--no-owner"), "{error}");
+    copy.run("grant usage on schema rowcast to public").await;
+    let stranger = copy.legacy().await;
+    let mine = "create function pg_temp.mine(jsonb[]) returns table (key jsonb, data json)
+        language sql as 'select $1[1], to_json(current_user)'";
+    stranger.batch_execute(mine).await.unwrap();
+    let rendered = "select failed from rowcast.render('pg_temp.mine', array['1'::jsonb])";
+    let rendered = stranger.query_one(rendered, &[]).await.unwrap();
+    assert!(rendered.get::<_, bool>(0));
+    for asked in [
+        "plan_query('select 1')",
+        "home_rooms('{}')",
+        "admit('{}', array['a'])",
+        "session_claims('{}')",
+        "begin_call('a', '{}', 0, null, 1000)",
+        "call('{}', 1000)",
+    ] {
+        let error = stranger
+            .batch_execute(&format!("select rowcast.{asked}"))
+            .await;
+        let error = error.expect_err(asked);
+        let code = error.code().map(SqlState::code);
+        assert_eq!(code, Some("RC009"), "{asked}: {error:?}");
+    }
 }
 
 async fn migrated_again(db: &Database) {

@@ -131,6 +131,44 @@ async fn a_schema_without_its_history_is_told_what_to_do() {
     assert!(database.ask::<bool>(free).await, "the lock was given back");
 }
 
+/// The database's owner made the schema first, and what he put there in place of our functions was run
+/// by the superuser who migrated.
+#[tokio::test]
+async fn a_schema_that_is_somebody_elses_is_refused() {
+    for version in VERSIONS {
+        let database = support::on(version).await.empty().await;
+        let owned = format!("alter database {} owner to lab_app", database.name);
+        database.run(&owned).await;
+        let owner = database.legacy().await;
+        owner.batch_execute("create schema rowcast").await.unwrap();
+        let mut superuser = database.client("postgres").await;
+        let error = migrate::run(&mut superuser).await.expect_err("it is his");
+        let words = error.to_string();
+        assert!(
+            words.contains("RC009") && words.contains("schema rowcast belongs to lab_app"),
+            "{words}"
+        );
+        let inside = "select count(*) from pg_class where relnamespace = 'rowcast'::regnamespace";
+        assert_eq!(database.ask::<i64>(inside).await, 0);
+        owner.batch_execute("drop schema rowcast").await.unwrap();
+        run(&mut superuser).await;
+        refused(&owner, "drop schema rowcast cascade").await;
+    }
+}
+
+/// A plan was asked for by a text that could hold other statements.
+#[tokio::test]
+async fn a_plan_is_of_one_statement() {
+    let database = support::database().await;
+    let superuser = database.superuser().await;
+    let several = "select rowcast.plan_query('select 1; create table public.planted (); select 1')";
+    superuser.batch_execute(several).await.expect_err("several");
+    let planted = "select to_regclass('public.planted') is null";
+    assert!(database.ask::<bool>(planted).await);
+    let kind = "select rowcast.plan_query('select 1') ->> 'Node Type'";
+    assert_eq!(database.ask::<String>(kind).await, "Result");
+}
+
 /// There was no way to take it out: triggers by hand failed the writes once the schema was gone.
 async fn taken_out_as_documented_the_application_goes_on(version: Version) {
     let section = support::documented::text("operations.md");

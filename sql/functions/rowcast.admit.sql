@@ -12,6 +12,7 @@ as $$
 declare
   v_rule text;
 begin
+  perform rowcast.check_owner();
   perform set_config('request.jwt.claims', p_claims::text, true);
   foreach room in array p_rooms loop
     select r.may_join into v_rule

@@ -20,6 +20,7 @@ declare
   v_verdict text := 'ok';
   v_allowed boolean := true;
 begin
+  perform rowcast.check_owner();
   select * into v_callable from rowcast.callable where name = p_name;
   if v_callable.writes then
     -- At once: what begins between the snapshot and this has to be spelled out in the bookmark.

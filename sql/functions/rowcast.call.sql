@@ -21,6 +21,7 @@ declare
   v_items text[] := '{}';
   v_bytes bigint := 0;
 begin
+  perform rowcast.check_owner();
   select * into v_callable from rowcast.callable c
   where c.name = nullif(current_setting('rowcast.call', true), '');
   if v_callable.name is null then

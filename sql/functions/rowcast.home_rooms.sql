@@ -12,6 +12,7 @@ declare
   v_rooms text[];
   v_all text[] := '{}';
 begin
+  perform rowcast.check_owner();
   perform set_config('request.jwt.claims', p_claims::text, true);
   begin
     for v_rule in select rooms_of from rowcast.home_rule order by rooms_of loop

@@ -10,8 +10,11 @@ as $$
 declare
   v_plan json;
 begin
-  execute 'explain (format json, costs off) ' || p_query into v_plan;
-  return v_plan -> 0 -> 'Plan';
+  perform rowcast.check_owner();
+  -- A loop takes one statement, where EXECUTE would run several.
+  for v_plan in execute 'explain (format json, costs off) ' || p_query loop
+    return v_plan -> 0 -> 'Plan';
+  end loop;
 end
 $$;
 revoke all on function rowcast.plan_query(text) from public;

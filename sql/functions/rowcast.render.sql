@@ -18,6 +18,7 @@ declare
   v_keys jsonb[];
   v_data json[];
 begin
+  perform rowcast.check_owner();
   v_function := to_regprocedure(p_function || '(jsonb[])');
   if v_function is null then
     raise exception using errcode = 'RC006',

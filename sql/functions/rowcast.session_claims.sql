@@ -12,6 +12,7 @@ declare
   v_rule text;
   v_claims jsonb;
 begin
+  perform rowcast.check_owner();
   for v_cookie, v_rule in
     select cookie, claims_of from rowcast.session_rule where p_cookies ? cookie order by cookie
   loop
