@@ -22,8 +22,8 @@ use delay::Delays;
 pub use delay::{BOUNDS, Counts};
 use listener::{EVENTS, LOST_CONNECTIONS};
 pub use listener::{
-    batch, channel_unreadable, channels, doorbell, events_lost, history_changed, leads,
-    listener_lost, listener_ready, log_is_locked, log_is_shorter, log_rotated, notification,
+    batch, channel_unreadable, channels, doorbell, events_lost, history_changed, lead_is_held,
+    leads, listener_lost, listener_ready, log_is_locked, log_is_shorter, log_rotated, notification,
     notification_unmapped, notify_queue_fills, schema,
 };
 pub use page::Page;

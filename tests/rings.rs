@@ -3,7 +3,8 @@
 //! for others would use up transaction ids, and with the floor and the proof switched off.
 
 use crate::support::{
-    Database, Postgres, Server, Subscriber, Version, database, eventually, marker, serve, token, ws,
+    Database, Postgres, Server, Subscriber, Version, database, eventually, marker, serve,
+    serve_process, token, ws,
 };
 use rowcast::bookmark::Bookmark;
 use rowcast::config::Settings;
@@ -323,4 +324,23 @@ async fn only_who_leads_has_writers_ring() {
         db.ask::<bool>(rings).await.then_some(())
     })
     .await;
+}
+
+/// Any role that can connect can take the lead's lock, and there was no leader without a word.
+#[tokio::test]
+async fn a_stranger_in_the_lead_is_named() {
+    let db = database().await;
+    let stranger = db.legacy().await;
+    let locked = stranger
+        .query_one("select pg_advisory_lock(7692279), pg_backend_pid()", &[])
+        .await;
+    let pid: i32 = locked.unwrap().get(1);
+    let mut server = serve_process(&db, &[]).await;
+    let line = server
+        .log_line("holds the lock of the node that leads")
+        .await;
+    let holder = format!("lab_app, process {pid}");
+    assert!(line.contains(&holder), "{line}");
+    drop(stranger);
+    server.log_line("\"leading\"").await;
 }

@@ -10,9 +10,8 @@ as $$
 declare
   v_nonce text := gen_random_uuid()::text || '/' || (select system_identifier::text from pg_control_system());
 begin
+  -- Nobody forgets meanwhile either (rowcast.rotate_log).
   lock table rowcast.history_mark in exclusive mode;
-  -- Nobody forgets meanwhile (rowcast.rotate_log).
-  perform pg_advisory_xact_lock(7692280);
   delete from rowcast.history_mark;
   delete from rowcast.history_pulse;
   -- Those whose writes are visible here: all bookmarks of the new history lie behind them.

@@ -2,7 +2,8 @@
 -- by writers where nobody serves (rowcast.bound_log). No writer ever waits for it.
 -- A leaf is left when it has been written for a quarter of keep_for, or is full; always for an empty
 -- one. So one is emptied in advance, and a leaf that cannot be emptied in time is passed over. One
--- that was left keep_for ago is emptied too.
+-- that was left keep_for ago is emptied too, and while all of them take more than keep_bytes, as after
+-- one large transaction, the oldest; but not the one that is left in this call, for it may be unread.
 -- At most one leaf is emptied in a call, at its end, for the lock lasts until the commit; and never
 -- the one that is moved to, or writers would wait for it. p_read: what is not in it is spared.
 
@@ -21,16 +22,17 @@ as $$
 declare
   v_last bigint := coalesce(pg_sequence_last_value('rowcast.event_id_seq'::regclass), 1);
   v_turn bigint := v_last >> 20;
+  v_left bigint := v_turn % 6;
   v_setting rowcast.setting;
   v_other record;
   v_due boolean;
+  v_over boolean;
   v_spare integer;
 begin
   moved := false;
   refused := 0;
-  if not pg_try_advisory_xact_lock(7692280) then
-    return;
-  end if;
+  -- One at a time, and not while a history begins. An advisory lock would be anybody's to hold.
+  lock table rowcast.history_mark in share update exclusive mode nowait;
   perform rowcast.tend_log(v_last);
   select * into v_setting from rowcast.setting;
   v_due := rowcast.leaf_is_full(v_last, v_setting.keep_bytes / 5)
@@ -51,6 +53,7 @@ begin
     v_due := false;
     moved := true;
   end if;
+  select bytes > v_setting.keep_bytes into v_over from rowcast.log_size();
   for v_other in
     select l.leaf, a.ahead, coalesce(
       l.left_at < clock_timestamp() - v_setting.keep_for, false
@@ -62,7 +65,11 @@ begin
   loop
     -- In the last ids of a leaf writers are about to come to the next by themselves.
     continue when v_other.ahead = 1 and v_last & 1048575 > 983040
-      or not (v_other.old or v_spare is null and (v_other.ahead = 1 or v_due));
+      or not (
+        v_other.old
+        or v_spare is null and (v_other.ahead = 1 or v_due)
+        or v_over and v_other.leaf <> v_left
+      );
     if rowcast.forget_leaf(v_other.leaf, p_read) then
       forgotten := v_other.leaf;
       update rowcast.leaf set refused_at = null
@@ -74,7 +81,7 @@ begin
     where leaf = v_other.leaf and refused_at is null;
   end loop;
 exception
-  -- Only an administrator's lock on a whole leaf or on these books.
+  -- Another rotation, or an administrator's lock on a whole leaf or on these books.
   when lock_not_available then
     refused := refused + 1;
 end

@@ -1,5 +1,5 @@
 -- Says that everything below p_horizon may be forgotten, and that p_seen sees all of it. The row
--- first: where it fails, little has been said. Its caller holds the advisory lock of rotate_log.
+-- first: where it fails, little has been said. Its caller holds the lock of rotate_log.
 -- setval, for what nextval leaves behind on a standby and after a crash runs ahead.
 
 create or replace function rowcast.set_horizon(p_horizon bigint, p_seen pg_snapshot) returns void

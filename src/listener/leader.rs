@@ -23,6 +23,9 @@ const MISSED_PROOFS: u32 = 3;
 /// Between two turns of looking after the log.
 const ROTATE_EVERY: Duration = Duration::from_secs(1);
 
+/// Between two looks at who has the lead, where it is not ours.
+const LOOK_WHO_EVERY: Duration = Duration::from_secs(60);
+
 /// One connection's part in the lead.
 pub(super) struct Leader {
     database: Database,
@@ -42,6 +45,8 @@ pub(super) struct Leader {
     /// When the lead was last asked for, and since when it is ours.
     asked: Option<Instant>,
     since: Option<Instant>,
+    /// When it was last asked who else has it.
+    asked_who: Option<Instant>,
     counted: Instant,
     ticked: Option<Instant>,
     owes_tick: bool,
@@ -68,6 +73,7 @@ impl Leader {
             configured: settings.doorbell.unwrap_or(default),
             asked: None,
             since: None,
+            asked_who: None,
             counted: now,
             ticked: None,
             owes_tick: false,
@@ -134,6 +140,7 @@ impl Leader {
             }
             self.asked = Some(now);
             if !listening.try_to_lead(self.alive()).await? {
+                self.look_who_leads(listening, now).await?;
                 return Ok(false);
             }
             report::leads();
@@ -156,6 +163,22 @@ impl Leader {
         self.tick(listening, now).await;
         self.rotate(now);
         Ok(false)
+    }
+
+    /// Says so if whoever leads is no service, for then nobody leads.
+    async fn look_who_leads(
+        &mut self,
+        listening: &Listening,
+        now: Instant,
+    ) -> Result<(), ListenerError> {
+        let due = |at| now - at >= LOOK_WHO_EVERY;
+        if self.asked_who.is_none_or(due) {
+            self.asked_who = Some(now);
+            if let Some(holder) = listening.stranger_in_the_lead().await? {
+                report::lead_is_held(&holder);
+            }
+        }
+        Ok(())
     }
 
     /// Looks after the log, beside the looks: one must not wait for the other.

@@ -105,6 +105,15 @@ pub fn leads() {
     tracing::info!("leading");
 }
 
+/// Somebody holds the lead's lock who is no service: nobody leads.
+pub fn lead_is_held(holder: &str) {
+    tracing::warn!(
+        holder,
+        "somebody holds the lock of the node that leads, 7692279, and is no member of rowcast_service: \
+         until that session ends, nobody looks after the log, and writers' rings are not set"
+    );
+}
+
 /// NOTIFY's queue fills up: writers ring no more, whatever the doorbell's mode.
 pub fn notify_queue_fills(usage: f64) {
     tracing::warn!(

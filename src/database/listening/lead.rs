@@ -37,6 +37,22 @@ impl Listening {
         Ok(leads)
     }
 
+    /// Who has the lead without being a service, for the lock is anybody's to take: role and process.
+    ///
+    /// # Errors
+    /// The connection.
+    pub async fn stranger_in_the_lead(&self) -> Result<Option<String>, DatabaseError> {
+        self.ask(&format!(
+            "select max(format('%s, process %s', a.usename, a.pid)) \
+             from pg_locks l join pg_stat_activity a using (pid) \
+             where l.locktype = 'advisory' and l.classid = 0 and l.objid = {LEADER_LOCK} \
+               and l.objsubid = 1 and l.granted \
+               and l.database = (select oid from pg_database where datname = current_database()) \
+               and not pg_has_role(a.usesysid, 'rowcast_service', 'member')"
+        ))
+        .await
+    }
+
     /// Tells writers to ring, or not to. In a transaction of its own: its xid lifts the next
     /// snapshot above those of all who have read the flag before. It waits for no disk and no
     /// standby, or a missing one would hang us.
