@@ -668,6 +668,7 @@ CREATE FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query 
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET standard_conforming_strings TO 'on'
     SET client_min_messages TO 'warning'
+    SET quote_all_identifiers TO 'off'
     AS $_$
 declare
   -- As it stands in the trigger: in parentheses, without the semicolon that ends a statement.
@@ -804,6 +805,7 @@ COMMENT ON FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_qu
 CREATE FUNCTION rowcast.check_rule() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET quote_all_identifiers TO 'off'
     AS $$
 declare
   v_function constant regprocedure := to_jsonb(new) ->> tg_argv[0];

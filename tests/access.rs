@@ -583,6 +583,25 @@ async fn a_withdrawn_rule_takes_its_rooms_on_every_node() {
     }
 }
 
+/// Where names are always quoted, no function was a rule, and no query had the right columns.
+#[tokio::test]
+async fn quoted_identifiers_change_no_type() {
+    let database = support::database().await;
+    database
+        .run(
+            "create schema app; grant usage on schema app to rowcast_owner; create table app.t (id int);
+             create function app.home(jsonb) returns text[] language sql as 'select null::text[]';
+             set quote_all_identifiers = on;
+             insert into rowcast.home_rule values ('app.home(jsonb)');
+             select rowcast.attach('app.t', 'insert', $$ select 'made' as name, array['*'] as rooms,
+               to_json(id) as data from new_rows $$);
+             reset quote_all_identifiers",
+        )
+        .await;
+    let rule = "select rooms_of from rowcast.home_rule";
+    assert_eq!(database.ask::<String>(rule).await, "app.home(jsonb)");
+}
+
 /// One home rule that can't be asked would keep everybody out.
 #[tokio::test]
 async fn a_rule_that_cant_be_asked_is_refused_where_it_is_written() {

@@ -441,6 +441,22 @@ async fn migrate_gives_way_to_a_reader_and_tries_again() {
     );
 }
 
+/// An audit's event trigger that failed looked like an error of ours.
+#[tokio::test]
+async fn whose_function_failed_is_named() {
+    let db = support::empty().await;
+    db.run(
+        "create schema audit; create function audit.note() returns event_trigger language plpgsql
+           as $$ begin perform 1 / 0; end $$;
+         create event trigger note on ddl_command_end execute function audit.note()",
+    )
+    .await;
+    let migrated = run(&db, &["migrate"]).await;
+    let said = text(&migrated);
+    assert!(!migrated.status.success(), "{said}");
+    assert!(said.contains("in PL/pgSQL function audit.note()"), "{said}");
+}
+
 #[tokio::test]
 async fn tail_prints_events_as_they_happen() {
     let db = support::database().await;

@@ -11,6 +11,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 set standard_conforming_strings = on
 set client_min_messages = warning
+set quote_all_identifiers = off
 as $$
 declare
   -- As it stands in the trigger: in parentheses, without the semicolon that ends a statement.

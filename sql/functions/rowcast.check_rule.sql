@@ -5,6 +5,8 @@
 create or replace function rowcast.check_rule() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
+-- Or types are written in quotes, and are none of those asked for.
+set quote_all_identifiers = off
 as $$
 declare
   v_function constant regprocedure := to_jsonb(new) ->> tg_argv[0];

@@ -74,13 +74,23 @@ pub fn describe(error: &tokio_postgres::Error) -> String {
     )
 }
 
-/// The same with the server's details, which may hold values, and with what a DBA's role must be who
-/// was denied something.
+/// The same with the server's details, which may hold values, with the functions that it happened in, and
+/// with what a DBA's role must be who was denied something.
 #[must_use]
 pub fn describe_to_dba(error: &tokio_postgres::Error, denied: &str) -> String {
     let mut text = describe_as(error, denied);
-    if let Some(detail) = error.as_db_error().and_then(|db| db.detail()) {
+    let Some(db) = error.as_db_error() else {
+        return text;
+    };
+    if let Some(detail) = db.detail() {
         text = format!("{text}: {detail}");
+    }
+    // Somebody's event trigger may have failed in the middle of our SQL. Errors of ours say what they mean.
+    if !db.code().code().starts_with("RC") {
+        let functions = db.where_().unwrap_or_default().lines();
+        for function in functions.filter(|line| line.contains(" function ")) {
+            text = format!("{text}; in {function}");
+        }
     }
     text
 }
