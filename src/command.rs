@@ -204,14 +204,22 @@ fn remark(line: impl Display) {
         .write_all(format!("{line}\n").as_bytes());
 }
 
+fn remark_if(said: Option<String>) {
+    if let Some(said) = said {
+        remark(format_args!("rowcast: {said}"));
+    }
+}
+
 async fn run_migrate(settings: &Settings, patience: PatienceArgs) -> Result<ExitCode, Failure> {
     let url = direct_url(settings)?;
     let mut client = database::connect_and_drive(url, settings.database.connect_timeout).await?;
+    remark_if(migrate::trusted(&client).await?);
     let done = migrate::run_with(&mut client, &patience.into()).await?;
     say(format_args!(
         "migrations applied: {}, scripts replaced: {}",
         done.migrations, done.scripts
     ))?;
+    remark_if(migrate::dumps_fail(&client).await?);
     Ok(ExitCode::SUCCESS)
 }
 

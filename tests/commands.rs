@@ -441,6 +441,53 @@ async fn migrate_gives_way_to_a_reader_and_tries_again() {
     );
 }
 
+/// The nightly dump of the application's own role failed, from the migration on.
+#[tokio::test]
+async fn an_owner_whose_dumps_fail_is_named() {
+    let db = support::empty().await;
+    let name = &db.name;
+    db.run(&format!(
+        "create role dumps login; alter database {name} owner to dumps"
+    ))
+    .await;
+    let dumps = async || {
+        let mut dump = Command::new(db.bin_dir.join("pg_dump"));
+        let dump = dump.args(["--dbname", &db.url("dumps")]).output();
+        support::within("a dump", dump).await.unwrap()
+    };
+    assert!(dumps().await.status.success());
+    let migrated = run(&db, &["migrate"]).await;
+    assert!(migrated.status.success(), "{}", text(&migrated));
+    let remedy = "grant pg_read_all_data to dumps";
+    assert!(text(&migrated).contains(remedy), "{}", text(&migrated));
+    assert!(!dumps().await.status.success());
+    db.run(remedy).await;
+    let dumped = dumps().await;
+    assert!(dumped.status.success(), "{}", text(&dumped));
+    let migrated = run(&db, &["migrate"]).await;
+    assert!(!text(&migrated).contains("note:"), "{}", text(&migrated));
+}
+
+/// Whoever owns an attached table can have the superuser run code of theirs who migrates or attaches.
+#[tokio::test]
+async fn a_superuser_is_told_whom_it_trusts() {
+    let db = support::lab().await;
+    for arguments in [&["migrate"][..], &["triggers", "apply", LAB]] {
+        let done = run(&db, arguments).await;
+        assert!(!text(&done).contains("superuser"), "{}", text(&done));
+    }
+    db.run("alter table lab.bookings owner to lab_app").await;
+    for arguments in [&["migrate"][..], &["triggers", "apply", LAB]] {
+        let done = run(&db, arguments).await;
+        let said = text(&done);
+        assert!(
+            done.status.success() && said.contains("superuser"),
+            "{said}"
+        );
+        assert!(said.contains(": lab_app."), "{said}");
+    }
+}
+
 /// An audit's event trigger that failed looked like an error of ours.
 #[tokio::test]
 async fn whose_function_failed_is_named() {

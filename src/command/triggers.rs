@@ -13,7 +13,7 @@ mod status;
 
 use super::patience::PatienceArgs;
 use super::statements::Statement;
-use super::{Failure, direct_url, print, remark, say};
+use super::{Failure, direct_url, print, remark, remark_if, say};
 use crate::config;
 use crate::database::Patience;
 use std::path::{Path, PathBuf};
@@ -80,7 +80,9 @@ async fn act(action: Action, settings: &config::Settings) -> Result<ExitCode, Fa
             Ok(ExitCode::SUCCESS)
         }
         Action::Apply { dir, patience, .. } => {
-            apply::apply(&mut connect(settings).await?, &dir, &patience.into()).await
+            let mut client = connect(settings).await?;
+            remark_if(crate::migrate::trusted(&client).await?);
+            apply::apply(&mut client, &dir, &patience.into()).await
         }
         Action::Detach { dir, patience } => {
             detach(&mut connect(settings).await?, &dir, &patience.into()).await
