@@ -161,9 +161,10 @@ async fn a_schema_that_is_somebody_elses_is_refused() {
 async fn a_plan_is_of_one_statement() {
     let database = support::database().await;
     let superuser = database.superuser().await;
-    let several = "select rowcast.plan_query('select 1; create table public.planted (); select 1')";
+    let several = "select rowcast.plan_query('select 1; create table rowcast.planted (); \
+        explain (format json) select 1')";
     superuser.batch_execute(several).await.expect_err("several");
-    let planted = "select to_regclass('public.planted') is null";
+    let planted = "select to_regclass('rowcast.planted') is null";
     assert!(database.ask::<bool>(planted).await);
     let kind = "select rowcast.plan_query('select 1') ->> 'Node Type'";
     assert_eq!(database.ask::<String>(kind).await, "Result");
