@@ -20,7 +20,7 @@ mod written;
 
 pub use names::variable;
 pub use raw::{KEYS, RawSettings};
-pub use redact::redact_url;
+pub use redact::{redact_jwks, redact_url};
 pub use settings::{
     Auth, Calls, Console, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll,
     Readers, Settings, Sse, Websocket,

@@ -35,7 +35,7 @@ enum Kind {
 
 impl Place {
     pub(super) fn new(jwks: &str) -> Result<Place, VerifierError> {
-        let name = config::redact_url(jwks);
+        let name = config::redact_jwks(jwks);
         let kind = if config::is_http(jwks) {
             let uri = jwks.parse().map_err(|_| {
                 VerifierError::Unusable(name.clone(), "this is not a URL".to_owned())
