@@ -39,7 +39,7 @@ pub fn error_of(status: u16, error: &Value) -> Response {
 
 /// An answer that holds only now.
 #[must_use]
-pub fn no_store(mut answer: Response) -> Response {
+pub fn no_store<B>(mut answer: hyper::Response<B>) -> hyper::Response<B> {
     let no_store = HeaderValue::from_static("no-store");
     answer.headers_mut().insert("cache-control", no_store);
     answer

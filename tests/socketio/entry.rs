@@ -325,8 +325,13 @@ async fn pages_of_a_listed_origin_may_read_with_credentials() {
                 assert!(methods.contains("POST"), "{methods}");
             }
             assert_eq!(answer.status, if method == "GET" { 200 } else { 204 });
+            if method == "GET" {
+                assert_eq!(header("cache-control"), Some("no-store"));
+            }
         }
     }
+    let unknown = ask(&server, "GET", &format!("{path}&sid=none"), &[], "").await;
+    assert_eq!(unknown.headers["cache-control"], "no-store", "{unknown:?}");
     server.stop().await;
 }
 

@@ -2,7 +2,7 @@
 //! Hands answers over to the door. It must never touch the socket, which is for whoever serves it then.
 
 use super::engine::Sid;
-use crate::connection::answer::{Boxed, boxed};
+use crate::connection::answer::{Boxed, boxed, no_store};
 use crate::connection::handshake;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -75,7 +75,7 @@ pub(super) fn text(status: StatusCode, text: String) -> Boxed {
     } else {
         "text/plain; charset=UTF-8"
     };
-    let mut answer = boxed(Response::new(Full::new(Bytes::from(text))));
+    let mut answer = no_store(boxed(Response::new(Full::new(Bytes::from(text)))));
     *answer.status_mut() = status;
     let kind = hyper::header::HeaderValue::from_static(kind);
     answer.headers_mut().insert("content-type", kind);
