@@ -19,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use patience::PatienceArgs;
 use std::error::Error;
 use std::fmt::Display;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -210,6 +211,22 @@ fn remark_if(said: Option<String>) {
     }
 }
 
+/// What stays one line and obeys no terminal. JSON stays the same: raw line breaks can only be white
+/// space there, and the other control characters have an escape.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\r' | '\t' => line.push(' '),
+            control if control.is_control() => {
+                let _ = write!(line, "\\u{:04x}", u32::from(control));
+            }
+            other => line.push(other),
+        }
+    }
+    line
+}
+
 async fn run_migrate(settings: &Settings, patience: PatienceArgs) -> Result<ExitCode, Failure> {
     let url = direct_url(settings)?;
     let mut client = database::connect_and_drive(url, settings.database.connect_timeout).await?;
@@ -228,4 +245,17 @@ fn direct_url(settings: &Settings) -> Result<&str, Failure> {
     settings.database.direct_url().ok_or_else(|| {
         "no database: set DATABASE_URL or pass --database-url postgres://user@host/name".into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_payload_speaks_to_the_terminal() {
+        assert_eq!(
+            one_line("{\n\t\"a\": \"\u{9b}31m\u{7f}é\"\r\n}"),
+            "{  \"a\": \"\\u009b31m\\u007fé\"  }"
+        );
+    }
 }

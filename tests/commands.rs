@@ -533,6 +533,16 @@ async fn tail_prints_events_as_they_happen() {
         (&"e".into(), &1.into()),
         "{line}"
     );
+    // Rooms that are no list: it ended by a panic, and its place was lost.
+    db.run("insert into rowcast.event (channel, name, rooms, data) values ('c', 'x', '{{lab:1,b}}', '1')")
+        .await;
+    let line = support::within("a gap", lines.next_line()).await;
+    let gap: serde_json::Value = serde_json::from_str(&line.unwrap().unwrap()).unwrap();
+    assert_eq!(
+        (&gap["type"], &gap["reason"]),
+        (&"gap".into(), &"trigger".into())
+    );
+    assert!(gap["bookmark"].is_string(), "{gap}");
     // A channel that was let go is no trigger that failed.
     db.run("insert into rowcast.channel (name, paused) values ('c', true)")
         .await;
@@ -641,6 +651,26 @@ async fn what_is_planted_in_public_is_never_called() {
     assert!(line.starts_with("listening to "), "{line}");
     // It tells writers to ring before it is ready.
     support::serve(&db, |_| {}).await;
+}
+
+/// A name that somebody chose with care looked like a line of the table's own.
+#[tokio::test]
+async fn no_name_forges_a_line_of_status() {
+    let db = support::database().await;
+    db.run(
+        "create table public.t (id int);
+         create trigger \"a\nshop.orders  insert  ok\u{1b}[2J\" after insert on public.t
+           for each statement execute function rowcast.recheck_at_commit();
+         alter table public.t disable trigger all",
+    )
+    .await;
+    let output = run(&db, &["triggers", "status"]).await;
+    let shown = text(&output);
+    assert!(shown.contains("insert  ok\\u001b[2J"), "{shown}");
+    assert!(
+        !shown.contains("\nshop.orders") && !shown.contains('\u{1b}'),
+        "{shown}"
+    );
 }
 
 /// Only our own statements keep to PostgreSQL's functions: a file means the path that its author has,

@@ -3,7 +3,7 @@
 //! Asks `rowcast.events_since` as anybody may who is the service role. It must never skip events in
 //! silence: what it can't print it says so, and where it stood it says at the end.
 
-use super::remark;
+use super::{one_line, remark};
 use crate::event::{EVERYBODY, GapReason};
 use crate::{config, database};
 use rand::RngExt;
@@ -133,12 +133,15 @@ impl Tail {
         } else {
             "now"
         };
-        let (word, place): (_, &str) = (if again { "back: " } else { "" }, row.get(0));
+        let place: &str = row.try_get(0)?;
+        let word = if again { "back: " } else { "" };
         remark(format_args!(
             "{word}listening to {place}, from {since} on, {}",
             self.printer.wanted()
         ));
-        self.bookmark = self.bookmark.take().or_else(|| row.get(1));
+        if self.bookmark.is_none() {
+            self.bookmark = row.try_get(1)?;
+        }
         Ok(())
     }
 
@@ -153,7 +156,7 @@ impl Tail {
             for row in rows {
                 // The bookmark only moves on once its event is printed.
                 self.printer.print(&row)?;
-                self.bookmark = row.get("bookmark");
+                self.bookmark = row.try_get("bookmark")?;
             }
             self.printer.flush()?;
             // Either way, look.
@@ -253,31 +256,31 @@ impl Printer {
     }
 
     fn print(&mut self, row: &Row) -> Outcome<()> {
-        let text = |column| row.get::<_, Option<&str>>(column).unwrap_or("");
-        let (channel, name, bookmark) = (text("channel"), text("name"), text("bookmark"));
+        let read = |column| row.try_get::<_, Option<&str>>(column);
+        let text = |column| Ok::<_, tokio_postgres::Error>(read(column)?.unwrap_or(""));
+        let (channel, name, bookmark) = (text("channel")?, text("name")?, text("bookmark")?);
         let fits = |list: &[String], word| list.is_empty() || list.iter().any(|one| one == word);
-        match text("outcome") {
+        match text("outcome")? {
             "end" => Ok(()),
             "event" if !fits(&self.args.channel, channel) => Ok(()),
             "event" if !fits(&self.args.name, name) => Ok(()),
             "event" => {
+                // Of several dimensions, or with a null among them, they are none: such an event was
+                // inserted past all checks, and is a gap for everybody else too.
+                let Ok(rooms) = row.try_get::<_, Vec<&str>>("rooms") else {
+                    return self.print_gap(GapReason::Trigger.word(), bookmark);
+                };
                 self.gap = None;
-                let rooms: Vec<&str> = row.get("rooms");
-                let id = row.get::<_, Option<i64>>("id").unwrap_or(0);
-                let data = row.get::<_, Option<&str>>("data").unwrap_or("null");
+                let id = row.try_get::<_, Option<i64>>("id")?.unwrap_or(0);
+                let (at, data) = (text("at")?, read("data")?.unwrap_or("null"));
                 let line = if self.args.json {
-                    event_json(
-                        &[bookmark, text("at"), channel, name],
-                        id,
-                        &rooms,
-                        one_line(data),
-                    )?
+                    event_json(&[bookmark, at, channel, name], id, &rooms, one_line(data))?
                 } else {
-                    self.event_text(text("at"), channel, name, &rooms, &one_line(data))
+                    self.event_text(at, channel, name, &rooms, &one_line(data))
                 };
                 Ok(writeln!(self.out, "{line}")?)
             }
-            _ => self.print_gap(text("reason"), bookmark),
+            _ => self.print_gap(text("reason")?, bookmark),
         }
     }
 
@@ -359,33 +362,9 @@ fn event_json(words: &[&str; 4], id: i64, rooms: &[&str], data: String) -> Outco
     Ok(serde_json::to_string(&line)?)
 }
 
-/// JSON that stays the same and obeys no terminal: raw line breaks can only be white space there,
-/// and the other control characters have an escape.
-fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\n' | '\r' | '\t' => line.push(' '),
-            control if control.is_control() => {
-                let _ = write!(line, "\\u{:04x}", u32::from(control));
-            }
-            other => line.push(other),
-        }
-    }
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_payload_speaks_to_the_terminal() {
-        assert_eq!(
-            one_line("{\n\t\"a\": \"\u{9b}31m\u{7f}é\"\r\n}"),
-            "{  \"a\": \"\\u009b31m\\u007fé\"  }"
-        );
-    }
 
     #[test]
     fn a_line_of_json_is_a_frame_with_rooms() {

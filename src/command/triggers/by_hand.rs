@@ -3,7 +3,7 @@
 //! Hands its findings over to `apply`, `status` and `triggers`.
 //! It must never touch a trigger whose function no file makes.
 
-use super::super::Failure;
+use super::super::{Failure, one_line};
 use super::drift::{State, Status};
 use super::files::{File, explain};
 use crate::database::Patience;
@@ -59,7 +59,7 @@ impl Trigger {
             name,
             ..
         } = self;
-        format!("{relation} {operations} (trigger {name})")
+        one_line(&format!("{relation} {operations} (trigger {name})"))
     }
 
     /// It is one that the files count on, and does not fire.

@@ -4,7 +4,7 @@
 //! It must never leave anything behind, nor wait longer for a lock than `apply` does.
 
 use super::super::statements::Statement;
-use super::super::{Failure, remark, say};
+use super::super::{Failure, one_line, remark, say};
 use super::apply::{alone_in_its_transaction, attempt};
 use super::drift::{self, State, Status};
 use super::files::{self, File};
@@ -120,7 +120,8 @@ fn table(lines: &[Status]) -> Result<(), Failure> {
             line.operation,
             line.notes.join("; ")
         );
-        say(text.trim_end())?;
+        // Names are whatever somebody wrote: none may look like a line of ours.
+        say(one_line(text.trim_end()))?;
     }
     if lines.is_empty() {
         say("nothing is attached")?;
