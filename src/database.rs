@@ -256,7 +256,7 @@ impl Database {
         let sql = "select rowcast.session_cookies(), access_version from rowcast.setting";
         let rows = self.read(sql, &[]).await?;
         let row = first(&rows)?;
-        Ok((row.get(0), row.get(1)))
+        Ok((row.try_get(0)?, row.try_get(1)?))
     }
 
     /// Rings the doorbell with a word of our own, to see whether the listener hears it.

@@ -47,6 +47,7 @@ static WITHDRAWALS: AtomicU64 = AtomicU64::new(0);
 static ACKNOWLEDGEMENTS: AtomicU64 = AtomicU64::new(0);
 static FAILURES: AtomicU64 = AtomicU64::new(0);
 static LOST_LINES: AtomicU64 = AtomicU64::new(0);
+static BROKEN_RULES: Repeated = Repeated::new();
 static STATEMENTS: Words = Words::new();
 static TO_SOCKET: Delays = Delays::new();
 
@@ -128,7 +129,19 @@ pub fn database_failed(what: &str, error: &dyn std::fmt::Display) {
 /// and the database is there.
 pub fn rule_failed(what: &str, error: &dyn std::fmt::Display) {
     add(&FAILURES, 1);
-    tracing::warn!(what, %error, "a rule failed");
+    tell_of_rule(what, error);
+}
+
+/// A rule failed that has an answer even so, which is no.
+pub fn rule_says_no(what: &str, error: &str) {
+    tell_of_rule(what, &error);
+}
+
+/// Whoever knows how to make a rule fail does so as fast as they send.
+fn tell_of_rule(what: &str, error: &dyn std::fmt::Display) {
+    if let Some(untold) = BROKEN_RULES.tell(now_ms()) {
+        tracing::warn!(what, %error, untold, "a rule failed");
+    }
 }
 
 /// Dialects call functions that nobody can: their front ends are answered as if there were none.

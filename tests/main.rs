@@ -12,6 +12,10 @@
     clippy::print_stderr,
     reason = "the test harness reads both"
 )]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a row that is not as expected fails the test"
+)]
 
 mod support;
 
@@ -69,6 +73,8 @@ mod channel;
 mod cost;
 /// Dialects: files that say how a front end speaks, and a sixth system made of such files alone.
 mod dialect;
+/// Databases in other encodings than UTF-8: what has no form in the other is a gap, or an error.
+mod encodings;
 /// Bad input and limits: an error to act on, and everything else lives on.
 mod input;
 /// Long poll: answer by answer, and as exact as a stream.

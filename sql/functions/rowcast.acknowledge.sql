@@ -1,7 +1,7 @@
 -- Moves readers on, many in one statement, each only forwards: a place that is not known to hold all
 -- of the stored one is left out, but for the first of a new history. An element is {"sub", "name",
--- "bookmark", "after"}; with after, it moves only if all up to there was acknowledged, for one that
--- was sent nothing since.
+-- "bookmark", "after"}, sub and name as for rowcast.sent; with after, it moves only if all up to there
+-- was acknowledged, for one that was sent nothing since.
 -- For each, in any order: where it stands then, null if there is none of that name; and how many
 -- milliseconds to wait, for no reader is written twice within p_pause, whichever node it is told.
 -- Isolation is to be READ COMMITTED. Rows are locked in one order, so that nodes never deadlock.
@@ -24,7 +24,10 @@ begin
   for v_ack in
     select a.ordinality, e.*
     from jsonb_array_elements(p_acks) with ordinality a
-    cross join jsonb_to_record(a.value) as e (sub text, name text, bookmark text, after text)
+    cross join jsonb_to_record(a.value) as j (sub jsonb, name jsonb, bookmark text, after text)
+    cross join lateral (
+      select rowcast.sent(j.sub) as sub, rowcast.sent(j.name) as name, j.bookmark, j.after
+    ) e
     order by e.sub, e.name
   loop
     select * into v_reader

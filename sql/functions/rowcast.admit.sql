@@ -1,8 +1,12 @@
 -- Which of these rooms may somebody with these claims join? The longest pattern decides; no rule
--- means no. Forbidden rooms and rooms that do not exist answer alike.
+-- means no. Forbidden rooms and rooms that do not exist answer alike. `failed` is for the service's log:
+-- a warning for each name would let a client fill PostgreSQL's.
+
+-- As it was before `failed`.
+drop function if exists rowcast.admit(jsonb, text[]);
 
 create or replace function rowcast.admit(p_claims jsonb, p_rooms text[])
-returns table (room text, allowed boolean)
+returns table (room text, allowed boolean, failed text)
 language plpgsql
 stable
 security definer
@@ -23,6 +27,7 @@ begin
     order by r.pattern = room desc, length(r.pattern) desc
     limit 1;
     allowed := false;
+    failed := null;
     if room = '*' then
       allowed := true;
     elsif v_rule is not null then
@@ -32,8 +37,8 @@ begin
           to_regprocedure(v_rule)::oid::regproc::text, rowcast.no_function(v_rule)
         )) into allowed using p_claims, room;
       exception
-        when others then
-          raise warning 'rowcast: the rule % failed and says no: %', v_rule, sqlerrm;
+        when others or assert_failure then
+          failed := rowcast.rule_failed('room', v_rule, sqlstate, sqlerrm) || '; it says no';
           allowed := false;
       end;
     end if;
@@ -45,4 +50,4 @@ $$;
 revoke all on function rowcast.admit(jsonb, text[]) from public;
 -- The service asks rowcast.access, which calls this.
 revoke all on function rowcast.admit(jsonb, text[]) from rowcast_service;
-comment on function rowcast.admit(jsonb, text[]) is 'For each room, whether these claims may join it.';
+comment on function rowcast.admit(jsonb, text[]) is 'For each room, whether these claims may join it, and what its rule failed with.';

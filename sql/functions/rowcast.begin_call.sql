@@ -42,11 +42,11 @@ begin
         rowcast.no_function(v_callable.may_call)
       )) into v_allowed using p_claims, p_name;
     exception
-      when others then
-        raise warning 'rowcast: the rule % failed and says no: %', v_callable.may_call, sqlerrm;
-        v_allowed := false;
+      when others or assert_failure then
+        v_verdict := rowcast.rule_failed('may_call', v_callable.may_call, sqlstate, sqlerrm)
+          || '; it says no';
     end;
-    if not coalesce(v_allowed, false) then
+    if v_verdict = 'ok' and not coalesce(v_allowed, false) then
       v_verdict := 'forbidden';
     end if;
   end if;

@@ -1,5 +1,5 @@
 -- The name of an event, if the event is within the bounds: the casts to the domains, which say what
--- those are, refuse it otherwise. The name, for that is a column that may not be null.
+-- those are, refuse it otherwise, and so does what has no form in UTF-8. The name, for that is a column that may not be null.
 -- Bodies that rowcast.attach makes call it only for what is not obviously short and plain.
 
 create or replace function rowcast.checked_name(
@@ -22,6 +22,9 @@ begin
       message = 'rooms are an array of several dimensions, which violates "rooms_are_a_list"';
   end if;
   v_rooms := coalesce(p_rooms, '{}');
+  if getdatabaseencoding() <> 'UTF8' then
+    perform convert_to(concat(p_channel, p_name, p_rooms, p_data), 'UTF8');
+  end if;
   return coalesce(p_name, '')::rowcast.name;
 end
 $$;

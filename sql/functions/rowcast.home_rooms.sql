@@ -19,12 +19,14 @@ begin
       execute format('select %s($1)', coalesce(
         to_regprocedure(v_rule)::oid::regproc::text, rowcast.no_function(v_rule)
       )) into v_rooms using p_claims;
+      -- Here it is known whose they are, if they can't be sent.
+      perform convert_to(array_to_string(v_rooms, ''), 'UTF8');
       v_all := v_all || coalesce(v_rooms, '{}');
     end loop;
   exception
-    when others then
+    when others or assert_failure then
       raise exception using errcode = sqlstate,
-        message = format('the home rule %s failed: %s', v_rule, sqlerrm);
+        message = rowcast.rule_failed('home', v_rule, sqlstate, sqlerrm);
   end;
   return array(
     select a.room

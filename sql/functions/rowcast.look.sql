@@ -76,7 +76,8 @@ begin
     null, null::bigint
   from rowcast.setting s;
 
-  if p_render then
+  -- There each event is looked at, whether it can be sent.
+  if p_render or getdatabaseencoding() <> 'UTF8' then
     return query
     select null, null::boolean, null, null, null::bigint, null::boolean, null::float8,
       l.id, l.xid, l.at, l.channel, l.name, l.rooms,

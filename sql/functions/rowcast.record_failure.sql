@@ -25,18 +25,22 @@ as $$
 declare
   v_gap constant json := '{"reason":"trigger"}';
   v_concerned rowcast.concern[];
+  -- Whoever writes may have another encoding, and the console has.
+  v_message constant text := case when rowcast.has_utf8(p_message) then p_message
+    else 'a message that has no form in UTF-8' end;
 begin
-  raise warning 'rowcast: events of % on % are lost: % (%)', p_operation, p_relation, p_message, p_sqlstate
+  raise warning 'rowcast: events of % on % are lost: % (%)', p_operation, p_relation, v_message, p_sqlstate
     using hint = 'See rowcast.failure; the write itself went through.';
   -- The failure may be that a room or a channel is none: those nobody can be told of.
   v_concerned := array(
     select row(
       case when octet_length(c.channel) between 1 and 200 and c.channel !~ '[[:cntrl:]]'
-        then c.channel else p_channel end,
+        and rowcast.has_utf8(c.channel) then c.channel else p_channel end,
       c.room
     )::rowcast.concern
     from unnest(p_concerned) c
     where octet_length(c.room) <= 32768 and c.room !~ '[[:cntrl:]]'
+      and rowcast.has_utf8(c.room)
   );
   if cardinality(v_concerned) = 0 then
     v_concerned := array[row(p_channel, '*')::rowcast.concern];
@@ -44,13 +48,13 @@ begin
 
   if not p_guarded then
     insert into rowcast.failure (channel, relation, operation, sqlstate, message, context)
-    values (p_channel, p_relation, p_operation, p_sqlstate, p_message, p_context);
+    values (p_channel, p_relation, p_operation, p_sqlstate, v_message, p_context);
     perform rowcast.tell_rooms('rowcast:gap', v_gap, v_concerned);
     return;
   end if;
   begin
     insert into rowcast.failure (channel, relation, operation, sqlstate, message, context)
-    values (p_channel, p_relation, p_operation, p_sqlstate, p_message, p_context);
+    values (p_channel, p_relation, p_operation, p_sqlstate, v_message, p_context);
   exception
     when others then
       raise warning 'rowcast: and rowcast.failure could not be written: %', sqlerrm;

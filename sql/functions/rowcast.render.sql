@@ -28,10 +28,14 @@ begin
     'select array_agg(r.key), array_agg(r.data) from %s($1) as r (key, data)',
     v_function::oid::regproc
   ) into v_keys, v_data using p_keys;
+  if getdatabaseencoding() <> 'UTF8' then
+    perform convert_to(d::text, 'UTF8') from unnest(v_data) d;
+  end if;
   return query select k, d, false from unnest(v_keys, v_data) as a (k, d);
 exception
   when others or assert_failure then
-    raise warning 'rowcast: rendering with % failed: %', p_function, sqlerrm;
+    raise warning 'rowcast: rendering with % failed: %', p_function,
+      case when rowcast.has_utf8(sqlerrm) then sqlerrm else sqlstate end;
     return query select k, null::json, true from unnest(p_keys) k;
 end
 $$;

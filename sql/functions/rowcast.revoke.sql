@@ -8,7 +8,9 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
   -- Setting sub to itself is what tells the trigger, which counts and takes the time at the commit.
-  insert into rowcast.revocation (sub) values (p_user)
+  -- A name that has no form in UTF-8 is in no claims, and no listener could be told of it.
+  insert into rowcast.revocation (sub)
+  select p_user where rowcast.has_utf8(p_user)
   on conflict on constraint revocation_pkey do update set sub = excluded.sub
 $$;
 revoke all on function rowcast.revoke(text) from public;

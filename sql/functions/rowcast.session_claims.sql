@@ -19,13 +19,15 @@ begin
     execute format('select %s($1)', coalesce(
       to_regprocedure(v_rule)::oid::regproc::text, rowcast.no_function(v_rule)
     )) into v_claims using p_cookies ->> v_cookie;
+    -- Here it is known whose they are, if they can't be sent.
+    perform convert_to(v_claims::text, 'UTF8');
     exit when v_claims is not null;
   end loop;
   return v_claims;
 exception
-  when others then
+  when others or assert_failure then
     raise exception using errcode = sqlstate,
-      message = format('the session rule %s failed: %s', v_rule, sqlerrm);
+      message = rowcast.rule_failed('session', v_rule, sqlstate, sqlerrm);
 end
 $$;
 revoke all on function rowcast.session_claims(jsonb) from public;

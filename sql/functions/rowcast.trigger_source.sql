@@ -44,11 +44,12 @@ declare
   -- is null. 4,000 bytes are not 1 MiB even where they are compressed to the 255th part, PostgreSQL's
   -- best. A null room becomes a control character; an array of several dimensions has no rooms[1].
   -- A key that is no jsonb fails here, where it is known whose it is, rather than where it is rendered.
+  -- Where the encoding is not UTF8, plain or not has to be looked at.
   -- Offset 0 keeps PostgreSQL from computing the query's columns once more for each mention.
   v_selected text := format(
     'select q.channel,
       case when octet_length(q.words) <= 200 and q.words !~ ''[[:cntrl:]]'' and q.name <> ''''%2$s
-          and q.rooms[1] is not null and (pg_column_size(q.data) <= 4000) is not false
+          and q.rooms[1] is not null and (pg_column_size(q.data) <= 4000) is not false%7$s
         then q.name else rowcast.checked_name(q.channel, q.name, q.rooms, q.data)
       end as name,
       q.rooms, q.data, q.render
@@ -72,7 +73,8 @@ declare
       else 'q.data::json'
     end,
     -- What may stand behind a statement, but not behind one in parentheses.
-    regexp_replace(p_query, '[[:space:];]+$', '')
+    regexp_replace(p_query, '[[:space:];]+$', ''),
+    case when getdatabaseencoding() = 'UTF8' then '' else ' and false' end
   );
   -- TRUNCATE of a parent fires this for every table that it empties: once is enough, unless
   -- somebody has told something since.

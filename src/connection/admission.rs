@@ -217,6 +217,9 @@ impl Gate {
         if answer.revoked {
             return Err(Refusal::BadToken(TokenError::Revoked));
         }
+        if answer.claims.is_none() {
+            return Err(Refusal::BadToken(TokenError::Malformed));
+        }
         Ok(answer)
     }
 

@@ -29,8 +29,8 @@ pub enum CallRefusal {
     TooLarge,
     #[error("{}", .0.as_deref().unwrap_or("the function failed"))]
     Failed(Option<String>),
-    #[error("the token was refused: {}", TokenError::Revoked.word())]
-    Revoked,
+    #[error("the token was refused: {}", .0.word())]
+    Token(TokenError),
     #[error("too many calls: wait for the answers of others first")]
     TooMany,
     #[error("the service can't take this call now: try again")]
@@ -59,7 +59,7 @@ impl CallRefusal {
             Self::Timeout => (504, "call-timeout"),
             Self::TooLarge => (413, "too-large"),
             Self::Failed(_) => (422, "call-failed"),
-            Self::Revoked => (401, "unauthorized"),
+            Self::Token(_) => (401, "unauthorized"),
             Self::TooMany => (429, "rate-limited"),
             Self::Overloaded => (503, "overloaded"),
         }
@@ -107,7 +107,11 @@ impl Gate {
         // What is not listed is whatever the caller sent.
         let listed = !matches!(
             &failed,
-            Failed::Unknown(_) | Failed::Revoked | Failed::Full | Failed::Database(_)
+            Failed::Unknown(_)
+                | Failed::Revoked
+                | Failed::Claims
+                | Failed::Full
+                | Failed::Database(_)
         );
         report::call_refused(
             transport,
@@ -116,8 +120,10 @@ impl Gate {
             refusal.row().1,
             &detail(&failed),
         );
-        if let Failed::Database(error) = &failed {
-            report::database_failed("call", error);
+        match &failed {
+            Failed::Database(error) => report::database_failed("call", error),
+            Failed::Rule(why) => report::rule_says_no("call", why),
+            _ => {}
         }
         Err(refusal)
     }
@@ -125,8 +131,9 @@ impl Gate {
 
 fn refusal(failed: &Failed) -> CallRefusal {
     match failed {
-        Failed::Unknown(_) => CallRefusal::Unknown,
-        Failed::Revoked => CallRefusal::Revoked,
+        Failed::Unknown(_) | Failed::Rule(_) => CallRefusal::Unknown,
+        Failed::Revoked => CallRefusal::Token(TokenError::Revoked),
+        Failed::Claims => CallRefusal::Token(TokenError::Malformed),
         Failed::Arguments(problem) => CallRefusal::Arguments(problem.clone()),
         Failed::Timeout => CallRefusal::Timeout,
         Failed::TooLarge => CallRefusal::TooLarge,
@@ -138,7 +145,7 @@ fn refusal(failed: &Failed) -> CallRefusal {
 /// For operators; never what the caller sent, nor a message of the function's.
 fn detail(failed: &Failed) -> String {
     match failed {
-        Failed::Unknown(why) => why.clone(),
+        Failed::Unknown(why) | Failed::Rule(why) => why.clone(),
         Failed::Raised {
             sqlstate, place, ..
         } => format!("SQLSTATE {sqlstate}: {place}"),

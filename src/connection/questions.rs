@@ -227,5 +227,8 @@ fn judged(answer: Answer) -> Answered {
         report::rule_failed("admission", error);
         return Err(Unanswered::Rule);
     }
+    if let Some(rule) = &answer.refusing {
+        report::rule_says_no("admission", rule);
+    }
     Ok(answer)
 }

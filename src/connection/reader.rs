@@ -8,6 +8,7 @@ use super::post::{Body, Post};
 use super::visit::Visit;
 use super::{Gate, Refusal, answer};
 use crate::bookmark::{Bookmark, NotABookmark};
+use crate::database::DatabaseError;
 use crate::event::{NAME_BYTES, is_name};
 use crate::hub::Identity;
 use crate::report;
@@ -184,10 +185,7 @@ impl Gate {
     /// The database.
     pub async fn recollect(&self, reader: &Reader) -> Result<Option<String>, Refusal> {
         let (user, name) = &reader.key;
-        self.database.reader(user, name).await.map_err(|error| {
-            report::database_failed("reader", &error);
-            Refusal::DatabaseAway
-        })
+        self.database.reader(user, name).await.map_err(refusal)
     }
 
     /// Makes a reader that begins here.
@@ -197,12 +195,17 @@ impl Gate {
     pub async fn begin_reader(&self, reader: &Reader, here: &str) -> Result<(), Refusal> {
         let (user, name) = &reader.key;
         let opened = self.database.open_reader(user, name, here).await;
-        let stored = opened.map_err(|error| {
-            report::database_failed("reader", &error);
-            Refusal::DatabaseAway
-        })?;
+        let stored = opened.map_err(refusal)?;
         stored.map(drop).ok_or(Refusal::TooManyReaders)
     }
+}
+
+fn refusal(error: DatabaseError) -> Refusal {
+    if error.is_of_encoding() {
+        return Refusal::BadReader;
+    }
+    report::database_failed("reader", &error);
+    Refusal::DatabaseAway
 }
 
 /// The body of a POST.

@@ -120,6 +120,9 @@ impl Gate {
                     failed += 1;
                     continue;
                 }
+                if let Some(rule) = &answer.refusing {
+                    report::rule_says_no("recheck", rule);
+                }
                 let group = &groups[part.group];
                 withdrawn += self.apply(group, part, answer, &mut heard[part.group]);
             }

@@ -2,6 +2,7 @@
 //! Hands answers over to admission and the recheck, and what has changed to the listener.
 //! It must never mix the answers of two snapshots under one version.
 
+use super::values::Sent;
 use super::{Database, DatabaseError, Listening, Param};
 use crate::hub::{Access, Identity};
 use crate::report;
@@ -27,7 +28,7 @@ pub struct Asked<'a> {
 pub struct Answer {
     /// The version of rules and revocations that the answer was made under.
     pub version: i64,
-    /// JSON text; nothing if the session is none any more.
+    /// JSON text; nothing if the session is none any more, or the database's encoding can't hold them.
     pub claims: Option<String>,
     pub revoked: bool,
     /// Rooms they are in without asking.
@@ -36,6 +37,8 @@ pub struct Answer {
     pub allowed: Vec<Arc<str>>,
     /// What a rule's function failed with: then nothing else here counts.
     pub failed: Option<String>,
+    /// What a room's rule failed with, which counts as no.
+    pub refusing: Option<String>,
 }
 
 impl Answer {
@@ -59,7 +62,7 @@ impl Database {
         within: Duration,
     ) -> Result<Vec<Answer>, DatabaseError> {
         let (text, leeway) = (to_text(asked), i64::try_from(leeway).unwrap_or(i64::MAX));
-        let sql = "select version, claims, revoked, home, allowed, failed \
+        let sql = "select version, claims, revoked, home, allowed, failed, refusing \
                    from rowcast.access($1::text::jsonb, $2)";
         let params: [Param; 2] = [(&text, Type::TEXT), (&leeway, Type::INT8)];
         report::statement("access");
@@ -76,22 +79,24 @@ impl Database {
                 home: list(row.try_get(3)?),
                 allowed: list(row.try_get(4)?),
                 failed: row.try_get(5)?,
+                refusing: row.try_get(6)?,
             })
         });
         answers.collect()
     }
 }
 
-/// Claims and cookies are JSON already: they are put in as they are.
+/// Claims and cookies are JSON already: they are put in as they are, if they are ASCII.
 fn to_text(asked: &[Asked<'_>]) -> String {
     let mut text = String::from("[");
     for (index, one) in asked.iter().enumerate() {
         let comma = if index > 0 { "," } else { "" };
-        let session = one.identity.session.as_deref().unwrap_or("null");
-        let session = if one.again { session } else { "null" };
+        let session = one.identity.session.as_deref().filter(|_| one.again);
+        let session = Sent::json(session.unwrap_or("null"));
         let version = one.version.map_or("null".to_owned(), |v| v.to_string());
-        let rooms = crate::event::to_json(&one.rooms);
-        let claims = &one.identity.claims;
+        let rooms = one.rooms.map(|rooms| rooms.iter().map(|room| Sent(room)));
+        let rooms = crate::event::to_json(&rooms.map(Iterator::collect::<Vec<_>>));
+        let claims = Sent::json(&one.identity.claims);
         let _ = write!(
             text,
             "{comma}{{\"claims\":{claims},\"session\":{session},\"rooms\":{rooms},\

@@ -4,6 +4,7 @@
 //! that admission needs, nor leave a function running for nobody.
 
 use super::cancel::Canceller;
+use super::error::spells_in_vain;
 use super::servers::Servers;
 use super::{Database, DatabaseError, Mode, Param, first};
 use crate::config;
@@ -53,6 +54,10 @@ pub enum Failed {
     /// For this caller there is no such function; why, for operators.
     Unknown(String),
     Revoked,
+    /// The rule that says whether they may failed.
+    Rule(String),
+    /// The database's encoding can't hold the claims.
+    Claims,
     /// In words for the caller.
     Arguments(String),
     Timeout,
@@ -179,13 +184,25 @@ impl Calls {
             return Err(DatabaseError::Timeout(patience).into());
         };
         begun.map_err(DatabaseError::from)?;
-        let verdict = verdict.map_err(DatabaseError::from)?;
+        let verdict = verdict.map_err(|error| {
+            if spells_in_vain(&error) {
+                return Failed::Claims;
+            }
+            DatabaseError::from(error).into()
+        })?;
         match first(&verdict)?.try_get(0).map_err(DatabaseError::from)? {
             "ok" => {}
             "revoked" => return Err(Failed::Revoked),
+            why if why.starts_with("the ") => return Err(Failed::Rule(why.to_owned())),
             why => return Err(Failed::Unknown(why.to_owned())),
         }
-        let rows = called.map_err(failed)?;
+        let rows = called.map_err(|error| {
+            if spells_in_vain(&error) && !question.args.is_ascii() {
+                let problem = "the arguments hold a character that the database's encoding lacks";
+                return Failed::Arguments(problem.to_owned());
+            }
+            failed(error)
+        })?;
         committed.map_err(failed)?;
         let row = first(&rows)?;
         let called = || {
@@ -299,7 +316,7 @@ impl Database {
     pub async fn not_callable(&self, names: &[&str]) -> Result<Vec<String>, DatabaseError> {
         let sql = "select rowcast.not_callable($1)";
         let rows = self.read(sql, &[(&names, Type::TEXT_ARRAY)]).await?;
-        Ok(first(&rows)?.get(0))
+        Ok(first(&rows)?.try_get(0)?)
     }
 
     /// Calls that run or wait now.

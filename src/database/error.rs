@@ -35,11 +35,24 @@ impl DatabaseError {
         matches!(self, Self::Postgres(error) if error.as_db_error().is_some())
     }
 
+    /// Whether the server refused a text, of ours or of its own, that one of the two encodings can't
+    /// spell: the database's is not UTF-8.
+    #[must_use]
+    pub fn is_of_encoding(&self) -> bool {
+        matches!(self, Self::Postgres(error) if spells_in_vain(error))
+    }
+
     /// Whether the server gave up a statement that took too long.
     #[must_use]
     pub fn is_too_long(&self) -> bool {
         matches!(self, Self::Postgres(error) if error.code() == Some(&SqlState::QUERY_CANCELED))
     }
+}
+
+pub(super) fn spells_in_vain(error: &tokio_postgres::Error) -> bool {
+    let code = error.code();
+    code == Some(&SqlState::UNTRANSLATABLE_CHARACTER)
+        || code == Some(&SqlState::CHARACTER_NOT_IN_REPERTOIRE)
 }
 
 /// What `rowcast.read_log` raises when retention has passed the place that it is asked about.

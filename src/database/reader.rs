@@ -2,6 +2,7 @@
 //! Hands places over to connections. It must never move one backwards; that is judged in SQL, where
 //! all nodes meet.
 
+use super::values::Sent;
 use super::{Database, DatabaseError, Param, first};
 use serde::Serialize;
 use std::time::Duration;
@@ -10,8 +11,9 @@ use tokio_postgres::types::Type;
 /// A reader that has come as far as this.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Mark<'a> {
-    #[serde(rename = "sub")]
+    #[serde(rename = "sub", serialize_with = "Sent::serialize_str")]
     pub user: &'a str,
+    #[serde(serialize_with = "Sent::serialize_str")]
     pub name: &'a str,
     pub bookmark: &'a str,
     /// Only if all up to here was acknowledged.

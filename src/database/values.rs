@@ -1,7 +1,12 @@
-//! Values as PostgreSQL sends them, where tokio-postgres has no type for them or one that costs more.
-//! Hands them over to whoever reads rows. It must never guess: what is not of the type is refused.
+//! Values as PostgreSQL sends them, where tokio-postgres has no type for them or one that costs more;
+//! and texts of clients as it can take them, whatever its encoding.
+//! Hands them over to whoever reads rows or asks. It must never guess: what is not of the type is
+//! refused.
 
+use serde::{Serialize, Serializer};
+use std::borrow::Cow;
 use std::error::Error;
+use std::fmt::Write;
 use tokio_postgres::types::{FromSql, Type, accepts};
 
 type Refused = Box<dyn Error + Sync + Send>;
@@ -65,9 +70,53 @@ impl<'a> FromSql<'a> for Moment {
     accepts!(TIMESTAMPTZ);
 }
 
+/// A text of a client's, as `rowcast.sent` reads it: as a parameter, what the database's encoding can't
+/// hold would fail the statement for all who ask in it.
+pub struct Sent<'a>(pub &'a str);
+
+impl Serialize for Sent<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_ascii() {
+            return serializer.serialize_str(self.0);
+        }
+        let mut hex = String::with_capacity(2 * self.0.len());
+        for byte in self.0.bytes() {
+            let _ = write!(hex, "{byte:02x}");
+        }
+        [hex].serialize(serializer)
+    }
+}
+
+impl Sent<'_> {
+    /// For `serialize_with`.
+    pub fn serialize_str<S: Serializer>(text: &&str, serializer: S) -> Result<S::Ok, S::Error> {
+        Sent(text).serialize(serializer)
+    }
+
+    /// JSON text in the same way, to be put into other JSON.
+    #[must_use]
+    pub fn json(text: &str) -> Cow<'_, str> {
+        if text.is_ascii() {
+            Cow::Borrowed(text)
+        } else {
+            Cow::Owned(crate::event::to_json(&Sent(text)))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_encoding_may_lack_goes_as_bytes() {
+        assert_eq!(
+            crate::event::to_json(&[Sent("a\""), Sent("é")]),
+            r#"["a\"",["c3a9"]]"#
+        );
+        assert_eq!(Sent::json(r#"{"a":"\u00e9"}"#), r#"{"a":"\u00e9"}"#);
+        assert_eq!(Sent::json("\"é\""), r#"["22c3a922"]"#);
+    }
 
     #[test]
     fn a_subtransaction_is_younger_across_the_turn_of_the_lower_half() {

@@ -15,6 +15,13 @@ pub struct Repeated {
 }
 
 impl Repeated {
+    pub(super) const fn new() -> Self {
+        Self {
+            next: AtomicU64::new(0),
+            untold: AtomicU64::new(0),
+        }
+    }
+
     /// How many went untold before this one, if it is to be told of.
     pub(super) fn tell(&self, now: u64) -> Option<u64> {
         let next = self.next.load(Ordering::Relaxed);

@@ -151,6 +151,18 @@ impl Postgres {
         self.copy("template0").await
     }
 
+    /// A database of its own, migrated, in this encoding.
+    pub async fn encoded(&self, encoding: &str) -> Database {
+        self.plain_template().await;
+        let template = format!("template0 encoding '{encoding}' lc_collate 'C' lc_ctype 'C'");
+        let database = self.copy(&template).await;
+        let mut owner = database.client(SUPERUSER).await;
+        migrate::run(&mut owner)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
+        database
+    }
+
     async fn plain_template(&self) {
         self.plain
             .get_or_init(|| async {

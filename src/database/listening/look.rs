@@ -75,7 +75,7 @@ impl Listening {
             self.rows(look, &[&since, &render, &bytes], timeout).await
         };
         let mut found = rows(expects_states).await?;
-        if found.iter().any(is_state) {
+        if hold_state(&found)? {
             // From the same place once more; nothing of the first was passed on.
             *self.renders.lock() = Some(Instant::now() + RENDERS_FOR);
             found = rows(true).await?;
@@ -113,24 +113,29 @@ impl Listening {
     ) -> Result<Option<Batch>, DatabaseError> {
         let prepare = || self.client.prepare_typed(COMMITTED, &[Type::TEXT]);
         let committed = self.committed.get_or_try_init(prepare);
-        let rows = self.rows(committed, &[&xid.to_string()], timeout).await?;
-        let is_forgotten = |row: &Row| {
-            let horizon: Option<i64> = row.get("horizon");
-            horizon.is_some_and(|horizon| u64::try_from(horizon).is_ok_and(|all| xid < all))
+        let rows = match self.rows(committed, &[&xid.to_string()], timeout).await {
+            // A look passes over what can't be sent.
+            Err(error) if error.is_of_encoding() => return Ok(None),
+            rows => rows?,
         };
-        let is_silent = |row: &Row| row.get::<_, Option<bool>>("rings") != Some(true);
-        let may_lack = |row: &Row| is_silent(row) || is_forgotten(row);
-        if rows.first().is_none_or(may_lack) || rows.iter().any(is_state) {
+        let Some(first) = rows.first() else {
+            return Ok(None);
+        };
+        let rings: Option<bool> = first.try_get("rings")?;
+        let horizon: Option<i64> = first.try_get("horizon")?;
+        let is_forgotten =
+            horizon.is_some_and(|horizon| u64::try_from(horizon).is_ok_and(|all| xid < all));
+        if rings != Some(true) || is_forgotten || hold_state(&rows)? {
             return Ok(None);
         }
         // No event names a subtransaction: seen as well, it need not be named in every bookmark.
-        let written = rows
-            .iter()
-            .map(|row| row.get::<_, Xid>("written").below(xid));
-        let seen: BTreeSet<u64> = written
-            .chain([xid])
-            .filter(|&below| below - xid < NEAR)
-            .collect();
+        let mut seen = BTreeSet::from([xid]);
+        for row in &rows {
+            let below = row.try_get::<_, Xid>("written")?.below(xid);
+            if below - xid < NEAR {
+                seen.insert(below);
+            }
+        }
         batch_from(&rows, from, from.snapshot.with(&seen)).map(Some)
     }
 
@@ -168,14 +173,22 @@ impl Listening {
     }
 }
 
-fn is_state(row: &Row) -> bool {
-    row.get::<_, Option<&str>>("render").is_some()
+/// Whether any of these is a state event that was not rendered.
+fn hold_state(rows: &[Row]) -> Result<bool, DatabaseError> {
+    for row in rows {
+        if row.try_get::<_, Option<&str>>("render")?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The events of a look.
 fn batch_from(rows: &[Row], from: &Standpoint, snapshot: Snapshot) -> Result<Batch, DatabaseError> {
-    let xids = rows.iter().map(|row| row.get::<_, Xid8>("xid").0);
-    let highest = xids.max().unwrap_or(0).max(from.highest);
+    let mut highest = from.highest;
+    for row in rows {
+        highest = highest.max(row.try_get::<_, Xid8>("xid")?.0);
+    }
     let to = Standpoint::new(Arc::clone(&from.history), snapshot, highest);
     let spelling = Spelling::of(&to.history, &from.place, Some(&to.place));
     let (events, states) = events_from(rows, &spelling, true)?;
