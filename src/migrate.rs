@@ -4,6 +4,11 @@
 //! ours, and never apply a script that has not changed: replacing a function in use costs every
 //! session its plans.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "what it asks names the types of its answers"
+)]
+
 use crate::database::{PATH, Patience, describe_to_dba, schema_number, session};
 use include_dir::{Dir, include_dir};
 use md5::{Digest, Md5};

@@ -63,9 +63,9 @@ impl Scene<'_> {
         self.arrived(expected).await;
         if asked {
             let row = database.query_one(STATEMENTS, &[]).await?;
-            let calls: i64 = row.get(0);
+            let calls: i64 = row.try_get(0)?;
             self.measured.queries = u64::try_from(calls).ok();
-            let which: serde_json::Value = serde_json::from_str(row.get(1))?;
+            let which: serde_json::Value = serde_json::from_str(row.try_get(1)?)?;
             self.measured.note("statements", which);
         }
         self.measured.seconds = SECONDS as f64;

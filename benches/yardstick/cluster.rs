@@ -59,7 +59,10 @@ pub async fn create(cluster: &Cluster, database: &str) -> Result<Client, Failure
 /// PostgreSQL's version.
 pub async fn version(cluster: &Cluster) -> Result<String, Failure> {
     let client = connect(cluster, "postgres").await?;
-    Ok(client.query_one("show server_version", &[]).await?.get(0))
+    Ok(client
+        .query_one("show server_version", &[])
+        .await?
+        .try_get(0)?)
 }
 
 /// A token for this user.

@@ -134,7 +134,7 @@ async fn alone(maintenance: &Client, database: &str) -> Result<(), Failure> {
     while maintenance
         .query_one(others, &[&database])
         .await?
-        .get::<_, i64>(0)
+        .try_get::<_, i64>(0)?
         > 0
     {
         tokio::time::sleep(Duration::from_millis(1)).await;
