@@ -12,6 +12,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
+/// How many may wait for one reader's place to be stored: whoever says it that often in a pause knows
+/// no more for being told each time.
+const WAITING: usize = 1024;
+
 /// A user and the name of a reader of theirs.
 pub type Key = (Arc<str>, Arc<str>);
 
@@ -51,6 +55,8 @@ struct Pages {
     entries: HashMap<Key, Entry>,
     /// Taken from the entries, and not known to be written.
     writing: usize,
+    /// Until when the task that writes sleeps; nothing while it is awake, or about to be.
+    sleeps: Option<Instant>,
     /// The service stops: nothing waits for its turn.
     hurries: bool,
 }
@@ -106,6 +112,8 @@ impl Entry {
             None => job.place,
         });
         self.waiting.splice(0..0, job.waiting);
+        let mut beyond = self.waiting.split_off(WAITING.min(self.waiting.len()));
+        tell_all(&mut beyond, Err(Unstored::Away));
     }
 }
 
@@ -134,9 +142,17 @@ impl Ledger {
             Some(earlier) => earlier.or_later(place),
             None => place,
         });
-        entry.waiting.push(tell);
-        drop(pages);
-        self.wake.notify_one();
+        if entry.waiting.len() < WAITING {
+            entry.waiting.push(tell);
+        } else {
+            let _ = tell.send(Err(Unstored::Away));
+        }
+        let due = entry.due;
+        // Who is awake looks again before it sleeps: it need not look through all of them for each.
+        if pages.sleeps.is_some_and(|until| due < until) {
+            pages.sleeps = None;
+            self.wake.notify_one();
+        }
         told
     }
 
@@ -144,15 +160,16 @@ impl Ledger {
     pub async fn run(&self) {
         loop {
             let now = Instant::now();
-            let (jobs, next) = self.take_due(now);
-            if jobs.is_empty() {
-                let later = next.unwrap_or_else(|| now + self.settings.retry);
-                tokio::select! {
-                    () = self.wake.notified() => {}
-                    () = tokio::time::sleep_until(later.into()) => {}
+            let jobs = match self.take_due(now) {
+                Ok(jobs) => jobs,
+                Err(later) => {
+                    tokio::select! {
+                        () = self.wake.notified() => {}
+                        () = tokio::time::sleep_until(later.into()) => {}
+                    }
+                    continue;
                 }
-                continue;
-            }
+            };
             let pause = if self.pages.lock().hurries {
                 Duration::ZERO
             } else {
@@ -164,29 +181,54 @@ impl Ledger {
         }
     }
 
-    /// What is to be written now, and when the next is.
-    fn take_due(&self, now: Instant) -> (Vec<Job>, Option<Instant>) {
+    /// What is to be written now: those that have been due for the longest, so that nobody is passed
+    /// over however many there are.
+    ///
+    /// # Errors
+    /// Nothing is: until when to sleep.
+    fn take_due(&self, now: Instant) -> Result<Vec<Job>, Instant> {
         let mut pages = self.pages.lock();
-        let (hurries, most) = (pages.hurries, self.settings.batch);
-        let (mut jobs, mut next) = (Vec::new(), None::<Instant>);
+        let pages = &mut *pages;
+        let (mut due, mut next) = (Vec::new(), None::<Instant>);
         pages.entries.retain(|key, entry| {
             if entry.place.is_none() {
                 return entry.due > now;
             }
-            let is_due = entry.due <= now || (hurries && entry.failing.is_none());
-            if !is_due || jobs.len() == most {
+            if entry.due <= now || (pages.hurries && entry.failing.is_none()) {
+                due.push((entry.due, key.clone()));
+            } else {
                 next = Some(next.map_or(entry.due, |next| next.min(entry.due)));
-            } else if let Some(place) = entry.place.take() {
-                jobs.push(Job {
-                    key: key.clone(),
-                    place,
-                    waiting: std::mem::take(&mut entry.waiting),
-                });
             }
             true
         });
+        let most = self.settings.batch;
+        if due.len() > most {
+            due.select_nth_unstable_by_key(most, |(due, _)| *due);
+            due.truncate(most);
+        }
+        let jobs = due.into_iter().filter_map(|(_, key)| {
+            let entry = pages.entries.get_mut(&key)?;
+            Some(Job {
+                place: entry.place.take()?,
+                waiting: std::mem::take(&mut entry.waiting),
+                key,
+            })
+        });
+        let jobs: Vec<Job> = jobs.collect();
         pages.writing = jobs.len();
-        (jobs, next)
+        pages.sleeps = None;
+        if jobs.is_empty() {
+            let forgets = !pages.entries.is_empty();
+            let pause = if forgets {
+                self.settings.write
+            } else {
+                self.settings.retry
+            };
+            let later = next.unwrap_or(now + pause);
+            pages.sleeps = Some(later);
+            return Err(later);
+        }
+        Ok(jobs)
     }
 
     fn take_answer(
@@ -257,5 +299,96 @@ impl Job {
 fn tell_all(waiting: &mut Vec<oneshot::Sender<Stored>>, stored: Stored) {
     for one in waiting.drain(..) {
         let _ = one.send(stored.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{RawSettings, Settings};
+
+    /// A ledger that writes one reader at a time, and whose database nobody asks.
+    fn ledger() -> Ledger {
+        let set = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let set = [
+            set("database.url", "host=/nowhere"),
+            set("readers.batch", "1"),
+        ];
+        let raw = RawSettings::load(None, std::iter::empty(), &set).unwrap();
+        let settings = Settings::check(raw).unwrap();
+        let database = Database::new("host=/nowhere", &settings.database, &settings.calls);
+        Ledger::new(settings.readers, database.unwrap())
+    }
+
+    fn note(ledger: &Ledger, name: &str) -> oneshot::Receiver<Stored> {
+        let place = Place {
+            bookmark: Bookmark::parse("h.10_0").unwrap(),
+            text: "h.10_0".into(),
+            after: None,
+        };
+        ledger.note(("u".into(), name.into()), place)
+    }
+
+    /// Writes what is due; of whom.
+    fn write(ledger: &Ledger, now: Instant) -> Arc<str> {
+        let jobs = ledger.take_due(now).unwrap();
+        assert_eq!(jobs.len(), 1, "one at a time");
+        let name = Arc::clone(&jobs[0].key.1);
+        let written = Written {
+            bookmark: Some("h.10_0".to_owned()),
+            wait: Duration::ZERO,
+        };
+        ledger.take_answer(jobs, Ok(vec![written]), now);
+        name
+    }
+
+    #[test]
+    fn nobody_is_passed_over_while_more_is_said_than_written() {
+        let ledger = ledger();
+        let names: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+        let mut told: Vec<_> = names.iter().map(|name| note(&ledger, name)).collect();
+        let mut now = Instant::now();
+        for _ in &names {
+            // Longer than the pause: whoever was written is due again, though not for as long.
+            now += 2 * ledger.settings.write;
+            let name = write(&ledger, now);
+            drop(note(&ledger, &name));
+        }
+        let stored = told.iter_mut().map(|told| told.try_recv().is_ok());
+        assert_eq!(stored.filter(|stored| *stored).count(), names.len());
+    }
+
+    #[test]
+    fn whoever_repeats_a_place_without_end_is_told_to_wait() {
+        let ledger = ledger();
+        let mut waiting: Vec<_> = (0..WAITING).map(|_| note(&ledger, "a")).collect();
+        let mut beyond = note(&ledger, "a");
+        assert_eq!(beyond.try_recv(), Ok(Err(Unstored::Away)));
+        assert!(waiting[WAITING - 1].try_recv().is_err(), "it still waits");
+        write(&ledger, Instant::now());
+        let stored = Ok(Ok("h.10_0".into()));
+        assert!(waiting.iter_mut().all(|told| told.try_recv() == stored));
+    }
+
+    #[test]
+    fn a_place_that_is_not_due_wakes_nobody() {
+        let ledger = ledger();
+        let woken = || {
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            let woken = std::pin::pin!(ledger.wake.notified());
+            woken.poll(&mut context).is_ready()
+        };
+        let now = Instant::now();
+        ledger.take_due(now).unwrap_err();
+        drop(note(&ledger, "a"));
+        assert!(woken(), "it is due at once");
+        let now = Instant::now();
+        write(&ledger, now);
+        let later = ledger.take_due(now).unwrap_err();
+        drop(note(&ledger, "a"));
+        assert!(!woken(), "the pause is not over");
+        assert!(later <= now + ledger.settings.write, "and is not overslept");
+        drop(note(&ledger, "b"));
+        assert!(woken());
     }
 }
