@@ -249,11 +249,18 @@ impl Hub {
         left
     }
 
-    /// Takes rooms away, and says so in the queue. Nothing of them is written any more, whatever
-    /// waits; see [`Subscription::may_hear`].
+    /// Takes rooms away, and returns those that it was in. Nothing of them is written any more,
+    /// whatever waits; see [`Subscription::may_hear`].
+    pub fn take_away(&self, subscription: &Subscription, rooms: &[Arc<str>]) -> Vec<Arc<str>> {
+        if !rooms.is_empty() {
+            subscription.narrowed.store(true, Ordering::Release);
+        }
+        self.leave(subscription, rooms)
+    }
+
+    /// Takes rooms away, and says so in the queue.
     pub fn withdraw(&self, subscription: &Subscription, rooms: &[Arc<str>]) -> usize {
-        subscription.narrowed.store(true, Ordering::Release);
-        let left = self.leave(subscription, rooms);
+        let left = self.take_away(subscription, rooms);
         for room in &left {
             subscription.push(Delivery::Withdrawn(Arc::clone(room)));
         }

@@ -15,8 +15,8 @@ mod words;
 use crate::clock::millis;
 use connections::{CLOSES, LEFT, OPENED, REFUSALS};
 pub use connections::{
-    Caller, arrived, call_refused, called, closed, forwarded_unreadable, keep_recent, opened,
-    recent, refused, refused_again,
+    Caller, arrived, call_refused, called, closed, forwarded_unreadable, frame_refused,
+    keep_recent, opened, recent, refused, refused_again,
 };
 use delay::Delays;
 pub use delay::{BOUNDS, Counts};

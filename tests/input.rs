@@ -279,9 +279,9 @@ async fn too_many_rooms_are_refused() {
         .send(json!({ "type": "subscribe", "rooms": many }))
         .await;
     assert_error(&mut socket, "too-many-rooms", &json!(0)).await;
-    socket
-        .send(subscribe(&["open:1", "open:2", "open:3"]))
-        .await;
+    // One that is named twice counts once.
+    let twice = ["open:1", "open:1", "open:2", "open:2", "open:3"];
+    socket.send(subscribe(&twice)).await;
     socket.expect("subscribed").await;
     socket.send(subscribe(&["open:4"])).await;
     assert_error(&mut socket, "too-many-rooms", &json!(0)).await;
@@ -475,6 +475,52 @@ async fn what_is_refused_again_and_again_is_counted_and_told_of_now_and_then() {
     assert!(metrics.contains(&counted), "{refused}: {metrics}");
     program.signal(Signal::SIGTERM);
     program.exited().await;
+}
+
+/// Those too that are answered later; and a line says whose they were, and of which room.
+#[tokio::test]
+async fn refused_acknowledgements_and_calls_fill_no_log_and_are_told_apart() {
+    let database = database().await;
+    let rate = [("ROWCAST__LIMITS__MESSAGES_PER_SECOND", "10000")];
+    let mut program = serve_process(&database, &rate).await;
+    let mut socket = ws(&program, &token("1", "", ""), "").await;
+    let welcome = socket.expect("welcome").await;
+    let frames = [
+        json!({ "type": "ack", "bookmark": welcome["bookmark"] }),
+        json!({ "type": "call", "function": "nobodys", "args": {}, "id": 1 }),
+    ];
+    for _ in 0..50 {
+        for frame in &frames {
+            socket.send(frame.clone()).await;
+            assert_eq!(socket.next().await["type"], "error");
+        }
+    }
+    let mut other = ws(&program, &token("2", "", ""), "").await;
+    let connection = other.expect("welcome").await["connectionId"].clone();
+    let room = format!("closed:{}", "é".repeat(150));
+    other
+        .send(json!({ "type": "subscribe", "rooms": [room] }))
+        .await;
+    other.expect("error").await;
+    program.signal(Signal::SIGTERM);
+    program.exited().await;
+    let lines: Vec<Value> = program
+        .log()
+        .lines()
+        .filter_map(|line| Some(serde_json::from_str::<Value>(line).ok()?["fields"].clone()))
+        .collect();
+    for word in ["no-reader", "no-such-function"] {
+        let told = lines.iter().filter(|line| line["word"] == word).count();
+        assert!((1..25).contains(&told), "{told} lines for 50 of {word}");
+    }
+    let line = lines.iter().find(|line| line["word"] == "bad-room");
+    let line = line.expect("the refused room");
+    assert_eq!(
+        (&line["connection"], &line["address"]),
+        (&connection, &json!("127.0.0.1"))
+    );
+    // As much of its name as a line needs.
+    assert_eq!(line["room"], format!("closed:{}", "é".repeat(96)));
 }
 
 async fn open(server: &Server) -> TcpStream {

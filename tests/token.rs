@@ -3,7 +3,7 @@
 
 use crate::support::driver::Driver;
 use crate::support::{
-    self, Database, EVERY_TRANSPORT, SECRET, Server, Transport, connect, marker, serve,
+    self, Database, EVERY_TRANSPORT, SECRET, Server, Transport, connect, eventually, marker, serve,
     serve_process, sse, token, token_with, try_sse, ws, ws_with,
 };
 use nix::sys::signal::Signal;
@@ -432,6 +432,42 @@ async fn auth_renews_in_band_and_admits_anew() {
     socket.expect("subscribed").await;
     marker(&database, &["org:2"]).await;
     socket.expect_event("marker").await;
+    server.stop().await;
+}
+
+/// As where a rule is withdrawn: what a slow reader has not got yet is not theirs any more.
+#[tokio::test]
+async fn what_waits_for_a_room_that_the_new_token_loses_is_not_delivered() {
+    let database = support::database().await;
+    database.run(ORG_RULE).await;
+    let server = serve(&database, |settings| {
+        settings.limits.queue_bytes = 100_000_000;
+    })
+    .await;
+    let mut socket = ws(&server, &token("1", "", "1"), "rooms=org:1").await;
+    socket.expect("welcome").await;
+    let mut sent = 0;
+    let emit = "insert into rowcast.event (channel, name, rooms, data)
+        select 'c', 'secret', array['org:1'], to_json(repeat('x', 100000)) from generate_series(1, 20)";
+    eventually("its events wait", async || {
+        database.run(emit).await;
+        sent += 20;
+        (server.gate.hub.sizes().queue_bytes > 5_000_000).then_some(())
+    })
+    .await;
+    socket
+        .send(json!({ "type": "auth", "token": token("1", "", "2") }))
+        .await;
+    eventually("the room is empty", async || {
+        // The one of everybody is left.
+        (server.gate.hub.sizes().rooms == 1).then_some(())
+    })
+    .await;
+    let mut came = 0;
+    while socket.next().await["type"] != "authenticated" {
+        came += 1;
+    }
+    assert!(came + 40 < sent, "{came} of {sent}");
     server.stop().await;
 }
 

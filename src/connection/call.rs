@@ -9,7 +9,7 @@ use super::{Gate, Refusal, answer};
 use crate::database::{Called, Failed, Question};
 use crate::dialect::Meaning;
 use crate::hub::Identity;
-use crate::report;
+use crate::report::{self, Repeated};
 use crate::token::TokenError;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -74,6 +74,8 @@ pub struct Caller {
     pub version: Option<i64>,
     /// By which the log knows them: a connection, or an address.
     pub shown: String,
+    /// What was refused to them before, where not each is told of.
+    pub refusals: Option<Arc<Repeated>>,
 }
 
 impl Gate {
@@ -114,6 +116,7 @@ impl Gate {
                 | Failed::Database(_)
         );
         report::call_refused(
+            caller.refusals.as_deref(),
             transport,
             &caller.shown,
             listed.then_some(name),
@@ -183,7 +186,7 @@ pub async fn serve(gate: Arc<Gate>, visit: Visit, name: String, body: Body) -> R
         let code = refused.code();
         match refused {
             Refused::Entry(_) => report::refused("http", code, &refused.message(), shown),
-            Refused::Content(..) => report::call_refused("http", shown, None, code, ""),
+            Refused::Content(..) => report::call_refused(None, "http", shown, None, code, ""),
         }
     })
     .await
@@ -194,6 +197,7 @@ async fn ask(gate: &Gate, post: &Post, name: &str) -> Response {
         identity: post.identity.clone(),
         version: None,
         shown: post.shown.clone(),
+        refusals: None,
     };
     let args = if post.text.is_empty() {
         "{}"

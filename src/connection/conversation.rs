@@ -11,19 +11,19 @@ use super::speech::{Act, Heard, Speech, Told};
 use super::{Gate, Refusal, unix_now, until};
 use crate::bookmark::NotABookmark;
 use crate::hub::{Admission, Since, Subscription};
-use crate::report::{self, Repeated, Transport};
+use crate::report::{self, Caller, Repeated};
 use calls::Calls;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 
 /// One connection, from its opening to its end.
 pub struct Conversation<'a> {
-    pub transport: Transport,
     pub gate: &'a Arc<Gate>,
-    /// The word by which it stands in the log.
-    pub connection: &'a str,
+    /// As it stands in the log.
+    pub caller: &'a Arc<Caller>,
     pub subscription: &'a Arc<Subscription>,
     /// The durable name by which it is here.
     pub reader: Option<&'a Reader>,
@@ -33,25 +33,24 @@ pub struct Conversation<'a> {
     expires_at: AtomicU64,
     /// It ends at another time than was known.
     renewed: Notify,
-    refusals: Repeated,
+    refusals: Arc<Repeated>,
 }
 
 impl<'a> Conversation<'a> {
     /// Begins it with somebody who has joined their rooms.
-    pub fn begin(transport: Transport, presence: &'a Presence, speech: Arc<dyn Speech>) -> Self {
+    pub fn begin(presence: &'a Presence, speech: Arc<dyn Speech>) -> Self {
         let gate = &presence.gate;
         speech.introduce(&presence.connection, presence.identity.user.as_deref());
         Self {
-            transport,
             gate,
-            connection: &presence.connection,
+            caller: &presence.caller,
             subscription: &presence.subscription,
             reader: presence.reader.as_deref(),
             speech,
             calls: Calls::new(gate.settings.calls.per_connection),
             expires_at: AtomicU64::new(presence.identity.expires_at),
             renewed: Notify::new(),
-            refusals: Repeated::default(),
+            refusals: Arc::default(),
         }
     }
 
@@ -105,11 +104,10 @@ impl<'a> Conversation<'a> {
     async fn join(&self, rooms: Vec<String>, since: Option<&str>, again: bool, tag: Option<Value>) {
         let most = self.gate.settings.limits.rooms_per_connection;
         let mine = self.subscription.rooms();
-        let new = rooms
-            .iter()
-            .filter(|room| mine.iter().all(|known| **known != ***room))
-            .count();
-        if mine.len() + new > most {
+        // Each once, however often it is named, and those that it is in already.
+        let named = rooms.iter().map(String::as_str);
+        let all: HashSet<&str> = named.chain(mine.iter().map(|room| &**room)).collect();
+        if all.len() > most {
             let message = format!("at most {most} rooms");
             return self.error(tag, "too-many-rooms", &message, None);
         }
@@ -160,7 +158,7 @@ impl<'a> Conversation<'a> {
             .filter(|room| !admitted.rooms.contains(room))
             .collect();
         let (hub, under, expires_at) = (&self.gate.hub, admitted.version, renewed.expires_at);
-        hub.leave(self.subscription, &lost);
+        hub.take_away(self.subscription, &lost);
         hub.renew(self.subscription, renewed, under);
         self.report_refused(&admitted, tag.as_ref());
         self.expires_at.store(expires_at, Ordering::Release);
@@ -176,14 +174,14 @@ impl<'a> Conversation<'a> {
     fn acknowledge(&self, bookmark: &str, tag: Option<Value>) {
         let stored = self.gate.acknowledge(self.reader, bookmark);
         let (speech, subscription) = (Arc::clone(&self.speech), Arc::clone(self.subscription));
-        let (transport, connection) = (self.transport, self.connection.to_owned());
+        let (caller, refusals) = (Arc::clone(self.caller), Arc::clone(&self.refusals));
         tokio::spawn(async move {
             let stored = stored.await;
             let spelled = match &stored {
                 Ok(bookmark) => speech.spell(&Told::Acknowledged { bookmark }, tag.as_ref()),
                 Err(refusal) => {
                     let (_, code) = refusal.row();
-                    report::refused(transport.word(), code, &connection, "");
+                    report::frame_refused(&refusals, &caller, code, None);
                     let error = Told::Error {
                         code,
                         message: &refusal.to_string(),
@@ -207,7 +205,7 @@ impl<'a> Conversation<'a> {
 
     /// Says that something is wrong, in its place among the events.
     pub fn error(&self, tag: Option<Value>, code: &str, message: &str, room: Option<&str>) {
-        self.refused(code);
+        self.refused(code, room);
         let error = Told::Error {
             code,
             message,
@@ -217,9 +215,8 @@ impl<'a> Conversation<'a> {
     }
 
     /// Something was refused.
-    pub fn refused(&self, code: &str) {
-        let transport = self.transport.word();
-        report::refused_again(&self.refusals, transport, code, self.connection, "");
+    pub fn refused(&self, code: &str, room: Option<&str>) {
+        report::frame_refused(&self.refusals, self.caller, code, room);
     }
 
     fn answer(&self, told: &Told<'_>, tag: Option<&Value>) {

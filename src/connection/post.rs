@@ -109,7 +109,7 @@ impl Post {
         };
         let rate = limits.messages_per_second;
         if !gate.allowances.take(&key, rate, limits.connections) {
-            let message = format!("at most {rate} calls a second");
+            let message = format!("at most {rate} requests a second");
             return refused(429, "rate-limited", &message);
         }
         let read = read_body(body, limits.message_bytes);

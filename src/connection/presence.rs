@@ -43,7 +43,7 @@ pub struct Presence {
     pub loads: bool,
     /// How it ends, if nobody ends it.
     pub why: &'static str,
-    caller: Arc<Caller>,
+    pub caller: Arc<Caller>,
     began: Instant,
     _watch: Option<Watch>,
     _seat: Seat,

@@ -80,7 +80,7 @@ async fn run(mut presence: Presence, socket: Arc<Socket>, head: Head) {
     let spoken: Arc<dyn Speech> = Arc::<stream::Stream>::clone(&speech);
     socket.feed(Frame::raw(head.bytes), None);
     presence.subscription.wake();
-    let conversation = Conversation::begin(Transport::Sse, &presence, Arc::clone(&spoken));
+    let conversation = Conversation::begin(&presence, Arc::clone(&spoken));
     let outlet = Outlet::new(&socket, spoken, settings, settings.sse.heartbeat, None);
     let mut writer = Writer::new(&conversation, &presence, outlet);
     let why = tokio::select! {

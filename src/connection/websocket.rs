@@ -70,8 +70,7 @@ impl Upgraded {
 
     async fn talk(&mut self, presence: &Presence) -> Refusal {
         let (socket, settings) = (&self.socket, &presence.gate.settings);
-        let conversation =
-            Conversation::begin(Transport::WebSocket, presence, Arc::clone(&self.speech));
+        let conversation = Conversation::begin(presence, Arc::clone(&self.speech));
         let seen = AtomicU64::new(unix_now());
         let websocket = &settings.websocket;
         let (heartbeat, ping) = (websocket.heartbeat, Some(websocket.ping));

@@ -218,7 +218,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
         };
         self.say(&Told::Welcome(&welcome), None)?;
         for (code, message, room) in presence.errors() {
-            self.conversation.refused(code);
+            self.conversation.refused(code, room);
             let message = &message;
             let error = Told::Error {
                 code,

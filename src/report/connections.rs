@@ -7,6 +7,7 @@ use super::repeated::Repeated;
 use super::transport::{Counters, Transport};
 use super::words::Words;
 use crate::clock::now_ms;
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,6 +24,9 @@ static NAMES_NOBODY: AtomicBool = AtomicBool::new(false);
 
 /// The reason of a close that the other side wished.
 const LEFT_BY_ITSELF: &str = "closed";
+
+/// Bytes of a name that a line shows: more than names of rooms mostly have.
+const NAMED: usize = 200;
 
 /// Whoever holds a connection, as far as operators may know.
 #[derive(Clone, Debug)]
@@ -114,16 +118,7 @@ pub fn forwarded_unreadable(proxy: IpAddr) {
 /// Somebody was refused: on a transport, or by `http` or the `console`.
 pub fn refused(transport: &'static str, word: &str, detail: &str, address: &str) {
     REFUSALS.count(word);
-    RECENT.note(|| Turn {
-        number: 0,
-        at: 0,
-        what: What::Refused,
-        transport,
-        word: word.to_owned(),
-        detail: detail.to_owned(),
-        address: address.to_owned(),
-        user: None,
-    });
+    note_refused(transport, word, detail, address, None);
     tracing::info!(transport, word, detail, address, "refused");
 }
 
@@ -136,14 +131,79 @@ pub fn refused_again(
     detail: &str,
     address: &str,
 ) {
-    match repeated.tell(now_ms()) {
+    match told_of(repeated, detail) {
         None => REFUSALS.count(word),
-        Some(0) => refused(transport, word, detail, address),
-        Some(untold) => {
-            let detail = format!("{detail}, and {untold} more since the last line");
-            refused(transport, word, &detail, address);
-        }
+        Some(detail) => refused(transport, word, &detail, address),
     }
+}
+
+/// What somebody who is in asked for was refused, of a room perhaps: each counts, and one a second is
+/// told of.
+pub fn frame_refused(repeated: &Repeated, caller: &Caller, word: &str, room: Option<&str>) {
+    REFUSALS.count(word);
+    let Some(detail) = told_of(repeated, "") else {
+        return;
+    };
+    let room = room.map(cut);
+    let Caller {
+        transport,
+        connection,
+        user,
+        address,
+        ..
+    } = caller;
+    let shown = [
+        room.map(|room| format!("room {room}")),
+        Some(detail.to_string()),
+    ];
+    let shown: Vec<String> = shown
+        .into_iter()
+        .flatten()
+        .filter(|text| !text.is_empty())
+        .collect();
+    note_refused(
+        transport.word(),
+        word,
+        &shown.join(", "),
+        address,
+        user.clone(),
+    );
+    let detail = &*detail;
+    tracing::info!(%transport, word, detail, address, connection, room, "refused");
+}
+
+/// What the line says that is told for several, if one is: with how many went untold before.
+fn told_of<'a>(repeated: &Repeated, detail: &'a str) -> Option<Cow<'a, str>> {
+    let untold = repeated.tell(now_ms())?;
+    Some(match (untold, detail) {
+        (0, _) => detail.into(),
+        (_, "") => format!("{untold} more since the last line").into(),
+        _ => format!("{detail}, and {untold} more since the last line").into(),
+    })
+}
+
+/// What somebody else has named, as much of it as a line needs.
+fn cut(name: &str) -> &str {
+    &name[..name.floor_char_boundary(NAMED)]
+}
+
+fn note_refused(
+    transport: &'static str,
+    word: &str,
+    detail: &str,
+    address: &str,
+    user: Option<String>,
+) {
+    RECENT.note(|| Turn {
+        number: 0,
+        at: 0,
+        what: What::Refused,
+        transport,
+        word: word.to_owned(),
+        detail: detail.to_owned(),
+        address: address.to_owned(),
+        user,
+    });
 }
 
 /// A call was answered.
@@ -156,8 +216,10 @@ pub fn called(took: Duration) {
 }
 
 /// A call was refused or failed. The function only if it is a listed one, for its name is a caller's
-/// word; the detail says where it failed, and with which SQLSTATE.
+/// word; the detail says where it failed, and with which SQLSTATE. Each counts; of those that are
+/// `repeated` one a second is told of.
 pub fn call_refused(
+    repeated: Option<&Repeated>,
     transport: &'static str,
     caller: &str,
     function: Option<&str>,
@@ -165,6 +227,13 @@ pub fn call_refused(
     detail: &str,
 ) {
     CALLS.count(word);
+    let told = match repeated {
+        Some(repeated) => told_of(repeated, detail),
+        None => Some(detail.into()),
+    };
+    let Some(detail) = told.as_deref() else {
+        return;
+    };
     if word == "call-failed" {
         tracing::warn!(transport, caller, function, word, detail, "call failed");
     } else {

@@ -7,7 +7,7 @@ use super::Conversation;
 use crate::connection::call::{CallRefusal, Caller};
 use crate::connection::speech::Told;
 use crate::frame::Frame;
-use crate::report;
+use crate::report::{self, Repeated};
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -20,6 +20,8 @@ pub struct Calls {
     slots: Arc<Semaphore>,
     running: Mutex<JoinSet<()>>,
     answers: Arc<Answers>,
+    /// Of their own: what fails in SQL is not to go untold for other refusals.
+    refusals: Arc<Repeated>,
 }
 
 type Answers = Mutex<VecDeque<Answer>>;
@@ -38,6 +40,7 @@ impl Calls {
             slots: Arc::new(Semaphore::new(most)),
             running: Mutex::default(),
             answers: Arc::default(),
+            refusals: Arc::default(),
         }
     }
 
@@ -53,10 +56,11 @@ impl Conversation<'_> {
         let Some((identity, version)) = self.gate.hub.standing(self.subscription) else {
             return;
         };
-        let transport = self.transport.word();
+        let (transport, shown) = (self.caller.transport.word(), &*self.caller.connection);
+        let refusals = &self.calls.refusals;
         let Ok(slot) = Arc::clone(&self.calls.slots).try_acquire_owned() else {
-            let (refusal, shown) = (CallRefusal::TooMany, self.connection);
-            report::call_refused(transport, shown, None, refusal.row().1, "");
+            let refusal = CallRefusal::TooMany;
+            report::call_refused(Some(refusals), transport, shown, None, refusal.row().1, "");
             let message = refusal.to_string();
             return self.answer(&refused(&refusal, &message), tag.as_ref());
         };
@@ -65,7 +69,8 @@ impl Conversation<'_> {
         let caller = Caller {
             identity,
             version: Some(version),
-            shown: self.connection.to_owned(),
+            shown: shown.to_owned(),
+            refusals: Some(Arc::clone(refusals)),
         };
         let mut running = self.calls.running.lock();
         while running.try_join_next().is_some() {}

@@ -91,7 +91,7 @@ async fn enter(engine: &Arc<Engine>, place: usize, auth: Value) -> Result<Entere
 async fn run(engine: &Engine, presence: &Presence, named: &Arc<Named>, ear: &Ear) -> Refusal {
     let settings = &presence.gate.settings;
     let speech = Arc::clone(named) as Arc<dyn Speech>;
-    let conversation = Conversation::begin(Transport::SocketIo, presence, speech);
+    let conversation = Conversation::begin(presence, speech);
     let outlet = Outlet::new(engine, named, settings, presence.resumes);
     let mut writer = Writer::new(&conversation, presence, outlet);
     tokio::select! {
