@@ -65,10 +65,11 @@ pub enum OpenError {
     Thread(io::Error),
 }
 
-/// Nothing would be delivered any more: whoever supervises the process is to start it again.
+/// Something would not be done any more, in silence: whoever supervises the process is to start it
+/// again. What panicked stands in the log.
 #[derive(Debug, thiserror::Error)]
-#[error("the listener has ended unasked")]
-pub struct ListenerEnded;
+#[error("{0} has ended unasked")]
+pub struct PartEnded(&'static str);
 
 /// What these settings name that can't be used, as far as it shows without a network.
 #[must_use]
@@ -108,7 +109,7 @@ pub struct Service {
     listener: Thread,
     listening: watch::Sender<bool>,
     /// Ends with the service, whichever way that goes.
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Service {
@@ -176,8 +177,26 @@ impl Service {
             gate,
             listener,
             listening,
-            _tasks: tasks,
+            tasks,
         })
+    }
+
+    /// Ends when something of it does that is to run as long as it; says what.
+    async fn broken(&mut self) -> PartEnded {
+        let panicked = async {
+            loop {
+                match self.tasks.join_next().await {
+                    Some(Err(_)) => return,
+                    // One that has done what it had to.
+                    Some(Ok(())) => {}
+                    None => std::future::pending().await,
+                }
+            }
+        };
+        tokio::select! {
+            () = self.listener.ended() => PartEnded("the listener"),
+            () = panicked => PartEnded("a task of the service"),
+        }
     }
 
     /// Says goodbye to everybody: whoever is told to come back meets the next run, or another node.
@@ -275,8 +294,8 @@ impl App {
     /// Serves until `shutdown` ends, then says goodbye to everybody within `http.drain_ms`.
     ///
     /// # Errors
-    /// A listener ended before that; the goodbye was said all the same.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ListenerEnded> {
+    /// A part of a service ended before that; the goodbye was said all the same.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), PartEnded> {
         let front = self.front(self.routes());
         self.run_front(front, shutdown).await
     }
@@ -307,7 +326,7 @@ impl App {
         self,
         front: Front,
         shutdown: impl Future<Output = ()>,
-    ) -> Result<(), ListenerEnded> {
+    ) -> Result<(), PartEnded> {
         let Self {
             gate,
             mut services,
@@ -328,13 +347,16 @@ impl App {
                 None => std::future::pending().await,
             }
         };
-        let listeners = services.iter_mut();
-        let deaf = select_all(listeners.map(|service| Box::pin(service.listener.ended())));
+        let broken = select_all(
+            services
+                .iter_mut()
+                .map(|service| Box::pin(service.broken())),
+        );
         let ended = tokio::select! {
             () = public => Ok(()),
             () = operated => Ok(()),
             () = shutdown => Ok(()),
-            _ = deaf => Err(ListenerEnded),
+            (part, ..) = broken => Err(part),
         };
         // Whoever comes now goes elsewhere at once, or to the next run: nobody would answer here.
         for socket in [Some(socket), admin].into_iter().flatten() {
@@ -372,6 +394,18 @@ mod tests {
         let raw = RawSettings::load(None, std::iter::empty(), &[url]).unwrap();
         let service = Service::open(Settings::check(raw).unwrap()).unwrap();
         service.listening.send_replace(true);
+        let socket = Socket::bind("127.0.0.1:0").await.unwrap();
+        let app = App::of(service, Vec::new(), socket).await.unwrap();
+        assert!(app.run(std::future::pending()).await.is_err());
+    }
+
+    /// Else acknowledgements would be taken, and never written.
+    #[tokio::test]
+    async fn a_task_that_panics_ends_the_service() {
+        let url = ("database.url".to_owned(), "host=/nowhere".to_owned());
+        let raw = RawSettings::load(None, std::iter::empty(), &[url]).unwrap();
+        let mut service = Service::open(Settings::check(raw).unwrap()).unwrap();
+        service.tasks.spawn(async { panic!("as a defect would") });
         let socket = Socket::bind("127.0.0.1:0").await.unwrap();
         let app = App::of(service, Vec::new(), socket).await.unwrap();
         assert!(app.run(std::future::pending()).await.is_err());

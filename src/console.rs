@@ -100,8 +100,9 @@ impl Console {
         }
         (answered.runs, answered.asked) = (true, Some(Instant::now()));
         drop(answered);
-        let (console, rows) = (Arc::clone(self), settings.listed);
+        let (asking, rows) = (Asking(Arc::clone(self)), settings.listed);
         tokio::spawn(async move {
+            let console = &asking.0;
             let answer = console.gate.database.overview(rows).await;
             let answer = answer.map_err(|error| error.to_string());
             let parsed = answer.and_then(|text| {
@@ -114,8 +115,7 @@ impl Console {
                     known
                 },
             );
-            let mut answered = console.database.lock();
-            (answered.runs, answered.answer) = (false, answer);
+            console.database.lock().answer = answer;
         });
     }
 
@@ -143,6 +143,15 @@ impl Console {
                 "readyLagMs": clock::millis(settings.listener.ready_lag),
             },
         })
+    }
+}
+
+/// Whoever asks the database. However that ends, it is asked again.
+struct Asking(Arc<Console>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.database.lock().runs = false;
     }
 }
 

@@ -5,7 +5,7 @@
 use crate::Failure;
 use crate::yardstick::cluster::{self, PATIENCE, SECRET};
 use crate::yardstick::machine::Machine;
-use rowcast::app::{App, ListenerEnded, Socket};
+use rowcast::app::{App, PartEnded, Socket};
 use rowcast::command::postgres::{Cluster, SUPERUSER};
 use rowcast::config::{RawSettings, Settings};
 use rowcast::migrate;
@@ -86,7 +86,7 @@ pub struct Stage {
     cluster: Cluster,
     listener: JoinHandle<()>,
     stop: oneshot::Sender<()>,
-    service: JoinHandle<Result<(), ListenerEnded>>,
+    service: JoinHandle<Result<(), PartEnded>>,
 }
 
 /// The database with the service, and the one without a doorbell.
@@ -205,7 +205,7 @@ async fn listen_to_orders(cluster: &Cluster) -> Result<JoinHandle<()>, Failure> 
 type Service = (
     String,
     oneshot::Sender<()>,
-    JoinHandle<Result<(), ListenerEnded>>,
+    JoinHandle<Result<(), PartEnded>>,
 );
 
 /// A service as it comes, with its defaults.

@@ -143,20 +143,22 @@ impl Questions {
         }
         state.asking += 1;
         drop(state);
-        let questions = Arc::clone(self);
+        let mut asking = Asking {
+            questions: Arc::clone(self),
+            counts: true,
+        };
         tokio::spawn(async move {
             // Whoever leaves meanwhile leaves their question to this task, not their turn to nobody.
-            while let Some(batch) = questions.next() {
+            while let Some(batch) = asking.next() {
                 let next = Instant::now() + PACE;
-                questions.put(batch).await;
+                asking.questions.put(batch).await;
                 tokio::time::sleep_until(next).await;
             }
         });
     }
 
-    /// What the next statement asks; nothing if nobody waits, and then one fewer is under way.
-    fn next(&self) -> Option<Vec<Waiting>> {
-        let mut state = self.state.lock();
+    /// What the next statement asks; nothing if nobody waits.
+    fn next(state: &mut State) -> Option<Vec<Waiting>> {
         let (mut batch, mut weight) = (Vec::new(), 0);
         while let Some(one) = state.waiting.pop_front() {
             if one.answer.is_closed() {
@@ -169,11 +171,7 @@ impl Questions {
             }
             batch.push(one);
         }
-        if batch.is_empty() {
-            state.asking -= 1;
-            return None;
-        }
-        Some(batch)
+        (!batch.is_empty()).then_some(batch)
     }
 
     async fn put(&self, batch: Vec<Waiting>) {
@@ -208,6 +206,33 @@ impl Questions {
                     let _ = one.answer.send(Err(why));
                 }
             }
+        }
+    }
+}
+
+/// A task that asks. However it ends, it is none any more: else nobody would begin another.
+struct Asking {
+    questions: Arc<Questions>,
+    counts: bool,
+}
+
+impl Asking {
+    fn next(&mut self) -> Option<Vec<Waiting>> {
+        let mut state = self.questions.state.lock();
+        let batch = Questions::next(&mut state);
+        if batch.is_none() {
+            // Under the same lock: whoever comes now begins another.
+            state.asking -= 1;
+            self.counts = false;
+        }
+        batch
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if self.counts {
+            self.questions.state.lock().asking -= 1;
         }
     }
 }

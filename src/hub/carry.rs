@@ -101,26 +101,47 @@ impl Carriers {
         while all.tasks < self.most && all.tasks * PART < all.waiting.len() {
             let runtime = if all.tasks == 0 { &here } else { helpers };
             all.tasks += 1;
-            let carriers = Arc::clone(self);
+            let mut task = Task {
+                carriers: Arc::clone(self),
+                counts: true,
+            };
             runtime.spawn(async move {
-                while let Some(part) = carriers.next() {
+                while let Some(part) = task.next() {
                     carry(&part);
                     tokio::task::yield_now().await;
                 }
             });
         }
     }
+}
 
-    /// Who is next; nobody, and then the task that asks is none any more.
-    fn next(&self) -> Option<Vec<Arc<Subscription>>> {
-        let mut called = self.called.lock();
+/// One of the tasks. However it ends, it is none any more: else nobody would begin another.
+struct Task {
+    carriers: Arc<Carriers>,
+    counts: bool,
+}
+
+impl Task {
+    /// Who is next; nobody, and then the task is over.
+    fn next(&mut self) -> Option<Vec<Arc<Subscription>>> {
+        let mut called = self.carriers.called.lock();
         if called.waiting.is_empty() {
             called.waiting = VecDeque::new();
+            // Under the same lock: whoever comes now begins another.
             called.tasks -= 1;
+            self.counts = false;
             return None;
         }
         let part = called.waiting.len().min(PART);
         Some(called.waiting.drain(..part).collect())
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if self.counts {
+            self.carriers.called.lock().tasks -= 1;
+        }
     }
 }
 
@@ -225,6 +246,38 @@ mod tests {
         };
         assert_eq!(left.iter().map(id).collect::<Vec<_>>(), [4, 5]);
         assert_eq!(hub.sizes().queue_bytes, 0);
+    }
+
+    /// A socket that is a defect.
+    struct Panics;
+
+    impl Carry for Panics {
+        fn carry(&self, _: &dyn Spelling, _: &mut VecDeque<Delivery>, _: &mut Carriage) -> Carried {
+            panic!("as a defect would")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_none_any_more() {
+        let (hub, now) = (hub(LIMITS), Instant::now());
+        let crowd: Vec<_> = (0..=PART).map(|_| hub.open()).collect();
+        for one in &crowd {
+            hub.join(one, &["a".into()], Since::Now, None, 0);
+            one.take_waiting().unwrap();
+            let spelling = Arc::new(Takes(Mutex::default()));
+            let socket = Arc::new(Panics);
+            one.rest(Line { socket, spelling });
+        }
+        publish(&hub, &place(11, 11, &[]), &[(1, 10, &["a"])], now);
+        let tasks = || hub.0.carriers.called.lock().tasks;
+        assert!(tasks() > 0);
+        let over = async {
+            while tasks() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let over = tokio::time::timeout(std::time::Duration::from_secs(10), over);
+        over.await.expect("they end");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
-use rowcast::app::{App, ListenerEnded, Socket};
+use rowcast::app::{App, PartEnded, Socket};
 use rowcast::config::{RawSettings, Settings};
 use rowcast::connection::Gate;
 use serde_json::Value;
@@ -42,7 +42,7 @@ pub struct Server {
     /// The inside: hub, seats, pulse, settings.
     pub gate: Arc<Gate>,
     stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<Result<(), ListenerEnded>>,
+    task: JoinHandle<Result<(), PartEnded>>,
 }
 
 impl Served for Server {
