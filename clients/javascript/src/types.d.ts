@@ -27,40 +27,40 @@ export interface Options {
   /** The server's base: `http(s)://host[/path]`. */
   url: string | URL
   /** Without it a cookie says who it is. */
-  token?: TokenSource
+  token?: TokenSource | undefined
   /** Rooms to be in from the start, besides the home rooms. */
-  rooms?: readonly string[]
+  rooms?: readonly string[] | undefined
   /** A bookmark to begin from: what came after it is delivered first. */
-  since?: string
+  since?: string | undefined
   /** A durable name of this user's: without `since` it resumes from what was acknowledged last. */
-  reader?: string
+  reader?: string | undefined
   /** Begin at once; default true. With false, `reconnect()` begins. */
-  start?: boolean
+  start?: boolean | undefined
   /** Which to try, best first; default all: `['websocket', 'sse', 'poll']`. */
-  transports?: readonly TransportName[]
+  transports?: readonly TransportName[] | undefined
   /** Where the transport that worked is remembered; default `localStorage`; null: nowhere. */
-  storage?: Storage | null
+  storage?: Storage | null | undefined
   /** Milliseconds within which a link must have its token and be welcomed; default 10000. */
-  connectTimeout?: number
+  connectTimeout?: number | undefined
   /** Milliseconds that a call may take, its token included; default 15000. */
-  callTimeout?: number
+  callTimeout?: number | undefined
   /** Milliseconds that the first pause before a reconnect lasts at most; default 500. */
-  retryMin?: number
+  retryMin?: number | undefined
   /** Milliseconds that any such pause lasts at most; default 30000. */
-  retryMax?: number
+  retryMax?: number | undefined
   /** Milliseconds that a link must last for the pauses to begin small again; default 5000. */
-  stableAfter?: number
+  stableAfter?: number | undefined
   /** Milliseconds until a better transport is tried again, at first; default 15000. */
-  upgradeMin?: number
+  upgradeMin?: number | undefined
   /** The same at most; it doubles each time; default 900000. */
-  upgradeMax?: number
+  upgradeMax?: number | undefined
   /** Seconds that a poll waits at the server; default 25. */
-  pollWait?: number
+  pollWait?: number | undefined
   /** Ids of events that are remembered so that none comes twice; default 10000. */
-  remember?: number
+  remember?: number | undefined
   WebSocket?: unknown
-  fetch?: typeof fetch
-  timers?: Timers
+  fetch?: typeof fetch | undefined
+  timers?: Timers | undefined
 }
 
 /** An event as it came. `id`, `bookmark`: missing for events of NOTIFY channels.
