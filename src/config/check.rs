@@ -398,6 +398,17 @@ mod tests {
     }
 
     #[test]
+    fn both_ways_in_are_not_one() {
+        let both = |listen| {
+            let admin = ("ROWCAST__HTTP__ADMIN_LISTEN", listen);
+            checked(&[("ROWCAST__HTTP__LISTEN", listen), admin])
+        };
+        let text = problems(both("127.0.0.1:8080"));
+        assert!(text.contains("that is `http.listen`"), "{text}");
+        assert!(both("127.0.0.1:0").is_ok(), "the system chooses two");
+    }
+
+    #[test]
     fn claims_that_sql_can_not_take_are_named() {
         let claims = r#"{"role":"a\u0000"}"#;
         let text = problems(checked(&[("ROWCAST__AUTH__ANONYMOUS_CLAIMS", claims)]));

@@ -14,6 +14,14 @@ impl Check {
         self.address("http.listen", &raw.listen);
         if let Some(listen) = &raw.admin_listen {
             self.address("http.admin_listen", listen);
+            // Of port 0 the system makes two.
+            if *listen == raw.listen && !listen.ends_with(":0") {
+                self.wrong(
+                    "http.admin_listen",
+                    listen,
+                    "that is `http.listen`: write another port, or leave it out to serve both there",
+                );
+            }
         }
         if raw.tls_certificate_file.is_some() != raw.tls_key_file.is_some() {
             self.say(

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ::config::{Config, File, FileFormat, Map, Source, Value, ValueKind};
 
-use super::names::{PREFIX, meant_by, nearest, variable};
+use super::names::{PREFIX, meant_by, remedy, variable};
 use super::raw::{KEYS, RawSettings};
 use super::{ConfigError, DEFAULT_TOML, settled};
 
@@ -124,9 +124,9 @@ impl Layer {
                     let origin = format!("the environment ({name})");
                     layer.put(key, &origin, ValueKind::String(text), problems);
                 } else {
-                    let nearest = variable(nearest(&key));
+                    let remedy = remedy(&key, variable);
                     problems.push(format!(
-                        "`{name}` in the environment is not a key; the nearest is `{nearest}`."
+                        "`{name}` in the environment is not a key; {remedy}."
                     ));
                 }
             } else if let Some(key) = meant_by(&name) {
@@ -154,10 +154,8 @@ impl Layer {
             let value = Value::new(Some(&origin.to_owned()), kind);
             self.values.insert(key, value);
         } else {
-            let nearest = nearest(&key);
-            problems.push(format!(
-                "`{key}` in {origin} is not a key; the nearest is `{nearest}`."
-            ));
+            let remedy = remedy(&key, str::to_owned);
+            problems.push(format!("`{key}` in {origin} is not a key; {remedy}."));
         }
     }
 }
@@ -238,6 +236,9 @@ mod tests {
             text.contains("the nearest is `limits.connections`"),
             "{text}"
         );
+        let text = problems(load_file("[http]\nfoo = 1\n"));
+        assert!(text.contains("`http.foo`"), "{text}");
+        assert!(!text.contains("nearest"), "nothing is near: {text}");
     }
 
     #[test]

@@ -7,8 +7,16 @@ use super::raw::KEYS;
 /// Of every variable that is ours.
 pub(super) const PREFIX: &str = "ROWCAST__";
 
-/// The known key that looks most like `key`; the section may be missing.
-pub(super) fn nearest(key: &str) -> &'static str {
+/// What to say of a key that is none: the known one that looks most like it, if one does; the section
+/// may be missing.
+pub(super) fn remedy(key: &str, spelled: impl Fn(&str) -> String) -> String {
+    nearest(key).map_or_else(
+        || "`rowcast config` shows them all".to_owned(),
+        |near| format!("the nearest is `{}`", spelled(near)),
+    )
+}
+
+fn nearest(key: &str) -> Option<&'static str> {
     let distance = |known: &&&str| {
         let bare = known.split_once('.').map_or(**known, |(_, name)| name);
         let whole = strsim::damerau_levenshtein(key, known);
@@ -18,10 +26,9 @@ pub(super) fn nearest(key: &str) -> &'static str {
             whole.min(strsim::damerau_levenshtein(key, bare))
         }
     };
-    KEYS.iter()
-        .min_by_key(distance)
-        .copied()
-        .unwrap_or_default()
+    let nearest = KEYS.iter().min_by_key(distance)?;
+    // Where half of it is another, it was hardly meant.
+    (distance(&nearest) <= key.len() / 2).then_some(nearest)
 }
 
 /// `http.listen` as `ROWCAST__HTTP__LISTEN`.

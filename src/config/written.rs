@@ -20,7 +20,7 @@ impl Written for u64 {
             ValueKind::String(text) => text.trim().parse().ok(),
             _ => None,
         }
-        .ok_or("a whole number from 0")
+        .ok_or("a whole number that is not negative")
     }
 
     fn show(&self) -> Option<String> {
