@@ -59,6 +59,42 @@ async fn answered(server: &impl Served, token: &str, query: &str) -> Value {
     answer.json()
 }
 
+/// "This is not the protocol" was the answer to all of them.
+#[tokio::test]
+async fn a_parameter_that_is_wrong_is_named_and_too_long_a_wait_is_the_longest() {
+    let database = database().await;
+    let server = serve(&database, |settings| {
+        (settings.poll.wait, settings.poll.wait_max) = (Duration::ZERO, Duration::ZERO);
+    })
+    .await;
+    let token = issued("1");
+    for (query, says) in [
+        ("wait=x", "wait is a whole number of seconds"),
+        ("wait=-1", "wait is a whole number of seconds"),
+        ("load=r:1", "load and from go together"),
+        ("from=h.1_0", "load and from go together"),
+    ] {
+        let answer = poll(&server, &token, query).await;
+        let error = &answer.json()["error"];
+        assert_eq!(
+            (answer.status, &error["code"]),
+            (400, &json!("protocol-error"))
+        );
+        let message = text(&error["message"]);
+        assert!(message.starts_with(says), "{query}: {message}");
+    }
+    let answer = get(&server, "/ws", &[]).await;
+    let message = text(&answer.json()["error"]["message"]);
+    assert!(message.contains("WebSocket"), "{message}");
+    // In a stream of events, an empty wait is the default, and one beyond all numbers the longest.
+    let since = begin(&server, &token, "r:1").await;
+    for wait in ["", "99999999999999999999"] {
+        let query = format!("rooms=r:1&since={since}&wait={wait}");
+        assert_eq!(ids(&answered(&server, &token, &query).await), [""; 0]);
+    }
+    server.stop().await;
+}
+
 /// Where somebody begins.
 async fn begin(server: &impl Served, token: &str, rooms: &str) -> String {
     let first = answered(server, token, &format!("rooms={rooms}")).await;

@@ -46,18 +46,22 @@ impl Sockets {
     }
 
     fn take(&self, gate: &Gate, peer: Peer) -> Option<Place> {
-        let taken = match self.crowd.enter(peer.counted(gate), self.most) {
-            None => Err(Refusal::TooMany),
+        let (refusal, detail) = match self.crowd.enter(peer.counted(gate), self.most) {
+            None => (
+                Refusal::TooMany,
+                format!("{} sockets of this address are open", self.most),
+            ),
             Some(counted) => match Arc::clone(&self.all).try_acquire_owned() {
-                Err(_) => Err(Refusal::Overloaded),
-                Ok(permit) => Ok(Place { permit, counted }),
+                Ok(permit) => return Some(Place { permit, counted }),
+                Err(_) => (
+                    Refusal::Overloaded,
+                    "all sockets that may be open are".to_owned(),
+                ),
             },
         };
-        let refused = |refusal: &Refusal| {
-            let (word, shown) = (refusal.word(), visit::shown(peer.0));
-            report::refused_again(&self.refusals, "http", word, &refusal.to_string(), &shown);
-        };
-        taken.inspect_err(refused).ok()
+        let shown = visit::shown(peer.0);
+        report::refused_again(&self.refusals, "http", refusal.word(), &detail, &shown);
+        None
     }
 }
 

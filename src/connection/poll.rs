@@ -21,6 +21,7 @@ use cover::Cover;
 use futures_util::stream;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
+use std::num::IntErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use sync_wrapper::SyncStream;
@@ -71,10 +72,15 @@ fn refuse(gate: &Gate, visit: &Visit, refusal: Refusal) -> Response {
 /// How long to wait for an event.
 fn wait(gate: &Gate, visit: &Visit) -> Result<Duration, Refusal> {
     let settings = &gate.settings.poll;
-    let Some(said) = visit.parameter("wait") else {
+    let said = visit.parameter("wait").filter(|said| !said.is_empty());
+    let Some(said) = said else {
         return Ok(settings.wait);
     };
-    let seconds = said.parse().map_err(|_| Refusal::Protocol)?;
+    let seconds = match said.parse::<u64>() {
+        Ok(seconds) => seconds,
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => u64::MAX,
+        Err(_) => return Err(Refusal::Asked("wait is a whole number of seconds: wait=25")),
+    };
     Ok(Duration::from_secs(seconds).min(settings.wait_max))
 }
 

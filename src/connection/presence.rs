@@ -133,7 +133,9 @@ impl Gate {
         let load = visit.load()?;
         let door = visit.door.as_ref();
         if door.is_some_and(|door| door.misled) {
-            return Err(Refusal::Protocol);
+            return Err(Refusal::Asked(
+                "a parameter that this address needs is missing, or not of its kind",
+            ));
         }
         let mut seat = self.seats.sit(self, visit.address(self))?;
         let identity = self.identify(visit).await?;

@@ -56,6 +56,9 @@ pub enum Refusal {
     TooBig,
     #[error("this is not the protocol")]
     Protocol,
+    /// What is wrong with what was asked for, and what would be right.
+    #[error("{0}")]
+    Asked(&'static str),
     #[error("no sign of life within the time for a pong")]
     NoPong,
     #[error("the other side closed")]
@@ -100,7 +103,7 @@ impl Refusal {
             Self::Expired => (401, 4001, "token-expired"),
             Self::Revoked => (401, 4002, "revoked"),
             Self::TooBig => (413, 1009, "message-too-big"),
-            Self::Protocol | Self::BadReader => (400, 4004, "protocol-error"),
+            Self::Protocol | Self::Asked(_) | Self::BadReader => (400, 4004, "protocol-error"),
             Self::NoPong => (408, 4005, "no-pong"),
             Self::Gone => (499, 1000, "closed"),
         }

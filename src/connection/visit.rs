@@ -100,7 +100,9 @@ impl Visit {
                 rooms: names(&load),
                 from,
             })),
-            _ => Err(Refusal::Protocol),
+            _ => Err(Refusal::Asked(
+                "load and from go together: load=ROOMS&from=BOOKMARK",
+            )),
         }
     }
 

@@ -32,7 +32,12 @@ pub(super) fn upgrade_to_websocket(
 ) -> Response {
     let (head, upgrade) = match handshake::shake(&visit.headers, upgrade) {
         Ok(begun) => begun,
-        Err(head) => return handshake::under(head, gate.refuse(Refusal::Protocol)),
+        Err(head) => {
+            let why = Refusal::Asked(
+                "a WebSocket of version 13 is opened here; without one, ask /sse or /poll",
+            );
+            return handshake::under(head, gate.refuse(why));
+        }
     };
     let mut response = handshake::under(head, StatusCode::SWITCHING_PROTOCOLS.into_response());
     if handshake::has(&visit.headers, "sec-websocket-protocol", "rowcast.v1") {

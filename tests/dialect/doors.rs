@@ -226,12 +226,17 @@ async fn the_door_stays_shut_to_who_may_not_enter_all_of_its_rooms() {
             1008,
             "the token was refused: malformed",
         ),
-        ("/kiosk/a", mine.as_str(), 4004, "this is not the protocol"),
+        (
+            "/kiosk/a",
+            mine.as_str(),
+            4004,
+            "a parameter that this address needs is missing, or not of its kind",
+        ),
         (
             "/kiosk/a?lot=x",
             mine.as_str(),
             4004,
-            "this is not the protocol",
+            "a parameter that this address needs is missing, or not of its kind",
         ),
         (
             "/kiosk/a?lot=2",
