@@ -167,7 +167,13 @@ async fn under_lock(client: &mut Client, patience: &Patience) -> Result<Done, Mi
     }
     let history = "select rowcast.ensure_history()";
     patient(client, patience, "beginning the history", history).await?;
-    let number = numbered() + " where schema_number < " + &schema_number().to_string();
+    // The one row may have been deleted, and nothing works without.
+    let number = format!(
+        "insert into rowcast.setting default values on conflict do nothing; \
+         {} where schema_number < {}",
+        numbered(),
+        schema_number()
+    );
     patient(client, patience, "numbering the schema", &number).await?;
     Ok(done)
 }

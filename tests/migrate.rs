@@ -114,6 +114,18 @@ async fn the_printed_script_makes_the_same_schema() {
     assert_eq!(run(&mut owner).await, migrate::Done::default());
 }
 
+/// The service asked for `rowcast migrate`, which mended nothing.
+#[tokio::test]
+async fn a_row_of_settings_that_was_deleted_is_put_back() {
+    let database = support::database().await;
+    let numbered = "select schema_number from rowcast.setting";
+    let before: i32 = database.ask(numbered).await;
+    database.run("delete from rowcast.setting").await;
+    let mut owner = database.client("postgres").await;
+    migrate::run(&mut owner).await.expect("it migrates");
+    assert_eq!(database.ask::<i32>(numbered).await, before);
+}
+
 /// A copy by `pg_dump -s` has no history of migrations, nor the rows that functions count on.
 #[tokio::test]
 async fn a_schema_without_its_history_is_told_what_to_do() {
