@@ -7,10 +7,9 @@
 use crate::config;
 use crate::report;
 use cancel::Canceller;
-use deadpool_postgres::Pool;
 use futures_util::future::join3;
 use rows::first;
-use servers::{Connected, Servers};
+use servers::{Connected, Connections, Servers};
 use std::time::Duration;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
@@ -152,7 +151,7 @@ pub fn check(url: &str) -> Result<(), DatabaseError> {
 /// The pools: one for admission and replays, one for calls, which may be slow.
 #[derive(Clone, Debug)]
 pub struct Database {
-    pool: Pool,
+    pool: Connections,
     calls: call::Calls,
     canceller: Canceller,
     /// Of a statement; whoever waits for its answer waits a [`LINK`] longer.
@@ -178,7 +177,7 @@ impl Database {
         let servers = Servers::parse(url, settings.connect_timeout, link)?;
         let timeout = settings.statement_timeout;
         Ok(Self {
-            pool: servers.pool(settings.pool_size, settings.pool_wait)?,
+            pool: servers.pool("database.pool_size", settings.pool_size, settings.pool_wait)?,
             calls: call::Calls::new(&servers, settings, calls)?,
             canceller: Canceller::of(&servers, settings.connect_timeout),
             timeout,
@@ -188,7 +187,7 @@ impl Database {
     /// Closes the connections that nobody uses: the server behind them may be gone without a word,
     /// or no longer be the one to ask.
     pub fn forget(&self) {
-        self.pool.retain(|_, _| false);
+        self.pool.forget();
         self.calls.forget();
     }
 

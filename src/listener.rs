@@ -33,8 +33,8 @@ pub use thread::Thread;
 pub enum ListenerError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    #[error("the connection to the database ended")]
-    Closed,
+    #[error("the connection to the database ended: {0}")]
+    Closed(String),
     #[error(
         "LISTEN hears nothing: a notification sent over the pool did not come back within {} ms. \
          Is there a pooler in transaction mode (PgBouncer) in between? Then name the server itself in \
@@ -93,10 +93,31 @@ impl Listener {
     async fn attend(
         &self,
         place: &mut Place,
-        mut stopping: watch::Receiver<bool>,
+        stopping: watch::Receiver<bool>,
     ) -> Result<(), ListenerError> {
         let mut listening = Listening::open(&self.url, &self.connect).await?;
-        report::schema(listening.schema_number, schema_number());
+        let heard = Arc::clone(&listening.heard);
+        let attended = self.attend_to(&mut listening, place, stopping).await;
+        attended.map_err(|error| match (heard.closed(), error) {
+            // Whatever was asked just then heard only that the connection is closed.
+            (Some(why), ListenerError::Database(DatabaseError::Postgres(error)))
+                if error.is_closed() =>
+            {
+                ListenerError::Closed(why.to_owned())
+            }
+            (_, error) => error,
+        })
+    }
+
+    async fn attend_to(
+        &self,
+        listening: &mut Listening,
+        place: &mut Place,
+        mut stopping: watch::Receiver<bool>,
+    ) -> Result<(), ListenerError> {
+        if let Some(number) = listening.schema_number {
+            report::schema(number, schema_number());
+        }
         let is_first = place.standpoint.is_none();
         if !is_first {
             // After a failover the pool's are to a server that is gone, or was the primary once.
@@ -106,23 +127,23 @@ impl Listener {
         if is_first && !place.queue_is_filling {
             // Later the pool may be away while this connection still brings events.
             tokio::select! {
-                heard = self.hear_in_silence(&listening) => heard?,
+                heard = self.hear_in_silence(listening) => heard?,
                 () = stopped(&mut stopping) => return Ok(()),
             }
         }
-        self.take_channels(&listening, true, &mut place.channels)
+        self.take_channels(listening, true, &mut place.channels)
             .await?;
-        self.take_place(&listening, place).await?;
+        self.take_place(listening, place).await?;
         if is_first && listening.is_superuser {
             report::role_is_superuser();
         }
         let mut proof = Proof::default();
-        let mut leader = Leader::new(self, &listening);
+        let mut leader = Leader::new(self, listening);
         let mut rings = Rings::unknown();
         loop {
-            self.check_proof(&mut proof, &listening, place)?;
+            self.check_proof(&mut proof, listening, place)?;
             if listening.heard.channels_changed() {
-                self.take_channels(&listening, false, &mut place.channels)
+                self.take_channels(listening, false, &mut place.channels)
                     .await?;
             }
             if listening.heard.overflowed() {
@@ -131,14 +152,14 @@ impl Listener {
             while let Ok((channel, payload)) = listening.notifications.try_recv() {
                 self.pass_on(&place.channels, &channel, &payload);
             }
-            if !self.follow(&listening, place, &mut leader, &rings).await? {
-                self.look(&listening, place, &mut leader).await?;
+            if !self.follow(listening, place, &mut leader, &rings).await? {
+                self.look(listening, place, &mut leader).await?;
             }
             rings = Rings::unknown();
-            if listening.heard.is_closed() {
-                return Err(ListenerError::Closed);
+            if let Some(why) = listening.heard.closed() {
+                return Err(ListenerError::Closed(why.to_owned()));
             }
-            if leader.act(&listening, proof.heard).await? {
+            if leader.act(listening, proof.heard).await? {
                 continue;
             }
             let mut rest = pin!(tokio::time::sleep(leader.wait()));
@@ -150,9 +171,9 @@ impl Listener {
                     }
                     () = self.hub.look_wanted() => break,
                     () = &mut rest => break,
-                    () = stopped(&mut stopping) => return leader.step_down(&listening).await,
+                    () = stopped(&mut stopping) => return leader.step_down(listening).await,
                     () = tokio::time::sleep(self.settings.lead_retry), if !leader.leads() => {
-                        if leader.act(&listening, proof.heard).await? {
+                        if leader.act(listening, proof.heard).await? {
                             break;
                         }
                     }

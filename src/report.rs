@@ -119,10 +119,10 @@ pub fn rechecked(identities: usize, withdrawn: usize, failed: usize, took: Durat
     tracing::info!(identities, withdrawn, failed, took_ms, "rechecked");
 }
 
-/// A question was not answered for a reason of the database's.
+/// A question was not answered for a reason of the database's, or of the way there.
 pub fn database_failed(what: &str, error: &dyn std::fmt::Display) {
     add(&FAILURES, 1);
-    tracing::warn!(what, %error, "the database did not answer");
+    tracing::warn!(what, %error, "the database could not be asked");
 }
 
 /// A rule that decides who may be where failed, or ran out of time: the owner's SQL is to be mended,

@@ -1018,7 +1018,7 @@ async fn a_rule_that_fails_is_not_told_as_a_database_that_is_away() {
     let line = program.log_line("a rule failed").await;
     let named = "the home rule public.home(jsonb) failed with SQLSTATE 22012";
     assert!(line.contains("admission") && line.contains(named), "{line}");
-    assert!(!program.log().contains("the database did not answer"));
+    assert!(!program.log().contains("the database could not be asked"));
 }
 
 /// What a rule fails with quotes what it was asked with, and whoever sends it again and again would

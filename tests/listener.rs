@@ -214,6 +214,30 @@ async fn what_can_not_be_read_ends_nothing() {
     back.frames_until("marker").await;
 }
 
+/// "Connection closed" was all that was said of a session that somebody had ended.
+#[tokio::test]
+async fn the_log_says_why_the_listener_lost_the_database() {
+    let db = database().await;
+    let program = support::serve_process(&db, &[]).await;
+    let ended = "select count(pg_terminate_backend(pid)) > 0 from pg_stat_activity \
+                 where datname = current_database() and application_name like 'rowcast %'";
+    support::eventually("its listener rests, and is ended", async || {
+        db.superuser().await.query_one(ended, &[]).await.ok()?;
+        let log = program.log();
+        let lost = log
+            .lines()
+            .find(|line| line.contains("the listener lost the database"));
+        lost.map(str::to_owned)
+    })
+    .await;
+    let log = program.log();
+    let lost = log
+        .lines()
+        .find(|line| line.contains("the listener lost the database"));
+    let why = "terminating connection due to administrator command";
+    assert!(lost.is_some_and(|line| line.contains(why)), "{lost:?}");
+}
+
 /// Each attempt left a connection behind that waited on, until the application had none: at most the
 /// last one may, whose end is being asked for. And what was wrong with the last is not said of this.
 #[tokio::test]

@@ -6,10 +6,12 @@
 use super::{one_line, remark};
 use crate::event::{EVERYBODY, GapReason};
 use crate::{config, database};
+use parking_lot::Mutex;
 use rand::RngExt;
 use serde_json::value::RawValue;
 use std::error::Error;
 use std::fmt::Write as _;
+use std::future::poll_fn;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -97,15 +99,18 @@ impl Tail {
         let mut pause = least;
         loop {
             let error = match open(url, settings.database.connect_timeout).await {
-                Ok((client, rung)) => {
-                    if let Err(error) = self.begin(&client, connected_once).await {
+                Ok((client, bell)) => {
+                    let error = if let Err(error) = self.begin(&client, connected_once).await {
                         error
                     } else {
                         (connected_once, pause) = (true, least);
                         // It never ends well: it ends with an error.
-                        let Err(error) = self.listen(&client, &rung).await;
+                        let Err(error) = self.listen(&client, &bell.rung).await;
                         error
-                    }
+                    };
+                    // What was asked last heard only that the connection is closed.
+                    let ended = bell.ended.lock().take().filter(|_| is_closed(&*error));
+                    ended.map_or(error, Into::into)
                 }
                 Err(error) => error,
             };
@@ -172,28 +177,50 @@ async fn within<T>(asked: impl Future<Output = Result<T, tokio_postgres::Error>>
         .map_err(database::DatabaseError::from)?)
 }
 
+/// What is heard on a connection.
+#[derive(Default)]
+struct Bell {
+    rung: Notify,
+    /// Why the connection has ended, if it said so.
+    ended: Mutex<Option<database::DatabaseError>>,
+}
+
 /// A connection that listens to the doorbell.
-async fn open(url: &str, timeout: Duration) -> Outcome<(Client, Arc<Notify>)> {
+async fn open(url: &str, timeout: Duration) -> Outcome<(Client, Arc<Bell>)> {
     let (client, mut connection) = database::connect(url, timeout, None).await?;
-    let rung = Arc::new(Notify::new());
-    let bell = Arc::clone(&rung);
+    let bell = Arc::new(Bell::default());
+    let hears = Arc::clone(&bell);
     tokio::spawn(async move {
-        let mut messages = futures_util::stream::poll_fn(move |cx| connection.poll_message(cx));
-        while let Some(Ok(message)) = futures_util::StreamExt::next(&mut messages).await {
-            if matches!(message, AsyncMessage::Notification(_)) {
-                bell.notify_one();
+        loop {
+            match poll_fn(|context| connection.poll_message(context)).await {
+                Some(Ok(AsyncMessage::Notification(_))) => hears.rung.notify_one(),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
+                    *hears.ended.lock() = Some(error.into());
+                    break;
+                }
+                None => break,
             }
         }
-        bell.notify_one();
+        hears.rung.notify_one();
     });
     within(client.batch_execute(&format!("listen {}", database::DOORBELL))).await?;
-    Ok((client, rung))
+    Ok((client, bell))
+}
+
+fn is_closed(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    let error = error.downcast_ref();
+    matches!(error, Some(database::DatabaseError::Postgres(error)) if error.is_closed())
 }
 
 /// Whether a database that is back would answer: not so if it understood and said no.
 fn passes(error: &(dyn Error + Send + Sync + 'static)) -> bool {
     let Some(error) = error.downcast_ref::<database::DatabaseError>() else {
         return false;
+    };
+    let error = match error {
+        database::DatabaseError::Unreached { error, .. } => error,
+        error => error,
     };
     let database::DatabaseError::Postgres(error) = error else {
         return true;

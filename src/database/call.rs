@@ -5,10 +5,10 @@
 
 use super::cancel::Canceller;
 use super::error::spells_in_vain;
-use super::servers::Servers;
+use super::servers::{Connections, Servers};
 use super::{Database, DatabaseError, Mode, Param, first};
 use crate::config;
-use deadpool_postgres::{Object, Pool};
+use deadpool_postgres::Object;
 use futures_util::future::join4;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -86,7 +86,7 @@ impl From<DatabaseError> for Failed {
 /// The connections of calls, and how many may want one.
 #[derive(Clone, Debug)]
 pub(super) struct Calls {
-    pool: Pool,
+    pool: Connections,
     canceller: Canceller,
     inside: Arc<Semaphore>,
     begin: Arc<str>,
@@ -101,7 +101,7 @@ impl Calls {
         settings: &config::Calls,
     ) -> Result<Self, DatabaseError> {
         Ok(Self {
-            pool: servers.pool(settings.running, database.pool_wait)?,
+            pool: servers.pool("calls.running", settings.running, database.pool_wait)?,
             canceller: Canceller::of(servers, database.connect_timeout),
             inside: Arc::new(Semaphore::new(settings.running + settings.waiting)),
             begin: Mode::Call.begin(database.statement_timeout).into(),
@@ -111,7 +111,7 @@ impl Calls {
     }
 
     pub fn forget(&self) {
-        self.pool.retain(|_, _| false);
+        self.pool.forget();
     }
 
     async fn call(&self, question: Question<'_>) -> Result<Called, Failed> {
@@ -121,7 +121,7 @@ impl Calls {
         let Ok(_inside) = self.inside.try_acquire() else {
             return Err(Failed::Full);
         };
-        let client = self.pool.get().await.map_err(DatabaseError::from)?;
+        let client = self.pool.get().await?;
         let running = Running {
             client: Some(client),
             canceller: self.canceller.clone(),

@@ -12,8 +12,10 @@ pub enum DatabaseError {
     Address(String),
     #[error("TLS to the database: {0}")]
     Tls(String),
-    #[error("no connection to the database: {}", describe_pool(.0))]
-    Pool(#[from] deadpool_postgres::PoolError),
+    #[error("no connection to {server}: {}", bare(.error))]
+    Unreached { server: String, error: Box<Self> },
+    #[error("no connection to the database: {0}")]
+    Pool(String),
     #[error("none of the database's servers will do: {0}")]
     Servers(String),
     #[error("the database: {}", describe(.0))]
@@ -71,9 +73,14 @@ impl From<tokio_postgres::Error> for DatabaseError {
 const ON_THE_PRIMARY: &str = "a hot standby, or read-only by default; Rowcast works on the primary: \
      name that one, or all of them, as in postgres://rowcast_service@one,two/app";
 
-fn describe_pool(error: &deadpool_postgres::PoolError) -> String {
+/// What was wrong, where the sentence has said already with what.
+fn bare(error: &DatabaseError) -> String {
     match error {
-        deadpool_postgres::PoolError::Backend(error) => describe(error),
+        DatabaseError::Postgres(error) => describe(error),
+        DatabaseError::Timeout(time) => format!(
+            "it did not let us in within {} ms (database.connect_timeout_ms)",
+            time.as_millis()
+        ),
         other => other.to_string(),
     }
 }

@@ -2,6 +2,7 @@
 //! Hands itself over to the listener. It must never take a stranger's word for more than a ring.
 
 use parking_lot::Mutex;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Instant;
 use tokio::sync::Notify;
@@ -36,7 +37,7 @@ pub struct Heard {
     rings: Mutex<Rings>,
     channels: AtomicBool,
     overflowed: AtomicBool,
-    closed: AtomicBool,
+    closed: OnceLock<String>,
     lead: AtomicBool,
     /// The process that serves this connection: what it says comes back to us.
     own: AtomicI32,
@@ -79,9 +80,9 @@ impl Heard {
         self.lead.swap(false, Ordering::AcqRel)
     }
 
-    /// Whether the connection has ended.
-    pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+    /// Why the connection has ended, if it has.
+    pub fn closed(&self) -> Option<&str> {
+        self.closed.get().map(String::as_str)
     }
 
     /// When another node was last heard to prove its LISTEN.
@@ -126,8 +127,10 @@ impl Heard {
         self.overflowed.store(true, Ordering::Release);
     }
 
-    pub(super) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
+    /// The connection has ended: by itself, or for this reason.
+    pub(super) fn close(&self, why: Option<String>) {
+        let why = why.unwrap_or_else(|| "the server closed it".to_owned());
+        let _ = self.closed.set(why);
         self.ring();
     }
 

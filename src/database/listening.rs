@@ -7,7 +7,7 @@ use super::heard::Heard;
 use super::rows::snapshot_from;
 use super::servers::Servers;
 use super::tls::Stream;
-use super::{DOORBELL, DatabaseError, Param};
+use super::{DOORBELL, DatabaseError, Param, describe};
 use crate::bookmark::Standpoint;
 use crate::config;
 use crate::notification::NotifyChannel;
@@ -34,7 +34,7 @@ const NOTIFICATIONS: usize = 10_000;
 const OPENING: &str = "select pg_backend_pid(), \
      current_setting('max_prepared_transactions')::integer > 0, rowcast.notify_queue_is_filling(), \
      current_setting('is_superuser'), \
-     (select to_jsonb(s) ->> 'schema_number' from rowcast.setting s)";
+     (select coalesce(to_jsonb(s) ->> 'schema_number', '0') from rowcast.setting s)";
 
 /// For the statements of this connection itself, as in `rowcast.look`: on a young log the planner
 /// would choose a sequential scan and be wrong soon after.
@@ -67,8 +67,8 @@ pub struct Listening {
     /// NOTIFY had to be left alone when this connection was opened.
     pub queue_was_filling: bool,
     pub is_superuser: bool,
-    /// Of the schema; 0: of one before they were counted.
-    pub schema_number: i32,
+    /// Of the schema; 0: of one before they were counted. Nothing where the row is gone that says it.
+    pub schema_number: Option<i32>,
     timeout: Duration,
     link_timeout: Duration,
     canceller: Canceller,
@@ -107,7 +107,7 @@ impl Listening {
             has_prepared_transactions: false,
             queue_was_filling: false,
             is_superuser: false,
-            schema_number: 0,
+            schema_number: None,
             timeout,
             link_timeout: settings.link_timeout,
             canceller: Canceller::of(&servers, timeout),
@@ -144,8 +144,7 @@ impl Listening {
         self.has_prepared_transactions = row.get(1) == Some("t");
         self.queue_was_filling = row.get(2) == Some("t");
         self.is_superuser = row.get(3) == Some("on");
-        let number = row.get(4).and_then(|number| number.parse().ok());
-        self.schema_number = number.unwrap_or(0);
+        self.schema_number = row.get(4).and_then(|number| number.parse().ok());
         Ok(())
     }
 
@@ -241,7 +240,12 @@ async fn hear(
     heard: Arc<Heard>,
     notifications: mpsc::Sender<(String, String)>,
 ) {
-    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+    let why = loop {
+        let message = match poll_fn(|context| connection.poll_message(context)).await {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => break Some(describe(&error)),
+            None => break None,
+        };
         let AsyncMessage::Notification(note) = message else {
             continue;
         };
@@ -254,6 +258,7 @@ async fn hear(
             heard.overflow();
         }
         heard.ring();
-    }
-    heard.close();
+    };
+    // Before the connection is dropped: whoever waits for an answer on it is told no reason.
+    heard.close(why);
 }

@@ -4,10 +4,13 @@
 
 use super::{DatabaseError, describe, session, tls};
 use crate::report;
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
+};
 use std::fmt::Write;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -54,22 +57,45 @@ impl Servers {
         })
     }
 
-    /// A pool of so many connections, made when they are asked for.
+    /// A pool of so many connections, which `size_key` says, made when they are asked for.
     ///
     /// # Errors
     /// The address.
-    pub fn pool(&self, size: usize, wait: Duration) -> Result<Pool, DatabaseError> {
+    pub fn pool(
+        &self,
+        size_key: &'static str,
+        size: usize,
+        wait: Duration,
+    ) -> Result<Connections, DatabaseError> {
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
         let manager = Manager::from_connect(self.last.clone(), self.clone(), recycling);
-        Pool::builder(manager)
+        let pool = Pool::builder(manager)
             .max_size(size)
             .wait_timeout(Some(wait))
             .create_timeout(Some(self.patience()))
             .runtime(Runtime::Tokio1)
             .build()
-            .map_err(|error| DatabaseError::Address(error.to_string()))
+            .map_err(|error| DatabaseError::Address(error.to_string()))?;
+        Ok(Connections {
+            pool,
+            size_key,
+            server: self.name().into(),
+        })
+    }
+
+    /// All of them, the database and the user, for people; never the password.
+    fn name(&self) -> String {
+        let all = self.first.iter().chain([&self.last]);
+        let mut name = all.map(name).collect::<Vec<_>>().join(",");
+        if let Some(database) = self.last.get_dbname().or(self.last.get_user()) {
+            let _ = write!(name, "/{database}");
+        }
+        if let Some(user) = self.last.get_user() {
+            let _ = write!(name, " as {user}");
+        }
+        name
     }
 
     /// What a connection of its own to one of them, such as a cancel request, is wrapped with.
@@ -100,13 +126,16 @@ impl Servers {
         if let Some(connected) = self.try_first(&mut said).await {
             return Ok(connected);
         }
-        match self.try_one(&self.last).await {
-            Err(error) if !said.is_empty() => {
-                let _ = write!(said, "{}: {error}", name(&self.last));
-                Err(DatabaseError::Servers(said))
+        self.try_one(&self.last).await.map_err(|error| {
+            if said.is_empty() {
+                return DatabaseError::Unreached {
+                    server: self.name(),
+                    error: Box::new(error),
+                };
             }
-            answer => answer,
-        }
+            let _ = write!(said, "{}: {error}", name(&self.last));
+            DatabaseError::Servers(said)
+        })
     }
 
     async fn try_first(&self, said: &mut String) -> Option<Connected> {
@@ -126,6 +155,50 @@ impl Servers {
         Ok(asked
             .await
             .map_err(|_| DatabaseError::Timeout(self.timeout))??)
+    }
+}
+
+/// Connections that are made when they are asked for, and kept.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    pool: Pool,
+    /// The setting that says how many.
+    size_key: &'static str,
+    server: Arc<str>,
+}
+
+impl Connections {
+    /// One of them, as soon as one is free.
+    ///
+    /// # Errors
+    /// None is in time, or could be made.
+    pub async fn get(&self) -> Result<Object, DatabaseError> {
+        let unreached = |error| DatabaseError::Unreached {
+            server: self.server.to_string(),
+            error: Box::new(error),
+        };
+        self.pool.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => unreached(error.into()),
+            PoolError::Timeout(TimeoutType::Create) => {
+                let time = self.pool.timeouts().create.unwrap_or_default();
+                unreached(DatabaseError::Timeout(time))
+            }
+            PoolError::Timeout(TimeoutType::Wait) => {
+                let time = self.pool.timeouts().wait.unwrap_or_default();
+                DatabaseError::Pool(format!(
+                    "none of the {} ({}) came free within {} ms (database.pool_wait_ms)",
+                    self.pool.status().max_size,
+                    self.size_key,
+                    time.as_millis()
+                ))
+            }
+            other => DatabaseError::Pool(other.to_string()),
+        })
+    }
+
+    /// Closes those that nobody uses.
+    pub fn forget(&self) {
+        self.pool.retain(|_, _| false);
     }
 }
 
@@ -321,8 +394,39 @@ mod tests {
         let url = "postgres://u:p@a:1,%2Fb:2/d?target_session_attrs=read-write";
         let names: Vec<String> = servers(url).iter().map(name).collect();
         assert_eq!(names, ["a:1", "/b:2"]);
+        let whole = Servers::parse(url, SECOND, None).unwrap().name();
+        assert_eq!(whole, "a:1,/b:2/d as u", "never the password");
         // What contradicts itself is left whole, for tokio-postgres to refuse.
         assert_eq!(servers("host=a,b port=1,2,3").len(), 1);
+    }
+
+    /// Whoever reads it in a log knows neither the address nor the settings by heart.
+    #[tokio::test]
+    async fn who_can_not_be_reached_is_named_and_how_long_was_waited() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = silent.local_addr().unwrap();
+        let url = format!("postgres://u:secret@{place}/d");
+        let servers = Servers::parse(&url, Duration::from_millis(50), None).unwrap();
+        let late = format!(
+            "no connection to {place}/d as u: it did not let us in within 50 ms \
+             (database.connect_timeout_ms)"
+        );
+        let alone = servers.connect().await.map(drop).unwrap_err();
+        assert_eq!(alone.to_string(), late);
+        let pool = servers.pool("database.pool_size", 1, SECOND).unwrap();
+        assert_eq!(pool.get().await.unwrap_err().to_string(), late);
+        let hurried = servers.pool("database.pool_size", 1, Duration::from_millis(1));
+        let hurried = hurried.unwrap();
+        let (_, second) = tokio::join!(hurried.get(), hurried.get());
+        assert_eq!(
+            second.unwrap_err().to_string(),
+            "no connection to the database: none of the 1 (database.pool_size) came free within \
+             1 ms (database.pool_wait_ms)"
+        );
+        drop(silent);
+        let refused = servers.connect().await.map(drop).unwrap_err().to_string();
+        let named = format!("no connection to {place}/d as u: error connecting to server: ");
+        assert!(refused.starts_with(&named), "{refused}");
     }
 
     #[test]

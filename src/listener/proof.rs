@@ -7,7 +7,7 @@ use super::{Listener, ListenerError};
 use crate::database::{DatabaseError, Heard, Listening};
 use crate::report;
 use std::time::Instant;
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 /// The round trip that is under way, or when the next is due.
 #[derive(Default)]
@@ -49,16 +49,24 @@ impl Listener {
                 proof.asked = None;
                 return Ok(());
             }
-            match asked.answer.try_recv() {
-                Ok(Ok(sent)) => asked.sent = Some(sent),
-                Ok(Err(error)) => {
-                    // This connection is no worse for it, and brings events to whoever is there.
-                    self.pulse.pool_failed(&error);
-                    proof.asked = None;
-                    proof.next = Some(Instant::now() + self.settings.backoff_max);
-                    return Ok(());
+            let failed = match asked.answer.try_recv() {
+                Ok(Ok(sent)) => {
+                    asked.sent = Some(sent);
+                    None
                 }
-                Err(_) => {}
+                Ok(Err(error)) => Some(error),
+                // The task that asks is gone, and had not said that it was sent.
+                Err(TryRecvError::Closed) if asked.sent.is_none() => {
+                    Some(DatabaseError::Answer("nobody asks any more"))
+                }
+                Err(_) => None,
+            };
+            if let Some(error) = failed {
+                // This connection is no worse for it, and brings events to whoever is there.
+                self.pulse.pool_failed(&error);
+                proof.asked = None;
+                proof.next = Some(Instant::now() + self.settings.backoff_max);
+                return Ok(());
             }
             let timeout = self.settings.proof_timeout;
             if asked.sent.is_some_and(|sent| sent.elapsed() > timeout) {
@@ -122,8 +130,8 @@ impl Listener {
 /// Ends when the word that was asked for has come back.
 async fn echo(listening: &Listening) -> Result<(), ListenerError> {
     while !listening.heard.echoed() {
-        if listening.heard.is_closed() {
-            return Err(ListenerError::Closed);
+        if let Some(why) = listening.heard.closed() {
+            return Err(ListenerError::Closed(why.to_owned()));
         }
         listening.heard.rung().await;
     }

@@ -170,8 +170,8 @@ mod tests {
         let pool = why();
         assert!(pool.starts_with("the pool's address"), "{pool}");
         assert!(pool.contains("3000 ms"), "{pool}");
-        pulse.stop(&ListenerError::Closed);
-        assert_eq!(why(), "the connection to the database ended");
+        pulse.stop(&ListenerError::Closed("it broke".to_owned()));
+        assert_eq!(why(), "the connection to the database ended: it broke");
         pulse.catches_up();
         assert_eq!(why(), "catching up with the log");
         pulse.read(7);
