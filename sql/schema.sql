@@ -52,7 +52,7 @@ ALTER TYPE rowcast.emission OWNER TO rowcast_owner;
 
 COMMENT ON TYPE rowcast.emission IS 'An event as an attached query computes it, before it has an id.';
 
-CREATE FUNCTION rowcast.access(p_asked jsonb, p_leeway bigint DEFAULT 0) RETURNS TABLE(version bigint, claims text, revoked boolean, home text[], allowed text[], failed text)
+CREATE FUNCTION rowcast.access(p_asked jsonb, p_leeway bigint DEFAULT 0) RETURNS TABLE(version bigint, claims text, revoked boolean, home text[], allowed text[], failed text, refusing text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
@@ -69,23 +69,32 @@ begin
     home := '{}';
     allowed := '{}';
     failed := null;
-    v_claims := v_asked -> 'claims';
+    refusing := null;
+    claims := null;
+    revoked := false;
     -- A rule that fails for one must not keep the others from their answer.
     begin
-      if jsonb_typeof(v_asked -> 'session') = 'object' then
-        v_claims := rowcast.session_claims(v_asked -> 'session');
+      if jsonb_typeof(v_asked -> 'session') in ('object', 'array') then
+        v_claims := rowcast.session_claims(rowcast.sent(v_asked -> 'session')::jsonb);
+      else
+        v_claims := rowcast.sent(v_asked -> 'claims')::jsonb;
       end if;
       claims := v_claims::text;
       revoked := rowcast.is_revoked(v_claims, p_leeway, (v_asked ->> 'version')::bigint);
       if v_claims is not null and not revoked and v_asked ->> 'rooms' is not null then
         home := rowcast.home_rooms(v_claims);
         v_other := array(
-          select r from jsonb_array_elements_text(v_asked -> 'rooms') r where r <> all (home)
+          select s.room
+          from jsonb_array_elements(v_asked -> 'rooms') r
+          cross join lateral rowcast.sent(r) s (room)
+          where s.room <> all (home)
         );
-        allowed := array(select a.room from rowcast.admit(v_claims, v_other) a where a.allowed);
+        select coalesce(array_agg(a.room) filter (where a.allowed), '{}'), min(a.failed)
+        into allowed, refusing
+        from rowcast.admit(v_claims, v_other) a;
       end if;
     exception
-      when others then
+      when others or assert_failure then
         failed := sqlerrm;
     end;
     return next;
@@ -139,7 +148,10 @@ begin
   for v_ack in
     select a.ordinality, e.*
     from jsonb_array_elements(p_acks) with ordinality a
-    cross join jsonb_to_record(a.value) as e (sub text, name text, bookmark text, after text)
+    cross join jsonb_to_record(a.value) as j (sub jsonb, name jsonb, bookmark text, after text)
+    cross join lateral (
+      select rowcast.sent(j.sub) as sub, rowcast.sent(j.name) as name, j.bookmark, j.after
+    ) e
     order by e.sub, e.name
   loop
     select * into v_reader
@@ -178,7 +190,7 @@ ALTER FUNCTION rowcast.acknowledge(p_acks jsonb, p_pause interval) OWNER TO rowc
 
 COMMENT ON FUNCTION rowcast.acknowledge(p_acks jsonb, p_pause interval) IS 'Moves durable readers on: where each stands then, and how long to wait before it may be written.';
 
-CREATE FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) RETURNS TABLE(room text, allowed boolean)
+CREATE FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) RETURNS TABLE(room text, allowed boolean, failed text)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
@@ -186,6 +198,7 @@ CREATE FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) RETURNS TABLE(room
 declare
   v_rule text;
 begin
+  perform rowcast.check_owner();
   perform set_config('request.jwt.claims', p_claims::text, true);
   foreach room in array p_rooms loop
     select r.may_join into v_rule
@@ -196,6 +209,7 @@ begin
     order by r.pattern = room desc, length(r.pattern) desc
     limit 1;
     allowed := false;
+    failed := null;
     if room = '*' then
       allowed := true;
     elsif v_rule is not null then
@@ -205,8 +219,8 @@ begin
           to_regprocedure(v_rule)::oid::regproc::text, rowcast.no_function(v_rule)
         )) into allowed using p_claims, room;
       exception
-        when others then
-          raise warning 'rowcast: the rule % failed and says no: %', v_rule, sqlerrm;
+        when others or assert_failure then
+          failed := rowcast.rule_failed('room', v_rule, sqlstate, sqlerrm) || '; it says no';
           allowed := false;
       end;
     end if;
@@ -218,7 +232,7 @@ $_$;
 
 ALTER FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) OWNER TO rowcast_owner;
 
-COMMENT ON FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) IS 'For each room, whether these claims may join it.';
+COMMENT ON FUNCTION rowcast.admit(p_claims jsonb, p_rooms text[]) IS 'For each room, whether these claims may join it, and what its rule failed with.';
 
 CREATE FUNCTION rowcast.attach(p_table regclass, p_operation text, p_query text, p_mode text DEFAULT 'lossy'::text, p_reset_above integer DEFAULT 10000) RETURNS void
     LANGUAGE plpgsql
@@ -320,6 +334,7 @@ declare
   v_verdict text := 'ok';
   v_allowed boolean := true;
 begin
+  perform rowcast.check_owner();
   select * into v_callable from rowcast.callable where name = p_name;
   if v_callable.writes then
     -- At once: what begins between the snapshot and this has to be spelled out in the bookmark.
@@ -341,11 +356,11 @@ begin
         rowcast.no_function(v_callable.may_call)
       )) into v_allowed using p_claims, p_name;
     exception
-      when others then
-        raise warning 'rowcast: the rule % failed and says no: %', v_callable.may_call, sqlerrm;
-        v_allowed := false;
+      when others or assert_failure then
+        v_verdict := rowcast.rule_failed('may_call', v_callable.may_call, sqlstate, sqlerrm)
+          || '; it says no';
     end;
-    if not coalesce(v_allowed, false) then
+    if v_verdict = 'ok' and not coalesce(v_allowed, false) then
       v_verdict := 'forbidden';
     end if;
   end if;
@@ -464,6 +479,7 @@ declare
   v_items text[] := '{}';
   v_bytes bigint := 0;
 begin
+  perform rowcast.check_owner();
   select * into v_callable from rowcast.callable c
   where c.name = nullif(current_setting('rowcast.call', true), '');
   if v_callable.name is null then
@@ -662,6 +678,24 @@ $$;
 ALTER FUNCTION rowcast.check_operation(p_operation text) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.check_operation(p_operation text) IS 'Refuses what is not insert, update, delete or truncate; SQLSTATE RC003.';
+
+CREATE FUNCTION rowcast.check_owner() RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if current_user <> 'rowcast_owner' then
+    raise exception using errcode = 'RC009',
+      message = format('a function of schema rowcast belongs to %s, not to rowcast_owner', current_user),
+      hint = 'After a restore with --no-owner: drop schema rowcast cascade, and restore it with its '
+        'owners and grants, or migrate anew.';
+  end if;
+end
+$$;
+
+ALTER FUNCTION rowcast.check_owner() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.check_owner() IS 'Refuses to run what others wrote as anybody but rowcast_owner; SQLSTATE RC009.';
 
 CREATE FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) RETURNS text[]
     LANGUAGE plpgsql
@@ -897,6 +931,9 @@ begin
       message = 'rooms are an array of several dimensions, which violates "rooms_are_a_list"';
   end if;
   v_rooms := coalesce(p_rooms, '{}');
+  if getdatabaseencoding() <> 'UTF8' then
+    perform convert_to(concat(p_channel, p_name, p_rooms, p_data), 'UTF8');
+  end if;
   return coalesce(p_name, '')::rowcast.name;
 end
 $$;
@@ -1315,6 +1352,27 @@ ALTER FUNCTION rowcast.forget_revocations(p_older_than interval) OWNER TO rowcas
 
 COMMENT ON FUNCTION rowcast.forget_revocations(p_older_than interval) IS 'Removes revocations older than this, which has to be the longest life of a token; how many. SQLSTATE RC003 for a negative age.';
 
+CREATE FUNCTION rowcast.has_utf8(p_text text) RETURNS boolean
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if getdatabaseencoding() <> 'UTF8' then
+    begin
+      perform convert_to(p_text, 'UTF8');
+    exception
+      when untranslatable_character or character_not_in_repertoire then
+        return false;
+    end;
+  end if;
+  return true;
+end
+$$;
+
+ALTER FUNCTION rowcast.has_utf8(p_text text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.has_utf8(p_text text) IS 'Whether a text can be sent; it always can in a database whose encoding is UTF8.';
+
 CREATE FUNCTION rowcast.highest_xid() RETURNS xid8
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1374,18 +1432,21 @@ declare
   v_rooms text[];
   v_all text[] := '{}';
 begin
+  perform rowcast.check_owner();
   perform set_config('request.jwt.claims', p_claims::text, true);
   begin
     for v_rule in select rooms_of from rowcast.home_rule order by rooms_of loop
       execute format('select %s($1)', coalesce(
         to_regprocedure(v_rule)::oid::regproc::text, rowcast.no_function(v_rule)
       )) into v_rooms using p_claims;
+      -- Here it is known whose they are, if they can't be sent.
+      perform convert_to(array_to_string(v_rooms, ''), 'UTF8');
       v_all := v_all || coalesce(v_rooms, '{}');
     end loop;
   exception
-    when others then
+    when others or assert_failure then
       raise exception using errcode = sqlstate,
-        message = format('the home rule %s failed: %s', v_rule, sqlerrm);
+        message = rowcast.rule_failed('home', v_rule, sqlstate, sqlerrm);
   end;
   return array(
     select a.room
@@ -1561,7 +1622,8 @@ begin
     null, null::bigint
   from rowcast.setting s;
 
-  if p_render then
+  -- There each event is looked at, whether it can be sent.
+  if p_render or getdatabaseencoding() <> 'UTF8' then
     return query
     select null, null::boolean, null, null, null::bigint, null::boolean, null::float8,
       l.id, l.xid, l.at, l.channel, l.name, l.rooms,
@@ -1634,9 +1696,8 @@ CREATE FUNCTION rowcast.new_history() RETURNS void
 declare
   v_nonce text := gen_random_uuid()::text || '/' || (select system_identifier::text from pg_control_system());
 begin
+  -- Nobody forgets meanwhile either (rowcast.rotate_log).
   lock table rowcast.history_mark in exclusive mode;
-  -- Nobody forgets meanwhile (rowcast.rotate_log).
-  perform pg_advisory_xact_lock(7692280);
   delete from rowcast.history_mark;
   delete from rowcast.history_pulse;
   -- Those whose writes are visible here: all bookmarks of the new history lie behind them.
@@ -1924,8 +1985,11 @@ CREATE FUNCTION rowcast.plan_query(p_query text) RETURNS json
 declare
   v_plan json;
 begin
-  execute 'explain (format json, costs off) ' || p_query into v_plan;
-  return v_plan -> 0 -> 'Plan';
+  perform rowcast.check_owner();
+  -- A loop takes one statement, where EXECUTE would run several.
+  for v_plan in execute 'explain (format json, costs off) ' || p_query loop
+    return v_plan -> 0 -> 'Plan';
+  end loop;
 end
 $$;
 
@@ -1943,6 +2007,7 @@ CREATE FUNCTION rowcast.read_log(p_from pg_snapshot, p_to pg_snapshot DEFAULT NU
     AS $$
 #variable_conflict use_column
 declare
+  v_utf8 constant boolean := getdatabaseencoding() = 'UTF8';
   v_to pg_snapshot := coalesce(p_to, pg_current_snapshot());
   v_rooms jsonb := (select jsonb_object_agg(r, null) from unnest(p_rooms) r where r is not null);
 begin
@@ -1957,14 +2022,25 @@ begin
       select x from pg_snapshot_xip(p_from) x where pg_visible_in_snapshot(x, v_to)
     ))
   ),
-  wanted as (
-    select f.* from found f
+  listed as (
+    select f.*, v_utf8 or rowcast.has_utf8(concat(f.channel, f.name, f.rooms, f.data, f.render)) as fits
+    from found f
     where pg_visible_in_snapshot(f.xid, v_to)
       and (p_after is null or f.id > p_after)
       and (p_rooms is null or v_rooms ?| f.rooms)
       and f.channel <> all (array(select c.name from rowcast.channel c where c.paused))
     order by f.id
     limit p_limit
+  ),
+  wanted as (
+    select l.id, l.xid, l.at,
+      case when l.fits then l.channel else 'rowcast' end as channel,
+      case when l.fits then l.name else 'rowcast:gap' end as name,
+      case when l.fits then l.rooms
+        else array(select r from unnest(l.rooms) r where rowcast.has_utf8(r)) end as rooms,
+      case when l.fits then l.data else '{"reason":"trigger"}' end as data,
+      case when l.fits then l.render end as render
+    from listed l
   ),
   -- Where the limit cut, everything is returned as it is: the caller has to see that it did.
   cut as (
@@ -2072,18 +2148,22 @@ CREATE FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operat
 declare
   v_gap constant json := '{"reason":"trigger"}';
   v_concerned rowcast.concern[];
+  -- Whoever writes may have another encoding, and the console has.
+  v_message constant text := case when rowcast.has_utf8(p_message) then p_message
+    else 'a message that has no form in UTF-8' end;
 begin
-  raise warning 'rowcast: events of % on % are lost: % (%)', p_operation, p_relation, p_message, p_sqlstate
+  raise warning 'rowcast: events of % on % are lost: % (%)', p_operation, p_relation, v_message, p_sqlstate
     using hint = 'See rowcast.failure; the write itself went through.';
   -- The failure may be that a room or a channel is none: those nobody can be told of.
   v_concerned := array(
     select row(
       case when octet_length(c.channel) between 1 and 200 and c.channel !~ '[[:cntrl:]]'
-        then c.channel else p_channel end,
+        and rowcast.has_utf8(c.channel) then c.channel else p_channel end,
       c.room
     )::rowcast.concern
     from unnest(p_concerned) c
     where octet_length(c.room) <= 32768 and c.room !~ '[[:cntrl:]]'
+      and rowcast.has_utf8(c.room)
   );
   if cardinality(v_concerned) = 0 then
     v_concerned := array[row(p_channel, '*')::rowcast.concern];
@@ -2091,13 +2171,13 @@ begin
 
   if not p_guarded then
     insert into rowcast.failure (channel, relation, operation, sqlstate, message, context)
-    values (p_channel, p_relation, p_operation, p_sqlstate, p_message, p_context);
+    values (p_channel, p_relation, p_operation, p_sqlstate, v_message, p_context);
     perform rowcast.tell_rooms('rowcast:gap', v_gap, v_concerned);
     return;
   end if;
   begin
     insert into rowcast.failure (channel, relation, operation, sqlstate, message, context)
-    values (p_channel, p_relation, p_operation, p_sqlstate, p_message, p_context);
+    values (p_channel, p_relation, p_operation, p_sqlstate, v_message, p_context);
   exception
     when others then
       raise warning 'rowcast: and rowcast.failure could not be written: %', sqlerrm;
@@ -2178,6 +2258,7 @@ declare
   v_keys jsonb[];
   v_data json[];
 begin
+  perform rowcast.check_owner();
   v_function := to_regprocedure(p_function || '(jsonb[])');
   if v_function is null then
     raise exception using errcode = 'RC006',
@@ -2187,10 +2268,14 @@ begin
     'select array_agg(r.key), array_agg(r.data) from %s($1) as r (key, data)',
     v_function::oid::regproc
   ) into v_keys, v_data using p_keys;
+  if getdatabaseencoding() <> 'UTF8' then
+    perform convert_to(d::text, 'UTF8') from unnest(v_data) d;
+  end if;
   return query select k, d, false from unnest(v_keys, v_data) as a (k, d);
 exception
   when others or assert_failure then
-    raise warning 'rowcast: rendering with % failed: %', p_function, sqlerrm;
+    raise warning 'rowcast: rendering with % failed: %', p_function,
+      case when rowcast.has_utf8(sqlerrm) then sqlerrm else sqlstate end;
     return query select k, null::json, true from unnest(p_keys) k;
 end
 $_$;
@@ -2247,7 +2332,9 @@ CREATE FUNCTION rowcast.revoke(p_user text) RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   -- Setting sub to itself is what tells the trigger, which counts and takes the time at the commit.
-  insert into rowcast.revocation (sub) values (p_user)
+  -- A name that has no form in UTF-8 is in no claims, and no listener could be told of it.
+  insert into rowcast.revocation (sub)
+  select p_user where rowcast.has_utf8(p_user)
   on conflict on constraint revocation_pkey do update set sub = excluded.sub
 $$;
 
@@ -2302,16 +2389,17 @@ CREATE FUNCTION rowcast.rotate_log(p_read pg_snapshot DEFAULT NULL::pg_snapshot,
 declare
   v_last bigint := coalesce(pg_sequence_last_value('rowcast.event_id_seq'::regclass), 1);
   v_turn bigint := v_last >> 20;
+  v_left bigint := v_turn % 6;
   v_setting rowcast.setting;
   v_other record;
   v_due boolean;
+  v_over boolean;
   v_spare integer;
 begin
   moved := false;
   refused := 0;
-  if not pg_try_advisory_xact_lock(7692280) then
-    return;
-  end if;
+  -- One at a time, and not while a history begins. An advisory lock would be anybody's to hold.
+  lock table rowcast.history_mark in share update exclusive mode nowait;
   perform rowcast.tend_log(v_last);
   select * into v_setting from rowcast.setting;
   v_due := rowcast.leaf_is_full(v_last, v_setting.keep_bytes / 5)
@@ -2332,6 +2420,7 @@ begin
     v_due := false;
     moved := true;
   end if;
+  select bytes > v_setting.keep_bytes into v_over from rowcast.log_size();
   for v_other in
     select l.leaf, a.ahead, coalesce(
       l.left_at < clock_timestamp() - v_setting.keep_for, false
@@ -2343,7 +2432,11 @@ begin
   loop
     -- In the last ids of a leaf writers are about to come to the next by themselves.
     continue when v_other.ahead = 1 and v_last & 1048575 > 983040
-      or not (v_other.old or v_spare is null and (v_other.ahead = 1 or v_due));
+      or not (
+        v_other.old
+        or v_spare is null and (v_other.ahead = 1 or v_due)
+        or v_over and v_other.leaf <> v_left
+      );
     if rowcast.forget_leaf(v_other.leaf, p_read) then
       forgotten := v_other.leaf;
       update rowcast.leaf set refused_at = null
@@ -2355,7 +2448,7 @@ begin
     where leaf = v_other.leaf and refused_at is null;
   end loop;
 exception
-  -- Only an administrator's lock on a whole leaf or on these books.
+  -- Another rotation, or an administrator's lock on a whole leaf or on these books.
   when lock_not_available then
     refused := refused + 1;
 end
@@ -2364,6 +2457,20 @@ $$;
 ALTER FUNCTION rowcast.rotate_log(p_read pg_snapshot, OUT moved boolean, OUT forgotten integer, OUT refused integer) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.rotate_log(p_read pg_snapshot, OUT moved boolean, OUT forgotten integer, OUT refused integer) IS 'Keeps the log within keep_for and keep_bytes: whether it moved to another leaf, which leaf it emptied, and how many it could not, because somebody holds a lock.';
+
+CREATE FUNCTION rowcast.rule_failed(p_kind text, p_rule text, p_sqlstate text, p_message text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select format('the %s rule %s failed', p_kind, p_rule) || case p_sqlstate
+    when 'RC006' then ': ' || p_message
+    else format(' with SQLSTATE %s', p_sqlstate)
+  end
+$$;
+
+ALTER FUNCTION rowcast.rule_failed(p_kind text, p_rule text, p_sqlstate text, p_message text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.rule_failed(p_kind text, p_rule text, p_sqlstate text, p_message text) IS 'Says that a rule failed, and nothing of what it was asked.';
 
 CREATE FUNCTION rowcast.secure_function(p_function text) RETURNS void
     LANGUAGE plpgsql
@@ -2392,6 +2499,27 @@ ALTER FUNCTION rowcast.secure_function(p_function text) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.secure_function(p_function text) IS 'Makes a trigger function rowcast_owner''s, whatever default privileges say.';
 
+CREATE FUNCTION rowcast.sent(p_value jsonb) RETURNS text
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if jsonb_typeof(p_value) = 'array' then
+    begin
+      return convert_from(decode(p_value ->> 0, 'hex'), 'UTF8');
+    exception
+      when untranslatable_character or character_not_in_repertoire then
+        return null;
+    end;
+  end if;
+  return p_value #>> '{}';
+end
+$$;
+
+ALTER FUNCTION rowcast.sent(p_value jsonb) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.sent(p_value jsonb) IS 'A text of a client''s that is spelled as JSON; null if the database can''t hold it.';
+
 CREATE FUNCTION rowcast.session_claims(p_cookies jsonb) RETURNS jsonb
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2401,19 +2529,22 @@ declare
   v_rule text;
   v_claims jsonb;
 begin
+  perform rowcast.check_owner();
   for v_cookie, v_rule in
     select cookie, claims_of from rowcast.session_rule where p_cookies ? cookie order by cookie
   loop
     execute format('select %s($1)', coalesce(
       to_regprocedure(v_rule)::oid::regproc::text, rowcast.no_function(v_rule)
     )) into v_claims using p_cookies ->> v_cookie;
+    -- Here it is known whose they are, if they can't be sent.
+    perform convert_to(v_claims::text, 'UTF8');
     exit when v_claims is not null;
   end loop;
   return v_claims;
 exception
-  when others then
+  when others or assert_failure then
     raise exception using errcode = sqlstate,
-      message = format('the session rule %s failed: %s', v_rule, sqlerrm);
+      message = rowcast.rule_failed('session', v_rule, sqlstate, sqlerrm);
 end
 $_$;
 
@@ -2749,11 +2880,12 @@ declare
   -- is null. 4,000 bytes are not 1 MiB even where they are compressed to the 255th part, PostgreSQL's
   -- best. A null room becomes a control character; an array of several dimensions has no rooms[1].
   -- A key that is no jsonb fails here, where it is known whose it is, rather than where it is rendered.
+  -- Where the encoding is not UTF8, plain or not has to be looked at.
   -- Offset 0 keeps PostgreSQL from computing the query's columns once more for each mention.
   v_selected text := format(
     'select q.channel,
       case when octet_length(q.words) <= 200 and q.words !~ ''[[:cntrl:]]'' and q.name <> ''''%2$s
-          and q.rooms[1] is not null and (pg_column_size(q.data) <= 4000) is not false
+          and q.rooms[1] is not null and (pg_column_size(q.data) <= 4000) is not false%7$s
         then q.name else rowcast.checked_name(q.channel, q.name, q.rooms, q.data)
       end as name,
       q.rooms, q.data, q.render
@@ -2777,7 +2909,8 @@ declare
       else 'q.data::json'
     end,
     -- What may stand behind a statement, but not behind one in parentheses.
-    regexp_replace(p_query, '[[:space:];]+$', '')
+    regexp_replace(p_query, '[[:space:];]+$', ''),
+    case when getdatabaseencoding() = 'UTF8' then '' else ' and false' end
   );
   -- TRUNCATE of a parent fires this for every table that it empties: once is enough, unless
   -- somebody has told something since.
@@ -3798,6 +3931,8 @@ REVOKE ALL ON FUNCTION rowcast.check_horizon(p_from pg_snapshot) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.check_operation(p_operation text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.check_owner() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.check_rule() FROM PUBLIC;
@@ -3831,6 +3966,8 @@ REVOKE ALL ON FUNCTION rowcast.forget_leaf(p_leaf integer, p_read pg_snapshot) F
 REVOKE ALL ON FUNCTION rowcast.forget_readers() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.forget_revocations(p_older_than interval) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.has_utf8(p_text text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.highest_xid() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.highest_xid() TO rowcast_service;
@@ -3918,7 +4055,11 @@ REVOKE ALL ON FUNCTION rowcast.ring() FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowcast.rotate_log(p_read pg_snapshot, OUT moved boolean, OUT forgotten integer, OUT refused integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.rotate_log(p_read pg_snapshot, OUT moved boolean, OUT forgotten integer, OUT refused integer) TO rowcast_service;
 
+REVOKE ALL ON FUNCTION rowcast.rule_failed(p_kind text, p_rule text, p_sqlstate text, p_message text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.secure_function(p_function text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.sent(p_value jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.session_claims(p_cookies jsonb) FROM PUBLIC;
 

@@ -12,7 +12,7 @@ mod repeated;
 mod transport;
 mod words;
 
-use crate::clock::millis;
+use crate::clock::{millis, now_ms};
 use connections::{CLOSES, LEFT, OPENED, REFUSALS};
 pub use connections::{
     Caller, arrived, call_refused, called, closed, forwarded_unreadable, frame_refused,

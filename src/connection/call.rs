@@ -45,7 +45,7 @@ impl CallRefusal {
         Self::Timeout,
         Self::TooLarge,
         Self::Failed(None),
-        Self::Revoked,
+        Self::Token(TokenError::Revoked),
         Self::TooMany,
         Self::Overloaded,
     ];
