@@ -37,7 +37,6 @@ pub mod websocket;
 pub mod writer;
 
 use crate::clock;
-pub use crate::clock::{unix_now, until};
 use crate::config::Settings;
 use crate::database::Database;
 use crate::dialect::Dialect;

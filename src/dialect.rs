@@ -37,7 +37,7 @@ pub use values::Values;
 pub use wording::{CODES, Close, Closes, Errors, WORDS};
 
 use include_dir::{Dir, include_dir};
-use reader::Place;
+use reader::PathUse;
 use std::sync::Arc;
 
 /// Those that are built in.
@@ -69,7 +69,7 @@ pub struct Dialect {
     pub messages: Messages,
     pub errors: Errors,
     pub closes: Closes,
-    places: Vec<Place>,
+    places: Vec<PathUse>,
 }
 
 /// All that is wrong with the dialects, one sentence a problem, each with file, line and key.
@@ -158,7 +158,7 @@ pub fn built_in_names() -> Vec<&'static str> {
 /// Paths that a request could mean twice.
 fn collisions(dialects: &[Dialect]) -> Vec<String> {
     let mut problems = Vec::new();
-    let mut seen: Vec<&Place> = Vec::new();
+    let mut seen: Vec<&PathUse> = Vec::new();
     for place in dialects.iter().flat_map(|dialect| &dialect.places) {
         let native = OURS.iter().find(|ours| {
             Path::read(ours).is_ok_and(|ours| ours.collides(&place.path))

@@ -31,7 +31,7 @@ pub use process::{
     demo_failed, ended, handshake_failed, http_ended, keys_not_refreshed, link_ended, not_accepted,
     serving, stopped, stopping, unwise,
 };
-pub use prometheus::{Known, prometheus};
+pub use prometheus::{KnownLabels, prometheus};
 pub use recent::{Turn, What};
 pub use repeated::Repeated;
 use std::sync::atomic::{AtomicU64, Ordering};

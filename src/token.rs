@@ -20,7 +20,7 @@ use crate::config;
 pub use claims::Claims;
 use jwks::KeySet;
 use keys::{HMAC, Key};
-use known::Known;
+use known::TokenCache;
 
 /// Bytes of the longest token looked at: twice what issuers with many roles write.
 pub const TOKEN_BYTES: usize = 8192;
@@ -87,7 +87,7 @@ pub struct Verifier {
     issuer: Option<String>,
     audience: Option<String>,
     leeway: u64,
-    known: Known,
+    known: TokenCache,
 }
 
 impl Verifier {
@@ -110,7 +110,7 @@ impl Verifier {
             issuer: auth.issuer.clone(),
             audience: auth.audience.clone(),
             leeway: auth.leeway.as_secs(),
-            known: Known::new(auth.remember_bytes, auth.remember.as_secs()),
+            known: TokenCache::new(auth.remember_bytes, auth.remember.as_secs()),
         })
     }
 

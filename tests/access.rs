@@ -6,9 +6,9 @@ use crate::support::{
     connect, eventually, get, marker, on, on_every_version, serve, serve_process, sse, token_with,
     try_sse, within, ws,
 };
+use rowcast::clock::unix_now;
 use rowcast::command::postgres::{Mode, SUPERUSER};
 use rowcast::config::Settings;
-use rowcast::connection::unix_now;
 use rowcast::hub::{Identity, Since};
 use serde_json::{Value, json};
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use crate::support::{
 use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use rowcast::connection::unix_now;
+use rowcast::clock::unix_now;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -7,7 +7,7 @@ use crate::support::{
 };
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
-use rowcast::connection::unix_now;
+use rowcast::clock::unix_now;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Instant;

@@ -6,7 +6,7 @@ use crate::support::{
     on_every_version, post, serve, serve_process, token, token_with, within, ws, ws_with,
 };
 use nix::sys::signal::Signal;
-use rowcast::connection::unix_now;
+use rowcast::clock::unix_now;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;

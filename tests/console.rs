@@ -6,8 +6,8 @@ use crate::support::{
     self, Answer, Database, PATIENCE, Process, SECRET, Served, Server, Subscriber, connect,
     database, eventually, get, marker, serve, serve_process, stream, token, token_with, within,
 };
+use rowcast::clock::unix_now;
 use rowcast::config::Settings;
-use rowcast::connection::unix_now;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};

@@ -9,7 +9,7 @@ use crate::support::{
     token_with,
 };
 use nix::sys::signal::Signal;
-use rowcast::connection::unix_now;
+use rowcast::clock::unix_now;
 use rowcast::dialect::{CODES, KINDS, SECTIONS, WORDS, places};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@
 use crate::support::{
     Database, Server, Version, marker, on, on_every_version, post, serve, token, token_with, ws,
 };
-use rowcast::connection::unix_now;
+use rowcast::clock::unix_now;
 use serde_json::{Value, json};
 
 /// An encoding, and a text of it that has no form in UTF-8, as SQL.

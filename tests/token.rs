@@ -7,7 +7,7 @@ use crate::support::{
     serve_process, sse, token, token_with, try_sse, ws, ws_with,
 };
 use nix::sys::signal::Signal;
-use rowcast::connection::unix_now;
+use rowcast::clock::unix_now;
 use serde_json::json;
 
 /// Nobody has its private half: it was thrown away when this was made.

@@ -67,7 +67,7 @@ pub async fn version(cluster: &Cluster) -> Result<String, Failure> {
 
 /// A token for this user.
 pub fn token(user: &str) -> Result<String, Failure> {
-    let claims = json!({ "sub": user, "exp": rowcast::connection::unix_now() + LIFE });
+    let claims = json!({ "sub": user, "exp": rowcast::clock::unix_now() + LIFE });
     let algorithm = jsonwebtoken::Algorithm::HS256;
     Ok(rowcast::token::mint(SECRET, &claims, algorithm)?)
 }

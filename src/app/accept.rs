@@ -5,7 +5,7 @@ use super::front::Front;
 use super::handover::{Handover, WithPeer};
 use super::socket::{Accepted, Socket as Listening};
 use crate::config::Limits;
-use crate::connection::crowd::{Crowd, Place};
+use crate::connection::crowd::{Crowd, SocketPermit};
 use crate::connection::cut::Cut;
 use crate::connection::socket::Socket;
 use crate::connection::socket::lent::Lent;
@@ -45,14 +45,14 @@ impl Sockets {
         }
     }
 
-    fn take(&self, gate: &Gate, peer: Peer) -> Option<Place> {
+    fn take(&self, gate: &Gate, peer: Peer) -> Option<SocketPermit> {
         let (refusal, detail) = match self.crowd.enter(peer.counted(gate), self.most) {
             None => (
                 Refusal::TooMany,
                 format!("{} sockets of this address are open", self.most),
             ),
             Some(counted) => match Arc::clone(&self.all).try_acquire_owned() {
-                Ok(permit) => return Some(Place { permit, counted }),
+                Ok(permit) => return Some(SocketPermit { permit, counted }),
                 Err(_) => (
                     Refusal::Overloaded,
                     "all sockets that may be open are".to_owned(),

@@ -146,7 +146,7 @@ mod tests {
     }
 
     fn lost() -> usize {
-        let text = report::prometheus(report::Known::default()).into_text();
+        let text = report::prometheus(report::KnownLabels::default()).into_text();
         let line = text
             .lines()
             .find_map(|line| line.strip_prefix("rowcast_log_lines_lost_total "));

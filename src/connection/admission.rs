@@ -5,8 +5,9 @@
 
 use super::questions::{Question, Unanswered};
 use super::visit::Visit;
-use super::{Gate, Refusal, unix_now};
+use super::{Gate, Refusal};
 use crate::bookmark::Bookmark;
+use crate::clock::unix_now;
 use crate::database::{Answer, DatabaseError};
 use crate::event::is_name;
 use crate::hub::{Admission, Identity, RoomRefusal, Since};

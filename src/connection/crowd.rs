@@ -14,7 +14,7 @@ pub struct Crowd(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
 /// The place of a socket, which has it for as long as it is open.
 #[derive(Debug)]
-pub struct Place {
+pub struct SocketPermit {
     /// Of all sockets.
     pub permit: OwnedSemaphorePermit,
     /// Of those of its address.

@@ -1,7 +1,8 @@
 //! The end of a connection from outside of what serves it, which may be stuck in a write.
 //! Hands over to whoever has the socket. It must never strike before the time for last words is over.
 
-use super::{Refusal, until};
+use super::Refusal;
+use crate::clock::until;
 use crate::hub::Subscription;
 use std::sync::Arc;
 use tokio::sync::Notify;

@@ -17,11 +17,11 @@ use tokio::sync::{Notify, oneshot};
 const WAITING: usize = 1024;
 
 /// A user and the name of a reader of theirs.
-pub type Key = (Arc<str>, Arc<str>);
+pub type ReaderKey = (Arc<str>, Arc<str>);
 
 /// How far a reader has come.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct AckPlace {
     pub bookmark: Bookmark,
     pub text: Arc<str>,
     /// It counts only for a reader that has acknowledged all up to here: it was sent nothing since.
@@ -52,7 +52,7 @@ pub struct Ledger {
 
 #[derive(Debug, Default)]
 struct Pages {
-    entries: HashMap<Key, Entry>,
+    entries: HashMap<ReaderKey, Entry>,
     /// Taken from the entries, and not known to be written.
     writing: usize,
     /// Until when the task that writes sleeps; nothing while it is awake, or about to be.
@@ -64,7 +64,7 @@ struct Pages {
 /// What is known of one reader; of one that has nothing to be written, only when it may be again.
 #[derive(Debug)]
 struct Entry {
-    place: Option<Place>,
+    place: Option<AckPlace>,
     waiting: Vec<oneshot::Sender<Stored>>,
     due: Instant,
     /// Since when the database has not taken its place.
@@ -74,12 +74,12 @@ struct Entry {
 /// An entry's content while it is being written.
 #[derive(Debug)]
 struct Job {
-    key: Key,
-    place: Place,
+    key: ReaderKey,
+    place: AckPlace,
     waiting: Vec<oneshot::Sender<Stored>>,
 }
 
-impl Place {
+impl AckPlace {
     /// Which of two is to be written; what is neither behind nor ahead of the other is what was said
     /// last.
     fn or_later(self, later: Self) -> Self {
@@ -129,7 +129,7 @@ impl Ledger {
     }
 
     /// Takes a place to be written; it is from now on, whether or not anybody waits for the answer.
-    pub fn note(&self, key: Key, place: Place) -> oneshot::Receiver<Stored> {
+    pub fn note(&self, key: ReaderKey, place: AckPlace) -> oneshot::Receiver<Stored> {
         let (tell, told) = oneshot::channel();
         let mut pages = self.pages.lock();
         if !pages.entries.contains_key(&key) && pages.entries.len() >= self.settings.waiting {
@@ -321,7 +321,7 @@ mod tests {
     }
 
     fn note(ledger: &Ledger, name: &str) -> oneshot::Receiver<Stored> {
-        let place = Place {
+        let place = AckPlace {
             bookmark: Bookmark::parse("h.10_0").unwrap(),
             text: "h.10_0".into(),
             after: None,

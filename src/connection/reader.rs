@@ -3,7 +3,7 @@
 //! Hands places down to the ledger. It must never take a place that was not given out here, nor move
 //! a reader past what it was sent and has not acknowledged.
 
-use super::ledger::{Key, Place, Stored, Unstored};
+use super::ledger::{AckPlace, ReaderKey, Stored, Unstored};
 use super::post::{Body, Post};
 use super::visit::Visit;
 use super::{Gate, Refusal, answer};
@@ -61,7 +61,7 @@ impl AckRefusal {
 /// A durable name, as one connection has it.
 #[derive(Debug)]
 pub struct Reader {
-    key: Key,
+    key: ReaderKey,
     progress: Mutex<Progress>,
 }
 
@@ -129,7 +129,11 @@ impl Gate {
     }
 
     /// Hands a place to the ledger; nothing if it is ahead of us, or nobody knows.
-    fn note(&self, key: &Key, text: &str) -> Result<Option<oneshot::Receiver<Stored>>, AckRefusal> {
+    fn note(
+        &self,
+        key: &ReaderKey,
+        text: &str,
+    ) -> Result<Option<oneshot::Receiver<Stored>>, AckRefusal> {
         let bookmark = Bookmark::parse(text).map_err(|_| AckRefusal::BadBookmark)?;
         let Some(here) = self.hub.standpoint().borrow().clone() else {
             return Ok(None);
@@ -142,7 +146,7 @@ impl Gate {
             .all(|snapshot| snapshot.is_subset_of(&here.snapshot));
         Ok(is_behind.then(|| {
             report::acknowledged();
-            let place = Place {
+            let place = AckPlace {
                 bookmark,
                 text: text.into(),
                 after: None,
@@ -171,7 +175,7 @@ impl Gate {
         };
         progress.moved = Some(now);
         drop(progress);
-        let place = Place {
+        let place = AckPlace {
             bookmark,
             text: here.into(),
             after: Some(after),

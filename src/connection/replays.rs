@@ -46,7 +46,7 @@ pub struct Replays {
     alone: Mutex<Allowance>,
     /// Held by the one who reads for others.
     reading: tokio::sync::Mutex<Beyond>,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<Waiters>,
 }
 
 /// A place from which the log holds more than the ring may, or too little.
@@ -55,7 +55,7 @@ struct Beyond(Option<Bookmark>);
 
 /// Those who wait, the first first.
 #[derive(Debug, Default)]
-struct Waiting {
+struct Waiters {
     lacking: BTreeMap<u64, Lacking>,
     next: u64,
     /// For so many at once is read, as long as anybody waits: since the ring could not hold enough for
@@ -79,12 +79,12 @@ struct Crowd {
 }
 
 /// Somebody who waits for as long as this lives.
-struct Place<'a> {
-    waiting: &'a Mutex<Waiting>,
+struct Waiter<'a> {
+    waiting: &'a Mutex<Waiters>,
     number: u64,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         let mut waiting = self.waiting.lock();
         waiting.lacking.remove(&self.number);
@@ -123,7 +123,7 @@ impl Replays {
         &self,
         since: &Snapshot,
         rooms: &[Arc<str>],
-    ) -> (Place<'_>, oneshot::Receiver<Arc<Annex>>) {
+    ) -> (Waiter<'_>, oneshot::Receiver<Arc<Annex>>) {
         let (told, tells) = oneshot::channel();
         let lacking = Lacking {
             since: since.clone(),
@@ -134,7 +134,7 @@ impl Replays {
         let number = waiting.next;
         waiting.next += 1;
         waiting.lacking.insert(number, lacking);
-        let place = Place {
+        let place = Waiter {
             waiting: &self.waiting,
             number,
         };

@@ -6,7 +6,7 @@ pub(super) mod decode;
 pub mod lent;
 
 use super::Refusal;
-use super::crowd::Place;
+use super::crowd::SocketPermit;
 use crate::frame::{Frame, Kind};
 use crate::hub::{Carriage, Carried, Carry, Delivery, Spelling};
 use crate::report;
@@ -33,7 +33,7 @@ pub struct Socket {
     stream: Stream,
     unsent: Mutex<Unsent>,
     /// Whatever becomes of the socket, it is free again when this is closed.
-    _place: Option<Place>,
+    _place: Option<SocketPermit>,
 }
 
 /// What waits for room.
@@ -102,7 +102,7 @@ impl Socket {
 
     /// Has it counted until it is closed.
     #[must_use]
-    pub fn at(self, place: Place) -> Self {
+    pub fn at(self, place: SocketPermit) -> Self {
         let _place = Some(place);
         Self { _place, ..self }
     }

@@ -55,7 +55,7 @@ pub struct Host {
 }
 
 /// Room for somebody who has not signed in yet.
-struct Place {
+struct PendingPermit {
     _pending: OwnedSemaphorePermit,
     _stranger: Counted,
 }
@@ -237,7 +237,7 @@ impl Host {
     }
 
     /// Room for one more who has not signed in yet.
-    fn place(&self, request: &Request<Incoming>) -> Result<Place, Refusal> {
+    fn place(&self, request: &Request<Incoming>) -> Result<PendingPermit, Refusal> {
         let peer = request.extensions().get::<Peer>();
         let address = peer.and_then(|peer| peer.address(&self.gate, request.headers()));
         self.try_place(address)
@@ -254,14 +254,14 @@ impl Host {
         boxed(self.gate.refuse(refusal))
     }
 
-    fn try_place(&self, address: Option<IpAddr>) -> Result<Place, Refusal> {
+    fn try_place(&self, address: Option<IpAddr>) -> Result<PendingPermit, Refusal> {
         if self.gate.hub.standpoint().borrow().is_none() {
             return Err(Refusal::DatabaseAway);
         }
         let most = self.gate.settings.limits.connections_per_address;
         let stranger = self.strangers.enter(address, most);
         let pending = Arc::clone(&self.pending).try_acquire_owned();
-        Ok(Place {
+        Ok(PendingPermit {
             _stranger: stranger.ok_or(Refusal::TooMany)?,
             _pending: pending.map_err(|_| Refusal::Overloaded)?,
         })

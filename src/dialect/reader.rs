@@ -16,7 +16,7 @@ use toml::de::DeValue;
 
 /// Where a path was written, for those who collide with it.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct PathUse {
     pub path: Path,
     /// All below it too.
     pub below: bool,
@@ -29,7 +29,7 @@ pub(super) struct Reader<'t> {
     pub file: File<'t>,
     /// The parameters of all doors.
     pub door: Vec<Field>,
-    pub places: Vec<Place>,
+    pub places: Vec<PathUse>,
 }
 
 impl<'t> Reader<'t> {
@@ -51,7 +51,7 @@ impl<'t> Reader<'t> {
         let mut said = File::new(self.file.name, self.file.text_of());
         said.say(at, key, path.as_str());
         let (path, said) = (path.clone(), said.problems().concat());
-        self.places.push(Place { path, below, said });
+        self.places.push(PathUse { path, below, said });
     }
 
     /// Texts by one of the words that there are.

@@ -3,7 +3,7 @@
 //! Hands events over to connections, shared with everybody who got them live.
 //! It must never move a bookmark backwards.
 
-use super::segment::{Kept, Position, Segment, Wanted};
+use super::segment::{KeptBatch, Position, Segment, Wanted};
 use crate::bookmark::{Bookmark, Spelling, Standpoint};
 use crate::event::{Entry, Event, GapReason, Place, State};
 use parking_lot::Mutex;
@@ -123,7 +123,7 @@ impl Excerpt {
     }
 
     /// The first batch of which this is not so; it is so of all before it, and of none behind it.
-    fn first_not(&self, is_so: impl Fn(&Kept) -> bool) -> Position {
+    fn first_not(&self, is_so: impl Fn(&KeptBatch) -> bool) -> Position {
         let segments = &self.segments;
         let ends_so =
             |segment: &Arc<Segment>| segment.batches.last().is_some_and(|last| is_so(last));

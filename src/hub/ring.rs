@@ -5,7 +5,7 @@
 
 use super::excerpt::{Excerpt, Moved};
 use super::refill::{Refill, Refilled};
-use super::segment::{Kept, Segment};
+use super::segment::{KeptBatch, Segment};
 use super::{Limits, Replay};
 use crate::bookmark::{Bookmark, Snapshot, Standpoint};
 use crate::event::{Batch, GapReason};
@@ -44,7 +44,7 @@ impl Ring {
     /// Keeps a batch, and lets go of what is too old or too much.
     pub fn keep(&mut self, batch: Batch, now: Instant, limits: &Limits) {
         if !batch.events.is_empty() {
-            let kept = Arc::new(Kept::new(now, batch));
+            let kept = Arc::new(KeptBatch::new(now, batch));
             self.bytes += kept.bytes;
             match self.segments.back_mut() {
                 // Whoever holds it keeps it as it is.
@@ -119,7 +119,7 @@ impl Ring {
             states: found.states,
         };
         // What is younger waits for it to grow old: as long as a batch is kept, and within the bytes.
-        let kept = Kept::new(now, batch);
+        let kept = KeptBatch::new(now, batch);
         self.bytes += kept.bytes;
         let segment = Segment::from_iter([Arc::new(kept)]);
         self.segments.push_front(Arc::new(segment));

@@ -19,7 +19,7 @@ const FULL_EVENTS: usize = if cfg!(test) { 4 } else { 1024 };
 const FULL_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct KeptBatch {
     pub since: Instant,
     pub bytes: usize,
     pub batch: Batch,
@@ -33,7 +33,7 @@ type Index = Box<[(u64, Position)]>;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Segment {
-    pub batches: Vec<Arc<Kept>>,
+    pub batches: Vec<Arc<KeptBatch>>,
     events: usize,
     bytes: usize,
     /// Made by the first who looks for a room, once the segment is full.
@@ -59,7 +59,7 @@ fn hash(room: &str) -> u64 {
     hasher.finish()
 }
 
-impl Kept {
+impl KeptBatch {
     pub fn new(since: Instant, batch: Batch) -> Self {
         let bytes = weight(&batch.events, &batch.states);
         Self {
@@ -88,8 +88,8 @@ impl<'a> Wanted<'a> {
     }
 }
 
-impl FromIterator<Arc<Kept>> for Segment {
-    fn from_iter<T: IntoIterator<Item = Arc<Kept>>>(batches: T) -> Self {
+impl FromIterator<Arc<KeptBatch>> for Segment {
+    fn from_iter<T: IntoIterator<Item = Arc<KeptBatch>>>(batches: T) -> Self {
         let mut segment = Self::default();
         batches.into_iter().for_each(|kept| segment.push(kept));
         segment
@@ -97,7 +97,7 @@ impl FromIterator<Arc<Kept>> for Segment {
 }
 
 impl Segment {
-    pub fn push(&mut self, kept: Arc<Kept>) {
+    pub fn push(&mut self, kept: Arc<KeptBatch>) {
         self.events += kept.batch.events.len();
         self.bytes += kept.bytes;
         self.batches.push(kept);

@@ -13,14 +13,14 @@ use std::sync::atomic::Ordering;
 /// Words whose counters begin at zero, and are not missing until the first is counted: an alert
 /// compares nothing with what is missing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Known<'a> {
+pub struct KnownLabels<'a> {
     pub refusals: &'a [&'a str],
     pub closes: &'a [&'a str],
 }
 
 /// The counters in Prometheus' text format; gauges are added by whoever holds them.
 #[must_use]
-pub fn prometheus(known: Known<'_>) -> Page {
+pub fn prometheus(known: KnownLabels<'_>) -> Page {
     let mut page = Page::default();
     plain(&mut page);
     page.counters(

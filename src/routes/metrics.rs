@@ -4,13 +4,13 @@
 use crate::config::Doorbell;
 use crate::connection::{Gate, Refusal, poll, post};
 use crate::dialect::{CODES, WORDS};
-use crate::report::{self, Known, Page};
+use crate::report::{self, KnownLabels, Page};
 use warp::reply::{Reply, Response};
 
 pub(super) fn answer(gate: &Gate) -> Response {
     let refusals = [WORDS, CODES, &post::CODES].concat();
     let closes = [WORDS, &[Refusal::Gone.word(), poll::ANSWERED]].concat();
-    let mut page = report::prometheus(Known {
+    let mut page = report::prometheus(KnownLabels {
         refusals: &refusals,
         closes: &closes,
     });

@@ -23,7 +23,7 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 type HttpsClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
 
 /// A place with its name for errors, without credentials.
-pub(super) struct Place {
+pub(super) struct Source {
     pub(super) name: String,
     kind: Kind,
 }
@@ -33,8 +33,8 @@ enum Kind {
     Url(hyper::Uri, Box<HttpsClient>),
 }
 
-impl Place {
-    pub(super) fn new(jwks: &str) -> Result<Place, VerifierError> {
+impl Source {
+    pub(super) fn new(jwks: &str) -> Result<Source, VerifierError> {
         let name = config::redact_jwks(jwks);
         let kind = if config::is_http(jwks) {
             let uri = jwks.parse().map_err(|_| {
@@ -44,7 +44,7 @@ impl Place {
         } else {
             Kind::File(PathBuf::from(jwks))
         };
-        Ok(Place { name, kind })
+        Ok(Source { name, kind })
     }
 
     /// What can be read without waiting: a file, but no URL.

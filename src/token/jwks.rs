@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jsonwebtoken::Header;
 use serde_json::Value;
 
-use super::fetch::Place;
+use super::fetch::Source;
 use super::keys::{self, Key};
 use super::{TokenError, VerifierError};
 
@@ -19,7 +19,7 @@ pub(super) const REFRESH_PAUSE_S: u64 = 10;
 
 /// A JWKS with what is known of it now; all times are Unix seconds as passed in.
 pub(super) struct KeySet {
-    place: Place,
+    source: Source,
     every: u64,
     keys: RwLock<Vec<Key>>,
     /// Counts the sets that were read.
@@ -40,13 +40,13 @@ struct Looks {
 impl KeySet {
     /// Reads a file; a set behind a URL is empty until the first look. `every` is in seconds.
     pub(super) fn open(jwks: &str, every: u64) -> Result<KeySet, VerifierError> {
-        let place = Place::new(jwks)?;
-        let keys = match place.at_once()? {
-            Some(text) => usable(&place, &text)?,
+        let source = Source::new(jwks)?;
+        let keys = match source.at_once()? {
+            Some(text) => usable(&source, &text)?,
             None => Vec::new(),
         };
         Ok(KeySet {
-            place,
+            source,
             every,
             keys: RwLock::new(keys),
             changes: AtomicU64::new(0),
@@ -107,13 +107,13 @@ impl KeySet {
             set.look(now).await
         });
         look.await.unwrap_or_else(|error| {
-            let name = self.place.name.clone();
+            let name = self.source.name.clone();
             Err(VerifierError::Fetch(name, error.to_string()))
         })
     }
 
     async fn look(&self, now: u64) -> Result<(), VerifierError> {
-        let keys = usable(&self.place, &self.place.read().await?)?;
+        let keys = usable(&self.source, &self.source.read().await?)?;
         let mut known = self.keys.write();
         *known = keys;
         // Under the lock: whoever has seen the new number uses the new keys.
@@ -126,8 +126,8 @@ impl KeySet {
     }
 }
 
-fn usable(place: &Place, text: &[u8]) -> Result<Vec<Key>, VerifierError> {
-    Key::set(text).map_err(|reason| VerifierError::Unusable(place.name.clone(), reason))
+fn usable(source: &Source, text: &[u8]) -> Result<Vec<Key>, VerifierError> {
+    Key::set(text).map_err(|reason| VerifierError::Unusable(source.name.clone(), reason))
 }
 
 #[cfg(test)]

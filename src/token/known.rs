@@ -14,7 +14,7 @@ const WEIGHT: (usize, usize) = (6, 300);
 /// By a hash of the whole token, signature included, that nobody can make two tokens for.
 type Hash = [u8; 32];
 
-pub(super) struct Known {
+pub(super) struct TokenCache {
     /// Bytes that may be kept.
     most: usize,
     /// For how many seconds.
@@ -39,7 +39,7 @@ struct Found {
     at: u64,
 }
 
-impl Known {
+impl TokenCache {
     /// `most` bytes, each token for `age` seconds.
     pub(super) fn new(most: usize, age: u64) -> Self {
         let kept = Mutex::default();
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_token_is_known_for_as_long_as_its_claims_its_keys_and_its_age() {
-        let known = Known::new(10_000, 300);
+        let known = TokenCache::new(10_000, 300);
         known.keep("a.b.c", &genuine(NOW + 200), 1, NOW);
         known.keep("a.b.d", &genuine(NOW + 900), 1, NOW);
         for (token, keys, now, is_known) in [
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_has_a_bound_and_the_youngest_stay() {
-        let known = Known::new(10_000, 300);
+        let known = TokenCache::new(10_000, 300);
         for number in 0..1000 {
             known.keep(&format!("token {number}"), &genuine(NOW + 9), 0, NOW);
             let kept = known.kept.lock();
@@ -133,7 +133,7 @@ mod tests {
         let long = "x".repeat(2000);
         known.keep(&long, &genuine(NOW + 9), 0, NOW);
         assert!(known.find(&long, 0, NOW).is_none());
-        let none = Known::new(0, 300);
+        let none = TokenCache::new(0, 300);
         none.keep("token", &genuine(NOW + 9), 0, NOW);
         assert!(none.find("token", 0, NOW).is_none());
     }

@@ -4,8 +4,8 @@
 use crate::support::{
     self, Database, Server, Subscriber, eventually, marker, raw, serve, socket, token_with, within,
 };
+use rowcast::clock::unix_now;
 use rowcast::config::Settings;
-use rowcast::connection::unix_now;
 use rowcast::event::GapReason;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -9,7 +9,7 @@ use crate::support::reconcile::{Excuse, Gap, Heard, Page, Story};
 use crate::support::{Subscriber, Transport, token_with, try_connect};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use rowcast::connection::unix_now;
+use rowcast::clock::unix_now;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;

@@ -3,7 +3,7 @@
 //! It must never say that something was heard before the subscriber has taken it down.
 
 use parking_lot::{Mutex, MutexGuard};
-use rowcast::connection::unix_now;
+use rowcast::clock::unix_now;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;

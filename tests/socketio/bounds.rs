@@ -2,7 +2,7 @@ use super::*;
 use crate::support::socketio::Heard;
 use crate::support::{eventually, get, lab, long_replay, token_with, within};
 use futures_util::{SinkExt, StreamExt};
-use rowcast::connection::unix_now;
+use rowcast::clock::unix_now;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;

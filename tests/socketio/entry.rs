@@ -1,7 +1,7 @@
 use super::*;
 use crate::support::socketio::Heard;
 use crate::support::{ask, eventually, lab, token_with};
-use rowcast::connection::unix_now;
+use rowcast::clock::unix_now;
 
 #[tokio::test]
 async fn an_event_comes_by_both_transports_and_behind_the_upgrade() {

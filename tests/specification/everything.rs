@@ -7,7 +7,7 @@ use crate::support::{
     Database, EVERY_TRANSPORT, Server, Subscriber, TRANSPORTS, Transport, ask, connect, eventually,
     get, marker, post, raw, serve, serve_unready, token, token_with, try_sse, ws, ws_with,
 };
-use rowcast::connection::unix_now;
+use rowcast::clock::unix_now;
 use rowcast::event::GapReason;
 use rowcast::hub::Ended;
 use serde_json::json;

@@ -106,7 +106,7 @@ macro_rules! on_every_version {
 }
 pub(crate) use on_every_version;
 
-use rowcast::connection::unix_now;
+use rowcast::clock::unix_now;
 use serde_json::{Value, json};
 use std::time::Duration;
 

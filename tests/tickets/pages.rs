@@ -6,7 +6,7 @@ use crate::support::driver::{Driver, Place};
 use crate::support::{
     Database, Server, Subscriber, get, marker, serve, socket, system, token, token_with,
 };
-use rowcast::connection::unix_now;
+use rowcast::clock::unix_now;
 use serde_json::{Value, json};
 
 async fn opened() -> (Database, Server) {

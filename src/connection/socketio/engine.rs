@@ -8,7 +8,7 @@ mod way;
 
 use super::ear::Ear;
 use super::opened::Opened;
-use super::{Host, Place};
+use super::{Host, PendingPermit};
 use crate::connection::Refusal;
 use crate::connection::allowance::Allowance;
 use crate::connection::socket::Socket;
@@ -49,7 +49,7 @@ pub(super) struct Inside {
     /// Nothing carries it any more.
     closed: bool,
     /// Held until somebody has signed in.
-    _place: Option<Place>,
+    _place: Option<PendingPermit>,
 }
 
 /// The next ping, or what is to come of the last one.
@@ -72,7 +72,7 @@ impl Engine {
         host: &Arc<Host>,
         opened: Opened,
         socket: Option<Arc<Socket>>,
-        place: Place,
+        place: PendingPermit,
     ) -> Arc<Self> {
         let settings = &host.gate.settings.socketio;
         let now = Instant::now();

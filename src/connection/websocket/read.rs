@@ -1,11 +1,12 @@
 //! The client's words: frames read, bounded in size and rate.
 //! Hands what they say to the conversation. It must never wait for what is written.
 
+use crate::clock::unix_now;
+use crate::connection::Refusal;
 use crate::connection::allowance::{self, Allowance};
 use crate::connection::conversation::Conversation;
 use crate::connection::socket::Socket;
 use crate::connection::socket::decode::{Decoder, Message};
-use crate::connection::{Refusal, unix_now};
 use crate::frame::{Frame, Kind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
