@@ -36,8 +36,8 @@ mod servers;
 mod tls;
 mod values;
 
-pub use access::{Answer, Asked};
-pub use call::{Called, Failed, Question};
+pub use access::{AccessAnswer, AccessQuestion};
+pub use call::{CallQuestion, Called, Failed};
 pub use error::{DatabaseError, describe, describe_to_dba};
 pub use heard::{Heard, Rings};
 pub use listening::{Channels, Listening, Looked};
@@ -152,7 +152,7 @@ pub fn check(url: &str) -> Result<(), DatabaseError> {
 #[derive(Clone, Debug)]
 pub struct Database {
     pool: Connections,
-    calls: call::Calls,
+    calls: call::CallPool,
     canceller: Canceller,
     /// Of a statement; whoever waits for its answer waits a [`LINK`] longer.
     timeout: Duration,
@@ -178,7 +178,7 @@ impl Database {
         let timeout = settings.statement_timeout;
         Ok(Self {
             pool: servers.pool("database.pool_size", settings.pool_size, settings.pool_wait)?,
-            calls: call::Calls::new(&servers, settings, calls)?,
+            calls: call::CallPool::new(&servers, settings, calls)?,
             canceller: Canceller::of(&servers, settings.connect_timeout),
             timeout,
         })

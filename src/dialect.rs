@@ -24,11 +24,11 @@ mod values;
 mod wording;
 
 pub use door::{Entrance, Health, PollDoor, SocketIoDoor, WebSocketDoor};
-pub use fields::{Field, Fields, KINDS, Kind};
+pub use fields::{Field, FieldKind, Fields, KINDS};
 pub use filling::{Filling, Source};
 pub use framing::Framing;
 pub use keys::SECTIONS;
-pub use messages::{Heard, Meaning, Message, Messages, Misheard, Rooms};
+pub use messages::{BadMessage, Meaning, Message, Messages, ParsedMessage, Rooms};
 pub use path::Path;
 pub use slot::Shape;
 pub use template::Template;

@@ -11,7 +11,7 @@ const AROUND: usize = 64;
 
 /// What a WebSocket frame is (RFC 6455, 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum Opcode {
     Continuation = 0,
     Text = 1,
     Binary = 2,
@@ -20,7 +20,7 @@ pub enum Kind {
     Pong = 10,
 }
 
-impl Kind {
+impl Opcode {
     /// By its number on the wire.
     #[must_use]
     pub fn of(number: u8) -> Option<Self> {
@@ -79,12 +79,12 @@ impl Frame {
     /// A whole text frame of a WebSocket.
     #[must_use]
     pub fn websocket(text: &str) -> Self {
-        Self::around(&head(Kind::Text, text.len()), text, b"")
+        Self::around(&head(Opcode::Text, text.len()), text, b"")
     }
 
     /// Any other frame of a WebSocket.
     #[must_use]
-    pub fn control(kind: Kind, payload: &[u8]) -> Self {
+    pub fn control(kind: Opcode, payload: &[u8]) -> Self {
         Self::raw([&head(kind, payload.len()), payload].concat().into())
     }
 
@@ -121,7 +121,7 @@ impl Frame {
 }
 
 /// The head of a WebSocket frame as a server sends it: whole, and not masked.
-fn head(kind: Kind, length: usize) -> Vec<u8> {
+fn head(kind: Opcode, length: usize) -> Vec<u8> {
     let mut head = vec![0x80 | kind as u8];
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(short @ ..126), _) => head.push(short),

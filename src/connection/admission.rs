@@ -8,7 +8,7 @@ use super::visit::Visit;
 use super::{Gate, Refusal};
 use crate::bookmark::Bookmark;
 use crate::clock::unix_now;
-use crate::database::{Answer, DatabaseError};
+use crate::database::{AccessAnswer, DatabaseError};
 use crate::event::is_name;
 use crate::hub::{Admission, Identity, RoomRefusal, Since};
 use crate::report;
@@ -171,7 +171,7 @@ impl Gate {
         &self,
         identity: &Identity,
         rooms: Vec<String>,
-        home: impl Fn(&Answer) -> &[Arc<str>],
+        home: impl Fn(&AccessAnswer) -> &[Arc<str>],
     ) -> Result<Admission, Refusal> {
         let (asked, refused) = self.check_names(rooms);
         let answer = self.ask(identity, &asked).await?;
@@ -209,7 +209,7 @@ impl Gate {
         check_names(rooms, limits.rooms_per_connection, limits.room_name_bytes)
     }
 
-    async fn ask(&self, identity: &Identity, rooms: &[Arc<str>]) -> Result<Answer, Refusal> {
+    async fn ask(&self, identity: &Identity, rooms: &[Arc<str>]) -> Result<AccessAnswer, Refusal> {
         let question = Question {
             identity: identity.clone(),
             rooms: Some(rooms.to_vec()),

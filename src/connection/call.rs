@@ -6,7 +6,7 @@
 use super::post::{Body, Post, Refused};
 use super::visit::Visit;
 use super::{Gate, Refusal, answer};
-use crate::database::{Called, Failed, Question};
+use crate::database::{CallQuestion, Called, Failed};
 use crate::dialect::Meaning;
 use crate::hub::Identity;
 use crate::report::{self, Repeated};
@@ -91,7 +91,7 @@ impl Gate {
         args: &str,
     ) -> Result<Called, CallRefusal> {
         let began = Instant::now();
-        let question = Question {
+        let question = CallQuestion {
             name,
             args,
             claims: &caller.identity.claims,

@@ -7,7 +7,7 @@ use super::speech::{Speech, Told};
 use super::{Refusal, writer};
 use crate::config::Settings;
 use crate::event::Event;
-use crate::frame::{Frame, Kind};
+use crate::frame::{Frame, Opcode};
 use crate::hub::Line;
 use serde_json::Value;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A socket, as the writer sees it.
-pub struct Outlet {
+pub struct SocketOutlet {
     socket: Arc<Socket>,
     speech: Arc<dyn Speech>,
     heartbeat: Duration,
@@ -25,7 +25,7 @@ pub struct Outlet {
     next_ping: Option<Instant>,
 }
 
-impl Outlet {
+impl SocketOutlet {
     #[must_use]
     pub fn new(
         socket: &Arc<Socket>,
@@ -46,7 +46,7 @@ impl Outlet {
     }
 }
 
-impl writer::Outlet for Outlet {
+impl writer::Outlet for SocketOutlet {
     fn heartbeat(&self) -> Duration {
         self.heartbeat
     }
@@ -77,7 +77,7 @@ impl writer::Outlet for Outlet {
     async fn flush(&mut self) -> Result<(), Refusal> {
         let now = Instant::now();
         if self.next_ping.is_some_and(|next| next <= now) {
-            self.socket.feed(Frame::control(Kind::Ping, &[]), None);
+            self.socket.feed(Frame::control(Opcode::Ping, &[]), None);
             self.next_ping = self.ping.map(|ping| now + ping);
         }
         self.socket.flush(self.stall).await

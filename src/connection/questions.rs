@@ -5,7 +5,7 @@
 //! their answers: what failed together is asked again in parts, and in the end each alone.
 
 use crate::config::Settings;
-use crate::database::{Answer, Asked, Database, DatabaseError};
+use crate::database::{AccessAnswer, AccessQuestion, Database, DatabaseError};
 use crate::hub::Identity;
 use crate::report;
 use parking_lot::Mutex;
@@ -47,7 +47,7 @@ pub enum Unanswered {
     Rule,
 }
 
-type Answered = Result<Answer, Unanswered>;
+type Answered = Result<AccessAnswer, Unanswered>;
 
 /// Whoever waits for an answer. There are no more of them than `limits.connections`.
 #[derive(Debug)]
@@ -80,8 +80,8 @@ struct State {
 }
 
 impl Question {
-    fn asked(&self) -> Asked<'_> {
-        Asked {
+    fn asked(&self) -> AccessQuestion<'_> {
+        AccessQuestion {
             identity: &self.identity,
             rooms: self.rooms.as_deref(),
             version: None,
@@ -175,7 +175,7 @@ impl Questions {
     }
 
     async fn put(&self, batch: Vec<Waiting>) {
-        let asked: Vec<Asked<'_>> = batch.iter().map(|one| one.question.asked()).collect();
+        let asked: Vec<AccessQuestion<'_>> = batch.iter().map(|one| one.question.asked()).collect();
         let within = if batch.len() > 1 {
             self.timeout / SHARE
         } else {
@@ -247,7 +247,7 @@ pub(super) fn report_unanswered(what: &str, error: &DatabaseError) -> Unanswered
     Unanswered::Away
 }
 
-fn judged(answer: Answer) -> Answered {
+fn judged(answer: AccessAnswer) -> Answered {
     if let Some(error) = &answer.failed {
         report::rule_failed("admission", error);
         return Err(Unanswered::Rule);

@@ -5,7 +5,7 @@
 
 use super::Gate;
 use super::questions::report_unanswered;
-use crate::database::{Answer, Asked};
+use crate::database::{AccessAnswer, AccessQuestion};
 use crate::hub::{Ended, Identity, Stale};
 use crate::report;
 use futures_util::StreamExt;
@@ -93,7 +93,8 @@ impl Gate {
         let within = self.settings.database.statement_timeout;
         let mut asked = Vec::with_capacity(batches.len());
         for parts in &batches {
-            let questions: Vec<Asked<'_>> = parts.iter().map(|part| part.ask(&groups)).collect();
+            let questions: Vec<AccessQuestion<'_>> =
+                parts.iter().map(|part| part.ask(&groups)).collect();
             asked.push(async move {
                 (
                     parts,
@@ -134,7 +135,7 @@ impl Gate {
     }
 
     /// Does to a group what the answer to a part of its question says; how many rooms were taken.
-    fn apply(&self, group: &Group, part: &Part, answer: Answer, heard: &mut Heard) -> usize {
+    fn apply(&self, group: &Group, part: &Part, answer: AccessAnswer, heard: &mut Heard) -> usize {
         let end = |why| {
             let members = group.members.iter();
             members.for_each(|member| member.subscription.end(why));
@@ -188,9 +189,9 @@ impl Gate {
 }
 
 impl Part {
-    fn ask<'a>(&self, groups: &'a [Group]) -> Asked<'a> {
+    fn ask<'a>(&self, groups: &'a [Group]) -> AccessQuestion<'a> {
         let group = &groups[self.group];
-        Asked {
+        AccessQuestion {
             identity: &group.identity,
             rooms: Some(&group.rooms[self.rooms.clone()]),
             // Of another database's versions nothing follows.

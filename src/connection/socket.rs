@@ -7,8 +7,8 @@ pub mod lent;
 
 use super::Refusal;
 use super::crowd::SocketPermit;
-use crate::frame::{Frame, Kind};
-use crate::hub::{Carriage, Carried, Carry, Delivery, Spelling};
+use crate::frame::{Frame, Opcode};
+use crate::hub::{Carriage, Carried, Carry, Delivery, EventSpelling};
 use crate::report;
 use crate::stream::Stream;
 use decode::{Decoder, Message};
@@ -235,7 +235,7 @@ impl Socket {
             // What it has not taken by now is nothing that it may still have.
             self.forget();
         }
-        self.feed(Frame::control(Kind::Close, payload), None);
+        self.feed(Frame::control(Opcode::Close, payload), None);
         let end = Instant::now() + why.grace();
         let mut answered = self.finish(end).await;
         if answered && why != Refusal::Gone {
@@ -272,7 +272,7 @@ impl Socket {
 impl Carry for Socket {
     fn carry(
         &self,
-        spelling: &dyn Spelling,
+        spelling: &dyn EventSpelling,
         waiting: &mut VecDeque<Delivery>,
         carriage: &mut Carriage,
     ) -> Carried {
@@ -386,7 +386,7 @@ mod tests {
         let carried = socket.carry(&Native, &mut waiting, &mut carriage());
         assert!(carried.any && !carried.all);
         socket.forget();
-        socket.feed(Frame::control(crate::frame::Kind::Close, &[]), None);
+        socket.feed(Frame::control(crate::frame::Opcode::Close, &[]), None);
         let end = Instant::now() + Duration::from_secs(30);
         let mut received = Vec::new();
         let (finished, read) = tokio::join!(socket.finish(end), async {
@@ -408,7 +408,7 @@ mod tests {
             let unsent = socket.unsent.lock();
             unsent.frames.iter().map(Frame::weight).sum::<usize>() - unsent.begun
         };
-        let pong = || socket.answer(Frame::control(Kind::Pong, &[]), 1 << 20);
+        let pong = || socket.answer(Frame::control(Opcode::Pong, &[]), 1 << 20);
         let pongs = (0..).take_while(|_| pong().is_ok()).count();
         assert!((10_000..20_000).contains(&pongs), "{pongs}");
         assert_eq!(socket.waiting(), added(&socket));

@@ -28,7 +28,7 @@ use crate::frame::Frame;
 use crate::report::{self, Repeated, Transport};
 use carried::Trial;
 use engine::{Engine, Sid};
-use exchange::{Asked, Way, Wrong, switch, text};
+use exchange::{EngineError, EngineQuery, EngineTransport, switch, text};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, StatusCode};
@@ -140,27 +140,29 @@ impl Host {
         if leads.is_none_or(|(path, door)| door.entrance.parse(path).is_none()) {
             return text(StatusCode::NOT_FOUND, String::new());
         }
-        let asked = Asked::of(request.uri().query().unwrap_or_default());
+        let asked = EngineQuery::of(request.uri().query().unwrap_or_default());
         let Some(way) = asked.way else {
-            return Wrong::Transport.answer();
+            return EngineError::Transport.answer();
         };
         let Some(sid) = asked.sid else {
             return match (asked.is_current, way, request.method()) {
-                (false, ..) => Wrong::Version.answer(),
-                (_, Way::Polling, &Method::GET) => self.open(&request),
-                (_, Way::WebSocket, &Method::GET) => self.open_websocket(request),
-                _ => Wrong::Method.answer(),
+                (false, ..) => EngineError::Version.answer(),
+                (_, EngineTransport::Polling, &Method::GET) => self.open(&request),
+                (_, EngineTransport::WebSocket, &Method::GET) => self.open_websocket(request),
+                _ => EngineError::Method.answer(),
             };
         };
         let found = sid.and_then(|sid| self.engines.lock().get(&sid)?.upgrade());
         let Some(engine) = found else {
-            return Wrong::Sid.answer();
+            return EngineError::Sid.answer();
         };
         match (way, request.method()) {
-            (Way::Polling, &Method::GET) => requests::fetch(&engine).await,
-            (Way::Polling, &Method::POST) => requests::take(&engine, request.into_body()).await,
-            (Way::WebSocket, &Method::GET) => self.probe(engine, request),
-            _ => Wrong::Request.answer(),
+            (EngineTransport::Polling, &Method::GET) => requests::fetch(&engine).await,
+            (EngineTransport::Polling, &Method::POST) => {
+                requests::take(&engine, request.into_body()).await
+            }
+            (EngineTransport::WebSocket, &Method::GET) => self.probe(engine, request),
+            _ => EngineError::Request.answer(),
         }
     }
 
@@ -204,7 +206,7 @@ impl Host {
     /// A WebSocket that is to carry what requests carry now.
     fn probe(self: &Arc<Self>, engine: Arc<Engine>, mut request: Request<Incoming>) -> Boxed {
         let Some(trial) = Trial::begin(engine) else {
-            return Wrong::Request.answer();
+            return EngineError::Request.answer();
         };
         let host = Arc::clone(self);
         switch(&mut request, async move |upgrade| {

@@ -12,7 +12,7 @@ use super::seam::Subscribed;
 use super::visit::Visit;
 use crate::event::{Event, GapReason};
 use crate::frame::Frame;
-use crate::hub::{RoomRefusal, Spelling};
+use crate::hub::{EventSpelling, RoomRefusal};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ pub fn closing(why: Refusal, wait: i64) -> (u16, String) {
 
 /// How one connection spells. Whoever hears a message gives it a tag, by which what answers it is
 /// spelled; nobody else looks into tags.
-pub trait Speech: Spelling {
+pub trait Speech: EventSpelling {
     /// Who is at the other end, once that is known: the word by which the connection stands in the
     /// log, and the user.
     fn introduce(&self, _connection: &str, _user: Option<&str>) {}
@@ -83,7 +83,7 @@ pub trait Speech: Spelling {
     }
 }
 
-impl<S: Speech> Spelling for S {
+impl<S: Speech> EventSpelling for S {
     fn spell_event(&self, event: &Event, frames: &mut Vec<Frame>) -> bool {
         if self.reloads(event) {
             return false;

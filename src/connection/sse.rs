@@ -3,7 +3,7 @@
 //! It must never answer a temporary refusal with a status: an EventSource would not come back.
 
 use super::conversation::Conversation;
-use super::outlet::Outlet;
+use super::outlet::SocketOutlet;
 use super::presence::Presence;
 use super::socket::Socket;
 use super::speech::stream::{self, control};
@@ -81,7 +81,7 @@ async fn run(mut presence: Presence, socket: Arc<Socket>, head: Head) {
     socket.feed(Frame::raw(head.bytes), None);
     presence.subscription.wake();
     let conversation = Conversation::begin(&presence, Arc::clone(&spoken));
-    let outlet = Outlet::new(&socket, spoken, settings, settings.sse.heartbeat, None);
+    let outlet = SocketOutlet::new(&socket, spoken, settings, settings.sse.heartbeat, None);
     let mut writer = Writer::new(&conversation, &presence, outlet);
     let why = tokio::select! {
         why = writer.write() => why,

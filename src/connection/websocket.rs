@@ -6,7 +6,7 @@
 mod read;
 
 use super::conversation::Conversation;
-use super::outlet::Outlet;
+use super::outlet::SocketOutlet;
 use super::presence::Presence;
 use super::socket::Socket;
 use super::socket::decode::Decoder;
@@ -75,7 +75,7 @@ impl Upgraded {
         let seen = AtomicU64::new(unix_now());
         let websocket = &settings.websocket;
         let (heartbeat, ping) = (websocket.heartbeat, Some(websocket.ping));
-        let outlet = Outlet::new(socket, Arc::clone(&self.speech), settings, heartbeat, ping);
+        let outlet = SocketOutlet::new(socket, Arc::clone(&self.speech), settings, heartbeat, ping);
         let mut writer = Writer::new(&conversation, presence, outlet);
         // One second at least, and whole ones are counted.
         let patience = (websocket.ping + websocket.pong_timeout).as_secs().max(1) + 1;

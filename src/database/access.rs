@@ -13,7 +13,7 @@ use tokio_postgres::types::Type;
 
 /// A question: may this identity be here, and in which rooms?
 #[derive(Clone, Debug)]
-pub struct Asked<'a> {
+pub struct AccessQuestion<'a> {
     pub identity: &'a Identity,
     /// Nothing if it is only asked who they are.
     pub rooms: Option<&'a [Arc<str>]>,
@@ -25,7 +25,7 @@ pub struct Asked<'a> {
 
 /// What SQL says to one question.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct AccessAnswer {
     /// The version of rules and revocations that the answer was made under.
     pub version: i64,
     /// JSON text; nothing if the session is none any more, or the database's encoding can't hold them.
@@ -41,7 +41,7 @@ pub struct Answer {
     pub refusing: Option<String>,
 }
 
-impl Answer {
+impl AccessAnswer {
     /// Whether a room is theirs.
     #[must_use]
     pub fn grants(&self, room: &Arc<str>) -> bool {
@@ -57,10 +57,10 @@ impl Database {
     /// The database, or a rule's function that ran out of time.
     pub async fn access(
         &self,
-        asked: &[Asked<'_>],
+        asked: &[AccessQuestion<'_>],
         leeway: u64,
         within: Duration,
-    ) -> Result<Vec<Answer>, DatabaseError> {
+    ) -> Result<Vec<AccessAnswer>, DatabaseError> {
         let (text, leeway) = (to_text(asked), i64::try_from(leeway).unwrap_or(i64::MAX));
         let sql = "select version, claims, revoked, home, allowed, failed, refusing \
                    from rowcast.access($1::text::jsonb, $2)";
@@ -72,7 +72,7 @@ impl Database {
         }
         let list = |rooms: Vec<String>| rooms.into_iter().map(Into::into).collect();
         let answers = rows.iter().map(|row| {
-            Ok(Answer {
+            Ok(AccessAnswer {
                 version: row.try_get(0)?,
                 claims: row.try_get(1)?,
                 revoked: row.try_get::<_, Option<bool>>(2)?.unwrap_or(false),
@@ -87,7 +87,7 @@ impl Database {
 }
 
 /// Claims and cookies are JSON already: they are put in as they are, if they are ASCII.
-fn to_text(asked: &[Asked<'_>]) -> String {
+fn to_text(asked: &[AccessQuestion<'_>]) -> String {
     let mut text = String::from("[");
     for (index, one) in asked.iter().enumerate() {
         let comma = if index > 0 { "," } else { "" };

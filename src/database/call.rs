@@ -27,7 +27,7 @@ const PLACES: usize = 3;
 
 /// What is asked for, and by whom.
 #[derive(Clone, Copy)]
-pub struct Question<'a> {
+pub struct CallQuestion<'a> {
     pub name: &'a str,
     /// JSON text: an object, or the caller is told.
     pub args: &'a str,
@@ -85,7 +85,7 @@ impl From<DatabaseError> for Failed {
 
 /// The connections of calls, and how many may want one.
 #[derive(Clone, Debug)]
-pub(super) struct Calls {
+pub(super) struct CallPool {
     pool: Connections,
     canceller: Canceller,
     inside: Arc<Semaphore>,
@@ -94,7 +94,7 @@ pub(super) struct Calls {
     cancel_timeout: Duration,
 }
 
-impl Calls {
+impl CallPool {
     pub fn new(
         servers: &Servers,
         database: &config::Database,
@@ -114,7 +114,7 @@ impl Calls {
         self.pool.forget();
     }
 
-    async fn call(&self, question: Question<'_>) -> Result<Called, Failed> {
+    async fn call(&self, question: CallQuestion<'_>) -> Result<Called, Failed> {
         if !is_name(question.name) {
             return Err(Failed::Unknown("not a name".to_owned()));
         }
@@ -153,7 +153,7 @@ impl Calls {
     async fn attempt(
         &self,
         running: &Running,
-        question: Question<'_>,
+        question: CallQuestion<'_>,
         left: Duration,
     ) -> Result<Called, Failed> {
         let Some(client) = &running.client else {
@@ -305,7 +305,7 @@ impl Database {
     ///
     /// # Errors
     /// Why there is no answer. Nothing was written then, unless the connection was lost at the commit.
-    pub async fn call(&self, question: Question<'_>) -> Result<Called, Failed> {
+    pub async fn call(&self, question: CallQuestion<'_>) -> Result<Called, Failed> {
         self.calls.call(question).await
     }
 

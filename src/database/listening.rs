@@ -6,7 +6,7 @@ use super::cancel::Canceller;
 use super::heard::Heard;
 use super::rows::snapshot_from;
 use super::servers::Servers;
-use super::tls::Stream;
+use super::tls::PgStream;
 use super::{DOORBELL, DatabaseError, Param, describe};
 use crate::bookmark::Standpoint;
 use crate::config;
@@ -236,7 +236,7 @@ impl Listening {
 
 /// Drives the connection, and hears what is said on it.
 async fn hear(
-    mut connection: Connection<Socket, Stream>,
+    mut connection: Connection<Socket, PgStream>,
     heard: Arc<Heard>,
     notifications: mpsc::Sender<(String, String)>,
 ) {

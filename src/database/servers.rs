@@ -20,7 +20,7 @@ use tokio_postgres::{Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// A client, and what has to be driven for it.
-pub type Connected = (Client, Connection<Socket, tls::Stream>);
+pub type Connected = (Client, Connection<Socket, tls::PgStream>);
 
 /// All that an address names, in its order.
 #[derive(Clone)]
@@ -207,7 +207,7 @@ impl Connections {
 /// yet that could be lost.
 async fn begin(
     client: &Client,
-    connection: &mut Connection<Socket, tls::Stream>,
+    connection: &mut Connection<Socket, tls::PgStream>,
 ) -> Result<(), tokio_postgres::Error> {
     let session = session();
     let mut done = pin!(client.batch_execute(&session));

@@ -19,7 +19,7 @@ use tokio_rustls::rustls::{
 };
 
 /// What a connection to Postgres is wrapped in.
-pub type Stream =
+pub type PgStream =
     <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<tokio_postgres::Socket>>::Stream;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

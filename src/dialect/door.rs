@@ -5,7 +5,7 @@
 use super::fields::{Field, Fields, at};
 use super::filling::Source;
 use super::framing::Framing;
-use super::messages::{Misheard, Rooms};
+use super::messages::{BadMessage, Rooms};
 use super::path::Path;
 use super::template::Template;
 use super::text::Text;
@@ -100,14 +100,14 @@ impl Entrance {
         &self,
         fields: &mut Fields,
         query: impl Fn(&str) -> Option<Value>,
-    ) -> Result<(), Misheard> {
+    ) -> Result<(), BadMessage> {
         for field in &self.query {
             let sent = query(&field.path).filter(|sent| sent != "");
             match (sent.as_ref().and_then(|sent| field.kind.take(sent)), sent) {
                 (Some(value), _) => fields.set(&field.path, value),
                 (None, None) if field.optional => {}
                 _ => {
-                    return Err(Misheard::Field {
+                    return Err(BadMessage::Field {
                         message: self.path.as_str().to_owned(),
                         field: field.path.clone(),
                         kind: field.kind.to_string(),

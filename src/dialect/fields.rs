@@ -10,7 +10,7 @@ use std::fmt;
 
 /// What a field may hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FieldKind {
     /// What a room's name may be made of: a text that is a name, or a whole number.
     Id,
     Text,
@@ -20,18 +20,18 @@ pub enum Kind {
     Boolean,
     Object,
     Any,
-    List(Box<Kind>),
+    List(Box<FieldKind>),
 }
 
 /// Kinds by the words of the files.
-pub const KINDS: &[(&str, Kind)] = &[
-    ("id", Kind::Id),
-    ("text", Kind::Text),
-    ("integer", Kind::Integer),
-    ("number", Kind::Number),
-    ("boolean", Kind::Boolean),
-    ("object", Kind::Object),
-    ("any", Kind::Any),
+pub const KINDS: &[(&str, FieldKind)] = &[
+    ("id", FieldKind::Id),
+    ("text", FieldKind::Text),
+    ("integer", FieldKind::Integer),
+    ("number", FieldKind::Number),
+    ("boolean", FieldKind::Boolean),
+    ("object", FieldKind::Object),
+    ("any", FieldKind::Any),
 ];
 
 /// A field that a message or a door declares.
@@ -39,7 +39,7 @@ pub const KINDS: &[(&str, Kind)] = &[
 pub struct Field {
     /// Where it lies: `eventId`, `data.therapistId`; numbers count in lists. Its slot's name too.
     pub path: String,
-    pub kind: Kind,
+    pub kind: FieldKind,
     pub optional: bool,
 }
 
@@ -73,7 +73,7 @@ pub fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     })
 }
 
-impl Kind {
+impl FieldKind {
     /// The value, if it is of this kind.
     pub(super) fn check(&self, value: &Value) -> Option<Value> {
         let right = match (self, value) {
@@ -127,7 +127,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for FieldKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Self::List(kind) = self {
             return write!(f, "list of {kind}");
@@ -144,50 +144,50 @@ mod tests {
 
     #[test]
     fn a_value_is_of_its_kind_or_none() {
-        let list = Kind::List(Box::new(Kind::Integer));
+        let list = FieldKind::List(Box::new(FieldKind::Integer));
         for (kind, good) in [
-            (Kind::Id, json!("a b")),
-            (Kind::Id, json!(-7)),
-            (Kind::Text, json!("")),
-            (Kind::Number, json!(1.5)),
-            (Kind::Boolean, json!(false)),
-            (Kind::Object, json!({})),
-            (Kind::Any, json!(null)),
+            (FieldKind::Id, json!("a b")),
+            (FieldKind::Id, json!(-7)),
+            (FieldKind::Text, json!("")),
+            (FieldKind::Number, json!(1.5)),
+            (FieldKind::Boolean, json!(false)),
+            (FieldKind::Object, json!({})),
+            (FieldKind::Any, json!(null)),
             (list.clone(), json!([1, 2])),
         ] {
             assert_eq!(kind.check(&good), Some(good.clone()), "{kind}");
         }
         for (kind, bad) in [
-            (Kind::Id, json!("")),
-            (Kind::Id, json!("a\n")),
-            (Kind::Id, json!(1.5)),
-            (Kind::Id, json!("x".repeat(201))),
-            (Kind::Text, json!(1)),
-            (Kind::Integer, json!("1.0")),
-            (Kind::Integer, json!(1e300)),
-            (Kind::Object, json!([])),
+            (FieldKind::Id, json!("")),
+            (FieldKind::Id, json!("a\n")),
+            (FieldKind::Id, json!(1.5)),
+            (FieldKind::Id, json!("x".repeat(201))),
+            (FieldKind::Text, json!(1)),
+            (FieldKind::Integer, json!("1.0")),
+            (FieldKind::Integer, json!(1e300)),
+            (FieldKind::Object, json!([])),
             (list, json!([1, "x"])),
         ] {
             assert_eq!(kind.check(&bad), None, "{kind} {bad}");
         }
-        assert_eq!(Kind::Integer.check(&json!("12")), Some(json!(12)));
+        assert_eq!(FieldKind::Integer.check(&json!("12")), Some(json!(12)));
         assert_eq!(
-            Kind::List(Box::new(Kind::Integer)).read("1,2"),
+            FieldKind::List(Box::new(FieldKind::Integer)).read("1,2"),
             Some(json!([1, 2]))
         );
-        assert_eq!(Kind::Number.read("5"), Some(json!(5)));
-        assert_eq!(Kind::Number.read("NaN"), None);
-        assert_eq!(Kind::Any.read("1"), None);
-        let ids = Kind::List(Box::new(Kind::Id));
+        assert_eq!(FieldKind::Number.read("5"), Some(json!(5)));
+        assert_eq!(FieldKind::Number.read("NaN"), None);
+        assert_eq!(FieldKind::Any.read("1"), None);
+        let ids = FieldKind::List(Box::new(FieldKind::Id));
         for (kind, said, taken) in [
             (&ids, json!(["a,b", 5]), Some(json!(["a,b", 5]))),
             (&ids, json!("a,b"), Some(json!(["a", "b"]))),
             (&ids, json!([]), Some(json!([]))),
             (&ids, json!(["a", {}]), None),
-            (&Kind::Integer, json!(7), Some(json!(7))),
-            (&Kind::Integer, json!("7"), Some(json!(7))),
-            (&Kind::Integer, json!([7]), None),
-            (&Kind::Text, json!("a\n"), None),
+            (&FieldKind::Integer, json!(7), Some(json!(7))),
+            (&FieldKind::Integer, json!("7"), Some(json!(7))),
+            (&FieldKind::Integer, json!([7]), None),
+            (&FieldKind::Text, json!("a\n"), None),
         ] {
             assert_eq!(kind.take(&said), taken, "{kind} {said}");
         }

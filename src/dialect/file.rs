@@ -2,10 +2,10 @@
 //! Hands checked values to those who compile them, and collects what is wrong, so that an author mends
 //! a file in one round. It must never guess: what it does not know is a problem.
 
-use super::fields::{Field, KINDS, Kind};
+use super::fields::{Field, FieldKind, KINDS};
 use super::keys::{SECTIONS, known_here, quoted};
 use super::slot::{Context, Shape};
-use super::template::{Template, Wrong};
+use super::template::{Template, TemplateError};
 use super::text::Text;
 use std::ops::Range;
 use toml::Spanned;
@@ -277,7 +277,7 @@ impl<'t> File<'t> {
         let value = self.value(section, key)?;
         let mut wrong = Vec::new();
         let template = Template::compile(value, context, &mut wrong);
-        for Wrong {
+        for TemplateError {
             at,
             key: inside,
             what,
@@ -330,7 +330,7 @@ fn not_a_text(text: &Text) -> Option<String> {
     }
 }
 
-fn kind_of(value: &DeValue<'_>) -> Option<(Kind, bool)> {
+fn kind_of(value: &DeValue<'_>) -> Option<(FieldKind, bool)> {
     match value {
         DeValue::String(word) => {
             let (word, optional) = word
@@ -345,7 +345,7 @@ fn kind_of(value: &DeValue<'_>) -> Option<(Kind, bool)> {
                 return None;
             };
             let (kind, optional) = kind_of(item.get_ref())?;
-            Some((Kind::List(Box::new(kind)), optional))
+            Some((FieldKind::List(Box::new(kind)), optional))
         }
         _ => None,
     }

@@ -65,14 +65,14 @@ impl Rooms {
 
 /// A message that was understood.
 #[derive(Debug)]
-pub struct Heard<'a> {
+pub struct ParsedMessage<'a> {
     pub message: &'a Message,
     pub fields: Fields,
 }
 
 /// One that was not; the words are for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Misheard {
+pub enum BadMessage {
     #[error("a JSON message with its name in `{0}` was expected")]
     Nameless(String),
     #[error("{0:?} is no message here")]
@@ -88,7 +88,7 @@ pub enum Misheard {
     },
 }
 
-impl Misheard {
+impl BadMessage {
     /// The code of `docs/protocol.md`.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -122,16 +122,16 @@ impl Messages {
     ///
     /// # Errors
     /// What was not understood.
-    pub fn hear(&self, text: &str) -> Result<Heard<'_>, Misheard> {
+    pub fn hear(&self, text: &str) -> Result<ParsedMessage<'_>, BadMessage> {
         let said = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.trim()));
         let name = match &said {
             Value::Object(_) | Value::Array(_) => at(&said, &self.name).and_then(name_of),
             bare => name_of(bare).filter(|name| self.by_name.contains_key(name)),
         };
-        let name = name.ok_or_else(|| Misheard::Nameless(self.name.clone()))?;
+        let name = name.ok_or_else(|| BadMessage::Nameless(self.name.clone()))?;
         let message = self.find(&name)?;
         let fields = message.read(|field| at(&said, &field.path))?;
-        Ok(Heard { message, fields })
+        Ok(ParsedMessage { message, fields })
     }
 
     /// Understands an event of Socket.IO: its arguments in their order, or the fields of the one object
@@ -139,7 +139,11 @@ impl Messages {
     ///
     /// # Errors
     /// What was not understood.
-    pub fn hear_arguments(&self, name: &str, arguments: &[Value]) -> Result<Heard<'_>, Misheard> {
+    pub fn hear_arguments(
+        &self,
+        name: &str,
+        arguments: &[Value],
+    ) -> Result<ParsedMessage<'_>, BadMessage> {
         let message = self.find(name)?;
         let fields = message.read(|field| {
             let place = message
@@ -152,15 +156,15 @@ impl Messages {
                 (None, _) => None,
             }
         })?;
-        Ok(Heard { message, fields })
+        Ok(ParsedMessage { message, fields })
     }
 
-    fn find(&self, name: &str) -> Result<&Message, Misheard> {
+    fn find(&self, name: &str) -> Result<&Message, BadMessage> {
         let found = self
             .by_name
             .get(name)
             .and_then(|place| self.all.get(*place));
-        found.ok_or_else(|| Misheard::Unknown(name.chars().take(SHOWN).collect()))
+        found.ok_or_else(|| BadMessage::Unknown(name.chars().take(SHOWN).collect()))
     }
 
     /// All messages, in the order of the file.
@@ -175,7 +179,7 @@ impl Messages {
 }
 
 impl Message {
-    fn read<'v>(&self, value: impl Fn(&Field) -> Option<&'v Value>) -> Result<Fields, Misheard> {
+    fn read<'v>(&self, value: impl Fn(&Field) -> Option<&'v Value>) -> Result<Fields, BadMessage> {
         let mut fields = Fields::default();
         let mut wrong = None;
         for field in &self.fields {
@@ -192,7 +196,7 @@ impl Message {
         let Some(field) = wrong else {
             return Ok(fields);
         };
-        Err(Misheard::Field {
+        Err(BadMessage::Field {
             message: self.name.clone(),
             field: field.path.clone(),
             kind: field.kind.to_string(),

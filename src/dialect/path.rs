@@ -1,7 +1,7 @@
 //! Paths with parameters, such as `/ws/events/{eventId:integer}`.
 //! Hands the parameters on as fields. It must never take a path for its own that another might mean.
 
-use super::fields::{Field, Fields, Kind};
+use super::fields::{Field, FieldKind, Fields};
 use percent_encoding::percent_decode_str;
 
 /// A path that a door answers.
@@ -123,8 +123,8 @@ impl Segment {
         }
         let (name, kind) = inside.split_once(':').unwrap_or((inside, "text"));
         let kind = match kind {
-            "text" => Kind::Text,
-            "integer" => Kind::Integer,
+            "text" => FieldKind::Text,
+            "integer" => FieldKind::Integer,
             _ => return Err(format!("{{{inside}}}: a parameter is text or integer")),
         };
         if name.is_empty()

@@ -7,7 +7,7 @@ use super::file::{File, Section};
 use super::framing::{Framing, MOST_BESIDE};
 use super::messages::{Meaning, Message};
 use super::places;
-use super::reader::Reader;
+use super::reader::DialectReader;
 use super::slot::Context;
 use super::template::Node;
 use toml::Spanned;
@@ -26,7 +26,7 @@ pub(super) fn read(name: &str, text: &str) -> Result<Dialect, Vec<String>> {
             return Err(file.problems());
         }
     };
-    let mut reader = Reader {
+    let mut reader = DialectReader {
         door: Vec::new(),
         places: Vec::new(),
         file,
@@ -40,7 +40,7 @@ pub(super) fn read(name: &str, text: &str) -> Result<Dialect, Vec<String>> {
     Ok(dialect)
 }
 
-impl<'t> Reader<'t> {
+impl<'t> DialectReader<'t> {
     fn all(&mut self, table: &'t Spanned<DeTable<'t>>) -> Dialect {
         let root = self.file.root(table);
         let sections = ["websocket", "poll", "socketio"].map(|key| self.file.section(&root, key));

@@ -2,14 +2,14 @@
 //! Hands doors to the reader of the whole file. It must never let a parameter be named that no door has.
 
 use super::door::{Entrance, Health, PollDoor, SocketIoDoor, WebSocketDoor};
-use super::fields::{Field, Kind};
+use super::fields::{Field, FieldKind};
 use super::file::Section;
 use super::framing::Framing;
 use super::keys::{known_here, quoted};
 use super::messages::Rooms;
 use super::path::Path;
 use super::places;
-use super::reader::{Reader, ours};
+use super::reader::{DialectReader, ours};
 use super::slot::Context;
 use super::template::{Node, Template};
 use super::wording::WORDS;
@@ -22,7 +22,7 @@ const TAKEN: &[&str] = &["token", "since", "reader", "wait"];
 /// which they ignore.
 const ARGUMENTS: &str = r#"["{data}", { id = "{id}", bookmark = "{bookmark}", at = "{at}" }]"#;
 
-impl<'t> Reader<'t> {
+impl<'t> DialectReader<'t> {
     /// Path, query, rooms and claims of a door.
     pub fn entrance(&mut self, section: &Section<'t>) -> Option<Entrance> {
         let socketio = section.key == "socketio";
@@ -41,7 +41,9 @@ impl<'t> Reader<'t> {
         let query = self.file.fields(section, "query");
         for field in &query {
             let problem = match &field.kind {
-                Kind::Object | Kind::Any => Some(format!("a query can't hold {}", field.kind)),
+                FieldKind::Object | FieldKind::Any => {
+                    Some(format!("a query can't hold {}", field.kind))
+                }
                 _ if TAKEN.contains(&field.path.as_str()) => Some(
                     "every door understands this parameter by itself: give it another name".into(),
                 ),

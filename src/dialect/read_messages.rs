@@ -1,11 +1,11 @@
 //! The sections of messages, errors and closes, compiled.
 //! Hands them to the reader of the whole file. It must never let a message mean two things.
 
-use super::fields::{Field, Kind};
+use super::fields::{Field, FieldKind};
 use super::file::Section;
 use super::messages::{Meaning, Message, Messages, Rooms};
 use super::places;
-use super::reader::{Reader, ours};
+use super::reader::{DialectReader, ours};
 use super::slot::Context;
 use super::wording::{CODES, Close, Closes, Errors, WORDS};
 use toml::de::DeValue;
@@ -14,7 +14,7 @@ use toml::de::DeValue;
 const ERROR: &str =
     r#"{ type = "error", code = "{code}", message = "{message}", room = "{room}" }"#;
 
-impl<'t> Reader<'t> {
+impl<'t> DialectReader<'t> {
     pub fn messages(&mut self, root: &Section<'t>) -> Messages {
         let named = self.file.section(root, "messages");
         let name = named.and_then(|section| self.file.text(&section, "name"));
@@ -48,7 +48,7 @@ impl<'t> Reader<'t> {
         for (argument, _) in self.file.texts(section, "arguments") {
             // What is not described is what rooms are named by.
             if !fields.iter().any(|field| field.path == argument) {
-                let (path, kind, optional) = (argument.to_owned(), Kind::Id, false);
+                let (path, kind, optional) = (argument.to_owned(), FieldKind::Id, false);
                 fields.push(Field {
                     path,
                     kind,

@@ -25,14 +25,14 @@ pub(super) struct PathUse {
 }
 
 /// A file on its way to a dialect.
-pub(super) struct Reader<'t> {
+pub(super) struct DialectReader<'t> {
     pub file: File<'t>,
     /// The parameters of all doors.
     pub door: Vec<Field>,
     pub places: Vec<PathUse>,
 }
 
-impl<'t> Reader<'t> {
+impl<'t> DialectReader<'t> {
     pub fn template(
         &mut self,
         section: &Section<'t>,

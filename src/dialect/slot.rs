@@ -2,7 +2,7 @@
 //! Hands text to the templates. It must never be asked for a name that its context has not: names are
 //! checked when a file is read.
 
-use super::fields::{Field, Kind};
+use super::fields::{Field, FieldKind};
 use super::filling::{Filling, Source};
 use super::keys::known_here;
 use jiff::Timestamp;
@@ -62,13 +62,13 @@ impl Context<'_> {
     }
 }
 
-fn shape_of(kind: &Kind) -> Shape {
+fn shape_of(kind: &FieldKind) -> Shape {
     match kind {
-        Kind::Id | Kind::Text | Kind::Number => Shape::Text,
-        Kind::Integer => Shape::Integer,
-        Kind::Boolean => Shape::Truth,
-        Kind::List(_) => Shape::List,
-        Kind::Object | Kind::Any => Shape::Json,
+        FieldKind::Id | FieldKind::Text | FieldKind::Number => Shape::Text,
+        FieldKind::Integer => Shape::Integer,
+        FieldKind::Boolean => Shape::Truth,
+        FieldKind::List(_) => Shape::List,
+        FieldKind::Object | FieldKind::Any => Shape::Json,
     }
 }
 

@@ -12,7 +12,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 /// What is wrong with a template.
-pub(super) struct Wrong {
+pub(super) struct TemplateError {
     /// In the file.
     pub at: Range<usize>,
     /// In the template, such as `.data.at`.
@@ -50,7 +50,7 @@ impl Template {
     pub(super) fn compile(
         value: &Spanned<DeValue<'_>>,
         context: &Context<'_>,
-        wrong: &mut Vec<Wrong>,
+        wrong: &mut Vec<TemplateError>,
     ) -> Self {
         let node = Node::compile(value, context, wrong);
         Self { node }
@@ -88,11 +88,11 @@ impl Node {
     fn compile(
         value: &Spanned<DeValue<'_>>,
         context: &Context<'_>,
-        wrong: &mut Vec<Wrong>,
+        wrong: &mut Vec<TemplateError>,
     ) -> Self {
         let mut say = |what: &str| {
             let (at, key, what) = (value.span(), String::new(), what.to_owned());
-            wrong.push(Wrong { at, key, what });
+            wrong.push(TemplateError { at, key, what });
             Self::Literal("null".into())
         };
         match value.get_ref() {

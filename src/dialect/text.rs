@@ -155,7 +155,7 @@ pub(super) fn escape(text: &str, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fields::{Field, Fields, Kind};
+    use super::super::fields::{Field, FieldKind, Fields};
     use super::super::values::Values;
     use super::*;
     use proptest::prelude::*;
@@ -170,7 +170,7 @@ mod tests {
     ];
 
     fn text(written: &str) -> Text {
-        let lots = Kind::List(Box::new(Kind::Id));
+        let lots = FieldKind::List(Box::new(FieldKind::Id));
         let lots = [Field {
             path: "lots".into(),
             kind: lots,

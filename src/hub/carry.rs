@@ -23,7 +23,7 @@ const PART: usize = 128;
 #[derive(Clone)]
 pub struct Line {
     pub socket: Arc<dyn Carry>,
-    pub spelling: Arc<dyn Spelling>,
+    pub spelling: Arc<dyn EventSpelling>,
 }
 
 /// Where frames go.
@@ -31,14 +31,14 @@ pub trait Carry: Send + Sync {
     /// Writes the events at the front of these in this spelling, as far as there is room at once.
     fn carry(
         &self,
-        spelling: &dyn Spelling,
+        spelling: &dyn EventSpelling,
         waiting: &mut VecDeque<Delivery>,
         carriage: &mut Carriage,
     ) -> Carried;
 }
 
 /// How events are spelled there.
-pub trait Spelling: Send + Sync {
+pub trait EventSpelling: Send + Sync {
     /// Adds the frame for this one, if there is a word for it. False if it may not go unsaid: then it
     /// is the writer's.
     fn spell_event(&self, event: &Event, frames: &mut Vec<Frame>) -> bool;
@@ -172,7 +172,7 @@ mod tests {
     impl Carry for Takes {
         fn carry(
             &self,
-            _: &dyn Spelling,
+            _: &dyn EventSpelling,
             waiting: &mut VecDeque<Delivery>,
             carriage: &mut Carriage,
         ) -> Carried {
@@ -192,7 +192,7 @@ mod tests {
         }
     }
 
-    impl Spelling for Takes {
+    impl EventSpelling for Takes {
         fn spell_event(&self, _: &Event, _: &mut Vec<Frame>) -> bool {
             true
         }
@@ -252,7 +252,12 @@ mod tests {
     struct Panics;
 
     impl Carry for Panics {
-        fn carry(&self, _: &dyn Spelling, _: &mut VecDeque<Delivery>, _: &mut Carriage) -> Carried {
+        fn carry(
+            &self,
+            _: &dyn EventSpelling,
+            _: &mut VecDeque<Delivery>,
+            _: &mut Carriage,
+        ) -> Carried {
             panic!("as a defect would")
         }
     }

@@ -40,7 +40,7 @@ pub(super) struct Queue {
 
 /// What waits for a reader, as an operator asks.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Load {
+pub struct Backlog {
     pub deliveries: usize,
     pub bytes: usize,
     /// Bytes taken from the queue that are still being written, and for how long.
@@ -249,10 +249,10 @@ impl Subscription {
 
     /// What waits for its reader.
     #[must_use]
-    pub fn load(&self) -> Load {
+    pub fn load(&self) -> Backlog {
         let queue = self.queue.lock();
         let oldest = queue.waiting.iter().find_map(Delivery::inserted);
-        Load {
+        Backlog {
             deliveries: queue.waiting.len(),
             bytes: queue.bytes,
             writing: queue.writing.map(|(since, bytes)| (since.elapsed(), bytes)),

@@ -3,7 +3,7 @@
 //! It must never hold a lock for longer than it takes to copy: nothing here is asked while nobody
 //! watches, and then once a second.
 
-use super::{Hub, Load, Subscription};
+use super::{Backlog, Hub, Subscription};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Survey {
     pub subscription: Arc<Subscription>,
-    pub load: Load,
+    pub load: Backlog,
     /// Without the room of everybody.
     pub rooms: usize,
 }

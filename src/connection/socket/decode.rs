@@ -3,7 +3,7 @@
 //! size, and nothing at all between two messages.
 
 use crate::connection::Refusal;
-use crate::frame::Kind;
+use crate::frame::Opcode;
 
 /// The most that a control frame may carry.
 const CONTROL: usize = 125;
@@ -24,7 +24,7 @@ pub enum Message {
 pub struct Decoder {
     bytes: Vec<u8>,
     /// The fragments of a message that came so far.
-    begun: Option<(Kind, Vec<u8>)>,
+    begun: Option<(Opcode, Vec<u8>)>,
     /// Bytes of a message.
     most: usize,
     /// The code with which the other side closed.
@@ -34,7 +34,7 @@ pub struct Decoder {
 /// The head of a client's frame.
 struct Head {
     last: bool,
-    kind: Kind,
+    kind: Opcode,
     mask: [u8; 4],
     /// Bytes of the head itself, and of what it carries.
     length: usize,
@@ -96,7 +96,7 @@ impl Decoder {
 
     fn take(&mut self, head: &Head, payload: Vec<u8>) -> Result<Option<Message>, Refusal> {
         let (kind, whole) = match (head.kind, self.begun.take()) {
-            (Kind::Continuation, Some((kind, mut begun))) => {
+            (Opcode::Continuation, Some((kind, mut begun))) => {
                 begun.extend(payload);
                 (kind, begun)
             }
@@ -104,14 +104,14 @@ impl Decoder {
                 self.begun = begun;
                 return control(kind, payload).map(Some);
             }
-            (Kind::Continuation, None) | (_, Some(_)) => return Err(Refusal::Protocol),
+            (Opcode::Continuation, None) | (_, Some(_)) => return Err(Refusal::Protocol),
             (kind, None) => (kind, payload),
         };
         if !head.last {
             self.begun = Some((kind, whole));
             return Ok(None);
         }
-        if kind == Kind::Binary {
+        if kind == Opcode::Binary {
             return Ok(Some(Message::Binary));
         }
         let text = String::from_utf8(whole).map_err(|_| Refusal::Protocol)?;
@@ -124,7 +124,7 @@ fn head(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
     let [first, second, rest @ ..] = bytes else {
         return Ok(None);
     };
-    let kind = Kind::of(first & 0x0f).ok_or(Refusal::Protocol)?;
+    let kind = Opcode::of(first & 0x0f).ok_or(Refusal::Protocol)?;
     let (last, reserved, masked) = (first & 0x80 != 0, first & 0x70 != 0, second & 0x80 != 0);
     let short = usize::from(second & 0x7f);
     let wrong_control = kind.is_control() && (!last || short > CONTROL);
@@ -159,10 +159,10 @@ fn head(bytes: &[u8]) -> Result<Option<Head>, Refusal> {
     }))
 }
 
-fn control(kind: Kind, payload: Vec<u8>) -> Result<Message, Refusal> {
+fn control(kind: Opcode, payload: Vec<u8>) -> Result<Message, Refusal> {
     match (kind, payload.as_slice()) {
-        (Kind::Ping, _) => Ok(Message::Ping(payload)),
-        (Kind::Pong, _) => Ok(Message::Pong),
+        (Opcode::Ping, _) => Ok(Message::Ping(payload)),
+        (Opcode::Pong, _) => Ok(Message::Pong),
         (_, []) => Ok(Message::Close(None)),
         (_, [high, low, reason @ ..]) => {
             let code = u16::from_be_bytes([*high, *low]);

@@ -8,7 +8,7 @@ use super::packet::{PROBE, PROBED, UPGRADE};
 use crate::connection::Refusal;
 use crate::connection::socket::Socket;
 use crate::connection::socket::decode::{Decoder, Message};
-use crate::frame::{Frame, Kind};
+use crate::frame::{Frame, Opcode};
 use std::sync::Arc;
 use tokio::time::timeout;
 
@@ -99,7 +99,7 @@ async fn read(engine: &Arc<Engine>, socket: &Socket, decoder: &mut Decoder) -> R
             Ok(Message::Text(text)) => hearing::hear(engine, &text),
             Ok(Message::Close(_)) => Err(Refusal::Gone),
             Ok(Message::Ping(payload)) => {
-                engine.say(Frame::control(Kind::Pong, &payload));
+                engine.say(Frame::control(Opcode::Pong, &payload));
                 Ok(())
             }
             // The packet that bytes belong to has been answered.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
-use way::{Waiting, Way};
+use way::{Carrier, PendingPackets};
 
 /// The word by which requests belong to a connection: nobody else can know it.
 pub(super) type Sid = u128;
@@ -37,7 +37,7 @@ pub(super) struct Engine {
 }
 
 pub(super) struct Inside {
-    way: Way,
+    way: Carrier,
     /// Who is in, or about to be: the place of the namespace among the door's, and who hears there.
     namespaces: Vec<(usize, Arc<Ear>)>,
     /// Until when it may be in no namespace.
@@ -81,7 +81,10 @@ impl Engine {
             host: Arc::clone(host),
             opened,
             inside: Mutex::new(Inside {
-                way: socket.map_or_else(|| Way::Requests(Waiting::default()), Way::WebSocket),
+                way: socket.map_or_else(
+                    || Carrier::Requests(PendingPackets::default()),
+                    Carrier::WebSocket,
+                ),
                 namespaces: Vec::new(),
                 alone: Some(now + settings.connect),
                 connects: Allowance::of_messages(&host.gate.settings.limits),
@@ -131,8 +134,8 @@ impl Engine {
     /// The WebSocket that carries it, if one does.
     pub fn socket(&self) -> Option<Arc<Socket>> {
         match &self.inside().way {
-            Way::Requests(_) => None,
-            Way::WebSocket(socket) => Some(Arc::clone(socket)),
+            Carrier::Requests(_) => None,
+            Carrier::WebSocket(socket) => Some(Arc::clone(socket)),
         }
     }
 
@@ -144,7 +147,7 @@ impl Engine {
                     socket.feed(frame, live);
                 }
             }
-            inside.way = Way::WebSocket(Arc::clone(socket));
+            inside.way = Carrier::WebSocket(Arc::clone(socket));
         });
         self.called.notify_one();
     }
@@ -152,8 +155,8 @@ impl Engine {
     /// Has a packet leave with the next flush; `live` is when its event was inserted, if it is live.
     pub fn feed(&self, frame: Frame, live: Option<i64>) {
         match &mut self.inside().way {
-            Way::Requests(waiting) => waiting.push(frame, live),
-            Way::WebSocket(socket) => socket.feed(frame, live),
+            Carrier::Requests(waiting) => waiting.push(frame, live),
+            Carrier::WebSocket(socket) => socket.feed(frame, live),
         }
     }
 
@@ -162,8 +165,8 @@ impl Engine {
     pub fn say(&self, frame: Frame) {
         let most = self.host.gate.settings.limits.queue_bytes;
         let said = match &mut self.inside().way {
-            Way::Requests(waiting) => waiting.answer(frame, most),
-            Way::WebSocket(socket) => socket.answer(frame, most),
+            Carrier::Requests(waiting) => waiting.answer(frame, most),
+            Carrier::WebSocket(socket) => socket.answer(frame, most),
         };
         self.call();
         if let Err(why) = said {
@@ -173,8 +176,8 @@ impl Engine {
 
     fn call(&self) {
         match &self.inside().way {
-            Way::Requests(_) => self.moved.notify_waiters(),
-            Way::WebSocket(_) => self.called.notify_one(),
+            Carrier::Requests(_) => self.moved.notify_waiters(),
+            Carrier::WebSocket(_) => self.called.notify_one(),
         }
     }
 
@@ -216,8 +219,8 @@ impl Engine {
     /// Forgets what waits: nobody may have it any more.
     pub fn forget(&self) {
         self.change(|inside| match &mut inside.way {
-            Way::Requests(waiting) => drop(waiting.take()),
-            Way::WebSocket(socket) => socket.forget(),
+            Carrier::Requests(waiting) => drop(waiting.take()),
+            Carrier::WebSocket(socket) => socket.forget(),
         });
     }
 

@@ -13,21 +13,21 @@ use serde_json::json;
 
 /// What a request's query says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct EngineQuery {
     /// The connection that it belongs to; one that can't be read belongs to none.
     pub sid: Option<Option<Sid>>,
-    pub way: Option<Way>,
+    pub way: Option<EngineTransport>,
     /// The protocol's version is the one that is spoken here.
     pub is_current: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum EngineTransport {
     Polling,
     WebSocket,
 }
 
-impl Asked {
+impl EngineQuery {
     pub fn of(query: &str) -> Self {
         let find = |key: &str| {
             let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
@@ -36,8 +36,8 @@ impl Asked {
         Self {
             sid: find("sid").map(|sid| Sid::from_str_radix(sid, 16).ok()),
             way: match find("transport") {
-                Some("polling") => Some(Way::Polling),
-                Some("websocket") => Some(Way::WebSocket),
+                Some("polling") => Some(EngineTransport::Polling),
+                Some("websocket") => Some(EngineTransport::WebSocket),
                 _ => None,
             },
             is_current: find("EIO") == Some("4"),
@@ -47,7 +47,7 @@ impl Asked {
 
 /// What is wrong with a request, as clients of Engine.IO are told.
 #[derive(Clone, Copy)]
-pub(super) enum Wrong {
+pub(super) enum EngineError {
     Transport = 0,
     Sid = 1,
     Method = 2,
@@ -55,7 +55,7 @@ pub(super) enum Wrong {
     Version = 5,
 }
 
-impl Wrong {
+impl EngineError {
     pub fn answer(self) -> Boxed {
         let message = match self {
             Self::Transport => "Transport unknown",
@@ -98,7 +98,7 @@ where
         }
         Err(head) => {
             let answer = match head.status() {
-                StatusCode::BAD_REQUEST => Wrong::Request.answer(),
+                StatusCode::BAD_REQUEST => EngineError::Request.answer(),
                 status => text(status, String::new()),
             };
             handshake::under(head, answer)
@@ -113,34 +113,39 @@ mod tests {
     #[test]
     fn queries_say_who_asks_and_how() {
         for (query, sid, way, is_current) in [
-            ("EIO=4&transport=polling", None, Some(Way::Polling), true),
+            (
+                "EIO=4&transport=polling",
+                None,
+                Some(EngineTransport::Polling),
+                true,
+            ),
             (
                 "EIO=4&transport=websocket&t=x",
                 None,
-                Some(Way::WebSocket),
+                Some(EngineTransport::WebSocket),
                 true,
             ),
             (
                 "EIO=4&transport=websocket&sid=00ff",
                 Some(Some(255)),
-                Some(Way::WebSocket),
+                Some(EngineTransport::WebSocket),
                 true,
             ),
             (
                 "transport=polling&sid=no&EIO=3",
                 Some(None),
-                Some(Way::Polling),
+                Some(EngineTransport::Polling),
                 false,
             ),
             ("transport=flash", None, None, false),
             ("", None, None, false),
         ] {
-            let expected = Asked {
+            let expected = EngineQuery {
                 sid,
                 way,
                 is_current,
             };
-            assert_eq!(Asked::of(query), expected, "{query}");
+            assert_eq!(EngineQuery::of(query), expected, "{query}");
         }
     }
 }

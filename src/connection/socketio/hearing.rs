@@ -4,7 +4,7 @@
 use super::ear::Ear;
 use super::engine::Engine;
 use super::namespace;
-use super::packet::{self, Packet, Said};
+use super::packet::{self, Packet, PacketType};
 use crate::connection::{Refusal, allowance};
 use serde_json::Value;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ pub(super) fn hear(engine: &Arc<Engine>, text: &str) -> Result<(), Refusal> {
             engine.pong();
             Ok(())
         }
-        Packet::Said {
-            what: Said::Connect,
+        Packet::PacketType {
+            what: PacketType::Connect,
             namespace,
             data,
             ..
         } => connect(engine, namespace, data),
-        Packet::Said {
+        Packet::PacketType {
             what,
             namespace,
             number,
@@ -40,12 +40,12 @@ pub(super) fn hear(engine: &Arc<Engine>, text: &str) -> Result<(), Refusal> {
                 return Ok(());
             };
             match what {
-                Said::Disconnect => engine.leave(place, &ear),
-                Said::Event | Said::Binary => {
-                    let binary = what == Said::Binary;
+                PacketType::Disconnect => engine.leave(place, &ear),
+                PacketType::Event | PacketType::Binary => {
+                    let binary = what == PacketType::Binary;
                     ear.hear(data, number, binary, |list| engine.host.knows(list));
                 }
-                Said::Connect | Said::Acknowledgement => {}
+                PacketType::Connect | PacketType::Acknowledgement => {}
             }
             Ok(())
         }

@@ -4,7 +4,7 @@
 
 use super::ear::Ear;
 use super::engine::Engine;
-use super::outlet::Outlet;
+use super::outlet::NamespaceOutlet;
 use super::packet;
 use super::speech::Named;
 use crate::connection::Refusal;
@@ -92,7 +92,7 @@ async fn run(engine: &Engine, presence: &Presence, named: &Arc<Named>, ear: &Ear
     let settings = &presence.gate.settings;
     let speech = Arc::clone(named) as Arc<dyn Speech>;
     let conversation = Conversation::begin(presence, speech);
-    let outlet = Outlet::new(engine, named, settings, presence.resumes);
+    let outlet = NamespaceOutlet::new(engine, named, settings, presence.resumes);
     let mut writer = Writer::new(&conversation, presence, outlet);
     tokio::select! {
         why = writer.write() => why,

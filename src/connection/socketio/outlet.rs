@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A namespace, as the writer sees it.
-pub(super) struct Outlet<'a> {
+pub(super) struct NamespaceOutlet<'a> {
     engine: &'a Engine,
     speech: &'a Arc<Named>,
     heartbeat: Duration,
@@ -26,7 +26,7 @@ pub(super) struct Outlet<'a> {
     resumes: bool,
 }
 
-impl<'a> Outlet<'a> {
+impl<'a> NamespaceOutlet<'a> {
     pub fn new(
         engine: &'a Engine,
         speech: &'a Arc<Named>,
@@ -59,7 +59,7 @@ impl<'a> Outlet<'a> {
     }
 }
 
-impl writer::Outlet for Outlet<'_> {
+impl writer::Outlet for NamespaceOutlet<'_> {
     fn heartbeat(&self) -> Duration {
         self.heartbeat
     }

@@ -27,8 +27,8 @@ pub(super) enum Packet<'a> {
     Close,
     /// Bytes that belong to a packet with binary arguments.
     Attachment,
-    Said {
-        what: Said,
+    PacketType {
+        what: PacketType,
         namespace: &'a str,
         /// By which the answer is told from others.
         number: Option<u64>,
@@ -38,7 +38,7 @@ pub(super) enum Packet<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum PacketType {
     Connect,
     Disconnect,
     Event,
@@ -65,11 +65,11 @@ impl<'a> Packet<'a> {
 fn read_message(text: &str) -> Option<Packet<'_>> {
     let (kind, mut rest) = text.split_at_checked(1)?;
     let what = match kind {
-        "0" => Said::Connect,
-        "1" => Said::Disconnect,
-        "2" => Said::Event,
-        "5" => Said::Binary,
-        "3" | "6" => Said::Acknowledgement,
+        "0" => PacketType::Connect,
+        "1" => PacketType::Disconnect,
+        "2" => PacketType::Event,
+        "5" => PacketType::Binary,
+        "3" | "6" => PacketType::Acknowledgement,
         _ => return None,
     };
     if matches!(kind, "5" | "6") {
@@ -87,7 +87,7 @@ fn read_message(text: &str) -> Option<Packet<'_>> {
         "" => None,
         number => Some(number.parse().ok()?),
     };
-    Some(Packet::Said {
+    Some(Packet::PacketType {
         what,
         namespace,
         number,
@@ -134,12 +134,12 @@ mod tests {
     use super::*;
 
     fn said<'a>(
-        what: Said,
+        what: PacketType,
         namespace: &'a str,
         number: Option<u64>,
         data: &'a str,
     ) -> Option<Packet<'a>> {
-        Some(Packet::Said {
+        Some(Packet::PacketType {
             what,
             namespace,
             number,
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn packets_are_read_as_the_protocol_has_them() {
-        use Said::{Acknowledgement, Binary, Connect, Disconnect, Event};
+        use PacketType::{Acknowledgement, Binary, Connect, Disconnect, Event};
         for (text, expected) in [
             ("3", Some(Packet::Pong)),
             ("1", Some(Packet::Close)),

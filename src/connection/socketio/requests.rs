@@ -2,7 +2,7 @@
 //! Hands packets in to the connection, and out to answers. It must never keep two waiting at once.
 
 use super::engine::{Engine, Inside};
-use super::exchange::{Wrong, text};
+use super::exchange::{EngineError, text};
 use super::hearing;
 use super::packet::SEPARATOR;
 use crate::connection::Refusal;
@@ -50,10 +50,10 @@ pub(super) async fn fetch(engine: &Engine) -> Boxed {
         Some(std::mem::replace(&mut waiting.asked, true))
     };
     match engine.change(ask) {
-        None => return Wrong::Request.answer(),
+        None => return EngineError::Request.answer(),
         Some(true) => {
             engine.end(Refusal::Protocol);
-            return Wrong::Request.answer();
+            return EngineError::Request.answer();
         }
         Some(false) => {}
     }
@@ -68,7 +68,7 @@ pub(super) async fn fetch(engine: &Engine) -> Boxed {
 /// Takes packets.
 pub(super) async fn take(engine: &Arc<Engine>, body: Incoming) -> Boxed {
     if engine.socket().is_some() {
-        return Wrong::Request.answer();
+        return EngineError::Request.answer();
     }
     let settings = &engine.host.gate.settings;
     let body = Limited::new(body, settings.limits.message_bytes).collect();
@@ -79,7 +79,7 @@ pub(super) async fn take(engine: &Arc<Engine>, body: Incoming) -> Boxed {
             engine.end(Refusal::TooBig);
             return text(StatusCode::PAYLOAD_TOO_LARGE, String::new());
         }
-        Ok(Err(_)) => return Wrong::Request.answer(),
+        Ok(Err(_)) => return EngineError::Request.answer(),
     };
     let heard = match std::str::from_utf8(&body) {
         Ok(packets) => packets
@@ -93,7 +93,7 @@ pub(super) async fn take(engine: &Arc<Engine>, body: Incoming) -> Boxed {
             engine.end(why);
             match why {
                 Refusal::Gone => text(StatusCode::OK, "ok".to_owned()),
-                _ => Wrong::Request.answer(),
+                _ => EngineError::Request.answer(),
             }
         }
     }

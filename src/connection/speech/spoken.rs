@@ -45,7 +45,7 @@ impl Spoken {
     /// It asks for nothing that can be done.
     pub fn understand(
         &self,
-        heard: Result<dialect::Heard<'_>, dialect::Misheard>,
+        heard: Result<dialect::ParsedMessage<'_>, dialect::BadMessage>,
     ) -> Result<Heard, Misheard> {
         let heard = heard.map_err(|misheard| Misheard {
             code: misheard.code(),

@@ -7,7 +7,7 @@ use crate::connection::allowance::{self, Allowance};
 use crate::connection::conversation::Conversation;
 use crate::connection::socket::Socket;
 use crate::connection::socket::decode::{Decoder, Message};
-use crate::frame::{Frame, Kind};
+use crate::frame::{Frame, Opcode};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -30,7 +30,7 @@ pub(super) async fn read(
             Message::Close(_) => return Refusal::Gone,
             Message::Pong => {}
             Message::Ping(payload) => {
-                let pong = Frame::control(Kind::Pong, &payload);
+                let pong = Frame::control(Opcode::Pong, &payload);
                 if let Err(why) = socket.answer(pong, limits.queue_bytes) {
                     return why;
                 }

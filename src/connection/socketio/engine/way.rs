@@ -11,14 +11,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// What carries it.
-pub(super) enum Way {
-    Requests(Waiting),
+pub(super) enum Carrier {
+    Requests(PendingPackets),
     WebSocket(Arc<Socket>),
 }
 
 /// What waits for a request that fetches it.
 #[derive(Default)]
-pub(in crate::connection::socketio) struct Waiting {
+pub(in crate::connection::socketio) struct PendingPackets {
     /// With when the event was inserted, if it is live, in Unix microseconds.
     packets: VecDeque<(Frame, Option<i64>)>,
     /// What these weigh.
@@ -35,7 +35,7 @@ pub(in crate::connection::socketio) struct Waiting {
     pub probed: bool,
 }
 
-impl Waiting {
+impl PendingPackets {
     pub(super) fn push(&mut self, frame: Frame, live: Option<i64>) {
         self.weight += frame.weight();
         self.packets.push_back((frame, live));
@@ -66,10 +66,10 @@ impl Waiting {
 
 impl Inside {
     /// Requests, if they carry it.
-    pub fn requests(&mut self) -> Option<&mut Waiting> {
+    pub fn requests(&mut self) -> Option<&mut PendingPackets> {
         match &mut self.way {
-            Way::Requests(waiting) => Some(waiting),
-            Way::WebSocket(_) => None,
+            Carrier::Requests(waiting) => Some(waiting),
+            Carrier::WebSocket(_) => None,
         }
     }
 
@@ -117,8 +117,8 @@ impl Inside {
     /// What waits, in bytes; see [`Frame::weight`].
     pub(super) fn waiting(&self) -> usize {
         match &self.way {
-            Way::Requests(waiting) => waiting.weight,
-            Way::WebSocket(socket) => socket.waiting(),
+            Carrier::Requests(waiting) => waiting.weight,
+            Carrier::WebSocket(socket) => socket.waiting(),
         }
     }
 }
