@@ -49,7 +49,7 @@ pub struct Replays {
     waiting: Mutex<Waiters>,
 }
 
-/// A place from which the log holds more than the ring may, or too little.
+/// A place from which everybody's events are more than the ring may hold, or no longer in the log.
 #[derive(Debug, Default)]
 struct Beyond(Option<Bookmark>);
 
@@ -58,8 +58,8 @@ struct Beyond(Option<Bookmark>);
 struct Waiters {
     lacking: BTreeMap<u64, Lacking>,
     next: u64,
-    /// For so many at once is read, as long as anybody waits: since the ring could not hold enough for
-    /// one of them.
+    /// For so many one statement reads, as long as anybody waits: set once the ring could not hold
+    /// what one of them lacks.
     at_once: Option<usize>,
 }
 
@@ -72,8 +72,8 @@ struct Lacking {
     told: oneshot::Sender<Arc<Annex>>,
 }
 
-/// What is read at once.
-struct Crowd {
+/// Those for whom one statement reads.
+struct Group {
     rooms: HashSet<Arc<str>>,
     members: Vec<u64>,
 }
@@ -154,7 +154,7 @@ impl Replays {
     }
 
     /// Those who wait, and lack no more than what came since, as many as can be read for at once.
-    fn crowd(&self, since: &Snapshot) -> Crowd {
+    fn group(&self, since: &Snapshot) -> Group {
         let mut waiting = self.waiting.lock();
         let most = *waiting.at_once.get_or_insert(usize::MAX);
         let (mut rooms, mut members) = (HashSet::new(), Vec::new());
@@ -167,7 +167,7 @@ impl Replays {
                 members.push(*number);
             }
         }
-        Crowd { rooms, members }
+        Group { rooms, members }
     }
 
     /// So many were too many.
@@ -175,10 +175,10 @@ impl Replays {
         self.waiting.lock().at_once = Some(count / 4);
     }
 
-    /// Tells a crowd what was read for it.
-    fn tell(&self, crowd: &Crowd, annex: &Arc<Annex>) {
+    /// Tells a group what was read for it.
+    fn tell(&self, group: &Group, annex: &Arc<Annex>) {
         let mut waiting = self.waiting.lock();
-        for number in &crowd.members {
+        for number in &group.members {
             if let Some(lacking) = waiting.lacking.remove(number) {
                 // Whoever has left meanwhile does not take it.
                 let _ = lacking.told.send(Arc::clone(annex));
@@ -275,11 +275,11 @@ impl Gate {
     /// it can be read for at once; nobody, if that is a single one.
     async fn read_for_crowd(&self, since: &Bookmark) -> Result<(), DatabaseError> {
         loop {
-            let crowd = self.replays.crowd(&since.base);
-            if crowd.members.len() < 2 {
+            let group = self.replays.group(&since.base);
+            if group.members.len() < 2 {
                 return Ok(());
             }
-            let rooms = crowd.rooms.clone();
+            let rooms = group.rooms.clone();
             let Some((mut annex, refill)) = self.hub.annex(&since.history, &since.base, rooms)
             else {
                 return Ok(());
@@ -287,13 +287,13 @@ impl Gate {
             match self.database.refill(&refill).await {
                 Ok(Some(found)) => {
                     annex.fill(refill, found);
-                    self.replays.tell(&crowd, &Arc::new(annex));
+                    self.replays.tell(&group, &Arc::new(annex));
                     return Ok(());
                 }
-                Ok(None) => self.replays.too_many(crowd.members.len()),
+                Ok(None) => self.replays.too_many(group.members.len()),
                 Err(error) if error.is_of_statement() => {
                     report::database_failed("replay for many", &error);
-                    self.replays.too_many(crowd.members.len());
+                    self.replays.too_many(group.members.len());
                     return Ok(());
                 }
                 Err(error) => return Err(error),

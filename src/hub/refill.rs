@@ -10,18 +10,17 @@ use crate::event::{Event, States};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What is to be read from the log.
+/// What is to be read from the log: all that is not visible in one place, and is in a later one.
 #[derive(Clone, Debug)]
 pub struct Refill {
-    /// All that is not visible here
     pub from: Snapshot,
-    /// and is visible here, where the ring begins.
+    /// Where the ring begins.
     pub to: Arc<Standpoint>,
-    /// Of these rooms; of all, if there are none.
+    /// The rooms to read for; all rooms, if there are none.
     pub rooms: Option<Vec<Arc<str>>>,
-    /// So many events at most,
+    /// The most events that may be read.
     pub events: usize,
-    /// and bytes.
+    /// The most bytes that may be read.
     pub bytes: usize,
 }
 
