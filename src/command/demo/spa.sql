@@ -196,7 +196,8 @@ as $$
     'payments', (
       select coalesce(json_agg(p.data order by (p.key ->> 'paymentId')::integer desc), '[]')
       from spa_push.payment_state(array(
-        select jsonb_build_object('paymentId', y.payment_id, 'viewer', 'manager')
+        select jsonb_build_object('paymentId', y.payment_id, 'customerId', y.customer_id,
+          'viewer', 'manager')
         from spa.payments y where y.payment_status in ('PAID', 'REFUNDED')
       )) p
     ),
