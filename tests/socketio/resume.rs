@@ -92,10 +92,11 @@ impl Told<'_> {
             while last.is_none() || self.numbers.last() < last.as_ref() {
                 match self.client.next().await {
                     // At least once; the id tells.
-                    Heard::Event { name, args } if name == "numbered" => {
-                        if self.ids.insert(args[1]["id"].as_str().map(str::to_owned)) {
-                            self.numbers.push(number(&args));
-                        }
+                    Heard::Event { name, args }
+                        if name == "numbered"
+                            && self.ids.insert(args[1]["id"].as_str().map(str::to_owned)) =>
+                    {
+                        self.numbers.push(number(&args));
                     }
                     Heard::Event { name, .. } if name == "end" => break,
                     Heard::Event { name, args } => assert_ne!(name, "rowcast:gap", "{args:?}"),

@@ -21,13 +21,13 @@ pub(super) fn hear(engine: &Arc<Engine>, text: &str) -> Result<(), Refusal> {
             engine.pong();
             Ok(())
         }
-        Packet::PacketType {
+        Packet::Said {
             what: PacketType::Connect,
             namespace,
             data,
             ..
         } => connect(engine, namespace, data),
-        Packet::PacketType {
+        Packet::Said {
             what,
             namespace,
             number,

@@ -27,7 +27,7 @@ pub(super) enum Packet<'a> {
     Close,
     /// Bytes that belong to a packet with binary arguments.
     Attachment,
-    PacketType {
+    Said {
         what: PacketType,
         namespace: &'a str,
         /// By which the answer is told from others.
@@ -87,7 +87,7 @@ fn read_message(text: &str) -> Option<Packet<'_>> {
         "" => None,
         number => Some(number.parse().ok()?),
     };
-    Some(Packet::PacketType {
+    Some(Packet::Said {
         what,
         namespace,
         number,
@@ -139,7 +139,7 @@ mod tests {
         number: Option<u64>,
         data: &'a str,
     ) -> Option<Packet<'a>> {
-        Some(Packet::PacketType {
+        Some(Packet::Said {
             what,
             namespace,
             number,
