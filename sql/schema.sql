@@ -1694,7 +1694,8 @@ CREATE FUNCTION rowcast.new_history() RETURNS void
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
 declare
-  v_nonce text := gen_random_uuid()::text || '/' || (select system_identifier::text from pg_control_system());
+  v_nonce text := gen_random_uuid()::text || '/'
+    || (select system_identifier::text from pg_control_system());
 begin
   -- Nobody forgets meanwhile either (rowcast.rotate_log).
   lock table rowcast.history_mark in exclusive mode;

@@ -1,4 +1,5 @@
-//! Configuration in two steps: [`RawSettings`](crate::config::RawSettings) is what was said, [`Settings`](crate::config::Settings) is what is meant.
+//! Configuration in two steps: [`RawSettings`](crate::config::RawSettings) is what was said,
+//! [`Settings`](crate::config::Settings) is what is meant.
 //! It hands checked values to everybody above and is asked by the `config` subcommand what is wrong.
 //! It must never open a socket, and no secret may leave it through `Debug`, an error or a printout.
 //!

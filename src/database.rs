@@ -7,9 +7,10 @@
 use crate::config;
 use crate::report;
 use cancel::Canceller;
+use connections::Connections;
 use futures_util::future::join3;
 use rows::first;
-use servers::{Connected, Connections, Servers};
+use servers::{Connected, Servers};
 use std::time::Duration;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
@@ -24,6 +25,7 @@ macro_rules! event_columns {
 mod access;
 mod call;
 mod cancel;
+mod connections;
 mod error;
 mod heard;
 mod listening;

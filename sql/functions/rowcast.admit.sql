@@ -50,4 +50,5 @@ $$;
 revoke all on function rowcast.admit(jsonb, text[]) from public;
 -- The service asks rowcast.access, which calls this.
 revoke all on function rowcast.admit(jsonb, text[]) from rowcast_service;
-comment on function rowcast.admit(jsonb, text[]) is 'For each room, whether these claims may join it, and what its rule failed with.';
+comment on function rowcast.admit(jsonb, text[]) is
+  'For each room, whether these claims may join it, and what its rule failed with.';

@@ -1,5 +1,6 @@
 -- The name of an event, if the event is within the bounds: the casts to the domains, which say what
--- those are, refuse it otherwise, and so does what has no form in UTF-8. The name, for that is a column that may not be null.
+-- those are, refuse it otherwise, and so does what has no form in UTF-8. The name, for that is a
+-- column that may not be null.
 -- Bodies that rowcast.attach makes call it only for what is not obviously short and plain.
 
 create or replace function rowcast.checked_name(

@@ -8,7 +8,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_nonce text := gen_random_uuid()::text || '/' || (select system_identifier::text from pg_control_system());
+  v_nonce text := gen_random_uuid()::text || '/'
+    || (select system_identifier::text from pg_control_system());
 begin
   -- Nobody forgets meanwhile either (rowcast.rotate_log).
   lock table rowcast.history_mark in exclusive mode;

@@ -1,6 +1,6 @@
 -- Which settings of a writer's session a query would change with, each as `(set name=value)`: what a
 -- backslash in a string is, and how a date, an interval, bytes or a fraction looks as text. The page
--- joins `day:2026-03-01`, whatever the DateStyle of who writes. Each costs a write up to 0.5 µs, so only
+-- joins `day:2026-03-01`, whatever the DateStyle of who writes. Each costs a write up to 1 µs, so only
 -- what a query may need is set: the types of all that it handles stand in the view that
 -- rowcast.check_query has made of it. Of DateStyle only how dates are written: how they are read, such
 -- as 01/02/2026, is left as it is, and so is TimeZone, for that decides which day it is.

@@ -4,8 +4,9 @@
 //! that admission needs, nor leave a function running for nobody.
 
 use super::cancel::Canceller;
+use super::connections::Connections;
 use super::error::spells_in_vain;
-use super::servers::{Connections, Servers};
+use super::servers::Servers;
 use super::{Database, DatabaseError, Mode, Param, first};
 use crate::config;
 use deadpool_postgres::Object;

@@ -5,7 +5,9 @@
 use super::DatabaseError;
 use super::values::{JsonText, Moment, Xid8};
 use crate::bookmark::{Snapshot, Spelling};
-use crate::event::{EVERYBODY, Entry, Equals, Event, Frames, GAP, GapReason, Place, States};
+use crate::event::{
+    EVERYBODY, Entry, Equals, Event, Frames, GAP, GapReason, NAME_BYTES, Place, States, is_name,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -125,10 +127,9 @@ fn told_reason(data: &RawValue) -> GapReason {
 
 /// The bounds that SQL keeps wherever it is asked to (docs/sql.md).
 fn within_bounds(channel: &str, name: &str, rooms: &[Option<&str>], data: &str) -> bool {
-    let is_name = |text: &str| (1..=200).contains(&text.len()) && !text.contains(char::is_control);
     let rooms_bytes: usize = rooms.iter().flatten().map(|room| room.len()).sum();
-    is_name(channel)
-        && is_name(name)
+    is_name(channel, NAME_BYTES)
+        && is_name(name, NAME_BYTES)
         && data.len() <= 1 << 20
         && rooms_bytes <= 1 << 16
         && rooms

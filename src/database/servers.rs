@@ -2,15 +2,13 @@
 //! is the one. Hands connections over to the pool and to the listener.
 //! It must never let a server that says nothing keep us from the next.
 
+use super::connections::Connections;
 use super::{DatabaseError, describe, session, tls};
 use crate::report;
-use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
-};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use std::fmt::Write;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -155,50 +153,6 @@ impl Servers {
         Ok(asked
             .await
             .map_err(|_| DatabaseError::Timeout(self.timeout))??)
-    }
-}
-
-/// Connections that are made when they are asked for, and kept.
-#[derive(Clone, Debug)]
-pub struct Connections {
-    pool: Pool,
-    /// The setting that says how many.
-    size_key: &'static str,
-    server: Arc<str>,
-}
-
-impl Connections {
-    /// One of them, as soon as one is free.
-    ///
-    /// # Errors
-    /// None is in time, or could be made.
-    pub async fn get(&self) -> Result<Object, DatabaseError> {
-        let unreached = |error| DatabaseError::Unreached {
-            server: self.server.to_string(),
-            error: Box::new(error),
-        };
-        self.pool.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => unreached(error.into()),
-            PoolError::Timeout(TimeoutType::Create) => {
-                let time = self.pool.timeouts().create.unwrap_or_default();
-                unreached(DatabaseError::Timeout(time))
-            }
-            PoolError::Timeout(TimeoutType::Wait) => {
-                let time = self.pool.timeouts().wait.unwrap_or_default();
-                DatabaseError::Pool(format!(
-                    "none of the {} ({}) came free within {} ms (database.pool_wait_ms)",
-                    self.pool.status().max_size,
-                    self.size_key,
-                    time.as_millis()
-                ))
-            }
-            other => DatabaseError::Pool(other.to_string()),
-        })
-    }
-
-    /// Closes those that nobody uses.
-    pub fn forget(&self) {
-        self.pool.retain(|_, _| false);
     }
 }
 
