@@ -29,7 +29,7 @@ export declare function useRoom<Events extends object = Record<string, any>>(
 ): Subscribed | { outcome: 'failed'; error: Error } | undefined
 
 /** State that follows while mounted; loaded anew when the call, the rooms or `deps` change. */
-export declare function useLive<State, Events extends object = Record<string, any>>(
+export declare function useLive<State = any, Events extends object = Record<string, any>>(
   call: Call<State>,
   rooms: string | readonly string[],
   reduce: (state: State, event: EventOf<Events>) => State,

@@ -185,7 +185,7 @@ export interface Connection<Events extends object = Record<string, any>> {
    * server can't be reached the last is kept, and told when it can. */
   ack(what: string | { bookmark?: string }): Promise<string>
   /** State that follows: loaded by a call, then changed by each event from exactly there. */
-  live<State>(
+  live<State = any>(
     call: Call<State>,
     rooms: string | readonly string[],
     reduce: (state: State, event: EventOf<Events>) => State,

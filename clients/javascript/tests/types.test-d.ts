@@ -56,6 +56,7 @@ connect({ url: 'http://a', transports: ['carrier-pigeon'] })
 
 // Without a map everything is allowed.
 connect({ url: 'http://a' }).on('anything', (data) => data.whatever)
+connect({ url: 'http://a' }).live(['lab_week', { lab: 1 }], 'lab:1', (state, event) => ({ ...state, [event.data.id]: event.data }))
 new RowcastError('code').retryAfter?.toFixed()
 
 export function Component() {
@@ -64,7 +65,8 @@ export function Component() {
   // @ts-expect-error there is no such event
   useRoom<Events>('lab:1', { 'booking:removed': () => {} })
   const { state, status } = useLive<number, Events>('f', ['a'], (sum, event) => (event.name === 'slot:updated' ? sum + event.data.free : sum))
-  return [state?.toFixed(), status, useStatus().reason.length]
+  const untyped = useLive('f', ['a'], (state, event) => ({ ...state, [event.data.id]: event.data }))
+  return [state?.toFixed(), status, useStatus().reason.length, untyped.state?.whatever]
 }
 
 // Lists that are constants.
