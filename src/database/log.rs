@@ -66,7 +66,8 @@ pub enum LogReplay {
 
 impl Database {
     /// What lies between a bookmark and a standpoint in these rooms, from the log. No more of it is
-    /// taken in than the limits and one event.
+    /// taken in than the limits and one event. Of equal states only the last, unless the reader may know
+    /// that one and lack another.
     ///
     /// # Errors
     /// The database.
@@ -80,9 +81,9 @@ impl Database {
     ) -> Result<LogReplay, DatabaseError> {
         let sql = concat!(
             "with rest as (select 1 as part, e.* from rowcast.read_log($1::text::pg_snapshot, \
-               $2::text::pg_snapshot, $3, $4, $5) e where $2 is not null), \
+               $2::text::pg_snapshot, $3, $4, $5, $8) e where $2 is not null), \
              later as (select 2 as part, e.* from rowcast.read_log( \
-               coalesce($2, $1)::text::pg_snapshot, $6::text::pg_snapshot, null, $4, $5) e) \
+               coalesce($2, $1)::text::pg_snapshot, $6::text::pg_snapshot, null, $4, $5, $8) e) \
              select case when not pg_is_in_recovery() then rowcast.history() end as history, ",
             event_columns!(),
             ", e.part, e.bytes",
@@ -99,7 +100,8 @@ impl Database {
         let target = to.snapshot.to_postgres();
         let most = i64::try_from(limit + 1).unwrap_or(i64::MAX);
         let most_bytes = i64::try_from(limit_bytes).unwrap_or(i64::MAX);
-        let params: [Param; 7] = [
+        let equals = since.may_be_shortened();
+        let params: [Param; 8] = [
             (&base, Type::TEXT),
             (&batch, Type::TEXT),
             (&id, Type::INT8),
@@ -107,6 +109,7 @@ impl Database {
             (&most, Type::INT8),
             (&target, Type::TEXT),
             (&most_bytes, Type::INT8),
+            (&equals, Type::BOOL),
         ];
         report::statement("replay");
         let Some(rows) = self.between(sql, &params, &to.history).await? else {

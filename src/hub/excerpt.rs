@@ -7,7 +7,7 @@ use super::segment::{KeptBatch, Position, Segment, Wanted};
 use crate::bookmark::{Bookmark, Spelling, Standpoint};
 use crate::event::{Entry, Event, GapReason, Place, State};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -52,6 +52,8 @@ impl Excerpt {
         let reached = self.first_not(|kept| !newest.is_subset_of(&kept.batch.to.snapshot));
         let end = self.end(standpoint);
         let (behind, to) = match self.segments.get(reached.0) {
+            // Of what lies behind it, too, the reader may know equal states that are not the last.
+            _ if since.may_be_shortened() => (end, standpoint),
             Some(segment) if reached < end => {
                 let (number, batch) = reached;
                 ((number, batch + 1), &segment.batches[batch].batch.to)
@@ -85,7 +87,8 @@ impl Excerpt {
     /// What is lacking of some batches, in two parts: the rest of the bookmark's own batch, and what
     /// lies behind that. Their bookmarks go by id, whatever batch of ours an event came in; so of equal
     /// states, of which an older batch may say what a younger one knows better, each part has only the
-    /// last that is lacking, with what the youngest of these batches says.
+    /// last that is lacking, with what the youngest of these batches says. Not so for a bookmark that may
+    /// be shortened: the last may be one that the reader knows, and drops, and one before it is not.
     fn lacking<'a>(&'a self, range: Range<Position>, wanted: &'a Wanted<'a>) -> [Found<'a>; 2] {
         let (since, newest) = (&self.since, self.since.newest());
         let part = |entry: &Entry| match &since.batch {
@@ -94,6 +97,7 @@ impl Excerpt {
             _ => None,
         };
         let mut found = [Vec::new(), Vec::new()];
+        let tells_all = since.may_be_shortened();
         let mut states = HashMap::new();
         for (event, state) in self.events(range, wanted) {
             let own = event.place.as_ref().map(Place::entry);
@@ -103,20 +107,26 @@ impl Excerpt {
                 }
                 continue;
             };
-            let (youngest, last) = states.entry(state.number).or_insert((event, [None; 2]));
+            let fresh = || (event, [BTreeSet::new(), BTreeSet::new()]);
+            let (youngest, told) = states.entry(state.number).or_insert_with(fresh);
             *youngest = event;
             for entry in state.equals.iter().chain(&own) {
-                if let Some(part) = part(entry) {
-                    last[part] = last[part].max(Some(*entry));
+                let Some(part) = part(entry) else { continue };
+                let told = &mut told[part];
+                if !tells_all && told.last() < Some(entry) {
+                    told.clear();
+                }
+                if tells_all || told.is_empty() {
+                    told.insert(*entry);
                 }
             }
             if found.iter().map(Vec::len).sum::<usize>() > self.most.0 {
                 break;
             }
         }
-        for (event, last) in states.into_values() {
-            for (found, last) in found.iter_mut().zip(last) {
-                found.extend(last.map(|entry| (entry, event)));
+        for (event, told) in states.into_values() {
+            for (found, told) in found.iter_mut().zip(told) {
+                found.extend(told.into_iter().map(|entry| (entry, event)));
             }
         }
         found

@@ -639,6 +639,30 @@ mod tests {
         }
     }
 
+    /// A bookmark that was too long covers less than its holder knows: not the last of these either,
+    /// which would be dropped as known, and with it what the one before it says.
+    #[test]
+    fn of_a_shortened_bookmark_all_equal_states_are_told() {
+        let mut model = Model::default();
+        (0..100).for_each(|_| model.begin());
+        model.write(98, 3);
+        model.write(99, 3);
+        let start = model.here();
+        let hub = Hub::new(super::super::tests::LIMITS);
+        hub.begin(Arc::clone(&start), GapReason::History);
+        model.commit(99);
+        let known = model.look(&start);
+        assert_eq!(known.events.len(), 1);
+        let since = known.to.bookmark.to_string();
+        (0..99).for_each(|_| model.commit(0));
+        let run = &mut serve(model, hub);
+        let rest = run.model.look(&known.to);
+        run.hub.publish(known, Instant::now());
+        run.hub.publish(rest, Instant::now());
+        assert!(Bookmark::parse(&since).unwrap().may_be_shortened());
+        assert_eq!(run.tells(&since), [1, 2]);
+    }
+
     /// Two services looked at other moments. Whoever was told part of what one found at once, and comes
     /// to the other, was told by id what that had found one after the other: last what it knew first.
     #[test]
