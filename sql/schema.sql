@@ -2668,12 +2668,42 @@ CREATE FUNCTION rowcast.settings_for(p_query text, p_view regclass) RETURNS text
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
-  with handled as (
+  with tree as (
+    select r.oid, r.ev_action::text as nodes from pg_rewrite r where r.ev_class = p_view
+  ),
+  handled as (
     select distinct t.oid, t.typelem, t.typbasetype
-    from pg_rewrite r
-    cross join lateral regexp_matches(r.ev_action::text, ':[a-z]*type ([0-9]+)', 'g') m (type)
+    from tree
+    cross join lateral regexp_matches(tree.nodes, ':[a-z]*type ([0-9]+)', 'g') m (type)
     join pg_type t on t.oid = m.type[1]::oid
-    where r.ev_class = p_view
+  ),
+  called as (
+    select m.found[1]::oid as function
+    from tree
+    cross join lateral regexp_matches(tree.nodes, ':(?:funcid|aggfnoid|winfnoid) ([0-9]+)', 'g') m (found)
+    union
+    select o.oprcode
+    from tree
+    cross join lateral regexp_matches(tree.nodes, ':opno ([0-9]+)', 'g') m (found)
+    join pg_operator o on o.oid = m.found[1]::oid
+  ),
+  written as (
+    select from tree where strpos(tree.nodes, '{COERCEVIAIO') > 0
+    union all
+    -- Below 16384 are PostgreSQL's own.
+    select from called c join pg_proc p on p.oid = c.function
+    where p.oid >= 16384
+      or p.prorettype = 'cstring'::regtype
+      or p.prorettype = 'text'::regtype and exists (
+        select from unnest(p.proargtypes) a (type) join pg_type t on t.oid = a.type
+        where t.typtype = 'p'
+      )
+    union all
+    select from tree
+    join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = tree.oid
+      and d.refclassid = 'pg_class'::regclass and d.refobjid <> p_view
+    join pg_class c on c.oid = d.refobjid
+    where c.relkind = 'v'
   )
   select coalesce(array_agg(format('(set %s)', s.setting) order by s.setting), '{}')
   from (values
@@ -2688,7 +2718,7 @@ CREATE FUNCTION rowcast.settings_for(p_query text, p_view regclass) RETURNS text
     when s.types is null then strpos(p_query, chr(92)) > 0 or p_query ~* 'u&'''
     else exists (
       select from handled h where array[h.oid, h.typelem, h.typbasetype] && s.types::oid[]
-    )
+    ) and (s.setting not like 'datestyle%' or exists (select from written))
   end
 $$;
 
@@ -3765,7 +3795,7 @@ ALTER TABLE ONLY rowcast.log ATTACH PARTITION rowcast.event_4 FOR VALUES IN ('4'
 
 ALTER TABLE ONLY rowcast.log ATTACH PARTITION rowcast.event_5 FOR VALUES IN ('5');
 
-ALTER TABLE ONLY rowcast.event ATTACH PARTITION rowcast.log FOR VALUES IN ('0', '1', '2', '3', '4', '5');
+ALTER TABLE ONLY rowcast.event ATTACH PARTITION rowcast.log DEFAULT;
 
 ALTER TABLE ONLY rowcast.attached
     ADD CONSTRAINT attached_pkey PRIMARY KEY (relation, operation);

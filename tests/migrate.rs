@@ -570,6 +570,14 @@ async fn every_function_is_owned_pinned_and_closed() {
     assert_eq!(database.ask::<String>(foreign).await, "");
 }
 
+/// Whatever a statement writes to is asked for its constraint anew by each, a tenth of the trigger's cost.
+#[tokio::test]
+async fn what_triggers_write_to_has_no_constraint_to_check() {
+    let database = support::on(Version::Installed).await.database().await;
+    let constraint = "select pg_get_partition_constraintdef('rowcast.log'::regclass)";
+    assert_eq!(database.ask::<Option<String>>(constraint).await, None);
+}
+
 /// What pg_upgrade asks of every database, in its words: a single such column keeps the whole cluster
 /// from its next version.
 #[tokio::test]

@@ -128,6 +128,45 @@ async fn a_room_is_called_alike_whoever_writes(version: Version) {
     let pinned = "select proconfig::text from pg_proc where proname = 'shop.texts insert'";
     let only_path = r#"{"search_path=pg_catalog, pg_temp"}"#;
     assert_eq!(database.ask::<String>(pinned).await, only_path);
+    // In JSON a date is the same in any session, and nowhere else does this one come to be text.
+    let columns = "at timestamptz default '2026-03-01', t text";
+    let rooms = "'at' as name, array['open:1', n.t] || array[lower(n.t)] as rooms";
+    attached(
+        &database,
+        "moments",
+        columns,
+        rooms,
+        "where n.at > '2026-01-01'::date - 1",
+    )
+    .await;
+    let moments = pinned.replace("texts", "moments");
+    assert_eq!(database.ask::<String>(&moments).await, only_path);
+    // Any of these may write it in another way.
+    database
+        .run(
+            "grant usage on schema shop to rowcast_owner;
+             create view shop.dated as select at::text as day from shop.moments;
+             create function shop.day(timestamptz) returns text language sql return $1::text",
+        )
+        .await;
+    for data in [
+        "to_json(n.at::text)",
+        "to_json('at ' || n.at)",
+        "to_json(concat(n.at, ''))",
+        "to_json(array_to_string(array[n.at], ','))",
+        "to_json(shop.day(n.at))",
+        "json_build_object('at', n.at, 'days', (select json_agg(d.day) from shop.dated d))",
+    ] {
+        let attach = format!(
+            "grant select on shop.dated to rowcast_owner;
+             select rowcast.attach('shop.moments', 'insert',
+               $$ select 'at' as name, array['open:1'] as rooms, {data} as data from new_rows n $$)"
+        );
+        database.run(&attach).await;
+        let pinned = moments.replace("proconfig::text", "lower(proconfig[2])");
+        let pinned: Option<String> = database.ask(&pinned).await;
+        assert_eq!(pinned.as_deref(), Some("datestyle=iso"), "{data}");
+    }
     let legacy = database.legacy().await;
     run(&legacy, "insert into shop.days default values").await;
     let plain = told(&database).await;

@@ -1,21 +1,54 @@
 -- Which settings of a writer's session a query would change with, each as `(set name=value)`: what a
 -- backslash in a string is, and how a date, an interval, bytes or a fraction looks as text. The page
--- joins `day:2026-03-01`, whatever the DateStyle of who writes. Each costs a write up to 1 µs, so only
--- what a query may need is set: the types of all that it handles stand in the view that
+-- joins `day:2026-03-01`, whatever the DateStyle of who writes. Each costs a write some microseconds, so
+-- only what a query may need is set: the types of all that it handles stand in the view that
 -- rowcast.check_query has made of it. Of DateStyle only how dates are written: how they are read, such
 -- as 01/02/2026, is left as it is, and so is TimeZone, for that decides which day it is.
+-- In JSON a date is as ISO 8601 has it in any session, and most queries write theirs there alone: those
+-- go without, unless a cast, a function of somebody's, a view or one that takes any type and returns text
+-- may write it in another way.
 
 create or replace function rowcast.settings_for(p_query text, p_view regclass) returns text[]
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  with handled as (
+  with tree as (
+    select r.oid, r.ev_action::text as nodes from pg_rewrite r where r.ev_class = p_view
+  ),
+  handled as (
     select distinct t.oid, t.typelem, t.typbasetype
-    from pg_rewrite r
-    cross join lateral regexp_matches(r.ev_action::text, ':[a-z]*type ([0-9]+)', 'g') m (type)
+    from tree
+    cross join lateral regexp_matches(tree.nodes, ':[a-z]*type ([0-9]+)', 'g') m (type)
     join pg_type t on t.oid = m.type[1]::oid
-    where r.ev_class = p_view
+  ),
+  called as (
+    select m.found[1]::oid as function
+    from tree
+    cross join lateral regexp_matches(tree.nodes, ':(?:funcid|aggfnoid|winfnoid) ([0-9]+)', 'g') m (found)
+    union
+    select o.oprcode
+    from tree
+    cross join lateral regexp_matches(tree.nodes, ':opno ([0-9]+)', 'g') m (found)
+    join pg_operator o on o.oid = m.found[1]::oid
+  ),
+  written as (
+    select from tree where strpos(tree.nodes, '{COERCEVIAIO') > 0
+    union all
+    -- Below 16384 are PostgreSQL's own.
+    select from called c join pg_proc p on p.oid = c.function
+    where p.oid >= 16384
+      or p.prorettype = 'cstring'::regtype
+      or p.prorettype = 'text'::regtype and exists (
+        select from unnest(p.proargtypes) a (type) join pg_type t on t.oid = a.type
+        where t.typtype = 'p'
+      )
+    union all
+    select from tree
+    join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = tree.oid
+      and d.refclassid = 'pg_class'::regclass and d.refobjid <> p_view
+    join pg_class c on c.oid = d.refobjid
+    where c.relkind = 'v'
   )
   select coalesce(array_agg(format('(set %s)', s.setting) order by s.setting), '{}')
   from (values
@@ -30,7 +63,7 @@ as $$
     when s.types is null then strpos(p_query, chr(92)) > 0 or p_query ~* 'u&'''
     else exists (
       select from handled h where array[h.oid, h.typelem, h.typbasetype] && s.types::oid[]
-    )
+    ) and (s.setting not like 'datestyle%' or exists (select from written))
   end
 $$;
 revoke all on function rowcast.settings_for(text, regclass) from public;
