@@ -1,14 +1,17 @@
 //! The floor: what pushing costs where nothing is decided. One thread calls `send` on each socket of
 //! a room with one ready frame, as large as Rowcast's; another one accepts, and sleeps meanwhile.
+//! It is told what to push, or hears it from the database as the peers do, by LISTEN.
 //! Hands frames to sockets. It must never do for a message what the kernel does not demand.
 
 use crate::source::payload;
 use crate::{Failure, crowd};
 use parking_lot::Mutex;
+use std::future::poll_fn;
 use std::io::{BufRead, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio_postgres::{AsyncMessage, NoTls};
 
 /// What is said to every handshake; nobody here checks the key.
 const SWITCH: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
@@ -49,7 +52,41 @@ impl Orders {
 }
 
 /// Serves on this port until standard input ends; says `done` behind each order.
-pub fn run(port: u16) -> Result<(), Failure> {
+pub fn obey(port: u16) -> Result<(), Failure> {
+    let rooms = open(port)?;
+    println!("ready");
+    for line in std::io::stdin().lock().lines() {
+        let orders = Orders::parse(&line?).ok_or("orders are four numbers")?;
+        push(orders, &rooms);
+        println!("done");
+    }
+    Ok(())
+}
+
+/// Serves on this port what the database of `DATABASE_URL` notifies, until that goes away.
+#[tokio::main(flavor = "current_thread")]
+pub async fn listen(port: u16) -> Result<(), Failure> {
+    let rooms = open(port)?;
+    let (client, mut connection) =
+        tokio_postgres::connect(&std::env::var("DATABASE_URL")?, NoTls).await?;
+    let told = async {
+        while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+            if let AsyncMessage::Notification(event) = message? {
+                tell(event.payload(), &rooms)?;
+            }
+        }
+        Err("the database has ended".into())
+    };
+    let asked = async {
+        client.batch_execute("listen bench").await?;
+        println!("ready");
+        std::future::pending::<Result<(), Failure>>().await
+    };
+    tokio::try_join!(told, asked).map(|_: ((), ())| ())
+}
+
+/// Lets everybody in, on a thread of its own.
+fn open(port: u16) -> Result<Rooms, Failure> {
     let listener = TcpListener::bind(("127.0.0.1", port))?;
     let rooms = Rooms::default();
     let seats = Arc::clone(&rooms);
@@ -59,13 +96,7 @@ pub fn run(port: u16) -> Result<(), Failure> {
             let _ = seat(stream, &seats);
         }
     });
-    println!("ready");
-    for line in std::io::stdin().lock().lines() {
-        let orders = Orders::parse(&line?).ok_or("orders are four numbers")?;
-        push(orders, &rooms);
-        println!("done");
-    }
-    Ok(())
+    Ok(rooms)
 }
 
 fn seat(mut stream: TcpStream, rooms: &Rooms) -> Result<(), Failure> {
@@ -102,22 +133,43 @@ fn push(orders: Orders, rooms: &Rooms) {
             std::thread::sleep(due.saturating_sub(began.elapsed()));
         }
         let n = orders.first + index;
-        let frame = frame(n);
         let room = usize::try_from(n % orders.rooms).unwrap_or_default();
-        for mut stream in rooms.get(room).into_iter().flatten() {
-            // What a full socket does not take is lost: whoever stalls is not waited for here either.
-            let _ = stream.write(&frame);
-        }
+        send(&frame(n, &payload(n, crowd::now())), room, &rooms);
+    }
+}
+
+/// Pushes `{"room":"rROOM","n":N,…}`, as a row trigger has notified it.
+fn tell(notified: &str, rooms: &Rooms) -> Result<(), Failure> {
+    let parts = notified.strip_prefix("{\"room\":\"r");
+    let (room, rest) = parts
+        .and_then(|rest| rest.split_once("\","))
+        .ok_or("no room")?;
+    let n = rest
+        .trim_start_matches("\"n\":")
+        .split(',')
+        .next()
+        .unwrap_or_default();
+    send(
+        &frame(n.parse()?, &format!("{{{rest}")),
+        room.parse()?,
+        &rooms.lock(),
+    );
+    Ok(())
+}
+
+fn send(frame: &[u8], room: usize, rooms: &[Vec<TcpStream>]) {
+    for mut stream in rooms.get(room).into_iter().flatten() {
+        // What a full socket does not take is lost: whoever stalls is not waited for here either.
+        let _ = stream.write(frame);
     }
 }
 
 /// An event with all that Rowcast's has around the payload.
-fn frame(n: u64) -> Vec<u8> {
+fn frame(n: u64, payload: &str) -> Vec<u8> {
     let text = format!(
         "{{\"type\":\"event\",\"id\":\"{n}\",\"name\":\"bench:event\",\"channel\":\"bench.event\",\
-         \"data\":{},\"at\":\"2026-11-20T10:30:00.123456Z\",\
-         \"bookmark\":\"9b4590cc7e.{n}_0.{n}_0.{n}\"}}",
-        payload(n, crowd::now())
+         \"data\":{payload},\"at\":\"2026-11-20T10:30:00.123456Z\",\
+         \"bookmark\":\"9b4590cc7e.{n}_0.{n}_0.{n}\"}}"
     );
     let length = u16::try_from(text.len()).unwrap_or(u16::MAX).to_be_bytes();
     let mut frame = vec![0x81, 126, length[0], length[1]];

@@ -69,6 +69,9 @@ pub struct Plan {
     /// The other role of this program: the floor, on this port.
     #[arg(long, hide = true)]
     floor: Option<u16>,
+    /// The same, fed by LISTEN from the database of `DATABASE_URL`.
+    #[arg(long, hide = true)]
+    listening_floor: Option<u16>,
     /// What cargo bench adds.
     #[arg(long, hide = true)]
     bench: bool,
@@ -76,7 +79,13 @@ pub struct Plan {
 
 /// What a glance looks at.
 const QUICK_SCENARIOS: [&str; 2] = ["room-1000-calm", "latency-100"];
-const QUICK_SERVERS: [&str; 4] = ["floor", "rowcast-ws", "rowcast-sse", "rowcast-socketio"];
+const QUICK_SERVERS: [&str; 5] = [
+    "floor",
+    "floor-listen",
+    "rowcast-ws",
+    "rowcast-sse",
+    "rowcast-socketio",
+];
 const QUICK_SECONDS: u64 = 2;
 
 fn main() -> ExitCode {
@@ -86,9 +95,10 @@ fn main() -> ExitCode {
         plan.scenarios = QUICK_SCENARIOS.map(str::to_owned).into();
         plan.servers = QUICK_SERVERS.map(str::to_owned).into();
     }
-    let outcome = match plan.floor {
-        Some(port) => floor::run(port),
-        None => run(&plan),
+    let outcome = match (plan.floor, plan.listening_floor) {
+        (Some(port), _) => floor::obey(port),
+        (_, Some(port)) => floor::listen(port),
+        _ => run(&plan),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

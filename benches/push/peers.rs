@@ -1,4 +1,4 @@
-//! Who is measured: the floor, Rowcast over each transport, and what people would pick instead.
+//! Who is measured: the floors, Rowcast over each transport, and what people would pick instead.
 //! Hands over a table. It must never hold how something is measured.
 
 use crate::crowd::Protocol;
@@ -17,6 +17,8 @@ pub struct Server {
 pub enum Origin {
     /// This program, in its other role.
     Floor,
+    /// The same, fed as the peers are.
+    ListeningFloor,
     Rowcast,
     /// A folder in benches/peers: its server.mjs is run by Node.js.
     Peer {
@@ -54,6 +56,12 @@ pub const ALL: &[Server] = &[
     Server {
         name: "floor",
         origin: Origin::Floor,
+        protocol: Protocol::WebSocket,
+        path: "/?room={room}",
+    },
+    Server {
+        name: "floor-listen",
+        origin: Origin::ListeningFloor,
         protocol: Protocol::WebSocket,
         path: "/?room={room}",
     },

@@ -135,6 +135,13 @@ async fn spawn(
             command.stdin(Stdio::piped());
             command
         }
+        Origin::ListeningFloor => {
+            let mut command = Command::new(std::env::current_exe()?);
+            command
+                .arg("--listening-floor")
+                .arg(address.port().to_string());
+            command
+        }
         Origin::Rowcast => {
             let mut command = Command::new(env!("CARGO_BIN_EXE_rowcast"));
             command.arg("serve");

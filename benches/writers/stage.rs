@@ -55,6 +55,30 @@ end $$;
 create trigger tell after insert or update on shop.notify for each row execute function shop.tell();
 ";
 
+/// The least that keeps an event: a row of the same columns in one plain table that nobody reads. What
+/// the application sees when it fails, how long it is kept and who is to be woken is nobody's.
+const KEEPING: &str = "
+create table shop.kept (
+  id bigint generated always as identity primary key,
+  xid xid8 not null default pg_current_xact_id(),
+  at timestamptz not null default clock_timestamp(),
+  channel text not null,
+  name text not null,
+  rooms text[] not null,
+  data json
+);
+create index on shop.kept (xid);
+create function shop.keep() returns trigger language plpgsql as $$
+begin
+  insert into shop.kept (channel, name, rooms, data)
+  select 'shop.least', 'order:created', array['user:' || n.user_id],
+    json_build_object('orderId', n.order_id, 'at', n.at) from new_rows n;
+  return null;
+end $$;
+create trigger keep after insert on shop.least
+  referencing new table as new_rows for each statement execute function shop.keep();
+";
+
 /// What one must not do: a write in a subtransaction for each statement.
 const WRONG: &str = "
 create function shop.log_in_a_block() returns trigger language plpgsql security definer as $$
@@ -170,10 +194,11 @@ async fn fill(cluster: &Cluster, place: Place) -> Result<(), Failure> {
         "create schema shop; grant usage on schema shop to rowcast_owner;
         alter role rowcast_service login;",
     );
-    for table in ["none", "notify", "rowcast", "wrong", "neighbour"] {
+    for table in ["none", "notify", "least", "rowcast", "wrong", "neighbour"] {
         sql += &TABLE.replace('@', table);
     }
     sql += NOTIFYING;
+    sql += KEEPING;
     sql += WRONG;
     sql += RULES;
     sql += "grant usage on schema shop to rowcast_service;";

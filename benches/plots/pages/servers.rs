@@ -23,16 +23,27 @@ impl Server {
     pub fn is_rowcast(&self) -> bool {
         self.name.starts_with("rowcast")
     }
+
+    /// Whether it does what the kernel demands, and nothing that anybody could use.
+    pub fn is_floor(&self) -> bool {
+        self.name.starts_with(FLOOR)
+    }
 }
 
 pub const FLOOR: &str = "floor";
 
-pub const SERVERS: [Server; 9] = [
+pub const SERVERS: [Server; 10] = [
     server(
         "floor",
         "bare send()",
         ["#868e96", "#7d8590"],
         Shape::Circle,
+    ),
+    server(
+        "floor-listen",
+        "bare send() after LISTEN",
+        ["#495057", "#adb5bd"],
+        Shape::Square,
     ),
     server(
         "rowcast-ws",
@@ -79,7 +90,7 @@ pub const SERVERS: [Server; 9] = [
     ),
 ];
 
-/// Who is compared with Rowcast: the floor, and what users would pick instead.
+/// Who is compared with Rowcast: the floors, and what users would pick instead.
 pub fn others() -> impl Iterator<Item = &'static Server> {
     SERVERS.iter().filter(|server| !server.is_rowcast())
 }

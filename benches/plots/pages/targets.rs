@@ -149,7 +149,7 @@ impl Target {
                 (found.cpu_us_per_message? / floor, Box::new(times))
             }
             Measure::OfQuickest(delay) => {
-                let peers = others().filter(|one| one.name != FLOOR);
+                let peers = others().filter(|one| !one.is_floor());
                 let delays = peers.filter_map(|one| delay(run.of(self.scenario, one.name)?));
                 let least = delays.min_by(f64::total_cmp)?;
                 (delay(found)? / least, Box::new(times))
