@@ -505,7 +505,8 @@ async fn who_comes_from_another_node_is_told_the_newest_state_last() {
 }
 
 /// With some ninety transactions open a bookmark covers less than its holder knows. Of two equal states
-/// only the last was told, from the ring and from the log, which the holder knew and dropped.
+/// only the last was told, from the ring as from the log: the holder knew that one, dropped it, and went
+/// on without the other.
 #[tokio::test]
 async fn a_shortened_bookmark_loses_no_state() {
     let db = database(Version::Installed).await;

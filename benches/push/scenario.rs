@@ -54,8 +54,8 @@ pub const DROPPING: Dropping = Dropping {
 /// A room of the scenarios that differ only in how many others there are.
 const HUNDRED: usize = 100;
 
-/// All that are compared by their cost.
-const EVERYBODY: &[&str] = &[
+/// All there are, between the floors.
+const ALL: &[&str] = &[
     "floor",
     "rowcast-ws",
     "rowcast-sse",
@@ -65,7 +65,14 @@ const EVERYBODY: &[&str] = &[
     "ws",
     "nchan",
     "nchan-sse",
+    "floor-listen",
 ];
+
+/// All that are compared by their cost.
+const EVERYBODY: &[&str] = ALL.split_at(ALL.len() - 1).0;
+
+/// Where it matters how soon an event is there: the floor hears of it as the others do.
+const HEARD: &[&str] = ALL.split_at(1).1;
 
 /// One of each kind.
 const CHIEF: &[&str] = &[
@@ -80,19 +87,6 @@ const CHIEF: &[&str] = &[
 
 /// The same, where there is nothing to compare with the floor: it has no database and no patience.
 const SERVED: &[&str] = CHIEF.split_at(1).1;
-
-/// Where it matters how soon an event is there: the floor hears of it as the others do.
-const HEARD: &[&str] = &[
-    "floor-listen",
-    "rowcast-ws",
-    "rowcast-sse",
-    "rowcast-socketio",
-    "socketio",
-    "socketio-redis",
-    "ws",
-    "nchan",
-    "nchan-sse",
-];
 
 /// Where connections are lost and come back.
 const RETURNING: &[&str] = &[
