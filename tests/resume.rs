@@ -429,6 +429,21 @@ async fn assert_last_told(db: &Database, server: &Server, bookmark: &str, expect
     }
 }
 
+/// Who holds this server's looks up until it commits. The look that waits has taken its snapshot
+/// before: what is written now, the next one finds at once.
+async fn hold_a_look(db: &Database) -> tokio_postgres::Client {
+    let holder = db.client("postgres").await;
+    let hold = "begin; lock table rowcast.channel in access exclusive mode";
+    holder.batch_execute(hold).await.unwrap();
+    support::eventually("a look waits", async || {
+        let waits = "select exists (select from pg_locks \
+             where relation = 'rowcast.channel'::regclass and not granted)";
+        db.ask::<bool>(waits).await.then_some(())
+    })
+    .await;
+    holder
+}
+
 /// Two book a slot at once, and a page is rendered between their commits. Of the two events, which one
 /// look found and which say the same, only the last was kept, which the page has: it was told that it
 /// lacked nothing, and went on to show one booking.
@@ -443,16 +458,7 @@ async fn of_two_bookings_at_once_a_page_is_told_the_one_it_lacks() {
     let mut reader = subscriber(&server, TRANSPORTS[0], &db.bookmark().await).await;
     reader.expect("welcome").await;
     reader.expect("subscribed").await;
-    // The look that has to wait has taken its snapshot before: the next finds both.
-    let holder = db.client("postgres").await;
-    let hold = "begin; lock table rowcast.channel in access exclusive mode";
-    holder.batch_execute(hold).await.unwrap();
-    support::eventually("a look waits", async || {
-        let waits = "select exists (select from pg_locks \
-             where relation = 'rowcast.channel'::regclass and not granted)";
-        db.ask::<bool>(waits).await.then_some(())
-    })
-    .await;
+    let holder = hold_a_look(&db).await;
     let first = db.client("postgres").await;
     first
         .batch_execute(&format!("begin; {BOOK}"))
@@ -511,7 +517,14 @@ async fn who_comes_from_another_node_is_told_the_newest_state_last() {
 async fn a_shortened_bookmark_loses_no_state() {
     let db = database(Version::Installed).await;
     db.run(BOOKINGS).await;
-    let live = serve(&db, |_| {}).await;
+    let live = serve(&db, |settings| {
+        settings.listener.look_timeout = Duration::from_secs(60);
+    })
+    .await;
+    // This server's ring reaches back to before any of these, and so to the shortened bookmark.
+    let several = "do $$ begin for i in 1..100 loop \
+         perform pg_current_xact_id(); commit; end loop; end $$";
+    db.run(several).await;
     let exact = db.bookmark().await;
     let Bookmark { history, base, .. } = Bookmark::parse(&exact).unwrap();
     let oldest = base.running().first().copied().unwrap_or(base.xmax());
@@ -521,10 +534,13 @@ async fn a_shortened_bookmark_loses_no_state() {
         .collect();
     let many = Snapshot::new(oldest - 95, base.xmax(), &open).unwrap();
     let shortened = Bookmark::at(&history, &many).to_string();
+    // Or this server might find the one before the other is committed, and tell of both rightly.
+    let holder = hold_a_look(&db).await;
     let open = db.client("postgres").await;
     open.batch_execute(&format!("begin; {BOOK}")).await.unwrap();
     db.run(BOOK).await;
     open.batch_execute("commit").await.unwrap();
+    holder.batch_execute("commit").await.unwrap();
     marker(&db, &["r:1"]).await;
     let fresh = serve(&db, |_| {}).await;
     for (server, since, expected) in [
