@@ -5,10 +5,11 @@ use crate::support::{
     self, Database, EVERY_TRANSPORT, Server, Subscriber, TRANSPORTS, Transport, Version, connect,
     marker, on,
     proxy::{Proxy, Upstream},
-    serve, token,
+    serve, token, token_with,
 };
 use rowcast::bookmark::{Bookmark, Snapshot};
-use serde_json::Value;
+use rowcast::clock::unix_now;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio_postgres::Client;
@@ -437,7 +438,8 @@ async fn hold_a_look(db: &Database) -> tokio_postgres::Client {
     holder.batch_execute(hold).await.unwrap();
     support::eventually("a look waits", async || {
         let waits = "select exists (select from pg_locks \
-             where relation = 'rowcast.channel'::regclass and not granted)";
+             where database = (select oid from pg_database where datname = current_database()) \
+               and relation = 'rowcast.channel'::regclass and not granted)";
         db.ask::<bool>(waits).await.then_some(())
     })
     .await;
@@ -597,12 +599,10 @@ async fn a_bookmark_is_of_the_statement_that_prints_it() {
 async fn a_node_that_is_behind_sends_away_and_tells_no_gap() {
     let db = database(Version::Installed).await;
     let server = serve(&db, |settings| {
-        settings.listener.look_timeout = std::time::Duration::from_secs(60);
+        settings.listener.look_timeout = Duration::from_secs(60);
     })
     .await;
-    let holder = db.client("postgres").await;
-    let hold = "begin; lock table rowcast.channel in access exclusive mode";
-    holder.batch_execute(hold).await.unwrap();
+    let holder = hold_a_look(&db).await;
     marker(&db, &["r:1"]).await;
     let ahead = db.bookmark().await;
     let token = token("1", "user", "");
@@ -614,6 +614,34 @@ async fn a_node_that_is_behind_sends_away_and_tells_no_gap() {
     let mut socket = crate::support::ws(&server, &token, &format!("since={ahead}")).await;
     socket.expect("welcome").await;
     assert_eq!(socket.expect("subscribed").await["outcome"], "recovered");
+}
+
+/// On the way in as behind it: an EventSource that got a status would be told no reason.
+#[tokio::test]
+async fn a_token_that_ends_while_the_log_is_awaited_is_told_as_later() {
+    let db = database(Version::Installed).await;
+    let server = serve(&db, |settings| {
+        settings.listener.look_timeout = Duration::from_secs(60);
+    })
+    .await;
+    let holder = hold_a_look(&db).await;
+    marker(&db, &["r:1"]).await;
+    let since = format!("since={}", db.bookmark().await);
+    for (transport, end) in [
+        (Transport::WebSocket, 4001),
+        (Transport::Sse, 200),
+        (Transport::Poll, 401),
+    ] {
+        let short = token_with(&json!({ "sub": "1", "exp": unix_now() + 2 }));
+        let mut reader = connect(transport, &server, &short, &since).await;
+        let (ended, why) = reader.closed().await;
+        assert_eq!(ended, end, "{transport:?}: {why}");
+        assert!(
+            transport == Transport::WebSocket || why == "token-expired",
+            "{why}"
+        );
+    }
+    holder.batch_execute("commit").await.unwrap();
 }
 
 /// States were once joined to what they say in a nested loop, wherever the log had no statistics yet:

@@ -26,7 +26,12 @@ pub async fn serve(gate: Arc<Gate>, visit: Visit) -> Response {
         Ok(presence) => Takeover::of(stream_response(""), |socket, head| {
             run(presence, socket, head)
         }),
-        Err(refusal) if refusal.is_temporary() => stream_response(last_words(&gate, refusal)),
+        // What ends on the way in is told as it would have been a moment later.
+        Err(refusal)
+            if refusal.is_temporary() || matches!(refusal, Refusal::Expired | Refusal::Revoked) =>
+        {
+            stream_response(last_words(&gate, refusal))
+        }
         Err(refusal) => gate.refuse(refusal),
     }
 }

@@ -1,7 +1,7 @@
 //! What came out of a run: the findings, and whether each fault struck anything.
 //! Hands the verdict over to the test. It must never pass a run whose faults proved nothing.
 
-use super::writers::{Entries, Transaction};
+use super::writers::{Entries, Transaction, hears_tally};
 use crate::support::reconcile::{Findings, Story};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -42,6 +42,23 @@ impl Strike {
         };
         let struck = transactions.iter().any(under_way);
         (!struck).then(|| format!("{} struck nothing: no COMMIT was under way", self.name))
+    }
+}
+
+/// What each subscriber was shown, or told last, of a state: in the end that is how it is. What its room
+/// did not hear while it was taken away is told by nobody.
+pub fn check_states(stories: &mut [Story], entries: &Entries) {
+    for story in stories {
+        let lost = story.excuses.iter().map(|excuse| excuse.room.clone());
+        let lost = lost.collect();
+        let told = story.pages.last().map(|page| &page.states);
+        for (tally, is) in &entries.tallies {
+            let told = told.and_then(|told| told.get(tally));
+            if told != Some(is) && hears_tally(*tally, &story.rooms, &lost) {
+                let wrong = format!("tally {tally} is {is}, and was told last as {told:?}");
+                story.wrong.push(wrong);
+            }
+        }
     }
 }
 

@@ -4,12 +4,11 @@
 
 use super::retention::standing;
 use super::seat::Seat;
-use super::writers::{Ledger, connected, page};
+use super::writers::{Ledger, connected, hears_tally, page};
 use crate::support::reconcile::{Excuse, Gap, Heard, Page, Story};
 use crate::support::{Subscriber, Transport, token_with, try_connect};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use rowcast::clock::unix_now;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -87,6 +86,8 @@ struct Here {
     heard: u64,
     /// When the user was revoked for certain as it connected: that bar, and by what it got past it.
     bar: u64,
+    /// Its token is one that is to end before long.
+    is_short: bool,
     expires: Option<Instant>,
     /// Rooms that were taken from it.
     lost: BTreeSet<String>,
@@ -196,6 +197,7 @@ impl Reader {
             let page = Page {
                 shown: mine.map(|(event, _)| event).collect(),
                 rows: entries.rows,
+                states: entries.tallies,
                 heard: Vec::new(),
             };
             self.strings.seat.is_shown(page.shown.iter());
@@ -223,12 +225,13 @@ impl Reader {
     async fn attend(&mut self, door: usize) -> ControlFlow<Next> {
         let (transport, sub, role, rooms, _) = self.who;
         let seat = Arc::clone(&self.strings.seat);
+        let (expires, is_short) = seat.token_ends();
         self.here = Here {
             brought: self.bookmark.clone(),
             bar: seat.bar.load(Ordering::SeqCst),
+            is_short,
             ..Here::default()
         };
-        let expires = unix_now() + seat.lifetime.load(Ordering::SeqCst);
         let mut claims =
             json!({ "sub": sub, "iat": seat.issued.load(Ordering::SeqCst), "exp": expires });
         if !role.is_empty() {
@@ -287,7 +290,7 @@ impl Reader {
     fn is_refused(&mut self, why: &str) -> ControlFlow<Next> {
         let seat = &self.strings.seat;
         let allowed = why.contains("revoked") && seat.is(&seat.revocable)
-            || why.contains("expired") && seat.tokens_are_short();
+            || why.contains("expired") && self.here.is_short;
         assert!(allowed, "{}: {why}", self.story.name);
         self.ended("not opened: refused")
     }
@@ -303,7 +306,7 @@ impl Reader {
             (4000, _) | (200, "lagged") => "lagged",
             (4005, _) => "no pong",
             (4002, _) | (200, "revoked") if seat.is(&seat.revocable) => "revoked",
-            (4001, _) | (200, "token-expired") if seat.tokens_are_short() => {
+            (4001, _) | (200, "token-expired") if self.here.is_short => {
                 if self.here.heard > 0 {
                     seat.expired.fetch_add(1, Ordering::SeqCst);
                 }
@@ -392,6 +395,7 @@ impl Reader {
         match kind {
             "welcome" => self.is_let_in(frame),
             "event" if frame["name"] == "marker" => return ControlFlow::Break(Next::Marker),
+            "event" if frame["name"] == "tally" => self.is_told_state(&frame["data"]),
             "event" => self.hear(&frame["data"]),
             "heartbeat" => {
                 self.strings.seat.beats.fetch_add(1, Ordering::Relaxed);
@@ -410,6 +414,17 @@ impl Reader {
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+
+    fn is_told_state(&mut self, data: &Value) {
+        let tally = data["tally"].as_i64().zip(data["entries"].as_i64());
+        let (tally, entries) = tally.expect("our own renderer counts");
+        let page = self.story.pages.last_mut().expect("it has read its data");
+        page.states.insert(tally, entries);
+        if !hears_tally(tally, &self.story.rooms, &self.here.lost) {
+            let wrong = format!("tally {tally} is of none of its rooms");
+            self.strings.seat.known().wrong.push(wrong);
+        }
     }
 
     fn hear(&mut self, data: &Value) {

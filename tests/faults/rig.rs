@@ -5,10 +5,10 @@
 
 use super::link::Links;
 use super::node::Node;
-use super::outcome::{Result, Strike, settle};
+use super::outcome::{Result, Strike, check_states, settle};
 use super::readers::{READERS, Strings, read};
 use super::seat::Seat;
-use super::writers::{Ledger, audit, connected, page, schema, write};
+use super::writers::{Entries, Ledger, audit, connected, page, schema, write};
 use crate::support::proxy::{Proxy, Upstream};
 use crate::support::reconcile::{Story, reconcile};
 use crate::support::{Database, Postgres, Process, Version, eventually, on, serve_process};
@@ -30,7 +30,8 @@ const WRITERS: u64 = 4;
 /// The service's timeouts, short, so that a test need not wait for the real ones.
 const SETTINGS: &[(&str, &str)] = &[
     ("ROWCAST__DATABASE__CONNECT_TIMEOUT_MS", "1000"),
-    ("ROWCAST__DATABASE__STATEMENT_TIMEOUT_MS", "1000"),
+    // A replay of ten thousand events that took longer would be a gap.
+    ("ROWCAST__DATABASE__STATEMENT_TIMEOUT_MS", "3000"),
     ("ROWCAST__DATABASE__POOL_WAIT_MS", "1000"),
     ("ROWCAST__DATABASE__POOL_SIZE", "4"),
     ("ROWCAST__DATABASE__LINK_TIMEOUT_MS", "3000"),
@@ -42,8 +43,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("ROWCAST__LISTENER__PROOF_S", "2"),
     ("ROWCAST__LISTENER__PROOF_TIMEOUT_MS", "1500"),
     // Long enough to be seen at /readyz.
-    ("ROWCAST__LISTENER__BACKOFF_MIN_MS", "300"),
-    ("ROWCAST__LISTENER__BACKOFF_MAX_MS", "500"),
+    ("ROWCAST__LISTENER__BACKOFF_MIN_MS", "600"),
+    ("ROWCAST__LISTENER__BACKOFF_MAX_MS", "800"),
     ("ROWCAST__LISTENER__READY_LAG_MS", "2000"),
     ("ROWCAST__WEBSOCKET__HEARTBEAT_S", "1"),
     ("ROWCAST__SSE__HEARTBEAT_S", "1"),
@@ -342,17 +343,18 @@ impl Rig {
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        self.compare().await
+        self.compare(check_states).await
     }
 
     /// Sends everybody home as they are, and compares.
     pub async fn break_off(mut self) -> Result {
         self.writers_stop().await;
         self.leave.send_replace(true);
-        self.compare().await
+        // They left before the end.
+        self.compare(|_, _| ()).await
     }
 
-    async fn compare(self) -> Result {
+    async fn compare(self, check: fn(&mut [Story], &Entries)) -> Result {
         let (_, entries) = page(&self.superuser().await).await.expect("the data");
         let mut stories = Vec::new();
         let mut ends: BTreeMap<String, u32> = BTreeMap::new();
@@ -366,6 +368,7 @@ impl Rig {
         }
         let transactions = self.ledger.transactions();
         settle(&mut stories, &transactions, &entries);
+        check(&mut stories, &entries);
         let ended = self.ended.load(Ordering::Relaxed);
         let mut findings = reconcile(&entries.truth, &stories, ended);
         findings

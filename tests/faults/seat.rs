@@ -41,7 +41,7 @@ pub struct Seat {
     /// Tokens that expired on connections that had heard events.
     pub expired: AtomicU64,
     /// How long its tokens last from when it connects, and since when they are issued.
-    pub lifetime: AtomicU64,
+    lifetime: AtomicU64,
     pub issued: AtomicU64,
     /// Whether its user may be found revoked just now.
     pub revocable: AtomicBool,
@@ -100,8 +100,10 @@ impl Seat {
         self.lifetime.store(seconds, Ordering::SeqCst);
     }
 
-    pub fn tokens_are_short(&self) -> bool {
-        self.lifetime.load(Ordering::SeqCst) < LONG
+    /// When a token ends that is issued now, and whether that is before long.
+    pub fn token_ends(&self) -> (u64, bool) {
+        let lifetime = self.lifetime.load(Ordering::SeqCst);
+        (unix_now() + lifetime, lifetime < LONG)
     }
 
     pub fn ends(&self, how: &str) -> u32 {

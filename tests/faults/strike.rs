@@ -15,6 +15,7 @@ use rowcast::command::postgres::Mode;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use tokio_postgres::types::ToSql;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -261,14 +262,27 @@ impl Rig {
         }
     }
 
-    /// The service's backends, or only those that read the log on their listening connection.
-    async fn backends(&self, listening: bool) -> BTreeSet<i32> {
-        let client = self.superuser().await;
+    /// The service's backends.
+    async fn backends(&self) -> BTreeSet<i32> {
         let sql = "select pid from pg_stat_activity where datname = current_database() \
-                   and usename = 'rowcast_service' and (not $1 \
-                     or query like '%rowcast.look(%')";
+                   and usename = 'rowcast_service'";
+        self.pids(sql, &[]).await
+    }
+
+    /// Those that read the log on their listening connection: that are seen to now, or were and are
+    /// still there.
+    async fn listeners(&self, seen: &BTreeSet<i32>) -> BTreeSet<i32> {
+        let seen: Vec<i32> = seen.iter().copied().collect();
+        let sql = "select pid from pg_stat_activity where datname = current_database() \
+                   and usename = 'rowcast_service' \
+                   and (query like '%rowcast.look(%' or pid = any ($1::int[]))";
+        self.pids(sql, &[&seen]).await
+    }
+
+    async fn pids(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> BTreeSet<i32> {
+        let client = self.superuser().await;
         // Another fault may strike the server meanwhile; then there are none.
-        let rows = client.query(sql, &[&listening]).await.unwrap_or_default();
+        let rows = client.query(sql, values).await.unwrap_or_default();
         rows.iter().map(|row| row.get(0)).collect()
     }
 
@@ -278,7 +292,8 @@ impl Rig {
         self.until(
             "each instance's listener is found and terminated",
             async || {
-                found.extend(self.backends(true).await);
+                // One that another fault has ended would be counted beside the one that followed it.
+                found = self.listeners(&found).await;
                 found.len() >= self.nodes.len() && self.terminate(&found).await
             },
         )
@@ -287,7 +302,7 @@ impl Rig {
 
     async fn kill_backends(&self) {
         self.until("the service's backends are terminated", async || {
-            let found = self.backends(false).await;
+            let found = self.backends().await;
             self.terminate(&found).await
         })
         .await;

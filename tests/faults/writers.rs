@@ -28,6 +28,15 @@ pub const ACCOUNTS: [&[&str]; 10] = [
     &["staff:1", "user:5"],
 ];
 
+/// Who hears how many entries of accounts there are, of those whose number leaves this remainder.
+pub const TALLIES: [&[&str]; 5] = [
+    &["open:1"],
+    &["open:2", "user:5"],
+    &["staff:1", "open:3"],
+    &["user:3"],
+    &["*"],
+];
+
 /// Two tables, each with a trigger, and rules of who may hear what. Every entry has a number of
 /// its own, so the table tells which transactions were committed.
 pub fn schema() -> String {
@@ -35,6 +44,11 @@ pub fn schema() -> String {
         .iter()
         .enumerate()
         .map(|(account, rooms)| format!("({account}, 0, '{{{}}}')", rooms.join(",")))
+        .collect();
+    let tallies: Vec<String> = TALLIES
+        .iter()
+        .enumerate()
+        .map(|(tally, rooms)| format!("({tally}, '{{{}}}'::text[])", rooms.join(",")))
         .collect();
     format!(
         "create schema app; grant usage on schema app to rowcast_owner, lab_app; \
@@ -48,11 +62,21 @@ pub fn schema() -> String {
          insert into app.account values {}; \
          grant select, insert, update on app.account, app.entry to lab_app; \
          grant select on app.marker to lab_app; \
+         grant select on app.entry to rowcast_owner; \
+         create function app.tallies(p_keys jsonb[]) returns table (key jsonb, data json) \
+           language sql stable as $$ \
+             select k, json_build_object('tally', k -> 'tally', 'entries', c.entries) \
+             from unnest(p_keys) k join (select number % {count} as tally, count(*) as entries \
+               from app.entry where account is not null group by 1) c on c.tally = (k ->> 'tally')::bigint $$; \
          select rowcast.attach('app.account', 'update', $$ select 'account' as name, n.rooms, \
            json_build_object('event', format('account %s.%s', n.account, n.version), \
              'row', n.account, 'version', n.version) as data from new_rows n $$); \
          select rowcast.attach('app.entry', 'insert', $$ select 'entry' as name, n.rooms, \
-           json_build_object('event', 'entry ' || n.number) as data from new_rows n $$); \
+           json_build_object('event', 'entry ' || n.number) as data, null as render from new_rows n \
+           union all select 'tally', t.rooms, json_build_object('tally', t.tally), 'app.tallies' \
+           from (values {tallies}) t (tally, rooms) \
+           where t.tally in (select n.number % {count} from new_rows n \
+             where n.account is not null) $$); \
          create function app.may_join(claims jsonb, room text) returns boolean language sql stable \
            as $$ select room like 'open:%' \
              or (room like 'staff:%' and coalesce(claims ->> 'role' = 'staff', false)) \
@@ -61,8 +85,17 @@ pub fn schema() -> String {
            as 'select false'; \
          insert into rowcast.room_rule values ('open:*', 'app.may_join(jsonb,text)'), \
            ('staff:*', 'app.may_join(jsonb,text)'), ('user:*', 'app.may_join(jsonb,text)');",
-        accounts.join(", ")
+        accounts.join(", "),
+        count = TALLIES.len(),
+        tallies = tallies.join(", ")
     )
+}
+
+/// Whether somebody of these rooms, without those that were lost, hears of a tally.
+pub fn hears_tally(tally: i64, rooms: &BTreeSet<String>, lost: &BTreeSet<String>) -> bool {
+    let place = usize::try_from(tally).expect("a remainder");
+    let mut theirs = TALLIES[place].iter();
+    theirs.any(|room| rooms.contains(*room) && !lost.contains(*room))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,6 +296,8 @@ pub struct Entries {
     pub truth: Truth,
     /// The version of each account.
     pub rows: BTreeMap<i64, i64>,
+    /// How many entries of accounts there are, by their remainder.
+    pub tallies: BTreeMap<i64, i64>,
     /// The number of the entry that each event was committed with.
     pub with: BTreeMap<String, i64>,
     /// The marker was committed before: whoever reads this is not going to hear it.
@@ -279,6 +314,7 @@ pub async fn page(client: &Client) -> Result<(String, Entries), tokio_postgres::
         numbers: BTreeSet::new(),
         truth: Truth::new(),
         rows: BTreeMap::new(),
+        tallies: BTreeMap::new(),
         with: BTreeMap::new(),
         marked: false,
     };
@@ -302,6 +338,10 @@ pub async fn page(client: &Client) -> Result<(String, Entries), tokio_postgres::
         let with: i64 = number.parse().expect("a number");
         entries.numbers.insert(with);
         entries.with.insert(format!("entry {number}"), with);
+        if row.get(2).is_some() {
+            let tally = with % TALLIES.len() as i64;
+            *entries.tallies.entry(tally).or_default() += 1;
+        }
         if let (Some(account), Some(version)) = (row.get(2), row.get(3)) {
             let place: usize = account.parse().expect("an account");
             let rooms = ACCOUNTS[place].iter().map(|room| (*room).to_owned());

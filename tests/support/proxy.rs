@@ -254,7 +254,8 @@ impl Direction<'_> {
         let seed = self.state.seed ^ (2 * self.number + u64::from(!self.up));
         let mut random = StdRng::seed_from_u64(seed);
         let mut orders = self.state.orders.subscribe();
-        let mut chunk = vec![0; 16 * 1024];
+        // As much as there is: what is delayed piece by piece would be throttled as well.
+        let mut chunk = vec![0; 256 * 1024];
         let mut held = Vec::new();
         loop {
             let length = tokio::select! {

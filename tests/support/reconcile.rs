@@ -28,6 +28,8 @@ pub struct Page {
     pub shown: BTreeSet<String>,
     /// The version in which each row was shown.
     pub rows: BTreeMap<i64, i64>,
+    /// States, as they were shown and then told last.
+    pub states: BTreeMap<i64, i64>,
     pub heard: Vec<Heard>,
 }
 
