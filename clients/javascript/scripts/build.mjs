@@ -65,6 +65,8 @@ for (const entry of ENTRIES) {
       module: extension === '.js',
       toplevel: true,
       ecma: 2020,
+      // Hooks run in browsers: where a server renders parts of a page, these files are none of its own.
+      format: { preamble: entry === 'react' ? '"use client";' : '' },
       compress: { passes: 3, hoist_funs: true, keep_fargs: false },
       sourceMap: { content: readFileSync(map, 'utf8') },
     })

@@ -39,6 +39,12 @@ try {
     console.log(`${file}: ${said}`)
   }
 
+  // Where a server renders parts of a page, only what says this is left to the browser.
+  for (const file of ['react.js', 'react.cjs']) {
+    const [first] = readFileSync(join(project, 'node_modules/rowcast-client/dist', file), 'utf8').split('\n')
+    if (first !== '"use client";') throw new Error(`${file} begins with ${first}`)
+  }
+
   const typed = `
     import { connect, RowcastError, type Connection } from 'rowcast-client'
     import { RowcastProvider, useLive, useStatus } from 'rowcast-client/react'

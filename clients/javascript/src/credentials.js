@@ -20,7 +20,9 @@ export function credentials({ token: source, connectTimeout, now }) {
   let epoch = 0
 
   async function question() {
-    return typeof source === 'function' ? source() : (source ?? null)
+    const token = await (typeof source === 'function' ? source() : source)
+    // What ends in a newline, as files do, is no name of a subprotocol.
+    return typeof token === 'string' ? token.trim() : (token ?? null)
   }
 
   /** @returns {Promise<string | null>} */

@@ -12,6 +12,7 @@ export class RowcastError extends Error {
    */
   constructor(code, message, retryAfter) {
     super(message || code)
+    this.name = 'RowcastError'
     this.code = code
     this.retryAfter = retryAfter
   }

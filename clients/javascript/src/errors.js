@@ -7,10 +7,11 @@
 import { RowcastError } from './error.js'
 
 /**
- * @param {unknown} error
+ * @param {any} error ours by its name: a page that loads a module by two addresses has two of the class
  * @param {string} code what it is if it has no word of ours
+ * @returns {RowcastError}
  */
-export const asError = (error, code) => (error instanceof RowcastError ? error : new RowcastError(code, String(error)))
+export const asError = (error, code) => (error?.name === 'RowcastError' ? error : new RowcastError(code, String(error)))
 
 /** What a WebSocket's close code stands for. @type {Record<number, string>} */
 const CODES = {
@@ -28,8 +29,9 @@ const CODES = {
 export const NEEDS_TOKEN = ['unauthorized', 'token-expired', 'revoked']
 /** After these nothing is tried, unless the server said when. */
 export const FINAL = ['message-too-big', 'too-many-connections', 'protocol-error', 'forbidden-origin']
-/** What may be otherwise a little later. */
-export const PASSES = ['disconnected', 'timeout', 'call-timeout', 'rate-limited', 'overloaded', 'restart', 'unavailable', 'token']
+/** What may be otherwise a little later for a question: too many connections are the page's own, while
+ * it asks many at once. */
+export const PASSES = ['disconnected', 'timeout', 'call-timeout', 'request-timeout', 'rate-limited', 'too-many-connections', 'overloaded', 'restart', 'unavailable', 'token']
 /** Those that end a stream for a while. */
 export const PASSING = ['overloaded', 'restart', 'lagged']
 

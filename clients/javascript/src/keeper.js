@@ -66,6 +66,7 @@ export function keep(settings, host) {
   /** Failures that are too many: what has worked gets a second chance. */
   let tolerated = memory < 0 ? 1 : 2
   let everLive = false
+  let hasBegun = false
   let isClosed = false
   /** When a wake-up may dial: a server's delay is never shortened. */
   let notBefore = Infinity
@@ -82,7 +83,12 @@ export function keep(settings, host) {
    */
   function timer(what, ms, fn) {
     timers[what]?.()
-    if (fn) timers[what] = later(ms ?? 0, fn)
+    delete timers[what]
+    if (!fn) return
+    timers[what] = later(ms ?? 0, () => {
+      delete timers[what]
+      fn()
+    })
   }
 
   /** @param {Link | undefined} one */
@@ -186,10 +192,11 @@ export function keep(settings, host) {
       trial = undefined
     }
     const { index } = mine
-    if (index !== preferred) failures = 0
-    if (index < preferred) upgradeAfter = settings.upgradeMin
+    const isOther = index !== preferred
+    const isBetter = index < preferred
+    if (isOther) failures = 0
     preferred = index
-    remembered(settings, transports[preferred])
+    if (!isBetter) remembered(settings, transports[index])
     everLive = true
     tolerated = 2
     tried = 0
@@ -197,11 +204,17 @@ export function keep(settings, host) {
       pause.reset()
       // While it can be loaded, for when the network is another.
       if (transports[1]) overHttp().catch(() => {})
+      // Only now: what lets in and then cuts does not work.
+      if (isBetter) {
+        upgradeAfter = settings.upgradeMin
+        remembered(settings, transports[index])
+      }
     })
     timer('watch')
     if (mine.silence) watch(mine, mine.silence)
     renewAt(frame.expiresAt)
-    planUpgrade()
+    // A stream that was opened anew for its rooms does not put it off.
+    if (isOther || !timers.upgrade) planUpgrade()
   }
 
   /**
@@ -304,9 +317,12 @@ export function keep(settings, host) {
   function planUpgrade() {
     timer('upgrade')
     if (!preferred) return
-    // Not in the place of a trial that rooms wait for.
-    timer('upgrade', upgradeAfter * (0.5 + random() / 2), () => (trial ? planUpgrade() : void dial(0, true)))
-    upgradeAfter = Math.min(upgradeAfter * 2, settings.upgradeMax)
+    timer('upgrade', upgradeAfter * (0.5 + random() / 2), () => {
+      // Not in the place of a trial that rooms wait for.
+      if (trial) return planUpgrade()
+      upgradeAfter = Math.min(upgradeAfter * 2, settings.upgradeMax)
+      void dial(0, true)
+    })
   }
 
   /** Opens the stream anew with other rooms; the old one goes on until the new one is welcomed. */
@@ -353,6 +369,9 @@ export function keep(settings, host) {
       pause.reset()
       sleep = onWake(wake)
       void dial(preferred)
+      // The link that there was may have been another user's.
+      if (hasBegun) away('connecting')
+      hasBegun = true
     },
     send,
     /** Whether frames can be said on the link in use. */

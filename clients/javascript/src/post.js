@@ -26,9 +26,15 @@ export async function post(settings, tokens, path, body, signal, again) {
       throw asError(error, 'disconnected')
     })
   if (answer.ok) {
-    return answer.json().catch((/** @type {unknown} */ error) => {
-      throw asError(error, 'bad-answer')
+    // A link that is cut in the middle of it passes; what is no JSON does not.
+    const text = await answer.text().catch((/** @type {unknown} */ error) => {
+      throw asError(error, 'disconnected')
     })
+    try {
+      return JSON.parse(text)
+    } catch (error) {
+      throw asError(error, 'bad-answer')
+    }
   }
   const error = await ofAnswer(answer, settings.now())
   // A cookie is not ours to replace, nor to give up for the stream.

@@ -4,9 +4,10 @@ import type { Answer, Call, Connection, EventOf, LiveSnapshot, Options, RowcastE
 
 export interface ProviderProps {
   /** A connection that the application made, and closes. */
-  connection?: Connection<any>
-  /** Or its options: then it lives as long as the provider, and only the first ones count. */
-  options?: Options
+  connection?: Connection<any> | undefined
+  /** Or its options: then it lives as long as the provider. The first ones count, but for a `token`
+   * that is a function: the last is asked. */
+  options?: Options | undefined
   children?: ReactNode
 }
 
@@ -28,7 +29,8 @@ export declare function useRoom<Events extends object = Record<string, any>>(
   handlers?: Handlers<Events>,
 ): Subscribed | { outcome: 'failed'; error: Error } | undefined
 
-/** State that follows while mounted; loaded anew when the call, the rooms or `deps` change. */
+/** State that follows while mounted; loaded anew when the call's name and arguments, the rooms or `deps`
+ * change. Of a call that is a function of yours, the last render's is called. */
 export declare function useLive<State = any, Events extends object = Record<string, any>>(
   call: Call<State>,
   rooms: string | readonly string[],

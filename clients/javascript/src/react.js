@@ -13,8 +13,17 @@ const Rowcast = createContext(/** @type {Connection | undefined} */ (undefined))
 
 /** @param {import('./react.d.ts').ProviderProps} props */
 export function RowcastProvider({ connection, options, children }) {
+  const latest = useLatest(options)
   // Not started, it holds nothing: one that is rendered and never mounted is just forgotten.
-  const [own] = useState(() => (options && !connection ? connect({ ...options, start: false }) : undefined))
+  const make = () => {
+    if (!options || connection) return
+    const { token } = options
+    // The last render knows who has signed in.
+    return connect({ ...options, token: typeof token === 'function' ? () => /** @type {any} */ (latest.current).token() : token, start: false })
+  }
+  const [own, setOwn] = useState(make)
+  // Options may come later, with who signs in.
+  if (!own && options && !connection) setOwn(make)
   useEffect(() => {
     own?.reconnect()
     return () => own?.close()
@@ -90,7 +99,9 @@ export function useLive(call, rooms, reduce, deps = []) {
   // eslint-disable-next-line react-hooks/exhaustive-deps
   const wish = useMemo(() => ({ names: JSON.parse(key)[1] }), [connection, key, ...deps])
   useEffect(() => {
-    const live = connection.live(latest.current.call, wish.names, (state, event) => latest.current.reduce(state, event))
+    const { call } = latest.current
+    const ask = typeof call === 'function' ? () => /** @type {() => Promise<any>} */ (latest.current.call)() : call
+    const live = connection.live(ask, wish.names, (state, event) => latest.current.reduce(state, event))
     hold({ wish, live })
     return () => live.close()
   }, [connection, latest, wish])

@@ -68,6 +68,8 @@ export function roster({ later, random, reader }, keeper, report, denied) {
   /** Those that the server gives unasked: left, it would not give them again. @type {Set<string>} */
   const home = new Set()
   let lastId = 0
+  /** What is to be said again in a while: each forgets one. @type {Set<() => void>} */
+  const again = new Set()
 
   /** All wishes of one turn go in one frame: the first of these finds them all. */
   const plan = () => queueMicrotask(() => keeper().isLive() && settleUp())
@@ -303,11 +305,13 @@ export function roster({ later, random, reader }, keeper, report, denied) {
         if (!about.length) report(error)
         denied(room, error)
       } else if (isBusy) {
-        later(BUSY * (0.5 + random()), () => {
+        const forget = later(BUSY * (0.5 + random()), () => {
+          again.delete(forget)
           for (const wish of about) mark(wish)
           parting.forEach((room) => leaving.add(room))
           plan()
         })
+        again.add(forget)
       } else if (about.length) {
         // One of them is to blame, and nobody says which.
         if (about[1]) for (const wish of about) { mark(wish); wish.alone = true }
@@ -329,6 +333,8 @@ export function roster({ later, random, reader }, keeper, report, denied) {
 
     /** Nobody will answer any more. */
     closed() {
+      again.forEach((forget) => forget())
+      again.clear()
       for (const { resumes, reject } of wishes) if (!resumes) reject(new RowcastError('closed'))
       wishes.clear()
       // No wish brings them any more, but they are wanted.

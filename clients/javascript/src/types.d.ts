@@ -12,9 +12,9 @@ export type TransportName = 'websocket' | 'sse' | 'poll'
 
 export interface Timers {
   /** Milliseconds since 1970. */
-  now?: () => number
+  now?: (() => number) | undefined
   /** 0 ≤ x < 1, for the jitter of pauses. */
-  random?: () => number
+  random?: (() => number) | undefined
 }
 
 /** As much of `localStorage` as is needed. */
@@ -176,10 +176,10 @@ export interface Connection<Events extends object = Record<string, any>> {
     fn: (data: Events[Name], event: RowcastEvent<Name, Events[Name]>) => void,
   ): () => void
   /** Joins rooms; each `subscribe` is undone by one `unsubscribe`, whatever was answered. */
-  subscribe(rooms: string | readonly string[], options?: { since?: string }): Promise<Subscribed>
+  subscribe(rooms: string | readonly string[], options?: { since?: string | undefined }): Promise<Subscribed>
   unsubscribe(rooms: string | readonly string[]): void
   /** Calls a function that the database lists as callable. Rejects with a RowcastError. */
-  call<Data = any>(name: string, args?: object, options?: { timeout?: number }): Promise<Answer<Data>>
+  call<Data = any>(name: string, args?: object, options?: { timeout?: number | undefined }): Promise<Answer<Data>>
   /** Stores how far the `reader` has come: an event that was dealt with, a gap after which data was
    * read anew, or any bookmark; it stands for all before. Resolves with the stored bookmark. While the
    * server can't be reached the last is kept, and told when it can. */

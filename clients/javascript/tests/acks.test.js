@@ -1,6 +1,6 @@
 // Durable readers: how they open, what they are told, and that the last word gets through.
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { event, open, pass, server, settle, welcome } from './fake.js'
+import { event, open, pass, server, settle, turns, welcome } from './fake.js'
 
 let fake
 beforeEach(() => {
@@ -215,6 +215,23 @@ describe('ack', () => {
     socket.say({ type: 'acked', id: socket.said('ack')[1].id, bookmark: 'h.1_0.2' })
     await settle()
     expect(seen.map(({ value }) => value)).toEqual(['h.1_0.2', 'h.1_0.2'])
+    connection.close()
+  })
+
+  test('false told: one whose answer was cut in its middle is told again', async () => {
+    const { connection } = open(fake, { reader: 'r', since: 'h.0_0', transports: ['poll'] })
+    const stored = connection.ack('h.1_0.5')
+    await turns()
+    const [first] = fake.to('/ack/r')
+    const half = first.stream()
+    half.text('{"bookmark":')
+    half.fail()
+    await turns()
+    await pass(1000)
+    await turns()
+    const [, second] = fake.to('/ack/r')
+    second.json({ bookmark: 'h.1_0.5' })
+    expect(await stored).toBe('h.1_0.5')
     connection.close()
   })
 

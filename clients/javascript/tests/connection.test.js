@@ -420,6 +420,13 @@ describe('tokens', () => {
     connection.close()
   })
 
+  test('a token that ends in a newline, as files do, is as good for a WebSocket', async () => {
+    const { connection } = open(fake, { token: async () => 'jwt\n' })
+    await settle()
+    expect(fake.socket.protocols).toContain('bearer.jwt')
+    connection.close()
+  })
+
   test('no token is no anonymous visit', async () => {
     const { connection } = open(fake, { token: async () => '' })
     await pass(5000)

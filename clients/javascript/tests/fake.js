@@ -11,6 +11,10 @@ for (const part of ['http', 'acks']) await import(path(part))
 
 /** Lets everything run that waits for nothing but its turn. */
 export const settle = () => vi.advanceTimersByTimeAsync(0)
+/** Streams are read in turns of their own, besides timers. */
+export const turns = async () => {
+  for (let i = 0; i < 20; i++) await settle()
+}
 export const pass = (ms) => vi.advanceTimersByTimeAsync(ms)
 
 export function server() {

@@ -1,6 +1,6 @@
 // What happens to a page besides its links: sleep, deploys, hidden tabs, and its own end.
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { event, live, open, pass, server, settle, storage, welcome } from './fake.js'
+import { event, live, open, pass, server, settle, storage, turns, welcome } from './fake.js'
 
 let fake
 let ears
@@ -18,9 +18,6 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-const turns = async () => {
-  for (let i = 0; i < 20; i++) await settle()
-}
 const refuseSockets = () => (fake.onsocket = (socket) => queueMicrotask(() => socket.cut()))
 const answer = { outcome: 'live', rooms: [], events: [], bookmark: 'h.1_0' }
 
@@ -265,6 +262,16 @@ describe('close()', () => {
     fake.socket.say({ type: 'error', id: fake.socket.said('ack')[0].id, code: 'overloaded', message: '', retryMs: 60_000 })
     await settle()
     connection.close()
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  test('leaves no timer of what is to be said again to a busy server', async () => {
+    const { connection, socket } = await live(fake)
+    connection.subscribe('a').catch(() => {})
+    await settle()
+    socket.say({ type: 'error', code: 'rate-limited', message: 'at most 50 messages a second' })
+    connection.close()
+    await settle()
     expect(vi.getTimerCount()).toBe(0)
   })
 

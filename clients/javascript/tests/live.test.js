@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { event, live, open, pass, server, settle, welcome } from './fake.js'
+import { event, live, open, pass, server, settle, turns, welcome } from './fake.js'
 
 let fake
 beforeEach(() => {
@@ -232,10 +232,26 @@ test('before there is a link it loads by POST', async () => {
   expect(one.get()).toMatchObject({ state: [1], status: 'live' })
 })
 
-/** Streams are read in turns of their own, besides timers. */
-const turns = async () => {
-  for (let i = 0; i < 20; i++) await settle()
-}
+test('failed for ever: a link that is cut in the middle of its answer passes, and so does a page’s own crowd', async () => {
+  const { connection } = await live(fake, { transports: ['websocket'] })
+  const big = { of: 'x'.repeat(20_000) }
+  const one = connection.live(['week', big], ['lab:1'], reduce)
+  await turns()
+  const half = fake.request.stream()
+  half.text('{"data":[1,')
+  half.fail()
+  await turns()
+  expect([one.status, fake.requests.length]).toEqual(['loading', 1])
+  await pass(1000)
+  fake.request.json({ error: { code: 'too-many-connections', message: 'too many at once' } }, 429)
+  await turns()
+  await pass(2000)
+  expect([one.status, fake.requests.length]).toEqual(['loading', 3])
+  fake.request.json({ data: [1], bookmark: 'h.5_0' })
+  await turns()
+  answerSubscribe(fake.socket)
+  expect(one.get()).toMatchObject({ state: [1], status: 'live' })
+})
 
 const frames = (stream, list) => {
   for (const { type, name, ...body } of list) {

@@ -1,6 +1,6 @@
 // What happens between two steps of something else, or within a handler.
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { event, live, open, pass, RowcastError, server, settle, welcome } from './fake.js'
+import { event, live, open, pass, RowcastError, server, settle, turns, welcome } from './fake.js'
 
 let fake
 beforeEach(() => {
@@ -9,9 +9,6 @@ beforeEach(() => {
 })
 afterEach(() => vi.useRealTimers())
 
-const turns = async () => {
-  for (let i = 0; i < 20; i++) await settle()
-}
 const recovered = (more = {}) => ({ type: 'subscribed', rooms: ['user:1'], outcome: 'recovered', count: 0, bookmark: 'h.1_0', ...more })
 const opened = () => fake.sockets.filter(({ wasClosed }) => !wasClosed)
 
@@ -95,6 +92,20 @@ describe('reconnect()', () => {
     expect(connection.status).toBe('live')
     await pass(20_000)
     expect(fake.sockets).toHaveLength(2)
+  })
+
+  test('false live: it is said at once that the link is gone, whatever token() takes', async () => {
+    let isSlow = false
+    const { connection, told } = open(fake, { token: () => (isSlow ? new Promise(() => {}) : 'jwt') })
+    await settle()
+    fake.socket.say(welcome())
+    isSlow = true
+    connection.reconnect()
+    expect([connection.status, connection.transport]).toEqual(['recovering', undefined])
+    connection.close()
+    connection.reconnect()
+    expect(told.statuses.slice(-3)).toEqual(['recovering', 'offline', 'recovering'])
+    connection.close()
   })
 
   test('within the handler that is told refused: one link, and no second one later', async () => {

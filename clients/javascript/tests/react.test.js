@@ -240,6 +240,40 @@ test('useLive: live for ever: a room that is taken away shows', async () => {
   await turn(() => connection.close())
 })
 
+test('options may come later, and a token is asked of the last render', async () => {
+  let rowcast
+  const Again = () => void (rowcast = useRowcast()) ?? null
+  const Late = ({ user }) => h(RowcastProvider, user ? { options: { ...options(), token: () => user } } : {}, user && h(Again))
+  const page = await render(h(Late, {}))
+  expect(fake.sockets).toHaveLength(0)
+  await page.show(h(Late, { user: 'ann' }))
+  await turn()
+  expect(fake.socket.protocols).toContain('bearer.ann')
+  await page.show(h(Late, { user: 'bob' }))
+  expect(fake.sockets).toHaveLength(1)
+  await turn(() => rowcast.reconnect())
+  expect(fake.socket.protocols).toContain('bearer.bob')
+})
+
+test('useLive: a function that loads is the last render’s, for reload() too', async () => {
+  const loaded = []
+  const load = (filter) => async () => {
+    loaded.push(filter)
+    return { data: filter, bookmark: 'h.1_0' }
+  }
+  let again
+  const Part = ({ filter }) => {
+    const { reload } = useLive(load(filter), 'a', (state) => state)
+    again = reload
+    return null
+  }
+  const page = await render(own(h(Part, { filter: 'first' })))
+  await turn()
+  await page.show(own(h(Part, { filter: 'second' })))
+  await turn(() => again())
+  expect(loaded).toEqual(['first', 'second'])
+})
+
 test('useLive: reload() loads anew, and a load that is unmounted asks for nothing more', async () => {
   const connection = await liveConnection()
   let again

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { event, live, open, pass, server, settle, storage, welcome } from './fake.js'
+import { event, live, open, pass, server, settle, storage, turns, welcome } from './fake.js'
 
 let fake
 let ears
@@ -28,11 +28,6 @@ const connectSettings = () => ({
     return () => clearTimeout(timer)
   },
 })
-
-/** Streams are read in turns of their own, besides timers. */
-const turns = async () => {
-  for (let i = 0; i < 20; i++) await settle()
-}
 
 async function liveBySse(options = {}, more = {}) {
   const opened = open(fake, { transports: ['sse'], ...options })
@@ -344,6 +339,44 @@ describe('moving down and up', () => {
     expect([connection.transport, connection.status]).toEqual(['websocket', 'live'])
     expect(fake.requests[0].wasAborted).toBe(true)
     expect(told.events).toEqual(['1', '2', '3'])
+  })
+
+  test('stays on SSE: rooms that come and go do not put the better one off', async () => {
+    const { connection } = open(fake, { storage: storage({ 'rowcast:http://live.test': 'sse' }) })
+    fake.onrequest = (request) => request.stream().frame('rowcast:welcome', welcome({ heartbeat: 0 }), 'h.1_0')
+    fake.onsocket = (socket) => queueMicrotask(() => socket.cut(1006))
+    await turns()
+    for (let second = 0; second < 60; second += 1) {
+      if (second % 2) connection.unsubscribe('a')
+      else void connection.subscribe('a')
+      await turns()
+      await pass(1000)
+    }
+    expect(fake.requests.length).toBeGreaterThan(20)
+    // After 11 s, and 22 s later.
+    expect(fake.sockets).toHaveLength(2)
+    connection.close()
+  })
+
+  test('flickers for ever: one that is let in and then cut is tried ever more rarely, and not remembered', async () => {
+    const kept = storage({ 'rowcast:http://live.test': 'sse' })
+    const { connection } = open(fake, { storage: kept })
+    fake.onrequest = (request) => request.stream().frame('rowcast:welcome', welcome({ heartbeat: 0 }), 'h.1_0')
+    fake.onsocket = (socket) => {
+      queueMicrotask(() => socket.say(welcome({ heartbeat: 0 })))
+      setTimeout(() => socket.cut(1006), 2000)
+    }
+    await turns()
+    const tries = async () => {
+      const before = fake.sockets.length
+      await pass(300_000)
+      return fake.sockets.length - before
+    }
+    const [first, second, third] = [await tries(), await tries(), await tries()]
+    expect(first).toBeLessThan(12)
+    expect(second + third).toBeLessThan(first)
+    expect(Object.values(kept.kept)).toEqual(['sse'])
+    connection.close()
   })
 })
 
