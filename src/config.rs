@@ -24,7 +24,7 @@ pub use raw::{KEYS, RawSettings};
 pub use redact::{redact_jwks, redact_url};
 pub use settings::{
     Auth, Calls, Console, Database, Doorbell, Http, Hub, Limits, Listener, Log, LogFormat, Poll,
-    Readers, Settings, Sse, Websocket,
+    Readers, Settings, Socketio, Sse, Websocket,
 };
 pub(crate) use value::is_http;
 

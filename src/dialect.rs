@@ -145,8 +145,7 @@ fn text_of(entry: &str) -> Result<(String, String), Vec<String>> {
 }
 
 /// The names of those that are built in.
-#[must_use]
-pub fn built_in_names() -> Vec<&'static str> {
+fn built_in_names() -> Vec<&'static str> {
     let stems = BUILT_IN
         .files()
         .filter_map(|file| file.path().to_str()?.strip_suffix(".toml"));

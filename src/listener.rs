@@ -97,7 +97,7 @@ impl Listener {
     ) -> Result<(), ListenerError> {
         let mut listening = Listening::open(&self.url, &self.connect).await?;
         let heard = Arc::clone(&listening.heard);
-        let attended = self.attend_to(&mut listening, place, stopping).await;
+        let attended = self.take_turns(&mut listening, place, stopping).await;
         attended.map_err(|error| match (heard.closed(), error) {
             // Whatever was asked just then heard only that the connection is closed.
             (Some(why), ListenerError::Database(DatabaseError::Postgres(error)))
@@ -109,12 +109,14 @@ impl Listener {
         })
     }
 
-    async fn attend_to(
+    /// Finds out where this connection leads to, and where to go on reading there. False: it is to
+    /// stop meanwhile.
+    async fn arrive(
         &self,
         listening: &mut Listening,
         place: &mut Place,
-        mut stopping: watch::Receiver<bool>,
-    ) -> Result<(), ListenerError> {
+        stopping: &mut watch::Receiver<bool>,
+    ) -> Result<bool, ListenerError> {
         if let Some(number) = listening.schema_number {
             report::schema(number, schema_number());
         }
@@ -128,7 +130,7 @@ impl Listener {
             // Later the pool may be away while this connection still brings events.
             tokio::select! {
                 heard = self.hear_in_silence(listening) => heard?,
-                () = stopped(&mut stopping) => return Ok(()),
+                () = stopped(stopping) => return Ok(false),
             }
         }
         self.take_channels(listening, true, &mut place.channels)
@@ -136,6 +138,19 @@ impl Listener {
         self.take_place(listening, place).await?;
         if is_first && listening.is_superuser {
             report::role_is_superuser();
+        }
+        Ok(true)
+    }
+
+    /// Reads, leads if nobody else does, and rests, in turns.
+    async fn take_turns(
+        &self,
+        listening: &mut Listening,
+        place: &mut Place,
+        mut stopping: watch::Receiver<bool>,
+    ) -> Result<(), ListenerError> {
+        if !self.arrive(listening, place, &mut stopping).await? {
+            return Ok(());
         }
         let mut proof = Proof::default();
         let mut leader = Leader::new(self, listening);

@@ -23,7 +23,7 @@ use keys::{HMAC, Key};
 use known::TokenCache;
 
 /// Bytes of the longest token looked at: twice what issuers with many roles write.
-pub const TOKEN_BYTES: usize = 8192;
+const TOKEN_BYTES: usize = 8192;
 
 /// Why a token is refused. Never holds any part of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

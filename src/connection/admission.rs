@@ -8,7 +8,7 @@ use super::visit::Visit;
 use super::{Gate, Refusal};
 use crate::bookmark::Bookmark;
 use crate::clock::unix_now;
-use crate::database::{AccessAnswer, DatabaseError};
+use crate::database::AccessAnswer;
 use crate::event::is_name;
 use crate::hub::{Admission, Identity, RoomRefusal, Since};
 use crate::report;
@@ -102,7 +102,10 @@ impl Gate {
             .cookies
             .names(&self.database, self.hub.access_known())
             .await
-            .map_err(away("session cookies"))?;
+            .map_err(|error| {
+                report::database_failed("session cookies", &error);
+                Refusal::DatabaseAway
+            })?;
         let mut sent = HashMap::new();
         for (name, value) in visit.cookies() {
             if known.iter().any(|one| one == name) {
@@ -271,13 +274,6 @@ impl From<Unanswered> for Refusal {
             Unanswered::Away => Self::DatabaseAway,
             Unanswered::Rule => Self::RuleFailed,
         }
-    }
-}
-
-fn away(what: &'static str) -> impl Fn(DatabaseError) -> Refusal {
-    move |error| {
-        report::database_failed(what, &error);
-        Refusal::DatabaseAway
     }
 }
 

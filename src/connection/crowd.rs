@@ -14,6 +14,7 @@ pub struct Crowd(Arc<Mutex<HashMap<IpAddr, usize>>>);
 
 /// The place of a socket, which has it for as long as it is open.
 #[derive(Debug)]
+#[expect(dead_code, reason = "they are held, and let go of when it is dropped")]
 pub struct SocketPermit {
     /// Of all sockets.
     pub permit: OwnedSemaphorePermit,

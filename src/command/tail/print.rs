@@ -87,7 +87,7 @@ impl Printer {
         }
     }
 
-    pub fn print_gap(&mut self, reason: &str, bookmark: &str) -> Outcome<()> {
+    fn print_gap(&mut self, reason: &str, bookmark: &str) -> Outcome<()> {
         if self.gap.as_deref() == Some(reason) {
             return Ok(());
         }
