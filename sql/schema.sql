@@ -1051,7 +1051,7 @@ CREATE FUNCTION rowcast.encode_snapshot(p_snapshot pg_snapshot) RETURNS text
   ),
   measured as (
     -- 39 bytes stand aside for xmin and the distance of xmax.
-    select *, sum(length((x - before)::text) + 1) over (order by place) <= 191 as fits
+    select *, sum(length((x - before)::text) + 1) over (order by place) <= 960 as fits
     from running
   )
   select concat_ws(
@@ -1904,7 +1904,7 @@ CREATE FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT ba
 declare
   v_parts text[] := string_to_array(p_bookmark, '.');
 begin
-  if p_bookmark is null or length(p_bookmark) > 512
+  if p_bookmark is null or length(p_bookmark) > 2048
     or p_bookmark !~ '^[0-9a-z]{1,16}([.][0-9]{1,18}(_[0-9]{1,18})+){1,2}([.][0-9]{1,18})?$'
     or (p_bookmark ~ '_[0-9]+[.][0-9]+_' and p_bookmark !~ '[.][0-9]+$') then
     raise exception using errcode = 'RC001', message = 'this is not a bookmark',
@@ -3667,7 +3667,7 @@ CREATE TABLE rowcast.reader (
     name text NOT NULL,
     bookmark text NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    CONSTRAINT reader_bookmark CHECK (((octet_length(bookmark) >= 1) AND (octet_length(bookmark) <= 512))),
+    CONSTRAINT reader_bookmark CHECK (((octet_length(bookmark) >= 1) AND (octet_length(bookmark) <= 2048))),
     CONSTRAINT reader_name CHECK ((((octet_length(name) >= 1) AND (octet_length(name) <= 200)) AND (name !~ '[[:cntrl:]]'::text))),
     CONSTRAINT reader_sub CHECK (((octet_length(sub) >= 1) AND (octet_length(sub) <= 2048)))
 )

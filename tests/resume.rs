@@ -512,7 +512,32 @@ async fn who_comes_from_another_node_is_told_the_newest_state_last() {
     assert_last_told(&db, &server, &format!("{before}.{after}.{had}"), 2).await;
 }
 
-/// With some ninety transactions open a bookmark covers less than its holder knows. Of two equal states
+/// The present, and a place as if so many transactions were open that there is no space for more: one
+/// within a batch.
+async fn with_many_open(db: &Database) -> (String, Bookmark) {
+    let several = "do $$ begin for i in 1..500 loop \
+         perform pg_current_xact_id(); commit; end loop; end $$";
+    db.run(several).await;
+    let exact = db.bookmark().await;
+    let Bookmark { history, base, .. } = Bookmark::parse(&exact).unwrap();
+    let oldest = base.running().first().copied().unwrap_or(base.xmax());
+    let open: Vec<u64> = (oldest - 480..oldest)
+        .chain(base.running().iter().copied())
+        .collect();
+    let many = Snapshot::new(oldest - 480, base.xmax(), &open).unwrap();
+    let batch = Some((many.clone(), 0));
+    let base = many;
+    (
+        exact,
+        Bookmark {
+            history,
+            base,
+            batch,
+        },
+    )
+}
+
+/// With some five hundred transactions open a bookmark covers less than its holder knows. Of two equal states
 /// only the last was told, from the ring as from the log: the holder knew that one, dropped it, and went
 /// on without the other.
 #[tokio::test]
@@ -524,18 +549,12 @@ async fn a_shortened_bookmark_loses_no_state() {
     })
     .await;
     // This server's ring reaches back to before any of these, and so to the shortened bookmark.
-    let several = "do $$ begin for i in 1..100 loop \
-         perform pg_current_xact_id(); commit; end loop; end $$";
-    db.run(several).await;
-    let exact = db.bookmark().await;
-    let Bookmark { history, base, .. } = Bookmark::parse(&exact).unwrap();
-    let oldest = base.running().first().copied().unwrap_or(base.xmax());
-    // As if so many before it were open: there is no space for more.
-    let open: Vec<u64> = (oldest - 95..oldest)
-        .chain(base.running().iter().copied())
-        .collect();
-    let many = Snapshot::new(oldest - 95, base.xmax(), &open).unwrap();
-    let shortened = Bookmark::at(&history, &many).to_string();
+    let (exact, many) = with_many_open(&db).await;
+    let shortened = Bookmark {
+        batch: None,
+        ..many
+    }
+    .to_string();
     // Or this server might find the one before the other is committed, and tell of both rightly.
     let holder = hold_a_look(&db).await;
     let open = db.client("postgres").await;
@@ -559,6 +578,44 @@ async fn a_shortened_bookmark_loses_no_state() {
             assert!(told.iter().all(|event| event.number == 2), "{told:?}");
         }
     }
+}
+
+/// In an address with the longest token, in frames, and as the place of a durable reader.
+#[tokio::test]
+async fn the_longest_bookmarks_are_taken_wherever_one_may_stand() {
+    let db = database(Version::Installed).await;
+    let server = serve(&db, |_| {}).await;
+    let longest = with_many_open(&db).await.1.to_string();
+    assert!(longest.len() > 1900, "{} bytes", longest.len());
+    marker(&db, &["r:1", "r:2"]).await;
+    let claims = json!({ "sub": "1", "exp": unix_now() + 60, "name": "x".repeat(5950) });
+    let token = token_with(&claims);
+    assert!((8000..=8192).contains(&token.len()), "{}", token.len());
+    for transport in EVERY_TRANSPORT {
+        let query = format!(
+            "rooms=r:1&since={longest}&load=r:2&from={longest}&reader={transport:?}&token={token}"
+        );
+        let mut reader = connect(transport, &server, "", &query).await;
+        reader.expect("welcome").await;
+        for _ in ["since", "from"] {
+            assert_eq!(reader.expect("subscribed").await["outcome"], "recovered");
+            reader.expect("event").await;
+        }
+    }
+    let mut socket = support::ws(&server, &token, "reader=WebSocket").await;
+    socket.expect("welcome").await;
+    assert_eq!(socket.expect("subscribed").await["outcome"], "recovered");
+    socket
+        .send(json!({ "type": "subscribe", "rooms": ["r:2"], "since": longest, "again": true }))
+        .await;
+    assert_eq!(socket.expect("subscribed").await["outcome"], "recovered");
+    socket.expect("event").await;
+    socket
+        .send(json!({ "type": "ack", "bookmark": longest }))
+        .await;
+    assert_eq!(socket.expect("acked").await["bookmark"], longest);
+    let kept = "select count(*) from rowcast.reader where octet_length(bookmark) > 1900";
+    assert_eq!(db.ask::<i64>(kept).await, 3);
 }
 
 /// `rowcast.bookmark()` has to take the snapshot of the page's own statement: the data of a slow

@@ -341,7 +341,7 @@ fn limits_are_those_of_the_settings_and_of_the_prose() {
         ("name of a room", "name of a room | 200 bytes"),
         ("message", "message | 64 KiB"),
         ("messages a second", "of an address without one | 50"),
-        ("bookmark", "bookmark | 512 bytes"),
+        ("bookmark", "bookmark | 2048 bytes"),
         ("events of a replay", "replay | 10000 events, 16 MiB"),
         ("bytes of a replay", "replay | 10000 events, 16 MiB"),
         ("bytes that wait", "1 MiB | 4000"),

@@ -1,6 +1,6 @@
 -- A snapshot as it stands in a bookmark: xmin, then xmax as a distance from it, then every
 -- transaction in progress as a distance from the one before, joined by _ : 741_12_0_3.
--- Kept under 230 bytes by forgetting the youngest in progress, which repeats events, never loses.
+-- Kept under 1000 bytes by forgetting the youngest in progress, which repeats events, never loses.
 
 create or replace function rowcast.encode_snapshot(p_snapshot pg_snapshot) returns text
 language sql
@@ -16,7 +16,7 @@ as $$
   ),
   measured as (
     -- 39 bytes stand aside for xmin and the distance of xmax.
-    select *, sum(length((x - before)::text) + 1) over (order by place) <= 191 as fits
+    select *, sum(length((x - before)::text) + 1) over (order by place) <= 960 as fits
     from running
   )
   select concat_ws(

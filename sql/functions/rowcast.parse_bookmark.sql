@@ -16,7 +16,7 @@ as $$
 declare
   v_parts text[] := string_to_array(p_bookmark, '.');
 begin
-  if p_bookmark is null or length(p_bookmark) > 512
+  if p_bookmark is null or length(p_bookmark) > 2048
     or p_bookmark !~ '^[0-9a-z]{1,16}([.][0-9]{1,18}(_[0-9]{1,18})+){1,2}([.][0-9]{1,18})?$'
     or (p_bookmark ~ '_[0-9]+[.][0-9]+_' and p_bookmark !~ '[.][0-9]+$') then
     raise exception using errcode = 'RC001', message = 'this is not a bookmark',

@@ -644,17 +644,17 @@ mod tests {
     #[test]
     fn of_a_shortened_bookmark_all_equal_states_are_told() {
         let mut model = Model::default();
-        (0..100).for_each(|_| model.begin());
-        model.write(98, 3);
-        model.write(99, 3);
+        (0..500).for_each(|_| model.begin());
+        model.write(498, 3);
+        model.write(499, 3);
         let start = model.here();
         let hub = Hub::new(super::super::tests::LIMITS);
         hub.begin(Arc::clone(&start), GapReason::History);
-        model.commit(99);
+        model.commit(499);
         let known = model.look(&start);
         assert_eq!(known.events.len(), 1);
         let since = known.to.bookmark.to_string();
-        (0..99).for_each(|_| model.commit(0));
+        (0..499).for_each(|_| model.commit(0));
         let run = &mut serve(model, hub);
         let rest = run.model.look(&known.to);
         run.hub.publish(known, Instant::now());

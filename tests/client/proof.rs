@@ -2,8 +2,8 @@
 //! without its bookmark. Each is the client's own source with one line changed.
 
 use super::rig::{Application, By, Rig, Start};
+use crate::support::Postgres;
 use crate::support::driver::{Driver, Patch};
-use crate::support::{Postgres, Version};
 
 /// Every event counts as new.
 const NO_DEDUPE: Patch = Patch {
@@ -19,25 +19,14 @@ const NO_BOOKMARK: Patch = Patch {
     to: "rooms.opening(undefined, speaks)",
 };
 
-/// So many open transactions that a bookmark cannot name them all, and is kept too early.
-const OPEN: usize = 100;
-
 #[tokio::test]
 async fn a_client_without_dedupe_or_bookmark_is_found_out() {
     let driver = Driver::start().await;
-    // Of its own: the open transactions would be in the bookmarks of all other tests, too.
-    let postgres = Postgres::start(Version::Installed, &[]).await;
+    let postgres = Postgres::for_many().await;
     let rig = Rig::on(postgres.database().await, &[&driver], &[]).await;
     let process = rig.serve().await;
-    let mut open = Vec::new();
-    for _ in 0..OPEN {
-        let client = rig.db.legacy().await;
-        client
-            .batch_execute("begin; select pg_current_xact_id()")
-            .await
-            .unwrap();
-        open.push(client);
-    }
+    // A bookmark is kept too early then.
+    rig.db.open_many().await;
     let mut applications = Vec::new();
     let patches = [&[][..], &[NO_DEDUPE], &[NO_BOOKMARK]];
     for (number, patches) in patches.into_iter().enumerate() {
@@ -59,7 +48,7 @@ async fn a_client_without_dedupe_or_bookmark_is_found_out() {
             application.door.cut();
         }
     }
-    drop(open);
+    rig.db.end_many().await;
     shop.close().await;
     let outcome = rig.finish(&applications).await;
     let [(whole, right), (_, twice), (_, missing)] = outcome.told.as_slice() else {

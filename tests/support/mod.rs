@@ -10,6 +10,7 @@
 //! - `Postgres::start(version, &[("name", "setting")]).await`: a cluster of the test's own, to be
 //!   crashed (`postgres.cluster.stop(Mode::Immediate)`, `start_again()`); the same three methods.
 //!   `postgres.standby(&[]).await` streams from it; `postgres.named("test_0")` is a database by name.
+//!   On `Postgres::for_many().await` bookmarks are shortened from `open_many()` to `end_many()`.
 //! - [`Database`]: `service_url`, `legacy_url`, `superuser_url`; `client(role)`, `legacy()`,
 //!   `superuser()`, `run(sql)` as the superuser, `bookmark()`.
 //! - `marker(&database, &["lab:1"]).await`: an event `marker`, so that what did not come before it

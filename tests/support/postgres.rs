@@ -63,6 +63,9 @@ pub async fn empty() -> Database {
 /// The systems below `triggers/`. The application of each is a role `SYSTEM_app`.
 pub const SYSTEMS: [&str; 5] = ["lab", "clinic", "tickets", "spa", "boardroom"];
 
+/// How many open transactions are more than a bookmark can name, however close together they began.
+const MANY: usize = 500;
+
 /// A cluster with its templates.
 pub struct Postgres {
     pub cluster: Cluster,
@@ -95,6 +98,16 @@ impl Postgres {
             ..Options::default()
         };
         Self::over(Cluster::start(options).await)
+    }
+
+    /// A cluster for [`Database::open_many`]: what is open in one database stands in the bookmarks of all.
+    pub async fn for_many() -> Self {
+        let many = MANY.to_string();
+        Self::start(
+            Version::Installed,
+            &[("max_prepared_transactions", many.as_str())],
+        )
+        .await
     }
 
     /// A hot standby that streams from this one, with these settings above its own.
@@ -300,6 +313,24 @@ impl Database {
         let row = self.superuser().await.query_one(sql, &[]).await;
         row.unwrap_or_else(|error| panic!("{sql}: {error:?}"))
             .get(0)
+    }
+
+    /// Opens so many transactions that no bookmark can name them all. They are prepared, which takes no
+    /// connections.
+    pub async fn open_many(&self) {
+        for number in 0..MANY {
+            self.run(&format!(
+                "begin; select pg_current_xact_id(); prepare transaction '{number}'"
+            ))
+            .await;
+        }
+    }
+
+    /// Ends those of [`Database::open_many`].
+    pub async fn end_many(&self) {
+        for number in 0..MANY {
+            self.run(&format!("rollback prepared '{number}'")).await;
+        }
     }
 
     /// The place in the history now.
