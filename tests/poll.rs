@@ -2,8 +2,8 @@
 //! something is to be said, and nothing is kept in between but who was admitted.
 
 use crate::support::{
-    self, Answer, Database, Poller, Served, Server, eventually, get, marker, serve, token,
-    token_with, within, ws,
+    self, Answer, Database, Poller, Postgres, Served, Server, eventually, get, marker, serve,
+    token, token_with, within, ws,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -38,6 +38,23 @@ async fn database() -> Database {
     let database = support::database().await;
     database.run(RULES).await;
     database
+}
+
+/// On a cluster of its own, where so many transactions may be open.
+async fn database_for_many() -> (Postgres, Database) {
+    let postgres = Postgres::for_many().await;
+    let database = postgres.database().await;
+    database.run(RULES).await;
+    (postgres, database)
+}
+
+/// So many events of one transaction.
+async fn emit_together(database: &Database, count: usize) {
+    let sql = format!(
+        "select rowcast.emit('c', 'e', array['r:1'], json_build_object('row', 'a', 'n', n))
+         from generate_series(1, {count}) n"
+    );
+    database.run(&sql).await;
 }
 
 /// A token that was issued before any revocation.
@@ -421,6 +438,97 @@ async fn an_answer_is_bounded_and_says_that_there_is_more() {
         .expect("it looks");
     let answer = answered(&server, &token, &format!("rooms=r:1&since={since}")).await;
     assert_eq!((ids(&answer).len(), &answer["more"]), (1, &json!(true)));
+    server.stop().await;
+}
+
+/// With so many transactions open no bookmark covered what was told: each poll was answered at once, and
+/// with the same.
+#[tokio::test]
+async fn what_no_bookmark_covers_is_told_again_only_after_a_pause() {
+    let (_postgres, database) = database_for_many().await;
+    let server = serve(&database, |_| ()).await;
+    let token = issued("1");
+    let start = begin(&server, &token, "r:1").await;
+    database.open_many().await;
+    emit_together(&database, 3).await;
+    let told = answered(&server, &token, &format!("rooms=r:1&since={start}")).await;
+    assert_eq!(ids(&told).len(), 3);
+    let query = format!("rooms=r:1&since={}", text(&told["bookmark"]));
+    let began = Instant::now();
+    let again = answered(&server, &token, &format!("{query}&wait=3")).await;
+    assert!(began.elapsed() >= SECOND, "after {:?}", began.elapsed());
+    assert_eq!(
+        (ids(&again), &again["bookmark"], &again["more"]),
+        (ids(&told), &told["bookmark"], &json!(false))
+    );
+    // Once they have ended it goes on from there.
+    database.end_many().await;
+    let moved = eventually("it moves on", async || {
+        let answer = answered(&server, &token, &format!("{query}&wait=0")).await;
+        assert_eq!(ids(&answer), ids(&told));
+        (answer["bookmark"] != told["bookmark"]).then_some(answer)
+    })
+    .await;
+    let query = format!("rooms=r:1&wait=0&since={}", text(&moved["bookmark"]));
+    assert_eq!(ids(&answered(&server, &token, &query).await), [""; 0]);
+    server.stop().await;
+}
+
+/// Of more than one answer holds the first part was told for ever, and the rest never.
+#[tokio::test]
+async fn what_no_bookmark_covers_and_no_answer_holds_is_a_gap() {
+    let (_postgres, database) = database_for_many().await;
+    let server = serve(&database, |settings| settings.limits.queue_bytes = 2000).await;
+    let token = issued("1");
+    let start = begin(&server, &token, "r:1").await;
+    database.open_many().await;
+    emit_together(&database, 30).await;
+    let query = format!("rooms=r:1&wait=0&since={start}");
+    let first = eventually("it has looked", async || {
+        let answer = poll(&server, &token, &query).await;
+        (answer.status == 200 && answer.json()["more"] == true).then(|| answer.json())
+    })
+    .await;
+    let query = format!("rooms=r:1&wait=3&since={}", text(&first["bookmark"]));
+    let began = Instant::now();
+    let gap = answered(&server, &token, &query).await;
+    assert!(began.elapsed() >= SECOND, "after {:?}", began.elapsed());
+    assert_eq!(
+        (
+            &gap["outcome"],
+            &gap["reason"],
+            &gap["more"],
+            &gap["events"]
+        ),
+        (&json!("gap"), &json!("limit"), &json!(false), &json!([]))
+    );
+    // So does what is more than a replay may hold: whoever reads all data anew at a gap does it no more
+    // often.
+    let strict = serve(&database, |settings| settings.limits.replay_events = 20).await;
+    let query = format!("rooms=r:1&wait=3&since={}", text(&gap["bookmark"]));
+    let began = Instant::now();
+    let again = answered(&strict, &token, &query).await;
+    assert!(began.elapsed() >= SECOND, "after {:?}", began.elapsed());
+    assert_eq!(
+        (&again["outcome"], &again["reason"]),
+        (&json!("gap"), &json!("limit"))
+    );
+    strict.stop().await;
+    // Once they have ended, all of it comes in parts.
+    database.end_many().await;
+    let query = format!("rooms=r:1&wait=0&since={}", text(&gap["bookmark"]));
+    let mut answer = eventually("it moves on", async || {
+        let answer = answered(&server, &token, &query).await;
+        (answer["outcome"] == "recovered").then_some(answer)
+    })
+    .await;
+    let mut told = ids(&answer);
+    while answer["more"] == true {
+        let query = format!("rooms=r:1&wait=0&since={}", text(&answer["bookmark"]));
+        answer = answered(&server, &token, &query).await;
+        told.extend(ids(&answer));
+    }
+    assert_eq!(told.len(), 30, "{told:?}");
     server.stop().await;
 }
 

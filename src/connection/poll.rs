@@ -5,6 +5,7 @@
 //! behind an event which the answer does not hold.
 
 mod cover;
+mod standstill;
 
 use super::cut::Cut;
 use super::presence::Presence;
@@ -21,8 +22,8 @@ use bytes::Bytes;
 use cover::Cover;
 use futures_util::stream;
 use serde_json::{Value, json};
+use standstill::{PAUSE, stands_still};
 use std::collections::VecDeque;
-use std::num::IntErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use sync_wrapper::SyncStream;
@@ -70,23 +71,8 @@ fn refuse(gate: &Gate, visit: &Visit, refusal: Refusal) -> Response {
     answer
 }
 
-/// How long to wait for an event.
-fn wait(gate: &Gate, visit: &Visit) -> Result<Duration, Refusal> {
-    let settings = &gate.settings.poll;
-    let said = visit.parameter("wait").filter(|said| !said.is_empty());
-    let Some(said) = said else {
-        return Ok(settings.wait);
-    };
-    let seconds = match said.parse::<u64>() {
-        Ok(seconds) => seconds,
-        Err(error) if *error.kind() == IntErrorKind::PosOverflow => u64::MAX,
-        Err(_) => return Err(Refusal::Asked("wait is a whole number of seconds: wait=25")),
-    };
-    Ok(Duration::from_secs(seconds).min(settings.wait_max))
-}
-
 async fn answer(gate: &Arc<Gate>, visit: &Visit, cut: Cut) -> Result<Answer, Refusal> {
-    let wait = wait(gate, visit)?;
+    let wait = visit.wait(&gate.settings.poll)?;
     let mut presence = gate.enter(Transport::Poll, visit).await?;
     let gathered = async {
         presence.join(visit).await?;
@@ -118,6 +104,8 @@ struct Gathering<'a> {
     presence: &'a Presence,
     /// When to answer, whatever there is.
     deadline: Instant,
+    /// How soon to answer once there is something to say.
+    haste: Duration,
     head: Value,
     bookmark: Arc<str>,
     frames: VecDeque<Delivery>,
@@ -143,6 +131,7 @@ impl<'a> Gathering<'a> {
         let mut gathering = Self {
             presence,
             deadline: Instant::now() + wait,
+            haste: presence.gate.settings.poll.gather,
             head: Value::Null,
             bookmark: "".into(),
             frames: VecDeque::new(),
@@ -188,21 +177,7 @@ impl<'a> Gathering<'a> {
                     self.take_load(resolved, here);
                     return Ok(false);
                 }
-                let outcome = resolved.frame.outcome;
-                self.head = json!({ "outcome": outcome.word(), "rooms": resolved.frame.rooms,
-                    "home": self.presence.home(), "user": self.presence.identity.user });
-                if let Outcome::Gap { reason } = outcome {
-                    self.head["reason"] = reason.word().into();
-                }
-                self.bookmark = resolved.frame.bookmark;
-                for event in resolved.events {
-                    if !self.take_event(event) {
-                        return Ok(false);
-                    }
-                    self.replaying += 1;
-                }
-                self.bookmark = here;
-                Ok(matches!(outcome, Outcome::Recovered { .. }) || self.presence.loads)
+                Ok(self.take_replay(resolved, here))
             }
             Delivery::Event(event) => Ok(self.take_event(event)),
             Delivery::Gap { reason, bookmark } => {
@@ -220,6 +195,44 @@ impl<'a> Gathering<'a> {
             }
             Delivery::Reply(_) => Ok(true),
         }
+    }
+
+    /// Takes what was missed, as much of it as fits; false if the answer is complete with that. What its
+    /// reader would be told again at once is told after a pause, and as a gap if it does not fit: the
+    /// rest of it would never come.
+    fn take_replay(&mut self, replay: Resolved, here: Arc<str>) -> bool {
+        let (mut outcome, deadline) = (replay.frame.outcome, self.deadline);
+        let is_whole = replay.events.into_iter().all(|event| {
+            let fits = self.take_event(event);
+            self.replaying += usize::from(fits);
+            fits
+        });
+        if is_whole {
+            self.bookmark = Arc::clone(&here);
+        }
+        let limit = Outcome::Gap {
+            reason: GapReason::Limit,
+        };
+        let stands_still = (outcome == limit || self.replaying > 0)
+            && stands_still(replay.before.as_deref(), &self.bookmark, &self.frames);
+        if stands_still {
+            self.haste = PAUSE;
+            self.deadline = deadline;
+            self.hurry();
+        }
+        if stands_still && !is_whole {
+            report::gap(GapReason::Limit.word());
+            self.frames.truncate(self.frames.len() - self.replaying);
+            (self.bytes, self.replaying, self.more) = (0, 0, false);
+            (self.bookmark, outcome) = (here, limit);
+        }
+        self.head = json!({ "outcome": outcome.word(), "rooms": replay.frame.rooms,
+            "home": self.presence.home(), "user": self.presence.identity.user });
+        if let Outcome::Gap { reason } = outcome {
+            self.head["reason"] = reason.word().into();
+        }
+        let goes_on = matches!(outcome, Outcome::Recovered { .. }) || self.presence.loads;
+        stands_still || is_whole && goes_on
     }
 
     /// Takes all of a load: cut in two, its rest would come with what others had already. If what
@@ -250,8 +263,7 @@ impl<'a> Gathering<'a> {
 
     /// There is something to say: soon, and with what comes meanwhile.
     fn hurry(&mut self) {
-        let gather = self.presence.gate.settings.poll.gather;
-        self.deadline = self.deadline.min(Instant::now() + gather);
+        self.deadline = self.deadline.min(Instant::now() + self.haste);
     }
 
     fn settle(mut self, speech: Arc<dyn Speech>) -> Rest {

@@ -4,10 +4,13 @@
 
 use super::door::Door;
 use super::{Gate, Refusal, handshake};
+use crate::config::Poll;
 use crate::report;
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
+use std::num::IntErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 use url::Url;
 use warp::http::HeaderMap;
 
@@ -125,6 +128,23 @@ impl Visit {
         let last = self.header("last-event-id").map(str::to_owned);
         last.or_else(|| self.parameter("since"))
             .filter(|since| !since.is_empty())
+    }
+
+    /// How long a poll is to wait for an event.
+    ///
+    /// # Errors
+    /// It is no number.
+    pub fn wait(&self, settings: &Poll) -> Result<Duration, Refusal> {
+        let said = self.parameter("wait").filter(|said| !said.is_empty());
+        let Some(said) = said else {
+            return Ok(settings.wait);
+        };
+        let seconds = match said.parse::<u64>() {
+            Ok(seconds) => seconds,
+            Err(error) if *error.kind() == IntErrorKind::PosOverflow => u64::MAX,
+            Err(_) => return Err(Refusal::Asked("wait is a whole number of seconds: wait=25")),
+        };
+        Ok(Duration::from_secs(seconds).min(settings.wait_max))
     }
 
     /// The durable name by which it resumes.
