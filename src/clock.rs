@@ -42,12 +42,20 @@ mod tests {
     /// Counted in whole seconds, whoever begins late in one would wait for most of one too many.
     #[tokio::test]
     async fn an_end_comes_at_its_second() {
-        while now_ms() % 1000 < 500 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        let mut least = u64::MAX;
+        // A busy machine may be late once.
+        for _ in 0..3 {
+            while now_ms() % 1000 < 500 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let end = unix_now() + 1;
+            until(end).await;
+            let late = now_ms().checked_sub(end * 1000);
+            least = least.min(late.expect("never early"));
+            if least < 400 {
+                return;
+            }
         }
-        let end = unix_now() + 1;
-        until(end).await;
-        let late = now_ms().checked_sub(end * 1000);
-        assert!(late.is_some_and(|late| late < 400), "{late:?}");
+        panic!("{least} ms late, three times");
     }
 }

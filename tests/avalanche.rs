@@ -2,7 +2,7 @@
 //! anew: few statements for many, whatever hangs or fails for one of them.
 
 use crate::support::{
-    self, Database, Process, Subscriber, eventually, get, serve_process, token, token_with, ws,
+    self, Database, Process, Subscriber, eventually, metric, serve_process, token, token_with, ws,
     ws_with,
 };
 use futures_util::future::join_all;
@@ -66,26 +66,17 @@ async fn serve_with(database: &Database, env: &[(&str, &str)]) -> Process {
     serve_process(database, &[&crowd, env].concat()).await
 }
 
-/// What a metric says; nought if it is not there yet.
-async fn metric(server: &Process, name: &str) -> usize {
-    let metrics = get(server, "/metrics", &[]).await.body;
-    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
-    line.map_or(0, |value| value.trim().parse().expect("a whole number"))
-}
-
 /// Statements for those who came, by purpose.
 async fn statements(server: &Process, purpose: &str) -> usize {
-    let name = format!("rowcast_statements_total{{purpose=\"{purpose}\"}}");
-    metric(server, &name).await
+    let sample = format!("rowcast_statements_total{{purpose=\"{purpose}\"}}");
+    metric(server, &sample).await as usize
 }
 
 /// Waits until so many are seated, and somebody's question has met the lock.
 async fn all_have_come(server: &Process, database: &Database, count: usize) {
     eventually("all have come", async || {
-        let seated = metric(server, "rowcast_connections ").await;
-        let waits: bool = database
-            .ask("select exists (select from pg_locks where locktype = 'advisory' and not granted)")
-            .await;
+        let seated = metric(server, "rowcast_connections").await as usize;
+        let waits = database.waiters("locktype = 'advisory'").await > 0;
         (seated >= count && waits).then_some(())
     })
     .await;

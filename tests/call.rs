@@ -448,12 +448,9 @@ async fn close_gate(database: &Database, number: i32) -> Client {
 
 /// Waits until so many calls stand before a gate.
 async fn waiting_at(database: &Database, number: i32, calls: i64) {
-    let sql = format!(
-        "select count(*) from pg_locks where locktype = 'advisory' and objid = {number} and not granted
-           and database = (select oid from pg_database where datname = current_database())"
-    );
+    let gate = format!("locktype = 'advisory' and objid = {number}");
     eventually(&format!("{calls} calls at gate {number}"), async || {
-        (database.ask::<i64>(&sql).await == calls).then_some(())
+        (database.waiters(&gate).await == calls).then_some(())
     })
     .await;
 }
@@ -631,12 +628,8 @@ async fn a_collision_is_tried_again(version: Version) {
         let mut socket = welcomed(&server, &user(), "").await;
         let frame = json!({ "type": "call", "function": "count_up", "id": 1 });
         socket.send(frame).await;
-        let waiting = "select count(*) from pg_stat_activity
-            where datname = current_database() and wait_event_type = 'Lock'";
-        eventually("the call waits for the row", async || {
-            (database.ask::<i64>(waiting).await == 1).then_some(())
-        })
-        .await;
+        let waits = "locktype = 'transactionid'";
+        database.awaits("the call waits for the row", waits).await;
         other.batch_execute("commit").await.expect("commit");
         let frame = socket.next().await;
         if attempts == 1 {

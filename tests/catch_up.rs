@@ -2,7 +2,7 @@
 //! over a link as slow as may be.
 
 use crate::support::proxy::{Proxy, Way};
-use crate::support::{Database, database, eventually, get, marker, serve, token, within, ws};
+use crate::support::{Database, database, eventually, marker, serve, token, within, ws};
 use rowcast::config::{Doorbell, Settings};
 use std::time::Duration;
 
@@ -144,8 +144,8 @@ async fn write_much(db: &Database, link: &Proxy) {
 }
 
 fn little_silence(settings: &mut Settings) {
-    settings.listener.look_timeout = Duration::from_millis(1500);
-    settings.listener.look_timeout_max = Duration::from_millis(1500);
+    settings.listener.look_timeout = Duration::from_secs(4);
+    settings.listener.look_timeout_max = Duration::from_secs(4);
 }
 
 /// Longer than any look may be silent.

@@ -3,8 +3,9 @@
 
 use crate::support::socketio::Clients;
 use crate::support::{
-    self, Answer, Database, PATIENCE, Process, SECRET, Served, Server, Subscriber, connect,
-    database, eventually, get, marker, serve, serve_process, stream, token, token_with, within,
+    self, Answer, Database, PATIENCE, Process, SECRET, Served, Server, Subscriber, brief, connect,
+    database, eventually, get, marker, serve, serve_process, stream, token, token_with,
+    unused_address, within,
 };
 use rowcast::clock::unix_now;
 use rowcast::config::Settings;
@@ -116,9 +117,7 @@ async fn it_is_off_unless_somebody_turns_it_on() {
 #[tokio::test]
 async fn it_stands_where_the_metrics_stand() {
     let db = database().await;
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let elsewhere = free.local_addr().unwrap().to_string();
-    drop(free);
+    let elsewhere = unused_address();
     let server = serve(&db, |settings| {
         enabled(settings);
         settings.http.admin_listen = Some(elsewhere.clone());
@@ -701,9 +700,9 @@ async fn ends(server: &Server, token: &str, why: &str, meanwhile: impl AsyncFnOn
 async fn a_stream_never_outlives_its_token() {
     let db = database().await;
     let server = serve(&db, enabled).await;
-    let short = json!({ "sub": "ops", "role": "admin", "exp": unix_now() + 3 });
-    ends(&server, &token_with(&short), "token-expired", async || {}).await;
-    assert!(unix_now() >= short["exp"].as_u64().unwrap());
+    let (short, expires) = brief(json!({ "sub": "ops", "role": "admin" }));
+    ends(&server, &short, "token-expired", async || {}).await;
+    assert!(unix_now() >= expires);
     ends(&server, &admin(), "revoked", async || {
         db.run("select rowcast.revoke('ops')").await;
     })

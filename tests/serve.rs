@@ -307,14 +307,25 @@ async fn too_few_open_files_are_told_at_the_start_and_to_whom_it_concerns() {
     let database = support::database().await;
     let program = serve_with_files(&database, "-n 100").await;
     assert!(program.log().contains("LimitNOFILE="), "{}", program.log());
+    let files = || {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", program.pid()));
+        files.unwrap().count()
+    };
     let (mut inside, mut overloaded) = (Vec::new(), 0);
     for _ in 0..60 {
+        let before = files();
         let mut somebody = support::ws(&program, &token("1", "", ""), "").await;
         match somebody.next_or_end().await {
             Ok(_) => inside.push(somebody),
             Err((code, _)) => {
                 assert_eq!(code, 1013);
                 overloaded += 1;
+                drop(somebody);
+                // One that is being closed would take the room of the next.
+                eventually("its socket is closed", async || {
+                    (files() <= before).then_some(())
+                })
+                .await;
             }
         }
     }
@@ -334,7 +345,14 @@ async fn a_role_that_may_do_all_is_told_at_the_start() {
     let url = database.superuser_url.as_str();
     let mut mighty = serve_process(&database, &[("DATABASE_URL", url)]).await;
     mighty.log_line("runs as a superuser").await;
-    let meek = serve_process(&database, &[]).await;
+    let mut meek = serve_process(&database, &[]).await;
+    let mut reader = support::ws(&meek, &token("1", "", ""), "").await;
+    reader.expect("welcome").await;
+    // Behind what is looked at once, at the start.
+    marker(&database, &["*"]).await;
+    reader.expect_event("marker").await;
+    meek.signal(Signal::SIGTERM);
+    meek.exited().await;
     assert!(!meek.log().contains("superuser"), "{}", meek.log());
 }
 

@@ -153,27 +153,27 @@ fn arrivals(log: &str) -> Vec<f64> {
     times
 }
 
-/// A second holds the burst and what the rate lets in meanwhile; a fifth of it besides, for a line
-/// may be written a little after its turn was taken.
+/// Three seconds hold the burst and what the rate lets in meanwhile; and what it lets in within one
+/// more, for a line may be written after its turn was taken. At twice the rate it would be too many.
 fn assert_rate(log: &str, least: usize) {
     let times = arrivals(log);
     assert!(times.len() >= least, "{} of {least} came", times.len());
     let most = (0..times.len())
-        .map(|first| times[first..].partition_point(|at| *at < times[first] + 1.0))
+        .map(|first| times[first..].partition_point(|at| *at < times[first] + 3.0))
         .max();
-    let (bound, most) = (2 * RATE + RATE * 2 / 5, most.unwrap_or(0));
-    eprintln!("{} came, at most {most} in a second", times.len());
-    assert!(most <= bound, "{most} in a second, {bound} are allowed");
+    let (bound, most) = (5 * RATE, most.unwrap_or(0));
+    eprintln!("{} came, at most {most} in three seconds", times.len());
+    assert!(
+        most <= bound,
+        "{most} in three seconds, {bound} are allowed"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_come_back_at_the_accept_rate() {
     let database = support::database().await;
     // Whoever comes back asks where it was.
-    let address = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        listener.local_addr().expect("an address").to_string()
-    };
+    let address = support::unused_address();
     let mut server = start(&database, &address).await;
     let crowd = Arc::new(Crowd {
         address: address.clone(),

@@ -3,8 +3,8 @@
 
 use crate::support::driver::Driver;
 use crate::support::{
-    self, Database, EVERY_TRANSPORT, SECRET, Server, Transport, connect, eventually, marker, serve,
-    serve_process, sse, token, token_with, try_sse, ws, ws_with,
+    self, Database, EVERY_TRANSPORT, SECRET, Server, Transport, brief, connect, eventually, marker,
+    serve, serve_process, sse, token, token_with, try_sse, ws, ws_with,
 };
 use nix::sys::signal::Signal;
 use rowcast::clock::unix_now;
@@ -475,7 +475,7 @@ async fn what_waits_for_a_room_that_the_new_token_loses_is_not_delivered() {
 async fn a_connection_never_outlives_its_token() {
     let database = support::database().await;
     let server = serve(&database, |_| ()).await;
-    let brief = token_with(&json!({ "sub": "1", "exp": unix_now() + 2 }));
+    let (brief, _) = brief(json!({ "sub": "1" }));
     let mut renewed = ws(&server, &brief, "").await;
     renewed.expect("welcome").await;
     let mut socket = ws(&server, &brief, "").await;

@@ -4,9 +4,9 @@
 use crate::support::documented::BASE_PATH;
 use crate::support::proxy::{Proxy, Way};
 use crate::support::{
-    self, Database, Postgres, Served, Server, Subscriber, TRANSPORTS, Version, ask, connect,
+    self, Database, Postgres, SLACK, Served, Server, Subscriber, TRANSPORTS, Version, ask, connect,
     eventually, get, marker, raw, serve, serve_process, serve_unready, socket, sse, stream, token,
-    try_sse, within, ws,
+    try_sse, unused_address, within, ws,
 };
 use futures_util::StreamExt;
 use nix::sys::signal::Signal;
@@ -28,12 +28,6 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
-}
-
 /// A directory that any user may look into, for servers that run as another.
 fn open_directory() -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a directory");
@@ -44,7 +38,7 @@ fn open_directory() -> tempfile::TempDir {
 
 /// PgBouncer in transaction mode before the shared cluster.
 struct Pooler {
-    port: u16,
+    address: String,
     _child: tokio::process::Child,
     _directory: tempfile::TempDir,
 }
@@ -66,7 +60,8 @@ impl Pooler {
     async fn start() -> Self {
         let program = Self::program().expect("PgBouncer is missing: `.ci/setup test` brings it");
         let cluster = &support::on(Version::Installed).await.cluster;
-        let (directory, port) = (open_directory(), free_port());
+        let (directory, address) = (open_directory(), unused_address());
+        let (_, port) = address.rsplit_once(':').expect("a port");
         let users = directory.path().join("users");
         std::fs::write(&users, "\"rowcast_service\" \"\"\n").expect("a file");
         let file = directory.path().join("pgbouncer.ini");
@@ -98,11 +93,11 @@ impl Pooler {
             .spawn()
             .expect("PgBouncer runs");
         eventually("PgBouncer listens", async || {
-            TcpStream::connect(("127.0.0.1", port)).await.ok()
+            TcpStream::connect(&address).await.ok()
         })
         .await;
         Self {
-            port,
+            address,
             _child: child,
             _directory: directory,
         }
@@ -110,8 +105,8 @@ impl Pooler {
 
     fn url(&self, database: &Database) -> String {
         format!(
-            "postgresql://rowcast_service@127.0.0.1:{}/{}",
-            self.port, database.name
+            "postgresql://rowcast_service@{}/{}",
+            self.address, database.name
         )
     }
 }
@@ -211,7 +206,7 @@ async fn a_pool_that_is_away_is_said_and_ends_no_listening() {
     let over_the_link = |settings: &mut rowcast::config::Settings| {
         settings.database.listen_url = settings.database.url.replace(pool.clone());
         settings.listener.proof = Duration::from_secs(1);
-        settings.listener.proof_timeout = Duration::from_millis(800);
+        settings.listener.proof_timeout = Duration::from_secs(5);
     };
     let server = serve(&database, over_the_link).await;
     let mut reader = ws(&server, &token("1", "user", ""), "").await;
@@ -332,7 +327,7 @@ async fn tls_ends_here_where_it_is_configured() {
     let server = serve(&database, |settings| {
         settings.http.tls_certificate_file = Some(path("crt"));
         settings.http.tls_key_file = Some(path("key"));
-        settings.http.header_timeout = Duration::from_millis(500);
+        settings.http.header_timeout = Duration::from_secs(2);
     })
     .await;
     let mut roots = RootCertStore::empty();
@@ -649,7 +644,7 @@ async fn sigterm_says_goodbye_within_its_bound() {
     );
     assert!(program.exited().await.success(), "{}", program.log());
     assert!(
-        began.elapsed() < Duration::from_secs(3),
+        began.elapsed() < Duration::from_secs(1) + SLACK,
         "{:?}",
         began.elapsed()
     );
@@ -663,7 +658,7 @@ async fn sigterm_says_goodbye_within_its_bound() {
 #[tokio::test]
 async fn operators_paths_can_be_moved_away() {
     let database = support::database().await;
-    let admin = format!("127.0.0.1:{}", free_port());
+    let admin = unused_address();
     let server = serve(&database, |settings| {
         settings.http.admin_listen = Some(admin.clone());
     })
@@ -808,7 +803,7 @@ async fn every_path_lies_below_the_base_path_and_none_above_it() {
 #[tokio::test]
 async fn operators_own_port_has_the_same_base_path() {
     let database = support::database().await;
-    let admin = format!("127.0.0.1:{}", free_port());
+    let admin = unused_address();
     let server = serve(&database, |settings| {
         settings.http.base_path = BASE_PATH.into();
         settings.http.admin_listen = Some(admin.clone());

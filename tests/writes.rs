@@ -513,7 +513,7 @@ async fn partitions_and_children(version: Version) {
 /// The application, which bears no waiting: an error is what it would get.
 async fn impatient(database: &Database) -> Client {
     let client = database.legacy().await;
-    let timeouts = "set lock_timeout = '200ms'; set statement_timeout = '2s'";
+    let timeouts = "set lock_timeout = '10s'; set statement_timeout = '20s'";
     client.batch_execute(timeouts).await.expect("settings");
     client
 }

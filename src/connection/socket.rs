@@ -471,15 +471,19 @@ mod tests {
             };
             socket.feed(event.websocket().clone(), None);
         }
+        // All of it takes longer than any piece may.
+        let (stall, pieces) = (Duration::from_secs(2), 50);
         let crawl = async {
             let mut taken = 0;
-            let mut piece = vec![0; 64 * 1024];
+            let mut piece = vec![0; length / pieces];
             while taken < length {
-                tokio::time::sleep(stall / 4).await;
+                tokio::time::sleep(stall / 40).await;
                 taken += theirs.read(&mut piece).await.unwrap();
             }
         };
+        let began = Instant::now();
         let (flushed, ()) = tokio::join!(socket.flush(stall), crawl);
         assert_eq!(flushed, Ok(()));
+        assert!(began.elapsed() > stall);
     }
 }

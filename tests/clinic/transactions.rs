@@ -49,10 +49,9 @@ async fn who_compares_waits_for_who_compared(version: Version) {
         let check_in = "insert into clinic.queue (patient_id) values ('99')";
         second.batch_execute(check_in).await.expect("a check-in");
     });
-    let waits = "select count(*) from pg_stat_activity
-        where datname = current_database() and wait_event = 'advisory'";
+    let waits = "locktype = 'advisory'";
     eventually("the second waits, or is done", async || {
-        (checked_in.is_finished() || clinic.one(waits).await == 1).then_some(())
+        (checked_in.is_finished() || clinic.database.waiters(waits).await == 1).then_some(())
     })
     .await;
     let mut told = clinic.heard().await.swap_remove(7).1;

@@ -2,7 +2,8 @@
 //! same rules as on `/ws`, in that file's words.
 
 use crate::support::{
-    self, Database, Server, Subscriber, eventually, marker, raw, serve, socket, token_with, within,
+    self, Database, Server, Subscriber, brief, eventually, marker, raw, serve, socket, token_with,
+    within,
 };
 use rowcast::clock::unix_now;
 use rowcast::config::Settings;
@@ -327,8 +328,8 @@ async fn ends_have_the_codes_and_reasons_of_the_file() {
         (1009, "the message is too big".to_owned())
     );
 
-    let claims = json!({ "sub": "7", "lots": [1], "exp": unix_now() + 2 });
-    let mut late = come(&server, "/live/1/7", &token_with(&claims)).await;
+    let (brief, _) = brief(json!({ "sub": "7", "lots": [1] }));
+    let mut late = come(&server, "/live/1/7", &brief).await;
     expect(&mut late, "hello").await;
     assert_eq!(
         late.closed().await,

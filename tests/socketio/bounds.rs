@@ -1,6 +1,6 @@
 use super::*;
 use crate::support::socketio::Heard;
-use crate::support::{eventually, get, lab, long_replay, token_with, within};
+use crate::support::{SLACK, brief, eventually, get, lab, long_replay, metric, token_with, within};
 use futures_util::{SinkExt, StreamExt};
 use rowcast::clock::unix_now;
 use std::time::{Duration, Instant};
@@ -83,7 +83,7 @@ async fn whoever_stops_reading_is_cut_within_its_bounds() {
             database.run("select rowcast.revoke('1')").await;
             free(&server).await;
             let took = began.elapsed();
-            assert!(took < Duration::from_secs(2), "{took:?}");
+            assert!(took < Duration::from_secs(1) + SLACK, "{took:?}");
         } else {
             eventually("it is cut", async || {
                 database.run(BIG).await;
@@ -112,7 +112,8 @@ async fn free(server: &Server) {
 async fn who_takes_nothing_is_cut_by_the_clock_even_if_little_happens() {
     let database = lab().await;
     let server = serve_dialect(&database, "plain", |settings| {
-        settings.limits.write_stall = Duration::from_secs(1);
+        // Long enough to be seen inside.
+        settings.limits.write_stall = Duration::from_secs(4);
         settings.limits.unsent_bytes = 4096;
     })
     .await;
@@ -171,9 +172,9 @@ async fn a_token_that_expires_and_a_user_who_is_revoked_are_disconnected() {
     let server = serve_dialect(&database, "plain", |_| {}).await;
     let node = Clients::start();
     for (user, transports) in ["3", "4", "5"].into_iter().zip(WAYS) {
-        let brief = json!({ "sub": "2", "exp": unix_now() + 3 });
-        let mut brief = client(&node, &server, signed_in(&token_with(&brief), transports)).await;
-        let reason = brief.disconnected().await;
+        let (brief, _) = brief(json!({ "sub": "2" }));
+        let mut late = client(&node, &server, signed_in(&brief, transports)).await;
+        let reason = late.disconnected().await;
         assert_eq!(reason, "io server disconnect", "expired, {transports:?}");
         free(&server).await;
         let issued = json!({ "sub": user, "iat": unix_now() - 5, "exp": unix_now() + 600 });
@@ -415,6 +416,8 @@ async fn sign_ins_above_the_rate_are_refused_unseen() {
     })
     .await;
     let mut socket = ByHand::open(&server).await;
+    let limited = "rowcast_refusals_total{code=\"rate-limited\"}";
+    let before = metric(&server, limited).await;
     for _ in 0..40 {
         assert!(socket.say("40/elsewhere,").await);
     }
@@ -430,11 +433,8 @@ async fn sign_ins_above_the_rate_are_refused_unseen() {
         looked_at >= 2 && refused >= 20,
         "{looked_at} looked at, {refused} refused"
     );
-    let metrics = get(&server, "/metrics", &[]).await.body;
-    assert!(
-        metrics.contains("rowcast_refusals_total{code=\"rate-limited\"}"),
-        "{metrics}"
-    );
+    let counted = metric(&server, limited).await - before;
+    assert!(counted >= f64::from(refused), "{counted} of {refused}");
     server.stop().await;
 }
 

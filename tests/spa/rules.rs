@@ -1,7 +1,7 @@
 //! What the application keeps to, and what it tells when many book at once.
 
 use super::{BOOKED, DAY, SAMPLE, Spa, refused};
-use crate::support::{Version, eventually, marker, on, on_every_version, within};
+use crate::support::{Version, marker, on, on_every_version, within};
 use std::collections::BTreeSet;
 
 /// Payment first, then scheduling; only where and when the therapist works; by the flow of status.
@@ -227,12 +227,8 @@ async fn one_item_is_not_spent_twice_at_once(version: Version) {
     legacy.batch_execute(&held).await.expect("held open");
     let second = database.legacy().await;
     let second = tokio::spawn(async move { refused(&second, &book_at(100, 10)).await });
-    eventually("the second waits", async || {
-        let waits = "select count(*) from pg_stat_activity
-            where datname = current_database() and wait_event_type = 'Lock'";
-        (database.ask::<i64>(waits).await == 1).then_some(())
-    })
-    .await;
+    let waits = "locktype = 'transactionid'";
+    database.awaits("the second waits", waits).await;
     legacy.batch_execute("commit").await.expect("committed");
     let refused = within("the second is told", second).await.expect("joined");
     assert_eq!(refused, "bookings_within_quantity");

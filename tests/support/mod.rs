@@ -13,6 +13,8 @@
 //!   On `Postgres::for_many().await` bookmarks are shortened from `open_many()` to `end_many()`.
 //! - [`Database`]: `service_url`, `legacy_url`, `superuser_url`; `client(role)`, `legacy()`,
 //!   `superuser()`, `run(sql)` as the superuser, `bookmark()`.
+//! - `database.awaits("the second waits", "locktype = 'advisory'").await`: until somebody waits for
+//!   such a lock there; `waiters(lock)` counts them.
 //! - `marker(&database, &["lab:1"]).await`: an event `marker`, so that what did not come before it
 //!   is proven absent.
 //!
@@ -26,6 +28,10 @@
 //! - `get(&server, "/readyz", &[("name", "header")]).await`: status, headers and body;
 //!   `ask(&server, "POST", "/path", &[…], "body").await` by any method, `post(…)` with any bytes;
 //!   `raw(&server, "GET / HTTP/1.1\r\n…")` writes what is no HTTP, too.
+//! - `metric(&server, "rowcast_refusals_total{code=\"lagged\"}").await`: a sample by name and labels. A
+//!   counter is the process's, and all are there from the start: what it says counts by the difference,
+//!   or to the number where the server is a process of the test's own.
+//! - `unused_address()`: for who has to be told where to listen, or comes back to where it was.
 //!
 //! Subscribers (`subscriber.rs`), one type for all transports, frames in the WebSocket's JSON:
 //!
@@ -38,6 +44,7 @@
 //! - `next()`, `expect("welcome")`, `expect_event("booking:created")`, `events_until("marker")`,
 //!   `frames_until("marker")`, `send(json)`, `send_message(Message)`, `closed()`.
 //!
+//! - `brief(json!({ "sub": "1" }))`: a token that ends soon, and when.
 //! - `try_connect(transport, address, token, query)`: the same, where failing is no surprise.
 //!
 //! Browsers (`driver.rs`): `Driver::start().await`, then `open(Environment::Page, &[]).await` for an
@@ -73,8 +80,8 @@ pub use postgres::{
     marker, on, system,
 };
 pub use server::{
-    Answer, Process, Served, Server, ask, get, post, raw, serve, serve_process, serve_process_at,
-    serve_process_by, serve_unready, settings,
+    Answer, Process, Served, Server, ask, get, metric, post, raw, serve, serve_process,
+    serve_process_at, serve_process_by, serve_unready, settings, unused_address,
 };
 pub use subscriber::{
     EVERY_TRANSPORT, Subscriber, TRANSPORTS, Transport, connect, socket, sse, stream, try_connect,
@@ -114,6 +121,13 @@ use std::time::Duration;
 /// How long any fact may take to come: far more than it needs on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a machine with two busy cores may add to any bound on what a server does in time.
+pub const SLACK: Duration = Duration::from_secs(3);
+
+/// How many seconds a token lasts that is to end while its test looks on: more than all that has to
+/// happen before takes, and the issuer knows whole seconds only.
+const BRIEF: u64 = 6;
+
 /// What the servers of the tests verify tokens with.
 pub const SECRET: &str = "the secret of the tests, of more than 32 bytes";
 
@@ -131,6 +145,14 @@ pub fn token(sub: &str, role: &str, org: &str) -> String {
 /// A token with exactly these claims.
 pub fn token_with(claims: &Value) -> String {
     rowcast::token::mint(SECRET, claims, jsonwebtoken::Algorithm::HS256).expect("claims are JSON")
+}
+
+/// A token with these claims that ends soon, and the second at which it does. Only what comes behind
+/// that second may be held against it.
+pub fn brief(mut claims: Value) -> (String, u64) {
+    let expires = unix_now() + BRIEF;
+    claims["exp"] = expires.into();
+    (token_with(&claims), expires)
 }
 
 /// Waits for something that announces itself.

@@ -1,7 +1,7 @@
 //! Clusters and databases: one cluster for each version and test run, one database for each test.
 //! Hands URLs and connections over to the stations. It must never give two tests the same database.
 
-use super::{PATIENCE, within};
+use super::{PATIENCE, eventually, within};
 use rowcast::command::postgres::{Cluster, ClusterError, Options, SUPERUSER};
 use rowcast::{database, migrate};
 use std::path::{Path, PathBuf};
@@ -331,6 +331,21 @@ impl Database {
         for number in 0..MANY {
             self.run(&format!("rollback prepared '{number}'")).await;
         }
+    }
+
+    /// How many wait for a lock of this kind, which is a condition on `pg_locks`. In this database:
+    /// that view shows the whole cluster's, and transactions belong to no database there.
+    pub async fn waiters(&self, lock: &str) -> i64 {
+        let sql = format!(
+            "select count(*) from pg_locks join pg_stat_activity using (pid)
+             where not granted and datname = current_database() and {lock}"
+        );
+        self.ask(&sql).await
+    }
+
+    /// Waits until somebody waits for such a lock.
+    pub async fn awaits(&self, what: &str, lock: &str) {
+        eventually(what, async || (self.waiters(lock).await > 0).then_some(())).await;
     }
 
     /// The place in the history now.

@@ -15,6 +15,7 @@ use rowcast::connection::Gate;
 use serde_json::Value;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -304,6 +305,34 @@ impl Answer {
 /// Asks for a path, over a connection of its own.
 pub async fn get(server: &impl Served, path: &str, headers: &[(&str, &str)]) -> Answer {
     ask(server, "GET", path, headers, "").await
+}
+
+/// What `/metrics` says of a sample, by its name with its labels; nought if it is not there yet.
+pub async fn metric(server: &impl Served, sample: &str) -> f64 {
+    let metrics = get(server, "/metrics", &[]).await.body;
+    let found = metrics.lines().find_map(|line| {
+        let (name, value) = line.rsplit_once(' ')?;
+        (name == sample).then_some(value)
+    });
+    found.map_or(0.0, |value| value.parse().expect("a number"))
+}
+
+/// An address at which nobody listens. Not one of those that a connection's own side is given: one
+/// that another test opens could have it before anybody listens there.
+pub fn unused_address() -> String {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const PORTS: std::ops::Range<u16> = 20_000..32_000;
+    let count = PORTS.end - PORTS.start;
+    // Another run of the tests, at the same time, begins elsewhere.
+    let begin = u16::try_from(std::process::id() * 101 % u32::from(count)).expect("a remainder");
+    loop {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(next < count, "no port is free");
+        let port = PORTS.start + (begin + next) % count;
+        if let Ok(listener) = std::net::TcpListener::bind(("127.0.0.1", port)) {
+            return listener.local_addr().expect("an address").to_string();
+        }
+    }
 }
 
 /// Asks for a path by any method, with a body.
