@@ -105,11 +105,7 @@ async fn a_listener_that_has_read_a_part_goes_on() {
     let events = within("all of it is heard", heard).await;
     let numbers = events.iter().map(|event| event["data"]["n"].as_i64());
     assert!(numbers.eq((1..=300).map(Some)), "{events:?}");
-    let metrics = get(&server, "/metrics", &[]).await.body;
-    let batches = metrics
-        .lines()
-        .find_map(|line| line.strip_prefix("rowcast_batches_total "));
-    let batches: u64 = batches.expect("it is counted").parse().unwrap();
+    let batches = server.gate.hub.sizes().ring_batches;
     assert!(batches > 20, "{batches}");
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::support::socketio::Heard;
-use crate::support::{ask, eventually, lab, token_with};
+use crate::support::{ask, eventually, lab, metric, token_with};
 use rowcast::clock::unix_now;
 
 #[tokio::test]
@@ -8,7 +8,8 @@ async fn an_event_comes_by_both_transports_and_behind_the_upgrade() {
     let database = lab().await;
     let server = serve_dialect(&database, "plain", |_| {}).await;
     let node = Clients::start();
-    let before = opened(&server).await;
+    let opened = "rowcast_connections_opened_total{transport=\"socketio\"}";
+    let before = metric(&server, opened).await;
     for transports in WAYS {
         let mut client = node
             .connect(&server.url, signed_in(&alice(), transports))
@@ -45,16 +46,8 @@ async fn an_event_comes_by_both_transports_and_behind_the_upgrade() {
         .await;
     }
     // Other tests count in the same process.
-    assert!(opened(&server).await >= before + 3);
+    assert!(metric(&server, opened).await >= before + 3.0);
     server.stop().await;
-}
-
-/// How many were opened by this transport.
-async fn opened(server: &Server) -> u64 {
-    let metrics = crate::support::get(server, "/metrics", &[]).await.body;
-    let line = "rowcast_connections_opened_total{transport=\"socketio\"} ";
-    let value = metrics.lines().find_map(|found| found.strip_prefix(line));
-    value.map_or(0, |value| value.parse().expect("a number"))
 }
 
 #[tokio::test]
