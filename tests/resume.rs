@@ -8,7 +8,7 @@ use crate::support::{
     serve, token, token_with,
 };
 use rowcast::bookmark::{Bookmark, Snapshot};
-use rowcast::clock::unix_now;
+use rowcast::clock::{now_ms, unix_now};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -689,6 +689,11 @@ async fn a_token_that_ends_while_the_log_is_awaited_is_told_as_later() {
         (Transport::Sse, 200),
         (Transport::Poll, 401),
     ] {
+        // The log is awaited for three seconds: the token ends in between, and is good until then.
+        support::eventually("a second begins", async || {
+            (now_ms() % 1000 < 100).then_some(())
+        })
+        .await;
         let short = token_with(&json!({ "sub": "1", "exp": unix_now() + 2 }));
         let mut reader = connect(transport, &server, &short, &since).await;
         let (ended, why) = reader.closed().await;
