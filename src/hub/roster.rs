@@ -169,29 +169,8 @@ impl Roster {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bookmark::{Snapshot, Standpoint};
-    use crate::event::GapReason;
-    use crate::hub::{Hub, Limits, Since};
-    use std::time::Duration;
-
-    fn hub() -> Hub {
-        let hub = Hub::new(Limits {
-            queue_bytes: 100_000,
-            replay_events: 10,
-            replay_bytes: 100_000,
-            ring_bytes: 100_000,
-            ring_age: Duration::from_secs(60),
-            refill_events: 100,
-            memory_bytes: 1000,
-            memory_age: Duration::from_secs(60),
-        });
-        let snapshot = Snapshot::new(10, 10, &[]).unwrap();
-        hub.begin(
-            Arc::new(Standpoint::new("h".into(), snapshot, 9)),
-            GapReason::History,
-        );
-        hub
-    }
+    use crate::hub::tests::{LIMITS, hub};
+    use crate::hub::{Hub, Since};
 
     fn enter(hub: &Hub, user: &str, version: i64) -> Arc<Subscription> {
         let subscription = hub.open();
@@ -220,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_revoked_user_ends_and_nobody_else_is_asked_for() {
-        let hub = hub();
+        let hub = hub(LIMITS);
         change(&hub, 5, 0, &[]);
         let (old, other, nobody) = (enter(&hub, "1", 5), enter(&hub, "2", 5), enter(&hub, "", 5));
         // Came back with a new token before the listener saw either of these.
@@ -235,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_change_of_rules_asks_for_those_who_came_before_it() {
-        let hub = hub();
+        let hub = hub(LIMITS);
         change(&hub, 5, 0, &[]);
         let (old, new) = (enter(&hub, "1", 5), enter(&hub, "2", 6));
         change(&hub, 6, 6, &[]);
@@ -251,7 +230,7 @@ mod tests {
 
     #[test]
     fn who_was_let_in_before_and_enters_after_a_change_is_asked_for() {
-        let hub = hub();
+        let hub = hub(LIMITS);
         change(&hub, 6, 6, &[]);
         let late = enter(&hub, "1", 5);
         assert_eq!(hub.stale().len(), 1);
@@ -261,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_room_that_was_joined_after_the_question_is_not_confirmed_by_its_answer() {
-        let hub = hub();
+        let hub = hub(LIMITS);
         change(&hub, 5, 0, &[]);
         let subscription = enter(&hub, "1", 5);
         change(&hub, 6, 6, &[]);
@@ -274,7 +253,7 @@ mod tests {
 
     #[test]
     fn an_older_database_in_its_place_asks_for_everybody() {
-        let hub = hub();
+        let hub = hub(LIMITS);
         change(&hub, 9, 3, &[]);
         let _here = enter(&hub, "1", 9);
         change(&hub, 4, 3, &[]);
@@ -285,7 +264,7 @@ mod tests {
 
     #[test]
     fn nothing_of_a_withdrawn_room_may_be_written_any_more() {
-        let hub = hub();
+        let hub = hub(LIMITS);
         let subscription = enter(&hub, "1", 0);
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         hub.join(&subscription, &[Arc::clone(&b)], Since::Now, None, 0);

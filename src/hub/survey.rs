@@ -75,29 +75,9 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bookmark::{Snapshot, Standpoint};
-    use crate::event::{Event, GapReason};
+    use crate::event::Event;
+    use crate::hub::tests::{LIMITS, hub};
     use crate::hub::{Delivery, Ended, Limits, Since};
-    use std::time::Duration;
-
-    fn hub() -> Hub {
-        let hub = Hub::new(Limits {
-            queue_bytes: 1000,
-            replay_events: 10,
-            replay_bytes: 1000,
-            ring_bytes: 1000,
-            ring_age: Duration::from_secs(60),
-            refill_events: 100,
-            memory_age: Duration::ZERO,
-            memory_bytes: 0,
-        });
-        let snapshot = Snapshot::new(10, 10, &[]).unwrap();
-        hub.begin(
-            Arc::new(Standpoint::new("h".into(), snapshot, 9)),
-            GapReason::History,
-        );
-        hub
-    }
 
     fn event(room: &str) -> Arc<Event> {
         Arc::new(Event {
@@ -108,7 +88,7 @@ mod tests {
 
     #[test]
     fn rooms_come_by_size_and_no_more_than_asked() {
-        let hub = hub();
+        let hub = hub(LIMITS);
         for rooms in [vec!["a"], vec!["a", "b"], vec!["a", "b", "c"]] {
             let rooms: Vec<Arc<str>> = rooms.into_iter().map(Into::into).collect();
             hub.join(&hub.open(), &rooms, Since::Now, None, 0);
@@ -120,7 +100,10 @@ mod tests {
 
     #[tokio::test]
     async fn who_follows_hears_every_room_once_and_is_cut_when_it_does_not_take() {
-        let hub = hub();
+        let hub = hub(Limits {
+            queue_bytes: 1000,
+            ..LIMITS
+        });
         let tail = hub.open();
         hub.follow(&tail);
         hub.publish_unlogged(&event("a"));
@@ -138,7 +121,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_being_written_shows_until_more_is_asked_for() {
-        let hub = hub();
+        let hub = hub(LIMITS);
         let reader = hub.open();
         hub.follow(&reader);
         hub.publish_unlogged(&event("a"));
