@@ -99,18 +99,9 @@ async fn a_browser_that_was_asleep_notices_that_its_links_are_dead() {
     let driver = Driver::start().await;
     let rig = Rig::start(&[&driver], &[]).await;
     let process = rig.serve().await;
-    let mut applications = Vec::new();
-    for (number, by) in [By::WebSocket, By::Sse, By::Poll, By::Itself]
-        .into_iter()
-        .enumerate()
-    {
-        let door = rig.door(&process, number as u64).await;
-        let start = Start {
-            by,
-            ..Start::default()
-        };
-        applications.push(Application::start(&driver, door, start).await);
-    }
+    let applications = rig
+        .applications(&driver, &process, By::ALL.map(Start::by))
+        .await;
     let shop = rig.open_shop(200).await;
     for application in &applications {
         application.hears_more(20).await;

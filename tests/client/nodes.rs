@@ -36,18 +36,9 @@ async fn a_server_killed_under_the_page_and_started_again() {
     let driver = Driver::start().await;
     let rig = Rig::start(&[&driver], &[]).await;
     let mut process = rig.serve().await;
-    let mut applications = Vec::new();
-    for (number, by) in [By::WebSocket, By::Sse, By::Poll, By::Itself]
-        .into_iter()
-        .enumerate()
-    {
-        let door = rig.door(&process, number as u64).await;
-        let start = Start {
-            by,
-            ..Start::default()
-        };
-        applications.push(Application::start(&driver, door, start).await);
-    }
+    let applications = rig
+        .applications(&driver, &process, By::ALL.map(Start::by))
+        .await;
     let shop = rig.open_shop(200).await;
     for _ in 0..3 {
         for application in &applications {

@@ -34,6 +34,8 @@ pub enum By {
 }
 
 impl By {
+    pub const ALL: [Self; 4] = [Self::WebSocket, Self::Sse, Self::Poll, Self::Itself];
+
     /// The client's option.
     fn transports(self) -> Value {
         match self {
@@ -86,6 +88,21 @@ impl Rig {
 
     pub async fn open_shop(&self, rate: u64) -> Shop {
         Shop::open(&self.db, self.seed, rate).await
+    }
+
+    /// Applications that were started so, each behind a door of its own, when all are live.
+    pub async fn applications<'a>(
+        &self,
+        driver: &'a Driver,
+        process: &Process,
+        starts: impl IntoIterator<Item = Start<'_>>,
+    ) -> Vec<Application<'a>> {
+        let mut applications = Vec::new();
+        for (number, start) in (0..).zip(starts) {
+            let door = self.door(process, number).await;
+            applications.push(Application::start(driver, door, start).await);
+        }
+        applications
     }
 
     /// A door to this server.
@@ -176,6 +193,15 @@ pub struct Start<'a> {
     /// How many seconds a token lasts.
     pub seconds: u64,
     pub patches: &'a [Patch],
+}
+
+impl Start<'_> {
+    pub fn by(by: By) -> Self {
+        Self {
+            by,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for Start<'_> {

@@ -1,6 +1,6 @@
 //! Tokens that end while applications listen.
 
-use super::rig::{Application, By, Rig, Start};
+use super::rig::{By, Rig, Start};
 use crate::support::driver::Driver;
 use std::time::Duration;
 
@@ -13,19 +13,11 @@ async fn a_token_that_expires_every_few_seconds_costs_nothing() {
     let driver = Driver::start().await;
     let rig = Rig::start(&[&driver], &[]).await;
     let process = rig.serve().await;
-    let mut applications = Vec::new();
-    for (number, by) in [By::WebSocket, By::Sse, By::Poll, By::Itself]
-        .into_iter()
-        .enumerate()
-    {
-        let door = rig.door(&process, number as u64).await;
-        let start = Start {
-            by,
-            seconds: SECONDS,
-            ..Start::default()
-        };
-        applications.push(Application::start(&driver, door, start).await);
-    }
+    let starts = By::ALL.map(|by| Start {
+        seconds: SECONDS,
+        ..Start::by(by)
+    });
+    let applications = rig.applications(&driver, &process, starts).await;
     let shop = rig.open_shop(200).await;
     tokio::time::sleep(WHILE).await;
     shop.close().await;

@@ -78,16 +78,8 @@ async fn live_state_is_the_databases() {
     let driver = Driver::start().await;
     let rig = Rig::start(&[&driver], &[]).await;
     let process = rig.serve().await;
-    let mut applications = Vec::new();
-    for (number, by) in [By::WebSocket, By::Sse, By::Poll].into_iter().enumerate() {
-        let door = rig.door(&process, number as u64).await;
-        let start = Start {
-            by,
-            ..Start::default()
-        };
-        let application = Application::start(&driver, door, start).await;
-        applications.push(application);
-    }
+    let starts = [By::WebSocket, By::Sse, By::Poll].map(Start::by);
+    let applications = rig.applications(&driver, &process, starts).await;
     let shop = rig.open_shop(300).await;
     // Loaded while it changes, and more of it while the rest is there already.
     let watch = json!([["shop_items", { "shelves": ROOMS }], ROOMS]);
