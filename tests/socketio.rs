@@ -1,7 +1,7 @@
 //! Socket.IO, spoken by the real socket.io-client.
 
 use crate::support::socketio::{Client, Clients};
-use crate::support::{Database, Server, marker, serve, token};
+use crate::support::{Database, Server, ask, eventually, get, marker, serve, token};
 use rowcast::config::Settings;
 use serde_json::{Value, json};
 
@@ -64,4 +64,30 @@ fn numbered(from: u32, count: u32, room: &str) -> String {
 
 fn number(args: &[Value]) -> u64 {
     args[0]["n"].as_u64().expect("a number")
+}
+
+/// A connection that requests carry, spoken to by hand, which nobody has signed in to: the path of its
+/// requests.
+async fn opened(server: &Server) -> String {
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let opened = get(server, path, &[]).await;
+    let open: Value = serde_json::from_str(&opened.body[1..]).expect("an open packet");
+    format!("{path}&sid={}", open["sid"].as_str().expect("a sid"))
+}
+
+/// The same, signed in to.
+async fn polled(server: &Server) -> String {
+    let path = opened(server).await;
+    let connect = format!("40{}", json!({ "token": alice() }));
+    post(server, &path, &connect).await;
+    eventually("it is welcomed", async || {
+        let answer = get(server, &path, &[]).await.body;
+        answer.contains("rowcast:welcome").then_some(())
+    })
+    .await;
+    path
+}
+
+async fn post(server: &Server, path: &str, packets: &str) -> u16 {
+    ask(server, "POST", path, &[], packets).await.status
 }

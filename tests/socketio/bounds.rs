@@ -119,15 +119,9 @@ async fn who_takes_nothing_is_cut_by_the_clock_even_if_little_happens() {
     })
     .await;
     // A page that polls once, and then never again.
-    let opened = get(&server, "/socket.io/?EIO=4&transport=polling", &[]).await;
-    let open: Value = serde_json::from_str(&opened.body[1..]).expect("an open packet");
-    let path = format!(
-        "/socket.io/?EIO=4&transport=polling&sid={}",
-        open["sid"].as_str().expect("a sid")
-    );
+    let path = opened(&server).await;
     let connect = format!("40{}", json!({ "token": alice() }));
-    let sent = crate::support::ask(&server, "POST", &path, &[], &connect).await;
-    assert_eq!(sent.body, "ok");
+    assert_eq!(post(&server, &path, &connect).await, 200);
     eventually("it is in", async || {
         (server.gate.seats.taken() == 1).then_some(())
     })
@@ -143,20 +137,9 @@ async fn who_takes_nothing_is_cut_by_the_clock_even_if_little_happens() {
 async fn an_upgrade_that_fails_leaves_no_ghost() {
     let database = lab().await;
     let server = serve_dialect(&database, "plain", |_| {}).await;
-    let path = "/socket.io/?EIO=4&transport=polling";
-    let opened = get(&server, path, &[]).await;
-    let open: Value = serde_json::from_str(&opened.body[1..]).expect("an open packet");
-    let path = format!("{path}&sid={}", open["sid"].as_str().expect("a sid"));
-    let connect = format!("40{}", json!({ "token": alice() }));
-    crate::support::ask(&server, "POST", &path, &[], &connect).await;
-    // Nothing waits for it that could be waited for too long.
-    eventually("it is welcomed", async || {
-        let answer = get(&server, &path, &[]).await.body;
-        answer.contains("rowcast:welcome").then_some(())
-    })
-    .await;
-    // It has given its sign of life.
-    crate::support::ask(&server, "POST", &path, &[], "3").await;
+    let path = polled(&server).await;
+    // It has given its sign of life: nothing waits for it that could be waited for too long.
+    post(&server, &path, "3").await;
     let request = path.replace("polling", "websocket");
     let request = format!("ws://{}{request}", server.address);
     let stream = tokio::net::TcpStream::connect(&server.address).await;
@@ -270,34 +253,6 @@ async fn a_link_that_died_is_noticed_by_both_sides() {
     })
     .await;
     server.stop().await;
-}
-
-/// A connection that requests carry, spoken to by hand, which nobody has signed in to: the path of its
-/// requests.
-async fn opened(server: &Server) -> String {
-    let path = "/socket.io/?EIO=4&transport=polling";
-    let opened = get(server, path, &[]).await;
-    let open: Value = serde_json::from_str(&opened.body[1..]).expect("an open packet");
-    format!("{path}&sid={}", open["sid"].as_str().expect("a sid"))
-}
-
-/// The same, signed in to.
-async fn polled(server: &Server) -> String {
-    let path = opened(server).await;
-    let connect = format!("40{}", json!({ "token": alice() }));
-    post(server, &path, &connect).await;
-    eventually("it is welcomed", async || {
-        let answer = get(server, &path, &[]).await.body;
-        answer.contains("rowcast:welcome").then_some(())
-    })
-    .await;
-    path
-}
-
-async fn post(server: &Server, path: &str, packets: &str) -> u16 {
-    crate::support::ask(server, "POST", path, &[], packets)
-        .await
-        .status
 }
 
 /// A connection that a WebSocket carries, spoken to by hand, which nobody has signed in to.

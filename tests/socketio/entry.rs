@@ -335,17 +335,7 @@ async fn who_opens_a_connection_and_never_signs_in_is_let_go() {
         settings.socketio.connect = std::time::Duration::from_millis(300);
     })
     .await;
-    let opened = ask(
-        &server,
-        "GET",
-        "/socket.io/?EIO=4&transport=polling",
-        &[],
-        "",
-    )
-    .await;
-    let open: Value = serde_json::from_str(&opened.body[1..]).expect("an open packet");
-    let sid = open["sid"].as_str().expect("a sid");
-    let path = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+    let path = opened(&server).await;
     eventually("it is unknown", async || {
         let answer = ask(&server, "GET", &path, &[], "").await;
         (answer.status == 400).then_some(())

@@ -2,7 +2,7 @@ use super::*;
 use crate::support::proxy::{Proxy, Upstream};
 use crate::support::socketio::{Client, Heard};
 use crate::support::within;
-use crate::support::{ask, eventually, get, lab};
+use crate::support::{eventually, get, lab};
 use futures_util::{SinkExt, StreamExt};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -165,18 +165,7 @@ async fn links_that_are_cut_in_mid_stream_lose_nothing() {
 async fn nothing_is_lost_when_a_connection_goes_over_to_websocket() {
     let database = lab().await;
     let server = serve_dialect(&database, "plain", |_| {}).await;
-    let path = "/socket.io/?EIO=4&transport=polling";
-    let opened = get(&server, path, &[]).await;
-    let open: Value = serde_json::from_str(&opened.body[1..]).expect("an open packet");
-    let sid = open["sid"].as_str().expect("a sid").to_owned();
-    let path = format!("{path}&sid={sid}");
-    let connect = format!("40{}", json!({ "token": alice() }));
-    ask(&server, "POST", &path, &[], &connect).await;
-    eventually("it is welcomed", async || {
-        let answer = get(&server, &path, &[]).await.body;
-        answer.contains("rowcast:welcome").then_some(())
-    })
-    .await;
+    let path = polled(&server).await;
     // More than an answer holds.
     database
         .run(
