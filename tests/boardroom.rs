@@ -4,11 +4,9 @@
 /// The application's tabs, by the dialect and the real socket.io-client.
 mod tabs;
 
-use crate::support::{
-    Database, Server, Subscriber, Version, marker, on, on_every_version, serve, within, ws_with,
-};
+use crate::support::stage::Stage;
+use crate::support::{Server, Subscriber, Version, marker, on, on_every_version, within, ws_with};
 use serde_json::{Value, json};
-use tokio_postgres::Client;
 
 /// Ann and Bob, Root who is an admin, two rooms; a session of each, of which Old's has ended.
 pub const SAMPLE: &str = "
@@ -40,47 +38,32 @@ type Told<'a> = (&'a str, &'a [&'a str], Value);
 
 /// The application, with somebody in each room.
 struct Office {
-    database: Database,
-    server: Server,
-    app: Client,
-    seats: Vec<(&'static str, Subscriber)>,
+    stage: Stage,
 }
 
 impl Office {
     async fn open(version: Version) -> Self {
-        let database = on(version).await.system("boardroom").await;
-        let app = database.legacy().await;
-        app.batch_execute(SAMPLE).await.expect("sample data");
-        let server = serve(&database, |_| ()).await;
-        let mut seats = Vec::new();
+        let mut stage = Stage::open(version, "boardroom", &[SAMPLE], |_| ()).await;
         for room in ["bookings", "boardroom-r1", "boardroom-r2"] {
-            let mut somebody = enter(&server, "of ann", &format!("rooms={room}")).await;
+            let mut somebody = enter(&stage.server, "of ann", &format!("rooms={room}")).await;
             let welcome = somebody.expect("welcome").await;
             assert_eq!(
                 (&welcome["user"], &welcome["rooms"]),
                 (&json!("u1"), &json!([room]))
             );
-            seats.push((room, somebody));
+            stage.seats.push((room, somebody));
         }
-        Self {
-            database,
-            server,
-            app,
-            seats,
-        }
+        Self { stage }
     }
 
     /// Runs SQL as the application; exactly these events reach exactly their rooms. Returns the
     /// booking of the last one.
     async fn tells(&mut self, sql: &str, expected: &[Told<'_>]) -> Value {
-        let done = self.app.batch_execute(sql).await;
-        done.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-        let rooms: Vec<&str> = self.seats.iter().map(|(room, _)| *room).collect();
-        marker(&self.database, &rooms).await;
+        self.stage.writes(sql).await;
         let mut booking = Value::Null;
-        for (room, somebody) in &mut self.seats {
+        for (room, events) in self.stage.heard().await {
             let mut heard = Vec::new();
-            for mut event in somebody.events_until("marker").await {
+            for mut event in events {
                 assert_eq!(event["channel"], "bookings");
                 let mut data = event["data"].take();
                 booking = data["booking"].take();
@@ -89,17 +72,12 @@ impl Office {
             }
             let wanted: Vec<_> = expected
                 .iter()
-                .filter(|(_, rooms, _)| rooms.contains(room))
+                .filter(|(_, rooms, _)| rooms.contains(&room))
                 .map(|(name, _, data)| json!([name, data]))
                 .collect();
             assert_eq!(heard, wanted, "{room}\n{sql}");
         }
         booking
-    }
-
-    async fn close(self) {
-        drop(self.seats);
-        self.server.stop().await;
     }
 }
 
@@ -145,7 +123,7 @@ async fn a_booking_is_told_whole(version: Version) {
         insert into boardroom.attendees values ('b2', 'u2');
         delete from boardroom.bookings where booking_id = 'b2'; commit";
     office.tells(quiet, &[]).await;
-    office.close().await;
+    office.stage.close().await;
 }
 
 /// However many statements it took: attendees who are deleted and come back have not changed.
@@ -197,7 +175,7 @@ async fn an_update_says_what_changed(version: Version) {
     let there = [("booking-updated", &["bookings", "boardroom-r2"][..], data)];
     let longer = "update boardroom.bookings set ends_at = '2026-12-01 12:00Z'";
     office.tells(longer, &there).await;
-    office.close().await;
+    office.stage.close().await;
 }
 
 async fn cancelled_and_deleted_by_an_admin_or_a_user(version: Version) {
@@ -251,7 +229,7 @@ async fn cancelled_and_deleted_by_an_admin_or_a_user(version: Version) {
         )
         .await;
     assert_eq!(booking["attendees"].as_array().map(Vec::len), Some(2));
-    office.close().await;
+    office.stage.close().await;
 }
 
 /// An account is closed with all that was its: by commit, nobody could name any of it any more.
@@ -273,7 +251,7 @@ async fn what_is_deleted_with_its_people_is_told_as_it_was(version: Version) {
     let data = json!({ "boardroomId": "r3", "deletedBy": "user" });
     let deleted = [("booking-deleted", all, data)];
     assert_eq!(office.tells(close, &deleted).await, booking);
-    office.close().await;
+    office.stage.close().await;
 }
 
 /// It took half a minute at commit, because each booking looked through the guests of all.
@@ -307,23 +285,28 @@ async fn what_others_change_meanwhile_is_not_missing(version: Version) {
             &[("booking-created", BOTH, json!({ "boardroomId": "r1" }))],
         )
         .await;
-    let other = office.database.legacy().await;
+    let other = office.stage.database.legacy().await;
     let begin = "begin; delete from boardroom.attendees where user_id = 'u9'";
     other
         .batch_execute(begin)
         .await
         .expect("an open transaction");
     let ours = "insert into boardroom.attendees values ('b1', 'u1')";
-    office.app.batch_execute(ours).await.expect("a guest");
+    office
+        .stage
+        .legacy
+        .batch_execute(ours)
+        .await
+        .expect("a guest");
     other.batch_execute("commit").await.expect("the other");
     let both = json!({ "boardroomId": "r1", "changes": changes(false, false, true) });
-    marker(&office.database, &["bookings"]).await;
-    let heard = office.seats[0].1.events_until("marker").await;
+    marker(&office.stage.database, &["bookings"]).await;
+    let heard = office.stage.seats[0].1.events_until("marker").await;
     let last = heard.last().expect("an event")["data"].clone();
     assert_eq!(last["changes"], both["changes"]);
     let guests = json!([person("u1", "Ann"), person("u2", "Bob")]);
     assert_eq!(last["booking"]["attendees"], guests);
-    office.close().await;
+    office.stage.close().await;
 }
 
 /// It tells each statement by itself, and reads nothing that could make two such fail each other.
@@ -343,24 +326,29 @@ async fn serializable_transactions_are_told_and_not_failed(version: Version) {
             ],
         )
         .await;
-    let other = office.database.legacy().await;
+    let other = office.stage.database.legacy().await;
     let begin = "begin isolation level serializable";
     let book =
         "insert into boardroom.bookings (boardroom_id, organizer_id, title, starts_at, ends_at)
         values ('r2', 'u1', 'At once', now(), now() + interval '1 hour')";
     for sql in [begin, book] {
-        office.app.batch_execute(sql).await.expect(sql);
+        office.stage.legacy.batch_execute(sql).await.expect(sql);
         other.batch_execute(sql).await.expect(sql);
     }
-    office.app.batch_execute("commit").await.expect("the first");
+    office
+        .stage
+        .legacy
+        .batch_execute("commit")
+        .await
+        .expect("the first");
     other.batch_execute("commit").await.expect("the second");
-    office.close().await;
+    office.stage.close().await;
 }
 
 async fn a_session_opens_the_calendar_and_nothing_else(version: Version) {
     let office = Office::open(version).await;
     let asked = "bookings,boardroom-r1,boardroom-r7,boardroom-,admin,user:u9";
-    let mut bob = enter(&office.server, "of bob", &format!("rooms={asked}")).await;
+    let mut bob = enter(&office.stage.server, "of bob", &format!("rooms={asked}")).await;
     let welcome = bob.expect("welcome").await;
     assert_eq!(welcome["rooms"], json!(["bookings", "boardroom-r1"]));
     assert!(welcome["expiresAt"].is_number(), "{welcome}");
@@ -372,13 +360,13 @@ async fn a_session_opens_the_calendar_and_nothing_else(version: Version) {
         );
     }
     for secret in ["of old", "of nobody", ""] {
-        let mut refused = enter(&office.server, secret, "rooms=bookings").await;
+        let mut refused = enter(&office.stage.server, secret, "rooms=bookings").await;
         assert_eq!(refused.closed().await.0, 1008, "{secret}");
     }
     bob.send(json!({ "type": "call", "function": "booking_list", "id": 1 }))
         .await;
     assert_eq!(bob.expect("result").await["data"], json!([]));
-    office.close().await;
+    office.stage.close().await;
 }
 
 /// A session that is ended, given to somebody else or gets another secret lets its holder stay no
@@ -398,24 +386,39 @@ async fn a_session_that_changes_hands_ends(version: Version) {
             "insert into boardroom.sessions (secret_hash, user_id)
              values (sha256('{secret}'), 'u2')"
         );
-        office.app.batch_execute(&sign_in).await.expect("signed in");
-        let mut bob = enter(&office.server, &secret, "rooms=bookings").await;
+        office
+            .stage
+            .legacy
+            .batch_execute(&sign_in)
+            .await
+            .expect("signed in");
+        let mut bob = enter(&office.stage.server, &secret, "rooms=bookings").await;
         bob.expect("welcome").await;
         let sql = format!(
             "update boardroom.sessions set {change} where secret_hash = sha256('{secret}')"
         );
-        office.app.batch_execute(&sql).await.expect("changed");
+        office
+            .stage
+            .legacy
+            .batch_execute(&sql)
+            .await
+            .expect("changed");
         let end = within("it is closed", bob.closed()).await;
         assert_eq!(end.0, 1008, "{change}");
     }
     let asked = "select access_version from rowcast.setting";
-    let before: i64 = office.database.ask(asked).await;
+    let before: i64 = office.stage.database.ask(asked).await;
     // Of two requests at once, the one that came first may be noted last.
     let prolonged = "update boardroom.sessions set expires_at = now() + interval '2 hours';
         update boardroom.sessions set expires_at = expires_at - interval '1 second'";
-    office.app.batch_execute(prolonged).await.expect("used");
-    assert_eq!(office.database.ask::<i64>(asked).await, before);
-    office.close().await;
+    office
+        .stage
+        .legacy
+        .batch_execute(prolonged)
+        .await
+        .expect("used");
+    assert_eq!(office.stage.database.ask::<i64>(asked).await, before);
+    office.stage.close().await;
 }
 
 /// Its beginning is rounded down, or a revocation in that second would miss it.
@@ -423,12 +426,17 @@ async fn a_session_without_an_end_opens_the_calendar_too(version: Version) {
     let office = Office::open(version).await;
     let endless = "insert into boardroom.sessions (secret_hash, user_id, created_at, expires_at)
         values (sha256('of ever'), 'u2', '2026-01-01 00:00:00.9Z', 'infinity')";
-    office.app.batch_execute(endless).await.expect("a session");
-    let mut bob = enter(&office.server, "of ever", "rooms=bookings").await;
+    office
+        .stage
+        .legacy
+        .batch_execute(endless)
+        .await
+        .expect("a session");
+    let mut bob = enter(&office.stage.server, "of ever", "rooms=bookings").await;
     assert_eq!(bob.expect("welcome").await["user"], "u2");
     let began = "select (boardroom_push.claims_of('of ever') ->> 'iat')::bigint";
-    assert_eq!(office.database.ask::<i64>(began).await, 1_767_225_600);
-    office.close().await;
+    assert_eq!(office.stage.database.ask::<i64>(began).await, 1_767_225_600);
+    office.stage.close().await;
 }
 
 on_every_version! {

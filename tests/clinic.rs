@@ -6,13 +6,12 @@ mod front_end;
 /// While other transactions are under way, at all isolation levels.
 mod transactions;
 
+use crate::support::stage::{Stage, stay_in};
 use crate::support::{
-    Database, Server, Subscriber, Version, marker, on, on_every_version, serve, system, within,
-    ws_with,
+    Database, Server, Subscriber, Version, marker, on_every_version, serve, system, within, ws_with,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tokio_postgres::Client;
 
 /// Everybody's session is called `of-` and their id.
 pub const SAMPLE: &str = "
@@ -42,47 +41,25 @@ const ROOMS: [(&str, &str); 8] = [
 type Told<'a> = (&'a str, &'a [&'a str], Value);
 
 struct Clinic {
-    database: Database,
-    server: Server,
-    legacy: Client,
-    seats: Vec<(&'static str, Subscriber)>,
+    stage: Stage,
 }
 
 impl Clinic {
     /// The clinic with this much more in it, and somebody in each room.
     async fn open(version: Version, more: &str) -> Self {
-        let database = on(version).await.system("clinic").await;
-        let legacy = database.legacy().await;
-        legacy.batch_execute(SAMPLE).await.expect("sample data");
-        legacy.batch_execute(more).await.expect("more sample data");
-        let server = serve(&database, |_| ()).await;
-        let mut seats = Vec::new();
+        let mut stage = Stage::open(version, "clinic", &[SAMPLE, more], |_| ()).await;
         for (room, id) in ROOMS {
-            let mut somebody = signed_in(&server, id, &format!("rooms={room}")).await;
-            let welcome = somebody.expect("welcome").await;
-            let rooms = welcome["rooms"].as_array().expect("rooms");
-            let others: Vec<_> = rooms.iter().filter(|other| **other != room).collect();
-            assert_eq!(others.len() + 1, rooms.len(), "{room}: {welcome}");
-            if !others.is_empty() {
-                somebody
-                    .send(json!({ "type": "unsubscribe", "rooms": others }))
-                    .await;
-                somebody.expect("unsubscribed").await;
-            }
-            seats.push((room, somebody));
+            let mut somebody = signed_in(&stage.server, id, &format!("rooms={room}")).await;
+            stay_in(&mut somebody, room).await;
+            stage.seats.push((room, somebody));
         }
-        Self {
-            database,
-            server,
-            legacy,
-            seats,
-        }
+        Self { stage }
     }
 
     /// Runs SQL as the application; exactly these events reach exactly their rooms, in this order.
     async fn tells(&mut self, sql: &str, expected: &[Told<'_>]) {
-        self.writes(sql).await;
-        for (room, heard) in self.heard().await {
+        self.stage.writes(sql).await;
+        for (room, heard) in self.stage.heard().await {
             let wanted: Vec<_> = expected
                 .iter()
                 .filter(|(_, rooms, _)| rooms.contains(&room) || *rooms == ["*"])
@@ -93,30 +70,15 @@ impl Clinic {
         }
     }
 
-    async fn writes(&self, sql: &str) {
-        let done = self.legacy.batch_execute(sql).await;
-        done.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-    }
-
-    /// The frames that each room has heard since this was last asked.
-    async fn heard(&mut self) -> Vec<(&'static str, Vec<Value>)> {
-        let rooms: Vec<&str> = self.seats.iter().map(|(room, _)| *room).collect();
-        marker(&self.database, &rooms).await;
-        let mut all = Vec::new();
-        for (room, somebody) in &mut self.seats {
-            all.push((*room, somebody.frames_until("marker").await));
-        }
-        all
-    }
-
     async fn one(&self, sql: &str) -> i64 {
-        let row = self.database.superuser().await.query_one(sql, &[]).await;
+        let row = self
+            .stage
+            .database
+            .superuser()
+            .await
+            .query_one(sql, &[])
+            .await;
         row.expect("a row").get(0)
-    }
-
-    async fn close(self) {
-        drop(self.seats);
-        self.server.stop().await;
     }
 }
 
@@ -314,7 +276,7 @@ async fn from_check_in_to_call(version: Version) {
             &[],
         )
         .await;
-    clinic.close().await;
+    clinic.stage.close().await;
 }
 
 async fn many_by_one_statement(version: Version) {
@@ -352,13 +314,13 @@ async fn many_by_one_statement(version: Version) {
             ],
         )
         .await;
-    clinic.close().await;
+    clinic.stage.close().await;
 }
 
 async fn get_ready_comes_once_a_visit(version: Version) {
     let mut clinic = Clinic::open(version, LINE).await;
-    clinic.writes(CALL_NEXT).await;
-    let fourth = clinic.heard().await.swap_remove(3);
+    clinic.stage.writes(CALL_NEXT).await;
+    let fourth = clinic.stage.heard().await.swap_remove(3);
     let fourth: Vec<_> = fourth
         .1
         .iter()
@@ -378,8 +340,8 @@ async fn get_ready_comes_once_a_visit(version: Version) {
         ),
         (CALL_NEXT, 3),
     ] {
-        clinic.writes(sql).await;
-        let heard = clinic.heard().await;
+        clinic.stage.writes(sql).await;
+        let heard = clinic.stage.heard().await;
         let fourth: Vec<_> = heard[3]
             .1
             .iter()
@@ -397,15 +359,16 @@ async fn get_ready_comes_once_a_visit(version: Version) {
     }
     // Another visit, another time.
     clinic
+        .stage
         .writes(
             "update clinic.queue set status = 'completed' where visit_id = 4;
              insert into clinic.queue (patient_id) values ('4')",
         )
         .await;
-    let fourth = clinic.heard().await.swap_remove(3).1;
+    let fourth = clinic.stage.heard().await.swap_remove(3).1;
     let names: Vec<_> = fourth.iter().map(|frame| frame["name"].clone()).collect();
     assert_eq!(names, ["position_update", "get_ready"]);
-    clinic.close().await;
+    clinic.stage.close().await;
 }
 
 async fn a_visit_that_is_given_to_another_patient(version: Version) {
@@ -428,7 +391,7 @@ async fn a_visit_that_is_given_to_another_patient(version: Version) {
             ],
         )
         .await;
-    clinic.close().await;
+    clinic.stage.close().await;
 }
 
 /// The room is written after the status, or another one later; or the call is undone at once.
@@ -450,9 +413,10 @@ async fn what_a_call_tells_is_as_it_is_when_it_is_read(version: Version) {
     };
     // The places of the others are told by other tests.
     clinic
+        .stage
         .writes("update clinic.queue set status = 'called', called_at = now() where visit_id = 1")
         .await;
-    let first = clinic.heard().await.swap_remove(0).1;
+    let first = clinic.stage.heard().await.swap_remove(0).1;
     assert_eq!(plain(&first[0])["data"], called(None));
     clinic
         .tells(
@@ -474,7 +438,7 @@ async fn what_a_call_tells_is_as_it_is_when_it_is_read(version: Version) {
             &[queue_update(4), with((1, "123", "Ada", Some("Room 9")))],
         )
         .await;
-    clinic.close().await;
+    clinic.stage.close().await;
 }
 
 async fn what_the_other_tables_tell(version: Version) {
@@ -514,9 +478,10 @@ async fn what_the_other_tables_tell(version: Version) {
     clinic.tells(not_there, &[]).await;
 
     clinic
+        .stage
         .writes("update clinic.settings set minutes_between_calls = 5")
         .await;
-    let heard: BTreeMap<_, _> = clinic.heard().await.into_iter().collect();
+    let heard: BTreeMap<_, _> = clinic.stage.heard().await.into_iter().collect();
     assert_eq!(heard["patient_123"].len(), 1, "{heard:?}");
     assert_eq!(heard["patient_123"][0]["data"]["estimatedWait"], 5);
     assert_eq!(heard["patients"][0]["data"]["estimatedWait"], 10);
@@ -567,7 +532,7 @@ async fn what_the_other_tables_tell(version: Version) {
         clinic.one("select count(*) from clinic_push.readied").await,
         0
     );
-    clinic.close().await;
+    clinic.stage.close().await;
 }
 
 /// Times are of the moment, in UTC, whatever the session's zone.
@@ -576,16 +541,29 @@ async fn times_are_utc() {
     let mut clinic = Clinic::open(Version::Installed, "").await;
     let now =
         "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')";
-    let before: String = clinic.legacy.query_one(now, &[]).await.expect("now").get(0);
+    let before: String = clinic
+        .stage
+        .legacy
+        .query_one(now, &[])
+        .await
+        .expect("now")
+        .get(0);
     clinic
+        .stage
         .writes(
             "set time zone 'Asia/Tokyo'; insert into clinic.queue (patient_id) values ('123');
              insert into clinic.alerts (message) values ('!');
              insert into clinic.announcements (message) values ('!')",
         )
         .await;
-    let heard = clinic.heard().await;
-    let after: String = clinic.legacy.query_one(now, &[]).await.expect("now").get(0);
+    let heard = clinic.stage.heard().await;
+    let after: String = clinic
+        .stage
+        .legacy
+        .query_one(now, &[])
+        .await
+        .expect("now")
+        .get(0);
     let mut seen = 0;
     for frame in heard.iter().flat_map(|(_, frames)| frames) {
         let at = frame["data"]["timestamp"].as_str().expect("a timestamp");
@@ -593,7 +571,7 @@ async fn times_are_utc() {
         seen += 1;
     }
     assert_eq!(seen, 8, "{heard:?}");
-    clinic.close().await;
+    clinic.stage.close().await;
 }
 
 /// Fifty check in at once; then forty are called while five leave and five more come.
@@ -607,13 +585,14 @@ async fn many_at_once(version: Version) {
     .await;
     // However slow the machine: nobody gives up waiting for the others' commits.
     clinic
+        .stage
         .database
         .run("alter function clinic_push.may_compare() set lock_timeout = '60s'")
         .await;
     let mut patients = BTreeMap::new();
     for number in 1..=55 {
         let id = format!("p{number}");
-        let mut patient = signed_in(&clinic.server, &id, "").await;
+        let mut patient = signed_in(&clinic.stage.server, &id, "").await;
         let welcome = patient.expect("welcome").await;
         assert_eq!(
             welcome["rooms"],
@@ -622,15 +601,16 @@ async fn many_at_once(version: Version) {
         patients.insert(id, patient);
     }
     let check_in = |number| format!("insert into clinic.queue (patient_id) values ('p{number}')");
-    together(&clinic.database, (1..=50).map(check_in)).await;
+    together(&clinic.stage.database, (1..=50).map(check_in)).await;
     let leave = |number| {
         format!("update clinic.queue set status = 'no_show' where patient_id = 'p{number}'")
     };
     let calls = (0..40).map(|_| CALL_NEXT.to_owned());
     let others = (46..=50).map(leave).chain((51..=55).map(check_in));
-    together(&clinic.database, calls.chain(others)).await;
+    together(&clinic.stage.database, calls.chain(others)).await;
 
     let places = clinic
+        .stage
         .legacy
         .query(
             "select patient_id, row_number() over (order by checked_in_at, visit_id)
@@ -643,14 +623,14 @@ async fn many_at_once(version: Version) {
     assert!((10..=15).contains(&places.len()), "{places:?}");
     // Who leaves as soon as called may not hear of it: by then it is no more so.
     let still_called = "select patient_id from clinic.queue where status = 'called'";
-    let still_called = clinic.legacy.query(still_called, &[]).await;
+    let still_called = clinic.stage.legacy.query(still_called, &[]).await;
     let still_called: Vec<String> = still_called
         .expect("those who were called")
         .iter()
         .map(|row| row.get(0))
         .collect();
     assert!((35..=40).contains(&still_called.len()), "{still_called:?}");
-    marker(&clinic.database, &["patients"]).await;
+    marker(&clinic.stage.database, &["patients"]).await;
     for (id, patient) in &mut patients {
         let heard = patient.events_until("marker").await;
         let of = |name: &str| -> Vec<&Value> {
@@ -675,7 +655,7 @@ async fn many_at_once(version: Version) {
         }
     }
     assert_eq!(clinic.one("select count(*) from rowcast.failure").await, 0);
-    clinic.close().await;
+    clinic.stage.close().await;
 }
 
 /// Runs each of these statements on a connection of its own, all at the same time.
@@ -709,11 +689,11 @@ async fn more_than_ten_thousand_at_once_are_told_to_read_anew() {
     )
     .await;
     let first = "insert into clinic.queue (patient_id) values ('123')";
-    clinic.writes(first).await;
+    clinic.stage.writes(first).await;
     let others = "insert into clinic.queue (patient_id)
         select patient_id from clinic.patients where patient_id <> '123'";
-    clinic.writes(others).await;
-    let heard: BTreeMap<_, _> = clinic.heard().await.into_iter().collect();
+    clinic.stage.writes(others).await;
+    let heard: BTreeMap<_, _> = clinic.stage.heard().await.into_iter().collect();
     let names = |room: &str| -> Vec<_> {
         heard[room]
             .iter()
@@ -730,7 +710,7 @@ async fn more_than_ten_thousand_at_once_are_told_to_read_anew() {
     );
     let ready = "select count(*) from rowcast.event where name = 'get_ready'";
     assert_eq!(clinic.one(ready).await, 3);
-    clinic.close().await;
+    clinic.stage.close().await;
 }
 
 #[tokio::test]

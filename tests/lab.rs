@@ -2,12 +2,10 @@
 //! the rooms that should have them. One subscriber sits in each room; a marker that reaches all of
 //! them after each statement proves what did not come.
 
-use crate::support::{
-    Database, Server, Subscriber, Version, marker, on, on_every_version, serve, token, ws,
-};
+use crate::support::stage::{Stage, assert_whole, stay_in};
+use crate::support::{Version, marker, on, on_every_version, serve, token, ws};
 use rowcast::config::Settings;
 use serde_json::{Value, json};
-use tokio_postgres::Client;
 
 /// Its front end, by the real socket.io-client.
 mod socketio;
@@ -44,77 +42,31 @@ pub type Told<'a> = (&'a str, &'a str, &'a [&'a str], Value);
 
 /// The lab with somebody in each room.
 pub struct Lab {
-    pub database: Database,
-    server: Server,
-    pub legacy: Client,
-    seats: Vec<(&'static str, Subscriber)>,
+    pub stage: Stage,
 }
 
 impl Lab {
     /// The lab with this much more in it, and somebody in each room.
     pub async fn open(version: Version, more: &str) -> Self {
-        let database = on(version).await.lab().await;
-        let legacy = database.legacy().await;
-        legacy.batch_execute(SAMPLE).await.expect("sample data");
-        legacy.batch_execute(more).await.expect("more sample data");
         // Ten thousand rows of one statement are to fit.
         let wide = |settings: &mut Settings| settings.limits.queue_bytes = 16 << 20;
-        let server = serve(&database, wide).await;
-        let mut seats = Vec::new();
+        let mut stage = Stage::open(version, "lab", &[SAMPLE, more], wide).await;
         for (room, sub, role, org) in ROOMS {
-            seats.push((room, only(&server, room, &token(sub, role, org)).await));
+            let token = token(sub, role, org);
+            let mut somebody = ws(&stage.server, &token, &format!("rooms={room}")).await;
+            stay_in(&mut somebody, room).await;
+            stage.seats.push((room, somebody));
         }
-        Self {
-            database,
-            server,
-            legacy,
-            seats,
-        }
+        Self { stage }
     }
 
     /// Runs SQL as the application; exactly these events reach exactly their rooms, in this order.
     pub async fn tells(&mut self, sql: &str, expected: &[Told<'_>]) {
-        self.writes(sql).await;
-        for (room, heard) in self.heard().await {
-            let wanted: Vec<_> = at(room, expected).collect();
-            assert_eq!(heard.len(), wanted.len(), "{room} heard {heard:#?}\n{sql}");
-            for (event, (name, channel, _, data)) in heard.iter().zip(wanted) {
-                let frame = json!({
-                    "type": "event", "name": name, "channel": channel, "data": data,
-                    "id": event["id"], "at": event["at"], "bookmark": event["bookmark"],
-                });
-                assert_eq!(*event, frame, "at {room}\n{sql}");
-                let id = event["id"].as_str().expect("an id");
-                let bookmark = event["bookmark"].as_str().expect("a bookmark");
-                assert!(id.parse::<u64>().is_ok(), "{id}");
-                assert!(
-                    bookmark.ends_with(&format!(".{id}")),
-                    "{bookmark} of event {id}"
-                );
-            }
+        self.stage.writes(sql).await;
+        for (room, heard) in self.stage.heard().await {
+            let wanted = at(room, expected).map(|(name, channel, _, data)| (*name, *channel, data));
+            assert_whole(room, sql, &heard, &wanted.collect::<Vec<_>>());
         }
-    }
-
-    /// Runs SQL as the application.
-    pub async fn writes(&self, sql: &str) {
-        let done = self.legacy.batch_execute(sql).await;
-        done.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-    }
-
-    /// What each room has heard since this was last asked.
-    pub async fn heard(&mut self) -> Vec<(&'static str, Vec<Value>)> {
-        let rooms: Vec<&str> = self.seats.iter().map(|(room, _)| *room).collect();
-        marker(&self.database, &rooms).await;
-        let mut all = Vec::new();
-        for (room, somebody) in &mut self.seats {
-            all.push((*room, somebody.events_until("marker").await));
-        }
-        all
-    }
-
-    pub async fn close(self) {
-        drop(self.seats);
-        self.server.stop().await;
     }
 }
 
@@ -122,22 +74,6 @@ impl Lab {
 pub fn at<'a>(room: &str, events: &'a [Told<'a>]) -> impl Iterator<Item = &'a Told<'a>> {
     let reach = move |rooms: &[&str]| rooms.contains(&room) || *rooms == *EVERYBODY;
     events.iter().filter(move |(_, _, rooms, _)| reach(rooms))
-}
-
-/// A subscriber in this room and no other, wherever their token has put them.
-async fn only(server: &Server, room: &'static str, token: &str) -> Subscriber {
-    let mut somebody = ws(server, token, &format!("rooms={room}")).await;
-    let welcome = somebody.expect("welcome").await;
-    let rooms = welcome["rooms"].as_array().expect("rooms");
-    assert!(rooms.contains(&room.into()), "{welcome}");
-    let others: Vec<_> = rooms.iter().filter(|other| **other != room).collect();
-    if !others.is_empty() {
-        somebody
-            .send(json!({ "type": "unsubscribe", "rooms": others }))
-            .await;
-        somebody.expect("unsubscribed").await;
-    }
-    somebody
 }
 
 pub fn slot(slot: u32, lab: u32, status: &str, spots: u32) -> Value {
@@ -165,7 +101,7 @@ async fn booking_created(version: Version) {
         ],
     )
     .await;
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 async fn booking_updated(version: Version) {
@@ -183,7 +119,8 @@ async fn booking_updated(version: Version) {
     // By the role, by its name, by the column, by what the application says.
     let confirm = "update lab.bookings set status = 'confirmed' where booking_id = 7";
     lab.tells(confirm, &[updated("confirmed", "lab_app")]).await;
-    lab.database
+    lab.stage
+        .database
         .run("insert into lab_push.role_name values ('lab_app', 'the lab')")
         .await;
     let complete = "update lab.bookings set status = 'completed' where booking_id = 7";
@@ -199,7 +136,7 @@ async fn booking_updated(version: Version) {
         .await;
     lab.tells("update lab.bookings set status = status", &[])
         .await;
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 async fn booking_cancelled(version: Version) {
@@ -243,7 +180,7 @@ async fn booking_cancelled(version: Version) {
         ],
     )
     .await;
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 async fn time_slot_updated(version: Version) {
@@ -293,7 +230,7 @@ async fn time_slot_updated(version: Version) {
         ],
     )
     .await;
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 /// Slot 12 is full; users 2, 3 and 1 wait for it.
@@ -329,7 +266,7 @@ async fn waitlist_position_changed(version: Version) {
     .await;
     let behind = "insert into lab.waitlist (user_id, slot_id) values ('2', 12)";
     lab.tells(behind, &[]).await;
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 async fn waitlist_spot_available(version: Version) {
@@ -358,7 +295,7 @@ async fn waitlist_spot_available(version: Version) {
         ],
     )
     .await;
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 /// The application keeps a freed spot for whom it likes, at once or later; when they let it pass, it
@@ -414,7 +351,7 @@ async fn a_spot_is_told_to_whom_it_is_offered(version: Version) {
         insert into lab.waitlist (waitlist_id, user_id, slot_id, status)
           values (34, '1', 12, 'offered'); commit";
     lab.tells(take, &[available(34, "1", &["user:1"])]).await;
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 /// It was told to whom it had been before, with the other's name.
@@ -436,8 +373,8 @@ async fn a_place_in_line_that_is_handed_over_is_the_others(version: Version) {
             32,
         ),
     ] {
-        lab.writes(sql).await;
-        for (room, heard) in lab.heard().await {
+        lab.stage.writes(sql).await;
+        for (room, heard) in lab.stage.heard().await {
             let user = room.strip_prefix("user:").map(Value::from);
             let own = |event: &Value| {
                 user.as_ref()
@@ -451,7 +388,7 @@ async fn a_place_in_line_that_is_handed_over_is_the_others(version: Version) {
             assert_eq!(offers, wanted, "{room}: {heard:#?}");
         }
     }
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 /// Two spots of a slot are given back in two transactions, neither of which sees the other: the first
@@ -466,12 +403,12 @@ async fn waitlist_spots_given_back_at_once(version: Version) {
     let cancel = |booking: u32| {
         format!("begin; update lab.bookings set status = 'cancelled' where booking_id = {booking}")
     };
-    let other = lab.database.legacy().await;
+    let other = lab.stage.database.legacy().await;
     other.batch_execute(&cancel(8)).await.expect("cancelled");
-    lab.writes(&cancel(7)).await;
+    lab.stage.writes(&cancel(7)).await;
     other.batch_execute("commit").await.expect("committed");
-    lab.writes("commit").await;
-    for (room, heard) in lab.heard().await {
+    lab.stage.writes("commit").await;
+    for (room, heard) in lab.stage.heard().await {
         let offers: Vec<_> = heard
             .iter()
             .filter(|event| event["name"] == "waitlist:spot-available")
@@ -483,7 +420,7 @@ async fn waitlist_spots_given_back_at_once(version: Version) {
             _ => assert!(offers.is_empty(), "{room}: {heard:#?}"),
         }
     }
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 async fn notification_new(version: Version) {
@@ -502,7 +439,7 @@ async fn notification_new(version: Version) {
     .await;
     lab.tells("update lab.notifications set read = true", &[])
         .await;
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 async fn lab_status_changed(version: Version) {
@@ -521,7 +458,7 @@ async fn lab_status_changed(version: Version) {
     lab.tells(why, &[told("laser".into())]).await;
     lab.tells("update lab.labs set name = 'Lasers' where lab_id = 1", &[])
         .await;
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 async fn system_announcement(version: Version) {
@@ -543,7 +480,7 @@ async fn system_announcement(version: Version) {
     .await;
     let open_ended = "insert into lab.announcements (message) values ('Closed on Friday')";
     lab.tells(open_ended, &[told("info", Value::Null)]).await;
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 async fn payment_completed_failed_refunded(version: Version) {
@@ -574,7 +511,7 @@ async fn payment_completed_failed_refunded(version: Version) {
         lab.tells(&sql, &[told(name, status)]).await;
         lab.tells(&sql, &[]).await;
     }
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 async fn what_is_rolled_back_is_never_told(version: Version) {
@@ -582,7 +519,7 @@ async fn what_is_rolled_back_is_never_told(version: Version) {
     let undone = "begin;
         insert into lab.bookings (user_id, slot_id, lab_id) values ('1', 11, 1); rollback";
     lab.tells(undone, &[]).await;
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 /// Forbidden rooms and rooms that do not exist are answered alike, and none of them is joined.

@@ -11,9 +11,9 @@ mod pages;
 /// What the application keeps to, under concurrency too.
 mod rules;
 
-use crate::support::{Database, Server, Subscriber, Version, marker, on, serve, token, ws};
+use crate::support::stage::{Stage, assert_whole, refused};
+use crate::support::{Version, token, ws};
 use serde_json::{Value, json};
-use tokio_postgres::Client;
 
 /// A day that is yet to come whenever this runs.
 const DAY: &str = "2099-01-15";
@@ -65,94 +65,46 @@ const CONCERNED: &[&str] = &["Ann", "Tess", "Max", "Ada"];
 type Told<'a> = (&'a str, &'a str, &'a [&'a str], Value);
 
 struct Spa {
-    database: Database,
-    server: Server,
-    legacy: Client,
-    seats: Vec<(&'static str, Subscriber)>,
+    stage: Stage,
 }
 
 impl Spa {
     /// The spa with this much more in it, and everybody connected.
     async fn open(version: Version, more: &str) -> Self {
-        let database = on(version).await.system("spa").await;
-        let legacy = database.legacy().await;
-        legacy.batch_execute(SAMPLE).await.expect("sample data");
-        legacy.batch_execute(more).await.expect("more sample data");
-        let server = serve(&database, |_| ()).await;
-        let mut seats = Vec::new();
+        let mut stage = Stage::open(version, "spa", &[SAMPLE, more], |_| ()).await;
         for (name, sub, role) in PEOPLE {
             let query = if name == "Cleo" { "rooms=calendar" } else { "" };
-            let mut somebody = ws(&server, &token(sub, role, ""), query).await;
+            let mut somebody = ws(&stage.server, &token(sub, role, ""), query).await;
             somebody.expect("welcome").await;
-            seats.push((name, somebody));
+            stage.seats.push((name, somebody));
         }
-        Self {
-            database,
-            server,
-            legacy,
-            seats,
-        }
+        Self { stage }
     }
 
     /// Runs SQL as the application; exactly these events reach exactly these people, in this order.
     async fn tells(&mut self, sql: &str, expected: &[Told<'_>]) {
-        self.writes(sql).await;
-        marker(&self.database, &["*"]).await;
-        for (person, somebody) in &mut self.seats {
-            let heard = somebody.events_until("marker").await;
+        self.stage.writes(sql).await;
+        for (person, heard) in self.stage.heard_in(&["*"]).await {
             let wanted: Vec<_> = expected
                 .iter()
-                .filter(|(_, _, people, _)| people.contains(person))
+                .filter(|(_, _, people, _)| people.contains(&person))
+                .map(|(name, channel, _, data)| (*name, *channel, data))
                 .collect();
-            assert_eq!(
-                heard.len(),
-                wanted.len(),
-                "{person} heard {heard:#?}\n{sql}"
-            );
-            for (event, (name, channel, _, data)) in heard.iter().zip(wanted) {
-                let frame = json!({
-                    "type": "event", "name": name, "channel": channel, "data": data,
-                    "id": event["id"], "at": event["at"], "bookmark": event["bookmark"],
-                });
-                assert_eq!(*event, frame, "at {person}\n{sql}");
-            }
+            assert_whole(person, sql, &heard, &wanted);
         }
     }
 
     /// Runs SQL as the application, whatever is heard of it.
     async fn passes_over(&mut self, sql: &str) {
-        self.writes(sql).await;
-        marker(&self.database, &["*"]).await;
-        for (_, somebody) in &mut self.seats {
-            somebody.events_until("marker").await;
-        }
-    }
-
-    /// Runs SQL as the application.
-    async fn writes(&self, sql: &str) {
-        let done = self.legacy.batch_execute(sql).await;
-        done.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        self.stage.writes(sql).await;
+        self.stage.heard_in(&["*"]).await;
     }
 
     /// The application is told no, by the constraint of this name, and nobody hears anything.
     async fn refuses(&mut self, constraint: &str, sql: &str) {
-        assert_eq!(refused(&self.legacy, sql).await, constraint, "{sql}");
+        assert_eq!(refused(&self.stage.legacy, sql).await, constraint, "{sql}");
         self.tells("select", &[]).await;
     }
-
-    async fn close(self) {
-        drop(self.seats);
-        self.server.stop().await;
-    }
-}
-
-/// The constraint by which a statement fails.
-async fn refused(client: &Client, sql: &str) -> String {
-    let Err(error) = client.batch_execute(sql).await else {
-        panic!("not refused: {sql}");
-    };
-    let error = error.as_db_error().expect("of the database");
-    error.constraint().unwrap_or(error.message()).to_owned()
 }
 
 /// The object with these fields besides; null takes one away.

@@ -4,10 +4,8 @@
 /// The pages' own wire, by the dialect: frames as they are, and a real browser.
 mod pages;
 
-use crate::support::{
-    Database, Server, Subscriber, Version, eventually, marker, on, on_every_version, serve, token,
-    within, ws,
-};
+use crate::support::stage::{Stage, refused};
+use crate::support::{Version, eventually, marker, on_every_version, token, within, ws};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -21,38 +19,26 @@ pub const SAMPLE: &str = "
 
 /// The shop with somebody at each event.
 struct Shop {
-    database: Database,
-    server: Server,
-    shop: Client,
-    seats: Vec<(&'static str, Subscriber)>,
+    stage: Stage,
 }
 
 impl Shop {
     async fn open(version: Version) -> Self {
-        let database = on(version).await.system("tickets").await;
-        let shop = database.legacy().await;
-        shop.batch_execute(SAMPLE).await.expect("sample data");
-        let server = serve(&database, |_| ()).await;
-        let mut seats = Vec::new();
+        let mut stage = Stage::open(version, "tickets", &[SAMPLE], |_| ()).await;
         for room in ["event:1", "event:2"] {
-            let mut somebody = ws(&server, &token("456", "", ""), &format!("rooms={room}")).await;
+            let token = token("456", "", "");
+            let mut somebody = ws(&stage.server, &token, &format!("rooms={room}")).await;
             let welcome = somebody.expect("welcome").await;
             assert_eq!(welcome["rooms"], json!([room]));
-            seats.push((room, somebody));
+            stage.seats.push((room, somebody));
         }
-        Self {
-            database,
-            server,
-            shop,
-            seats,
-        }
+        Self { stage }
     }
 
     /// Runs SQL as the shop; exactly these events reach the room of the event they name.
     async fn tells(&mut self, sql: &str, expected: &[(&str, Value)]) {
-        let done = self.shop.batch_execute(sql).await;
-        done.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-        for (room, heard) in self.heard().await {
+        self.stage.writes(sql).await;
+        for (room, heard) in self.stage.heard().await {
             let heard: Vec<_> = heard
                 .iter()
                 .map(|e| json!([e["name"], e["data"]]))
@@ -64,29 +50,6 @@ impl Shop {
                 .collect();
             assert_eq!(heard, wanted, "{room}\n{sql}");
         }
-    }
-
-    /// What each room has heard since this was last asked.
-    async fn heard(&mut self) -> Vec<(&'static str, Vec<Value>)> {
-        let rooms: Vec<&str> = self.seats.iter().map(|(room, _)| *room).collect();
-        marker(&self.database, &rooms).await;
-        let mut all = Vec::new();
-        for (room, somebody) in &mut self.seats {
-            all.push((*room, somebody.events_until("marker").await));
-        }
-        all
-    }
-
-    /// Why the shop's database refuses this.
-    async fn refused(&self, sql: &str) -> String {
-        let refused = self.shop.batch_execute(sql).await.expect_err(sql);
-        let error = refused.as_db_error().expect("an answer");
-        error.constraint().unwrap_or(error.message()).to_owned()
-    }
-
-    async fn close(self) {
-        drop(self.seats);
-        self.server.stop().await;
     }
 }
 
@@ -119,7 +82,7 @@ async fn a_booking_is_created_and_cancelled(version: Version) {
     shop.tells(quiet, &[]).await;
     let undone = "begin; insert into tickets.bookings (event_id, user_id) values (1, 7); rollback";
     shop.tells(undone, &[]).await;
-    shop.close().await;
+    shop.stage.close().await;
 }
 
 /// Each booking of a statement tells what is left after it, and none less than nothing.
@@ -179,7 +142,7 @@ async fn many_bookings_of_one_statement_are_told_one_after_the_other(version: Ve
         ("seat_update", seats(2, 3, 3)),
     ];
     shop.tells("truncate tickets.bookings", &all).await;
-    shop.close().await;
+    shop.stage.close().await;
 }
 
 async fn a_capacity_is_changed(version: Version) {
@@ -200,7 +163,7 @@ async fn a_capacity_is_changed(version: Version) {
         ],
     )
     .await;
-    shop.close().await;
+    shop.stage.close().await;
 }
 
 /// The bookings have no events left by then to tell of.
@@ -215,11 +178,12 @@ async fn everything_is_emptied(version: Version) {
     )
     .await;
     let done = shop
-        .shop
+        .stage
+        .legacy
         .batch_execute("truncate tickets.events cascade")
         .await;
     done.expect("emptied");
-    for (room, heard) in shop.heard().await {
+    for (room, heard) in shop.stage.heard().await {
         let heard: Vec<_> = heard
             .iter()
             .map(|e| json!([e["name"], e["data"]]))
@@ -230,22 +194,37 @@ async fn everything_is_emptied(version: Version) {
             "{room}"
         );
     }
-    shop.close().await;
+    shop.stage.close().await;
 }
 
 /// Nothing is oversold, at whatever isolation level; and what was refused is not told.
 async fn what_would_oversell_is_refused(version: Version) {
     let mut shop = Shop::open(version).await;
     let two = "insert into tickets.bookings (event_id, user_id, seats) values (2, 8, 2)";
-    assert_eq!(shop.refused(two).await, "events_not_oversold");
+    assert_eq!(
+        refused(&shop.stage.legacy, two).await,
+        "events_not_oversold"
+    );
     let fewer = "update tickets.events set seat_capacity = 1 where event_id = 2";
-    assert_eq!(shop.refused(fewer).await, "events_not_oversold");
+    assert_eq!(
+        refused(&shop.stage.legacy, fewer).await,
+        "events_not_oversold"
+    );
     let larger = "update tickets.bookings set seats = 4 where event_id = 2";
-    assert_eq!(shop.refused(larger).await, "events_not_oversold");
-    assert!(shop.heard().await.iter().all(|(_, heard)| heard.is_empty()));
+    assert_eq!(
+        refused(&shop.stage.legacy, larger).await,
+        "events_not_oversold"
+    );
+    assert!(
+        shop.stage
+            .heard()
+            .await
+            .iter()
+            .all(|(_, heard)| heard.is_empty())
+    );
 
     // One whose snapshot still shows the last seat, when another has taken it.
-    let other = shop.database.legacy().await;
+    let other = shop.stage.database.legacy().await;
     let begin = "begin isolation level repeatable read; select booked_seats from tickets.events";
     other.batch_execute(begin).await.expect("a snapshot");
     let last = "insert into tickets.bookings (booking_id, event_id, user_id)
@@ -258,15 +237,15 @@ async fn what_would_oversell_is_refused(version: Version) {
         .await
         .expect_err("no seat is left");
     assert_eq!(refused.code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE));
-    shop.close().await;
+    shop.stage.close().await;
 }
 
 /// A booking is given to another user, which takes no seat; somebody books meanwhile, and is told of
 /// after it, for the numbers to go on from each other.
 async fn a_booking_that_changes_hands_holds_its_event(version: Version) {
     let mut shop = Shop::open(version).await;
-    let seller = shop.database.legacy().await;
-    let buyer = shop.database.legacy().await;
+    let seller = shop.stage.database.legacy().await;
+    let buyer = shop.stage.database.legacy().await;
     let hand_over = "begin; update tickets.bookings set user_id = 8 where booking_id = 'BK-OLD001'";
     seller.batch_execute(hand_over).await.expect("handed over");
     let bought = tokio::spawn(async move {
@@ -276,12 +255,12 @@ async fn a_booking_that_changes_hands_holds_its_event(version: Version) {
     });
     let waits = "locktype = 'transactionid'";
     eventually("the buyer waits, or is done", async || {
-        (bought.is_finished() || shop.database.waiters(waits).await == 1).then_some(())
+        (bought.is_finished() || shop.stage.database.waiters(waits).await == 1).then_some(())
     })
     .await;
     seller.batch_execute("commit").await.expect("the seller");
     within("the buyer", bought).await.expect("no panic");
-    let told: Vec<_> = shop.heard().await.swap_remove(1).1;
+    let told: Vec<_> = shop.stage.heard().await.swap_remove(1).1;
     let told: Vec<_> = told.iter().map(|e| json!([e["name"], e["data"]])).collect();
     assert_eq!(
         told,
@@ -300,7 +279,7 @@ async fn a_booking_that_changes_hands_holds_its_event(version: Version) {
     let told = [("booking_cancelled", booking(2, "BK-LAST01", 9, 1))];
     within("a cancellation", shop.tells(cancel, &told)).await;
     seller.batch_execute("commit").await.expect("the seller");
-    shop.close().await;
+    shop.stage.close().await;
 }
 
 /// Forty at a time, a thousand bookings of five hundred seats; every fifth is cancelled at once.
@@ -309,19 +288,23 @@ async fn seats_are_right_while_a_thousand_book_at_once(version: Version) {
     let shop = Shop::open(version).await;
     let wide =
         "insert into tickets.events (event_id, title, seat_capacity) values (3, 'Opera', 500)";
-    shop.shop.batch_execute(wide).await.expect("an event");
-    let mut watcher = ws(&shop.server, &token("456", "", ""), "rooms=event:3").await;
+    shop.stage
+        .legacy
+        .batch_execute(wide)
+        .await
+        .expect("an event");
+    let mut watcher = ws(&shop.stage.server, &token("456", "", ""), "rooms=event:3").await;
     watcher.expect("welcome").await;
 
     let mut crowd = tokio::task::JoinSet::new();
     for user in 0..40_i64 {
-        let buyer = shop.database.legacy().await;
+        let buyer = shop.stage.database.legacy().await;
         crowd.spawn(async move { buy(&buyer, 1000 + user).await });
     }
     let refused: usize = crowd.join_all().await.into_iter().sum();
     assert!(refused >= 300, "{refused}");
 
-    marker(&shop.database, &["event:3"]).await;
+    marker(&shop.stage.database, &["event:3"]).await;
     let mut left = 500;
     for event in watcher.events_until("marker").await {
         left += match event["name"].as_str() {
@@ -334,16 +317,16 @@ async fn seats_are_right_while_a_thousand_book_at_once(version: Version) {
     }
     let booked =
         "select count(*) from tickets.bookings where event_id = 3 and status = 'confirmed'";
-    let booked: i64 = shop.database.ask(booked).await;
+    let booked: i64 = shop.stage.database.ask(booked).await;
     assert_eq!(left, 500 - booked);
     let created = "select count(*) from rowcast.event
         where name = 'booking_created' and rooms = array['event:3']";
-    let created: i64 = shop.database.ask(created).await;
+    let created: i64 = shop.stage.database.ask(created).await;
     assert_eq!(
         created,
         1000 - i64::try_from(refused).expect("a small number")
     );
-    shop.close().await;
+    shop.stage.close().await;
 }
 
 /// Twenty-five bookings; how many were refused.
@@ -375,16 +358,16 @@ async fn booking_ids_are_scattered_and_never_repeat() {
     let shop = Shop::open(Version::Installed).await;
     let sql = "select count(*) filter (where id ~ '^BK-[A-Z0-9]{6}$'), count(distinct id)
         from (select tickets.new_booking_id() from generate_series(1, 100000)) n (id)";
-    let row = shop.shop.query_one(sql, &[]).await.expect("ids");
+    let row = shop.stage.legacy.query_one(sql, &[]).await.expect("ids");
     assert_eq!((row.get(0), row.get(1)), (100_000_i64, 100_000_i64));
-    shop.close().await;
+    shop.stage.close().await;
 }
 
 async fn whoever_is_signed_in_joins_events_and_nothing_else(version: Version) {
     let shop = Shop::open(version).await;
     let asked = "event:1,event:99,event:01,event:2x,events,user:456";
     let mut somebody = ws(
-        &shop.server,
+        &shop.stage.server,
         &token("456", "", ""),
         &format!("rooms={asked}"),
     )
@@ -400,14 +383,14 @@ async fn whoever_is_signed_in_joins_events_and_nothing_else(version: Version) {
             (&json!("forbidden"), &json!(room))
         );
     }
-    let mut nobody = ws(&shop.server, "", "rooms=event:1").await;
+    let mut nobody = ws(&shop.stage.server, "", "rooms=event:1").await;
     assert_eq!(nobody.closed().await.0, 1008);
-    shop.close().await;
+    shop.stage.close().await;
 }
 
 async fn a_page_asks_for_seats_and_goes_on_from_there(version: Version) {
     let mut shop = Shop::open(version).await;
-    let mut page = ws(&shop.server, &token("7", "", ""), "").await;
+    let mut page = ws(&shop.stage.server, &token("7", "", ""), "").await;
     page.expect("welcome").await;
     page.send(
         json!({ "type": "call", "function": "event_seats", "args": { "event": 2 }, "id": 1 }),
@@ -430,7 +413,7 @@ async fn a_page_asks_for_seats_and_goes_on_from_there(version: Version) {
     page.expect("subscribed").await;
     let missed = page.expect_event("booking_cancelled").await;
     assert_eq!(missed["data"]["availableSeats"], 3);
-    shop.close().await;
+    shop.stage.close().await;
 }
 
 on_every_version! {

@@ -61,7 +61,7 @@ fn state(number: u32, lab: u32, status: &str, spots: u32) -> Told<'static> {
 
 /// Exactly these events have come to exactly their rooms, in any order.
 async fn told(lab: &mut Lab, what: &str, expected: &[Told<'_>]) {
-    for (room, heard) in lab.heard().await {
+    for (room, heard) in lab.stage.heard().await {
         let mut heard: Vec<String> = heard
             .iter()
             .map(|event| format!("{} {} {}", event["channel"], event["name"], event["data"]))
@@ -83,7 +83,7 @@ async fn told(lab: &mut Lab, what: &str, expected: &[Told<'_>]) {
 }
 
 async fn tells(lab: &mut Lab, sql: &str, expected: &[Told<'_>]) {
-    lab.writes(sql).await;
+    lab.stage.writes(sql).await;
     told(lab, sql, expected).await;
 }
 
@@ -135,7 +135,7 @@ async fn bulk_statements(version: Version) {
         ],
     )
     .await;
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 async fn an_update_that_changes_nothing(version: Version) {
@@ -158,7 +158,7 @@ async fn an_update_that_changes_nothing(version: Version) {
     ] {
         tells(&mut lab, sql, &[]).await;
     }
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 async fn upserts(version: Version) {
@@ -187,14 +187,14 @@ async fn upserts(version: Version) {
         &[created(4, "3", (21, 2), "pending"), state(21, 2, "full", 0)],
     )
     .await;
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 async fn copy(version: Version) {
     let mut lab = Lab::open(version, "").await;
     let from =
         "copy lab.bookings (booking_id, user_id, slot_id, lab_id, status) from stdin (format csv)";
-    let sink = lab.legacy.copy_in(from).await.expect("copy begins");
+    let sink = lab.stage.legacy.copy_in(from).await.expect("copy begins");
     let mut sink = std::pin::pin!(sink);
     let rows = Bytes::from_static(b"1,1,11,1,pending\n2,2,11,1,confirmed\n4,3,21,2,pending\n");
     sink.send(rows).await.expect("rows");
@@ -212,14 +212,14 @@ async fn copy(version: Version) {
         ],
     )
     .await;
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 async fn merge(version: Version) {
     let mut lab = Lab::open(version, BOOKED).await;
     // PostgreSQL 14 has none.
-    if lab.database.version < 15 {
-        return lab.close().await;
+    if lab.stage.database.version < 15 {
+        return lab.stage.close().await;
     }
     tells(
         &mut lab,
@@ -246,7 +246,7 @@ async fn merge(version: Version) {
         &[],
     )
     .await;
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 async fn truncate(version: Version) {
@@ -259,7 +259,7 @@ async fn truncate(version: Version) {
     tells(&mut lab, both, &[reset("bookings"), reset("payments")]).await;
     let all = ["labs", "slots", "bookings", "waitlist", "payments"].map(reset);
     tells(&mut lab, "truncate lab.labs cascade", &all).await;
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 async fn changed_primary_keys(version: Version) {
@@ -314,7 +314,7 @@ async fn changed_primary_keys(version: Version) {
         ],
     )
     .await;
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 async fn deletions_cascade(version: Version) {
@@ -343,7 +343,7 @@ async fn deletions_cascade(version: Version) {
         ],
     )
     .await;
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 async fn a_booking_moves_to_another_slot(version: Version) {
@@ -376,7 +376,7 @@ async fn a_booking_moves_to_another_slot(version: Version) {
         ],
     )
     .await;
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 /// As many as the default of `reset_above` lets through, with some room for the state events.
@@ -415,7 +415,7 @@ async fn nine_thousand_rows_in_one_statement(version: Version) {
     all.clear();
     let touch = "update lab.bookings set status = status, note = 'touched'";
     tells(&mut lab, touch, &all).await;
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 /// A partitioned table with a partition of partitions, and a parent with a child; what is written
@@ -603,8 +603,8 @@ async fn spots_are_true_after_overlapping_bookings(version: Version) {
         ] {
             let begin = format!("begin isolation level {level}; select from lab.slots");
             let (one, two) = (
-                impatient(&lab.database).await,
-                impatient(&lab.database).await,
+                impatient(&lab.stage.database).await,
+                impatient(&lab.stage.database).await,
             );
             for sql in [begin.as_str(), book] {
                 for client in [&one, &two] {
@@ -614,7 +614,7 @@ async fn spots_are_true_after_overlapping_bookings(version: Version) {
             // Whoever began last ends first.
             two.batch_execute(second).await.expect("nobody is refused");
             // What the one has told is rendered before the other ends.
-            let between = last_spots(&lab.heard().await);
+            let between = last_spots(&lab.stage.heard().await);
             assert_eq!(
                 between,
                 (second == "commit").then_some(spots - 1),
@@ -622,11 +622,11 @@ async fn spots_are_true_after_overlapping_bookings(version: Version) {
             );
             one.batch_execute(first).await.expect("nobody is refused");
             spots -= held;
-            let after = last_spots(&lab.heard().await);
+            let after = last_spots(&lab.stage.heard().await);
             assert_eq!(after, (first == "commit").then_some(spots), "{level}");
         }
     }
-    lab.close().await;
+    lab.stage.close().await;
 }
 
 async fn spots_are_true_after_a_rush(version: Version) {
@@ -635,7 +635,7 @@ async fn spots_are_true_after_a_rush(version: Version) {
         "update lab.slots set capacity = 100 where slot_id = 11",
     )
     .await;
-    let legacies = join_all((0..8).map(|_| impatient(&lab.database))).await;
+    let legacies = join_all((0..8).map(|_| impatient(&lab.stage.database))).await;
     let rush = |(number, client): (usize, Client)| async move {
         let level = ["read committed", "repeatable read", "serializable"][number % 3];
         let level = format!("set default_transaction_isolation = '{level}'");
@@ -656,8 +656,8 @@ async fn spots_are_true_after_a_rush(version: Version) {
     };
     join_all(legacies.into_iter().enumerate().map(rush)).await;
     // Of each ten, four are cancelled.
-    assert_eq!(last_spots(&lab.heard().await), Some(100 - 8 * 6));
-    lab.close().await;
+    assert_eq!(last_spots(&lab.stage.heard().await), Some(100 - 8 * 6));
+    lab.stage.close().await;
 }
 
 on_every_version! {

@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 /// Gaps that each room has heard since this was last asked; and that nothing else tells of places.
 async fn gaps(clinic: &mut Clinic) -> Vec<usize> {
     let mut all = Vec::new();
-    for (room, heard) in clinic.heard().await {
+    for (room, heard) in clinic.stage.heard().await {
         let told = |frame: &Value| {
             let name = frame["name"].as_str().unwrap_or_default();
             matches!(name, "position_update" | "get_ready")
@@ -33,10 +33,11 @@ async fn run(client: &Client, sql: &str) {
 async fn who_compares_waits_for_who_compared(version: Version) {
     let mut clinic = Clinic::open(version, LINE).await;
     clinic
+        .stage
         .database
         .run("alter function clinic_push.may_compare() set lock_timeout = '60s'")
         .await;
-    let first = clinic.database.legacy().await;
+    let first = clinic.stage.database.legacy().await;
     first
         .batch_execute(
             "begin; update clinic.queue set status = 'no_show' where visit_id = 1;
@@ -44,49 +45,49 @@ async fn who_compares_waits_for_who_compared(version: Version) {
         )
         .await
         .expect("a comparison");
-    let second = clinic.database.legacy().await;
+    let second = clinic.stage.database.legacy().await;
     let checked_in = tokio::spawn(async move {
         let check_in = "insert into clinic.queue (patient_id) values ('99')";
         second.batch_execute(check_in).await.expect("a check-in");
     });
     let waits = "locktype = 'advisory'";
     eventually("the second waits, or is done", async || {
-        (checked_in.is_finished() || clinic.database.waiters(waits).await == 1).then_some(())
+        (checked_in.is_finished() || clinic.stage.database.waiters(waits).await == 1).then_some(())
     })
     .await;
-    let mut told = clinic.heard().await.swap_remove(7).1;
+    let mut told = clinic.stage.heard().await.swap_remove(7).1;
     first.batch_execute("commit").await.expect("the first");
     within("the second", checked_in).await.expect("no panic");
-    told.extend(clinic.heard().await.swap_remove(7).1);
+    told.extend(clinic.stage.heard().await.swap_remove(7).1);
     let told: Vec<_> = told
         .iter()
         .map(|frame| plain(frame)["data"].clone())
         .collect();
     assert_eq!(told, [position(5)]);
-    clinic.close().await;
+    clinic.stage.close().await;
 }
 
 /// A visit is deleted, and that transaction stays open: others check in meanwhile.
 async fn a_visit_that_is_being_deleted_holds_nobody_up(version: Version) {
     let mut clinic = Clinic::open(version, LINE).await;
-    let other = clinic.database.legacy().await;
+    let other = clinic.stage.database.legacy().await;
     run(&other, "begin; delete from clinic.queue where visit_id = 2").await;
     let check_in = "insert into clinic.queue (patient_id) values ('99')";
-    within("a check-in", clinic.writes(check_in)).await;
-    let told: Vec<_> = clinic.heard().await.swap_remove(7).1;
+    within("a check-in", clinic.stage.writes(check_in)).await;
+    let told: Vec<_> = clinic.stage.heard().await.swap_remove(7).1;
     let told: Vec<_> = told
         .iter()
         .map(|frame| plain(frame)["data"].clone())
         .collect();
     assert_eq!(told, [position(6)]);
     run(&other, "commit").await;
-    let told: Vec<_> = clinic.heard().await.swap_remove(7).1;
+    let told: Vec<_> = clinic.stage.heard().await.swap_remove(7).1;
     let told: Vec<_> = told
         .iter()
         .map(|frame| plain(frame)["data"].clone())
         .collect();
     assert_eq!(told, [position(5)]);
-    clinic.close().await;
+    clinic.stage.close().await;
 }
 
 /// A repeatable read transaction compares if nobody else has since; otherwise it tells
@@ -114,17 +115,18 @@ async fn a_snapshot_of_its_own(version: Version) {
             ],
         )
         .await;
-    let other = clinic.database.legacy().await;
+    let other = clinic.stage.database.legacy().await;
     let begin = "begin isolation level repeatable read; select 1";
     other.batch_execute(begin).await.expect("a snapshot");
     clinic
+        .stage
         .writes("insert into clinic.queue (patient_id) values ('99')")
         .await;
-    clinic.heard().await;
+    clinic.stage.heard().await;
     let last = "update clinic.queue set status = 'no_show' where visit_id = 2; commit";
     let done = other.batch_execute(last).await;
     done.expect("a write goes through");
-    for (room, heard) in clinic.heard().await {
+    for (room, heard) in clinic.stage.heard().await {
         let gaps = heard.iter().filter(|frame| frame["type"] == "gap").count();
         assert_eq!(gaps, 1, "{room}: {heard:?}");
         let moved = heard.iter().any(|frame| {
@@ -152,7 +154,7 @@ async fn a_snapshot_of_its_own(version: Version) {
             ],
         )
         .await;
-    clinic.close().await;
+    clinic.stage.close().await;
 }
 
 /// To compare is to read, and serializable transactions that read what others write fail: these tell
@@ -160,8 +162,8 @@ async fn a_snapshot_of_its_own(version: Version) {
 async fn serializable_transactions_do_not_fail_each_other(version: Version) {
     let mut clinic = Clinic::open(version, LINE).await;
     let (first, second) = (
-        clinic.database.legacy().await,
-        clinic.database.legacy().await,
+        clinic.stage.database.legacy().await,
+        clinic.stage.database.legacy().await,
     );
     // By the index, or the deletions would read each other's visits themselves.
     for client in [&first, &second] {
@@ -191,13 +193,14 @@ async fn serializable_transactions_do_not_fail_each_other(version: Version) {
     // What tells nobody of a place is no gap.
     let no_place = "begin isolation level serializable;
         update clinic.queue set room = 'Room 1' where visit_id = 4; commit";
-    clinic.writes(no_place).await;
+    clinic.stage.writes(no_place).await;
     assert_eq!(gaps(&mut clinic).await, [0; 8]);
     // The next one who compares tells who is to get ready.
     clinic
+        .stage
         .writes("insert into clinic.queue (patient_id) values ('3')")
         .await;
-    let heard: BTreeMap<_, _> = clinic.heard().await.into_iter().collect();
+    let heard: BTreeMap<_, _> = clinic.stage.heard().await.into_iter().collect();
     for (room, expected) in [
         ("patient_3", vec![position(5)]),
         ("patient_4", vec![get_ready(1)]),
@@ -214,26 +217,27 @@ async fn serializable_transactions_do_not_fail_each_other(version: Version) {
         0
     );
     assert_eq!(clinic.one("select count(*) from rowcast.failure").await, 0);
-    clinic.close().await;
+    clinic.stage.close().await;
 }
 
 /// Whoever stands in the way of a comparison, or breaks it, fails no write.
 #[tokio::test]
 async fn a_write_never_fails_for_its_events() {
     let mut clinic = Clinic::open(Version::Installed, LINE).await;
-    let blocker = clinic.database.client("clinic_app").await;
+    let blocker = clinic.stage.database.client("clinic_app").await;
     blocker
         .batch_execute("begin; select pg_advisory_xact_lock(hashtext('clinic_push.queue'), 0)")
         .await
         .expect("the lock");
-    clinic.writes(CALL_NEXT).await;
-    for (room, heard) in clinic.heard().await {
+    clinic.stage.writes(CALL_NEXT).await;
+    for (room, heard) in clinic.stage.heard().await {
         let gaps = heard.iter().filter(|frame| frame["type"] == "gap").count();
         assert_eq!(gaps, 1, "{room}: {heard:?}");
     }
     blocker.batch_execute("commit").await.expect("free again");
 
     clinic
+        .stage
         .database
         .run(
             "alter function clinic_push.line() rename to line_;
@@ -242,7 +246,7 @@ async fn a_write_never_fails_for_its_events() {
              language sql as $$ select 1::bigint, '1', 1 / 0::bigint, 1::bigint $$",
         )
         .await;
-    clinic.writes(CALL_NEXT).await;
+    clinic.stage.writes(CALL_NEXT).await;
     assert_eq!(
         clinic
             .one(
@@ -251,11 +255,12 @@ async fn a_write_never_fails_for_its_events() {
             .await,
         1
     );
-    for (room, heard) in clinic.heard().await {
+    for (room, heard) in clinic.stage.heard().await {
         let gaps = heard.iter().filter(|frame| frame["type"] == "gap").count();
         assert!(gaps >= 1, "{room}: {heard:?}");
     }
     clinic
+        .stage
         .database
         .run(
             "drop function clinic_push.line();
@@ -264,9 +269,10 @@ async fn a_write_never_fails_for_its_events() {
         .await;
     // Everybody has read anew; the next one tells who is to get ready.
     clinic
+        .stage
         .writes("insert into clinic.queue (patient_id) values ('99')")
         .await;
-    let heard: BTreeMap<_, _> = clinic.heard().await.into_iter().collect();
+    let heard: BTreeMap<_, _> = clinic.stage.heard().await.into_iter().collect();
     for (room, expected) in [
         ("patient_3", None),
         ("patient_4", Some(get_ready(2))),
@@ -279,24 +285,24 @@ async fn a_write_never_fails_for_its_events() {
             .collect();
         assert_eq!(data, Vec::from_iter(expected), "{room}");
     }
-    clinic.close().await;
+    clinic.stage.close().await;
 }
 
 /// What is told waits no longer than a comparison does, whoever has locked what.
 #[tokio::test]
 async fn a_check_in_waits_for_a_lock_on_our_tables_only_so_long() {
     let mut clinic = Clinic::open(Version::Installed, LINE).await;
-    let blocker = clinic.database.client("postgres").await;
+    let blocker = clinic.stage.database.client("postgres").await;
     run(
         &blocker,
         "begin; lock table clinic_push.readied in exclusive mode",
     )
     .await;
     let check_in = "insert into clinic.queue (patient_id) values ('99')";
-    within("a check-in", clinic.writes(check_in)).await;
+    within("a check-in", clinic.stage.writes(check_in)).await;
     assert_eq!(gaps(&mut clinic).await, [1; 8]);
     run(&blocker, "commit").await;
-    clinic.close().await;
+    clinic.stage.close().await;
 }
 
 on_every_version! {

@@ -46,7 +46,7 @@ async fn payment_completed(version: Version) {
     let pending = "insert into spa.payments (customer_id, total_amount, payment_status)
         values (1, 80.00, 'PENDING')";
     spa.tells(pending, &[]).await;
-    spa.close().await;
+    spa.stage.close().await;
 }
 
 /// Whoever it was put down to by mistake hears of it no more, and whose it is does.
@@ -77,7 +77,7 @@ async fn a_payment_that_is_another_customers_is_told_to_them(version: Version) {
     ];
     let later = "update spa.payments set customer_id = 1 where payment_id = 61";
     spa.tells(later, &of_ann).await;
-    spa.close().await;
+    spa.stage.close().await;
 }
 
 async fn booking_created(version: Version) {
@@ -102,7 +102,7 @@ async fn booking_created(version: Version) {
     told.push(free(5, 9, "09:00 11:00 15:30+90"));
     told.push(free(6, 9, FACIALS_BUT_AT_TEN));
     spa.tells(BOOKED, &told).await;
-    spa.close().await;
+    spa.stage.close().await;
 }
 
 async fn booking_status_changed(version: Version) {
@@ -132,7 +132,7 @@ async fn booking_status_changed(version: Version) {
         .await;
     // What is finished may be tidied away.
     spa.tells("delete from spa.bookings", &[]).await;
-    spa.close().await;
+    spa.stage.close().await;
 }
 
 async fn booking_cancelled(version: Version) {
@@ -171,7 +171,7 @@ async fn booking_cancelled(version: Version) {
     told.extend(gone.split_off(3));
     let no_show = "update spa.bookings set booking_status = 'NO_SHOW'";
     spa.tells(no_show, &told).await;
-    spa.close().await;
+    spa.stage.close().await;
 }
 
 async fn booking_rescheduled(version: Version) {
@@ -202,7 +202,7 @@ async fn booking_rescheduled(version: Version) {
     all.push(free(5, 10, "09:00 10:00"));
     let move_it = "update spa.bookings set therapist_user_id = 10, appointment_time = '11:00'";
     spa.tells(move_it, &all).await;
-    spa.close().await;
+    spa.stage.close().await;
 }
 
 async fn therapist_schedule_updated(version: Version) {
@@ -233,7 +233,7 @@ async fn therapist_schedule_updated(version: Version) {
         (schedule_id, therapist_user_id, work_date, start_time, end_time) values
         (4, 10, '2099-01-15', '12:00', '13:00'), (5, 10, '2099-01-15', '15:30', '17:00')";
     spa.tells(stand_in, &told).await;
-    spa.close().await;
+    spa.stage.close().await;
 }
 
 /// Services and who offers them change what is free, on the days that are yet to come.
@@ -283,12 +283,12 @@ async fn availability_of_services(version: Version) {
     .await;
     let lasts =
         "select spa_push.availability(6, 9, '2099-02-01') #>> '{availableSlots,0,duration}'";
-    assert_eq!(spa.database.ask::<String>(lasts).await, "59");
+    assert_eq!(spa.stage.database.ask::<String>(lasts).await, "59");
     let data = json!({ "table": "spa.therapist_services" });
     let everybody = PEOPLE.map(|(name, ..)| name);
     let reset = ("reset", "availability", &everybody[..], data);
     spa.tells("truncate spa.therapist_services", &[reset]).await;
-    spa.close().await;
+    spa.stage.close().await;
 }
 
 on_every_version! {

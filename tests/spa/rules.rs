@@ -45,11 +45,12 @@ async fn the_application_keeps_its_rules(version: Version) {
         spa.refuses(constraint, &sql).await;
     }
     // Unpaid, or given back, is not paid for.
-    spa.writes("update spa.payments set payment_status = 'PENDING' where payment_id = 52")
+    spa.stage
+        .writes("update spa.payments set payment_status = 'PENDING' where payment_id = 52")
         .await;
     spa.refuses("bookings_paid_first", &book(2, 72, 6, 9, "09:00", 30))
         .await;
-    spa.close().await;
+    spa.stage.close().await;
 
     // Two massages were paid for: the third finds none left, until one is cancelled.
     let database = on(version).await.system("spa").await;
@@ -142,7 +143,7 @@ async fn availability_is_right_under_concurrent_bookings(version: Version) {
     let mut spa = Spa::open(version, &more).await;
     let mut writers = Vec::new();
     for _ in 100..136 {
-        writers.push(spa.database.legacy().await);
+        writers.push(spa.stage.database.legacy().await);
     }
     for (writer, hour) in writers.iter().zip(&hours) {
         let held = format!("begin; {}", book_at(100 + hour - 8, *hour));
@@ -155,12 +156,12 @@ async fn availability_is_right_under_concurrent_bookings(version: Version) {
         done.expect("committed");
     }
     let full = "select count(*) from spa.bookings where therapist_user_id = 10";
-    assert_eq!(spa.database.ask::<i64>(full).await, 12);
+    assert_eq!(spa.stage.database.ask::<i64>(full).await, 12);
     assert_eq!(told_free(&mut spa).await, BTreeSet::new());
 
     // All give back while two others try to get each hour: whoever is too early is refused.
     let cancel = "update spa.bookings set booking_status = 'CANCELLED'";
-    let freed = spa.writes(cancel);
+    let freed = spa.stage.writes(cancel);
     let wanted = (0..24).map(async |n: u32| {
         let (writer, hour) = (&writers[12 + n as usize], 8 + n / 2);
         let booked = writer.batch_execute(&book_at(112 + n, hour)).await;
@@ -170,16 +171,21 @@ async fn availability_is_right_under_concurrent_bookings(version: Version) {
     let won = won.into_iter().filter(|won| *won).count();
     let live = "select count(*), count(distinct appointment_time) from spa.bookings
         where therapist_user_id = 10 and booking_status = 'SCHEDULED'";
-    let row = spa.legacy.query_one(live, &[]).await.expect("counted");
+    let row = spa
+        .stage
+        .legacy
+        .query_one(live, &[])
+        .await
+        .expect("counted");
     assert_eq!((row.get(0), row.get(1)), (won as i64, won as i64));
     let taken = "select coalesce(array_agg(to_char(appointment_time, 'HH24:MI:SS')), '{}')
         from spa.bookings where therapist_user_id = 10 and booking_status = 'SCHEDULED'";
-    let taken: Vec<String> = spa.database.ask(taken).await;
+    let taken: Vec<String> = spa.stage.database.ask(taken).await;
     let taken: BTreeSet<String> = taken.into_iter().collect();
     let all = hours.iter().map(|hour| format!("{hour:02}:00:00"));
     let left: BTreeSet<String> = all.filter(|time| !taken.contains(time)).collect();
     assert_eq!(told_free(&mut spa).await, left);
-    spa.close().await;
+    spa.stage.close().await;
 }
 
 trait OkOrOverlap {
@@ -206,8 +212,8 @@ impl OkOrOverlap for Result<(), tokio_postgres::Error> {
 
 /// When Theo is free, as the calendar was told last.
 async fn told_free(spa: &mut Spa) -> BTreeSet<String> {
-    marker(&spa.database, &["*"]).await;
-    let (_, cleo) = &mut spa.seats[2];
+    marker(&spa.stage.database, &["*"]).await;
+    let (_, cleo) = &mut spa.stage.seats[2];
     let heard = cleo.events_until("marker").await;
     let last = heard.last().expect("told of something");
     let slots = last["data"]["availableSlots"].as_array().expect("slots");

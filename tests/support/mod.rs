@@ -19,6 +19,9 @@
 //!   is proven absent.
 //!
 //! Servers (`server.rs`), ready when they are returned:
+//! Systems (`stage.rs`): `Stage::open(version, "spa", &[SAMPLE], |settings| …).await`, served, with seats
+//! that each station fills; `writes(sql)`, `heard().await`, `close().await`.
+//!
 //!
 //! - `serve(&database, |settings| …).await`: in this process, with the defaults, [`SECRET`] and
 //!   short timings; `server.gate` to look inside, `server.stop().await`.
@@ -74,6 +77,7 @@ mod server;
 pub mod socketio;
 mod subscriber;
 
+pub mod stage;
 pub use poller::Poller;
 pub use postgres::{
     Database, Postgres, VERSIONS, Version, apply_triggers, database, empty, lab, long_replay,
