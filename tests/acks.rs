@@ -14,12 +14,8 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// The rooms `r:*` are open to everybody. Each write of a reader's place is noted.
-const RULES: &str = "
-    create schema app; grant usage on schema app to rowcast_owner;
-    create function app.anybody(claims jsonb, room text) returns boolean language sql
-      as $$ select true $$;
-    insert into rowcast.room_rule values ('r:*', 'app.anybody(jsonb,text)');
+/// Each write of a reader's place is noted.
+const NOTES: &str = "
     create table app.written (at timestamptz, sub text, name text, bookmark text);
     create function app.note() returns trigger language plpgsql security definer as $$
       begin
@@ -29,8 +25,8 @@ const RULES: &str = "
     create trigger note after update on rowcast.reader for each row execute function app.note()";
 
 async fn database(version: Version) -> Database {
-    let db = on(version).await.database().await;
-    db.run(RULES).await;
+    let db = on(version).await.database().await.with_open_rooms().await;
+    db.run(NOTES).await;
     db
 }
 

@@ -4,20 +4,14 @@
 use crate::support::socketio::Clients;
 use crate::support::{
     self, Answer, Database, PATIENCE, Process, SECRET, Served, Server, Subscriber, brief, connect,
-    database, eventually, get, marker, serve, serve_process, stream, token, token_with,
+    database, eventually, get, marker, reluctant, serve, serve_process, stream, token, token_with,
     unused_address, within,
 };
 use rowcast::clock::unix_now;
 use rowcast::config::Settings;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
-
-/// The rooms `r:*` are open to everybody.
-const RULES: &str = "create schema app; grant usage on schema app to rowcast_owner; \
-     create function app.anybody(claims jsonb, room text) returns boolean language sql \
-       as $$ select true $$; \
-     insert into rowcast.room_rule values ('r:*', 'app.anybody(jsonb,text)')";
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 
 const ENABLED: (&str, &str) = ("ROWCAST__CONSOLE__ENABLED", "true");
 
@@ -30,9 +24,7 @@ fn admin() -> String {
 }
 
 async fn with_rules() -> Database {
-    let db = database().await;
-    db.run(RULES).await;
-    db
+    database().await.with_open_rooms().await
 }
 
 /// Opens a stream of the console with this token.
@@ -416,12 +408,9 @@ async fn assert_secret_free(program: &Process, watching: &mut Subscriber) {
 
 /// Somebody who reads nothing, with a small buffer.
 async fn stall(address: &str, user: &str) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    let mut stream = socket.connect(address.parse().unwrap()).await.unwrap();
     let token = token(user, "", "");
     let request = format!("GET /sse?rooms=r:slow&token={token} HTTP/1.1\r\nhost: x\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut stream = reluctant(address, &request).await.unwrap();
     let mut first = [0; 1];
     within("an answer", stream.read_exact(&mut first))
         .await

@@ -4,7 +4,7 @@
 
 use crate::support::{
     self, Database, SLACK, Server, Subscriber, TRANSPORTS, Transport, connect, eventually, get,
-    marker, metric, serve, serve_process, token, within,
+    marker, metric, reluctant, serve, serve_process, token, within,
 };
 use rowcast::command::postgres::SUPERUSER;
 use rowcast::config::Settings;
@@ -15,12 +15,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// The rooms `r:*` are open to everybody.
-const RULES: &str = "create schema app; grant usage on schema app to rowcast_owner; \
-     create function app.anybody(claims jsonb, room text) returns boolean language sql \
-       as $$ select true $$; \
-     insert into rowcast.room_rule values ('r:*', 'app.anybody(jsonb,text)')";
 
 /// Events of this many bytes to a room.
 const BIG: &str = "select rowcast.emit('c', 'big', array[$1], to_json(repeat('x', $2)))";
@@ -45,10 +39,6 @@ pub async fn try_enter(
     user: &str,
     query: &str,
 ) -> std::io::Result<TcpStream> {
-    let socket = tokio::net::TcpSocket::new_v4()?;
-    socket.set_recv_buffer_size(4096)?;
-    let address = address.parse().expect("an address");
-    let mut stream = socket.connect(address).await?;
     let upgrade = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
                    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let (path, more) = match transport {
@@ -58,7 +48,7 @@ pub async fn try_enter(
     };
     let token = token(user, "", "");
     let request = format!("GET {path}?token={token}&{query} HTTP/1.1\r\nhost: x\r\n{more}\r\n");
-    stream.write_all(request.as_bytes()).await?;
+    let mut stream = reluctant(address, &request).await?;
     let mut first = [0; 1];
     stream.read_exact(&mut first).await?;
     Ok(stream)
@@ -146,9 +136,7 @@ async fn assert_no_delay(db: &Database, server: &Server, others: &mut [Subscribe
 }
 
 async fn database() -> Database {
-    let db = support::database().await;
-    db.run(RULES).await;
-    db
+    support::database().await.with_open_rooms().await
 }
 
 /// In a quiet hour nothing waits for it that could grow: pings and heartbeats have to notice.

@@ -13,15 +13,16 @@
 //!   On `Postgres::for_many().await` bookmarks are shortened from `open_many()` to `end_many()`.
 //! - [`Database`]: `service_url`, `legacy_url`, `superuser_url`; `client(role)`, `legacy()`,
 //!   `superuser()`, `run(sql)` as the superuser, `bookmark()`.
+//! - `database().await.with_open_rooms().await`: rooms `r:*` are open to everybody.
 //! - `database.awaits("the second waits", "locktype = 'advisory'").await`: until somebody waits for
 //!   such a lock there; `waiters(lock)` counts them.
 //! - `marker(&database, &["lab:1"]).await`: an event `marker`, so that what did not come before it
 //!   is proven absent.
 //!
-//! Servers (`server.rs`), ready when they are returned:
 //! Systems (`stage.rs`): `Stage::open(version, "spa", &[SAMPLE], |settings| …).await`, served, with seats
 //! that each station fills; `writes(sql)`, `heard().await`, `close().await`.
 //!
+//! Servers (`server.rs`), ready when they are returned:
 //!
 //! - `serve(&database, |settings| …).await`: in this process, with the defaults, [`SECRET`] and
 //!   short timings; `server.gate` to look inside, `server.stop().await`.
@@ -34,6 +35,7 @@
 //! - `metric(&server, "rowcast_refusals_total{code=\"lagged\"}").await`: a sample by name and labels. A
 //!   counter is the process's, and all are there from the start: what it says counts by the difference,
 //!   or to the number where the server is a process of the test's own.
+//! - `reluctant(&server.address, "GET / HTTP/1.1\r\n…")`: somebody with a small buffer, who reads nothing.
 //! - `unused_address()`: for who has to be told where to listen, or comes back to where it was.
 //!
 //! Subscribers (`subscriber.rs`), one type for all transports, frames in the WebSocket's JSON:
@@ -75,16 +77,16 @@ pub mod reconcile;
 pub mod screen;
 mod server;
 pub mod socketio;
+pub mod stage;
 mod subscriber;
 
-pub mod stage;
 pub use poller::Poller;
 pub use postgres::{
     Database, Postgres, VERSIONS, Version, apply_triggers, database, empty, lab, long_replay,
     marker, on, system,
 };
 pub use server::{
-    Answer, Process, Served, Server, ask, get, metric, post, raw, serve, serve_process,
+    Answer, Process, Served, Server, ask, get, metric, post, raw, reluctant, serve, serve_process,
     serve_process_at, serve_process_by, serve_unready, settings, unused_address,
 };
 pub use subscriber::{

@@ -260,6 +260,12 @@ async fn connect(url: &str) -> Client {
     .await
 }
 
+/// The rooms `r:*` are open to everybody.
+const OPEN_ROOMS: &str = "create schema app; grant usage on schema app to rowcast_owner;
+     create function app.anybody(claims jsonb, room text) returns boolean language sql
+       as 'select true';
+     insert into rowcast.room_rule values ('r:*', 'app.anybody(jsonb,text)');";
+
 /// A database of one test's own.
 pub struct Database {
     pub name: String,
@@ -276,6 +282,12 @@ pub struct Database {
 }
 
 impl Database {
+    /// The same, with rooms `r:*` that are open to everybody.
+    pub async fn with_open_rooms(self) -> Self {
+        self.run(OPEN_ROOMS).await;
+        self
+    }
+
     /// A URL for any role; nobody is asked for a password.
     pub fn url(&self, role: &str) -> String {
         let (_, place) = self.superuser_url.split_once('@').expect("user@place");

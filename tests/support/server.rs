@@ -17,7 +17,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -370,6 +370,15 @@ pub async fn raw(server: &impl Served, request: &str) -> String {
     let answer = String::from_utf8_lossy(&answer).into_owned();
     documented::check_raw(request, &answer);
     answer
+}
+
+/// Somebody with a small buffer who has asked this, and reads no more of the answer than it is made to.
+pub async fn reluctant(address: &str, request: &str) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(4096)?;
+    let mut stream = socket.connect(address.parse().expect("an address")).await?;
+    stream.write_all(request.as_bytes()).await?;
+    Ok(stream)
 }
 
 pub(super) async fn request(
