@@ -2,9 +2,11 @@
 //! over a link as slow as may be.
 
 use crate::support::proxy::{Proxy, Way};
-use crate::support::{Database, database, eventually, marker, serve, token, within, ws};
+use crate::support::{
+    Database, Subscriber, database, eventually, marker, serve, token, within, ws,
+};
 use rowcast::config::{Doorbell, Settings};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// So many events, each in a transaction of its own, and nobody's bell rings. Long enough ago for the
 /// next look to measure them.
@@ -127,21 +129,28 @@ async fn a_bookmark_from_ahead_is_waited_for_through_all_parts() {
     assert_eq!(subscribed["count"], 0);
 }
 
-/// Six megabytes of one transaction, which no part can be smaller than, over a link that takes
-/// seconds for them; and a marker behind them.
-async fn write_much(db: &Database, link: &Proxy) {
-    link.set(Way::Delay(Duration::from_millis(20)));
+/// How long a look may be silent: more than a busy machine takes to build it.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// Six megabytes of one transaction, which no part can be smaller than, and a marker behind them, over a
+/// link that takes longer for them: until the marker is heard.
+async fn much_comes(db: &Database, link: &Proxy, reader: &mut Subscriber) {
+    link.set(Way::Delay(Duration::from_millis(300)));
     db.run(
         "select rowcast.emit('c', 'e', array['nobody'], to_json(repeat(md5(n::text), 640))) \
          from generate_series(1, 300) n",
     )
     .await;
     marker(db, &["*"]).await;
+    let began = Instant::now();
+    within("what is behind it is heard", reader.expect_event("marker")).await;
+    let took = began.elapsed();
+    assert!(took > SILENCE, "{took:?} is too little to show anything");
 }
 
 fn little_silence(settings: &mut Settings) {
-    settings.listener.look_timeout = Duration::from_secs(4);
-    settings.listener.look_timeout_max = Duration::from_secs(4);
+    settings.listener.look_timeout = SILENCE;
+    settings.listener.look_timeout_max = SILENCE;
 }
 
 /// Longer than any look may be silent.
@@ -153,8 +162,7 @@ async fn a_look_that_takes_long_over_a_slow_link_comes_to_its_end() {
     let server = serve(&db, little_silence).await;
     let mut reader = ws(&server, &token("1", "user", ""), "").await;
     reader.expect("welcome").await;
-    write_much(&db, &link).await;
-    within("what is behind it is heard", reader.expect_event("marker")).await;
+    much_comes(&db, &link, &mut reader).await;
 }
 
 /// What a DBA sets for the role is meant for what people do by it: each look was cancelled, and begun
@@ -172,8 +180,7 @@ async fn a_timeout_of_the_role_ends_no_catch_up() {
     let server = serve(&db, |_| {}).await;
     let mut reader = ws(&server, &token("1", "user", ""), "").await;
     reader.expect("welcome").await;
-    write_much(&db, &link).await;
-    within("what is behind it is heard", reader.expect_event("marker")).await;
+    much_comes(&db, &link, &mut reader).await;
 }
 
 /// It rang, and was read by itself, with one timeout for all of it.
@@ -204,7 +211,6 @@ async fn a_large_transaction_that_rang_costs_no_connection() {
     let leader = "select pid from pg_stat_activity where datname = current_database() \
          and application_name like 'rowcast %'";
     let before: i32 = db.ask(leader).await;
-    write_much(&db, &link).await;
-    within("what is behind it is heard", reader.expect_event("marker")).await;
+    much_comes(&db, &link, &mut reader).await;
     assert_eq!(db.ask::<i32>(leader).await, before);
 }
