@@ -2,8 +2,8 @@
 //! something is to be said, and nothing is kept in between but who was admitted.
 
 use crate::support::{
-    self, Answer, Database, Poller, Postgres, SLACK, Served, Server, brief, eventually, get, marker, serve,
-    token, token_with, within, ws,
+    self, Answer, Database, Poller, Postgres, SLACK, Served, Server, brief, eventually, get,
+    marker, serve, token, token_with, within, ws,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
