@@ -688,7 +688,7 @@ pub(super) mod tests {
         for subscription in [&ended, &sealed] {
             join(&hub, subscription, &["a"], Since::Now);
             taken(subscription);
-            assert!(subscription.is_idle());
+            assert!(subscription.rise());
         }
         publish(
             &hub,
@@ -697,7 +697,7 @@ pub(super) mod tests {
             Instant::now(),
         );
         ended.end(Ended::Restart);
-        assert!(!ended.is_idle());
+        assert!(!ended.rise());
         assert!(!ended.seal() && !sealed.seal());
         // Sealed, it takes nothing more, and can still be ended.
         publish(

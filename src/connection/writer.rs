@@ -138,7 +138,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
         // means that all of it was written.
         let here = self.conversation.gate.hub.standpoint().borrow().clone();
         match here {
-            Some(here) if self.conversation.subscription.is_idle() => {
+            Some(here) if self.conversation.subscription.rise() => {
                 let bookmark = &*here.bookmark;
                 self.say(&Told::Heartbeat { bookmark }, None)
             }

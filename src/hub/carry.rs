@@ -248,6 +248,29 @@ mod tests {
         assert_eq!(hub.sizes().queue_bytes, 0);
     }
 
+    /// A heartbeat that was told behind an event, with a bookmark from before it, brought the event again
+    /// to whoever came back from there.
+    #[test]
+    fn what_comes_while_its_writer_speaks_is_not_written_past_it() {
+        let (hub, now) = (hub(LIMITS), Instant::now());
+        let a = hub.open();
+        hub.join(&a, &["a".into()], Since::Now, None, 0);
+        a.take_waiting().unwrap();
+        assert!(woken(&a), "for the seam");
+        let takes = Arc::new(Takes(Mutex::new((9, Vec::new()))));
+        a.rest(line(&takes));
+        let heartbeat = hub.here().unwrap();
+        assert!(a.rise(), "nothing waits");
+        publish(&hub, &place(11, 11, &[]), &[(1, 10, &["a"])], now);
+        assert!(!heartbeat.snapshot.sees(10) && takes.0.lock().1.is_empty());
+        a.rest(line(&takes));
+        assert!(woken(&a), "it comes behind the heartbeat");
+        assert!(!a.rise() && a.take_waiting().unwrap().len() == 1);
+        a.rest(line(&takes));
+        publish(&hub, &place(12, 12, &[]), &[(2, 11, &["a"])], now);
+        assert_eq!(takes.0.lock().1, [2]);
+    }
+
     /// A socket that is a defect.
     struct Panics;
 

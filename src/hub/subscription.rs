@@ -309,16 +309,17 @@ impl Subscription {
         self.concerned(&rooms)
     }
 
-    /// Whether nothing waits, and nothing that did was dropped at its end: a writer may then say
-    /// that it has caught up.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        let queue = self.queue.lock();
+    /// Its writer is about to say something of its own: until it rests again, nobody writes past it, or
+    /// an event that comes now would overtake a bookmark from before it. True if nothing waits, and
+    /// nothing that did was dropped at its end: it may then say that it has caught up.
+    pub fn rise(&self) -> bool {
+        let mut queue = self.queue.lock();
+        queue.line = None;
         queue.waiting.is_empty() && queue.ended.is_none()
     }
 
     /// Has nothing more queued, for an answer that is complete: what comes from now on is for the
-    /// next. True if nothing waits, as in [`Subscription::is_idle`]; what does is dropped. It may
+    /// next. True if nothing waits, as in [`Subscription::rise`]; what does is dropped. It may
     /// still be ended, and rooms taken from it.
     pub fn seal(&self) -> bool {
         let mut queue = self.queue.lock();
