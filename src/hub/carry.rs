@@ -3,7 +3,7 @@
 //! one does not take at once is its writer's.
 
 use super::Subscription;
-use super::delivery::Delivery;
+use super::delivery::{Delivery, Ended};
 use crate::event::Event;
 use crate::frame::Frame;
 use crate::report;
@@ -139,9 +139,34 @@ impl Task {
 
 impl Drop for Task {
     fn drop(&mut self) {
-        if self.counts {
-            self.carriers.called.lock().tasks -= 1;
+        if !self.counts {
+            return;
         }
+        let mut called = self.carriers.called.lock();
+        called.tasks -= 1;
+        if called.tasks > 0 {
+            return;
+        }
+        // It was the last: nobody else would come to those who wait.
+        let left = std::mem::take(&mut called.waiting);
+        drop(called);
+        left.iter().for_each(|one| one.leave_to_writer());
+    }
+}
+
+/// Those who were called and are still to be carried to. However that ends, none of them stays called:
+/// whoever does is never called again, and hears nothing more.
+struct Left<'a>(&'a [Arc<Subscription>]);
+
+impl Drop for Left<'_> {
+    fn drop(&mut self) {
+        let Some((torn, rest)) = self.0.split_first() else {
+            return;
+        };
+        // Some of what waited for it may be out of its queue and nowhere else: it is to come back with
+        // its bookmark.
+        torn.end(Ended::Lagged);
+        rest.iter().for_each(|one| one.leave_to_writer());
     }
 }
 
@@ -152,8 +177,10 @@ fn carry(called: &[Arc<Subscription>]) {
         events: 0,
         now: Instant::now(),
     };
-    for subscription in called {
-        subscription.carry(&mut carriage);
+    let mut left = Left(called);
+    while let Some((next, rest)) = left.0.split_first() {
+        next.carry(&mut carriage);
+        left.0 = rest;
     }
     report::delivered(carriage.events);
     report::reached_socket(&carriage.live);
@@ -292,6 +319,7 @@ mod tests {
         for one in &crowd {
             hub.join(one, &["a".into()], Since::Now, None, 0);
             one.take_waiting().unwrap();
+            assert!(woken(one), "for the seam");
             let spelling = Arc::new(Takes(Mutex::default()));
             let socket = Arc::new(Panics);
             one.rest(Line { socket, spelling });
@@ -306,6 +334,38 @@ mod tests {
         };
         let over = tokio::time::timeout(std::time::Duration::from_secs(10), over);
         over.await.expect("they end");
+        let heard = |one: &&Arc<Subscription>| one.over().is_some() || woken(one);
+        assert_eq!(crowd.iter().filter(heard).count(), crowd.len());
+    }
+
+    /// They stayed called, and so were never called again.
+    #[test]
+    fn who_comes_behind_a_panic_hears_on() {
+        let (hub, now) = (hub(LIMITS), Instant::now());
+        let takes = Arc::new(Takes(Mutex::new((9, Vec::new()))));
+        let crowd: Vec<_> = (0..5).map(|_| hub.open()).collect();
+        for one in &crowd {
+            hub.join(one, &["a".into()], Since::Now, None, 0);
+            one.take_waiting().unwrap();
+            assert!(woken(one), "for the seam");
+            let spelling = Arc::clone(&takes);
+            let socket = Arc::new(Panics);
+            one.rest(Line { socket, spelling });
+        }
+        let publishing = std::panic::AssertUnwindSafe(|| {
+            publish(&hub, &place(11, 11, &[]), &[(1, 10, &["a"])], now);
+        });
+        std::panic::catch_unwind(publishing).unwrap_err();
+        let (torn, rest): (Vec<_>, Vec<_>) = crowd.iter().partition(|one| one.over().is_some());
+        // It may have lost what was taken out for it: it comes back with its bookmark.
+        assert_eq!((torn.len(), torn[0].over()), (1, Some(Ended::Lagged)));
+        for one in &rest {
+            assert!(woken(one), "it is its writer's");
+            assert_eq!(one.take_waiting().unwrap().len(), 1);
+            one.rest(line(&takes));
+        }
+        publish(&hub, &place(12, 12, &[]), &[(2, 11, &["a"])], now);
+        assert_eq!(takes.0.lock().1, [2; 4]);
     }
 
     #[test]

@@ -214,7 +214,17 @@ impl Subscription {
             }
             return;
         }
-        // What was taken out and still waits keeps its weight until the writer has come.
+        self.call_writer(queue);
+    }
+
+    /// The same without the attempt: what waits is its writer's.
+    pub(super) fn leave_to_writer(&self) {
+        self.call_writer(&mut self.queue.lock());
+    }
+
+    /// What was taken out and still waits keeps its weight until the writer has come.
+    fn call_writer(&self, queue: &mut Queue) {
+        queue.called = false;
         queue.line = None;
         self.wake.notify_one();
     }
