@@ -26,13 +26,20 @@ pub fn millis(span: Duration) -> u64 {
 /// Ends when the Unix time (in seconds) is reached, and not a whole second later.
 pub async fn until(unix: u64) {
     loop {
-        let left = Duration::from_secs(unix).saturating_sub(Duration::from_millis(now_ms()));
-        if left.is_zero() {
+        let slice = slice_until(unix);
+        if slice.is_zero() {
             return;
         }
-        // In slices: the machine may sleep, and the clock be set.
-        tokio::time::sleep(left.min(Duration::from_secs(30))).await;
+        tokio::time::sleep(slice).await;
     }
+}
+
+/// How long to sleep before looking again whether the Unix time (in seconds) is reached; nothing once it
+/// is. In slices: the machine may sleep, and the clock be set.
+#[must_use]
+pub fn slice_until(unix: u64) -> Duration {
+    let left = Duration::from_secs(unix).saturating_sub(Duration::from_millis(now_ms()));
+    left.min(Duration::from_secs(30))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::reader::Reader;
 use super::speech::{Act, Heard, Speech, Told};
 use super::{Gate, Refusal};
 use crate::bookmark::NotABookmark;
-use crate::clock::{unix_now, until};
+use crate::clock::slice_until;
 use crate::hub::{Admission, Since, Subscription};
 use crate::report::{self, Caller, Repeated};
 use calls::Calls;
@@ -18,7 +18,9 @@ use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 /// One connection, from its opening to its end.
 pub struct Conversation<'a> {
@@ -57,21 +59,17 @@ impl<'a> Conversation<'a> {
 
     /// Waits until it has to end: the hub says so, or the token ends, or the one that it was renewed
     /// with; or whoever is at the other end is `silent`, which says until when to hope.
-    pub async fn ended(&self, silent: impl Fn() -> Option<u64>) -> Refusal {
+    pub async fn ended(&self, silent: impl Fn() -> Option<Instant>) -> Refusal {
         loop {
-            let expires_at = self.expires_at.load(Ordering::Acquire);
-            let hope = silent().unwrap_or(u64::MAX);
+            let left = slice_until(self.expires_at.load(Ordering::Acquire));
+            let look = match next_look(left, silent(), Instant::now()) {
+                Ok(look) => look,
+                Err(why) => return why,
+            };
             tokio::select! {
                 ended = self.subscription.ended() => return ended.into(),
                 () = self.renewed.notified() => {}
-                () = until(expires_at.min(hope)) => {
-                    if unix_now() >= expires_at {
-                        return Refusal::Expired;
-                    }
-                    if silent().is_some_and(|hope| unix_now() >= hope) {
-                        return Refusal::NoPong;
-                    }
-                }
+                () = sleep_until(look) => {}
             }
         }
     }
@@ -224,5 +222,41 @@ impl<'a> Conversation<'a> {
         if let Ok(Some(frame)) = self.speech.spell(told, tag) {
             self.subscription.reply(frame);
         }
+    }
+}
+
+/// When to look again whether it is over: at the end of this slice of its token's time, or when there is
+/// no more hope for whoever is silent. That is told by a clock that nobody sets.
+fn next_look(left: Duration, hope: Option<Instant>, now: Instant) -> Result<Instant, Refusal> {
+    if left.is_zero() {
+        return Err(Refusal::Expired);
+    }
+    match hope {
+        Some(hope) if hope <= now => Err(Refusal::NoPong),
+        Some(hope) => Ok(hope.min(now + left)),
+        None => Ok(now + left),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A clock that was set forward cut links that lived, and one set back left those that had vanished.
+    #[test]
+    fn the_time_of_day_says_nothing_of_a_link() {
+        let (seen, day) = (Instant::now(), Duration::from_secs(86_400));
+        let patience = Duration::from_secs(40);
+        let hope = Some(seen + patience);
+        for token in [Duration::from_millis(1), Duration::from_secs(30), day] {
+            let look = next_look(token, hope, seen);
+            assert_eq!(look, Ok(seen + token.min(patience)), "{token:?}");
+            assert_eq!(
+                next_look(token, hope, seen + patience),
+                Err(Refusal::NoPong)
+            );
+            assert_eq!(next_look(token, None, seen + day), Ok(seen + day + token));
+        }
+        assert_eq!(next_look(Duration::ZERO, None, seen), Err(Refusal::Expired));
     }
 }

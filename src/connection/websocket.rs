@@ -14,10 +14,10 @@ use super::speech::{self, Speech};
 use super::visit::Visit;
 use super::writer::Writer;
 use super::{Gate, Refusal};
-use crate::clock::unix_now;
 use crate::report::Transport;
+use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::time::Instant;
 
 /// Bytes of a close frame's reason: what a control frame may carry, without the code.
 const REASON: usize = 123;
@@ -72,14 +72,13 @@ impl Upgraded {
     async fn talk(&mut self, presence: &Presence) -> Refusal {
         let (socket, settings) = (&self.socket, &presence.gate.settings);
         let conversation = Conversation::begin(presence, Arc::clone(&self.speech));
-        let seen = AtomicU64::new(unix_now());
+        let seen = Mutex::new(Instant::now());
         let websocket = &settings.websocket;
         let (heartbeat, ping) = (websocket.heartbeat, Some(websocket.ping));
         let outlet = SocketOutlet::new(socket, Arc::clone(&self.speech), settings, heartbeat, ping);
         let mut writer = Writer::new(&conversation, presence, outlet);
-        // One second at least, and whole ones are counted.
-        let patience = (websocket.ping + websocket.pong_timeout).as_secs().max(1) + 1;
-        let silent = || Some(seen.load(Ordering::Relaxed) + patience);
+        let patience = websocket.ping + websocket.pong_timeout;
+        let silent = || Some(*seen.lock() + patience);
         tokio::select! {
             why = writer.write() => why,
             why = read::read(&conversation, socket, &mut self.decoder, &seen) => why,

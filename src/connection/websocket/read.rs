@@ -1,14 +1,13 @@
 //! The client's words: frames read, bounded in size and rate.
 //! Hands what they say to the conversation. It must never wait for what is written.
 
-use crate::clock::unix_now;
 use crate::connection::Refusal;
 use crate::connection::allowance::{self, Allowance};
 use crate::connection::conversation::Conversation;
 use crate::connection::socket::Socket;
 use crate::connection::socket::decode::{Decoder, Message};
 use crate::frame::{Frame, Opcode};
-use std::sync::atomic::{AtomicU64, Ordering};
+use parking_lot::Mutex;
 use std::time::Instant;
 
 /// Reads to the end, and says when something was heard last.
@@ -16,7 +15,7 @@ pub(super) async fn read(
     conversation: &Conversation<'_>,
     socket: &Socket,
     decoder: &mut Decoder,
-    seen: &AtomicU64,
+    seen: &Mutex<tokio::time::Instant>,
 ) -> Refusal {
     let limits = &conversation.gate.settings.limits;
     let mut allowance = Allowance::of_messages(limits);
@@ -25,7 +24,7 @@ pub(super) async fn read(
             Ok(message) => message,
             Err(refusal) => return refusal,
         };
-        seen.store(unix_now(), Ordering::Relaxed);
+        *seen.lock() = tokio::time::Instant::now();
         match message {
             Message::Close(_) => return Refusal::Gone,
             Message::Pong => {}
