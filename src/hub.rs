@@ -33,9 +33,11 @@ use parking_lot::Mutex;
 pub use refill::{Refill, Refilled};
 use roster::Roster;
 pub use roster::{Identity, Stale};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+use subscription::Joined;
 pub use subscription::{Backlog, Subscription};
 pub use survey::Survey;
 use table::Table;
@@ -175,7 +177,7 @@ impl Hub {
         tag: Option<serde_json::Value>,
         under: i64,
     ) -> Option<Arc<Standpoint>> {
-        let here = self.queue_seam(subscription, rooms, since, tag);
+        let here = self.queue_seam(subscription, rooms, since, tag, under);
         // Behind the joining, never before: a change in between would go unseen.
         if self.0.roster.lock().joined(subscription.id, under) {
             self.0.stale.notify_one();
@@ -189,6 +191,7 @@ impl Hub {
         rooms: &[Arc<str>],
         since: Since,
         tag: Option<serde_json::Value>,
+        under: i64,
     ) -> Option<Arc<Standpoint>> {
         let mut table = self.0.table.lock();
         let Some(standpoint) = table.standpoint.clone() else {
@@ -201,17 +204,24 @@ impl Hub {
             subscription.end(ended);
             return None;
         }
-        let mut joined = subscription.rooms.lock().clone();
         let again = matches!(since, Since::Again(..));
+        let mine = subscription.rooms.lock();
+        let is_first = mine.is_empty();
+        let place = |(room, known): (&Arc<str>, &Joined)| (Arc::clone(room), Arc::clone(&known.at));
+        let joined = if again {
+            HashMap::new()
+        } else {
+            mine.iter().map(place).collect()
+        };
+        drop(mine);
         let mut wanted = rooms.to_vec();
-        if joined.is_empty() || again {
+        if is_first || again {
             wanted.push(EVERYBODY.into());
         }
+        let at = Arc::clone(&standpoint);
+        let entering = Joined { at, under };
         for room in &wanted {
-            table.enter(subscription, room, &standpoint);
-        }
-        if again {
-            joined.clear();
+            table.enter(subscription, room, &entering);
         }
         let (replay, text) = match since {
             Since::Now => (Replay::Live, None),
@@ -239,33 +249,13 @@ impl Hub {
 
     /// Leaves rooms, and returns those that it was in; events of them that wait are still delivered.
     pub fn leave(&self, subscription: &Subscription, rooms: &[Arc<str>]) -> Vec<Arc<str>> {
-        let mut table = self.0.table.lock();
-        let left = subscription.concerned(rooms);
-        let left: Vec<_> = left
-            .into_iter()
-            .filter(|room| **room != *EVERYBODY)
-            .collect();
-        left.iter().for_each(|room| table.exit(subscription, room));
-        left
+        self.0.table.lock().leave(subscription, rooms)
     }
 
     /// Takes rooms away, and returns those that it was in. Nothing of them is written any more,
     /// whatever waits; see [`Subscription::may_hear`].
     pub fn take_away(&self, subscription: &Subscription, rooms: &[Arc<str>]) -> Vec<Arc<str>> {
-        if !rooms.is_empty() {
-            subscription.narrowed.store(true, Ordering::Release);
-        }
-        self.leave(subscription, rooms)
-    }
-
-    /// Takes rooms away, and says so in the queue.
-    pub fn withdraw(&self, subscription: &Subscription, rooms: &[Arc<str>]) -> usize {
-        let left = self.take_away(subscription, rooms);
-        for room in &left {
-            subscription.push(Delivery::Withdrawn(Arc::clone(room)));
-        }
-        subscription.wake.notify_one();
-        left.len()
+        self.0.table.lock().take_away(subscription, rooms)
     }
 
     /// Takes a batch: queues it for everybody concerned, keeps it for those who come back.

@@ -876,21 +876,93 @@ async fn admitted_under_old_rules(
     database.run(SLOW_RULE).await;
     database.run("select pg_advisory_lock(42)").await;
     let changed = async {
-        eventually("the rule waits", async || {
-            let waits = "select count(*) from pg_locks where locktype = 'advisory' and not granted
-                and database = (select oid from pg_database where datname = current_database())";
-            (database.ask::<i64>(waits).await == 1).then_some(())
-        })
-        .await;
-        let before = server.gate.hub.access_known();
-        database.run(change).await;
-        eventually("the node has heard", async || {
-            (server.gate.hub.access_known() > before).then_some(())
-        })
-        .await;
+        rule_waits(database).await;
+        heard(database, server, change).await;
         database.run("select pg_advisory_unlock(42)").await;
     };
     tokio::join!(ask(), changed);
+}
+
+async fn rule_waits(database: &Database) {
+    eventually("the rule waits", async || {
+        let waits = "select count(*) from pg_locks where locktype = 'advisory' and not granted
+            and database = (select oid from pg_database where datname = current_database())";
+        (database.ask::<i64>(waits).await == 1).then_some(())
+    })
+    .await;
+}
+
+/// Commits a change, of which the node has heard then.
+async fn heard(database: &Database, server: &Server, change: &str) {
+    let before = server.gate.hub.access_known();
+    database.run(change).await;
+    eventually("the node has heard", async || {
+        (server.gate.hub.access_known() > before).then_some(())
+    })
+    .await;
+}
+
+/// Both were told that the room was no longer theirs, and stayed away from it: one who was granted it again
+/// and subscribed meanwhile, and one to whom a new token gave it.
+#[tokio::test]
+async fn an_answer_takes_nothing_that_was_granted_behind_its_question() {
+    let database = support::database().await;
+    database.run(RULES).await;
+    // For user 3 it waits for the test; all see the snapshot of their question.
+    database
+        .run(
+            "create or replace function public.in_org(claims jsonb, room text) returns boolean
+             language plpgsql stable as $$
+             begin
+               if claims ->> 'sub' = '3' then
+                 perform pg_advisory_xact_lock_shared(42);
+               end if;
+               return claims ->> 'role' = 'member' or exists (select from public.members m
+                 where m.sub = claims ->> 'sub' and room = 'org:' || m.org);
+             end $$",
+        )
+        .await;
+    let server = serve(&database, |settings| Way::Notified.floor(settings)).await;
+    let mut sockets = Vec::new();
+    for user in ["1", "2", "3"] {
+        let mut socket = ws(&server, &issued(user, -5), "rooms=org:1").await;
+        socket.expect("welcome").await;
+        sockets.push(socket);
+    }
+    database.run("select pg_advisory_lock(42)").await;
+    let recheck = "delete from public.members where sub < '3'; select rowcast.recheck()";
+    heard(&database, &server, recheck).await;
+    rule_waits(&database).await;
+    let recheck = "insert into public.members values ('1', '1'); select rowcast.recheck()";
+    heard(&database, &server, recheck).await;
+    sockets[0]
+        .send(json!({ "type": "subscribe", "rooms": ["org:1"] }))
+        .await;
+    sockets[0].expect("subscribed").await;
+    let renewed = json!({ "sub": "2", "role": "member", "exp": unix_now() + 600 });
+    sockets[1]
+        .send(json!({ "type": "auth", "token": token_with(&renewed) }))
+        .await;
+    sockets[1].expect("authenticated").await;
+    database.run("select pg_advisory_unlock(42)").await;
+    eventually("all are asked for", async || {
+        server.gate.hub.stale().is_empty().then_some(())
+    })
+    .await;
+    marker(&database, &["org:1"]).await;
+    marker(&database, &["*"]).await;
+    for socket in &mut sockets {
+        assert_eq!(socket.frames_until("marker").await, [] as [Value; 0]);
+        socket.expect_event("marker").await;
+    }
+    // And what they are asked for next is obeyed.
+    database
+        .run("delete from public.members; select rowcast.recheck()")
+        .await;
+    assert_withdrawn(&mut sockets[0], "org:1").await;
+    marker(&database, &["*"]).await;
+    sockets[1].expect_event("marker").await;
+    server.stop().await;
 }
 
 #[tokio::test]

@@ -71,7 +71,7 @@ pub async fn run(gate: Arc<Gate>) {
         let since = *failing.insert(since.unwrap_or_else(Instant::now));
         if since.elapsed() > gate.settings.limits.recheck_patience {
             for stale in gate.hub.stale() {
-                stale.subscription.end(Ended::Unconfirmed);
+                gate.hub.expel(&stale, Ended::Unconfirmed);
             }
             failing = None;
         }
@@ -138,7 +138,7 @@ impl Gate {
     fn apply(&self, group: &Group, part: &Part, answer: AccessAnswer, heard: &mut Heard) -> usize {
         let end = |why| {
             let members = group.members.iter();
-            members.for_each(|member| member.subscription.end(why));
+            members.for_each(|member| self.hub.expel(member, why));
         };
         if heard.over {
             return 0;
@@ -151,7 +151,7 @@ impl Gate {
                     let members = group.members.iter();
                     members
                         .filter(|member| !member.subscription.is_for(&now.claims))
-                        .for_each(|member| member.subscription.end(Ended::NoSession));
+                        .for_each(|member| self.hub.expel(member, Ended::NoSession));
                     heard.claims = Some(now.claims);
                 }
                 None => {
@@ -171,7 +171,7 @@ impl Gate {
         let mut withdrawn = 0;
         if !lost.is_empty() {
             for member in &group.members {
-                withdrawn += self.hub.withdraw(&member.subscription, &lost);
+                withdrawn += self.hub.withdraw(member, &lost, answer.version);
             }
         }
         heard.parts_left -= 1;

@@ -381,7 +381,7 @@ mod tests {
         publish(&hub, &place(11, 11, &[]), &[(1, 10, &["a"])], now);
         assert!(takes.0.lock().1.is_empty(), "a reply waits before it");
         assert_eq!(a.take_waiting().unwrap().len(), 2);
-        hub.withdraw(&a, &["b".into()]);
+        hub.take_away(&a, &["b".into()]);
         rest();
         publish(&hub, &place(12, 12, &[]), &[(2, 11, &["a"])], now);
         assert!(

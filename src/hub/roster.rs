@@ -95,6 +95,10 @@ impl Roster {
         let known = self.known;
         self.members.get_mut(&id).is_some_and(|member| {
             member.joins += 1;
+            if member.version == i64::MIN {
+                // It may have been admitted by the database that was replaced.
+                member.subscription.distrust();
+            }
             member.version = member.version.min(version);
             member.version < known
         })
@@ -124,7 +128,9 @@ impl Roster {
                 Concern::Unclear => {
                     stale = true;
                     if access.version < before {
+                        // Another database: its versions and those before can't be compared.
                         member.version = i64::MIN;
+                        member.subscription.distrust();
                     }
                 }
             }
@@ -151,6 +157,12 @@ impl Roster {
                 joins: member.joins,
             })
             .collect()
+    }
+
+    /// Whether somebody is still here as whom it was asked, and not with another token.
+    pub fn is_as_asked(&self, stale: &Stale) -> bool {
+        let member = self.members.get(&stale.subscription.id);
+        member.is_some_and(|member| Arc::ptr_eq(&member.identity.claims, &stale.identity.claims))
     }
 
     /// Somebody's rooms were asked for under this version. What they joined meanwhile was not.
@@ -262,16 +274,91 @@ mod tests {
         assert!(hub.stale().is_empty());
     }
 
+    /// For which rooms an answer under this version, that grants none, is obeyed.
+    fn withdraw(hub: &Hub, asked: &Stale, version: i64) -> usize {
+        hub.withdraw(asked, &["a".into(), "b".into()], version)
+    }
+
+    /// It stayed away from a room that was its own again: the next question asks only for those it is in.
+    #[test]
+    fn an_answer_takes_no_room_that_was_granted_behind_its_question() {
+        let hub = hub();
+        change(&hub, 5, 0, &[]);
+        let one = enter(&hub, "1", 5);
+        change(&hub, 6, 6, &[]);
+        let asked = hub.stale();
+        change(&hub, 7, 7, &[]);
+        // It is still in the one, and comes into the other.
+        hub.join(&one, &["a".into(), "b".into()], Since::Now, None, 7);
+        assert_eq!(withdraw(&hub, &asked[0], 6), 0);
+        assert_eq!(one.count_rooms(), 2);
+        // What is asked behind that counts.
+        hub.confirm(&asked[0], None, 6);
+        assert_eq!(withdraw(&hub, &hub.stale()[0], 7), 2);
+        assert_eq!(one.count_rooms(), 0);
+    }
+
+    #[test]
+    fn who_subscribes_without_end_loses_its_rooms_all_the_same() {
+        let hub = hub();
+        change(&hub, 5, 0, &[]);
+        let one = enter(&hub, "1", 5);
+        change(&hub, 6, 6, &[]);
+        let asked = hub.stale();
+        for under in [5, 6] {
+            let rooms = ["a".into(), "b".into()];
+            hub.join(&one, &rooms, Since::Now, None, under);
+            assert_eq!(withdraw(&hub, &asked[0], 6), 2, "{under}");
+        }
+    }
+
+    #[test]
+    fn an_answer_for_old_claims_says_nothing_of_who_has_renewed() {
+        let hub = hub();
+        change(&hub, 5, 0, &[]);
+        let (one, two) = (enter(&hub, "1", 5), enter(&hub, "2", 5));
+        change(&hub, 6, 6, &[]);
+        let mut asked = hub.stale();
+        asked.sort_by_key(|stale| stale.subscription.id);
+        let identity = Identity {
+            claims: "{}".into(),
+            ..asked[0].identity.clone()
+        };
+        // Under old rules: it is asked for again, as whom it is now.
+        hub.renew(&one, identity, 5);
+        for (stale, lost) in asked.iter().zip([0, 1]) {
+            assert_eq!(withdraw(&hub, stale, 6), lost);
+            hub.confirm(stale, None, 6);
+            hub.expel(stale, Ended::NoSession);
+        }
+        assert_eq!((one.over(), one.count_rooms()), (None, 1));
+        assert_eq!(two.over(), Some(Ended::NoSession));
+        let again = hub.stale();
+        assert_eq!((again.len(), withdraw(&hub, &again[0], 6)), (1, 1));
+    }
+
+    /// Its versions are lower, and its answers are the later ones all the same.
+    #[test]
+    fn what_a_replaced_database_granted_is_taken_by_the_next_ones_answers() {
+        let hub = hub();
+        change(&hub, 9, 9, &[]);
+        let one = enter(&hub, "1", 9);
+        change(&hub, 4, 3, &[]);
+        // Admitted by the one before, and late.
+        hub.join(&one, &["b".into()], Since::Now, None, 9);
+        hub.confirm(&hub.stale()[0], None, 4);
+        change(&hub, 5, 5, &[]);
+        assert_eq!(withdraw(&hub, &hub.stale()[0], 5), 2);
+    }
+
     #[test]
     fn nothing_of_a_withdrawn_room_may_be_written_any_more() {
         let hub = hub(LIMITS);
         let subscription = enter(&hub, "1", 0);
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         hub.join(&subscription, &[Arc::clone(&b)], Since::Now, None, 0);
-        assert_eq!(
-            hub.withdraw(&subscription, &[Arc::clone(&a), "c".into()]),
-            1
-        );
+        let lost = [Arc::clone(&a), "c".into()];
+        assert_eq!(hub.take_away(&subscription, &lost), lost[..1]);
         assert!(!subscription.may_hear(&[Arc::clone(&a)]));
         assert!(subscription.may_hear(&[Arc::clone(&a), Arc::clone(&b)]));
         assert!(subscription.may_hear(&["*".into()]));

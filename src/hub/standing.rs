@@ -1,12 +1,12 @@
 //! Whom the hub knows: who is let in as whom, and what a change of rules or revocations means.
 //! Hands the roster what admission has found out, and whoever asks again those who are stale.
-//! It must never hold the roster's lock while it waits.
+//! It must never take the roster's lock under the table's: delivery would wait for a look at everybody.
 
 use super::access::Access;
 use super::admission::Admission;
 use super::memory::Asker;
 use super::roster::{Identity, Stale};
-use super::{Hub, Subscription};
+use super::{Delivery, Ended, Hub, Subscription};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -81,6 +81,42 @@ impl Hub {
     #[must_use]
     pub fn stale(&self) -> Vec<Stale> {
         self.0.roster.lock().stale()
+    }
+
+    /// Takes rooms from somebody that an answer under this version does not grant, and says so in their
+    /// queue; returns how many. The answer may be old by now, and takes nothing granted behind it:
+    ///
+    /// - Who has renewed since the question is somebody else. All their rooms were admitted as that, and if
+    ///   it was under old rules, they are stale and asked for again.
+    /// - A room that was granted under a higher version stays. Versions are committed one after another, so
+    ///   that grant was read in a later snapshot, and knows all that this answer knows. Who joins under the
+    ///   same or a lower one, however often, loses it: nobody can tell which of the two was read first.
+    ///   Versions of a database that another has replaced count for nothing: the roster has them forgotten.
+    ///
+    /// Neither a renewal nor a joining comes in between: both locks are held until all of it is queued.
+    pub fn withdraw(&self, asked: &Stale, rooms: &[Arc<str>], version: i64) -> usize {
+        let roster = self.0.roster.lock();
+        if !roster.is_as_asked(asked) {
+            return 0;
+        }
+        let subscription = &asked.subscription;
+        let mut table = self.0.table.lock();
+        let lost = subscription.granted_until(version, rooms);
+        let left = table.take_away(subscription, &lost);
+        for room in &left {
+            subscription.push(Delivery::Withdrawn(Arc::clone(room)));
+        }
+        drop(table);
+        subscription.wake();
+        left.len()
+    }
+
+    /// Ends somebody by what was answered of who they were at the question; nobody who has renewed since.
+    pub fn expel(&self, asked: &Stale, why: Ended) {
+        let roster = self.0.roster.lock();
+        if roster.is_as_asked(asked) {
+            asked.subscription.end(why);
+        }
     }
 
     /// Notes that somebody's rooms were asked for under this version, perhaps with new claims.

@@ -38,6 +38,15 @@ pub(super) struct Queue {
     sealed: bool,
 }
 
+/// How a subscription came into a room.
+#[derive(Clone, Debug)]
+pub(super) struct Joined {
+    /// Where the hub stood: what is later came through the room live.
+    pub at: Arc<Standpoint>,
+    /// The version of the rules that granted it last.
+    pub under: i64,
+}
+
 /// What waits for a reader, as an operator asks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backlog {
@@ -53,8 +62,7 @@ pub struct Backlog {
 pub struct Subscription {
     pub(super) id: u64,
     pub(super) queue: Mutex<Queue>,
-    /// With the standpoint at which each was joined: what is later came through it live.
-    pub(super) rooms: Mutex<HashMap<Arc<str>, Arc<Standpoint>>>,
+    pub(super) rooms: Mutex<HashMap<Arc<str>, Joined>>,
     /// Whether rooms were taken from it: then what waits may be of one of those.
     pub(super) narrowed: AtomicBool,
     pub(super) wake: Notify,
@@ -349,6 +357,20 @@ impl Subscription {
             .filter(|room| ***room != *EVERYBODY)
             .cloned()
             .collect()
+    }
+
+    /// Of these rooms, those that were not granted by rules behind this version, or that it is not in.
+    pub(super) fn granted_until(&self, version: i64, rooms: &[Arc<str>]) -> Vec<Arc<str>> {
+        let mine = self.rooms.lock();
+        let behind = |room| mine.get(room).is_some_and(|known| known.under > version);
+        let rooms = rooms.iter().filter(|room| !behind(*room));
+        rooms.cloned().collect()
+    }
+
+    /// Forgets under which versions its rooms were granted: any answer may take them.
+    pub(super) fn distrust(&self) {
+        let mut mine = self.rooms.lock();
+        mine.values_mut().for_each(|known| known.under = i64::MIN);
     }
 
     /// How many rooms it is in, without the one of everybody.

@@ -5,10 +5,12 @@
 use super::Subscription;
 use super::delivery::Ended;
 use super::ring::Ring;
+use super::subscription::Joined;
 use crate::bookmark::Standpoint;
 use crate::event::{EVERYBODY, Event};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 #[derive(Debug, Default)]
 pub(super) struct Table {
@@ -23,18 +25,32 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub fn enter(
-        &mut self,
-        subscription: &Arc<Subscription>,
-        room: &Arc<str>,
-        at: &Arc<Standpoint>,
-    ) {
+    pub fn enter(&mut self, subscription: &Arc<Subscription>, room: &Arc<str>, joined: &Joined) {
         let mut rooms = subscription.rooms.lock();
-        if !rooms.contains_key(room) {
-            rooms.insert(Arc::clone(room), Arc::clone(at));
-            let members = self.rooms.entry(Arc::clone(room)).or_default();
-            members.insert(subscription.id, Arc::clone(subscription));
+        if let Some(known) = rooms.get_mut(room) {
+            // It stays where it was joined, and is granted anew.
+            known.under = known.under.max(joined.under);
+            return;
         }
+        rooms.insert(Arc::clone(room), joined.clone());
+        let members = self.rooms.entry(Arc::clone(room)).or_default();
+        members.insert(subscription.id, Arc::clone(subscription));
+    }
+
+    /// Leaves rooms, but for the one of everybody; returns those that it was in.
+    pub fn leave(&mut self, subscription: &Subscription, rooms: &[Arc<str>]) -> Vec<Arc<str>> {
+        let mut left = subscription.concerned(rooms);
+        left.retain(|room| **room != *EVERYBODY);
+        left.iter().for_each(|room| self.exit(subscription, room));
+        left
+    }
+
+    /// The same for rooms that are taken away: nothing that waits for them is written any more.
+    pub fn take_away(&mut self, subscription: &Subscription, rooms: &[Arc<str>]) -> Vec<Arc<str>> {
+        if !rooms.is_empty() {
+            subscription.narrowed.store(true, Ordering::Release);
+        }
+        self.leave(subscription, rooms)
     }
 
     pub fn exit(&mut self, subscription: &Subscription, room: &Arc<str>) {
