@@ -12,8 +12,7 @@ use rowcast::command::postgres::{Mode, SUPERUSER};
 use rowcast::migrate;
 use serde_json::Value;
 use std::collections::{BTreeSet, HashSet};
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -640,35 +639,13 @@ fn dump_of(db: &Database, what: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-/// Runs a dump with psql, statement by statement, as people do.
-fn restore(dump: &[u8], db: &Database) {
-    let mut psql = Command::new(db.bin_dir.join("psql"))
-        .args([
-            "--no-psqlrc",
-            "--quiet",
-            "--set=ON_ERROR_STOP=1",
-            "--dbname",
-        ])
-        .arg(&db.superuser_url)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("psql lies beside pg_dump");
-    let mut pipe = psql.stdin.take().unwrap();
-    let text = dump.to_owned();
-    let writer = std::thread::spawn(move || pipe.write_all(&text));
-    let output = psql.wait_with_output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    writer.join().unwrap().unwrap();
-}
-
 /// Restored without owners by a superuser, our functions ran as the superuser whatever anybody gave them.
 #[tokio::test]
 async fn a_copy_without_owners_lets_nobody_become_a_superuser() {
     let (source, copy) = (support::database().await, support::empty().await);
-    restore(&dump_of(&source, &["--no-owner", "--no-acl"]), &copy);
+    copy.psql(&dump_of(&source, &["--no-owner", "--no-acl"]))
+        .await
+        .unwrap();
     let mut superuser = copy.client(SUPERUSER).await;
     let error = migrate::run(&mut superuser)
         .await
@@ -741,7 +718,7 @@ async fn a_restore_in_two_parts_keeps_revocations_and_ids() {
     let ours = ["--data-only", "--schema=rowcast"];
     let theirs = ["--data-only", "--schema=public", "--disable-triggers"];
     for part in [&["--schema-only"][..], &ours[..], &theirs[..]] {
-        restore(&dump_of(&source, part), &db);
+        db.psql(&dump_of(&source, part)).await.unwrap();
     }
     assert_eq!(db.ask::<String>(kept).await, before);
     migrated_again(&db).await;
@@ -787,10 +764,10 @@ async fn a_restore_into_another_cluster_is_another_history() {
     let dump: Vec<&str> = dump.lines().filter(free).collect();
     let dump = dump.join("\n") + "\n";
     let (schema, data) = dump.split_at(dump.find("COPY rowcast.").unwrap());
-    restore(schema.as_bytes(), &db);
+    db.psql(schema.as_bytes()).await.unwrap();
     // The service may come just here: what it begins must not outlive the mark of the dump.
     db.run("select rowcast.ensure_history()").await;
-    restore(data.as_bytes(), &db);
+    db.psql(data.as_bytes()).await.unwrap();
     is_green(&server).await;
     migrated_again(&db).await;
     is_green(&server).await;
@@ -823,7 +800,7 @@ async fn a_restore_with_the_same_oids_is_another_history() {
     let start = first_place(&source).await;
     let twin = Postgres::start(Version::Installed, &[]).await;
     let db = twin.empty().await;
-    restore(&dump(&source), &db);
+    db.psql(&dump(&source)).await.unwrap();
     db.run(
         "update rowcast.history_mark set log_oid = 'rowcast.event'::regclass, \
            database_oid = (select oid from pg_database where datname = current_database())",
@@ -881,7 +858,7 @@ async fn a_restore_beside_the_original_is_another_history() {
         let maintenance = connected(&url).await;
         let create = format!("create database {name} template template0");
         maintenance.batch_execute(&create).await.unwrap();
-        restore(&dump(db), &postgres.named(name));
+        postgres.named(name).psql(&dump(db)).await.unwrap();
     })
     .await;
 }
@@ -938,7 +915,7 @@ async fn a_restore_in_place_of_the_original_is_another_history() {
     let create = format!("create database {name} template template0");
     maintenance.batch_execute(&create).await.unwrap();
     let db = postgres.named(name);
-    restore(&dump, &db);
+    db.psql(&dump).await.unwrap();
     is_green(&server).await;
     migrated_again(&db).await;
     is_green(&server).await;

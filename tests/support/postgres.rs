@@ -5,7 +5,10 @@ use super::{PATIENCE, eventually, within};
 use rowcast::command::postgres::{Cluster, ClusterError, Options, SUPERUSER};
 use rowcast::{database, migrate};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
 use tokio::sync::{Mutex, OnceCell};
 use tokio_postgres::Client;
 
@@ -315,6 +318,36 @@ impl Database {
     pub async fn run(&self, sql: &str) {
         let done = self.superuser().await.batch_execute(sql).await;
         done.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
+    /// Runs it with psql, statement by statement, as people do; what it says of the first that fails.
+    pub async fn psql(&self, text: impl AsRef<[u8]>) -> Result<(), String> {
+        // Not every version's programs are there without it; it talks to all of them.
+        let installed = on(Version::Installed).await.cluster.bin_dir();
+        let mut psql = Command::new(installed.join("psql"))
+            .args([
+                "--no-psqlrc",
+                "--quiet",
+                "--set=ON_ERROR_STOP=1",
+                "--dbname",
+            ])
+            .arg(&self.superuser_url)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("psql is installed");
+        let mut pipe = psql.stdin.take().expect("a pipe");
+        let write = async move { pipe.write_all(text.as_ref()).await };
+        // Where psql stops at an error, it does not read the rest.
+        let (_, output) = tokio::join!(write, psql.wait_with_output());
+        let output = output.expect("psql ends");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        output
+            .status
+            .success()
+            .then_some(())
+            .ok_or(errors.into_owned())
     }
 
     /// The first column of the only row.
