@@ -16,6 +16,7 @@ use refinery::error::Kind;
 use refinery::{Migration, Runner, Target};
 use std::collections::HashMap;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 static MIGRATIONS: Dir = include_dir!("$CARGO_MANIFEST_DIR/sql/migrations");
 static FUNCTIONS: Dir = include_dir!("$CARGO_MANIFEST_DIR/sql/functions");
@@ -38,6 +39,17 @@ const HOLDERS: &str = "select coalesce(string_agg(distinct l.pid::text, ', '), '
     from pg_locks l join pg_class c on c.oid = l.relation \
     where l.granted and c.relnamespace = 'rowcast'::regnamespace and l.pid <> pg_backend_pid() \
       and l.database = (select oid from pg_database where datname = current_database())";
+
+/// For migrations, which lock several tables: a writer who has one and waits for another that we have is
+/// aborted by PostgreSQL after deadlock_timeout, so by then we have given way. Two waits are half of it.
+const BELOW_DEADLOCK: &str = "select pg_catalog.set_config('lock_timeout', \
+      greatest(least($1, setting::bigint / 4), 1)::text, false) \
+    from pg_catalog.pg_settings where name = 'deadlock_timeout'";
+
+/// What helps where a lock was never to be had.
+const BUSY: &str = "what was done before it is kept; run it again in a quieter moment, or end for so long \
+    what holds the locks, such as a pg_dump, a transaction that is left open, or a job that writes \
+    events without a pause";
 
 /// Whom PostgreSQL lets migrate.
 const DENIED: &str = "migrate as a superuser, or as a role with CREATEROLE and CREATE on the \
@@ -62,7 +74,7 @@ pub enum MigrateError {
          triggers apply`"
     )]
     NoHistory,
-    #[error("{what}: {}", describe_to_dba(.error, DENIED))]
+    #[error("{what}: {}", worded(.error))]
     Sql {
         what: String,
         error: tokio_postgres::Error,
@@ -73,10 +85,17 @@ pub enum MigrateError {
 
 fn explain(error: &refinery::Error) -> String {
     match (error.kind(), of_server(error)) {
-        (Kind::Connection(what, _), Some(error)) => {
-            format!("{what}: {}", describe_to_dba(error, DENIED))
-        }
+        (Kind::Connection(what, _), Some(error)) => format!("{what}: {}", worded(error)),
         _ => format!("a migration failed: {error}"),
+    }
+}
+
+fn worded(error: &tokio_postgres::Error) -> String {
+    let text = describe_to_dba(error, DENIED);
+    if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
+        format!("{text}; {BUSY}")
+    } else {
+        text
     }
 }
 
@@ -264,6 +283,10 @@ async fn migrate(client: &mut Client, patience: &Patience) -> Result<usize, Migr
         .set_target(Target::Latest)
         .set_abort_divergent(true);
     runner.set_migration_table_name(HISTORY);
+    client
+        .execute(BELOW_DEADLOCK, &[&i64::from(patience.lock_timeout)])
+        .await
+        .map_err(|error| sql("asking for deadlock_timeout", error))?;
     let (mut applied, mut tries) = (0, 0);
     loop {
         let error = match runner.run_async(client).await {

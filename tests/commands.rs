@@ -414,6 +414,9 @@ async fn migrate_gives_way_to_a_reader_and_tries_again() {
         .await
         .unwrap()
         .get(0);
+    let once = run(&db, &["migrate", "--lock-timeout", "50", "--tries", "1"]).await;
+    assert!(!once.status.success());
+    assert!(text(&once).contains("a quieter moment"), "{}", text(&once));
     let arguments = ["migrate", "--lock-timeout", "50", "--tries", "10000"];
     let mut migrate = program(&db.superuser_url, &arguments);
     let mut child = migrate.stderr(Stdio::piped()).spawn().unwrap();

@@ -7,6 +7,10 @@ use rowcast::migrate;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Barrier;
+use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
@@ -67,6 +71,92 @@ async fn without_a_superuser() {
             .await;
         assert_eq!(row.expect("the log").get::<_, i64>(0), 1, "{version:?}");
     }
+}
+
+/// An application in use: sessions that write without a pause, ten statements a transaction. The ninth
+/// and the tenth come to rowcast.event, after rowcast.log.
+struct Writers {
+    going: Arc<AtomicBool>,
+    sessions: Vec<JoinHandle<Result<(), tokio_postgres::Error>>>,
+}
+
+impl Writers {
+    const TABLE: &str =
+        "create schema busy; create table busy.t (id bigint generated always as identity);
+        select rowcast.attach('busy.t', 'insert', $$ select 'e' as name, array['*'] as rooms,
+          to_json(n) as data from new_rows n $$, 'strict');";
+
+    /// Returns when each has committed.
+    async fn start(database: &Database) -> Self {
+        database.run(Self::TABLE).await;
+        let one = "insert into busy.t default values; select pg_sleep(0.001);";
+        let transaction = format!("begin; {} commit", one.repeat(10));
+        let going = Arc::new(AtomicBool::new(true));
+        let committed = Arc::new(Barrier::new(5));
+        let mut sessions = Vec::new();
+        for _ in 0..4 {
+            let (client, transaction) = (database.client("postgres").await, transaction.clone());
+            let (going, committed) = (Arc::clone(&going), Arc::clone(&committed));
+            sessions.push(tokio::spawn(async move {
+                client.batch_execute(&transaction).await?;
+                committed.wait().await;
+                while going.load(Ordering::Relaxed) {
+                    client.batch_execute(&transaction).await?;
+                }
+                Ok(())
+            }));
+        }
+        support::within("writers", committed.wait()).await;
+        Self { going, sessions }
+    }
+
+    /// No statement of theirs has failed.
+    async fn stop(self) {
+        self.going.store(false, Ordering::Relaxed);
+        for session in self.sessions {
+            let ended = support::within("a writer", session)
+                .await
+                .expect("no panic");
+            ended.unwrap_or_else(|error| panic!("a writer was aborted: {error:?}"));
+        }
+    }
+}
+
+/// It locked rowcast.event, then rowcast.log, which writers come to the other way round.
+#[tokio::test]
+async fn a_migration_gets_through_and_aborts_no_writer() {
+    let database = support::database().await;
+    let older = "alter table rowcast.event detach partition rowcast.log;
+        alter table rowcast.event attach partition rowcast.log for values in (0, 1, 2, 3, 4, 5);
+        delete from rowcast.migration_history where version >= 20";
+    database.run(older).await;
+    let writers = Writers::start(&database).await;
+    let mut owner = database.client("postgres").await;
+    assert_eq!(run(&mut owner).await.migrations, 1);
+    writers.stop().await;
+}
+
+/// Everybody waited behind it for the two tables, again and again: it has to have given way by then.
+#[tokio::test]
+async fn a_migration_waits_for_less_than_deadlock_timeout() {
+    let database = support::database().await;
+    database
+        .run(
+            "alter table rowcast.setting drop column schema_number; \
+             delete from rowcast.migration_history where version >= 17; drop sequence rowcast.lastval;
+             create function public.note() returns event_trigger language plpgsql as $$ begin
+               perform set_config('test.timeout', current_setting('lock_timeout'), false); end $$;
+             create event trigger note on ddl_command_start when tag in ('CREATE SEQUENCE')
+               execute function public.note()",
+        )
+        .await;
+    let mut owner = database.client("postgres").await;
+    let set = "set deadlock_timeout = '600ms'";
+    owner.batch_execute(set).await.expect("a superuser");
+    run(&mut owner).await;
+    let noted = "select current_setting('test.timeout'), current_setting('lock_timeout')";
+    let noted = owner.query_one(noted, &[]).await.expect("what it was");
+    assert_eq!((noted.get(0), noted.get(1)), ("150ms", "0"));
 }
 
 #[tokio::test]
