@@ -122,6 +122,16 @@ impl Writers {
     }
 }
 
+/// Does what a page says until it gets through.
+async fn do_again(database: &Database, sql: &str) {
+    support::within("it gets through", async {
+        while let Err(error) = database.psql(sql).await {
+            assert!(error.contains("lock timeout"), "{error}");
+        }
+    })
+    .await;
+}
+
 /// It locked rowcast.event, then rowcast.log, which writers come to the other way round.
 #[tokio::test]
 async fn a_migration_gets_through_and_aborts_no_writer() {
@@ -157,6 +167,22 @@ async fn a_migration_waits_for_less_than_deadlock_timeout() {
     let noted = "select current_setting('test.timeout'), current_setting('lock_timeout')";
     let noted = owner.query_one(noted, &[]).await.expect("what it was");
     assert_eq!((noted.get(0), noted.get(1)), ("150ms", "0"));
+}
+
+/// Emptied from rowcast.event on, the log aborted writers.
+#[tokio::test]
+async fn emptied_as_documented_the_log_aborts_no_writer() {
+    let page = support::documented::text("operations.md");
+    let (_, block) = page.split_once("To empty the log at once").expect("it");
+    let (_, block) = block.split_once("\n\n").expect("a block");
+    let (block, _) = block.split_once("\n\n").expect("its end");
+    assert!(block.contains("truncate"), "{block}");
+    let database = support::database().await;
+    let writers = Writers::start(&database).await;
+    for _ in 0..5 {
+        do_again(&database, block).await;
+    }
+    writers.stop().await;
 }
 
 #[tokio::test]
@@ -282,7 +308,7 @@ async fn taken_out_as_documented_the_application_goes_on(version: Version) {
         .skip(1)
         .map(|block| block.split("```").next().unwrap_or_default())
         .collect();
-    let [list, schemas, roles] = sql[..] else {
+    let [triggers, list, schemas, roles] = sql[..] else {
         panic!("what it says: {sql:?}");
     };
     // A cluster of its own: others need the roles.
@@ -337,7 +363,10 @@ async fn taken_out_as_documented_the_application_goes_on(version: Version) {
         ))
         .await;
     assert_eq!(by_hand, 4);
-    owner.batch_execute(schemas).await.expect("out with it");
+    let writers = Writers::start(&database).await;
+    do_again(&database, triggers).await;
+    do_again(&database, schemas).await;
+    writers.stop().await;
     // A session that knows the triggers from before, and one that does not.
     write(&application).await;
     write(&database.legacy().await).await;
