@@ -236,6 +236,7 @@ async fn run_migrate(settings: &Settings, patience: PatienceArgs) -> Result<Exit
         "migrations applied: {}, scripts replaced: {}",
         done.migrations, done.scripts
     ))?;
+    remark_if(migrate::outdated(&done));
     remark_if(migrate::dumps_fail(&client).await?);
     Ok(ExitCode::SUCCESS)
 }

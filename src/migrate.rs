@@ -9,11 +9,14 @@
     reason = "what it asks names the types of its answers"
 )]
 
+mod remarks;
+
 use crate::database::{PATH, Patience, describe_to_dba, schema_number, session};
 use include_dir::{Dir, include_dir};
 use md5::{Digest, Md5};
 use refinery::error::Kind;
 use refinery::{Migration, Runner, Target};
+pub use remarks::{dumps_fail, outdated, trusted};
 use std::collections::HashMap;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -27,6 +30,9 @@ const LOCK: i64 = 7_692_278;
 
 /// Oldest server that has what we use: `create or replace trigger`, `xid8` in an index.
 const OLDEST: i32 = 140_000;
+
+/// What the triggers of attached queries are made by: where one of these was replaced, they may be old.
+const MAKERS: [&str; 2] = ["rowcast.check_query", "rowcast.trigger_source"];
 
 /// Where refinery notes what it has applied.
 const HISTORY: &str = "rowcast.migration_history";
@@ -108,6 +114,8 @@ fn of_server(error: &refinery::Error) -> Option<&tokio_postgres::Error> {
 pub struct Done {
     pub migrations: usize,
     pub scripts: usize,
+    /// Attached queries whose triggers are of the version that was here before.
+    pub outdated: i64,
 }
 
 /// Migrates to the latest. Again is harmless; many at once wait for each other.
@@ -162,7 +170,7 @@ async fn under_lock(client: &mut Client, patience: &Patience) -> Result<Done, Mi
     check_history(client).await?;
     let mut done = Done {
         migrations: migrate(client, patience).await?,
-        scripts: 0,
+        ..Done::default()
     };
     batch(client, "preparing", SCRIPT_TABLE).await?;
     let known = "select name, md5 from rowcast.script";
@@ -172,8 +180,10 @@ async fn under_lock(client: &mut Client, patience: &Patience) -> Result<Done, Mi
         .iter()
         .map(|row| (row.get(0), row.get(1)))
         .collect();
+    let mut outdated = false;
     for (name, text) in files(&FUNCTIONS) {
         if known.get(name) != Some(&md5(text)) {
+            outdated |= known.contains_key(name) && MAKERS.contains(&name);
             patient(
                 client,
                 patience,
@@ -183,6 +193,13 @@ async fn under_lock(client: &mut Client, patience: &Patience) -> Result<Done, Mi
             .await?;
             done.scripts += 1;
         }
+    }
+    if outdated {
+        let attached =
+            "select count(*) from rowcast.attached a join pg_class c on c.oid = a.relation";
+        let attached = client.query_one(attached, &[]).await;
+        let attached = attached.map_err(|error| sql("asking for what is attached", error))?;
+        done.outdated = attached.get(0);
     }
     let history = "select rowcast.ensure_history()";
     patient(client, patience, "beginning the history", history).await?;
@@ -228,46 +245,6 @@ async fn check_history(client: &Client) -> Result<(), MigrateError> {
         }
     }
     Ok(())
-}
-
-/// Why whoever asks should rather be no superuser: the owners of tables that have our triggers can act as
-/// rowcast_owner, whose functions we call. From the catalog alone, in which nobody can plant anything.
-const TRUSTED: &str = "select string_agg(distinct quote_ident(r.rolname), ', ') \
-    from pg_trigger t join pg_proc p on p.oid = t.tgfoid join pg_class c on c.oid = t.tgrelid \
-    join pg_roles r on r.oid = c.relowner \
-    where p.proowner = (select oid from pg_roles where rolname = 'rowcast_owner') \
-      and r.rolname <> 'rowcast_owner' and not r.rolsuper and current_setting('is_superuser') = 'on'";
-
-/// Whom a superuser who migrates or attaches trusts with the whole cluster, in words; nothing for others.
-///
-/// # Errors
-/// The connection.
-pub async fn trusted(client: &Client) -> Result<Option<String>, tokio_postgres::Error> {
-    let owners: Option<String> = client.query_one(TRUSTED, &[]).await?.get(0);
-    Ok(owners.map(|owners| {
-        format!(
-            "warning: this runs as a superuser, and whoever owns an attached table could run code of \
-             theirs in it: {owners}. Rather use a role that is none (docs/sql.md, \"Who needs what\")"
-        )
-    }))
-}
-
-/// The owner of this database, if its own dumps fail from now on, in words.
-///
-/// # Errors
-/// The connection.
-pub async fn dumps_fail(client: &Client) -> Result<Option<String>, tokio_postgres::Error> {
-    let owner = "select quote_ident(pg_get_userbyid(datdba)) from pg_database \
-        where datname = current_database() \
-          and not has_table_privilege(datdba, 'rowcast.migration_history', 'select')";
-    let owner = client.query_opt(owner, &[]).await?;
-    Ok(owner.map(|row| {
-        let owner: String = row.get(0);
-        format!(
-            "note: {owner}, who owns this database, may not read schema rowcast, so a pg_dump by that role \
-             fails: `grant pg_read_all_data to {owner}`, or dump as a role that has it"
-        )
-    }))
 }
 
 fn migrations() -> Result<Vec<Migration>, refinery::Error> {

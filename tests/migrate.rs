@@ -185,6 +185,31 @@ async fn emptied_as_documented_the_log_aborts_no_writer() {
     writers.stop().await;
 }
 
+/// What was attached went on with the triggers of the version before, and nobody said so.
+#[tokio::test]
+async fn what_is_attached_is_made_anew_as_documented() {
+    let page = support::documented::text("operations.md");
+    let (_, section) = page.split_once("\n## Upgrading\n").expect("it");
+    let (_, again) = section.split_once("```sql\n").expect("a block");
+    let (again, _) = again.split_once("```").expect("its end");
+    let database = support::database().await;
+    let older = "create table busy.gone (id int); select rowcast.attach('busy.gone', 'insert',
+          $$ select 'e' as name, array['*'] as rooms, to_json(n) as data from new_rows n $$);
+        drop table busy.gone;
+        create or replace function rowcast.\"busy.t insert\"() returns trigger language plpgsql
+          security definer as 'begin return null; end';
+        update rowcast.script set md5 = 'x' where name = 'rowcast.trigger_source'";
+    database.run(Writers::TABLE).await;
+    database.run(older).await;
+    let mut owner = database.client("postgres").await;
+    assert_eq!(run(&mut owner).await.outdated, 1);
+    assert_eq!(run(&mut owner).await, migrate::Done::default());
+    do_again(&database, again).await;
+    database.run("insert into busy.t default values").await;
+    let told = "select count(*) from rowcast.event";
+    assert_eq!(database.ask::<i64>(told).await, 1);
+}
+
 #[tokio::test]
 async fn twenty_at_once() {
     let database = support::empty().await;
