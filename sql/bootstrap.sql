@@ -1,6 +1,6 @@
 -- The two roles and the schema that everything else needs. Applied first at every `rowcast migrate`,
 -- as the role that connects (a superuser, or one with CREATEROLE and CREATE on the database).
--- What follows runs as rowcast_owner, so this file must never create anything inside the schema.
+-- What follows this file runs as rowcast_owner, so it must never create anything inside the schema.
 
 do $$
 declare
@@ -73,6 +73,8 @@ begin
 end
 $$;
 
+-- As the owner from here on: whoever migrates may be a member who does not inherit what is the owner's.
+set local role rowcast_owner;
 comment on schema rowcast is
   'Rowcast: the event log, its doorbell, and the rules of who may hear what.';
 

@@ -310,7 +310,7 @@ fn numbered() -> String {
 /// A migration's name.
 pub fn script() -> Result<String, MigrateError> {
     let mut text = format!(
-        "begin;\nset local {PATH};\nset local standard_conforming_strings = on;\n\n{BOOTSTRAP}\nset local role rowcast_owner;\n\
+        "begin;\nset local {PATH};\nset local standard_conforming_strings = on;\n\n{BOOTSTRAP}\n\
          set local check_function_bodies = off;\n"
     );
     for (name, body) in files(&MIGRATIONS).into_iter().chain(files(&FUNCTIONS)) {

@@ -185,6 +185,24 @@ async fn emptied_as_documented_the_log_aborts_no_writer() {
     writers.stop().await;
 }
 
+/// Whoever did not inherit what is rowcast_owner's could migrate once, and never again.
+#[tokio::test]
+async fn a_member_that_does_not_inherit_migrates() {
+    for version in VERSIONS {
+        let database = support::on(version).await.database().await;
+        let name = &database.name;
+        database
+            .run(&format!(
+                "create role hands_off login noinherit; grant rowcast_owner to hands_off;
+                 grant create on database {name} to hands_off;
+                 update rowcast.script set md5 = 'x' where name = 'rowcast.emit'"
+            ))
+            .await;
+        let mut member = database.client("hands_off").await;
+        assert_eq!(run(&mut member).await.scripts, 1, "{version:?}");
+    }
+}
+
 /// What was attached went on with the triggers of the version before, and nobody said so.
 #[tokio::test]
 async fn what_is_attached_is_made_anew_as_documented() {
