@@ -282,7 +282,7 @@ mod tests {
     /// It stayed away from a room that was its own again: the next question asks only for those it is in.
     #[test]
     fn an_answer_takes_no_room_that_was_granted_behind_its_question() {
-        let hub = hub();
+        let hub = hub(LIMITS);
         change(&hub, 5, 0, &[]);
         let one = enter(&hub, "1", 5);
         change(&hub, 6, 6, &[]);
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn who_subscribes_without_end_loses_its_rooms_all_the_same() {
-        let hub = hub();
+        let hub = hub(LIMITS);
         change(&hub, 5, 0, &[]);
         let one = enter(&hub, "1", 5);
         change(&hub, 6, 6, &[]);
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn an_answer_for_old_claims_says_nothing_of_who_has_renewed() {
-        let hub = hub();
+        let hub = hub(LIMITS);
         change(&hub, 5, 0, &[]);
         let (one, two) = (enter(&hub, "1", 5), enter(&hub, "2", 5));
         change(&hub, 6, 6, &[]);
@@ -340,7 +340,7 @@ mod tests {
     /// Its versions are lower, and its answers are the later ones all the same.
     #[test]
     fn what_a_replaced_database_granted_is_taken_by_the_next_ones_answers() {
-        let hub = hub();
+        let hub = hub(LIMITS);
         change(&hub, 9, 9, &[]);
         let one = enter(&hub, "1", 9);
         change(&hub, 4, 3, &[]);
