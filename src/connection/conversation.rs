@@ -170,7 +170,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// Notes a place; it is answered when one is stored, while everything else goes on.
-    fn acknowledge(&self, bookmark: &str, tag: Option<Value>) {
+    pub fn acknowledge(&self, bookmark: &str, tag: Option<Value>) {
         let stored = self.gate.acknowledge(self.reader, bookmark);
         let (speech, subscription) = (Arc::clone(&self.speech), Arc::clone(self.subscription));
         let (caller, refusals) = (Arc::clone(self.caller), Arc::clone(&self.refusals));

@@ -290,6 +290,18 @@ impl ByHand {
         self.next().await.expect("a packet")
     }
 
+    /// The next event of this name, with its arguments.
+    async fn event(&mut self, name: &str) -> Value {
+        loop {
+            let packet = self.hears().await;
+            let list = packet.strip_prefix("42").unwrap_or("null");
+            let list: Value = serde_json::from_str(list).expect("JSON");
+            if list[0] == name {
+                return list;
+            }
+        }
+    }
+
     async fn until(&mut self, word: &str) {
         while !self.hears().await.contains(word) {}
     }
@@ -410,6 +422,78 @@ async fn who_signs_in_at_once_after_a_refusal_is_answered() {
     let connect = format!("40{}", json!({ "token": alice() }));
     assert!(socket.say(&connect).await);
     socket.until("rowcast:welcome").await;
+    server.stop().await;
+}
+
+/// Packets say the namespace, and not for whom they are: nothing that somebody asked for who has left may
+/// come to the next. What they acknowledged counts.
+#[tokio::test]
+async fn who_comes_to_a_namespace_hears_nothing_of_who_left_it() {
+    let database = lab().await;
+    messages::at_home_alone(&database).await;
+    database
+        .run(
+            "create function public.in_time(claims jsonb, room text) returns boolean
+             language plpgsql as $$
+             begin
+               perform pg_advisory_xact_lock_shared(4711);
+               return true;
+             end $$;
+             update rowcast.room_rule set may_join = 'public.in_time(jsonb, text)'
+             where pattern = 'lab:*'",
+        )
+        .await;
+    let server = serve_dialect(&database, "chat", |settings| {
+        settings.database.statement_timeout = Duration::from_secs(60);
+    })
+    .await;
+    let held = database.client("postgres").await;
+    let hold = "select pg_advisory_lock(4711)";
+    held.batch_execute(hold).await.expect("a lock");
+    let mut socket = ByHand::open(&server).await;
+    let auth = json!({ "token": alice(), "reader": "page" });
+    assert!(socket.say(&format!("40{auth}")).await);
+    socket.until("rowcast:welcome").await;
+    marker(&database, &["user:1"]).await;
+    let event = socket.event("marker").await;
+    let place = event[2]["bookmark"]
+        .as_str()
+        .expect("a bookmark")
+        .to_owned();
+    for lab in 0..3 {
+        assert!(socket.say(&format!("42[\"join-lab\",{lab}]")).await);
+    }
+    assert!(socket.say(&format!("42[\"seen\",\"{place}\"]")).await);
+    eventually("a rule is waited for", async || {
+        let waits = "select count(*) from pg_locks where locktype = 'advisory' and not granted";
+        (database.ask::<i64>(waits).await > 0).then_some(())
+    })
+    .await;
+    let connect = format!("40{}", json!({ "token": token("2", "user", "1") }));
+    assert!(socket.say("41").await && socket.say(&connect).await);
+    let welcome = socket.event("rowcast:welcome").await;
+    assert_eq!(welcome[1]["user"], "2");
+    assert_eq!(server.gate.seats.taken(), 1);
+    marker(&database, &["user:1"]).await;
+    marker(&database, &["user:2"]).await;
+    database
+        .run("select rowcast.emit('c', 'after', array['user:2'], '{}')")
+        .await;
+    let mut markers = 0;
+    loop {
+        let packet = socket.hears().await;
+        if packet.starts_with("42[\"after\"") {
+            break;
+        }
+        markers += usize::from(packet.starts_with("42[\"marker\""));
+    }
+    assert_eq!(markers, 1);
+    eventually("it is stored", async || {
+        let stored = format!("select count(*) from rowcast.reader where bookmark = '{place}'");
+        (database.ask::<i64>(&stored).await == 1).then_some(())
+    })
+    .await;
+    drop(held);
     server.stop().await;
 }
 

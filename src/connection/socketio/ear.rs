@@ -1,10 +1,12 @@
 //! What a client says in a namespace, from its first moment on, kept until somebody listens.
-//! Hands it to the conversation in its order. It must never hold more than a queue may.
+//! Hands it to the conversation in its order. It must never hold more than a queue may, nor have
+//! anything begun for whoever has left.
 
 use crate::config::Limits;
 use crate::connection::Refusal;
 use crate::connection::allowance::{self, Allowance};
 use crate::connection::conversation::Conversation;
+use crate::connection::speech::{Act, Heard};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -29,8 +31,10 @@ enum Wrong {
 /// Takes what a client says in its order, bounded by rate and size. One task listens.
 pub(super) struct Ear {
     inside: Mutex<Inside>,
-    /// There is a word, or there will be none.
+    /// There is a word.
     wake: Notify,
+    /// There will be none.
+    end: Notify,
     /// Bytes that may wait.
     most: usize,
 }
@@ -55,6 +59,7 @@ impl Ear {
                 closed: false,
             }),
             wake: Notify::new(),
+            end: Notify::new(),
             most: limits.queue_bytes,
         }
     }
@@ -92,13 +97,18 @@ impl Ear {
     /// Nothing more is said.
     pub fn close(&self) {
         self.inside.lock().closed = true;
-        self.wake.notify_one();
+        self.end.notify_one();
+    }
+
+    /// Whether more may be said.
+    pub fn is_open(&self) -> bool {
+        !self.inside.lock().closed
     }
 
     /// Waits until nothing more is said.
     pub async fn closed(&self) {
-        while !self.inside.lock().closed {
-            self.wake.notified().await;
+        while self.is_open() {
+            self.end.notified().await;
         }
     }
 
@@ -116,15 +126,12 @@ impl Ear {
                 if inside.full {
                     return Err(Refusal::Overloaded);
                 }
-                if inside.closed {
-                    return Err(Refusal::Gone);
-                }
             }
             self.wake.notified().await;
         }
     }
 
-    /// Has the conversation hear what is said, until nothing more is, or more than can be heard.
+    /// Has the conversation hear what is said, until that is more than can be heard.
     pub async fn listen(&self, conversation: &Conversation<'_>) -> Refusal {
         loop {
             let Word { text, wrong } = match self.next().await {
@@ -145,6 +152,19 @@ impl Ear {
             };
             let tag = conversation.speech.tag(&text);
             conversation.error(tag, code, &message, None);
+        }
+    }
+
+    /// Notes how far a page had come when it left. Whatever else it said, and nobody has begun, would
+    /// be done for nobody.
+    pub fn finish(&self, conversation: &Conversation<'_>) {
+        let said = std::mem::take(&mut self.inside.lock().words);
+        for Word { text, .. } in said.into_iter().filter(|word| word.wrong.is_none()) {
+            if let Ok(Heard { act, tag }) = conversation.speech.hear(&text)
+                && let Act::Acknowledge { bookmark } = act
+            {
+                conversation.acknowledge(&bookmark, tag);
+            }
         }
     }
 }

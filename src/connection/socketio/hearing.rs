@@ -35,12 +35,11 @@ pub(super) fn hear(engine: &Arc<Engine>, text: &str) -> Result<(), Refusal> {
         } => {
             // Who has been sent away may not have heard of it yet.
             let place = engine.host.place_of(namespace);
-            let Some((place, ear)) = place.and_then(|place| Some((place, engine.ear(place)?)))
-            else {
+            let Some(ear) = place.and_then(|place| engine.ear(place)) else {
                 return Ok(());
             };
             match what {
-                PacketType::Disconnect => engine.leave(place, &ear),
+                PacketType::Disconnect => engine.leave(&ear),
                 PacketType::Event | PacketType::Binary => {
                     let binary = what == PacketType::Binary;
                     ear.hear(data, number, binary, |list| engine.host.knows(list));

@@ -1,6 +1,7 @@
 //! One namespace of one connection, from the sign-in to the end.
 //! Hands the client's words to the conversation, and what the hub queued to the writer.
-//! It must never let anybody into a namespace whom the gate has not let in.
+//! It must never let anybody into a namespace whom the gate has not let in, nor write to it for
+//! whoever has left.
 
 use super::ear::Ear;
 use super::engine::Engine;
@@ -24,7 +25,10 @@ type Entered = (Presence, Arc<Named>, Result<(), Refusal>);
 /// Serves whoever connects to a namespace: the one at this place among the door's.
 pub(super) async fn serve(engine: Arc<Engine>, place: usize, ear: Arc<Ear>, auth: Value) {
     // On the heap until it is in: who stays needs none of it.
-    let entering = Box::pin(enter(&engine, place, auth));
+    let entering = Box::pin(async {
+        engine.vacant(place, &ear).await;
+        enter(&engine, place, auth).await
+    });
     let entered = tokio::select! {
         entered = entering => entered,
         () = ear.closed() => Err(None),
@@ -32,7 +36,7 @@ pub(super) async fn serve(engine: Arc<Engine>, place: usize, ear: Arc<Ear>, auth
     let (mut presence, named, joined) = match entered {
         Ok(entered) => entered,
         Err(refused) => {
-            engine.leave(place, &ear);
+            engine.vacate(&ear);
             // Only now, with the place free again: whoever hears it may come again at once.
             if let Some(refused) = refused {
                 engine.say(refused);
@@ -51,7 +55,7 @@ pub(super) async fn serve(engine: Arc<Engine>, place: usize, ear: Arc<Ear>, auth
         Box::pin(send_away(&engine, place, why)).await;
     }
     drop(presence);
-    engine.leave(place, &ear);
+    engine.vacate(&ear);
 }
 
 /// Lets somebody in and has them join, or hands back what says why not, if that is to be said. They
@@ -94,12 +98,18 @@ async fn run(engine: &Engine, presence: &Presence, named: &Arc<Named>, ear: &Ear
     let conversation = Conversation::begin(presence, speech);
     let outlet = NamespaceOutlet::new(engine, named, settings, presence.resumes);
     let mut writer = Writer::new(&conversation, presence, outlet);
-    tokio::select! {
+    let why = tokio::select! {
         why = writer.write() => why,
         why = ear.listen(&conversation) => why,
         // Engine.IO asks for signs of life.
         why = conversation.ended(|| None) => why,
+        // At once, whatever is asked for still: the next who comes here may be somebody else.
+        () = ear.closed() => Refusal::Gone,
+    };
+    if why == Refusal::Gone {
+        ear.finish(&conversation);
     }
+    why
 }
 
 /// Ends what somebody has here, or the connection, so that its client comes back by itself.

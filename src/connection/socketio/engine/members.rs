@@ -1,5 +1,6 @@
 //! Who is in which namespace of a connection.
-//! Hands over who hears there. It must never have two in one namespace.
+//! Hands over who hears there. It must never have two in one namespace, not even for the moment in
+//! which one leaves and the next comes: packets say the namespace, and not for whom they are.
 
 use super::Engine;
 use crate::connection::Refusal;
@@ -9,10 +10,11 @@ use std::time;
 use tokio::time::Instant;
 
 impl Engine {
-    /// Who hears at this place.
+    /// Who hears at this place, and has not left.
     pub fn ear(&self, place: usize) -> Option<Arc<Ear>> {
         let inside = self.inside();
-        let found = inside.namespaces.iter().find(|(known, _)| *known == place);
+        let mut all = inside.namespaces.iter();
+        let found = all.find(|(known, ear)| *known == place && ear.is_open());
         found.map(|(_, ear)| Arc::clone(ear))
     }
 
@@ -21,10 +23,12 @@ impl Engine {
         self.inside().connects.take(time::Instant::now())
     }
 
-    /// Somebody enters a namespace; false if somebody is in already, or the connection has ended.
+    /// Somebody is about to enter a namespace, once it is vacant; false if somebody is in who has not
+    /// left, or the connection has ended.
     pub fn enter(&self, place: usize, ear: &Arc<Ear>) -> bool {
         let mut inside = self.inside();
-        let taken = inside.namespaces.iter().any(|(known, _)| *known == place);
+        let mut all = inside.namespaces.iter();
+        let taken = all.any(|(known, ear)| *known == place && ear.is_open());
         if taken || inside.ended.is_some() {
             return false;
         }
@@ -32,25 +36,42 @@ impl Engine {
         true
     }
 
+    /// Waits until nothing is written any more for whoever left this place before.
+    pub async fn vacant(&self, place: usize, ear: &Arc<Ear>) {
+        self.when(|inside| {
+            let first = inside.namespaces.iter().find(|(known, _)| *known == place);
+            let is_next = first.is_none_or(|(_, first)| Arc::ptr_eq(first, ear));
+            is_next.then_some(())
+        })
+        .await;
+    }
+
     /// Whether somebody else is in, besides at this place.
     pub fn is_shared(&self, place: usize) -> bool {
         let inside = self.inside();
-        inside.namespaces.iter().any(|(known, _)| *known != place)
+        let mut all = inside.namespaces.iter();
+        all.any(|(known, ear)| *known != place && ear.is_open())
     }
 
     /// Somebody leaves a namespace. Who is in none closes the connection itself, or is closed. An end
     /// that is set already stays: sign-ins that fail, one after the other, keep nobody here.
-    pub fn leave(&self, place: usize, ear: &Arc<Ear>) {
+    pub fn leave(&self, ear: &Ear) {
         ear.close();
         self.change(|inside| {
-            let before = inside.namespaces.len();
-            inside
-                .namespaces
-                .retain(|(known, other)| *known != place || !Arc::ptr_eq(other, ear));
-            if inside.namespaces.is_empty() && before > 0 {
+            if !inside.namespaces.iter().any(|(_, ear)| ear.is_open()) {
                 let end = Instant::now() + Refusal::Gone.grace();
                 inside.alone.get_or_insert(end);
             }
+        });
+    }
+
+    /// The same, and nothing is written any more for whoever it was: the next may come in.
+    pub fn vacate(&self, ear: &Arc<Ear>) {
+        self.leave(ear);
+        self.change(|inside| {
+            inside
+                .namespaces
+                .retain(|(_, other)| !Arc::ptr_eq(other, ear));
         });
     }
 }
