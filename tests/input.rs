@@ -986,6 +986,108 @@ async fn a_trusted_proxy_names_the_host() {
     }
 }
 
+/// Traefik says `wss` of an upgrade, others the port that browsers leave out, and of two proxies each
+/// adds its word: pages of the own origin were refused. What stands left of those, a client wrote.
+#[tokio::test]
+async fn a_page_of_our_own_comes_in_however_proxies_write_its_host() {
+    let database = database().await;
+    let server = serve(&database, |settings| {
+        settings.http.trusted_proxies = ["127.0.0.0/8", "10.0.0.0/8"]
+            .map(|net| net.parse().expect("a network"))
+            .into();
+    })
+    .await;
+    let bearer = format!("Bearer {}", token("1", "", ""));
+    let one = "203.0.113.1";
+    let two = "203.0.113.1, 10.1.2.3";
+    let forged = "198.51.100.1, 203.0.113.1, 10.1.2.3";
+    for (path, host, scheme, is_here) in [
+        (one, "a.example", "wss", true),
+        (one, "a.example", "ws", false),
+        (one, "a.example:443", "https", true),
+        (one, "a.example:80", "https", false),
+        (two, "a.example, b.example", "https,http", true),
+        (two, "b.example, a.example", "http,https", false),
+        // The outer one alone says it, or the inner one replaces it.
+        (two, "a.example", "https", true),
+        (
+            forged,
+            "evil.example, a.example, b.example",
+            "http,https,http",
+            true,
+        ),
+        (
+            forged,
+            "a.example, evil.example, b.example",
+            "https,https,http",
+            false,
+        ),
+        (one, "a.example, b.example", "https", false),
+    ] {
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("origin", "https://a.example"),
+            ("x-forwarded-for", path),
+            ("x-forwarded-host", host),
+            ("x-forwarded-proto", scheme),
+        ];
+        let first = ws_with(&server, "", &headers).await.next_or_end().await;
+        let came = first.map_err(|(code, _)| code);
+        assert_eq!(
+            came.err(),
+            (!is_here).then_some(1008),
+            "{path}; {host}; {scheme}"
+        );
+    }
+    server.stop().await;
+}
+
+/// Nobody but a proxy of ours is at a Unix socket, and it could say nothing.
+#[tokio::test]
+async fn who_proxies_to_a_unix_socket_names_client_and_host() {
+    let database = database().await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("socket");
+    let server = serve(&database, |settings| {
+        settings.http.listen = format!("unix:{}", path.display());
+        settings.limits.connections_per_address = 1;
+    })
+    .await;
+    let token = token("1", "", "");
+    let mut inside = Vec::new();
+    for (client, host, status) in [
+        ("203.0.113.1", "app.example", "200"),
+        ("203.0.113.1", "app.example", "429"),
+        ("203.0.113.2", "other.example", "403"),
+        ("203.0.113.2", "app.example", "200"),
+    ] {
+        let mut stream = tokio::net::UnixStream::connect(&path)
+            .await
+            .expect("it listens");
+        let request = format!(
+            "GET /sse?token={token} HTTP/1.1\r\nhost: x\r\norigin: https://app.example\r\n\
+             x-forwarded-for: {client}\r\nx-forwarded-host: {host}\r\n\
+             x-forwarded-proto: https\r\n\r\n"
+        );
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("it takes it");
+        let mut head = vec![0; "HTTP/1.1 200".len()];
+        let read = stream.read_exact(&mut head);
+        within("an answer", read).await.expect("an answer");
+        let head = String::from_utf8(head).expect("text");
+        assert_eq!(
+            head.split_once(' ').expect("a status").1,
+            status,
+            "{client} {host}"
+        );
+        inside.push(stream);
+    }
+    drop(inside);
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn only_listed_origins_come_in_and_read() {
     let database = database().await;

@@ -12,7 +12,8 @@ use std::num::IntErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
-use warp::http::HeaderMap;
+use warp::http::header::GetAll;
+use warp::http::{HeaderMap, HeaderValue};
 
 /// Who is at the other end, as the accept loop saw it; nothing for a Unix socket.
 #[derive(Clone, Copy, Debug)]
@@ -28,29 +29,36 @@ impl Peer {
     /// The address to count by: the peer's, or behind trusted proxies the last that is none.
     #[must_use]
     pub fn address(self, gate: &Gate, headers: &HeaderMap) -> Option<IpAddr> {
-        let peer = self.0?;
-        if !is_trusted(gate, peer) {
-            return Some(peer);
+        self.trace(gate, headers).0
+    }
+
+    /// Whether it is a proxy of ours, whose X-Forwarded headers count. So is whoever the permissions
+    /// of a Unix socket let in.
+    fn is_ours(self, gate: &Gate) -> bool {
+        self.0.is_none_or(|address| is_trusted(gate, address))
+    }
+
+    /// See [`Peer::address`]; and how many proxies of ours have said from whom they have it.
+    fn trace(self, gate: &Gate, headers: &HeaderMap) -> (Option<IpAddr>, usize) {
+        let (mut address, mut said) = (self.0, 0);
+        if !self.is_ours(gate) {
+            return (address, said);
         }
-        let forwarded = headers.get_all("x-forwarded-for").iter();
-        let listed: Vec<&str> = forwarded
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .collect();
         // From the right, where our own proxies wrote: what stands left of the first word that is
         // no proxy of ours, a client may have written.
-        let mut address = peer;
-        for text in listed.iter().rev() {
-            let Some(next) = read(text.trim()) else {
-                report::forwarded_unreadable(address);
+        for text in listed(headers.get_all("x-forwarded-for")).iter().rev() {
+            said += 1;
+            let Some(next) = read(text) else {
+                report::forwarded_unreadable(&shown(address));
                 break;
             };
-            address = next.to_canonical();
-            if !is_trusted(gate, address) {
+            let next = next.to_canonical();
+            address = Some(next);
+            if !is_trusted(gate, next) {
                 break;
             }
         }
-        Some(address)
+        (address, said)
     }
 }
 
@@ -159,9 +167,19 @@ impl Visit {
         shown(self.address(gate))
     }
 
-    /// Whether the peer is a proxy of ours, whose X-Forwarded headers count.
-    fn is_forwarded(&self, gate: &Gate) -> bool {
-        self.peer.is_some_and(|peer| is_trusted(gate, peer))
+    /// What a proxy of ours says of the request that it was sent itself. Of a list, that is the word
+    /// at the place which the client has in X-Forwarded-For, from the right: what stands left of it, a
+    /// client may have written. Proxies that replace what they were sent leave a shorter list, and
+    /// then its first word is of the outermost that is ours.
+    fn forwarded(&self, name: &str, gate: &Gate) -> Option<&str> {
+        let peer = Peer(self.peer);
+        if !peer.is_ours(gate) {
+            return None;
+        }
+        let (_, said) = peer.trace(gate, &self.headers);
+        let words = listed(self.headers.get_all(name));
+        let place = words.len().saturating_sub(said.max(1));
+        words.get(place).copied().filter(|word| !word.is_empty())
     }
 
     /// See [`Peer::address`].
@@ -210,14 +228,11 @@ impl Visit {
                 origin_of(page).into()
             }
         };
-        let (scheme, host) = origin.split_once("://").unwrap_or(("", &origin));
-        let forwarded = |name| self.header(name).filter(|_| self.is_forwarded(gate));
-        let here = forwarded("x-forwarded-host").or_else(|| self.header("host"));
-        // Without a proxy's word nobody knows which scheme the browser sees.
-        let same_scheme = forwarded("x-forwarded-proto").is_none_or(|proto| proto == scheme);
+        let host = self.forwarded("x-forwarded-host", gate);
+        let host = host.or_else(|| self.header("host"));
+        let scheme = self.forwarded("x-forwarded-proto", gate);
         let listed = &gate.settings.http.allowed_origins;
-        let allowed =
-            (same_scheme && Some(host) == here) || listed.iter().any(|one| *one == origin);
+        let allowed = is_own(&origin, host, scheme) || listed.iter().any(|one| *one == origin);
         allowed.then_some(()).ok_or(Refusal::Origin)
     }
 }
@@ -227,6 +242,35 @@ impl Visit {
 pub struct Load {
     pub rooms: Vec<String>,
     pub from: String,
+}
+
+/// The words of a header that is a list, on however many lines.
+fn listed(lines: GetAll<'_, HeaderValue>) -> Vec<&str> {
+    let lines = lines.iter().filter_map(|line| line.to_str().ok());
+    lines
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .collect()
+}
+
+/// Whether the browser has a page of this origin from the host that it sent this request to, and by
+/// the same scheme. Without a proxy's word nobody knows which that is.
+fn is_own(origin: &str, host: Option<&str>, scheme: Option<&str>) -> bool {
+    let (shown, page) = origin.split_once("://").unwrap_or(("", origin));
+    // Some proxies name a WebSocket's own: it is that of its page, in other words.
+    let is_same = |scheme| match scheme {
+        "ws" => shown == "http",
+        "wss" => shown == "https",
+        scheme => shown == scheme,
+    };
+    // Browsers leave this out, and not all proxies do.
+    let port = match shown {
+        "http" => ":80",
+        "https" => ":443",
+        _ => "",
+    };
+    let bare = |host| str::strip_suffix(host, port).unwrap_or(host);
+    scheme.is_none_or(is_same) && host.is_some_and(|host| bare(host) == bare(page))
 }
 
 /// An address as proxies write it: bare, in brackets, or with a port.
@@ -274,7 +318,6 @@ fn is_trusted(gate: &Gate, address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use warp::http::HeaderValue;
 
     #[test]
     fn a_parameter_is_read_as_forms_write_it() {
@@ -329,5 +372,33 @@ mod tests {
         };
         let cookies: Vec<_> = visit.cookies().collect();
         assert_eq!(cookies, [("a", "1"), ("b", "2"), ("d", "é=")]);
+    }
+
+    /// Traefik says `wss` of a WebSocket, and others write the port that browsers leave out.
+    #[test]
+    fn a_page_of_our_own_is_known_however_a_proxy_writes_host_and_scheme() {
+        for (origin, host, scheme, own) in [
+            ("https://a.de", "a.de", Some("https"), true),
+            ("https://a.de", "a.de", Some("wss"), true),
+            ("http://a.de", "a.de", Some("ws"), true),
+            ("http://a.de", "a.de", Some("wss"), false),
+            ("https://a.de", "a.de", Some("ws"), false),
+            ("https://a.de", "a.de:443", Some("https"), true),
+            ("https://a.de", "a.de:443", None, true),
+            ("https://a.de:443", "a.de", None, true),
+            ("http://a.de", "a.de:80", Some("http"), true),
+            ("https://a.de", "a.de:80", None, false),
+            ("http://a.de", "a.de:443", None, false),
+            ("https://a.de:8443", "a.de:8443", Some("https"), true),
+            ("https://a.de:8443", "a.de", Some("https"), false),
+            ("https://evil.de", "a.de", Some("https"), false),
+        ] {
+            assert_eq!(
+                is_own(origin, Some(host), scheme),
+                own,
+                "{origin} {host} {scheme:?}"
+            );
+        }
+        assert!(!is_own("https://a.de", None, None));
     }
 }

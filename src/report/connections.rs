@@ -8,7 +8,6 @@ use super::transport::{Counters, Transport};
 use super::words::Words;
 use crate::clock::now_ms;
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -105,7 +104,7 @@ pub fn closed(caller: &Caller, why: &str, seconds: f64) {
 
 /// A proxy of ours wrote no address where it was to name whom it speaks for. Said once: it does so
 /// each time.
-pub fn forwarded_unreadable(proxy: IpAddr) {
+pub fn forwarded_unreadable(proxy: &str) {
     if !NAMES_NOBODY.swap(true, Ordering::Relaxed) {
         tracing::warn!(
             %proxy,
