@@ -133,9 +133,12 @@ impl Visit {
     /// stays the same when it reconnects.
     #[must_use]
     pub fn since(&self) -> Option<String> {
+        let said = |since: &String| !since.is_empty();
         let last = self.header("last-event-id").map(str::to_owned);
-        last.or_else(|| self.parameter("since"))
-            .filter(|since| !since.is_empty())
+        // Where the EventSource is a script's, it can't set the header in every browser.
+        last.filter(said)
+            .or_else(|| self.parameter("lastEventId").filter(said))
+            .or_else(|| self.parameter("since").filter(said))
     }
 
     /// How long a poll is to wait for an event.
@@ -400,5 +403,29 @@ mod tests {
             );
         }
         assert!(!is_own("https://a.de", None, None));
+    }
+
+    #[test]
+    fn the_last_id_counts_however_it_is_sent_and_an_empty_one_hides_nothing() {
+        for (header, query, since) in [
+            (None, "since=a", Some("a")),
+            (Some("b"), "since=a&lastEventId=c", Some("b")),
+            (None, "since=a&lastEventId=c", Some("c")),
+            (Some(""), "since=a", Some("a")),
+            (Some(""), "since=a&lastEventId=", Some("a")),
+            (None, "since=&lastEventId=", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(id) = header {
+                headers.insert("last-event-id", HeaderValue::from_static(id));
+            }
+            let visit = Visit {
+                headers,
+                query: query.into(),
+                peer: None,
+                door: None,
+            };
+            assert_eq!(visit.since().as_deref(), since, "{header:?} {query}");
+        }
     }
 }
