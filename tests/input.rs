@@ -1148,6 +1148,19 @@ async fn only_listed_origins_come_in_and_read() {
             answer.contains("access-control-allow-headers: authorization"),
             is_listed
         );
+        assert!(answer.contains("vary: origin, access-control-request-headers\r\n"));
+    }
+    for (wanted, allowed) in [
+        ("authorization,X-Request-Id", "authorization,x-request-id"),
+        ("x y", "authorization, content-type, last-event-id"),
+    ] {
+        let asked = format!(
+            "OPTIONS /sse HTTP/1.1\r\nhost: x\r\nconnection: close\r\norigin: {listed}\r\n\
+             access-control-request-headers: {wanted}\r\n\r\n"
+        );
+        let answer = raw(&server, &asked).await.to_lowercase();
+        let line = format!("access-control-allow-headers: {allowed}\r\n");
+        assert!(answer.contains(&line), "{answer}");
     }
     server.stop().await;
 }
