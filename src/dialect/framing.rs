@@ -1,4 +1,5 @@
-//! How an event is framed: once for all who share a dialect, or for each whose parameters it shows.
+//! How an event is framed: once for all who share a dialect, or for each, where it shows parameters
+//! or the time.
 //! Hands frames to the transports. It must never read a payload into a tree, for it only passes by.
 
 use super::fields::Fields;
@@ -21,7 +22,7 @@ pub struct Framing {
     template: Template,
     /// The payload's fields stand beside the template's.
     flat: bool,
-    /// It shows parameters of the door, so each connection has its own.
+    /// It shows parameters of the door, or when it is sent: each connection has its own.
     personal: bool,
     /// Which of an event's spellings this is.
     pub(super) spelling: usize,
@@ -29,7 +30,9 @@ pub struct Framing {
 
 impl Framing {
     pub(super) fn new(template: Template, flat: bool, door: &[super::Field]) -> Self {
-        let personal = template.uses(&|slot| door.iter().any(|field| field.path == *slot.name));
+        let personal = template.uses(&|slot| {
+            *slot.name == *"now" || door.iter().any(|field| field.path == *slot.name)
+        });
         Self {
             template,
             flat,
@@ -281,6 +284,17 @@ mod tests {
         assert_eq!(personal.frame(&event, &fields).text(), r#"["for a"]"#);
         fields.set("lot", json!("b"));
         assert_eq!(personal.frame(&event, &fields).text(), r#"["for b"]"#);
+    }
+
+    /// Whoever resumes later was given the time of whoever had it first.
+    #[test]
+    fn now_is_when_a_frame_is_sent() {
+        let (event, fields) = (event("{}"), Fields::default());
+        let timed = framing(r#"frame = ["{now}"]"#);
+        let first = timed.frame(&event, &fields);
+        let last = std::iter::repeat_with(|| timed.frame(&event, &fields));
+        let mut some = last.take(1_000_000);
+        assert!(some.any(|one| one.text() != first.text()));
     }
 
     proptest! {
