@@ -451,12 +451,16 @@ begin
       return;
     end if;
   end if;
+  -- Elsewhere who deletes the same as another fails.
+  if current_setting('transaction_isolation') = 'read committed' then
+    perform rowcast.forget_failures();
+  end if;
   if rowcast.leaf_is_full(v_last, v_share) or rowcast.spare_leaf(v_last >> 20) is null then
     insert into rowcast.overdue values (pg_current_xact_id()) on conflict do nothing;
   end if;
 exception
   when others then
-    raise warning 'rowcast: the log could not be bounded: % (%)', sqlerrm, sqlstate;
+    perform rowcast.warn(format('rowcast: the log could not be bounded: %s (%s)', sqlerrm, sqlstate));
 end
 $$;
 
@@ -1236,6 +1240,24 @@ $_$;
 ALTER FUNCTION rowcast.fit_arguments(p_function regprocedure, p_args text, OUT problem text, OUT source text, OUT call text) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.fit_arguments(p_function regprocedure, p_args text, OUT problem text, OUT source text, OUT call text) IS 'From where and how to call a function with arguments from JSON, or what is wrong with them.';
+
+CREATE FUNCTION rowcast.forget_failures() RETURNS void
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  delete from rowcast.failure
+  where id = any (array(
+    select f.id from rowcast.failure f
+    where f.id <= (select max(id) from rowcast.failure) - (select keep_failures from rowcast.setting)
+    order by f.id
+    limit 10000
+    for update skip locked
+  ))
+$$;
+
+ALTER FUNCTION rowcast.forget_failures() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.forget_failures() IS 'Deletes old rows of rowcast.failure.';
 
 CREATE FUNCTION rowcast.forget_leaf(p_leaf integer, p_read pg_snapshot) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2130,9 +2152,9 @@ begin
   return null;
 exception
   when others then
-    raise warning 'nobody is asked for again: % (%)', sqlerrm, sqlstate;
+    perform rowcast.warn(format('rowcast: nobody is asked for again: %s (%s)', sqlerrm, sqlstate));
     insert into rowcast.failure (channel, relation, operation, sqlstate, message, context) values
-      (tg_table_name, tg_table_schema || '.' || tg_table_name, lower(tg_op), sqlstate, sqlerrm,
+      (tg_table_name, tg_table_schema || '.' || tg_table_name, lower(tg_op), sqlstate, left(sqlerrm, 2000),
         'rowcast.recheck_at_commit');
     return null;
 end
@@ -2149,12 +2171,16 @@ CREATE FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operat
 declare
   v_gap constant json := '{"reason":"trigger"}';
   v_concerned rowcast.concern[];
-  -- Whoever writes may have another encoding, and the console has.
-  v_message constant text := case when rowcast.has_utf8(p_message) then p_message
+  -- Both may quote a value of any size. Whoever writes may have another encoding, and the console has.
+  v_message constant text := case when rowcast.has_utf8(p_message) then left(p_message, 2000)
     else 'a message that has no form in UTF-8' end;
+  v_context constant text := left(p_context, 2000);
 begin
-  raise warning 'rowcast: events of % on % are lost: % (%)', p_operation, p_relation, v_message, p_sqlstate
-    using hint = 'See rowcast.failure; the write itself went through.';
+  -- Not the message: it may quote tables that the query reads, and whoever writes may not.
+  perform rowcast.warn(format(
+    'rowcast: events of %s on %s are lost, the write itself went through: see rowcast.failure (%s)',
+    p_operation, p_relation, p_sqlstate
+  ));
   -- The failure may be that a room or a channel is none: those nobody can be told of.
   v_concerned := array(
     select row(
@@ -2172,22 +2198,24 @@ begin
 
   if not p_guarded then
     insert into rowcast.failure (channel, relation, operation, sqlstate, message, context)
-    values (p_channel, p_relation, p_operation, p_sqlstate, v_message, p_context);
+    values (p_channel, p_relation, p_operation, p_sqlstate, v_message, v_context);
     perform rowcast.tell_rooms('rowcast:gap', v_gap, v_concerned);
     return;
   end if;
   begin
     insert into rowcast.failure (channel, relation, operation, sqlstate, message, context)
-    values (p_channel, p_relation, p_operation, p_sqlstate, v_message, p_context);
+    values (p_channel, p_relation, p_operation, p_sqlstate, v_message, v_context);
   exception
     when others then
-      raise warning 'rowcast: and rowcast.failure could not be written: %', sqlerrm;
+      perform rowcast.warn(format('rowcast: and rowcast.failure could not be written: %s', sqlerrm));
   end;
   begin
     perform rowcast.tell_rooms('rowcast:gap', v_gap, v_concerned);
   exception
     when others then
-      raise warning 'rowcast: and the gap could not be written, so that everybody is told of one: %', sqlerrm;
+      perform rowcast.warn(format(
+        'rowcast: and the gap could not be written, so that everybody is told of one: %s', sqlerrm
+      ));
       insert into rowcast.history_break default values;
       perform rowcast.wake();
   end;
@@ -2736,7 +2764,7 @@ begin
   return null;
 exception
   when others then
-    raise warning 'rowcast: the log could not be rotated: % (%)', sqlerrm, sqlstate;
+    perform rowcast.warn(format('rowcast: the log could not be rotated: %s (%s)', sqlerrm, sqlstate));
     return null;
 end
 $$;
@@ -2846,8 +2874,7 @@ begin
   if random() < 0.02 and current_setting('transaction_isolation') = 'read committed' then
     perform rowcast.forget_readers();
   end if;
-  delete from rowcast.failure
-  where id <= (select max(id) from rowcast.failure) - (select keep_failures from rowcast.setting);
+  perform rowcast.forget_failures();
 end
 $$;
 
@@ -3183,6 +3210,27 @@ $$;
 ALTER FUNCTION rowcast.wake() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.wake() IS 'Wakes the listener if it sleeps; has the log bounded where nobody else does.';
+
+CREATE FUNCTION rowcast.warn(p_message text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  begin
+    raise warning '%', p_message;
+  exception
+    when others then
+      raise warning '%', regexp_replace(p_message collate "C", '[^ -~]', '?', 'g');
+  end;
+exception
+  when others then
+    null;
+end
+$$;
+
+ALTER FUNCTION rowcast.warn(p_message text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.warn(p_message text) IS 'Raises a warning, in ASCII or in the server''s log alone where the session has no better.';
 
 CREATE SEQUENCE rowcast.announcing
     AS smallint
@@ -3992,6 +4040,8 @@ GRANT ALL ON FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[], p_li
 
 REVOKE ALL ON FUNCTION rowcast.fit_arguments(p_function regprocedure, p_args text, OUT problem text, OUT source text, OUT call text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.forget_failures() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.forget_leaf(p_leaf integer, p_read pg_snapshot) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.forget_readers() FROM PUBLIC;
@@ -4124,6 +4174,8 @@ REVOKE ALL ON FUNCTION rowcast.trigger_source(p_table regclass, p_operation text
 REVOKE ALL ON FUNCTION rowcast.unpause() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.wake() FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.warn(p_message text) FROM PUBLIC;
 
 GRANT SELECT ON SEQUENCE rowcast.announcing TO PUBLIC;
 

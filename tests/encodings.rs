@@ -192,3 +192,34 @@ async fn what_an_encoding_lacks_is_its_senders_mistake() {
     assert_eq!(refused.closed().await.0, 4004);
     server.stop().await;
 }
+
+/// A warning that its encoding has no characters for would fail the write that it is about.
+#[tokio::test]
+async fn a_session_of_another_encoding_writes_on_where_events_are_lost() {
+    let database = on(Version::Installed).await.database().await;
+    for table in ["notes", "\"中\""] {
+        database
+            .run(&format!(
+                "create table public.{table} (note text); grant insert on public.{table} to lab_app;
+                 select rowcast.attach('public.{table}', 'insert', $q$
+                   select 'noted' as name, array['*'] as rooms, to_json(n.note::int) as data
+                   from new_rows n $q$)"
+            ))
+            .await;
+    }
+    let legacy = database.legacy().await;
+    let latin = "set client_encoding = 'LATIN1'";
+    legacy.batch_execute(latin).await.expect("an encoding");
+    for table in ["notes", "U&\"\\4E2D\""] {
+        let insert = format!("insert into public.{table} values (U&'\\4E2D')");
+        let wrote = legacy.batch_execute(&insert).await;
+        wrote.unwrap_or_else(|error| panic!("{table}: {error:?}"));
+    }
+    let told =
+        "select string_agg(relation, ' ' order by id) || (select count(*) from rowcast.event)
+        from rowcast.failure";
+    assert_eq!(
+        database.ask::<String>(told).await,
+        "public.notes public.\"中\"2"
+    );
+}

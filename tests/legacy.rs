@@ -193,8 +193,13 @@ async fn a_loss_is_told_to_the_rooms_concerned_and_to_nobody_else(version: Versi
         let warning = within("a warning", warnings.recv())
             .await
             .expect("connected");
-        let words = "rowcast: events of insert on public.orders are lost: ";
-        assert!(warning.message().starts_with(words), "{warning:?}");
+        assert_eq!(
+            warning.message(),
+            format!(
+                "rowcast: events of insert on public.orders are lost, the write itself went through: \
+                 see rowcast.failure ({state})"
+            )
+        );
         let failure = "select concat_ws(' ', channel, relation, operation, sqlstate, count(*)) \
                        from rowcast.failure group by channel, relation, operation, sqlstate";
         assert_eq!(
@@ -250,6 +255,68 @@ async fn a_loss_is_told_to_the_rooms_concerned_and_to_nobody_else(version: Versi
         other.stop().await;
         server.stop().await;
     }
+}
+
+/// An error may quote a table that the query reads.
+#[tokio::test]
+async fn a_warning_tells_nothing_of_what_the_writer_may_not_read() {
+    let database = database(Version::Installed).await;
+    database
+        .run("create table public.salary (note text); grant select on public.salary to rowcast_owner;
+              insert into public.salary values ('90k for Bob')")
+        .await;
+    attach(
+        &database,
+        "(select to_json(s.note::int) from public.salary s)",
+        "",
+    )
+    .await;
+    let (legacy, mut warnings) = warned(&database).await;
+    let wrote = legacy
+        .batch_execute("insert into public.orders values (1)")
+        .await;
+    wrote.expect("sacred");
+    let warning = within("a warning", warnings.recv())
+        .await
+        .expect("connected");
+    assert!(!format!("{warning:?}").contains("90k"), "{warning:?}");
+    let why = "select message from rowcast.failure";
+    let why = database.ask::<String>(why).await;
+    assert!(why.contains("90k for Bob"), "{why}");
+}
+
+/// A message that quotes a large value, at every write, while nobody serves who would look after it.
+#[tokio::test]
+async fn failures_stay_few_and_small_where_nobody_serves() {
+    let database = database(Version::Installed).await;
+    attach(&database, "to_json(text::int)", "").await;
+    database
+        .run("update rowcast.setting set keep_failures = 10")
+        .await;
+    let legacy = database.legacy().await;
+    let fail = async |id: i32| {
+        let insert = format!(
+            "insert into public.orders (id, user_id, text) values ({id}, 1, repeat('x', 300000))"
+        );
+        legacy.batch_execute(&insert).await.expect("sacred");
+    };
+    for id in 0..30 {
+        fail(id).await;
+    }
+    let longest = "select max(greatest(length(message), length(context))) from rowcast.failure";
+    assert_eq!(database.ask::<i32>(longest).await, 2000);
+    // Another writer, who has not committed, has deleted some of them already.
+    let mut other = database.client("postgres").await;
+    let other = other.transaction().await.expect("a transaction");
+    let deleted = "delete from rowcast.failure where id in (1, 2)";
+    other.batch_execute(deleted).await.expect("they are there");
+    let bound = "set lock_timeout = '3s'; select setval('rowcast.bound', 1)";
+    database.run(bound).await;
+    fail(30).await;
+    other.rollback().await.expect("a rollback");
+    // The youngest when this one was written, itself, and those of the other writer.
+    let kept = "select count(*) from rowcast.failure";
+    assert_eq!(database.ask::<i64>(kept).await, 12);
 }
 
 /// Functions that an earlier version made stay as they are until they are attached again.

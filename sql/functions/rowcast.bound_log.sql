@@ -24,12 +24,16 @@ begin
       return;
     end if;
   end if;
+  -- Elsewhere who deletes the same as another fails.
+  if current_setting('transaction_isolation') = 'read committed' then
+    perform rowcast.forget_failures();
+  end if;
   if rowcast.leaf_is_full(v_last, v_share) or rowcast.spare_leaf(v_last >> 20) is null then
     insert into rowcast.overdue values (pg_current_xact_id()) on conflict do nothing;
   end if;
 exception
   when others then
-    raise warning 'rowcast: the log could not be bounded: % (%)', sqlerrm, sqlstate;
+    perform rowcast.warn(format('rowcast: the log could not be bounded: %s (%s)', sqlerrm, sqlstate));
 end
 $$;
 revoke all on function rowcast.bound_log() from public;

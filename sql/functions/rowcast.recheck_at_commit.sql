@@ -19,9 +19,9 @@ begin
   return null;
 exception
   when others then
-    raise warning 'nobody is asked for again: % (%)', sqlerrm, sqlstate;
+    perform rowcast.warn(format('rowcast: nobody is asked for again: %s (%s)', sqlerrm, sqlstate));
     insert into rowcast.failure (channel, relation, operation, sqlstate, message, context) values
-      (tg_table_name, tg_table_schema || '.' || tg_table_name, lower(tg_op), sqlstate, sqlerrm,
+      (tg_table_name, tg_table_schema || '.' || tg_table_name, lower(tg_op), sqlstate, left(sqlerrm, 2000),
         'rowcast.recheck_at_commit');
     return null;
 end

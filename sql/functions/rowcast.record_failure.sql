@@ -25,12 +25,16 @@ as $$
 declare
   v_gap constant json := '{"reason":"trigger"}';
   v_concerned rowcast.concern[];
-  -- Whoever writes may have another encoding, and the console has.
-  v_message constant text := case when rowcast.has_utf8(p_message) then p_message
+  -- Both may quote a value of any size. Whoever writes may have another encoding, and the console has.
+  v_message constant text := case when rowcast.has_utf8(p_message) then left(p_message, 2000)
     else 'a message that has no form in UTF-8' end;
+  v_context constant text := left(p_context, 2000);
 begin
-  raise warning 'rowcast: events of % on % are lost: % (%)', p_operation, p_relation, v_message, p_sqlstate
-    using hint = 'See rowcast.failure; the write itself went through.';
+  -- Not the message: it may quote tables that the query reads, and whoever writes may not.
+  perform rowcast.warn(format(
+    'rowcast: events of %s on %s are lost, the write itself went through: see rowcast.failure (%s)',
+    p_operation, p_relation, p_sqlstate
+  ));
   -- The failure may be that a room or a channel is none: those nobody can be told of.
   v_concerned := array(
     select row(
@@ -48,22 +52,24 @@ begin
 
   if not p_guarded then
     insert into rowcast.failure (channel, relation, operation, sqlstate, message, context)
-    values (p_channel, p_relation, p_operation, p_sqlstate, v_message, p_context);
+    values (p_channel, p_relation, p_operation, p_sqlstate, v_message, v_context);
     perform rowcast.tell_rooms('rowcast:gap', v_gap, v_concerned);
     return;
   end if;
   begin
     insert into rowcast.failure (channel, relation, operation, sqlstate, message, context)
-    values (p_channel, p_relation, p_operation, p_sqlstate, v_message, p_context);
+    values (p_channel, p_relation, p_operation, p_sqlstate, v_message, v_context);
   exception
     when others then
-      raise warning 'rowcast: and rowcast.failure could not be written: %', sqlerrm;
+      perform rowcast.warn(format('rowcast: and rowcast.failure could not be written: %s', sqlerrm));
   end;
   begin
     perform rowcast.tell_rooms('rowcast:gap', v_gap, v_concerned);
   exception
     when others then
-      raise warning 'rowcast: and the gap could not be written, so that everybody is told of one: %', sqlerrm;
+      perform rowcast.warn(format(
+        'rowcast: and the gap could not be written, so that everybody is told of one: %s', sqlerrm
+      ));
       insert into rowcast.history_break default values;
       perform rowcast.wake();
   end;

@@ -12,7 +12,7 @@ begin
   return null;
 exception
   when others then
-    raise warning 'rowcast: the log could not be rotated: % (%)', sqlerrm, sqlstate;
+    perform rowcast.warn(format('rowcast: the log could not be rotated: %s (%s)', sqlerrm, sqlstate));
     return null;
 end
 $$;

@@ -36,8 +36,7 @@ begin
   if random() < 0.02 and current_setting('transaction_isolation') = 'read committed' then
     perform rowcast.forget_readers();
   end if;
-  delete from rowcast.failure
-  where id <= (select max(id) from rowcast.failure) - (select keep_failures from rowcast.setting);
+  perform rowcast.forget_failures();
 end
 $$;
 revoke all on function rowcast.tend_log(bigint) from public;
