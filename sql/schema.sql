@@ -456,6 +456,7 @@ begin
     perform rowcast.forget_failures();
   end if;
   if rowcast.leaf_is_full(v_last, v_share) or rowcast.spare_leaf(v_last >> 20) is null then
+    set constraints rowcast._900_rowcast_settle deferred;
     insert into rowcast.overdue values (pg_current_xact_id()) on conflict do nothing;
   end if;
 exception
@@ -2360,6 +2361,8 @@ CREATE FUNCTION rowcast.revoke(p_user text) RETURNS void
     LANGUAGE sql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+  -- Not before, whatever the caller has said of all constraints.
+  set constraints rowcast._800_rowcast_access deferred;
   -- Setting sub to itself is what tells the trigger, which counts and takes the time at the commit.
   -- A name that has no form in UTF-8 is in no claims, and no listener could be told of it.
   insert into rowcast.revocation (sub)

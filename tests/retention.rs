@@ -652,6 +652,34 @@ async fn writers_leave_the_log_to_whoever_leads(version: Version) {
     assert!(db.ask::<i64>(turn).await > hanging, "nobody leads");
 }
 
+/// Such a transaction locked the log until it committed, and all other writers waited for it.
+#[tokio::test]
+async fn a_writer_whose_constraints_are_immediate_holds_nobody_up() {
+    let db = database(Version::Installed).await;
+    db.run(SMALL).await;
+    let writer = db.client("postgres").await;
+    let insert = "insert into rowcast.event (channel, name, rooms, data)
+         select 'c', 'e', array['*'], json_build_object('pad', repeat('x', 300))
+         from generate_series(1, 700)";
+    let begin = "begin; set constraints all immediate";
+    writer.batch_execute(begin).await.unwrap();
+    // More than the whole log may hold.
+    for _ in 0..8 {
+        db.run("select setval('rowcast.bound', 1)").await;
+        writer.batch_execute(insert).await.unwrap();
+    }
+    let locked = "select count(*) from pg_locks join pg_class c on c.oid = relation
+        where mode = 'AccessExclusiveLock' and relname ~ '^event_'";
+    assert_eq!(db.ask::<i64>(locked).await, 0);
+    let turn = "select (last_value >> 20) from rowcast.event_id_seq";
+    let before: i64 = db.ask(turn).await;
+    writer.batch_execute("commit").await.unwrap();
+    assert!(
+        db.ask::<i64>(turn).await > before,
+        "at the commit it is rotated"
+    );
+}
+
 /// Whatever keeps the log from being bounded, the application's write goes through.
 async fn a_bound_that_fails_fails_no_write(version: Version) {
     let db = database(version).await;

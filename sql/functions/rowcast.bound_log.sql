@@ -2,7 +2,8 @@
 -- their id reaches rowcast.bound. A service that leads does the same in advance, and then this has
 -- nothing to do, unless that service hangs: twice a leaf's share is more than it would ever leave.
 -- The work is left to the end of the writer's transaction: it locks what readers need, and nobody
--- knows how long a transaction stays open. Only PREPARE TRANSACTION keeps that lock longer.
+-- knows how long a transaction stays open, even one that has said `set constraints all immediate`.
+-- Only PREPARE TRANSACTION keeps that lock longer.
 -- It must never fail the write.
 
 create or replace function rowcast.bound_log() returns void
@@ -29,6 +30,7 @@ begin
     perform rowcast.forget_failures();
   end if;
   if rowcast.leaf_is_full(v_last, v_share) or rowcast.spare_leaf(v_last >> 20) is null then
+    set constraints rowcast._900_rowcast_settle deferred;
     insert into rowcast.overdue values (pg_current_xact_id()) on conflict do nothing;
   end if;
 exception

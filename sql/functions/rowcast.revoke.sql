@@ -7,6 +7,8 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+  -- Not before, whatever the caller has said of all constraints.
+  set constraints rowcast._800_rowcast_access deferred;
   -- Setting sub to itself is what tells the trigger, which counts and takes the time at the commit.
   -- A name that has no form in UTF-8 is in no claims, and no listener could be told of it.
   insert into rowcast.revocation (sub)
