@@ -2380,11 +2380,15 @@ CREATE FUNCTION rowcast.ring() RETURNS trigger
     AS $$
 begin
   if tg_table_name <> 'event' then
-    -- What a DBA changed: rare, and never in an application's transaction.
+    -- What a DBA changed, or who may hear what: rare.
     if exists (select from rowcast.channel where delivery = 'announce') then
       perform setval('rowcast.announcing', 1);
     end if;
-    perform rowcast.tell_listeners(tg_table_name);
+    -- NOTIFY makes PREPARE TRANSACTION fail, and a sign-out or a revocation writes to setting: where
+    -- something may be prepared, the next look reads it, as it does at any time.
+    if tg_table_name <> 'setting' or current_setting('max_prepared_transactions')::integer = 0 then
+      perform rowcast.tell_listeners(tg_table_name);
+    end if;
     return null;
   end if;
   if not exists (select from new_events) then

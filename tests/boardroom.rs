@@ -82,7 +82,7 @@ impl Office {
 }
 
 /// Connects with a session of the application, as a page of it does.
-async fn enter(server: &Server, secret: &str, query: &str) -> Subscriber {
+pub async fn enter(server: &Server, secret: &str, query: &str) -> Subscriber {
     let own = format!("http://{}", server.address);
     let cookie = format!("boardroom_session={secret}");
     ws_with(server, query, &[("cookie", &cookie), ("origin", &own)]).await

@@ -551,6 +551,36 @@ async fn prepared_transactions_are_never_made_to_fail() {
     program.log_line("fails for those that pushed events").await;
 }
 
+/// Nor for the transactions that send somebody away.
+#[tokio::test]
+async fn who_signs_out_may_do_so_in_a_prepared_transaction() {
+    let postgres = Postgres::start(Version::Installed, &[("max_prepared_transactions", "8")]).await;
+    let db = postgres.system("boardroom").await;
+    db.run(crate::boardroom::SAMPLE).await;
+    let server = serve(&db, |_| ()).await;
+    let mut ann = crate::boardroom::enter(&server, "of ann", "rooms=bookings").await;
+    let mut bob = crate::boardroom::enter(&server, "of bob", "rooms=bookings").await;
+    ann.expect("welcome").await;
+    bob.expect("welcome").await;
+    let client = db.client("postgres").await;
+    for (number, sign_out, somebody) in [
+        (
+            1,
+            "delete from boardroom.sessions where user_id = 'u1'",
+            &mut ann,
+        ),
+        (2, "select rowcast.revoke('u2')", &mut bob),
+    ] {
+        let prepared = format!("begin; {sign_out}; prepare transaction 'out{number}'");
+        let done = client.batch_execute(&prepared).await;
+        done.unwrap_or_else(|error| panic!("{sign_out}: {error:?}"));
+        let commit = format!("commit prepared 'out{number}'");
+        client.batch_execute(&commit).await.expect("it is prepared");
+        within("it is closed", somebody.closed()).await;
+    }
+    server.stop().await;
+}
+
 /// A foreign listener that is idle in a transaction, in another database: the queue fills up.
 #[tokio::test]
 async fn a_full_notify_queue_fails_no_write() {
