@@ -3971,15 +3971,23 @@ ALTER TABLE rowcast.session_rule ENABLE ALWAYS TRIGGER _800_rowcast_access_trunc
 
 CREATE TRIGGER _800_rowcast_unpause AFTER DELETE OR UPDATE ON rowcast.channel FOR EACH ROW EXECUTE FUNCTION rowcast.unpause();
 
+ALTER TABLE rowcast.channel ENABLE ALWAYS TRIGGER _800_rowcast_unpause;
+
 CREATE TRIGGER _800_rowcast_unpause_truncate BEFORE TRUNCATE ON rowcast.channel FOR EACH STATEMENT EXECUTE FUNCTION rowcast.unpause();
 
+ALTER TABLE rowcast.channel ENABLE ALWAYS TRIGGER _800_rowcast_unpause_truncate;
+
 CREATE TRIGGER _900_rowcast_ring AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON rowcast.channel FOR EACH STATEMENT EXECUTE FUNCTION rowcast.ring();
+
+ALTER TABLE rowcast.channel ENABLE ALWAYS TRIGGER _900_rowcast_ring;
 
 CREATE TRIGGER _900_rowcast_ring AFTER INSERT ON rowcast.event REFERENCING NEW TABLE AS new_events FOR EACH STATEMENT WHEN (((pg_sequence_last_value('rowcast.doorbell'::regclass) = 1) OR (pg_sequence_last_value('rowcast.announcing'::regclass) = 1) OR (pg_sequence_last_value('rowcast.event_id_seq'::regclass) >= pg_sequence_last_value('rowcast.bound'::regclass)))) EXECUTE FUNCTION rowcast.ring();
 
 ALTER TABLE rowcast.event ENABLE ALWAYS TRIGGER _900_rowcast_ring;
 
 CREATE TRIGGER _900_rowcast_ring AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON rowcast.setting FOR EACH STATEMENT EXECUTE FUNCTION rowcast.ring();
+
+ALTER TABLE rowcast.setting ENABLE ALWAYS TRIGGER _900_rowcast_ring;
 
 CREATE CONSTRAINT TRIGGER _900_rowcast_settle AFTER INSERT ON rowcast.overdue DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rowcast.settle_overdue();
 

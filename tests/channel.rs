@@ -271,6 +271,24 @@ async fn truncating_the_channels_lets_a_paused_one_go_with_a_gap(version: Versio
     }
 }
 
+/// As by a script that loads data: the triggers of channels did not fire there.
+#[tokio::test]
+async fn a_session_that_plays_a_replica_changes_channels_like_any_other() {
+    let database = database(Version::Installed).await;
+    database
+        .run(
+            "insert into rowcast.channel (name, paused) values ('held', true);
+             begin; set local session_replication_role = replica;
+             update rowcast.channel set paused = false;
+             insert into rowcast.channel (name, delivery) values ('note', 'announce'); commit",
+        )
+        .await;
+    let gaps = "select count(*) from rowcast.event where name = 'rowcast:gap'";
+    assert_eq!(database.ask::<i64>(gaps).await, 1);
+    let announcing = "select pg_sequence_last_value('rowcast.announcing')";
+    assert_eq!(database.ask::<i64>(announcing).await, 1);
+}
+
 async fn a_trigger_by_hand_inserts_into_the_log(version: Version) {
     let database = database(version).await;
     database

@@ -78,6 +78,14 @@ begin
         'for each statement execute function rowcast.ring()', v_table
       );
     end if;
+    -- Whoever changes these under session_replication_role = replica means it, too.
+    if exists (
+      select from pg_trigger
+      where tgrelid = format('rowcast.%I', v_table)::regclass and tgname = '_900_rowcast_ring'
+        and tgenabled <> 'A'
+    ) then
+      execute format('alter table rowcast.%I enable always trigger _900_rowcast_ring', v_table);
+    end if;
   end loop;
 end
 $$;

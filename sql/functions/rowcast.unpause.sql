@@ -41,5 +41,14 @@ begin
     create trigger _800_rowcast_unpause_truncate before truncate on rowcast.channel
       for each statement execute function rowcast.unpause();
   end if;
+  -- Whoever lets one go under session_replication_role = replica means it, too.
+  if exists (
+    select from pg_trigger
+    where tgrelid = 'rowcast.channel'::regclass and tgname ~ '^_800_rowcast_unpause'
+      and tgenabled <> 'A'
+  ) then
+    alter table rowcast.channel enable always trigger _800_rowcast_unpause,
+      enable always trigger _800_rowcast_unpause_truncate;
+  end if;
 end
 $$;
