@@ -350,3 +350,48 @@ on_every_version! {
     a_collation_of_ones_own_loses_nothing
     lastval_is_kept_where_it_is_asked_for
 }
+
+/// A query over a table with policies failed in it, and its events were lost.
+#[tokio::test]
+async fn row_security_off_loses_no_events() {
+    let database = database(Version::Installed).await;
+    database
+        .run(
+            "create table shop.names (id int, name text); insert into shop.names values (1, 'one');
+             grant usage on schema shop to rowcast_owner; grant select on shop.names to rowcast_owner;
+             alter table shop.names enable row level security;
+             create policy everybody on shop.names using (true)",
+        )
+        .await;
+    let more = "join shop.names s using (id)";
+    attached(
+        &database,
+        "orders",
+        "n int",
+        "s.name, array['*'] as rooms",
+        more,
+    )
+    .await;
+    attached(
+        &database,
+        "others",
+        "n int",
+        "'o' as name, array['*'] as rooms",
+        "",
+    )
+    .await;
+    let legacy = database.legacy().await;
+    run(
+        &legacy,
+        "set row_security = off; insert into shop.orders (n) values (1)",
+    )
+    .await;
+    assert_eq!(told(&database).await, "one {*}");
+    let settings =
+        "select cardinality(proconfig) from pg_proc where proname = 'shop.others insert'";
+    assert_eq!(
+        database.ask::<i32>(settings).await,
+        1,
+        "nobody else pays for it"
+    );
+}

@@ -1,5 +1,6 @@
 -- Which settings of a writer's session a query would change with, each as `(set name=value)`: what a
--- backslash in a string is, and how a date, an interval, bytes or a fraction looks as text. The page
+-- backslash in a string is, how a date, an interval, bytes or a fraction looks as text, and whether the
+-- policies of a table that is read are followed or fail the query. The page
 -- joins `day:2026-03-01`, whatever the DateStyle of who writes. Each costs a write some microseconds, so
 -- only what a query may need is set: the types of all that it handles stand in the view that
 -- rowcast.check_query has made of it. Of DateStyle only how dates are written: how they are read, such
@@ -32,6 +33,11 @@ as $$
     cross join lateral regexp_matches(tree.nodes, ':opno ([0-9]+)', 'g') m (found)
     join pg_operator o on o.oid = m.found[1]::oid
   ),
+  read as (
+    select d.refobjid as relation from tree
+    join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = tree.oid
+      and d.refclassid = 'pg_class'::regclass and d.refobjid <> p_view
+  ),
   written as (
     select from tree where strpos(tree.nodes, '{COERCEVIAIO') > 0
     union all
@@ -44,11 +50,7 @@ as $$
         where t.typtype = 'p'
       )
     union all
-    select from tree
-    join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = tree.oid
-      and d.refclassid = 'pg_class'::regclass and d.refobjid <> p_view
-    join pg_class c on c.oid = d.refobjid
-    where c.relkind = 'v'
+    select from read r join pg_class c on c.oid = r.relation where c.relkind = 'v'
   )
   select coalesce(array_agg(format('(set %s)', s.setting) order by s.setting), '{}')
   from (values
@@ -56,9 +58,15 @@ as $$
     ('intervalstyle=postgres', array['interval']::regtype[]),
     ('bytea_output=hex', array['bytea']::regtype[]),
     ('extra_float_digits=1', array['float4', 'float8']::regtype[]),
-    ('standard_conforming_strings=on', null)
+    ('standard_conforming_strings=on', null),
+    ('row_security=on', null)
   ) s (setting, types)
   where case
+    -- Off, it makes a query over such a table an error. What a view reads is not known here.
+    when s.setting like 'row_security%' then exists (
+      select from read r join pg_class c on c.oid = r.relation
+      where c.relrowsecurity or c.relkind = 'v'
+    )
     -- What stands in dollars or behind an E is read alike in any session; U&'' is an error in some.
     when s.types is null then strpos(p_query, chr(92)) > 0 or p_query ~* 'u&'''
     else exists (
