@@ -300,6 +300,14 @@ begin
     p_table, p_operation, p_query, p_mode, p_reset_above, v_columns, v_channel,
     v_function
   );
+  -- First, for its row is a lock as well: of two that make one function at once, the second would fail.
+  insert into rowcast.attached as a (relation, operation, mode, query, function_name, reset_above)
+  values (p_table, p_operation, p_mode, p_query, v_function, p_reset_above)
+  on conflict on constraint attached_pkey
+  do update set mode = excluded.mode, query = excluded.query,
+    function_name = excluded.function_name, reset_above = excluded.reset_above
+  where (a.mode, a.query, a.function_name, a.reset_above) is distinct from
+    (excluded.mode, excluded.query, excluded.function_name, excluded.reset_above);
   -- The same again is left alone: replacing a function costs every session its plans.
   if not exists (
     select from pg_proc
@@ -310,14 +318,6 @@ begin
   end if;
   perform rowcast.secure_function(v_function);
   perform rowcast.set_triggers(p_table, p_operation, v_function);
-
-  insert into rowcast.attached as a (relation, operation, mode, query, function_name, reset_above)
-  values (p_table, p_operation, p_mode, p_query, v_function, p_reset_above)
-  on conflict on constraint attached_pkey
-  do update set mode = excluded.mode, query = excluded.query,
-    function_name = excluded.function_name, reset_above = excluded.reset_above
-  where (a.mode, a.query, a.function_name, a.reset_above) is distinct from
-    (excluded.mode, excluded.query, excluded.function_name, excluded.reset_above);
 end
 $_$;
 
@@ -1000,13 +1000,14 @@ begin
     for v_trigger in
       select t.tgname as name, t.tgrelid::regclass as relation
       from pg_trigger t
+      left join rowcast.tables_below(p_table) b on b.relation = t.tgrelid
       where t.tgfoid = v_attached.function and not exists (
         select from rowcast.attached o
         where to_regprocedure(o.function_name || '()') = t.tgfoid
           and t.tgname = '_900_rowcast_' || o.operation
           and (t.tgrelid = o.relation or rowcast.is_below(t.tgrelid, o.relation))
       )
-      order by t.tgrelid
+      order by b.depth nulls last, t.tgrelid
     loop
       execute format('drop trigger %I on %s', v_trigger.name, v_trigger.relation);
     end loop;
@@ -2656,33 +2657,33 @@ CREATE FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, p_funct
     AS $$
 declare
   v_leaf regclass;
+  v_locked boolean := false;
   v_name text := format('_900_rowcast_%s', p_operation);
 begin
   for v_leaf in
-    with recursive below as (
-      select p_table::oid as oid
-      union
-      select i.inhrelid from below b join pg_inherits i on i.inhparent = b.oid
-    )
-    select b.oid from below b join pg_class c on c.oid = b.oid
-    where c.relkind in ('r', 'p') order by b.oid
-  loop
-    if not exists (
-      select from pg_trigger where tgrelid = v_leaf and tgname = v_name
+    select b.relation from rowcast.tables_below(p_table) b join pg_class c on c.oid = b.relation
+    where c.relkind in ('r', 'p') and not exists (
+      select from pg_trigger where tgrelid = b.relation and tgname = v_name
         and tgfoid = to_regprocedure(p_function || '()')
-    ) then
-      execute format(
-        'create or replace trigger %I after %s on %s %s for each statement execute function %s()',
-        v_name, p_operation, v_leaf,
-        case p_operation
-          when 'insert' then 'referencing new table as new_rows'
-          when 'update' then 'referencing old table as old_rows new table as new_rows'
-          when 'delete' then 'referencing old table as old_rows'
-          else ''
-        end,
-        p_function
-      );
+    )
+    order by b.depth, b.relation
+  loop
+    -- The table itself is the first that its writers lock, whichever of its leaves they come to.
+    if not v_locked then
+      execute format('lock table only %s in share row exclusive mode', p_table);
+      v_locked := true;
     end if;
+    execute format(
+      'create or replace trigger %I after %s on %s %s for each statement execute function %s()',
+      v_name, p_operation, v_leaf,
+      case p_operation
+        when 'insert' then 'referencing new table as new_rows'
+        when 'update' then 'referencing old table as old_rows new table as new_rows'
+        when 'delete' then 'referencing old table as old_rows'
+        else ''
+      end,
+      p_function
+    );
   end loop;
   for v_leaf in
     select tgrelid from pg_trigger
@@ -2815,6 +2816,22 @@ $$;
 ALTER FUNCTION rowcast.state_key(p_data json) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.state_key(p_data json) IS 'The key of a state event; null if its data is no jsonb.';
+
+CREATE FUNCTION rowcast.tables_below(p_table regclass, OUT relation oid, OUT depth integer) RETURNS SETOF record
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  with recursive below as (
+    select p_table::oid as oid, 0 as depth
+    union
+    select i.inhrelid, b.depth + 1 from below b join pg_inherits i on i.inhparent = b.oid
+  )
+  select b.oid, max(b.depth) from below b group by b.oid
+$$;
+
+ALTER FUNCTION rowcast.tables_below(p_table regclass, OUT relation oid, OUT depth integer) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.tables_below(p_table regclass, OUT relation oid, OUT depth integer) IS 'A table, and the tables that hang below it, with their depth.';
 
 CREATE FUNCTION rowcast.tell_listeners(p_word text) RETURNS void
     LANGUAGE plpgsql
@@ -4182,6 +4199,8 @@ REVOKE ALL ON FUNCTION rowcast.settle_overdue() FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowcast.spare_leaf(p_turn bigint) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.state_key(p_data json) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.tables_below(p_table regclass, OUT relation oid, OUT depth integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.tell_listeners(p_word text) FROM PUBLIC;
 

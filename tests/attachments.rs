@@ -1,7 +1,9 @@
 //! The life of an attachment: its table is renamed, dropped, split up, or shared with strangers, and
 //! nothing falls silent, speaks unasked or fails the application's writes.
 
-use crate::support::{Database, Version, on, on_every_version};
+use crate::support::{Database, Version, eventually, on, on_every_version};
+use tokio::task::JoinHandle;
+use tokio_postgres::Error;
 
 const SETUP: &str = "
     create schema shop;
@@ -560,4 +562,65 @@ on_every_version! {
     a_detached_partition_falls_silent
     default_privileges_open_no_trigger_function
     what_rowcast_owner_may_not_name_is_refused
+    two_attach_one_table_at_once
+    a_partition_older_than_its_parent_is_attached_below_a_writer
+}
+
+/// Another session runs this, and waits for a lock by now.
+async fn waits(database: &Database, sql: &'static str) -> JoinHandle<Result<(), Error>> {
+    let client = database.client("postgres").await;
+    let pid: i32 = client
+        .query_one("select pg_backend_pid()", &[])
+        .await
+        .expect("an answer")
+        .get(0);
+    let running = tokio::spawn(async move { client.batch_execute(sql).await });
+    let waiting = format!("select exists (select from pg_locks where not granted and pid = {pid})");
+    eventually("it waits", async || {
+        database.ask::<bool>(&waiting).await.then_some(())
+    })
+    .await;
+    running
+}
+
+/// The second failed: `tuple concurrently updated`, or a function that there was already.
+async fn two_attach_one_table_at_once(version: Version) {
+    let database = database(version).await;
+    database.run("create table shop.more (id int)").await;
+    let attach = "select shop.tell('shop.more')";
+    let first = database.client("postgres").await;
+    let begun = first.batch_execute(&format!("begin; {attach}")).await;
+    begun.expect("attached");
+    let second = waits(&database, attach).await;
+    first.batch_execute("commit").await.expect("a commit");
+    second.await.expect("it ends").expect("attached, too");
+}
+
+/// Locked in the order of their oids, the older partition came first, and a writer that had come from
+/// the parent was shot.
+async fn a_partition_older_than_its_parent_is_attached_below_a_writer(version: Version) {
+    let database = database(version).await;
+    database
+        .run(
+            "create table shop.old (id int); create table shop.new (id int);
+             create table shop.parted (id int) partition by range (id);
+             alter table shop.parted attach partition shop.old for values from (0) to (10);
+             alter table shop.parted attach partition shop.new for values from (10) to (20)",
+        )
+        .await;
+    for step in [
+        "select shop.tell('shop.parted')",
+        "select rowcast.detach('shop.parted')",
+    ] {
+        let writer = database.client("postgres").await;
+        let begun = "begin; insert into shop.parted values (11)";
+        writer.batch_execute(begun).await.expect("a write");
+        let running = waits(&database, step).await;
+        let older = writer
+            .batch_execute("insert into shop.parted values (1); commit")
+            .await;
+        older.unwrap_or_else(|error| panic!("{step}: {error:?}"));
+        let done = running.await.expect("it ends");
+        done.unwrap_or_else(|error| panic!("{step}: {error:?}"));
+    }
 }

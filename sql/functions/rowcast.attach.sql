@@ -74,6 +74,14 @@ begin
     p_table, p_operation, p_query, p_mode, p_reset_above, v_columns, v_channel,
     v_function
   );
+  -- First, for its row is a lock as well: of two that make one function at once, the second would fail.
+  insert into rowcast.attached as a (relation, operation, mode, query, function_name, reset_above)
+  values (p_table, p_operation, p_mode, p_query, v_function, p_reset_above)
+  on conflict on constraint attached_pkey
+  do update set mode = excluded.mode, query = excluded.query,
+    function_name = excluded.function_name, reset_above = excluded.reset_above
+  where (a.mode, a.query, a.function_name, a.reset_above) is distinct from
+    (excluded.mode, excluded.query, excluded.function_name, excluded.reset_above);
   -- The same again is left alone: replacing a function costs every session its plans.
   if not exists (
     select from pg_proc
@@ -84,14 +92,6 @@ begin
   end if;
   perform rowcast.secure_function(v_function);
   perform rowcast.set_triggers(p_table, p_operation, v_function);
-
-  insert into rowcast.attached as a (relation, operation, mode, query, function_name, reset_above)
-  values (p_table, p_operation, p_mode, p_query, v_function, p_reset_above)
-  on conflict on constraint attached_pkey
-  do update set mode = excluded.mode, query = excluded.query,
-    function_name = excluded.function_name, reset_above = excluded.reset_above
-  where (a.mode, a.query, a.function_name, a.reset_above) is distinct from
-    (excluded.mode, excluded.query, excluded.function_name, excluded.reset_above);
 end
 $$;
 revoke all on function rowcast.attach(regclass, text, text, text, integer) from public;

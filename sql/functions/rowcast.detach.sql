@@ -32,13 +32,14 @@ begin
     for v_trigger in
       select t.tgname as name, t.tgrelid::regclass as relation
       from pg_trigger t
+      left join rowcast.tables_below(p_table) b on b.relation = t.tgrelid
       where t.tgfoid = v_attached.function and not exists (
         select from rowcast.attached o
         where to_regprocedure(o.function_name || '()') = t.tgfoid
           and t.tgname = '_900_rowcast_' || o.operation
           and (t.tgrelid = o.relation or rowcast.is_below(t.tgrelid, o.relation))
       )
-      order by t.tgrelid
+      order by b.depth nulls last, t.tgrelid
     loop
       execute format('drop trigger %I on %s', v_trigger.name, v_trigger.relation);
     end loop;

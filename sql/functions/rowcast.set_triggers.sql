@@ -9,33 +9,33 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_leaf regclass;
+  v_locked boolean := false;
   v_name text := format('_900_rowcast_%s', p_operation);
 begin
   for v_leaf in
-    with recursive below as (
-      select p_table::oid as oid
-      union
-      select i.inhrelid from below b join pg_inherits i on i.inhparent = b.oid
-    )
-    select b.oid from below b join pg_class c on c.oid = b.oid
-    where c.relkind in ('r', 'p') order by b.oid
-  loop
-    if not exists (
-      select from pg_trigger where tgrelid = v_leaf and tgname = v_name
+    select b.relation from rowcast.tables_below(p_table) b join pg_class c on c.oid = b.relation
+    where c.relkind in ('r', 'p') and not exists (
+      select from pg_trigger where tgrelid = b.relation and tgname = v_name
         and tgfoid = to_regprocedure(p_function || '()')
-    ) then
-      execute format(
-        'create or replace trigger %I after %s on %s %s for each statement execute function %s()',
-        v_name, p_operation, v_leaf,
-        case p_operation
-          when 'insert' then 'referencing new table as new_rows'
-          when 'update' then 'referencing old table as old_rows new table as new_rows'
-          when 'delete' then 'referencing old table as old_rows'
-          else ''
-        end,
-        p_function
-      );
+    )
+    order by b.depth, b.relation
+  loop
+    -- The table itself is the first that its writers lock, whichever of its leaves they come to.
+    if not v_locked then
+      execute format('lock table only %s in share row exclusive mode', p_table);
+      v_locked := true;
     end if;
+    execute format(
+      'create or replace trigger %I after %s on %s %s for each statement execute function %s()',
+      v_name, p_operation, v_leaf,
+      case p_operation
+        when 'insert' then 'referencing new table as new_rows'
+        when 'update' then 'referencing old table as old_rows new table as new_rows'
+        when 'delete' then 'referencing old table as old_rows'
+        else ''
+      end,
+      p_function
+    );
   end loop;
   for v_leaf in
     select tgrelid from pg_trigger
