@@ -342,6 +342,38 @@ async fn a_trigger_of_an_earlier_version_still_fails_gently(version: Version) {
     assert_eq!(database.ask::<String>(told).await, "rowcast:gap{*}1");
 }
 
+/// Nor was it a write of the systems' that tell at commit, in either way.
+#[tokio::test]
+async fn a_log_that_cant_be_written_fails_no_write_of_the_systems() {
+    let lab = "insert into lab.waitlist (waitlist_id, user_id, slot_id) values (1, '1', 11), (2, '2', 11)";
+    let boardroom = "insert into boardroom.bookings
+          (boardroom_id, organizer_id, title, starts_at, ends_at)
+        values ('r1', 'u1', 'Another', '2026-11-23 08:00Z', '2026-11-23 09:00Z')";
+    for (system, sample, write) in [
+        ("lab", crate::lab::SAMPLE, lab),
+        ("boardroom", crate::boardroom::SAMPLE, boardroom),
+    ] {
+        for level in ["read committed", "serializable"] {
+            let database = on(Version::Installed).await.system(system).await;
+            database.run(sample).await;
+            let dba = database.client("postgres").await;
+            let locked = "begin; lock table rowcast.event in access exclusive mode";
+            dba.batch_execute(locked).await.expect("nobody else has it");
+            let legacy = database.legacy().await;
+            let write = format!(
+                "set lock_timeout = '50ms'; begin isolation level {level}; {write}; commit"
+            );
+            let done = legacy.batch_execute(&write).await;
+            done.unwrap_or_else(|error| panic!("{system}, {level}: {error:?}"));
+            dba.batch_execute("rollback").await.expect("let go");
+            // Nor is it a loss in silence.
+            let noted = "select exists (select from rowcast.history_break)
+                and exists (select from rowcast.failure)";
+            assert!(database.ask::<bool>(noted).await, "{system}, {level}");
+        }
+    }
+}
+
 /// An error as the application gets it.
 async fn refused(client: &Client, sql: &str) -> DbError {
     let refused = client.batch_execute(sql).await.expect_err(sql);

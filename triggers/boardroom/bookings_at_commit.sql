@@ -4,8 +4,8 @@
 -- recorded as lost events; it never reaches the application. A serializable transaction reads no
 -- table of ours, which could fail it: each of its statements is told by itself, and a booking that
 -- it deletes is told without attendees.
--- Events are kept as JSON until they are written: a variable of a type of Rowcast's would fail the
--- application's write after schema rowcast was dropped.
+-- No variable is of a type of Rowcast's: it would fail the application's write after schema rowcast
+-- was dropped.
 create or replace function boardroom_push.note() returns trigger
 language plpgsql
 security definer
@@ -16,7 +16,6 @@ declare
   v_old jsonb[] := '{}';
   v_new jsonb[] := '{}';
   v_changes boardroom_push.change[];
-  v_events json[];
 begin
   -- Schema rowcast may be dropped while this trigger stays: then nobody is to be told, and the
   -- application writes on.
@@ -55,7 +54,8 @@ begin
       ) c (booking_id, attendee, step, was, became)
     );
     if v_serializable then
-      v_events := array(select to_json(e) from boardroom_push.tell(v_changes) e);
+      insert into rowcast.event (channel, name, rooms, data, render)
+      select e.channel, e.name, e.rooms, e.data, e.render from boardroom_push.tell(v_changes) e;
       v_changes := null;
     end if;
   exception
@@ -67,9 +67,6 @@ begin
   insert into boardroom_push.change (xid, booking_id, attendee, step, was, became, fires)
   select c.xid, c.booking_id, c.attendee, c.step, c.was, c.became, c.fires
   from unnest(v_changes) c;
-  insert into rowcast.event (channel, name, rooms, data, render)
-  select e.channel, e.name, e.rooms, e.data, e.render
-  from unnest(v_events) v, json_populate_record(null::rowcast.emission, v) e;
   return null;
 end
 $$;
@@ -82,7 +79,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_changes boardroom_push.change[];
-  v_events json[];
 begin
   with taken as (
     delete from boardroom_push.change c where c.xid = pg_current_xact_id() returning c
@@ -93,17 +89,13 @@ begin
     return null;
   end if;
   begin
-    v_events := array(select to_json(e) from boardroom_push.tell(v_changes) e);
+    insert into rowcast.event (channel, name, rooms, data, render)
+    select e.channel, e.name, e.rooms, e.data, e.render from boardroom_push.tell(v_changes) e;
   exception
     when others then
       perform rowcast.record_failure('bookings', 'boardroom.bookings', 'commit', sqlstate, sqlerrm,
         'boardroom_push.tell_at_commit');
   end;
-  if cardinality(v_events) > 0 then
-    insert into rowcast.event (channel, name, rooms, data, render)
-    select e.channel, e.name, e.rooms, e.data, e.render
-    from unnest(v_events) v, json_populate_record(null::rowcast.emission, v) e;
-  end if;
   return null;
 end
 $$;

@@ -18,8 +18,8 @@ comment on column lab_push.waitlist_change.fires is
 -- reaches the application. A transaction with a snapshot of its own (repeatable read, serializable)
 -- would not see at commit what others changed, so it tells at once and has the new position found
 -- when the event is read; nor does it read a table of ours, which could fail it when serializable.
--- Events are kept as JSON until they are written: a variable of a type of Rowcast's would fail the
--- application's write after schema rowcast was dropped.
+-- No variable is of a type of Rowcast's: it would fail the application's write after schema rowcast
+-- was dropped.
 create or replace function lab_push.note_waitlist() returns trigger
 language plpgsql
 security definer
@@ -27,7 +27,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_changes lab_push.waitlist_change[];
-  v_events json[];
 begin
   -- Schema rowcast may be dropped while this trigger stays: then nobody is to be told, and the
   -- application writes on.
@@ -63,7 +62,9 @@ begin
       );
     end if;
     if current_setting('transaction_isolation') <> 'read committed' then
-      v_events := array(select to_json(e) from lab_push.position_changes(v_changes, false) e);
+      insert into rowcast.event (channel, name, rooms, data, render)
+      select e.channel, e.name, e.rooms, e.data, e.render
+      from lab_push.position_changes(v_changes, false) e;
       v_changes := null;
     end if;
   exception
@@ -73,9 +74,6 @@ begin
       return null;
   end;
   insert into lab_push.waitlist_change select c.* from unnest(v_changes) c;
-  insert into rowcast.event (channel, name, rooms, data, render)
-  select e.channel, e.name, e.rooms, e.data, e.render
-  from unnest(v_events) v, json_populate_record(null::rowcast.emission, v) e;
   return null;
 end
 $$;
@@ -165,7 +163,6 @@ as $$
 declare
   v_changes lab_push.waitlist_change[];
   v_exact boolean;
-  v_events json[];
 begin
   with taken as (
     delete from lab_push.waitlist_change c where c.xid = pg_current_xact_id() returning c
@@ -177,17 +174,14 @@ begin
   end if;
   begin
     v_exact := lab_push.lock_lines(array(select distinct c.slot_id from unnest(v_changes) c));
-    v_events := array(select to_json(e) from lab_push.position_changes(v_changes, v_exact) e);
+    insert into rowcast.event (channel, name, rooms, data, render)
+    select e.channel, e.name, e.rooms, e.data, e.render
+    from lab_push.position_changes(v_changes, v_exact) e;
   exception
     when others then
       perform rowcast.record_failure('waitlist', 'lab.waitlist', 'commit', sqlstate, sqlerrm,
         'lab_push.tell_positions');
   end;
-  if cardinality(v_events) > 0 then
-    insert into rowcast.event (channel, name, rooms, data, render)
-    select e.channel, e.name, e.rooms, e.data, e.render
-    from unnest(v_events) v, json_populate_record(null::rowcast.emission, v) e;
-  end if;
   return null;
 end
 $$;
