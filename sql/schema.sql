@@ -2153,6 +2153,10 @@ begin
   end if;
   return null;
 exception
+  when serialization_failure or deadlock_detected or lock_not_available then
+    insert into rowcast.recheck_due default values;
+    perform set_config('rowcast.rechecked', v_transaction, true);
+    return null;
   when others then
     perform rowcast.warn(format('rowcast: nobody is asked for again: %s (%s)', sqlerrm, sqlstate));
     insert into rowcast.failure (channel, relation, operation, sqlstate, message, context) values
@@ -2900,6 +2904,16 @@ begin
       coalesce(pg_sequence_last_value('rowcast.horizon'::regclass), 1),
       pg_current_snapshot()
     );
+  end if;
+  if current_setting('transaction_isolation') = 'read committed'
+    and exists (select from rowcast.recheck_due)
+  then
+    -- Whoever else counts just now is not waited for: next time.
+    perform from rowcast.setting for no key update skip locked;
+    if found then
+      delete from rowcast.recheck_due;
+      perform rowcast.recheck();
+    end if;
   end if;
   -- About once a minute is enough, and this is called once a second. Not at an old snapshot.
   if random() < 0.02 and current_setting('transaction_isolation') = 'read committed' then
@@ -3763,6 +3777,16 @@ COMMENT ON COLUMN rowcast.reader.name IS 'As its user calls it.';
 COMMENT ON COLUMN rowcast.reader.bookmark IS 'It resumes from here unless it brings a bookmark.';
 
 COMMENT ON COLUMN rowcast.reader.at IS 'Clock when the place was written last.';
+
+CREATE TABLE rowcast.recheck_due (
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+ALTER TABLE ONLY rowcast.recheck_due REPLICA IDENTITY FULL;
+
+ALTER TABLE rowcast.recheck_due OWNER TO rowcast_owner;
+
+COMMENT ON TABLE rowcast.recheck_due IS 'While there is a row, everybody is to be asked for again: rowcast.tend_log() does so and takes it away.';
 
 CREATE TABLE rowcast.revocation (
     sub text NOT NULL,

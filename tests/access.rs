@@ -1265,6 +1265,36 @@ async fn emptying_the_table_of_sessions_has_everybody_asked_for_again() {
     }
 }
 
+/// The second can't count itself under REPEATABLE READ, and nobody was asked for again.
+#[tokio::test]
+async fn of_two_who_sign_out_at_once_both_are_out() {
+    let database = support::system("boardroom").await;
+    database.run(crate::boardroom::SAMPLE).await;
+    let server = serve(&database, |_| ()).await;
+    let (first, second) = (
+        database.client(SUPERUSER).await,
+        database.client(SUPERUSER).await,
+    );
+    let mut seats = Vec::new();
+    for (client, user, secret) in [(&first, "u1", "of ann"), (&second, "u2", "of bob")] {
+        let mut somebody = crate::boardroom::enter(&server, secret, "rooms=bookings").await;
+        somebody.expect("welcome").await;
+        let sign_out = format!(
+            "begin isolation level repeatable read;
+             delete from boardroom.sessions where user_id = '{user}'"
+        );
+        client.batch_execute(&sign_out).await.expect("signed out");
+        seats.push((client, somebody));
+    }
+    for (client, mut somebody) in seats {
+        client.batch_execute("commit").await.expect("a commit");
+        within("it is closed", somebody.closed()).await;
+    }
+    let left = "select (select count(*) from rowcast.recheck_due) + (select count(*) from rowcast.failure)";
+    assert_eq!(database.ask::<i64>(left).await, 0);
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_session_that_ended_is_noticed_when_the_rules_are_asked_again() {
     let database = support::database().await;

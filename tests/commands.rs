@@ -403,7 +403,7 @@ async fn migrate_gives_way_to_a_reader_and_tries_again() {
     let db = support::database().await;
     db.run(
         "alter table rowcast.setting drop column schema_number; drop sequence rowcast.lastval; \
-         delete from rowcast.migration_history where version >= 17",
+         drop table rowcast.recheck_due; delete from rowcast.migration_history where version >= 17",
     )
     .await;
     let reader = db.client("postgres").await;

@@ -1,7 +1,9 @@
 -- For the tables that sessions and roles are read from: a constraint trigger, initially deferred,
 -- that calls this has every connection asked for again (rowcast.recheck) when the change commits,
--- once a transaction, so that nobody waits for a long one. The application's write goes before: an
--- error is a warning and a row in rowcast.failure, and the connection ends when its session would.
+-- once a transaction, so that nobody waits for a long one. The application's write goes before: who
+-- can't count it, as under REPEATABLE READ where another was quicker, leaves it to whoever tends the log,
+-- within a second; any other error is a warning and a row in rowcast.failure, and the connection ends
+-- when its session would.
 
 create or replace function rowcast.recheck_at_commit() returns trigger
 language plpgsql
@@ -18,6 +20,10 @@ begin
   end if;
   return null;
 exception
+  when serialization_failure or deadlock_detected or lock_not_available then
+    insert into rowcast.recheck_due default values;
+    perform set_config('rowcast.rechecked', v_transaction, true);
+    return null;
   when others then
     perform rowcast.warn(format('rowcast: nobody is asked for again: %s (%s)', sqlerrm, sqlstate));
     insert into rowcast.failure (channel, relation, operation, sqlstate, message, context) values

@@ -1,6 +1,7 @@
 -- Notes which leaf is written since when, however writers came there; moves on the id at which they
--- would look after the log themselves; mends what a truncation that failed half-way left behind; and
--- lets go of old failures, and of readers that are to be forgotten.
+-- would look after the log themselves; mends what a truncation that failed half-way left behind; has
+-- everybody asked for again where a sign-out could not; and lets go of old failures, and of readers that
+-- are to be forgotten.
 -- Writes nothing while nothing changes: it is called once a second for years.
 
 create or replace function rowcast.tend_log(p_last bigint) returns void
@@ -31,6 +32,16 @@ begin
       coalesce(pg_sequence_last_value('rowcast.horizon'::regclass), 1),
       pg_current_snapshot()
     );
+  end if;
+  if current_setting('transaction_isolation') = 'read committed'
+    and exists (select from rowcast.recheck_due)
+  then
+    -- Whoever else counts just now is not waited for: next time.
+    perform from rowcast.setting for no key update skip locked;
+    if found then
+      delete from rowcast.recheck_due;
+      perform rowcast.recheck();
+    end if;
   end if;
   -- About once a minute is enough, and this is called once a second. Not at an old snapshot.
   if random() < 0.02 and current_setting('transaction_isolation') = 'read committed' then

@@ -134,6 +134,8 @@ async fn a_publication_of_all_tables_refuses_no_write(version: Version) {
         "select rowcast.new_history()",
         "insert into rowcast.history_break default values; select rowcast.ensure_history()",
         "do $$ begin assert not exists (select from rowcast.history_break); end $$",
+        "insert into rowcast.recheck_due default values; select rowcast.rotate_log()",
+        "do $$ begin assert not exists (select from rowcast.recheck_due); end $$",
         "update rowcast.setting set keep_for = '1 minute'",
         "select rowcast.emit('c', 'e', array['*'], '{}'); select rowcast.rotate_log()",
         "update rowcast.leaf set entered_at = entered_at - interval '1 day'",
