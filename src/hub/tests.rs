@@ -1,0 +1,393 @@
+//! The hub as a whole, and a small one for the tests of its parts.
+
+use super::*;
+use crate::bookmark::{Bookmark, Snapshot, Spelling};
+use crate::event::{Place, States};
+use crate::frame::Frame;
+
+pub(super) const LIMITS: Limits = Limits {
+    queue_bytes: 100_000,
+    replay_events: 10,
+    replay_bytes: 100_000,
+    ring_bytes: 100_000,
+    ring_age: Duration::from_secs(60),
+    refill_events: 100,
+    memory_bytes: 1000,
+    memory_age: Duration::from_secs(60),
+};
+
+pub(super) fn place(xmin: u64, xmax: u64, running: &[u64]) -> Arc<Standpoint> {
+    let snapshot = Snapshot::new(xmin, xmax, running).unwrap();
+    Arc::new(Standpoint::new("h".into(), snapshot, xmax - 1))
+}
+
+pub(super) fn hub(limits: Limits) -> Hub {
+    let hub = Hub::new(limits);
+    hub.begin(place(10, 10, &[]), GapReason::History);
+    hub
+}
+
+/// Publishes events (id, xid, rooms) between the hub's standpoint and `to`.
+pub(super) fn publish(
+    hub: &Hub,
+    to: &Arc<Standpoint>,
+    events: &[(u64, u64, &[&str])],
+    now: Instant,
+) {
+    let from = hub.standpoint().borrow().clone().unwrap();
+    let spelling = Spelling::of("h", &from.place, Some(&to.place));
+    let event = |&(id, xid, rooms): &(u64, u64, &[&str])| {
+        let place = Place {
+            id,
+            xid,
+            bookmark: spelling.event(id).into(),
+        };
+        let rooms = rooms.iter().map(|room| Arc::from(*room)).collect();
+        Arc::new(Event {
+            place: Some(place),
+            rooms,
+            ..Event::example()
+        })
+    };
+    let events = events.iter().map(event).collect();
+    hub.publish(
+        Batch {
+            to: Arc::clone(to),
+            events,
+            states: States::new(),
+        },
+        now,
+    );
+}
+
+fn since(text: &str) -> Since {
+    Since::Bookmark(Bookmark::parse(text).unwrap(), text.into())
+}
+
+fn join(hub: &Hub, subscription: &Arc<Subscription>, rooms: &[&str], since: Since) {
+    let rooms: Vec<Arc<str>> = rooms.iter().map(|room| Arc::from(*room)).collect();
+    hub.join(subscription, &rooms, since, None, 0);
+}
+
+/// What waits, in words: event ids, and how seams were answered.
+fn taken(subscription: &Subscription) -> Vec<String> {
+    let ids = |events: &[Arc<Event>]| -> Vec<u64> {
+        events
+            .iter()
+            .map(|event| event.place.as_ref().unwrap().id)
+            .collect()
+    };
+    let word = |delivery: Delivery| match delivery {
+        Delivery::Event(event) => format!("{}", ids(&[event])[0]),
+        Delivery::Gap { reason, .. } => format!("gap {}", reason.word()),
+        Delivery::Reply(_) => "reply".into(),
+        Delivery::Withdrawn(room) => format!("withdrawn {room}"),
+        Delivery::Seam(seam) => match &seam.replay {
+            Replay::Live => "live".into(),
+            Replay::Ring(excerpt) => match seam.collect(excerpt) {
+                Ok(events) => format!("ring {:?}", ids(&events)),
+                Err(reason) => format!("gap {}", reason.word()),
+            },
+            Replay::Log(_) => "log".into(),
+            Replay::Gap(reason) => format!("gap {}", reason.word()),
+        },
+    };
+    subscription
+        .take_waiting()
+        .unwrap()
+        .into_iter()
+        .map(word)
+        .collect()
+}
+
+#[test]
+fn an_event_through_several_rooms_comes_once() {
+    let hub = hub(LIMITS);
+    let subscription = hub.open();
+    join(&hub, &subscription, &["a", "b"], Since::Now);
+    publish(
+        &hub,
+        &place(12, 12, &[]),
+        &[(1, 10, &["a", "b"]), (2, 11, &["c"]), (3, 11, &["*"])],
+        Instant::now(),
+    );
+    assert_eq!(taken(&subscription), ["live", "1", "3"]);
+}
+
+/// A poll that took an event while that was being published gave a bookmark from before it, and its
+/// reader got the event again.
+#[test]
+fn where_it_stands_is_never_behind_what_was_taken() {
+    let hub = hub(Limits {
+        queue_bytes: usize::MAX,
+        ..LIMITS
+    });
+    let subscription = hub.open();
+    join(&hub, &subscription, &["a"], Since::Now);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for xid in 10..20_000 {
+                let to = place(xid + 1, xid + 1, &[]);
+                publish(&hub, &to, &[(xid, xid, &["a"])], Instant::now());
+            }
+        });
+        let mut last = 9;
+        while last < 19_999 {
+            for delivery in subscription.take_waiting().unwrap() {
+                if let Delivery::Event(event) = delivery {
+                    last = event.place.as_ref().unwrap().xid;
+                }
+            }
+            let here = hub.here().unwrap();
+            assert!(here.snapshot.sees(last), "{last} is behind {here:?}");
+        }
+    });
+}
+
+#[test]
+fn the_ring_answers_with_the_difference_of_snapshots() {
+    let hub = hub(LIMITS);
+    let now = Instant::now();
+    // Transaction 11 commits late: after 12 and 13.
+    publish(
+        &hub,
+        &place(11, 14, &[11]),
+        &[(2, 12, &["a"]), (3, 13, &["a"]), (4, 13, &["b"])],
+        now,
+    );
+    publish(&hub, &place(14, 15, &[14]), &[(1, 11, &["a"])], now);
+    for (bookmark, replay) in [
+        ("h.10_0", "ring [2, 3, 1]"),
+        ("h.11_3_0", "ring [1]"),
+        ("h.10_0.11_3_0.2", "ring [3, 1]"),
+        ("h.14_1_0", "ring []"),
+        ("h.9_0", "log"),
+        ("x.14_1_0", "gap history"),
+        ("h.20_0", "gap future"),
+    ] {
+        let subscription = hub.open();
+        join(&hub, &subscription, &["a"], since(bookmark));
+        assert_eq!(taken(&subscription), [replay], "{bookmark}");
+    }
+}
+
+/// Two nodes with other batches: a bookmark of one, moved on by the other, must not forget.
+#[test]
+fn a_bookmark_of_another_node_is_moved_on_and_never_back() {
+    let hub = hub(LIMITS);
+    let now = Instant::now();
+    publish(&hub, &place(10, 13, &[10, 12]), &[(2, 11, &["a"])], now);
+    publish(
+        &hub,
+        &place(14, 14, &[]),
+        &[(1, 10, &["a"]), (3, 12, &["a"])],
+        now,
+    );
+    // The other node saw all of it in one batch, and was cut behind event 1.
+    let mut had = vec![1];
+    let mut bookmark = "h.10_0.14_0.1".to_owned();
+    while had.len() < 3 {
+        let subscription = hub.open();
+        join(&hub, &subscription, &["a"], since(&bookmark));
+        let Some(Delivery::Seam(seam)) = subscription.take_waiting().unwrap().pop_front() else {
+            panic!("a seam was expected")
+        };
+        let Replay::Ring(excerpt) = &seam.replay else {
+            panic!("{seam:?}")
+        };
+        let events = seam.collect(excerpt).unwrap();
+        let first = events[0].place.as_ref().unwrap();
+        assert!(
+            !had.contains(&first.id),
+            "{} again from {bookmark}",
+            first.id
+        );
+        had.push(first.id);
+        bookmark = first.bookmark.to_string();
+    }
+    assert_eq!(had, [1, 2, 3]);
+}
+
+#[test]
+fn what_comes_during_a_replay_waits_behind_the_seam() {
+    let hub = hub(LIMITS);
+    let subscription = hub.open();
+    join(&hub, &subscription, &["a"], Since::Now);
+    publish(
+        &hub,
+        &place(11, 11, &[]),
+        &[(1, 10, &["a"])],
+        Instant::now(),
+    );
+    join(&hub, &subscription, &["b"], since("h.10_0"));
+    publish(
+        &hub,
+        &place(12, 12, &[]),
+        &[(2, 11, &["b"])],
+        Instant::now(),
+    );
+    assert_eq!(taken(&subscription), ["live", "1", "ring []", "2"]);
+}
+
+/// A resume takes a moment to prepare: what is told to everybody meanwhile lies in its replay.
+#[test]
+fn what_comes_before_the_first_join_comes_once() {
+    let hub = hub(LIMITS);
+    let subscription = hub.open();
+    publish(
+        &hub,
+        &place(11, 11, &[]),
+        &[(1, 10, &["*"])],
+        Instant::now(),
+    );
+    join(&hub, &subscription, &["a"], since("h.10_0"));
+    assert_eq!(taken(&subscription), ["ring [1]"]);
+}
+
+#[test]
+fn a_later_join_does_not_repeat_what_came_through_other_rooms() {
+    let hub = hub(LIMITS);
+    let subscription = hub.open();
+    join(&hub, &subscription, &["a"], Since::Now);
+    let events: &[(u64, u64, &[&str])] = &[(1, 10, &["a", "b"]), (2, 10, &["*"]), (3, 10, &["b"])];
+    publish(&hub, &place(11, 11, &[]), events, Instant::now());
+    join(&hub, &subscription, &["b"], since("h.10_0"));
+    let waiting = subscription.take_waiting().unwrap();
+    let Some(Delivery::Seam(seam)) = waiting.into_iter().last() else {
+        panic!("a seam was expected")
+    };
+    let Replay::Ring(excerpt) = &seam.replay else {
+        panic!("{seam:?}")
+    };
+    let found = seam.collect(excerpt).unwrap();
+    let lacked = found.iter().filter(|event| !seam.was_live(event));
+    let ids: Vec<u64> = lacked
+        .map(|event| event.place.as_ref().unwrap().id)
+        .collect();
+    assert_eq!(ids, [3]);
+}
+
+#[test]
+fn who_joins_while_the_service_stops_is_ended_too() {
+    let hub = hub(LIMITS);
+    let subscription = hub.open();
+    hub.end_all(Ended::Restart);
+    join(&hub, &subscription, &["a"], Since::Now);
+    assert_eq!(subscription.take_waiting().unwrap_err(), Ended::Restart);
+}
+
+#[test]
+fn a_replay_above_its_limit_is_a_gap_and_never_cut_short() {
+    let hub = hub(LIMITS);
+    let events: Vec<(u64, u64, &[&str])> = (1..=11).map(|id| (id, 10, &["a"] as &[&str])).collect();
+    publish(&hub, &place(11, 11, &[]), &events, Instant::now());
+    let subscription = hub.open();
+    join(&hub, &subscription, &["a"], since("h.10_0"));
+    join(&hub, &subscription, &["a"], since("h.10_0.11_0.1"));
+    assert_eq!(
+        taken(&subscription),
+        ["gap limit", "ring [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]"]
+    );
+}
+
+#[test]
+fn a_reader_that_falls_behind_is_ended_and_slows_nobody() {
+    let hub = hub(Limits {
+        queue_bytes: 500,
+        ..LIMITS
+    });
+    let (slow, quick) = (hub.open(), hub.open());
+    join(&hub, &slow, &["a"], Since::Now);
+    join(&hub, &quick, &["a"], Since::Now);
+    for xid in 10..20 {
+        publish(
+            &hub,
+            &place(xid + 1, xid + 1, &[]),
+            &[(xid, xid, &["a"])],
+            Instant::now(),
+        );
+        assert!(!taken(&quick).is_empty());
+    }
+    assert_eq!(slow.take_waiting().unwrap_err(), Ended::Lagged);
+    slow.close();
+    quick.close();
+    let sizes = hub.sizes();
+    assert_eq!(
+        (sizes.subscriptions, sizes.rooms, sizes.queue_bytes),
+        (0, 0, 0)
+    );
+}
+
+/// What waited was dropped: whoever then takes the standpoint for its own would miss it.
+#[test]
+fn who_was_ended_has_not_caught_up() {
+    let hub = hub(LIMITS);
+    let (ended, sealed) = (hub.open(), hub.open());
+    for subscription in [&ended, &sealed] {
+        join(&hub, subscription, &["a"], Since::Now);
+        taken(subscription);
+        assert!(subscription.rise());
+    }
+    publish(
+        &hub,
+        &place(11, 11, &[]),
+        &[(1, 10, &["a"])],
+        Instant::now(),
+    );
+    ended.end(Ended::Restart);
+    assert!(!ended.rise());
+    assert!(!ended.seal() && !sealed.seal());
+    // Sealed, it takes nothing more, and can still be ended.
+    publish(
+        &hub,
+        &place(12, 12, &[]),
+        &[(2, 11, &["a"])],
+        Instant::now(),
+    );
+    assert!(taken(&sealed).is_empty());
+    assert_eq!(hub.sizes().queue_bytes, 0);
+    sealed.end(Ended::Revoked);
+    assert_eq!(sealed.over(), Some(Ended::Revoked));
+}
+
+#[test]
+fn old_batches_leave_the_ring_and_their_bookmarks_go_to_the_log() {
+    let hub = hub(LIMITS);
+    let began = Instant::now();
+    publish(&hub, &place(11, 11, &[]), &[(1, 10, &["a"])], began);
+    publish(
+        &hub,
+        &place(12, 12, &[]),
+        &[(2, 11, &["a"])],
+        began + Duration::from_secs(61),
+    );
+    let subscription = hub.open();
+    join(&hub, &subscription, &["a"], since("h.10_0"));
+    join(&hub, &subscription, &["a"], since("h.11_0"));
+    assert_eq!(taken(&subscription), ["log", "ring [2]"]);
+}
+
+#[test]
+fn what_is_answered_to_somebody_who_has_left_weighs_nothing() {
+    let hub = hub(LIMITS);
+    let subscription = hub.open();
+    subscription.reply(Frame::websocket("before"));
+    assert!(hub.sizes().queue_bytes > 0);
+    subscription.close();
+    subscription.reply(Frame::websocket("behind"));
+    assert_eq!(hub.sizes().queue_bytes, 0);
+}
+
+#[test]
+fn a_new_history_is_a_gap_for_all() {
+    let hub = hub(LIMITS);
+    let subscription = hub.open();
+    join(&hub, &subscription, &["a"], Since::Now);
+    let snapshot = Snapshot::new(5, 5, &[]).unwrap();
+    hub.begin(
+        Arc::new(Standpoint::new("i".into(), snapshot, 4)),
+        GapReason::History,
+    );
+    join(&hub, &subscription, &["a"], since("h.10_0"));
+    assert_eq!(taken(&subscription), ["live", "gap history", "gap history"]);
+}
