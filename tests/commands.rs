@@ -401,11 +401,7 @@ async fn apply_gives_way_to_an_open_writer_and_tries_again() {
 #[tokio::test]
 async fn migrate_gives_way_to_a_reader_and_tries_again() {
     let db = support::database().await;
-    db.run(
-        "alter table rowcast.setting drop column schema_number; drop sequence rowcast.lastval; \
-         drop table rowcast.recheck_due; delete from rowcast.migration_history where version >= 17",
-    )
-    .await;
+    db.undo_migrations(17).await;
     let reader = db.client("postgres").await;
     let hold = "begin; lock table rowcast.setting in access share mode";
     reader.batch_execute(hold).await.unwrap();

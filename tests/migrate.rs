@@ -136,13 +136,10 @@ async fn do_again(database: &Database, sql: &str) {
 #[tokio::test]
 async fn a_migration_gets_through_and_aborts_no_writer() {
     let database = support::database().await;
-    let older = "alter table rowcast.event detach partition rowcast.log;
-        alter table rowcast.event attach partition rowcast.log for values in (0, 1, 2, 3, 4, 5);
-        delete from rowcast.migration_history where version >= 20";
-    database.run(older).await;
+    let undone = database.undo_migrations(20).await;
     let writers = Writers::start(&database).await;
     let mut owner = database.client("postgres").await;
-    assert_eq!(run(&mut owner).await.migrations, 1);
+    assert_eq!(run(&mut owner).await.migrations, undone);
     writers.stop().await;
 }
 
@@ -150,11 +147,10 @@ async fn a_migration_gets_through_and_aborts_no_writer() {
 #[tokio::test]
 async fn a_migration_waits_for_less_than_deadlock_timeout() {
     let database = support::database().await;
+    database.undo_migrations(17).await;
     database
         .run(
-            "alter table rowcast.setting drop column schema_number; \
-             delete from rowcast.migration_history where version >= 17; drop sequence rowcast.lastval;
-             create function public.note() returns event_trigger language plpgsql as $$ begin
+            "create function public.note() returns event_trigger language plpgsql as $$ begin
                perform set_config('test.timeout', current_setting('lock_timeout'), false); end $$;
              create event trigger note on ddl_command_start when tag in ('CREATE SEQUENCE')
                execute function public.note()",

@@ -69,6 +69,19 @@ pub const SYSTEMS: [&str; 5] = ["lab", "clinic", "tickets", "spa", "boardroom"];
 /// How many open transactions are more than a bookmark can name, however close together they began.
 const MANY: usize = 500;
 
+/// What undoes migrations, by their number: those that could not be applied again otherwise, or would
+/// have nothing to do.
+const UNDO: [(i32, &str); 4] = [
+    (17, "alter table rowcast.setting drop column schema_number"),
+    (19, "drop sequence rowcast.lastval"),
+    (
+        20,
+        "alter table rowcast.event detach partition rowcast.log;
+         alter table rowcast.event attach partition rowcast.log for values in (0, 1, 2, 3, 4, 5)",
+    ),
+    (22, "drop table rowcast.recheck_due"),
+];
+
 /// A cluster with its templates.
 pub struct Postgres {
     pub cluster: Cluster,
@@ -376,6 +389,22 @@ impl Database {
         for number in 0..MANY {
             self.run(&format!("rollback prepared '{number}'")).await;
         }
+    }
+
+    /// Makes it as it was before the migration of this number, as far as those behind it can be applied
+    /// again; how many these are.
+    pub async fn undo_migrations(&self, from: i32) -> usize {
+        for (version, undo) in UNDO.iter().rev() {
+            if *version >= from {
+                self.run(undo).await;
+            }
+        }
+        let forget = format!(
+            "with forgotten as (delete from rowcast.migration_history where version >= {from} returning 1)
+             select count(*) from forgotten"
+        );
+        let forgotten: i64 = self.ask(&forget).await;
+        forgotten.try_into().expect("a few")
     }
 
     /// How many wait for a lock of this kind, which is a condition on `pg_locks`. In this database:
