@@ -16,6 +16,7 @@ pub(crate) mod handshake;
 pub(crate) mod ledger;
 pub(crate) mod outlet;
 pub(crate) mod payload;
+pub(crate) mod peer;
 pub(crate) mod poll;
 pub(crate) mod post;
 pub(crate) mod presence;

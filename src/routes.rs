@@ -8,8 +8,9 @@ mod upgrade;
 
 use crate::connection::cors::with_cors;
 use crate::connection::cut::Cut;
+use crate::connection::peer::Peer;
 use crate::connection::post::{self, Body};
-use crate::connection::visit::{Peer, Visit};
+use crate::connection::visit::Visit;
 use crate::connection::{Gate, call, poll, reader, sse};
 use crate::console::{Console, page};
 use std::sync::Arc;

@@ -541,13 +541,7 @@ async fn times_are_utc() {
     let mut clinic = Clinic::open(Version::Installed, "").await;
     let now =
         "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')";
-    let before: String = clinic
-        .stage
-        .legacy
-        .query_one(now, &[])
-        .await
-        .expect("now")
-        .get(0);
+    let before: String = clinic.stage.database.ask(now).await;
     clinic
         .stage
         .writes(
@@ -557,13 +551,7 @@ async fn times_are_utc() {
         )
         .await;
     let heard = clinic.stage.heard().await;
-    let after: String = clinic
-        .stage
-        .legacy
-        .query_one(now, &[])
-        .await
-        .expect("now")
-        .get(0);
+    let after: String = clinic.stage.database.ask(now).await;
     let mut seen = 0;
     for frame in heard.iter().flat_map(|(_, frames)| frames) {
         let at = frame["data"]["timestamp"].as_str().expect("a timestamp");

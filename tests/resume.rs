@@ -430,6 +430,14 @@ async fn assert_last_told(db: &Database, server: &Server, bookmark: &str, expect
     }
 }
 
+/// Serves with looks that wait as long as [`hold_a_look`] holds them.
+async fn serve_with_patience(db: &Database) -> Server {
+    serve(db, |settings| {
+        settings.listener.look_timeout = Duration::from_secs(60);
+    })
+    .await
+}
+
 /// Who holds this server's looks up until it commits. The look that waits has taken its snapshot
 /// before: what is written now, the next one finds at once.
 async fn hold_a_look(db: &Database) -> tokio_postgres::Client {
@@ -453,10 +461,7 @@ async fn hold_a_look(db: &Database) -> tokio_postgres::Client {
 async fn of_two_bookings_at_once_a_page_is_told_the_one_it_lacks() {
     let db = database(Version::Installed).await;
     db.run(BOOKINGS).await;
-    let server = serve(&db, |settings| {
-        settings.listener.look_timeout = Duration::from_secs(60);
-    })
-    .await;
+    let server = serve_with_patience(&db).await;
     let mut reader = subscriber(&server, TRANSPORTS[0], &db.bookmark().await).await;
     reader.expect("welcome").await;
     reader.expect("subscribed").await;
@@ -544,10 +549,7 @@ async fn with_many_open(db: &Database) -> (String, Bookmark) {
 async fn a_shortened_bookmark_loses_no_state() {
     let db = database(Version::Installed).await;
     db.run(BOOKINGS).await;
-    let live = serve(&db, |settings| {
-        settings.listener.look_timeout = Duration::from_secs(60);
-    })
-    .await;
+    let live = serve_with_patience(&db).await;
     // This server's ring reaches back to before any of these, and so to the shortened bookmark.
     let (exact, many) = with_many_open(&db).await;
     let shortened = Bookmark {
@@ -655,10 +657,7 @@ async fn a_bookmark_is_of_the_statement_that_prints_it() {
 #[tokio::test]
 async fn a_node_that_is_behind_sends_away_and_tells_no_gap() {
     let db = database(Version::Installed).await;
-    let server = serve(&db, |settings| {
-        settings.listener.look_timeout = Duration::from_secs(60);
-    })
-    .await;
+    let server = serve_with_patience(&db).await;
     let holder = hold_a_look(&db).await;
     marker(&db, &["r:1"]).await;
     let ahead = db.bookmark().await;
@@ -677,10 +676,7 @@ async fn a_node_that_is_behind_sends_away_and_tells_no_gap() {
 #[tokio::test]
 async fn a_token_that_ends_while_the_log_is_awaited_is_told_as_later() {
     let db = database(Version::Installed).await;
-    let server = serve(&db, |settings| {
-        settings.listener.look_timeout = Duration::from_secs(60);
-    })
-    .await;
+    let server = serve_with_patience(&db).await;
     let holder = hold_a_look(&db).await;
     marker(&db, &["r:1"]).await;
     let since = format!("since={}", db.bookmark().await);

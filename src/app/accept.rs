@@ -7,10 +7,10 @@ use super::socket::{Accepted, Socket as Listening};
 use crate::config::Limits;
 use crate::connection::crowd::{Crowd, SocketPermit};
 use crate::connection::cut::Cut;
+use crate::connection::peer::{self, Peer};
 use crate::connection::socket::Socket;
 use crate::connection::socket::lent::Lent;
 use crate::connection::takeover::{Head, Takeover};
-use crate::connection::visit::{self, Peer};
 use crate::connection::{Gate, Refusal};
 use crate::report::{self, Repeated};
 use crate::stream::Stream;
@@ -59,7 +59,7 @@ impl Sockets {
                 ),
             },
         };
-        let shown = visit::shown(peer.0);
+        let shown = peer::shown(peer.0);
         report::refused_again(&self.refusals, "http", refusal.word(), &detail, &shown);
         None
     }

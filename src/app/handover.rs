@@ -5,9 +5,9 @@
 use super::front::Front;
 use crate::connection::answer::Boxed;
 use crate::connection::cut::Cut;
+use crate::connection::peer::Peer;
 use crate::connection::socket::Socket;
 use crate::connection::takeover::{Head, Takeover};
-use crate::connection::visit::Peer;
 use hyper::Version;
 use hyper::body::Incoming;
 use hyper::service::Service;

@@ -4,7 +4,7 @@
 
 use super::OpenError;
 use crate::config::Limits;
-use crate::connection::visit::Peer;
+use crate::connection::peer::Peer;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};

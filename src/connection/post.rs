@@ -2,7 +2,8 @@
 //! Hands its text over to whoever it is for. It must never read a body that a form of another site
 //! could have sent.
 
-use super::visit::{self, Visit};
+use super::peer;
+use super::visit::Visit;
 use super::{Gate, Refusal, answer, seats};
 use crate::hub::Identity;
 use bytes::{Buf, Bytes};
@@ -100,12 +101,12 @@ impl Post {
         let identity = gate.identify(visit).await.map_err(Refused::Entry)?;
         seat.belongs_to(gate, identity.user.as_deref())
             .map_err(Refused::Entry)?;
-        let (shown, limits) = (visit::shown(address), &gate.settings.limits);
+        let (shown, limits) = (peer::shown(address), &gate.settings.limits);
         let refused =
             |status, code, message: &str| Err(Refused::Content(status, code, message.to_owned()));
         let key = match &identity.user {
             Some(user) => format!("user {user}"),
-            None => format!("address {}", visit::shown(address.map(seats::network))),
+            None => format!("address {}", peer::shown(address.map(seats::network))),
         };
         let rate = limits.messages_per_second;
         if !gate.allowances.take(&key, rate, limits.connections) {

@@ -17,10 +17,10 @@ mod speech;
 use super::answer::{Boxed, boxed};
 use super::cors::with_cors;
 use super::crowd::{Counted, Crowd};
+use super::peer::{self, Peer};
 use super::socket::Socket;
 use super::socket::decode::Decoder;
 use super::socket::lent::Lent;
-use super::visit::{self, Peer};
 use super::{Gate, Refusal};
 use crate::clock::millis;
 use crate::dialect::{Dialect, SocketIoDoor};
@@ -248,7 +248,7 @@ impl Host {
 
     /// Somebody was refused whose sign-in was not even looked at.
     fn refused(&self, word: &str, detail: &str, address: Option<IpAddr>) {
-        let (transport, shown) = (Transport::SocketIo.word(), visit::shown(address));
+        let (transport, shown) = (Transport::SocketIo.word(), peer::shown(address));
         report::refused_again(&self.refusals, transport, word, detail, &shown);
     }
 

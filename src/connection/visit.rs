@@ -1,66 +1,18 @@
-//! A request as it arrived: what it asks for, by what it proves who it is, where it comes from.
-//! Hands words over to admission and the transports. It must never believe a forwarded header of
-//! anybody but a proxy of ours.
+//! A request as it arrived: what it asks for, by what it proves who it is, of which page it is.
+//! Hands words over to admission and the transports. It must never take a page for one of our own that
+//! only says so.
 
 use super::door::Door;
+use super::peer::{self, Peer};
 use super::{Gate, Refusal, handshake};
 use crate::config::Poll;
-use crate::report;
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::IntErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
-use warp::http::header::GetAll;
-use warp::http::{HeaderMap, HeaderValue};
-
-/// Who is at the other end, as the accept loop saw it; nothing for a Unix socket.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub Option<IpAddr>);
-
-impl Peer {
-    /// The address that its sockets count for: through a proxy of ours come many people's.
-    #[must_use]
-    pub fn counted(self, gate: &Gate) -> Option<IpAddr> {
-        self.0.filter(|address| !is_trusted(gate, *address))
-    }
-
-    /// The address to count by: the peer's, or behind trusted proxies the last that is none.
-    #[must_use]
-    pub fn address(self, gate: &Gate, headers: &HeaderMap) -> Option<IpAddr> {
-        self.trace(gate, headers).0
-    }
-
-    /// Whether it is a proxy of ours, whose X-Forwarded headers count. So is whoever the permissions
-    /// of a Unix socket let in.
-    fn is_ours(self, gate: &Gate) -> bool {
-        self.0.is_none_or(|address| is_trusted(gate, address))
-    }
-
-    /// See [`Peer::address`]; and how many proxies of ours have said from whom they have it.
-    fn trace(self, gate: &Gate, headers: &HeaderMap) -> (Option<IpAddr>, usize) {
-        let (mut address, mut said) = (self.0, 0);
-        if !self.is_ours(gate) {
-            return (address, said);
-        }
-        // From the right, where our own proxies wrote: what stands left of the first word that is
-        // no proxy of ours, a client may have written.
-        for text in listed(headers.get_all("x-forwarded-for")).iter().rev() {
-            said += 1;
-            let Some(next) = read(text) else {
-                report::forwarded_unreadable(&shown(address));
-                break;
-            };
-            let next = next.to_canonical();
-            address = Some(next);
-            if !is_trusted(gate, next) {
-                break;
-            }
-        }
-        (address, said)
-    }
-}
+use warp::http::HeaderMap;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -167,22 +119,7 @@ impl Visit {
     /// By which the log knows where it comes from.
     #[must_use]
     pub fn shown(&self, gate: &Gate) -> String {
-        shown(self.address(gate))
-    }
-
-    /// What a proxy of ours says of the request that it was sent itself. Of a list, that is the word
-    /// at the place which the client has in X-Forwarded-For, from the right: what stands left of it, a
-    /// client may have written. Proxies that replace what they were sent leave a shorter list, and
-    /// then its first word is of the outermost that is ours.
-    fn forwarded(&self, name: &str, gate: &Gate) -> Option<&str> {
-        let peer = Peer(self.peer);
-        if !peer.is_ours(gate) {
-            return None;
-        }
-        let (_, said) = peer.trace(gate, &self.headers);
-        let words = listed(self.headers.get_all(name));
-        let place = words.len().saturating_sub(said.max(1));
-        words.get(place).copied().filter(|word| !word.is_empty())
+        peer::shown(self.address(gate))
     }
 
     /// See [`Peer::address`].
@@ -231,9 +168,10 @@ impl Visit {
                 origin_of(page).into()
             }
         };
-        let host = self.forwarded("x-forwarded-host", gate);
+        let forwarded = |name| Peer(self.peer).forwarded(gate, &self.headers, name);
+        let host = forwarded("x-forwarded-host");
         let host = host.or_else(|| self.header("host"));
-        let scheme = self.forwarded("x-forwarded-proto", gate);
+        let scheme = forwarded("x-forwarded-proto");
         let listed = &gate.settings.http.allowed_origins;
         let allowed = is_own(&origin, host, scheme) || listed.iter().any(|one| *one == origin);
         allowed.then_some(()).ok_or(Refusal::Origin)
@@ -245,15 +183,6 @@ impl Visit {
 pub struct Load {
     pub rooms: Vec<String>,
     pub from: String,
-}
-
-/// The words of a header that is a list, on however many lines.
-fn listed(lines: GetAll<'_, HeaderValue>) -> Vec<&str> {
-    let lines = lines.iter().filter_map(|line| line.to_str().ok());
-    lines
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
-        .collect()
 }
 
 /// Whether the browser has a page of this origin from the host that it sent this request to, and by
@@ -276,22 +205,6 @@ fn is_own(origin: &str, host: Option<&str>, scheme: Option<&str>) -> bool {
     scheme.is_none_or(is_same) && host.is_some_and(|host| bare(host) == bare(page))
 }
 
-/// An address as proxies write it: bare, in brackets, or with a port.
-fn read(text: &str) -> Option<IpAddr> {
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|text| text.strip_suffix(']'));
-    let with_port = || text.parse::<SocketAddr>().ok().map(|place| place.ip());
-    let read = bare.unwrap_or(text).parse().ok();
-    read.or_else(with_port)
-}
-
-/// An address as the log knows it.
-#[must_use]
-pub fn shown(address: Option<IpAddr>) -> String {
-    address.map_or_else(|| "unix".to_owned(), |address| address.to_string())
-}
-
 /// As the header of that name would have it.
 fn origin_of(url: &str) -> String {
     Url::parse(url).map_or_else(
@@ -310,17 +223,10 @@ fn names(list: &str) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-fn is_trusted(gate: &Gate, address: IpAddr) -> bool {
-    gate.settings
-        .http
-        .trusted_proxies
-        .iter()
-        .any(|net| net.contains(&address))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use warp::http::HeaderValue;
 
     #[test]
     fn a_parameter_is_read_as_forms_write_it() {

@@ -3,7 +3,8 @@
 
 use crate::connection::Gate;
 use crate::connection::door::{Door, Which};
-use crate::connection::visit::{Peer, Visit};
+use crate::connection::peer::Peer;
+use crate::connection::visit::Visit;
 use crate::dialect::{Dialect, Fields};
 use hyper::Request;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
