@@ -295,10 +295,11 @@ impl Hub {
             queue_gap(&table, reason)
         };
         drop(table);
-        told.iter().for_each(|one| one.wake.notify_one());
         // Behind the gap: a heartbeat with the new history's bookmark must find it in the queue, or a
-        // reader that is cut behind that would never hear of it.
+        // reader that is cut behind that would never hear of it. And before anybody is woken:
+        // acknowledgements are judged by it, and whoever is told of the gap may answer at once.
         self.0.standpoint.send_replace(Some(standpoint));
+        told.iter().for_each(|one| one.wake.notify_one());
     }
 
     /// Tells everybody that something may be missing, for this reason.
