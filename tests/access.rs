@@ -9,6 +9,7 @@ use crate::support::{
 use rowcast::clock::unix_now;
 use rowcast::command::postgres::{Mode, SUPERUSER};
 use rowcast::config::Settings;
+use rowcast::connection::Refusal;
 use rowcast::hub::{Identity, Since};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -45,6 +46,8 @@ impl Way {
     }
 
     fn floor(self, settings: &mut Settings) {
+        // Longer than any test holds up a rule, or a replay.
+        settings.database.statement_timeout = Duration::from_secs(60);
         assert!(settings.listener.floor < SECOND, "a look is in time");
         if self == Self::Notified {
             settings.listener.floor = NO_FLOOR;
@@ -143,8 +146,15 @@ async fn a_revoked_user_is_cut_on_every_node() {
         for somebody in theirs.iter_mut().chain(&mut others) {
             somebody.expect("welcome").await;
         }
-        let began = Instant::now();
+        // Between two polls the token that was issued later would come in again.
+        for server in &servers {
+            eventually("the polls are held", async || {
+                (server.gate.hub.sizes().subscriptions == 12).then_some(())
+            })
+            .await;
+        }
         database.run("select rowcast.revoke('1')").await;
+        let began = Instant::now();
         for cut in &mut theirs {
             assert_cut(cut).await;
         }
@@ -390,19 +400,15 @@ async fn a_stalled_reader_is_cut_as_soon_as_it_is_revoked() {
         let database = support::database().await;
         let server = serve(&database, |settings| {
             settings.limits.queue_bytes = 100_000_000;
+            settings.limits.write_stall = Duration::from_secs(60);
             Way::Notified.floor(settings);
         })
         .await;
         let stuck = stalled(&server, transport, &issued("1", -5), "").await;
-        let mut sent = 0;
-        eventually("its events wait", async || {
-            database.run(BIG).await;
-            sent += 1;
-            (server.gate.hub.sizes().queue_bytes > 1_000_000).then_some(())
-        })
-        .await;
-        let began = Instant::now();
+        // Some more than 20: what lies in the kernel's buffers may still grow a little.
+        let sent = server.fill(&database, BIG, 1_500_000).await;
         database.run("select rowcast.revoke('1')").await;
+        let began = Instant::now();
         eventually("it is cut", async || {
             (server.gate.seats.taken() == 0).then_some(())
         })
@@ -451,8 +457,8 @@ async fn a_replay_ends_in_the_middle_when_its_reader_is_revoked() {
         within("the replay", reader.read_exact(&mut some))
             .await
             .expect("it comes");
-        let began = Instant::now();
         database.run("select rowcast.revoke('1')").await;
+        let began = Instant::now();
         eventually("it is cut", async || {
             (server.gate.seats.taken() == 0).then_some(())
         })
@@ -479,14 +485,25 @@ async fn a_replay_that_flows_ends_when_its_reader_is_revoked() {
             .await
             .expect("it comes");
         database.run("select rowcast.revoke('1')").await;
+        let mut unheard = Instant::now();
         eventually("it has heard", async || {
-            (server.gate.hub.access_known() == 1).then_some(())
+            let now = Instant::now();
+            if server.gate.hub.access_known() == 1 {
+                return Some(());
+            }
+            unheard = now;
+            None
         })
         .await;
         let rest = Rest::of(reader).await;
+        let took = unheard.elapsed();
         eprintln!("{transport:?}: {} of 1500 more", rest.events);
         assert!(rest.events < 1000, "{transport:?}: {}", rest.events);
-        assert!(rest.says("revoked"), "{transport:?}: torn");
+        // Whoever stood still for as long as last words may take is torn, and rightly.
+        assert!(
+            rest.says("revoked") || took > Refusal::Revoked.grace(),
+            "{transport:?}: torn after {took:?}"
+        );
         server.stop().await;
     }
 }
@@ -495,7 +512,12 @@ async fn a_replay_that_flows_ends_when_its_reader_is_revoked() {
 async fn a_token_that_expires_cuts_a_stalled_reader_in_its_replay() {
     let database = support::database().await;
     let (since, _) = support::long_replay(&database).await;
-    let server = serve(&database, |_| ()).await;
+    let server = serve(&database, |settings| {
+        settings.database.statement_timeout = Duration::from_secs(60);
+        // Longer than the token lasts.
+        settings.limits.write_stall = Duration::from_secs(60);
+    })
+    .await;
     let (brief, expires) = brief(json!({ "sub": "1" }));
     let mut readers = Vec::new();
     for transport in TRANSPORTS {
@@ -506,6 +528,8 @@ async fn a_token_that_expires_cuts_a_stalled_reader_in_its_replay() {
     // Those without a replay stand still, too.
     eventually("their events wait", async || {
         database.run(BIG).await;
+        // All at once could be more than a queue holds.
+        server.has_read(&database).await;
         (server.gate.hub.sizes().queue_bytes > 100_000).then_some(())
     })
     .await;
@@ -561,8 +585,8 @@ async fn a_withdrawn_rule_takes_its_rooms_on_every_node() {
                     everybody.push(one);
                 }
             }
-            let began = Instant::now();
             database.run(change).await;
+            let began = Instant::now();
             for one in &mut everybody {
                 assert_withdrawn(one, "org:1").await;
             }
@@ -819,19 +843,14 @@ async fn what_waits_for_a_withdrawn_room_is_not_delivered() {
         database.run(RULES).await;
         let server = serve(&database, |settings| {
             settings.limits.queue_bytes = 100_000_000;
+            settings.limits.write_stall = Duration::from_secs(60);
         })
         .await;
         let mut reader = connect(transport, &server, &issued("1", -5), "rooms=org:1,open").await;
         reader.expect("welcome").await;
-        let mut sent = 0;
         let emit = "insert into rowcast.event (channel, name, rooms, data)
             select 'c', 'secret', array['org:1'], to_json(repeat('x', 100000)) from generate_series(1, 20)";
-        eventually("its events wait", async || {
-            database.run(emit).await;
-            sent += 20;
-            (server.gate.hub.sizes().queue_bytes > 5_000_000).then_some(())
-        })
-        .await;
+        let sent = 20 * server.fill(&database, emit, 5_000_000).await;
         // What one look finds together with the change comes behind the news of it: somebody else has
         // to have the marker first.
         let mut witness = connect(transport, &server, &issued("1", -5), "rooms=open").await;
@@ -1025,7 +1044,11 @@ async fn a_rule_that_fails_is_asked_again_and_nobody_is_cut_for_it() {
              $$",
         )
         .await;
-    let server = serve(&database, |_| ()).await;
+    let server = serve(&database, |settings| {
+        // Longer than it fails below.
+        settings.limits.recheck_patience = Duration::from_secs(60);
+    })
+    .await;
     let mut one = ws(&server, &issued("1", -5), "").await;
     let mut two = sse(&server, &issued("2", -5), "").await;
     for somebody in [&mut one, &mut two] {
@@ -1150,15 +1173,23 @@ async fn a_rule_that_hangs_for_one_holds_up_nobody_else() {
     let database = support::database().await;
     database.run(RULES).await;
     let server = serve(&database, |settings| {
-        settings.database.statement_timeout = Duration::from_millis(200);
-        settings.limits.recheck_patience = Duration::from_secs(3);
+        settings.database.statement_timeout = Duration::from_millis(500);
+        // Longer than it takes to find out who hangs: each is asked for alone in the fourth round.
+        settings.limits.recheck_patience = Duration::from_secs(8);
     })
     .await;
     let mut everybody = Vec::new();
     for user in ["1", "2", "3"] {
         for transport in TRANSPORTS {
-            let mut one = connect(transport, &server, &issued(user, -5), "rooms=org:1").await;
-            one.expect("welcome").await;
+            // On a busy machine any rule may take so long: who is told to come back does.
+            let one = eventually("it is let in", async || {
+                let mut one = connect(transport, &server, &issued(user, -5), "rooms=org:1").await;
+                let first = one.next_or_end().await;
+                first
+                    .is_ok_and(|frame| frame["type"] == "welcome")
+                    .then_some(one)
+            })
+            .await;
             everybody.push((user, one));
         }
     }
@@ -1201,9 +1232,8 @@ async fn nobody_is_cut_while_the_database_is_away() {
     let database = postgres.database().await;
     database.run(RULES).await;
     let server = serve(&database, |settings| {
-        settings.database.connect_timeout = Duration::from_millis(300);
-        settings.database.pool_wait = Duration::from_millis(300);
-        settings.limits.recheck_patience = 3 * SECOND;
+        // Longer than the database takes to stop.
+        settings.limits.recheck_patience = 6 * SECOND;
         settings.listener.ready_lag = 3 * SECOND / 2;
     })
     .await;
@@ -1223,7 +1253,7 @@ async fn nobody_is_cut_while_the_database_is_away() {
     .await;
     postgres.cluster.stop(Mode::Fast).await.expect("it stops");
     eventually("it is away for longer than patience", async || {
-        (server.gate.pulse.lag() > 5 * SECOND).then_some(())
+        (server.gate.pulse.lag() > 8 * SECOND).then_some(())
     })
     .await;
     assert_eq!(server.gate.seats.taken(), 1);
@@ -1377,7 +1407,10 @@ async fn a_session_that_ended_is_noticed_when_the_rules_are_asked_again() {
 async fn ten_thousand_connections_are_asked_for_together() {
     let database = support::database().await;
     database.run(RULES).await;
-    let server = serve(&database, |_| ()).await;
+    let server = serve(&database, |settings| {
+        settings.database.statement_timeout = Duration::from_secs(60);
+    })
+    .await;
     let hub = &server.gate.hub;
     let version = hub.access_known();
     let rooms: [Arc<str>; 3] = ["org:1".into(), "open".into(), "home:1".into()];

@@ -14,12 +14,14 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Each write of a reader's place is noted.
+/// Each write of a reader's place is noted, with the time that its row says: behind it somebody may stand
+/// still before this runs.
 const NOTES: &str = "
     create table app.written (at timestamptz, sub text, name text, bookmark text);
     create function app.note() returns trigger language plpgsql security definer as $$
       begin
-        insert into app.written values (clock_timestamp(), new.sub, new.name, new.bookmark);
+        insert into app.written
+        values (greatest(new.at, statement_timestamp()), new.sub, new.name, new.bookmark);
         return null;
       end $$;
     create trigger note after update on rowcast.reader for each row execute function app.note()";
@@ -50,8 +52,7 @@ async fn resumed(server: &impl Served, transport: Transport) -> (Subscriber, Val
 /// What a reader that comes now is told, and the events that it gets, by id.
 async fn lacks(db: &Database, server: &Server, transport: Transport) -> (String, Vec<String>) {
     // Nothing of it is to come live.
-    let now = db.bookmark().await;
-    server.gate.reach(Some(&now)).await.unwrap();
+    server.has_read(db).await;
     let (mut reader, subscribed) = resumed(server, transport).await;
     let outcome = subscribed["outcome"].as_str().unwrap().to_owned();
     let mut events = Vec::new();
@@ -344,23 +345,25 @@ async fn two_nodes_write_a_reader_no_more_often_than_one() {
     for node in &nodes {
         both.push(resumed(node, Transport::WebSocket).await.0);
     }
-    let mut last = String::new();
     for turn in 0..12 {
         marker(&db, &["r:1"]).await;
         for (number, one) in both.iter_mut().enumerate() {
-            // Answers to what was said before come between.
-            let mut frame = one.next().await;
-            while frame["type"] != "event" {
-                frame = one.next().await;
-            }
+            let frame = next_event(one).await;
             // In turns, so that each is ahead of what the other has said.
             if turn % 2 == number {
-                last = text(&frame, "bookmark");
-                one.send(json!({ "type": "ack", "bookmark": last })).await;
+                let bookmark = text(&frame, "bookmark");
+                one.send(json!({ "type": "ack", "bookmark": bookmark }))
+                    .await;
             }
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+    // Ahead of both: of what two nodes have cut into batches neither need be behind the other.
+    let last = db.bookmark().await;
+    nodes[1].has_read(&db).await;
+    both[1]
+        .send(json!({ "type": "ack", "bookmark": last }))
+        .await;
     eventually("the last is written", async || {
         (place(&db).await == Some(last.clone())).then_some(())
     })
@@ -569,18 +572,22 @@ async fn a_gap_is_told_until_it_is_acknowledged() {
     );
 }
 
-/// Forgets what was written so far, as two days would.
+/// Forgets what was written so far, as two days would. Whoever looks at the log, or after it, at the same
+/// time is not waited for.
 async fn forget_all(db: &Database) {
     let rotate = "select rowcast.rotate_log(pg_current_snapshot())";
     db.run(rotate).await;
-    for _ in 0..2 {
+    eventually("all is forgotten", async || {
         db.run(
             "update rowcast.leaf set entered_at = entered_at - interval '2 days',
               left_at = left_at - interval '2 days'",
         )
         .await;
         db.run(&format!("{rotate}; {rotate}; {rotate}")).await;
-    }
+        let left: i64 = db.ask("select count(*) from rowcast.event").await;
+        (left == 0).then_some(())
+    })
+    .await;
 }
 
 /// A place that was not given out here is no place, and the stored one stays.
@@ -638,7 +645,7 @@ async fn the_last_word_of_who_leaves_is_written() {
         markers(&db, 3).await;
         let mut last = String::new();
         for _ in 0..3 {
-            last = text(&reader.expect("event").await, "bookmark");
+            last = text(&next_event(&mut reader).await, "bookmark");
             reader
                 .send(json!({ "type": "ack", "bookmark": last }))
                 .await;
@@ -755,8 +762,8 @@ async fn a_quiet_reader_moves_on_by_itself() {
         let (mut quiet, _) = resumed(&server, transport).await;
         let begun = place(&db).await;
         marker(&db, &["r:2"]).await;
-        let moved = eventually("it moves on", async || {
-            place(&db).await.filter(|now| Some(now) != begun.as_ref())
+        eventually("it moves on", async || {
+            (place(&db).await != begun).then_some(())
         })
         .await;
         assert_eq!(
@@ -765,11 +772,17 @@ async fn a_quiet_reader_moves_on_by_itself() {
         );
         let mine = marker(&db, &["r:1"]).await;
         marker(&db, &["r:2"]).await;
-        let event = quiet_event(&mut quiet).await;
+        let event = next_event(&mut quiet).await;
+        // As far as it was moved on before this came.
+        eventually("all is written", async || {
+            server.gate.ledger.is_settled().then_some(())
+        })
+        .await;
+        let stands = place(&db).await;
         for _ in 0..2 {
             while quiet.next().await["type"] != "heartbeat" {}
         }
-        assert_eq!(place(&db).await, Some(moved), "{transport:?}");
+        assert_eq!(place(&db).await, stands, "{transport:?}");
         assert_eq!(lacks(&db, &server, transport).await.1, [mine]);
         ack(&server, &mut quiet, transport, &text(&event, "bookmark")).await;
         let acknowledged = place(&db).await;
@@ -781,9 +794,11 @@ async fn a_quiet_reader_moves_on_by_itself() {
     }
 }
 
-async fn quiet_event(quiet: &mut Subscriber) -> Value {
+/// The next event; answers to what was said before may come between.
+async fn next_event(reader: &mut Subscriber) -> Value {
     loop {
-        let frame = quiet.next().await;
+        let frame = reader.next().await;
+        assert_ne!(frame["type"], "error", "{frame}");
         if frame["type"] == "event" {
             return frame;
         }
@@ -952,6 +967,11 @@ fn bookmark(random: &mut StdRng) -> String {
     }
 }
 
+/// Whether it is to come again, by any transport.
+fn is_overload((code, word): &(u16, String)) -> bool {
+    *code == 1013 || word == "overloaded"
+}
+
 /// Fifty cuts at any moment, on two nodes and every transport, with writers at work and
 /// acknowledgements that lag: everything comes, in order within a connection, and again only what was
 /// not acknowledged.
@@ -990,9 +1010,14 @@ async fn fifty_cuts_lose_nothing_and_repeat_only_what_was_not_acknowledged() {
         let mut here: Vec<(String, String)> = Vec::new();
         let most = random.random_range(0..30);
         while here.len() < most {
-            let frame = match tokio::time::timeout(Duration::from_millis(200), reader.next()).await
-            {
-                Ok(frame) => frame,
+            let next = tokio::time::timeout(Duration::from_millis(200), reader.next_or_end());
+            let frame = match next.await {
+                Ok(Ok(frame)) => frame,
+                // A node that is late itself sends it away, and it comes again.
+                Ok(Err(ended)) => {
+                    assert!(is_overload(&ended), "{ended:?}");
+                    break;
+                }
                 // Quiet: all was written.
                 Err(_) if writing.is_finished() => break,
                 // The machine has much else to do.
@@ -1023,8 +1048,10 @@ async fn fifty_cuts_lose_nothing_and_repeat_only_what_was_not_acknowledged() {
         {
             let (_, bookmark) = &here[behind];
             let answer = post_ack(node, &one, "a", bookmark).await;
-            assert_eq!(answer.status, 200, "{answer:?}");
-            stored.extend(here[..=behind].iter().map(|(id, _)| id.clone()));
+            if answer.status != 503 {
+                assert_eq!(answer.status, 200, "{answer:?}");
+                stored.extend(here[..=behind].iter().map(|(id, _)| id.clone()));
+            }
         }
         drop(reader);
     }

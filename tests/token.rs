@@ -9,6 +9,7 @@ use crate::support::{
 use nix::sys::signal::Signal;
 use rowcast::clock::unix_now;
 use serde_json::json;
+use std::time::Duration;
 
 /// Nobody has its private half: it was thrown away when this was made.
 const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----
@@ -442,19 +443,14 @@ async fn what_waits_for_a_room_that_the_new_token_loses_is_not_delivered() {
     database.run(ORG_RULE).await;
     let server = serve(&database, |settings| {
         settings.limits.queue_bytes = 100_000_000;
+        settings.limits.write_stall = Duration::from_secs(60);
     })
     .await;
     let mut socket = ws(&server, &token("1", "", "1"), "rooms=org:1").await;
     socket.expect("welcome").await;
-    let mut sent = 0;
     let emit = "insert into rowcast.event (channel, name, rooms, data)
         select 'c', 'secret', array['org:1'], to_json(repeat('x', 100000)) from generate_series(1, 20)";
-    eventually("its events wait", async || {
-        database.run(emit).await;
-        sent += 20;
-        (server.gate.hub.sizes().queue_bytes > 5_000_000).then_some(())
-    })
-    .await;
+    let sent = 20 * server.fill(&database, emit, 5_000_000).await;
     socket
         .send(json!({ "type": "auth", "token": token("1", "", "2") }))
         .await;

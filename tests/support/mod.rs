@@ -25,7 +25,8 @@
 //! Servers (`server.rs`), ready when they are returned:
 //!
 //! - `serve(&database, |settings| …).await`: in this process, with the defaults, [`SECRET`] and
-//!   short timings; `server.gate` to look inside, `server.stop().await`.
+//!   short timings; `server.gate` to look inside, `server.stop().await`;
+//!   `server.has_read(&database).await`: whoever comes from now on is told of what was committed so far.
 //! - `serve_process(&database, &[("ROWCAST__LOG__LEVEL", "trace")]).await`: the real program;
 //!   `signal`, `exited().await`, `log()`, `log_line("text").await`; `serve_process_by(&["strace", …], …)`
 //!   runs it by another program.
@@ -36,6 +37,7 @@
 //!   counter is the process's, and all are there from the start: what it says counts by the difference,
 //!   or to the number where the server is a process of the test's own.
 //! - `reluctant(&server.address, "GET / HTTP/1.1\r\n…")`: somebody with a small buffer, who reads nothing.
+//!   `server.fill(&database, sql, bytes).await` emits until so much waits for whoever does not read.
 //! - `unused_address()`: for who has to be told where to listen, or comes back to where it was.
 //!
 //! Subscribers (`subscriber.rs`), one type for all transports, frames in the WebSocket's JSON:

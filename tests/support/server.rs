@@ -107,6 +107,15 @@ pub async fn serve_unready(database: &Database, change: impl FnOnce(&mut Setting
 }
 
 impl Server {
+    /// Waits until it has read all that is committed by now, however late it looks.
+    pub async fn has_read(&self, database: &Database) {
+        let here = database.bookmark().await;
+        eventually("what is committed is read", async || {
+            self.gate.reach(Some(&here)).await.ok()
+        })
+        .await;
+    }
+
     /// Tells it to stop, as SIGTERM would, and returns at once.
     pub fn begin_to_stop(&mut self) {
         self.stop = None;
@@ -119,6 +128,21 @@ impl Server {
             .await
             .expect("the service did not panic")
             .expect("the listener ended when it was told to");
+    }
+
+    /// Runs this until so many bytes wait for those who take none, more than twice what it emits; how often
+    /// it ran. Each time it is read, and writers have a turn: what waits is behind what they can't get rid
+    /// of. And all at once could be more than a queue holds.
+    pub async fn fill(&self, database: &Database, sql: &str, bytes: usize) -> usize {
+        let mut times = 0;
+        eventually("its events wait", async || {
+            database.run(sql).await;
+            times += 1;
+            self.has_read(database).await;
+            (self.gate.hub.sizes().queue_bytes > bytes).then_some(())
+        })
+        .await;
+        times
     }
 }
 
