@@ -15,6 +15,10 @@ use tokio_postgres::Client;
 
 const CLIENTS: usize = 100;
 
+/// Milliseconds of a statement's timeout, a part of which those have who are asked for together: more than
+/// a crowd takes to come.
+const PATIENT: &str = "120000";
+
 /// Rules that wait for a lock, so that whoever comes meanwhile is asked for together.
 const HELD: &str = "
     create function public.held(claims jsonb, room text) returns boolean language plpgsql as $$
@@ -61,6 +65,7 @@ async fn serve(database: &Database, timeout_ms: &str, pool: &str) -> Process {
 async fn serve_with(database: &Database, env: &[(&str, &str)]) -> Process {
     let crowd = [
         ("ROWCAST__LIMITS__CONNECTIONS_PER_ADDRESS", "1000"),
+        ("ROWCAST__DATABASE__POOL_WAIT_MS", "20000"),
         ("ROWCAST__HTTP__ALLOWED_ORIGINS", "https://app.example.org"),
     ];
     serve_process(database, &[&crowd, env].concat()).await
@@ -89,7 +94,7 @@ async fn all_welcome(crowd: &mut [Subscriber]) {
 #[tokio::test]
 async fn a_crowd_is_asked_for_together() {
     let database = database().await;
-    let server = serve(&database, "20000", "8").await;
+    let server = serve(&database, PATIENT, "8").await;
     let holder = hold(&database).await;
     let tokens: Vec<String> = (0..CLIENTS)
         .map(|n| token(&n.to_string(), "", ""))
@@ -117,7 +122,7 @@ async fn a_crowd_is_asked_for_together() {
 #[tokio::test]
 async fn sessions_of_a_crowd_are_exchanged_together() {
     let database = database().await;
-    let server = serve(&database, "20000", "8").await;
+    let server = serve(&database, PATIENT, "8").await;
     let holder = hold(&database).await;
     let cookies: Vec<String> = (0..CLIENTS)
         .map(|n| format!("theme=dark; sid=user{n}"))
@@ -164,8 +169,9 @@ async fn sessions_of_a_crowd_are_exchanged_together() {
 #[tokio::test]
 async fn a_rule_that_hangs_or_fails_for_one_keeps_nobody_out() {
     let database = database().await;
-    // One statement at once: whatever hangs stands in everybody's way.
-    let server = serve(&database, "1200", "2").await;
+    // One statement at once: whatever hangs stands in everybody's way. Long enough for the others to come
+    // while the first is held up.
+    let server = serve(&database, "5000", "2").await;
     let in_time = |user: &str| json!({ "sub": user, "exp": unix_now() + 600 });
     let mut tokens = vec![token_with(&in_time("hangs")), token_with(&in_time("fails"))];
     tokens.extend((0..30).map(|n| token(&n.to_string(), "", "")));
@@ -224,7 +230,7 @@ async fn a_crowd_from_far_away_is_told_all_by_few_statements() {
 async fn lose_and_come_back(refill_events: &str, most: usize) {
     let database = database().await;
     database.run(STATE).await;
-    let mut server = serve(&database, "20000", "8").await;
+    let mut server = serve(&database, PATIENT, "8").await;
     let tokens: Vec<String> = (0..CLIENTS)
         .map(|n| token(&n.to_string(), "", ""))
         .collect();
@@ -254,7 +260,7 @@ async fn lose_and_come_back(refill_events: &str, most: usize) {
     let server = serve_with(
         &database,
         &[
-            ("ROWCAST__DATABASE__STATEMENT_TIMEOUT_MS", "20000"),
+            ("ROWCAST__DATABASE__STATEMENT_TIMEOUT_MS", PATIENT),
             ("ROWCAST__HUB__REFILL_EVENTS", refill_events),
         ],
     )
