@@ -66,6 +66,11 @@ fn run(database: &Database, opened: oneshot::Sender<String>, phases: &mpsc::Rece
             env!("CARGO_MANIFEST_DIR")
         )];
         settings.limits.connects_per_second = 100_000;
+        // The only one is made by the listener, whose thread is not counted: else the database's pace
+        // would decide how many there are, and how much is said on them meanwhile.
+        settings.database.pool_size = 1;
+        settings.database.pool_wait = far;
+        settings.database.statement_timeout = far;
         settings.websocket.ping = far;
         settings.websocket.heartbeat = far;
         settings.sse.heartbeat = far;
