@@ -6,6 +6,7 @@ use crate::support::{
     serve, serve_process, token, within, ws,
 };
 use serde_json::{Value, json};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, Client, NoTls, Notification};
 
@@ -157,7 +158,11 @@ async fn announcements_reach_other_programs_and_never_abort_a_write(version: Ver
              alter sequence rowcast.event_id_seq restart 1000"
         ))
         .await;
-    let server = serve(&database, |_| ()).await;
+    // What they are sent, which is more than a socket holds, they read in the end.
+    let server = serve(&database, |settings| {
+        settings.limits.write_stall = Duration::from_secs(600);
+    })
+    .await;
     let mut everybody = everybody(&server).await;
     let (_client, mut heard) = listen(&database, "note").await;
     let legacy = database.legacy().await;

@@ -6,6 +6,7 @@ use crate::support::stage::{Stage, assert_whole, stay_in};
 use crate::support::{Version, marker, on, on_every_version, serve, token, ws};
 use rowcast::config::Settings;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Its front end, by the real socket.io-client.
 mod socketio;
@@ -48,8 +49,11 @@ pub struct Lab {
 impl Lab {
     /// The lab with this much more in it, and somebody in each room.
     pub async fn open(version: Version, more: &str) -> Self {
-        // Ten thousand rows of one statement are to fit.
-        let wide = |settings: &mut Settings| settings.limits.queue_bytes = 16 << 20;
+        // Ten thousand rows of one statement are to fit, and wait until those before have read theirs.
+        let wide = |settings: &mut Settings| {
+            settings.limits.queue_bytes = 16 << 20;
+            settings.limits.write_stall = Duration::from_secs(600);
+        };
         let mut stage = Stage::open(version, "lab", &[SAMPLE, more], wide).await;
         for (room, sub, role, org) in ROOMS {
             let token = token(sub, role, org);
