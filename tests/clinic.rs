@@ -8,7 +8,8 @@ mod transactions;
 
 use crate::support::stage::{Stage, stay_in};
 use crate::support::{
-    Database, Server, Subscriber, Version, marker, on_every_version, serve, system, within, ws_with,
+    Database, Server, Subscriber, Version, marker, on_every_version, serve, system, unhurried,
+    within, ws_with,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -575,7 +576,10 @@ async fn many_at_once(version: Version) {
     clinic
         .stage
         .database
-        .run("alter function clinic_push.may_compare() set lock_timeout = '60s'")
+        .run(
+            "alter function clinic_push.may_compare() set lock_timeout = '60s';
+             alter function clinic_push.tell_moved(clinic_push.changed[]) set lock_timeout = '60s'",
+        )
         .await;
     let mut patients = BTreeMap::new();
     for number in 1..=55 {
@@ -708,7 +712,7 @@ async fn everybody_hears_what_access_sql_says_and_nothing_else() {
     database
         .run("insert into clinic.sessions values ('of-old', '3', null, now(), now() - interval '1 s')")
         .await;
-    let server = serve(&database, |_| ()).await;
+    let server = serve(&database, unhurried).await;
     for (id, home, granted, refused) in [
         (
             "123",
@@ -800,7 +804,7 @@ async fn a_session_may_last_for_ever_and_begins_no_later_than_it_began() {
         claims,
         json!({ "sub": "123", "role": "patient", "iat": 1_795_161_600, "exp": 4_950_835_200_i64 })
     );
-    let server = serve(&database, |_| ()).await;
+    let server = serve(&database, unhurried).await;
     let mut ever = signed_in(&server, "ever", "").await;
     assert_eq!(ever.expect("welcome").await["user"], "123");
     server.stop().await;
@@ -811,7 +815,7 @@ async fn a_session_may_last_for_ever_and_begins_no_later_than_it_began() {
 async fn a_session_of_somebody_else_ends_the_connections_of_who_had_it() {
     let database = system("clinic").await;
     database.run(SAMPLE).await;
-    let server = serve(&database, |_| ()).await;
+    let server = serve(&database, unhurried).await;
     let legacy = database.legacy().await;
     for (id, sql) in [
         (
@@ -846,7 +850,7 @@ async fn a_session_of_somebody_else_ends_the_connections_of_who_had_it() {
 async fn staff_ask_for_the_queue_and_patients_for_their_visit() {
     let database = system("clinic").await;
     database.run(&[SAMPLE, LINE, CALL_NEXT].concat()).await;
-    let server = serve(&database, |_| ()).await;
+    let server = serve(&database, unhurried).await;
     let ask = async |id: &str, function: &str| {
         let mut one = signed_in(&server, id, "").await;
         one.expect("welcome").await;

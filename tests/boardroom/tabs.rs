@@ -3,7 +3,7 @@
 
 use super::{BOOK, SAMPLE, changes};
 use crate::support::socketio::{Client, Clients};
-use crate::support::{Database, Server, marker, serve, system};
+use crate::support::{Database, Server, marker, serve, system, unhurried};
 use serde_json::{Value, json};
 
 /// The Origin of the application's pages, as it stands in its CORS_ORIGIN.
@@ -13,6 +13,7 @@ async fn opened() -> (Database, Server) {
     let database = system("boardroom").await;
     database.run(SAMPLE).await;
     let server = serve(&database, |settings| {
+        unhurried(settings);
         settings.http.dialects = vec!["boardroom".into()];
         settings.http.allowed_origins = vec![PAGES.into()];
     })
@@ -211,6 +212,8 @@ async fn a_tab_that_comes_back_hears_what_it_missed() {
         }
         let mut page = node.resuming(&server.url, options.clone()).await;
         page.connected().await;
+        // Only then is it in its rooms.
+        page.until_event("rowcast:welcome").await;
         app.batch_execute(BOOK).await.expect("a booking");
         assert_eq!(heard(&mut page).await.0, "booking-created");
         page.disconnect().await;

@@ -6,7 +6,7 @@ use super::{
     timeless,
 };
 use crate::support::socketio::{Client, Clients};
-use crate::support::{Database, Server, marker, serve, system, within};
+use crate::support::{Database, Server, marker, serve, system, unhurried, within};
 use rowcast::config::Settings;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,7 +16,10 @@ use tokio::net::TcpStream;
 async fn opened() -> (Database, Server, Clients) {
     let database = system("clinic").await;
     database.run(SAMPLE).await;
-    let speaking = |settings: &mut Settings| settings.http.dialects = vec!["clinic".into()];
+    let speaking = |settings: &mut Settings| {
+        unhurried(settings);
+        settings.http.dialects = vec!["clinic".into()];
+    };
     let server = serve(&database, speaking).await;
     (database, server, Clients::start())
 }
@@ -308,6 +311,8 @@ async fn who_comes_back_hears_what_was_missed() {
     let (database, server, clients) = opened().await;
     let mut ada = clients.resuming(&server.url, session(&server, "123")).await;
     ada.connected().await;
+    // Only then is it in its rooms, and has a place to come back with.
+    ada.until_event("rowcast:welcome").await;
     ada.emit("join-patient-room", json!(["123"])).await;
     database
         .run("insert into clinic.queue (patient_id) values ('3'), ('4'), ('5'), ('123')")
@@ -376,6 +381,12 @@ async fn whoever_signs_out_is_out() {
         let who = if sign_out.contains("s1") { "s1" } else { "123" };
         let mut page = clients.connect(&server.url, session(&server, who)).await;
         page.connected().await;
+        // Who is cut on the way over to a WebSocket may be gone before it was told why.
+        page.upgraded().await;
+        assert_eq!(
+            page.ask("join-patients-room", json!([])).await[0]["ok"],
+            true
+        );
         legacy.batch_execute(sign_out).await.expect("signed out");
         assert_eq!(page.disconnected().await, "io server disconnect");
     }

@@ -1,7 +1,7 @@
 //! Who gets in by which session, into which rooms, and what calls answer them.
 
 use super::{BOOKED, DAY, SAMPLE, booking_as, day_told, free, hours};
-use crate::support::{Server, Subscriber, serve, system, token, within, ws, ws_with};
+use crate::support::{Server, Subscriber, serve, system, token, unhurried, within, ws, ws_with};
 use serde_json::{Value, json};
 
 /// Nobody gets into another's room, nor customers and therapists into those of staff.
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 async fn everybody_joins_what_access_sql_says_and_nothing_else() {
     let database = system("spa").await;
     database.run(SAMPLE).await;
-    let server = serve(&database, |_| ()).await;
+    let server = serve(&database, unhurried).await;
     let asked = "customer_1,customer_2,therapist_9,manager_30,receptionist_all,manager_all,\
                  admin_all,therapist_all,customer_all,calendar,other";
     for (sub, role, joined) in [
@@ -65,7 +65,7 @@ async fn closed(somebody: &mut Subscriber) -> u16 {
 async fn the_applications_session_is_who_one_is_until_it_ends() {
     let database = system("spa").await;
     database.run(&format!("{SAMPLE}{SESSIONS}")).await;
-    let server = serve(&database, |_| ()).await;
+    let server = serve(&database, unhurried).await;
     let mut ann = by_cookie(&server, "ann").await;
     let welcome = ann.expect("welcome").await;
     assert_eq!(
@@ -121,7 +121,7 @@ async fn the_applications_session_is_who_one_is_until_it_ends() {
 async fn a_session_that_changes_hands_ends() {
     let database = system("spa").await;
     database.run(SAMPLE).await;
-    let server = serve(&database, |_| ()).await;
+    let server = serve(&database, unhurried).await;
     let legacy = database.legacy().await;
     for change in [
         "user_id = 2",
@@ -147,7 +147,7 @@ async fn a_session_that_changes_hands_ends() {
 async fn calls_answer_each_role_with_what_it_may_see() {
     let database = system("spa").await;
     database.run(&format!("{SAMPLE}{BOOKED}")).await;
-    let server = serve(&database, |_| ()).await;
+    let server = serve(&database, unhurried).await;
     let of = |viewer: &str| json!([booking_as(viewer, json!({}))]);
     let day = |viewer: &str| {
         day_told(9, &hours(), of)

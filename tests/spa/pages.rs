@@ -4,7 +4,9 @@
 use super::access::SESSIONS;
 use super::{BOOKED, DAY, SAMPLE, booking_as, free, hours};
 use crate::support::driver::{Driver, Place};
-use crate::support::{Database, Server, Subscriber, ask, marker, serve, socket, system, within};
+use crate::support::{
+    Database, Server, Subscriber, ask, marker, serve, socket, system, unhurried, within,
+};
 use rowcast::config::Settings;
 use serde_json::{Value, json};
 
@@ -17,6 +19,7 @@ const MORE_SESSIONS: &str = "
 ";
 
 fn speaking(settings: &mut Settings) {
+    unhurried(settings);
     settings.http.dialects = vec!["spa".into()];
     settings.http.base_path = CONTEXT.into();
 }
@@ -170,8 +173,8 @@ async fn whoever_the_path_does_not_name_is_unauthorized() {
     database.run("select rowcast.recheck()").await;
     max.send(json!({ "type": "SUBSCRIBE_WEATHER" })).await;
     assert_eq!(max.next().await["type"], "ERROR", "he is at the right one");
-    // A session that runs out while the page is there.
-    let soon = "update spa.http_sessions set max_inactive_seconds = 2, last_accessed_at = now()";
+    // A session that runs out while the page is there, long after it has come.
+    let soon = "update spa.http_sessions set max_inactive_seconds = 10, last_accessed_at = now()";
     database.run(soon).await;
     let mut tess = welcomed(&server, "therapist/9", "tess").await;
     assert_eq!(tess.closed().await, (1008, "Session expired".to_owned()));
@@ -188,6 +191,9 @@ async fn what_a_socket_missed_comes_by_poll_and_by_a_socket_again() {
     let welcome = ann.next().await;
     ann.send(json!({ "type": "SUBSCRIBE_BOOKING_UPDATES" }))
         .await;
+    // Which is not answered; what comes behind it is, when that is done.
+    ann.send(json!({ "type": "SUBSCRIBE_WEATHER" })).await;
+    assert_eq!(ann.next().await["type"], "ERROR");
     let since = welcome["bookmark"].as_str().expect("a bookmark").to_owned();
     database.run(BOOKED).await;
     let mut heard = Vec::new();

@@ -27,6 +27,7 @@
 //! - `serve(&database, |settings| …).await`: in this process, with the defaults, [`SECRET`] and
 //!   short timings; `server.gate` to look inside, `server.stop().await`;
 //!   `server.has_read(&database).await`: whoever comes from now on is told of what was committed so far.
+//!   `serve(&database, unhurried)` where nothing is about who answers in time.
 //! - `serve_process(&database, &[("ROWCAST__LOG__LEVEL", "trace")]).await`: the real program;
 //!   `signal`, `exited().await`, `log()`, `log_line("text").await`; `serve_process_by(&["strace", …], …)`
 //!   runs it by another program.
@@ -89,7 +90,7 @@ pub use postgres::{
 };
 pub use server::{
     Answer, Process, Served, Server, ask, get, metric, post, raw, reluctant, serve, serve_process,
-    serve_process_at, serve_process_by, serve_unready, settings, unused_address,
+    serve_process_at, serve_process_by, serve_unready, settings, unhurried, unused_address,
 };
 pub use subscriber::{
     EVERY_TRANSPORT, Subscriber, TRANSPORTS, Transport, connect, socket, sse, stream, try_connect,

@@ -1,7 +1,7 @@
 //! Servers: in this process on a free port, or as the real program.
 //! Hands over addresses that answer. It must never return one that is not ready.
 
-use super::{Database, SECRET, documented, eventually, within};
+use super::{Database, PATIENCE, SECRET, documented, eventually, within};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::{HeaderMap, Request, Response};
@@ -67,6 +67,14 @@ pub fn settings(database: &Database) -> Settings {
     let raw = RawSettings::load(None, std::iter::empty(), &overrides);
     raw.and_then(Settings::check)
         .unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// For tests that are not about who answers in time: the service gives up no statement that takes long
+/// on a loaded machine, nor anybody whom their test leaves unread meanwhile.
+pub fn unhurried(settings: &mut Settings) {
+    settings.database.statement_timeout = PATIENCE;
+    settings.database.pool_wait = PATIENCE;
+    settings.websocket.ping = PATIENCE * 10;
 }
 
 /// Opens a service on this database, with settings changed as the test wants them.

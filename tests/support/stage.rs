@@ -2,7 +2,7 @@
 //! each has heard out. Hands that over to the stations, which compare it with what is to come.
 //! It must never leave out anything that somebody heard but heartbeats.
 
-use super::{Database, Server, Subscriber, Version, marker, on, serve};
+use super::{Database, Server, Subscriber, Version, marker, on, serve, unhurried};
 use rowcast::config::Settings;
 use serde_json::{Value, json};
 use tokio_postgres::Client;
@@ -29,7 +29,11 @@ impl Stage {
         for sql in sample {
             legacy.batch_execute(sql).await.expect("sample data");
         }
-        let server = serve(&database, change).await;
+        let server = serve(&database, |settings| {
+            unhurried(settings);
+            change(settings);
+        })
+        .await;
         Self {
             database,
             server,

@@ -4,7 +4,7 @@
 use super::SAMPLE;
 use crate::support::driver::{Driver, Place};
 use crate::support::{
-    Database, Server, Subscriber, get, marker, serve, socket, system, token, token_with,
+    Database, Server, Subscriber, get, marker, serve, socket, system, token, token_with, unhurried,
 };
 use rowcast::clock::unix_now;
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ async fn opened() -> (Database, Server) {
     let database = system("tickets").await;
     database.run(SAMPLE).await;
     let server = serve(&database, |settings| {
+        unhurried(settings);
         settings.http.dialects = vec!["tickets".into()];
     })
     .await;
