@@ -6,6 +6,7 @@ use super::readers::READERS;
 use super::rig::Rig;
 use super::seat::{Seat, Withdrawal};
 use super::writers::Outcome;
+use crate::support::SLACK;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ const SHORT: u64 = 2;
 
 /// What was taken away counts within a second, wherever an instance is up to date; the rest is what
 /// a busy machine and other faults that are not red yet may add.
-const BOUND: Duration = Duration::from_secs(5);
+const BOUND: Duration = Duration::from_secs(1 + 4).saturating_add(SLACK);
 
 /// Each is of two subscribers at least.
 const ROOMS: [&str; 3] = ["staff:1", "user:5", "open:3"];
@@ -31,7 +32,8 @@ impl Rig {
         .await;
     }
 
-    /// Waits for a fact that may take only so long while all instances say that they are up to date.
+    /// Waits for a fact that may take only so long while all instances say that they are up to date, and
+    /// what they say comes through their doors.
     pub async fn while_green(
         &self,
         bound: Duration,
@@ -42,7 +44,7 @@ impl Rig {
         self.until(what, async || {
             let mut ready = true;
             for node in &self.nodes {
-                ready &= node.is_ready().await;
+                ready &= node.is_ready().await && !node.door.is_frozen();
             }
             if ready {
                 green += last.elapsed();
@@ -220,7 +222,7 @@ impl Rig {
     }
 
     /// An entry of this room that was committed for certain, by its event's name.
-    async fn committed(&self, room: &str) -> String {
+    pub async fn committed(&self, room: &str) -> String {
         loop {
             let client = self.superuser().await;
             let number = self.ledger.draw(1);

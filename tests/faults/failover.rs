@@ -33,8 +33,8 @@ impl Rig {
         self.everybody_hears(10).await;
 
         self.ledger.commit_sent().await;
-        self.seen_red.lock().await.clear();
         let from = Instant::now();
+        self.seen_red.lock().await.clear();
         self.primary_dies(&mut primary).await;
         self.struck("the primary dies", from);
         self.red("the primary is dead: /readyz turns red").await;

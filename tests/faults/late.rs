@@ -13,11 +13,24 @@ use tokio::sync::{mpsc, watch};
 /// `CommandComplete` and `ReadyForQuery`, outside any transaction.
 const LISTENED: &[u8] = b"C\0\0\0\x0bLISTEN\0Z\0\0\0\x05I";
 
+/// The end of any answer, outside any transaction.
+const READY: &[u8] = b"Z\0\0\0\x05I";
+
 struct State {
     socket: PathBuf,
     released: watch::Sender<bool>,
     asked: AtomicUsize,
+    looked: AtomicUsize,
     listening: AtomicUsize,
+}
+
+/// What both directions of a connection know.
+#[derive(Default)]
+struct Talk {
+    /// An answer to LISTEN was given that is still to come.
+    owed: AtomicBool,
+    /// A look at the log is under way.
+    looks: AtomicBool,
 }
 
 pub struct LateListen {
@@ -40,6 +53,7 @@ impl LateListen {
             socket,
             released: watch::Sender::new(at_once),
             asked: AtomicUsize::new(0),
+            looked: AtomicUsize::new(0),
             listening: AtomicUsize::new(0),
         });
         let shared = Arc::clone(&state);
@@ -60,7 +74,12 @@ impl LateListen {
         self.state.asked.load(Ordering::SeqCst)
     }
 
-    /// How many do.
+    /// How many have looked at the log, and were answered.
+    pub fn looked(&self) -> usize {
+        self.state.looked.load(Ordering::SeqCst)
+    }
+
+    /// How many do listen.
     pub fn listening(&self) -> usize {
         self.state.listening.load(Ordering::SeqCst)
     }
@@ -77,7 +96,7 @@ async fn carry(near: TcpStream, state: Arc<State>) {
     };
     let (near_read, mut near_write) = near.into_split();
     let (far_read, far_write) = far.into_split();
-    let owed = AtomicBool::new(false);
+    let talk = Talk::default();
     let (answers, mut answered) = mpsc::channel::<Vec<u8>>(100);
     let writing = async {
         while let Some(bytes) = answered.recv().await {
@@ -88,8 +107,8 @@ async fn carry(near: TcpStream, state: Arc<State>) {
     };
     tokio::select! {
         () = writing => {}
-        () = ask(near_read, far_write, &answers, &owed, &state) => {}
-        () = answer(far_read, &answers, &owed, &state) => {}
+        () = ask(near_read, far_write, &answers, &talk, &state) => {}
+        () = answer(far_read, &answers, &talk, &state) => {}
     }
 }
 
@@ -98,7 +117,7 @@ async fn ask(
     mut near: tokio::net::tcp::OwnedReadHalf,
     mut far: FarWrite,
     answers: &mpsc::Sender<Vec<u8>>,
-    owed: &AtomicBool,
+    talk: &Talk,
     state: &State,
 ) {
     // The first message has no type: who and where.
@@ -109,7 +128,7 @@ async fn ask(
         return;
     }
     let mut released = state.released.subscribe();
-    let mut held = None;
+    let (mut held, mut look) = (None, None);
     loop {
         // A message that is only half there when the other comes would be lost: it is released
         // while nobody says anything.
@@ -125,10 +144,17 @@ async fn ask(
             state.asked.fetch_add(1, Ordering::SeqCst);
             if !*state.released.borrow() {
                 held = Some(bytes);
-                owed.store(true, Ordering::SeqCst);
+                talk.owed.store(true, Ordering::SeqCst);
                 let _ = answers.send(LISTENED.to_vec()).await;
                 continue;
             }
+        }
+        // Prepared by a name, and bound to a portal that has none.
+        let mut words = bytes[5..].split(|byte| *byte == 0);
+        if bytes[0] == b'P' && text.contains("rowcast.look(") {
+            look = words.next().map(<[u8]>::to_vec);
+        } else if bytes[0] == b'B' && look.is_some() && words.nth(1) == look.as_deref() {
+            talk.looks.store(true, Ordering::SeqCst);
         }
         if far.write_all(&bytes).await.is_err() {
             return;
@@ -146,20 +172,20 @@ async fn message(near: &mut tokio::net::tcp::OwnedReadHalf, kind: usize) -> Opti
 }
 
 /// From PostgreSQL: a late answer to LISTEN was given already.
-async fn answer(
-    mut far: FarRead,
-    answers: &mpsc::Sender<Vec<u8>>,
-    owed: &AtomicBool,
-    state: &State,
-) {
+async fn answer(mut far: FarRead, answers: &mpsc::Sender<Vec<u8>>, talk: &Talk, state: &State) {
     let mut chunk = vec![0; 16 * 1024];
+    let mut looked = false;
     while let Ok(length @ 1..) = far.read(&mut chunk).await {
         let mut bytes = &chunk[..length];
         if let Some(rest) = bytes.strip_prefix(LISTENED) {
             state.listening.fetch_add(1, Ordering::SeqCst);
-            if owed.swap(false, Ordering::SeqCst) {
+            if talk.owed.swap(false, Ordering::SeqCst) {
                 bytes = rest;
             }
+        }
+        if !looked && bytes.ends_with(READY) && talk.looks.load(Ordering::SeqCst) {
+            looked = true;
+            state.looked.fetch_add(1, Ordering::SeqCst);
         }
         let _ = answers.send(bytes.to_vec()).await;
     }

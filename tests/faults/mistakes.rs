@@ -54,14 +54,14 @@ const IGNORED_XIP: &str = read_log_where!("r.xid >= pg_snapshot_xmax($1)");
 const RIGHT: &str = read_log_where!("true");
 
 /// A committed entry that everybody may hear.
-async fn commit(rig: &Rig, client: &Client, before: &str) -> i64 {
+async fn commit(rig: &Rig, client: &Client) -> i64 {
     let number = rig.ledger.draw(1);
     let mut open = rig.ledger.begin();
     open.holds(number);
-    let sql = format!("{before}; insert into app.entry values ({number}, 0, null, '{{*}}')");
-    client.batch_execute(&sql).await.unwrap();
+    // All at once: whoever is late between two of them may use up a transaction id there.
+    let sql = format!("begin; insert into app.entry values ({number}, 0, null, '{{*}}'); commit");
     open.sends_commit();
-    client.batch_execute("commit").await.unwrap();
+    client.batch_execute(&sql).await.unwrap();
     open.settle(Outcome::Committed);
     number
 }
@@ -100,6 +100,9 @@ fn assert_is_lost(result: &Result, number: i64) {
 const NO_OTHER_XIDS: &[(&str, &str)] = &[
     ("ROWCAST__LISTENER__DOORBELL", "always"),
     ("ROWCAST__LISTENER__PROOF_S", "3600"),
+    // Nor does anybody begin anew, with a proof, because something took long.
+    ("ROWCAST__DATABASE__CONNECT_TIMEOUT_MS", "30000"),
+    ("ROWCAST__LISTENER__LOOK_TIMEOUT_MS", "30000"),
 ];
 
 /// A quiet run with the one overtaking, over a database that was changed so. In a cluster of its own:
@@ -117,7 +120,7 @@ async fn quiet_run(sql: &'static str) -> (Result, i64) {
     let fast = rig.superuser().await;
     let heard_meanwhile = async {
         let hears_the_fast = rig.everybody_hears_of(1);
-        commit(&rig, &fast, "begin").await;
+        commit(&rig, &fast).await;
         hears_the_fast.await;
     };
     let number = overtaken(&rig, heard_meanwhile).await;
@@ -153,8 +156,15 @@ async fn a_run_with_a_fault_finds_a_cursor_by_id_too() {
     let rig = Rig::start(needs, 1).await;
     rig.everybody_hears(30).await;
     rig.strike(Fault::BackendsKilled).await;
-    // More than the writers have under way: what comes last was written behind the one.
-    let number = overtaken(&rig, rig.everybody_hears(30)).await;
+    // Everybody's place lies behind the one, whose entry is not committed yet.
+    let hear_behind = async {
+        let last = rig.ledger.draw(1);
+        rig.until("everybody hears what was written behind it", async || {
+            rig.seats.iter().all(|seat| seat.has_entry_behind(last))
+        })
+        .await;
+    };
+    let number = overtaken(&rig, hear_behind).await;
     let result = rig.finish().await;
     let lost = format!("entry {number}");
     let mut missing = result.findings.missing.iter();
@@ -181,7 +191,16 @@ async fn a_log_that_forgets_in_silence_is_found() {
     };
     let rig = Rig::start(needs, 1).await;
     rig.everybody_hears(10).await;
-    let (place, seat) = rig.bookmark_passed().await;
+    // The others have read whatever is forgotten, however late their instances are; and it has not.
+    let others_read = async || {
+        let event = rig.committed("*").await;
+        rig.until("all but one hear what is committed now", async || {
+            let mut seats = rig.seats.iter();
+            seats.all(|seat| seat.is(&seat.away) || seat.has(&event))
+        })
+        .await;
+    };
+    let (place, seat) = rig.bookmark_passed(others_read).await;
     rig.returns(&[seat]).await;
     let result = rig.finish().await;
     let missing = &result.findings.missing;
@@ -216,8 +235,16 @@ async fn emptied_behind_an_old_transaction(sql: &'static str) -> Result {
     let sql = format!("begin; insert into app.entry values ({number}, 0, null, '{{*}}')");
     client.batch_execute(&sql).await.unwrap();
     rig.rotated().await;
-    // The leaf is gone for all of them; who reads the data anew stands behind that.
-    let again = rig.everybody_hears_of(10);
+    // The leaf is gone for all of them, and has been looked for since; who reads the data anew stands
+    // behind that.
+    let event = rig.committed("*").await;
+    let again = async {
+        rig.until("everybody has what is committed now", async || {
+            rig.seats.iter().all(|seat| seat.has(&event))
+        })
+        .await;
+        rig.everybody_hears(10).await;
+    };
     let told = rig.until("somebody is told of gaps again and again", async || {
         let gaps = rig.seats.iter().map(|seat| &seat.gaps);
         gaps.clone().any(|gaps| gaps.load(Ordering::SeqCst) > 2)
@@ -279,9 +306,12 @@ const BY_THE_BELL_ALONE: &[(&str, &str)] = &[
     ("ROWCAST__LISTENER__PROOF_TIMEOUT_MS", "3600000"),
     ("ROWCAST__LISTENER__READY_LAG_MS", "7200000"),
     ("ROWCAST__LISTENER__LEAD_RETRY_MS", "3600000"),
+    // Nor does it begin anew because something took long.
+    ("ROWCAST__DATABASE__CONNECT_TIMEOUT_MS", "30000"),
+    ("ROWCAST__LISTENER__LOOK_TIMEOUT_MS", "30000"),
 ];
 
-/// The service has asked nothing for a while: its listeners have looked, and wait.
+/// The service has asked nothing for a while.
 async fn is_quiet(client: &Client) -> bool {
     let sql = "select coalesce(bool_and(state = 'idle' and state_change < now() - interval '300 ms'), \
                  false) and count(*) filter (where backend_type = 'client backend') >= 2 \
@@ -302,7 +332,7 @@ async fn read_around_listen(listen_first: bool) -> (Result, i64) {
     rig.everybody_beats(1).await;
     let client = rig.superuser().await;
     let hear = rig.everybody_hears_of(1);
-    commit(&rig, &client, "begin").await;
+    commit(&rig, &client).await;
     hear.await;
     let late = LateListen::start(rig.socket.clone(), listen_first).await;
     rig.links
@@ -310,10 +340,10 @@ async fn read_around_listen(listen_first: bool) -> (Result, i64) {
         .lead_to(Upstream::Tcp(late.address.clone()));
     rig.links.primary().cut();
     rig.until("both listeners have read the log again", async || {
-        late.asked() == 2 && is_quiet(&client).await
+        late.asked() == 2 && late.looked() == 2 && is_quiet(&client).await
     })
     .await;
-    let number = commit(&rig, &client, "begin").await;
+    let number = commit(&rig, &client).await;
     late.release();
     rig.until("both are listening", async || late.listening() == 2)
         .await;

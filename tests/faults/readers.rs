@@ -17,8 +17,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
-/// Without a frame for this long a link is dead: heartbeats come every second.
-const SILENCE: Duration = Duration::from_millis(3500);
+/// Without a frame for this long a link is dead: heartbeats come every second, and it takes more than an
+/// instance and this process that both stand still for a while.
+const SILENCE: Duration = Duration::from_secs(8);
+
+/// An attempt to connect that takes longer is given up, for the other door may be open.
+const OPENING: Duration = Duration::from_millis(3500);
 
 /// Who reads: transport, `sub`, role, rooms asked for, and those of them that are refused.
 pub type Who = (
@@ -144,9 +148,6 @@ pub async fn read(who: Who, strings: Strings, seed: u64) -> Story {
             next = reader.attend(door) => next,
         };
         reader.is_out();
-        while seat.is(&seat.away) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
         match next {
             ControlFlow::Break(Next::Marker) => break,
             ControlFlow::Break(Next::ReadAnew) => marked = reader.read_page().await,
@@ -159,10 +160,15 @@ pub async fn read(who: Who, strings: Strings, seed: u64) -> Story {
                 tokio::time::sleep(Duration::from_millis(random.random_range(10..100))).await;
             }
         }
+        while seat.is(&seat.away) {
+            seat.known().away_with = Some(reader.bookmark.clone());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        seat.known().away_with = None;
         door = (door + 1) % reader.strings.doors.len();
         if reader
             .mute
-            .is_some_and(|(mute, at)| mute == door && at.elapsed() < SILENCE)
+            .is_some_and(|(mute, at)| mute == door && at.elapsed() < OPENING)
         {
             door = (door + 1) % reader.strings.doors.len();
         }
@@ -240,7 +246,7 @@ impl Reader {
         let query = format!("rooms={}&since={}", rooms.join(","), self.bookmark);
         let token = token_with(&claims);
         let opened = try_connect(transport, &self.strings.doors[door], &token, &query);
-        let mut connection = match tokio::time::timeout(SILENCE, opened).await {
+        let mut connection = match tokio::time::timeout(OPENING, opened).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(why)) if why.starts_with("refused") => return self.is_refused(&why),
             Ok(Err(_)) => return self.ended("not opened"),
@@ -267,8 +273,7 @@ impl Reader {
     fn is_out(&mut self) {
         let seat = &self.strings.seat;
         seat.inside.store(false, Ordering::SeqCst);
-        let mut known = seat.known();
-        known.bookmark.clone_from(&self.bookmark);
+        let known = seat.known();
         for room in std::mem::take(&mut self.here.lost) {
             let withdrawal = known.withdrawal.as_ref();
             let withdrawal = withdrawal.filter(|withdrawal| withdrawal.room == room);

@@ -78,17 +78,25 @@ impl Rig {
             .await;
     }
 
-    /// Somebody is away until the log no longer has what they lack, and comes back.
-    pub async fn bookmark_passed(&self) -> (usize, Arc<Seat>) {
+    /// Somebody is away until the log no longer has what they lack, and comes back. Before each rotation
+    /// this is done.
+    pub async fn bookmark_passed(&self, before_each: impl AsyncFn()) -> (usize, Arc<Seat>) {
         let places: Vec<usize> = (0..self.seats.len()).collect();
         let place = *self.turn(&places);
         let seat = Arc::clone(&self.seats[place]);
         seat.away.store(true, Ordering::SeqCst);
         seat.leaves();
-        self.until("it is away", async || !seat.is(&seat.inside))
-            .await;
-        let bookmark = seat.known().bookmark.clone();
+        let mut bookmark = String::new();
+        self.until("it is away", async || {
+            let away_with = seat.known().away_with.clone();
+            away_with.is_some_and(|with| {
+                bookmark = with;
+                true
+            })
+        })
+        .await;
         self.until("its bookmark is passed", async || {
+            before_each().await;
             self.rotate().await;
             let client = self.superuser().await;
             let standing = standing(&client, &bookmark).await;
@@ -106,7 +114,7 @@ impl Rig {
             .iter()
             .map(|s| s.gaps.load(Ordering::SeqCst))
             .collect();
-        let (place, seat) = self.bookmark_passed().await;
+        let (place, seat) = self.bookmark_passed(async || ()).await;
         let before = gaps[place];
         self.until("it is told of a gap", async || {
             seat.gaps.load(Ordering::SeqCst) > before

@@ -30,8 +30,8 @@ const WRITERS: u64 = 4;
 /// The service's timeouts, short, so that a test need not wait for the real ones.
 const SETTINGS: &[(&str, &str)] = &[
     ("ROWCAST__DATABASE__CONNECT_TIMEOUT_MS", "1000"),
-    // A replay of ten thousand events that took longer would be a gap.
-    ("ROWCAST__DATABASE__STATEMENT_TIMEOUT_MS", "3000"),
+    // A replay that took longer would be a gap, be it of ten thousand events or on a busy machine.
+    ("ROWCAST__DATABASE__STATEMENT_TIMEOUT_MS", "8000"),
     ("ROWCAST__DATABASE__POOL_WAIT_MS", "1000"),
     ("ROWCAST__DATABASE__POOL_SIZE", "4"),
     ("ROWCAST__DATABASE__LINK_TIMEOUT_MS", "3000"),
@@ -99,13 +99,15 @@ pub struct Rig {
 
 impl Rig {
     pub async fn start(needs: Needs, seed: u64) -> Self {
-        let prepared: &[(&str, &str)] = match needs.prepared {
-            true => &[("max_prepared_transactions", "10")],
-            false => &[],
+        let settings: &[(&str, &str)] = match (needs.prepared, needs.no_writers) {
+            (true, _) => &[("max_prepared_transactions", "10")],
+            // Where nobody writes, no worker uses up a transaction id either.
+            (false, true) => &[("autovacuum", "off")],
+            (false, false) => &[],
         };
         let own = needs.cluster || needs.prepared;
         let (postgres, mut db, socket) = if own {
-            let postgres = Postgres::start(Version::Installed, prepared).await;
+            let postgres = Postgres::start(Version::Installed, settings).await;
             let (db, socket) = (postgres.database().await, socket(&postgres));
             (Some(tokio::sync::Mutex::new(postgres)), db, socket)
         } else {

@@ -24,8 +24,8 @@ pub struct Withdrawal {
 pub struct Known {
     /// How often connections ended in which way.
     pub ends: BTreeMap<String, u32>,
-    /// Where it would go on.
-    pub bookmark: String,
+    /// Where it would go on, while it stays away.
+    pub away_with: Option<String>,
     pub withdrawal: Option<Withdrawal>,
     /// Events that it has heard, or was shown.
     events: HashSet<String>,
@@ -113,6 +113,14 @@ impl Seat {
     /// Whether it has heard this event, or read data that shows it.
     pub fn has(&self, event: &str) -> bool {
         self.known().events.contains(event)
+    }
+
+    /// Whether it has an entry of a higher number.
+    pub fn has_entry_behind(&self, number: i64) -> bool {
+        let known = self.known();
+        let entries = known.events.iter();
+        let mut numbers = entries.filter_map(|event| event.strip_prefix("entry ")?.parse().ok());
+        numbers.any(|other: i64| other > number)
     }
 
     pub fn hears(&self, event: &str) {

@@ -197,8 +197,11 @@ impl Rig {
 
     async fn inflict(&self, fault: Fault) {
         match fault {
-            ListenersKilled => self.kill_listeners().await,
-            BackendsKilled => self.kill_backends().await,
+            ListenersKilled => {
+                self.kill_until_red(async |seen| self.listeners(seen).await)
+                    .await;
+            }
+            BackendsKilled => self.kill_until_red(async |_| self.backends().await).await,
             StoppedFast => self.stop_postgres(Some(Mode::Fast)).await,
             StoppedImmediately => self.stop_postgres(Some(Mode::Immediate)).await,
             PostgresKilled => self.stop_postgres(None).await,
@@ -230,8 +233,11 @@ impl Rig {
                 self.links.primary().set(Way::Pass);
             }
             LinkHalfOpen => {
+                // New ones pass once that was seen: a moment later it would be over.
+                self.links.primary().set(Way::Refuse);
                 self.links.primary().freeze_present();
                 self.red("the sockets are dead: /readyz turns red").await;
+                self.links.primary().set(Way::Pass);
                 self.green("over other sockets: /readyz turns green").await;
                 self.everybody_hears(10).await;
                 self.links.primary().cut();
@@ -300,12 +306,23 @@ impl Rig {
         .await;
     }
 
-    async fn kill_backends(&self) {
-        self.until("the service's backends are terminated", async || {
-            let found = self.backends().await;
-            self.terminate(&found).await
+    /// Terminates whom it finds, until every instance was seen red. None of them comes back before that:
+    /// it would be red for less than a second, and whoever looks may be late.
+    async fn kill_until_red(&self, find: impl AsyncFn(&BTreeSet<i32>) -> BTreeSet<i32>) {
+        let link = self.links.primary();
+        let (mut found, mut struck) = (BTreeSet::new(), false);
+        let what = "the service's backends are terminated, and all instances were red";
+        self.until(what, async || {
+            found = find(&found).await;
+            link.set(Way::Refuse);
+            struck |= self.terminate(&found).await;
+            if !struck {
+                link.set(Way::Pass);
+            }
+            struck && self.seen_red.lock().await.len() == self.nodes.len()
         })
         .await;
+        link.set(Way::Pass);
     }
 
     /// Whether somebody was there to be terminated.

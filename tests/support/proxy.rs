@@ -126,6 +126,11 @@ impl Proxy {
         self.state.orders.send_modify(|orders| orders.way = way);
     }
 
+    /// Whether nothing passes now.
+    pub fn is_frozen(&self) -> bool {
+        self.state.orders.borrow().way == Way::Freeze
+    }
+
     /// From now on requests of this kind are treated so.
     pub fn screen(&self, kind: Kind, screen: Screen) {
         self.state

@@ -211,7 +211,8 @@ async fn start(
     command
         .env("DATABASE_URL", &database.service_url)
         .env("ROWCAST__AUTH__HS256_SECRET", SECRET)
-        .env("ROWCAST__HTTP__DRAIN_MS", "3000")
+        // Whoever is late with an answer to the goodbye is cut by the exit, and never hears it.
+        .env("ROWCAST__HTTP__DRAIN_MS", "10000")
         .env("ROWCAST__HTTP__SPREAD_MS", "500")
         .env("ROWCAST__LOG__FORMAT", "json")
         .envs(env.iter().copied())
