@@ -27,21 +27,22 @@ use tokio::task::JoinHandle;
 const NODES: usize = 2;
 const WRITERS: u64 = 4;
 
-/// The service's timeouts, short, so that a test need not wait for the real ones.
+/// The service's timeouts, short, so that a test need not wait for the real ones; but not so short that
+/// a listener begins anew again and again where each thing that it asks for takes a second or two.
 const SETTINGS: &[(&str, &str)] = &[
-    ("ROWCAST__DATABASE__CONNECT_TIMEOUT_MS", "1000"),
+    ("ROWCAST__DATABASE__CONNECT_TIMEOUT_MS", "4000"),
     // A replay that took longer would be a gap, be it of ten thousand events or on a busy machine.
     ("ROWCAST__DATABASE__STATEMENT_TIMEOUT_MS", "8000"),
     ("ROWCAST__DATABASE__POOL_WAIT_MS", "1000"),
     ("ROWCAST__DATABASE__POOL_SIZE", "4"),
     ("ROWCAST__DATABASE__LINK_TIMEOUT_MS", "3000"),
-    ("ROWCAST__LISTENER__LOOK_TIMEOUT_MS", "1500"),
+    ("ROWCAST__LISTENER__LOOK_TIMEOUT_MS", "4000"),
     // Whoever was away for a second comes back in parts.
     ("ROWCAST__LISTENER__LOOK_BYTES", "65536"),
     // About as many as the writers make: the doorbell falls silent and rings again.
     ("ROWCAST__LISTENER__BUSY_COMMITS", "100"),
-    ("ROWCAST__LISTENER__PROOF_S", "2"),
-    ("ROWCAST__LISTENER__PROOF_TIMEOUT_MS", "1500"),
+    ("ROWCAST__LISTENER__PROOF_S", "5"),
+    ("ROWCAST__LISTENER__PROOF_TIMEOUT_MS", "4000"),
     // Long enough to be seen at /readyz.
     ("ROWCAST__LISTENER__BACKOFF_MIN_MS", "600"),
     ("ROWCAST__LISTENER__BACKOFF_MAX_MS", "800"),

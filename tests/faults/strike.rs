@@ -232,16 +232,7 @@ impl Rig {
                 self.red("the link is frozen: /readyz turns red").await;
                 self.links.primary().set(Way::Pass);
             }
-            LinkHalfOpen => {
-                // New ones pass once that was seen: a moment later it would be over.
-                self.links.primary().set(Way::Refuse);
-                self.links.primary().freeze_present();
-                self.red("the sockets are dead: /readyz turns red").await;
-                self.links.primary().set(Way::Pass);
-                self.green("over other sockets: /readyz turns green").await;
-                self.everybody_hears(10).await;
-                self.links.primary().cut();
-            }
+            LinkHalfOpen => self.link_half_open().await,
             AppLinkHalved => {
                 let lost = self.ledger.lost();
                 // Seldom, or hardly anybody would come as far as COMMIT.
@@ -350,6 +341,18 @@ impl Rig {
         self.red("PostgreSQL is away: /readyz turns red").await;
         let started = postgres.cluster.start_again().await;
         started.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// New sockets pass once the dead ones were seen: a moment later that would be over.
+    async fn link_half_open(&self) {
+        let link = self.links.primary();
+        link.set(Way::Refuse);
+        link.freeze_present();
+        self.red("the sockets are dead: /readyz turns red").await;
+        link.set(Way::Pass);
+        self.green("over other sockets: /readyz turns green").await;
+        self.everybody_hears(10).await;
+        link.cut();
     }
 
     /// The node with most subscribers; somebody is with one of them before long.
