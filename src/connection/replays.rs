@@ -72,10 +72,41 @@ struct Lacking {
     told: oneshot::Sender<Arc<Annex>>,
 }
 
-/// Those for whom one statement reads.
+/// Those for whom one statement reads what came since a place.
 struct Group {
+    place: Snapshot,
     rooms: HashSet<Arc<str>>,
     members: Vec<u64>,
+}
+
+impl Waiters {
+    fn since(&self, place: &Snapshot, most: usize) -> Group {
+        let (mut rooms, mut members) = (HashSet::new(), Vec::new());
+        for (number, lacking) in &self.lacking {
+            if members.len() >= most || rooms.len() >= CROWD_ROOMS {
+                break;
+            }
+            if place.is_subset_of(&lacking.since) {
+                rooms.extend(lacking.rooms.iter().cloned());
+                members.push(*number);
+            }
+        }
+        Group {
+            place: place.clone(),
+            rooms,
+            members,
+        }
+    }
+
+    /// Of the places before this one, the one in the middle: not the farthest, which may be one alone.
+    fn amid_those_before(&self, place: &Snapshot) -> Option<Snapshot> {
+        let places = self.lacking.values().map(|lacking| &lacking.since);
+        let mut before: Vec<_> = places
+            .filter(|other| *other != place && other.is_subset_of(place))
+            .collect();
+        before.sort_unstable_by_key(|other| other.xmax());
+        before.get(before.len() / 2).copied().cloned()
+    }
 }
 
 /// Somebody who waits for as long as this lives.
@@ -153,21 +184,20 @@ impl Replays {
         self.waiting.lock().at_once.is_some()
     }
 
-    /// Those who wait, and lack no more than what came since, as many as can be read for at once.
+    /// Those who wait, and lack no more than what came since, as many as can be read for at once. If
+    /// that is nobody but who asks, half of those who lack more as well: of a crowd that comes the
+    /// latest first, each would read for itself.
     fn group(&self, since: &Snapshot) -> Group {
         let mut waiting = self.waiting.lock();
         let most = *waiting.at_once.get_or_insert(usize::MAX);
-        let (mut rooms, mut members) = (HashSet::new(), Vec::new());
-        for (number, lacking) in &waiting.lacking {
-            if members.len() >= most || rooms.len() >= CROWD_ROOMS {
-                break;
-            }
-            if since.is_subset_of(&lacking.since) {
-                rooms.extend(lacking.rooms.iter().cloned());
-                members.push(*number);
-            }
+        let group = waiting.since(since, most);
+        if group.members.len() > 1 || most < 2 {
+            return group;
         }
-        Group { rooms, members }
+        match waiting.amid_those_before(since) {
+            Some(earlier) => waiting.since(&earlier, most),
+            None => group,
+        }
     }
 
     /// So many were too many.
@@ -271,8 +301,7 @@ impl Gate {
         Ok(())
     }
 
-    /// Tells those who wait what they lack who come from here or later, the first first, and as many as
-    /// it can be read for at once; nobody, if that is a single one.
+    /// Tells a group of those who wait what they lack; nobody, if that is a single one.
     async fn read_for_crowd(&self, since: &Bookmark) -> Result<(), DatabaseError> {
         loop {
             let group = self.replays.group(&since.base);
@@ -280,7 +309,7 @@ impl Gate {
                 return Ok(());
             }
             let rooms = group.rooms.clone();
-            let Some((mut annex, refill)) = self.hub.annex(&since.history, &since.base, rooms)
+            let Some((mut annex, refill)) = self.hub.annex(&since.history, &group.place, rooms)
             else {
                 return Ok(());
             };
@@ -322,5 +351,44 @@ impl Gate {
             LogReplay::TooMuch => Err(GapReason::Limit),
             LogReplay::Forgotten => Err(GapReason::Horizon),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who waits, by number, and those for whom the one who comes from there reads.
+    fn members(replays: &Replays, since: u64) -> Vec<u64> {
+        replays.group(&place(since)).members
+    }
+
+    fn place(xmax: u64) -> Snapshot {
+        Snapshot::new(xmax, xmax, &[]).expect("a snapshot")
+    }
+
+    #[test]
+    fn a_crowd_that_comes_the_latest_first_is_read_for_together() {
+        let replays = Replays::new(Instant::now());
+        let far = replays.wait(&place(1), &[]);
+        let crowd: Vec<_> = (0..8)
+            .map(|n| replays.wait(&place(80 - 10 * n), &[]))
+            .collect();
+        // From the middle on, and not from where one alone comes from.
+        assert_eq!(members(&replays, 80), [1, 2, 3, 4, 5]);
+        assert_eq!(members(&replays, 60), [1, 2, 3]);
+        assert_eq!(members(&replays, 1).len(), 9);
+        // As many as can be read for at once; and who is too many with another reads alone.
+        replays.too_many(8);
+        assert_eq!(members(&replays, 80), [1, 2]);
+        replays.too_many(2);
+        assert_eq!(members(&replays, 80), [0; 0]);
+        drop(crowd);
+        assert_eq!(members(&replays, 1), [0; 0]);
+        drop(far);
+        // Nobody else waits: nobody is read for but who asks.
+        let alone = replays.wait(&place(80), &[]);
+        assert_eq!(members(&replays, 80), [9]);
+        drop(alone);
     }
 }
