@@ -105,6 +105,7 @@ async fn a_snapshot_and_what_a_load_brings_equal_the_tables() {
         let (from, held) = snapshot(&db).await;
         // It has something live that is to come once more.
         while read(&reader.next().await).is_none_or(|(id, n)| n <= held[&id]) {}
+        server.has_read(&db).await;
         let mut reader = load(&server, transport, reader, &from).await;
         let answer = loaded(&mut reader).await;
         assert_eq!(answer["outcome"], "recovered", "{transport:?}: {answer}");
@@ -154,7 +155,7 @@ async fn a_load_cut_in_its_middle_loses_nothing_of_any_room() {
         }
         while read(&reader.next().await) != Some((2, held[&2] + 3)) {}
         // Or what is missing yet would come behind the replay.
-        server.gate.reach(Some(&db.bookmark().await)).await.unwrap();
+        server.has_read(&db).await;
         let mut came: Vec<Value> = reader.received.clone();
         let mut reader = load(&server, transport, reader, &from).await;
         assert_eq!(loaded(&mut reader).await["count"], 12, "{transport:?}");

@@ -6,6 +6,7 @@ use crate::support::{
 };
 use rowcast::clock::unix_now;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// An encoding, and a text of it that has no form in UTF-8, as SQL.
 const ENCODINGS: [(&str, &str); 2] = [
@@ -32,7 +33,11 @@ const SHOP: &str = "
 async fn shop(version: Version, encoding: &str) -> (Database, Server) {
     let database = on(version).await.encoded(encoding).await;
     database.run(SHOP).await;
-    let server = serve(&database, |_| ()).await;
+    let server = serve(&database, |settings| {
+        // The first of a function takes its time on a busy machine.
+        settings.calls.timeout = Duration::from_secs(30);
+    })
+    .await;
     (database, server)
 }
 

@@ -126,6 +126,16 @@ async fn is_green(server: &Server) {
     .await;
 }
 
+/// Until it knows that a history has begun, it may say that it is ready, and welcomes to the last.
+async fn knows_the_history(server: &Server, db: &Database) {
+    eventually("it knows the history", async || {
+        let now = db.bookmark().await;
+        let here = server.gate.hub.here()?;
+        (now.split('.').next() == Some(&*here.history)).then_some(())
+    })
+    .await;
+}
+
 async fn resumed(server: &Server, transport: Transport, since: &str) -> (Subscriber, Value) {
     let query = format!("since={since}");
     let mut back = connect(transport, server, &token("1", "", ""), &query).await;
@@ -155,7 +165,7 @@ async fn first_place(db: &Database) -> String {
 
 /// Names of what a bookmark lacks, up to a marker that is there already.
 async fn lacked(db: &Database, server: &Server, transport: Transport, since: &str) -> Vec<String> {
-    server.gate.reach(Some(&db.bookmark().await)).await.unwrap();
+    server.has_read(db).await;
     let (mut back, subscribed) = resumed(server, transport, since).await;
     assert_eq!(subscribed["outcome"], "recovered", "{since}: {subscribed}");
     let events = back.events_until("marker").await;
@@ -176,7 +186,8 @@ struct Pair {
 
 impl Pair {
     async fn start() -> Self {
-        let primary = Postgres::start(Version::Installed, &[]).await;
+        // What it has under way would stand in bookmarks of the standby.
+        let primary = Postgres::start(Version::Installed, &[("autovacuum", "off")]).await;
         let db = primary.database().await;
         let standby = primary.standby(&[]).await;
         let mut copy = standby.named(&db.name);
@@ -294,7 +305,7 @@ async fn a_server_that_says_nothing_does_not_keep_us_from_the_next() {
     let frozen = frozen.local_addr().unwrap().to_string();
     let url = db.service_url.replace('@', &format!("@{frozen},"));
     let server = serve(&db, |settings| {
-        settings.database.connect_timeout = Duration::from_millis(300);
+        settings.database.connect_timeout = Duration::from_secs(2);
         settings.database.url = Some(url);
     })
     .await;
@@ -371,7 +382,9 @@ async fn a_replay_from_another_server_is_not_believed() {
     let name = &pair.db.name;
     let direct = pair.db.service_url.clone();
     let server = serve(&pair.db, |settings| {
-        let pool = format!("postgresql://rowcast_service@{path}/{name}?target_session_attrs=any");
+        let pool = format!(
+            "postgresql://rowcast_service@{path}/{name}?target_session_attrs=any&application_name=pool"
+        );
         settings.database.url = Some(pool);
         settings.database.listen_url = Some(direct);
         // Everything is read from the log.
@@ -387,12 +400,18 @@ async fn a_replay_from_another_server_is_not_believed() {
     let found = lacked(&pair.db, &server, Transport::WebSocket, &since).await;
     assert_eq!(found, ["written"]);
 
-    let switch = |to: &Postgres| {
+    let switch = async |to: &Postgres, from: &Database| {
         std::fs::remove_file(&current).unwrap();
         std::os::unix::fs::symlink(to.cluster.socket_dir(), &current).unwrap();
-        server.gate.database.forget();
+        // What is in use just then goes back into the pool.
+        eventually("the pool has left", async || {
+            server.gate.database.forget();
+            let there = "select count(*) from pg_stat_activity where application_name = 'pool'";
+            (from.ask::<i64>(there).await == 0).then_some(())
+        })
+        .await;
     };
-    switch(&pair.standby);
+    switch(&pair.standby, &pair.db).await;
     for transport in TRANSPORTS {
         let query = format!("since={since}");
         let mut back = connect(transport, &server, &token("1", "", ""), &query).await;
@@ -403,7 +422,7 @@ async fn a_replay_from_another_server_is_not_believed() {
             back.received
         );
     }
-    switch(&pair.primary);
+    switch(&pair.primary, &pair.copy).await;
     let found = lacked(&pair.db, &server, Transport::WebSocket, &since).await;
     assert_eq!(found, ["written"]);
     server.stop().await;
@@ -433,6 +452,12 @@ async fn a_bookmark_of_a_standby_repeats_and_loses_nothing() {
         pair.db.client(SUPERUSER).await,
     );
     write(&c, "long before").await;
+    // Nor may anything of the service's: what is younger than that is repeated.
+    eventually("it lies behind all that is open", async || {
+        let behind = "select max(xid) < pg_snapshot_xmin(pg_current_snapshot()) from rowcast.event";
+        pair.db.ask::<bool>(behind).await.then_some(())
+    })
+    .await;
     for open in [&a, &b] {
         open.batch_execute("begin").await.unwrap();
     }
@@ -771,6 +796,7 @@ async fn a_restore_into_another_cluster_is_another_history() {
     is_green(&server).await;
     migrated_again(&db).await;
     is_green(&server).await;
+    knows_the_history(&server, &db).await;
     assert_gap(&server, &[&start]).await;
 
     let mut live = Vec::new();
@@ -919,6 +945,7 @@ async fn a_restore_in_place_of_the_original_is_another_history() {
     is_green(&server).await;
     migrated_again(&db).await;
     is_green(&server).await;
+    knows_the_history(&server, &db).await;
     assert_gap(&server, &[&last, &page]).await;
     emit(&db.client(SUPERUSER).await, "after").await;
     for somebody in &mut live {

@@ -216,9 +216,14 @@ async fn what_can_not_be_read_ends_nothing() {
 async fn the_log_says_why_the_listener_lost_the_database() {
     let db = database().await;
     let program = support::serve_process(&db, &[]).await;
+    let rests = "select pg_sequence_last_value('rowcast.doorbell') = 1";
+    support::eventually("its listener rests", async || {
+        db.ask::<Option<bool>>(rests).await.filter(|rests| *rests)
+    })
+    .await;
     let ended = "select count(pg_terminate_backend(pid)) > 0 from pg_stat_activity \
                  where datname = current_database() and application_name like 'rowcast %'";
-    support::eventually("its listener rests, and is ended", async || {
+    support::eventually("its listener is ended", async || {
         db.superuser().await.query_one(ended, &[]).await.ok()?;
         let log = program.log();
         let lost = log
@@ -246,8 +251,13 @@ async fn a_look_that_waits_for_a_lock_leaves_no_connection_behind() {
         settings.listener.look_timeout_max = Duration::from_millis(200);
     })
     .await;
-    let mut reader = support::ws(&server, &token("1", "user", ""), "").await;
-    reader.expect("welcome").await;
+    let mut reader = support::eventually("somebody is let in", async || {
+        let mut reader = support::ws(&server, &token("1", "user", ""), "").await;
+        // Whoever has so little time to connect may be in need of more.
+        let came = reader.next_or_end().await.ok()?;
+        (came["type"] == "welcome").then_some(reader)
+    })
+    .await;
     let holder = db.client("postgres").await;
     let lock = "begin; lock table rowcast.event_5 in access exclusive mode";
     holder.batch_execute(lock).await.unwrap();

@@ -8,14 +8,20 @@ use crate::support::{
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 use tokio_postgres::Client;
 
 async fn database(version: Version) -> Database {
     let db = on(version).await.database().await;
-    // A copied database begins a history of its own.
+    // A copied database begins a history of its own. An autovacuum would be one more who holds a lock
+    // on a leaf, and at any time.
     db.run(
         "create schema app; grant usage on schema app to rowcast_owner; \
-            select rowcast.ensure_history()",
+            select rowcast.ensure_history(); \
+            do $$ begin for leaf in 0..5 loop execute format( \
+              'alter table rowcast.event_%s set ( \
+                 autovacuum_enabled = false, toast.autovacuum_enabled = false)', leaf); \
+            end loop; end $$",
     )
     .await;
     db
@@ -147,6 +153,10 @@ async fn what_is_old_goes_and_its_readers_are_told(version: Version) {
     assert_eq!(events_since(&writer, &before).await, gap());
     assert_eq!(events_since(&writer, &after).await, end(0));
 
+    // Or the service might look after the log as well, behind a later place than ours: whoever else is
+    // at work on this cluster makes that a gap.
+    let leader = db.client("rowcast_service").await;
+    leader.batch_execute(LEADER).await.unwrap();
     let server = serve(&db, |_| {}).await;
     assert_resume(&server, &before, "gap", Some("horizon")).await;
     assert_resume(&server, &after, "recovered", None).await;
@@ -337,10 +347,12 @@ const SMALL: &str = "update rowcast.setting set keep_bytes = 1048576";
 
 /// Writers under a lock_timeout that no wait of theirs may reach, a reader that looks as the
 /// listener does, a rotation after each look, one transaction that wrote long ago and one that only
-/// holds a snapshot.
+/// holds a snapshot. No writer goes so far ahead of the reader that it would look after the log itself:
+/// that spares nothing that is unread.
 async fn no_writer_waits_and_no_reader_misses_anything(version: Version) {
     const WRITERS: usize = 4;
     const ROWS: usize = 10;
+    const AHEAD: usize = 150;
     let db = database(version).await;
     db.run(SMALL).await;
     let (wrote, looked, reader) = (
@@ -354,12 +366,13 @@ async fn no_writer_waits_and_no_reader_misses_anything(version: Version) {
     let held = "begin isolation level repeatable read; select count(*) from rowcast.setting";
     looked.batch_execute(held).await.unwrap();
     let (enough, writing) = (AtomicBool::new(false), AtomicBool::new(true));
+    let ahead = Semaphore::new(AHEAD);
     let write = async {
         let (mut longest, mut statements) = (Duration::ZERO, 0);
         let writers = (0..WRITERS).map(|_| async {
             let client = db.client("postgres").await;
             client
-                .batch_execute("set lock_timeout = '2s'; set synchronous_commit = off")
+                .batch_execute("set lock_timeout = '10s'; set synchronous_commit = off")
                 .await
                 .unwrap();
             let sql = format!(
@@ -368,6 +381,7 @@ async fn no_writer_waits_and_no_reader_misses_anything(version: Version) {
             );
             let (mut longest, mut statements) = (Duration::ZERO, 0);
             while !enough.load(Ordering::Acquire) {
+                ahead.acquire().await.unwrap().forget();
                 let began = Instant::now();
                 client.batch_execute(&sql).await.unwrap();
                 longest = longest.max(began.elapsed());
@@ -408,6 +422,7 @@ async fn no_writer_waits_and_no_reader_misses_anything(version: Version) {
             forgotten.extend(rotated.forgotten);
             refused += rotated.refused;
             before.clone_from(&place);
+            ahead.add_permits(AHEAD.saturating_sub(ahead.available_permits()));
             if moved >= 8 && forgotten.len() >= 3 {
                 enough.store(true, Ordering::Release);
             }
@@ -417,7 +432,7 @@ async fn no_writer_waits_and_no_reader_misses_anything(version: Version) {
     let ((longest, statements), (seen, moved, forgotten, refused)) =
         within("the ring turned twice", async { tokio::join!(write, read) }).await;
     eprintln!("{version:?}: the longest statement took {longest:?}; moved {moved} times");
-    assert!(longest < Duration::from_secs(5), "{longest:?}");
+    assert!(longest < Duration::from_secs(10), "{longest:?}");
     assert_eq!(seen.len(), statements * ROWS + 1);
     assert!(refused > 0, "the leaf of the long transaction was in use");
     assert!(!forgotten.contains(&0), "{forgotten:?}");
@@ -442,7 +457,12 @@ async fn a_listener_left_behind_tells_everybody(version: Version) {
     emit(&writer).await;
     let aged = "update rowcast.leaf set entered_at = entered_at - interval '2 days', \
                   left_at = left_at - interval '2 days'";
-    rotate_as(&writer, None).await;
+    // The service's own turn may be in the way; from then on ours keeps it out until the commit.
+    eventually("the books are ours", async || {
+        let rotated = rotate_as(&writer, None).await;
+        (rotated.refused == 0).then_some(())
+    })
+    .await;
     writer.batch_execute(aged).await.unwrap();
     assert!(rotate_as(&writer, None).await.moved);
     writer.batch_execute(aged).await.unwrap();
@@ -669,7 +689,8 @@ async fn a_writer_whose_constraints_are_immediate_holds_nobody_up() {
         writer.batch_execute(insert).await.unwrap();
     }
     let locked = "select count(*) from pg_locks join pg_class c on c.oid = relation
-        where mode = 'AccessExclusiveLock' and relname ~ '^event_'";
+        where mode = 'AccessExclusiveLock' and relname ~ '^event_'
+          and database = (select oid from pg_database where datname = current_database())";
     assert_eq!(db.ask::<i64>(locked).await, 0);
     let turn = "select (last_value >> 20) from rowcast.event_id_seq";
     let before: i64 = db.ask(turn).await;

@@ -15,7 +15,7 @@
 //!   `superuser()`, `run(sql)` as the superuser, `bookmark()`.
 //! - `database().await.with_open_rooms().await`: rooms `r:*` are open to everybody.
 //! - `database.awaits("the second waits", "locktype = 'advisory'").await`: until somebody waits for
-//!   such a lock there; `waiters(lock)` counts them.
+//!   such a lock there; `waiters(lock)` counts them. `database.hold_a_look(&server).await` holds its looks.
 //! - `marker(&database, &["lab:1"]).await`: an event `marker`, so that what did not come before it
 //!   is proven absent.
 //!

@@ -1,7 +1,7 @@
 //! Clusters and databases: one cluster for each version and test run, one database for each test.
 //! Hands URLs and connections over to the stations. It must never give two tests the same database.
 
-use super::{PATIENCE, eventually, within};
+use super::{PATIENCE, Server, eventually, within};
 use rowcast::command::postgres::{Cluster, ClusterError, Options, SUPERUSER};
 use rowcast::{database, migrate};
 use std::path::{Path, PathBuf};
@@ -420,6 +420,19 @@ impl Database {
     /// Waits until somebody waits for such a lock.
     pub async fn awaits(&self, what: &str, lock: &str) {
         eventually(what, async || (self.waiters(lock).await > 0).then_some(())).await;
+    }
+
+    /// Who holds this server's looks up until it commits, with a setting `listener.look_timeout` that
+    /// outlasts it. The look that waits has taken its snapshot before: what is written now, the next one
+    /// finds at once.
+    pub async fn hold_a_look(&self, server: &Server) -> Client {
+        let holder = self.client(SUPERUSER).await;
+        let hold = "begin; lock table rowcast.channel in access exclusive mode";
+        holder.batch_execute(hold).await.expect("a lock");
+        server.gate.hub.want_look();
+        let channels = "relation = 'rowcast.channel'::regclass";
+        self.awaits("a look waits", channels).await;
+        holder
     }
 
     /// The place in the history now.
