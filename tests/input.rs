@@ -334,7 +334,7 @@ async fn forged_bookmarks_are_errors_or_gaps_and_never_silence() {
     let server = serve(&database, |_| ()).await;
     marker(&database, &["open:1"]).await;
     let here = database.bookmark().await;
-    server.gate.reach(Some(&here)).await.unwrap();
+    server.has_read(&database).await;
     let (malformed, elsewhere) = bad_bookmarks(&here);
     let mut socket = somebody(&server, Transport::WebSocket).await;
     let subscribe =
@@ -428,7 +428,11 @@ async fn messages_above_the_rate_are_refused() {
 async fn a_ping_in_a_long_replay_is_answered() {
     let database = database().await;
     let (since, count) = support::long_replay(&database).await;
-    let server = serve(&database, |_| ()).await;
+    let server = serve(&database, |settings| {
+        // All of it is read in one.
+        settings.database.statement_timeout = Duration::from_secs(60);
+    })
+    .await;
     let query = format!("rooms=open:1&since={since}");
     let mut socket = ws(&server, &token("1", "", ""), &query).await;
     socket.expect("welcome").await;

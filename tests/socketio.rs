@@ -49,6 +49,13 @@ async fn client<'a>(node: &'a Clients, server: &Server, options: Value) -> Clien
     client
 }
 
+async fn free(server: &Server) {
+    eventually("the seat is free", async || {
+        (server.gate.seats.taken() == 0).then_some(())
+    })
+    .await;
+}
+
 fn alice() -> String {
     token("1", "user", "1")
 }

@@ -79,6 +79,11 @@ const commands = {
     if (engine.transport.name !== 'websocket') await new Promise((done) => engine.once('upgrade', done))
   },
 
+  // Resolves when the next request is on its way: to connect and to write it take a turn of the loop each.
+  async asks() {
+    for (let turn = 0; turn < 10; turn++) await new Promise((done) => setImmediate(done))
+  },
+
   transport: ({ socket }) => sockets[socket].socket.io.engine?.transport?.name,
 
   // Its process goes on, but nothing is read from its WebSocket any more.

@@ -257,6 +257,7 @@ async fn a_namespace_that_is_not_listed_is_refused_and_each_listed_one_is_a_conn
         marker(&database, &["user:1"]).await;
         first.until_event("marker").await;
         first.disconnect().await;
+        free(&server).await;
     }
     server.stop().await;
 }

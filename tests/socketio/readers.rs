@@ -1,5 +1,6 @@
 use super::*;
 use crate::support::lab;
+use std::time::Duration;
 
 /// Who it is and by which name it reads; it has kept nothing else.
 fn by_name(transports: &[&str]) -> Value {
@@ -70,6 +71,7 @@ async fn what_a_page_did_not_acknowledge_comes_again_on_another_node() {
             if last == "here" {
                 let mut page = node.connect(&other.url, by_name(transports)).await;
                 page.connected().await;
+                other.has_read(&database).await;
                 let answer = page.ask("seen", json!([end])).await;
                 assert_eq!(answer, [json!({ "seen": end })]);
                 page.disconnect().await;
@@ -108,7 +110,10 @@ async fn an_acknowledgement_that_counts_for_nothing_is_told_why() {
 #[tokio::test]
 async fn what_a_page_says_at_once_is_heard() {
     let database = lab().await;
-    let server = serve_dialect(&database, "chat", |_| {}).await;
+    let server = serve_dialect(&database, "chat", |settings| {
+        settings.database.statement_timeout = Duration::from_secs(60);
+    })
+    .await;
     let node = Clients::start();
     for transports in WAYS {
         let staff = node

@@ -238,6 +238,7 @@ async fn whoever_resumes_is_told_of_a_gap_and_stays() {
         client.until_event("marker").await;
         assert_eq!(server.gate.seats.taken(), 1);
         client.disconnect().await;
+        free(&server).await;
     }
     server.stop().await;
 }

@@ -149,6 +149,11 @@ impl<'a> Client<'a> {
         self.order("upgraded", json!({})).await;
     }
 
+    /// Waits until the request for what comes next has been sent, behind all that it has heard.
+    pub async fn asks_for_more(&self) {
+        self.order("asks", json!({})).await;
+    }
+
     /// Waits for a `connect_error`; its message.
     pub async fn refused(&mut self) -> String {
         let refused = |heard: &Heard| match heard {
