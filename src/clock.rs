@@ -50,8 +50,8 @@ mod tests {
     #[tokio::test]
     async fn an_end_comes_at_its_second() {
         let mut least = u64::MAX;
-        // A busy machine may be late once.
-        for _ in 0..3 {
+        // A busy machine may be late now and then.
+        for _ in 0..10 {
             while now_ms() % 1000 < 500 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -63,6 +63,6 @@ mod tests {
                 return;
             }
         }
-        panic!("{least} ms late, three times");
+        panic!("{least} ms late, each time");
     }
 }

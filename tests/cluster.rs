@@ -1,7 +1,7 @@
 //! The throwaway PostgreSQL: it is what it says, and nothing of it outlives its owner, however that
 //! one ended. Owners to kill are real demos, each with a temporary directory that nobody else sweeps.
 
-use crate::support::{VERSIONS, eventually, on, within};
+use crate::support::{PATIENCE, VERSIONS, eventually, on, within};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rowcast::command::postgres::{Cluster, ClusterError, Mode, Options, SUPERUSER, sweep};
@@ -215,15 +215,16 @@ impl Demo {
             .spawn()
             .expect("the program was built");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        within("the demo serves", async {
+        // It has a PostgreSQL to make first.
+        let serves = tokio::time::timeout(2 * PATIENCE, async {
             while let Some(line) = lines.next_line().await.unwrap() {
                 if line.contains("demo is at") {
                     return;
                 }
             }
             panic!("the demo ended");
-        })
-        .await;
+        });
+        serves.await.expect("the demo serves");
         let mut new = homes(place);
         new.retain(|home| !before.contains(home));
         assert_eq!(new.len(), 1, "{new:?}");

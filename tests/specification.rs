@@ -26,8 +26,9 @@ const RULES: &str = "
     create function public.sleeps() returns void language sql stable as 'select pg_sleep(60)';
     create function public.raises() returns void language plpgsql stable
       as $$ begin raise exception 'told'; end $$;
-    insert into rowcast.callable (name, function) select proname, oid from pg_proc
-      where pronamespace = 'public'::regnamespace and proname <> 'anybody'";
+    insert into rowcast.callable (name, function, timeout)
+      select proname, oid, case proname when 'sleeps' then '0.5 seconds' else '30 seconds' end::interval
+      from pg_proc where pronamespace = 'public'::regnamespace and proname <> 'anybody'";
 
 async fn database() -> Database {
     let database = support::database().await;

@@ -4,9 +4,9 @@
 use crate::support::documented::BASE_PATH;
 use crate::support::proxy::{Proxy, Way};
 use crate::support::{
-    self, Database, Postgres, SLACK, Served, Server, Subscriber, TRANSPORTS, Version, ask, connect,
-    eventually, get, marker, raw, serve, serve_process, serve_unready, socket, sse, stream, token,
-    try_sse, unused_address, within, ws,
+    self, Database, PATIENCE, Postgres, SLACK, Served, Server, Subscriber, TRANSPORTS, Version,
+    ask, connect, eventually, get, marker, metric, raw, serve, serve_process, serve_unready,
+    socket, sse, stream, token, try_sse, unused_address, within, ws,
 };
 use futures_util::StreamExt;
 use nix::sys::signal::Signal;
@@ -327,7 +327,8 @@ async fn tls_ends_here_where_it_is_configured() {
     let server = serve(&database, |settings| {
         settings.http.tls_certificate_file = Some(path("crt"));
         settings.http.tls_key_file = Some(path("key"));
-        settings.http.header_timeout = Duration::from_secs(2);
+        // As long as it may take those who do speak TLS.
+        settings.http.header_timeout = Duration::from_secs(8);
     })
     .await;
     let mut roots = RootCertStore::empty();
@@ -359,7 +360,8 @@ async fn tls_ends_here_where_it_is_configured() {
     let id = marker(&database, &["*"]).await;
     assert_eq!(frame(&mut socket).await["id"], id.as_str());
     // Who does not speak TLS, or stops in the middle, is cut.
-    for beginning in [&b"GET /healthz HTTP/1.1\r\n\r\n"[..], b"\x16\x03\x01", b""] {
+    let beginnings = [&b"GET /healthz HTTP/1.1\r\n\r\n"[..], b"\x16\x03\x01", b""];
+    let cut = beginnings.map(async |beginning| {
         let mut stream = TcpStream::connect(&server.address)
             .await
             .expect("it listens");
@@ -367,7 +369,8 @@ async fn tls_ends_here_where_it_is_configured() {
         let mut rest = Vec::new();
         let _ = within("it is cut", stream.read_to_end(&mut rest)).await;
         assert!(!rest.starts_with(b"HTTP"), "{rest:?}");
-    }
+    });
+    futures_util::future::join_all(cut).await;
     server.stop().await;
 }
 
@@ -433,8 +436,7 @@ async fn nothing_but_a_dead_socket_is_taken_away() {
 
 /// Whether this address gives an encrypted connection.
 async fn is_encrypted(url: &str) -> Result<bool, String> {
-    let patience = Duration::from_secs(5);
-    let client = rowcast::database::connect_and_drive(url, patience).await;
+    let client = rowcast::database::connect_and_drive(url, PATIENCE).await;
     let client = client.map_err(|error| error.to_string())?;
     let sql = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
     let row = client
@@ -543,11 +545,7 @@ async fn assert_come_back(server: &Server) {
 async fn clients_stay_while_the_database_is_away_and_catch_up() {
     let mut postgres = Postgres::start(Version::Installed, &[]).await;
     let database = postgres.database().await;
-    let server = serve(&database, |settings| {
-        settings.database.connect_timeout = Duration::from_secs(1);
-        settings.database.pool_wait = Duration::from_secs(1);
-    })
-    .await;
+    let server = serve(&database, |_| ()).await;
     let mut everybody = Vec::new();
     for transport in TRANSPORTS {
         let mut somebody = connect(transport, &server, &token("1", "", ""), "").await;
@@ -825,6 +823,10 @@ async fn metrics_are_what_prometheus_reads() {
     marker(&database, &["*"]).await;
     socket.frames_until("marker").await;
     ws(&server, "garbage", "").await.closed().await;
+    eventually("what was written is counted, behind it", async || {
+        (metric(&server, "rowcast_deliveries_total").await >= 1.0).then_some(())
+    })
+    .await;
     let answer = get(&server, "/metrics", &[]).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4");

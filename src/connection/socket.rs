@@ -472,7 +472,7 @@ mod tests {
             socket.feed(event.websocket().clone(), None);
         }
         // All of it takes longer than any piece may.
-        let (stall, pieces) = (Duration::from_secs(2), 50);
+        let (stall, pieces) = (Duration::from_secs(5), 50);
         let crawl = async {
             let mut taken = 0;
             let mut piece = vec![0; length / pieces];

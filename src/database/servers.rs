@@ -369,9 +369,15 @@ mod tests {
         assert_eq!(alone.to_string(), late);
         let pool = servers.pool("database.pool_size", 1, SECOND).unwrap();
         assert_eq!(pool.get().await.unwrap_err().to_string(), late);
-        let hurried = servers.pool("database.pool_size", 1, Duration::from_millis(1));
+        // The first is not let in before the second has waited.
+        let patient = Servers::parse(&url, 60 * SECOND, None).unwrap();
+        let hurried = patient.pool("database.pool_size", 1, Duration::from_millis(1));
         let hurried = hurried.unwrap();
-        let (_, second) = tokio::join!(hurried.get(), hurried.get());
+        let second = tokio::select! {
+            biased;
+            _ = hurried.get() => panic!("nobody lets it in"),
+            second = hurried.get() => second,
+        };
         assert_eq!(
             second.unwrap_err().to_string(),
             "no connection to the database: none of the 1 (database.pool_size) came free within \

@@ -9,7 +9,7 @@ const EVENTS: u64 = 10_000;
 /// Of each transport; where one takes the place of another, half as many.
 const CUTS: u64 = 200;
 /// It takes less than a minute where nobody else works.
-const LONGEST: Duration = Duration::from_secs(240);
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// Where, by what: each transport in a page, and whatever works in a worker and in Node.js.
 const APPLICATIONS: [(Environment, By); 5] = [

@@ -4,6 +4,7 @@
 use super::rig::{Application, By, Rig, Start};
 use crate::support::Postgres;
 use crate::support::driver::{Driver, Patch};
+use crate::support::proxy::Way;
 
 /// Every event counts as new.
 const NO_DEDUPE: Patch = Patch {
@@ -44,9 +45,22 @@ async fn a_client_without_dedupe_or_bookmark_is_found_out() {
             let before = application.heard().await;
             application.hears_more(before + 100).await;
         }
-        for application in applications.iter().filter(|_| cut) {
+        if !cut {
+            continue;
+        }
+        let [first, second, last] = &applications[..] else {
+            panic!("three applications");
+        };
+        last.door.set(Way::Refuse);
+        for application in &applications {
             application.door.cut();
         }
+        // What they have heard is told before the last is back, and so it misses that.
+        for application in [first, second] {
+            let before = application.heard().await;
+            application.hears_more(before + 20).await;
+        }
+        last.door.set(Way::Pass);
     }
     rig.db.end_many().await;
     shop.close().await;

@@ -49,12 +49,18 @@ async fn another_transport_when_one_is_blocked_and_the_better_one_when_it_works_
 #[tokio::test]
 async fn a_page_whose_network_returns_is_back_at_once() {
     let driver = Driver::start().await;
-    let rig = Rig::start(&[&driver], &[]).await;
+    // No link may end but by this test: nobody would come back to it within the hour.
+    let settings = [
+        ("ROWCAST__WEBSOCKET__HEARTBEAT_S", "25"),
+        ("ROWCAST__WEBSOCKET__PING_S", "20"),
+        ("ROWCAST__WEBSOCKET__PONG_TIMEOUT_S", "20"),
+    ];
+    let rig = Rig::start(&[&driver], &settings).await;
     let process = rig.serve().await;
     let door = rig.door(&process, 0).await;
     let hour = 3_600_000;
     let start = Start {
-        options: json!({ "retryMin": hour, "retryMax": hour }),
+        options: json!({ "retryMin": hour, "retryMax": hour, "connectTimeout": 30_000 }),
         ..Start::default()
     };
     let application = Application::start(&driver, door, start).await;
@@ -120,7 +126,8 @@ async fn a_page_opened_anew_by_its_durable_name_is_given_the_rest() {
     for (number, by) in [By::WebSocket, By::Sse, By::Poll].into_iter().enumerate() {
         let start = || Start {
             by,
-            options: json!({ "reader": format!("{by:?}") }),
+            // Who gave up and came again would be known.
+            options: json!({ "reader": format!("{by:?}"), "connectTimeout": 30_000 }),
             ..Start::default()
         };
         let door = rig.door(&nodes[0], number as u64).await;
