@@ -253,8 +253,10 @@ async fn its_numbers_are_those_of_the_connections_that_were_made() {
             reader.expect_event("marker").await;
         }
     }
-    let now = now_with(&mut watching, "all is counted", |now| {
-        now["totals"]["deliveries"] == 40 && now["connections"]["count"] == 4
+    let now = now_with(&mut watching, "all is counted, and it leads", |now| {
+        now["totals"]["deliveries"] == 40
+            && now["connections"]["count"] == 4
+            && now["node"]["leads"] == true
     })
     .await;
     assert_eq!(now["totals"]["events"], 20);
@@ -284,7 +286,6 @@ async fn its_numbers_are_those_of_the_connections_that_were_made() {
     );
     assert_eq!((&sse["queue"], &sse["slow"]), (&0.into(), &Value::Null));
     assert_eq!(now["slow"]["count"], 0);
-    assert_eq!(now["node"]["leads"], true);
 
     // Every delivery has its place in the histogram, once: asked anew, with all seconds so far. It is
     // counted there a moment after it has left.
@@ -528,9 +529,11 @@ async fn refusals_and_failures_appear_with_what_they_were() {
     assert!(!turn.to_string().contains("nonsense"));
 
     db.run("insert into app.orders values (7)").await;
-    // The database is asked, and the log is read, each in its own time.
+    // The database is asked, the log is read and the lead is taken, each in its own time.
     let now = now_with(&mut watching, "the failure", |now| {
-        now["database"]["failures"][0]["sqlstate"] == "22012" && now["totals"]["failures"] != 0
+        now["database"]["failures"][0]["sqlstate"] == "22012"
+            && now["totals"]["failures"] != 0
+            && now["database"]["leader"] != Value::Null
     })
     .await;
     let failure = &now["database"]["failures"][0];
