@@ -532,11 +532,7 @@ async fn an_answer_and_what_follows_are_all_there_is(version: Version) {
     assert_eq!(told, expected);
     // And as a client does it: ask, then stream on from there. Not before this node has read what came
     // after, which would else follow behind the four.
-    server
-        .gate
-        .reach(Some(&database.bookmark().await))
-        .await
-        .unwrap();
+    server.has_read(&database).await;
     let mut socket = welcomed(&server, &user(), &format!("rooms=things&since={bookmark}")).await;
     assert_eq!(socket.expect("subscribed").await["count"], 4);
     // In the order in which they were committed, which is not that of their ids.

@@ -738,7 +738,10 @@ async fn what_can_not_be_read_in_time_is_a_gap() {
     marker(&db, &["*"]).await;
     reader.expect_event("marker").await;
     // Its ring does not reach back so far.
-    let second = serve(&db, |_| {}).await;
+    let second = serve(&db, |settings| {
+        settings.database.statement_timeout = Duration::from_secs(2);
+    })
+    .await;
     let holder = db.client("postgres").await;
     let lock = "begin; lock table rowcast.log in access exclusive mode";
     holder.batch_execute(lock).await.unwrap();

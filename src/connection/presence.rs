@@ -311,9 +311,11 @@ impl Presence {
         asked: impl Future<Output = Result<T, Refusal>>,
     ) -> Result<T, Refusal> {
         tokio::select! {
-            answer = asked => answer,
+            // Where several are due, it is told why not, and not to come back with the same token.
+            biased;
             ended = self.subscription.ended() => Err(ended.into()),
             () = until(self.identity.expires_at) => Err(Refusal::Expired),
+            answer = asked => answer,
         }
     }
 
