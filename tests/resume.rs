@@ -704,6 +704,29 @@ async fn a_token_that_ends_while_the_log_is_awaited_is_told_as_later() {
     holder.batch_execute("commit").await.unwrap();
 }
 
+/// What a stream has not taken by its end is dropped, and once its head was as well: what came then was
+/// no HTTP.
+#[tokio::test]
+async fn a_token_that_ends_while_a_replay_is_read_is_told_behind_a_head() {
+    let db = database(Version::Installed).await;
+    serve(&db, |_| {}).await.stop().await;
+    let since = format!("rooms=r:1&since={}", db.bookmark().await);
+    marker(&db, &["r:1"]).await;
+    // Its ring does not reach back so far, and the log is locked for longer than the token lasts.
+    let server = serve(&db, |settings| {
+        settings.database.statement_timeout = Duration::from_secs(60);
+    })
+    .await;
+    let holder = db.client("postgres").await;
+    let lock = "begin; lock table rowcast.log in access exclusive mode";
+    holder.batch_execute(lock).await.unwrap();
+    let (brief, _) = support::brief(json!({ "sub": "1" }));
+    let mut reader = support::sse(&server, &brief, &since).await;
+    let (ended, why) = reader.closed().await;
+    assert_eq!((ended, why.as_str()), (200, "token-expired"));
+    holder.batch_execute("rollback").await.unwrap();
+}
+
 /// States were once joined to what they say in a nested loop, wherever the log had no statistics yet:
 /// five thousand took most of a minute.
 #[tokio::test]

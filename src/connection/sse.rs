@@ -84,15 +84,21 @@ async fn run(mut presence: Presence, socket: Arc<Socket>, head: Head) {
     let speech = presence.gate.streams.of(&head);
     let spoken: Arc<dyn Speech> = Arc::<stream::Stream>::clone(&speech);
     socket.feed(Frame::raw(head.bytes), None);
+    // The head leaves before anything is read for this reader: whoever is cut meanwhile loses what it
+    // has not taken, and is told why behind a head all the same.
+    let opened = socket.flush(settings.limits.write_stall).await;
     presence.subscription.wake();
     let conversation = Conversation::begin(&presence, Arc::clone(&spoken));
     let outlet = SocketOutlet::new(&socket, spoken, settings, settings.sse.heartbeat, None);
     let mut writer = Writer::new(&conversation, &presence, outlet);
-    let why = tokio::select! {
-        why = writer.write() => why,
-        () = gone(&socket) => Refusal::Gone,
-        // It can't be asked for a sign of life.
-        why = conversation.ended(|| None) => why,
+    let why = match opened {
+        Err(why) => why,
+        Ok(()) => tokio::select! {
+            why = writer.write() => why,
+            () = gone(&socket) => Refusal::Gone,
+            // It can't be asked for a sign of life.
+            why = conversation.ended(|| None) => why,
+        },
     };
     drop(conversation);
     presence.why = why.word();
