@@ -2,7 +2,6 @@
 //! Hands the verdict over to the test. It must never pass a run whose faults proved nothing.
 
 use super::writers::{Entries, Transaction, hears_tally};
-use crate::support::SLACK;
 use crate::support::reconcile::{Findings, Story};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -63,9 +62,8 @@ pub fn check_states(stories: &mut [Story], entries: &Entries) {
     }
 }
 
-/// After its token has expired, a connection may hear what is committed for this long: a second, and
-/// for as long as its instance may stand still.
-const EXPIRY: Duration = Duration::from_secs(1).saturating_add(SLACK);
+/// After its token has expired, a connection may hear what is committed for this long.
+const EXPIRY: Duration = Duration::from_secs(1);
 
 /// Sets what subscribers noted of moments against when each event was committed: what may be missing
 /// because its room was taken away just then, and what came too late for a token.
