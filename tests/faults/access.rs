@@ -6,7 +6,6 @@ use super::readers::READERS;
 use super::rig::Rig;
 use super::seat::{Seat, Withdrawal};
 use super::writers::Outcome;
-use crate::support::SLACK;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ const SHORT: u64 = 2;
 
 /// What was taken away counts within a second, wherever an instance is up to date; the rest is what
 /// a busy machine and other faults that are not red yet may add.
-const BOUND: Duration = Duration::from_secs(1 + 4).saturating_add(SLACK);
+const BOUND: Duration = Duration::from_secs(5);
 
 /// Each is of two subscribers at least.
 const ROOMS: [&str; 3] = ["staff:1", "user:5", "open:3"];
