@@ -93,8 +93,8 @@ pub use server::{
     serve_process_at, serve_process_by, serve_unready, settings, unhurried, unused_address,
 };
 pub use subscriber::{
-    EVERY_TRANSPORT, Subscriber, TRANSPORTS, Transport, connect, socket, sse, stream, try_connect,
-    try_sse, ws, ws_with,
+    EVERY_TRANSPORT, Subscriber, TRANSPORTS, Transport, connect, let_in, socket, sse, stream,
+    try_connect, try_sse, ws, ws_with,
 };
 
 /// Makes three tests of each of these functions, one for each of [`VERSIONS`], which they are given:

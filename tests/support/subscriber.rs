@@ -75,6 +75,22 @@ pub async fn ws(server: &impl Served, token: &str, query: &str) -> Subscriber {
     ws_with(server, query, headers).await
 }
 
+/// Opens `/ws?query`, and again whenever the server says "come back later": on a busy machine that is no
+/// failure. Its welcome has been read.
+pub async fn let_in(server: &impl Served, token: &str, query: &str) -> Subscriber {
+    super::eventually("it is let in", async || {
+        let mut socket = ws(server, token, query).await;
+        match socket.next_or_end().await {
+            Err((1013, _)) => None,
+            came => {
+                assert_eq!(came.unwrap()["type"], "welcome");
+                Some(socket)
+            }
+        }
+    })
+    .await
+}
+
 /// Opens `/ws?query` with exactly these headers, such as an Origin or a subprotocol.
 pub async fn ws_with(server: &impl Served, query: &str, headers: &[(&str, &str)]) -> Subscriber {
     socket(server, &format!("/ws?{query}"), headers).await
