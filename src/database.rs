@@ -198,16 +198,6 @@ impl Database {
         self.ask(Mode::Read, self.timeout, sql, params).await
     }
 
-    /// The same, with a timeout of its own.
-    async fn read_within(
-        &self,
-        within: Duration,
-        sql: &str,
-        params: &[Param<'_>],
-    ) -> Result<Vec<Row>, DatabaseError> {
-        self.ask(Mode::Read, within, sql, params).await
-    }
-
     /// The same, in one that may write: what is returned is committed.
     async fn write(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DatabaseError> {
         self.ask(Mode::Write, self.timeout, sql, params).await
@@ -227,14 +217,14 @@ impl Database {
             client.query_typed(sql, params),
             client.batch_execute("commit"),
         );
-        if let Ok((begun, rows, committed)) = tokio::time::timeout(self.timeout + LINK, asked).await
-        {
-            begun?;
-            let rows = rows?;
-            committed?;
-            return Ok(rows);
-        }
-        Err(self.give_up(client))
+        let Ok((begun, rows, committed)) = tokio::time::timeout(self.timeout + LINK, asked).await
+        else {
+            return Err(self.give_up(client));
+        };
+        begun?;
+        let rows = rows?;
+        committed?;
+        Ok(rows)
     }
 
     /// Who knows what a connection that did not answer still waits for: it must not be used again.

@@ -62,8 +62,8 @@ impl Frame {
 
     /// Text as it is.
     #[must_use]
-    pub fn plain(text: String) -> Self {
-        let text = Utf8Bytes::from(text);
+    pub fn plain(text: impl Into<Utf8Bytes>) -> Self {
+        let text = text.into();
         let bytes = text.clone().into();
         Self(Arc::new(Inner { bytes, text }))
     }
@@ -97,9 +97,7 @@ impl Frame {
     /// The text alone.
     #[must_use]
     pub fn bare(&self) -> Self {
-        let text = self.0.text.clone();
-        let bytes = text.clone().into();
-        Self(Arc::new(Inner { bytes, text }))
+        Self::plain(self.0.text.clone())
     }
 
     #[must_use]

@@ -3,7 +3,7 @@
 //! It must never mix the answers of two snapshots under one version.
 
 use super::values::Sent;
-use super::{Database, DatabaseError, Listening, Param};
+use super::{Database, DatabaseError, Listening, Mode, Param};
 use crate::hub::{Access, Identity};
 use crate::report;
 use std::fmt::Write;
@@ -66,7 +66,7 @@ impl Database {
                    from rowcast.access($1::text::jsonb, $2)";
         let params: [Param; 2] = [(&text, Type::TEXT), (&leeway, Type::INT8)];
         report::statement("access");
-        let rows = self.read_within(within, sql, &params).await?;
+        let rows = self.ask(Mode::Read, within, sql, &params).await?;
         if rows.len() != asked.len() {
             return Err(DatabaseError::Answer("rowcast.access left questions out"));
         }

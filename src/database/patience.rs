@@ -58,14 +58,10 @@ impl Patience {
     ) -> Result<T, Error> {
         let mut number = 1;
         loop {
-            let error = match self.once(client, &mut work).await {
-                Ok(result) => return Ok(result),
-                Err(error) => error,
-            };
-            if !self.again(what, number, &error).await {
-                return Err(error);
+            match self.once(client, &mut work).await {
+                Err(error) if self.again(what, number, &error).await => number += 1,
+                result => return result,
             }
-            number += 1;
         }
     }
 
@@ -77,17 +73,16 @@ impl Patience {
         let text = format!("set local {};\n{text}", self.lock_timeout());
         let mut number = 1;
         loop {
-            // Not by `hold`, whose future no other thread could drive. Dropped before its commit, a
-            // transaction is rolled back.
+            // Not by `hold`, whose future is not Send. A transaction that is dropped before its
+            // commit is rolled back.
             let done = async {
                 let transaction = client.transaction().await?;
                 transaction.batch_execute(&text).await?;
                 transaction.commit().await
             };
             match done.await {
-                Ok(()) => return Ok(()),
-                Err(error) if !self.again(what, number, &error).await => return Err(error),
-                Err(_) => number += 1,
+                Err(error) if self.again(what, number, &error).await => number += 1,
+                result => return result,
             }
         }
     }

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 use tokio_postgres::Row;
 
-/// Of an event that breaks the bounds, so many rooms are told of it at most.
+/// The most rooms that are told of an event that breaks the bounds.
 const BROKEN_ROOMS: usize = 1000;
 
 pub(super) fn first(rows: &[Row]) -> Result<&Row, DatabaseError> {
@@ -22,8 +22,8 @@ pub(super) fn first(rows: &[Row]) -> Result<&Row, DatabaseError> {
 }
 
 /// Reads the events of rows in order of id, with the columns of [`event_columns`] and `state`; of
-/// equal states the last. `ends` is whether they are all up to the spelling's end, which the last of
-/// them then names.
+/// equal states the last. `ends`: these are all events up to the spelling's end, so the last one's
+/// bookmark is that end.
 pub(super) fn events_from(
     rows: &[Row],
     spelling: &Spelling,
@@ -48,7 +48,7 @@ fn entry_from(row: &Row) -> Result<Entry, DatabaseError> {
 }
 
 /// Reads the columns of [`event_columns`]. A row that was inserted past all checks and breaks a
-/// bound is not passed on: what its rooms get is a gap.
+/// bound is not passed on: its rooms get a gap instead.
 pub(super) fn event_from(
     row: &Row,
     spelling: &Spelling,
@@ -60,60 +60,45 @@ pub(super) fn event_from(
     } else {
         spelling.event(id)
     };
-    let place = Some(Place {
+    let place = Place {
         id,
         xid,
         bookmark: bookmark.into(),
-    });
-    let (channel, name): (&str, &str) = (row.try_get("channel")?, row.try_get("name")?);
-    // Of more than one dimension they can't be read at all.
-    let rooms: Vec<Option<&str>> = row.try_get("rooms").unwrap_or_else(|_| vec![None]);
+    };
+    let (mut channel, mut name): (&str, &str) = (row.try_get("channel")?, row.try_get("name")?);
+    // An array of more than one dimension can't be read at all.
+    let mut rooms: Vec<Option<&str>> = row.try_get("rooms").unwrap_or_else(|_| vec![None]);
     let data: Option<JsonText<'_>> = row.try_get("data")?;
-    let data = data.map_or("null", |JsonText(text)| text);
-    // Neither can a time that is none, such as infinity.
+    let mut data = data.map_or("null", |JsonText(text)| text);
+    // Neither can a time such as infinity.
     let at = row.try_get("at").map(|Moment(at)| at);
-    let is_readable = at.is_ok();
-    let at = at.unwrap_or_default();
-    let failed: bool = row.try_get("failed")?;
-    if !is_readable || !within_bounds(channel, name, &rooms, data) {
-        // Who was meant by a room that is none, nobody knows.
-        let rooms = rooms.into_iter().map(|room| room.unwrap_or(EVERYBODY));
-        let rooms = rooms.take(BROKEN_ROOMS).map(Into::into);
-        let (channel, rooms) = ("rowcast".into(), rooms.collect());
-        let nothing = RawValue::NULL.to_owned();
-        return Ok(Event {
-            place,
-            channel,
-            name: GAP.into(),
-            rooms,
-            data: nothing,
-            at,
-            lost: Some(GapReason::Trigger),
-            frames: Frames::default(),
-        });
+    if at.is_err() || !within_bounds(channel, name, &rooms, data) {
+        (channel, name, data) = ("rowcast", GAP, "null");
+        rooms.truncate(BROKEN_ROOMS);
     }
-    let rooms = rooms.into_iter().flatten().map(Into::into).collect();
+    // Nobody knows who was meant by a null: everybody is told.
+    let rooms = rooms.into_iter().map(|room| room.unwrap_or(EVERYBODY));
     let data = RawValue::from_string(data.to_owned())
         .map_err(|_| DatabaseError::Answer("data is not JSON"))?;
-    let (channel, name) = (channel.to_owned(), name.to_owned());
+    let failed: bool = row.try_get("failed")?;
     let lost = if name == GAP {
         Some(told_reason(&data))
     } else {
         failed.then_some(GapReason::Trigger)
     };
     Ok(Event {
-        place,
-        channel,
-        name,
-        rooms,
+        place: Some(place),
+        channel: channel.to_owned(),
+        name: name.to_owned(),
+        rooms: rooms.map(Into::into).collect(),
         data,
-        at,
+        at: at.unwrap_or_default(),
         lost,
         frames: Frames::default(),
     })
 }
 
-/// Why, as a row says by which the database tells of a gap.
+/// The reason that a row named [`GAP`] gives.
 fn told_reason(data: &RawValue) -> GapReason {
     #[derive(Deserialize)]
     struct Told<'a> {

@@ -228,11 +228,11 @@ fn each(config: &Config) -> Vec<Config> {
         config.get_ports(),
     );
     let count = hosts.len().max(addresses.len());
-    let fits = |length: usize| length <= 1 || length == count;
-    if count < 2 || !fits(ports.len()) || (hosts.len() != count && addresses.len() != count) {
-        return Vec::new();
-    }
-    if !hosts.is_empty() && !addresses.is_empty() && hosts.len() != addresses.len() {
+    let ports_fit = ports.len() <= 1 || ports.len() == count;
+    let places_fit = [hosts.len(), addresses.len()]
+        .iter()
+        .all(|length| [0, count].contains(length));
+    if count < 2 || !ports_fit || !places_fit {
         return Vec::new();
     }
     let one = |index: usize| {

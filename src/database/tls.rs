@@ -51,15 +51,9 @@ pub fn parse(address: &str) -> Result<(tokio_postgres::Config, MakeRustlsConnect
     }
     let check = match mode.as_deref() {
         None | Some("disable" | "allow" | "prefer") => Check::Nothing,
+        Some("require") if root.is_none() => Check::Nothing,
         // libpq: with a root certificate, require means verify-ca.
-        Some("require") => {
-            if root.is_some() {
-                Check::Authority
-            } else {
-                Check::Nothing
-            }
-        }
-        Some("verify-ca") => Check::Authority,
+        Some("require" | "verify-ca") => Check::Authority,
         Some("verify-full") => Check::Host,
         Some(other) => {
             return Err(DatabaseError::Address(format!(

@@ -54,18 +54,14 @@ impl Listening {
     }
 
     /// Tells writers to ring, or not to. In a transaction of its own: its xid lifts the next
-    /// snapshot above those of all who have read the flag before. It waits for no disk and no
-    /// standby, or a missing one would hang us.
+    /// snapshot above those of all who have read the flag before.
     ///
     /// # Errors
     /// The connection.
     pub async fn set_doorbell(&self, rings: bool) -> Result<(), DatabaseError> {
-        self.execute(&format!(
-            "begin; set local synchronous_commit = off; \
-             select setval('rowcast.doorbell', {}); commit",
-            u8::from(rings)
-        ))
-        .await
+        let flag = u8::from(rings);
+        self.commit(&format!("select setval('rowcast.doorbell', {flag})"))
+            .await
     }
 
     /// Tells the other nodes.
@@ -73,10 +69,14 @@ impl Listening {
     /// # Errors
     /// The connection, or a full NOTIFY queue.
     pub async fn tell(&self, word: &str) -> Result<(), DatabaseError> {
-        self.execute(&format!(
-            "begin; set local synchronous_commit = off; notify {DOORBELL}, '{word}'; commit"
-        ))
-        .await
+        self.commit(&format!("notify {DOORBELL}, '{word}'")).await
+    }
+
+    /// Commits a statement in a transaction of its own, which waits for no disk and no standby: a
+    /// missing one would hang us.
+    async fn commit(&self, statement: &str) -> Result<(), DatabaseError> {
+        let begin = "begin; set local synchronous_commit = off";
+        self.execute(&format!("{begin}; {statement}; commit")).await
     }
 
     /// How many writers wait for each other at NOTIFY's lock.
