@@ -59,20 +59,20 @@ pub struct Listener {
 
 impl Listener {
     /// Listens until `stopping` says true; then lets another node lead.
-    pub async fn run(self, stopping: watch::Receiver<bool>) {
+    pub async fn run(self, mut stopping: watch::Receiver<bool>) {
         let mut wait = self.settings.backoff_min;
         let mut place = Place::new(&self.settings);
         loop {
             let began = Instant::now();
-            place.has_looked = false;
-            let error = match self.attend(&mut place, stopping.clone()).await {
+            place.was_answered = false;
+            let error = match self.attend(&mut place, &mut stopping).await {
                 Ok(()) => return,
                 Err(error) => error,
             };
             self.pulse.stop(&error);
-            // However long it took in vain: whoever waits for the same lock again and again must
-            // leave it more and more time.
-            if place.has_looked && began.elapsed() > self.settings.backoff_max {
+            // Only if some look was answered: who waits in vain for the same lock, however long each
+            // time, must back off more and more.
+            if place.was_answered && began.elapsed() > self.settings.backoff_max {
                 wait = self.settings.backoff_min;
             }
             let jittered = wait.mul_f64(rand::random_range(0.5..1.0));
@@ -80,7 +80,6 @@ impl Listener {
             if !matches!(error, ListenerError::NewHistory | ListenerError::Forgotten) {
                 report::listener_lost(&error.to_string(), jittered);
             }
-            let mut stopping = stopping.clone();
             tokio::select! {
                 () = tokio::time::sleep(jittered) => {}
                 () = stopped(&mut stopping) => return,
@@ -93,7 +92,7 @@ impl Listener {
     async fn attend(
         &self,
         place: &mut Place,
-        stopping: watch::Receiver<bool>,
+        stopping: &mut watch::Receiver<bool>,
     ) -> Result<(), ListenerError> {
         let mut listening = Listening::open(&self.url, &self.connect).await?;
         let heard = Arc::clone(&listening.heard);
@@ -147,9 +146,9 @@ impl Listener {
         &self,
         listening: &mut Listening,
         place: &mut Place,
-        mut stopping: watch::Receiver<bool>,
+        stopping: &mut watch::Receiver<bool>,
     ) -> Result<(), ListenerError> {
-        if !self.arrive(listening, place, &mut stopping).await? {
+        if !self.arrive(listening, place, stopping).await? {
             return Ok(());
         }
         let mut proof = Proof::default();
@@ -167,32 +166,31 @@ impl Listener {
             while let Ok((channel, payload)) = listening.notifications.try_recv() {
                 self.pass_on(&place.channels, &channel, &payload);
             }
-            if !self.follow(listening, place, &mut leader, &rings).await? {
+            let read = self.read_rung(listening, place, &mut leader, &rings);
+            if !read.await? {
                 self.look(listening, place, &mut leader).await?;
             }
-            rings = Rings::unknown();
             if let Some(why) = listening.heard.closed() {
                 return Err(ListenerError::Closed(why.to_owned()));
             }
+            rings = Rings::unknown();
             if leader.act(listening, proof.heard).await? {
                 continue;
             }
             let mut rest = pin!(tokio::time::sleep(leader.wait()));
             loop {
                 tokio::select! {
-                    rung = listening.heard.rung() => {
-                        rings = rung;
-                        break;
-                    }
-                    () = self.hub.look_wanted() => break,
-                    () = &mut rest => break,
-                    () = stopped(&mut stopping) => return leader.step_down(listening).await,
+                    rung = listening.heard.rung() => rings = rung,
+                    () = self.hub.look_wanted() => {}
+                    () = &mut rest => {}
+                    () = stopped(stopping) => return leader.step_down(listening).await,
                     () = tokio::time::sleep(self.settings.lead_retry), if !leader.leads() => {
-                        if leader.act(listening, proof.heard).await? {
-                            break;
+                        if !leader.act(listening, proof.heard).await? {
+                            continue;
                         }
                     }
                 }
+                break;
             }
         }
     }
@@ -204,30 +202,26 @@ impl Listener {
         place: &mut Place,
     ) -> Result<(), ListenerError> {
         self.pulse.catches_up();
-        let found = listening.standpoint().await?;
-        let stood = place.standpoint.take();
-        let known = stood
-            .clone()
-            .filter(|known| known.history == found.history && !place.forgotten);
-        place.standpoint = Some(if let Some(known) = known {
-            // Catching up: the first look reads from where we stood.
-            known
-        } else {
-            let reason = if place.forgotten {
+        let found = Arc::new(listening.standpoint().await?);
+        let stood = place.standpoint.as_ref();
+        let is_first = stood.is_none();
+        let same = stood.is_some_and(|stood| stood.history == found.history);
+        let forgotten = std::mem::take(&mut place.forgotten);
+        // Else the first look catches up, from where we stood.
+        if forgotten || !same {
+            let reason = if forgotten {
                 report::log_is_shorter();
                 GapReason::Horizon
             } else {
-                if stood.is_some() {
+                if !is_first {
                     report::history_changed(&found.history);
                 }
                 GapReason::History
             };
-            let found = Arc::new(found);
             self.hub.begin(Arc::clone(&found), reason);
-            found
-        });
-        place.forgotten = false;
-        if !place.channels.notify.is_empty() && stood.is_some() {
+            place.standpoint = Some(found);
+        }
+        if !place.channels.notify.is_empty() && !is_first {
             // What was notified meanwhile is gone, and was never in a log.
             self.hub.tell_gap(GapReason::Listener);
         }
@@ -260,15 +254,15 @@ impl Listener {
             }
         };
         place.look_timeout = self.settings.look_timeout;
-        place.has_looked = true;
+        place.was_answered = true;
         place.looked = (!looked.more).then_some(began);
         Ok(looked)
     }
 
-    /// Reads what rang, one transaction after the other, in less than half the time of a look: where
-    /// all who commit something ring, that is all there is, and in its order. Says whether that will
-    /// do; if not, a look finds what is left, and where we stand.
-    async fn follow(
+    /// Reads the transactions that rang one by one, in less than half the time of a look: while every
+    /// writer rings, they are all there is, and in the order of their commits. False if a look is
+    /// needed, for the rest or for a fresh snapshot.
+    async fn read_rung(
         &self,
         listening: &Listening,
         place: &mut Place,
@@ -324,34 +318,26 @@ impl Listener {
             report::doorbell(doorbell.word(), looked.doorbell.is_some(), prepared);
         }
         leader.saw(&looked);
-        if looked.queue_is_filling && !place.queue_is_filling {
-            report::notify_queue_fills(looked.queue_usage);
-        }
-        if place.queue_is_filling && !looked.queue_is_filling {
-            // Whoever changed them meanwhile could not tell us.
-            listening.heard.recall_channels();
+        match (place.queue_is_filling, looked.queue_is_filling) {
+            (false, true) => report::notify_queue_fills(looked.queue_usage),
+            // Whoever changed channels meanwhile could not tell us.
+            (true, false) => listening.heard.recall_channels(),
+            _ => {}
         }
         place.queue_is_filling = looked.queue_is_filling;
-        let Looked {
-            batch,
-            more,
-            rings,
-            queue_usage,
-            ..
-        } = looked;
-        let events = batch.events.len();
-        self.publish(batch, place);
-        if more {
-            // Not to its end: that is what /readyz goes by.
+        let events = looked.batch.events.len();
+        self.publish(looked.batch, place);
+        if looked.more {
+            // Not to the end of the log, which is what /readyz goes by.
             self.pulse.read(events);
             return Ok(());
         }
         self.hub.looked();
         self.pulse.looked(Bell {
             doorbell,
-            rings,
+            rings: looked.rings,
             leads: leader.leads(),
-            queue_usage,
+            queue_usage: looked.queue_usage,
         });
         Ok(())
     }

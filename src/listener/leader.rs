@@ -212,8 +212,8 @@ impl Leader {
         }));
     }
 
-    /// Once to begin with, for whatever the last leader had found and not told; then while others
-    /// are there.
+    /// Tells other nodes to look, for they do not hear writers that commit in silence: once after
+    /// taking the lead, for what the last leader may not have told; then only while there are others.
     async fn tick(&mut self, listening: &Listening, now: Instant) {
         let others = listening.heard.others().max(self.since);
         let others = others.is_some_and(|at| now - at < self.settings.proof * MISSED_PROOFS);

@@ -23,7 +23,7 @@ pub(super) struct Place {
     pub forgotten: bool,
     pub look_timeout: Duration,
     /// Some look was answered on this connection.
-    pub has_looked: bool,
+    pub was_answered: bool,
     /// When the last look began that came to the end of the log.
     pub looked: Option<Instant>,
     pub queue_is_filling: bool,
@@ -38,7 +38,7 @@ impl Place {
             channels: Channels::default(),
             forgotten: false,
             look_timeout: settings.look_timeout,
-            has_looked: false,
+            was_answered: false,
             looked: None,
             queue_is_filling: false,
             doorbell: None,

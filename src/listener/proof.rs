@@ -41,39 +41,41 @@ impl Listener {
             // Nothing may be notified, and we poll: what LISTEN would hear does not matter.
             *proof = Proof::default();
             self.is_proven(place);
-        } else if let Some(asked) = &mut proof.asked {
-            if listening.heard.echoed() {
-                self.is_proven(place);
-                proof.heard = true;
-                proof.next = Some(asked.at + self.settings.proof);
-                proof.asked = None;
-                return Ok(());
+            return Ok(());
+        }
+        let Some(asked) = &mut proof.asked else {
+            if proof.next.is_none_or(|next| Instant::now() >= next) {
+                proof.asked = Some(self.ask_for_echo(listening));
             }
-            let failed = match asked.answer.try_recv() {
-                Ok(Ok(sent)) => {
-                    asked.sent = Some(sent);
-                    None
-                }
-                Ok(Err(error)) => Some(error),
-                // The task that asks is gone, and had not said that it was sent.
-                Err(TryRecvError::Closed) if asked.sent.is_none() => {
-                    Some(DatabaseError::Answer("nobody asks any more"))
-                }
-                Err(_) => None,
-            };
-            if let Some(error) = failed {
-                // This connection is no worse for it, and brings events to whoever is there.
-                self.pulse.pool_failed(&error);
-                proof.asked = None;
-                proof.next = Some(Instant::now() + self.settings.backoff_max);
-                return Ok(());
+            return Ok(());
+        };
+        if listening.heard.echoed() {
+            self.is_proven(place);
+            proof.heard = true;
+            proof.next = Some(asked.at + self.settings.proof);
+            proof.asked = None;
+            return Ok(());
+        }
+        let failed = match asked.answer.try_recv() {
+            Ok(Ok(sent)) => {
+                asked.sent = Some(sent);
+                None
             }
-            let timeout = self.settings.proof_timeout;
-            if asked.sent.is_some_and(|sent| sent.elapsed() > timeout) {
-                return Err(ListenerError::Deaf(timeout));
+            Ok(Err(error)) => Some(error),
+            // The task that asks is gone, and had not said that it was sent.
+            Err(TryRecvError::Closed) if asked.sent.is_none() => {
+                Some(DatabaseError::Answer("nobody asks any more"))
             }
-        } else if proof.next.is_none_or(|next| Instant::now() >= next) {
-            proof.asked = Some(self.ask_for_echo(listening));
+            Err(_) => None,
+        };
+        let timeout = self.settings.proof_timeout;
+        if let Some(error) = failed {
+            // This connection is no worse for it, and brings events to whoever is there.
+            self.pulse.pool_failed(&error);
+            proof.asked = None;
+            proof.next = Some(Instant::now() + self.settings.backoff_max);
+        } else if asked.sent.is_some_and(|sent| sent.elapsed() > timeout) {
+            return Err(ListenerError::Deaf(timeout));
         }
         Ok(())
     }

@@ -5,7 +5,6 @@ use super::ListenerError;
 use crate::config::{self, Doorbell};
 use crate::database::{DatabaseError, LogSize};
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// The doorbell as this node sees it.
@@ -22,77 +21,78 @@ pub struct Bell {
 
 /// What `/readyz` asks: when the listener last proved itself.
 #[derive(Debug)]
-pub struct Pulse {
-    start: Instant,
-    /// Milliseconds since `start` of the last look and of the last proof, 0 for never.
-    looked: AtomicU64,
-    proven: AtomicU64,
+pub struct Pulse(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    /// When the log was last read to its end; before the first time, when the service began.
+    looked: Instant,
+    /// When this connection's LISTEN was last proven to hear.
+    proven: Option<Instant>,
     /// Why there is no proof yet.
-    trouble: Mutex<String>,
+    trouble: String,
     /// Why none could be asked for, the last time.
-    pool: Mutex<Option<String>>,
+    pool: Option<String>,
     /// Events read since there was more than one look brings; 0: there is no more.
-    caught_up: AtomicU64,
-    bell: Mutex<Option<Bell>>,
-    log: Mutex<Option<LogSize>>,
+    caught_up: usize,
+    bell: Option<Bell>,
+    log: Option<LogSize>,
 }
 
 impl Default for Pulse {
     fn default() -> Self {
-        Self {
-            start: Instant::now(),
-            looked: AtomicU64::new(0),
-            proven: AtomicU64::new(0),
-            trouble: Mutex::new("starting".into()),
-            pool: Mutex::default(),
-            caught_up: AtomicU64::new(0),
-            bell: Mutex::default(),
-            log: Mutex::default(),
-        }
+        Self(Mutex::new(State {
+            looked: Instant::now(),
+            proven: None,
+            trouble: "starting".into(),
+            pool: None,
+            caught_up: 0,
+            bell: None,
+            log: None,
+        }))
     }
 }
 
 impl Pulse {
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis())
-            .unwrap_or(u64::MAX)
-            .max(1)
-    }
-
     /// The log was read to its end.
     pub(super) fn looked(&self, bell: Bell) {
-        self.caught_up.store(0, Ordering::Relaxed);
-        self.looked.store(self.now(), Ordering::Relaxed);
-        *self.bell.lock() = Some(bell);
+        let mut state = self.0.lock();
+        state.caught_up = 0;
+        state.looked = Instant::now();
+        state.bell = Some(bell);
     }
 
     /// There is a connection, and the log lies before it.
     pub(super) fn catches_up(&self) {
-        self.caught_up.store(0, Ordering::Relaxed);
-        "catching up with the log".clone_into(&mut self.trouble.lock());
+        let mut state = self.0.lock();
+        state.caught_up = 0;
+        "catching up with the log".clone_into(&mut state.trouble);
     }
 
     /// So many events were read of it, and there is more.
     pub(super) fn read(&self, events: usize) {
-        self.caught_up.fetch_add(events as u64, Ordering::Relaxed);
+        self.0.lock().caught_up += events;
     }
 
     /// A proof could not be asked for: over the pool, which lets everybody in.
     pub(super) fn pool_failed(&self, error: &DatabaseError) {
-        *self.pool.lock() = Some(format!("the pool's address (database.url): {error}"));
+        let why = format!("the pool's address (database.url): {error}");
+        self.0.lock().pool = Some(why);
     }
 
     /// LISTEN was proven to hear; says whether it was not before.
     pub(super) fn proven(&self) -> bool {
-        *self.pool.lock() = None;
-        self.proven.swap(self.now(), Ordering::Relaxed) == 0
+        let mut state = self.0.lock();
+        state.pool = None;
+        state.proven.replace(Instant::now()).is_none()
     }
 
     pub(super) fn stop(&self, trouble: &ListenerError) {
-        self.proven.store(0, Ordering::Relaxed);
-        *self.trouble.lock() = trouble.to_string();
-        *self.pool.lock() = None;
-        if let Some(bell) = self.bell.lock().as_mut() {
+        let mut state = self.0.lock();
+        state.proven = None;
+        state.trouble = trouble.to_string();
+        state.pool = None;
+        if let Some(bell) = &mut state.bell {
             bell.leads = false;
         }
     }
@@ -100,27 +100,26 @@ impl Pulse {
     /// The doorbell at the last look.
     #[must_use]
     pub fn bell(&self) -> Option<Bell> {
-        *self.bell.lock()
+        self.0.lock().bell
     }
 
     /// The leader has measured the log.
     pub(super) fn measured(&self, size: LogSize) {
-        *self.log.lock() = Some(size);
+        self.0.lock().log = Some(size);
     }
 
     /// What the log took when this node last looked after it; nothing while another leads.
     #[must_use]
     pub fn log_size(&self) -> Option<LogSize> {
-        let leads = self.bell().is_some_and(|bell| bell.leads);
-        self.log.lock().filter(|_| leads)
+        let state = self.0.lock();
+        let leads = state.bell.is_some_and(|bell| bell.leads);
+        state.log.filter(|_| leads)
     }
 
-    /// Time since the last look at the log that was answered.
+    /// Time since the log was last read to its end.
     #[must_use]
     pub fn lag(&self) -> Duration {
-        // In this order: a look in between would lie in the future.
-        let looked = self.looked.load(Ordering::Relaxed);
-        Duration::from_millis(self.now().saturating_sub(looked))
+        self.0.lock().looked.elapsed()
     }
 
     /// Whether events get through, or why not.
@@ -128,25 +127,24 @@ impl Pulse {
     /// # Errors
     /// The reason, in words for an operator.
     pub fn check(&self, settings: &config::Listener) -> Result<(), String> {
-        let caught_up = match self.caught_up.load(Ordering::Relaxed) {
+        let state = self.0.lock();
+        let caught_up = match state.caught_up {
             0 => String::new(),
             events => format!("; catching up, {events} events so far"),
         };
-        let pool = || self.pool.lock().clone();
-        let proven = self.proven.load(Ordering::Relaxed);
-        if proven == 0 {
-            let trouble = || format!("{}{caught_up}", self.trouble.lock());
-            return Err(pool().unwrap_or_else(trouble));
-        }
-        let silent = Duration::from_millis(self.now().saturating_sub(proven));
+        let or_pool = |why| Err(state.pool.clone().unwrap_or(why));
+        let Some(proven) = state.proven else {
+            return or_pool(format!("{}{caught_up}", state.trouble));
+        };
+        let (silent, lag) = (proven.elapsed(), state.looked.elapsed());
         if silent > settings.proof + settings.proof_timeout + settings.floor {
-            let unheard = || format!("the doorbell was not heard for {} ms", silent.as_millis());
-            return Err(pool().unwrap_or_else(unheard));
+            let silent = silent.as_millis();
+            return or_pool(format!("the doorbell was not heard for {silent} ms"));
         }
-        if self.lag() > settings.ready_lag {
+        if lag > settings.ready_lag {
+            let lag = lag.as_millis();
             return Err(format!(
-                "the log was not read to its end for {} ms{caught_up}",
-                self.lag().as_millis()
+                "the log was not read to its end for {lag} ms{caught_up}"
             ));
         }
         Ok(())
