@@ -32,7 +32,7 @@ pub use memory::Asker;
 use parking_lot::Mutex;
 pub use refill::{Refill, Refilled};
 use roster::Roster;
-pub use roster::{Identity, Stale};
+pub use roster::{Identity, Member};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -194,28 +194,21 @@ impl Hub {
         under: i64,
     ) -> Option<Arc<Standpoint>> {
         let mut table = self.0.table.lock();
-        let Some(standpoint) = table.standpoint.clone() else {
-            drop(table);
-            subscription.end(Ended::Restart);
-            return None;
-        };
-        if let Some(ended) = table.ended {
+        let standpoint = table.standpoint.clone();
+        let Some(standpoint) = standpoint.filter(|_| table.ended.is_none()) else {
+            let ended = table.ended.unwrap_or(Ended::Restart);
             drop(table);
             subscription.end(ended);
             return None;
-        }
-        let again = matches!(since, Since::Again(..));
-        let mine = subscription.rooms.lock();
-        let is_first = mine.is_empty();
-        let place = |(room, known): (&Arc<str>, &Joined)| (Arc::clone(room), Arc::clone(&known.at));
-        let joined = if again {
-            HashMap::new()
-        } else {
-            mine.iter().map(place).collect()
         };
-        drop(mine);
+        let place = |(room, known): (&Arc<str>, &Joined)| (Arc::clone(room), Arc::clone(&known.at));
+        let joined: HashMap<_, _> = match since {
+            Since::Again(..) => HashMap::new(),
+            _ => subscription.rooms.lock().iter().map(place).collect(),
+        };
         let mut wanted = rooms.to_vec();
-        if is_first || again {
+        if joined.is_empty() {
+            // The first rooms, or all of them again.
             wanted.push(EVERYBODY.into());
         }
         let at = Arc::clone(&standpoint);
@@ -316,9 +309,7 @@ impl Hub {
         drop(table);
         // And those who are in no room: consoles, and whoever has not joined yet.
         everybody.extend(self.0.roster.lock().everybody());
-        everybody
-            .iter()
-            .for_each(|subscription| subscription.end(ended));
+        everybody.iter().for_each(|one| one.end(ended));
     }
 
     #[must_use]

@@ -6,7 +6,7 @@
 use super::Gate;
 use super::questions::report_unanswered;
 use crate::database::{AccessAnswer, AccessQuestion};
-use crate::hub::{Ended, Identity, Stale};
+use crate::hub::{Ended, Identity, Member};
 use crate::report;
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -27,7 +27,7 @@ struct Group {
     identity: Identity,
     version: i64,
     rooms: Vec<Arc<str>>,
-    members: Vec<Stale>,
+    members: Vec<Member>,
 }
 
 /// A part of a group's question: as many of its rooms as one statement may ask for.
@@ -202,9 +202,9 @@ impl Part {
 }
 
 /// Those who hold the same claims, together, with all rooms that any of them is in.
-fn group(stale: Vec<Stale>) -> Vec<Group> {
+fn group(stale: Vec<Member>) -> Vec<Group> {
     type Key = (Arc<str>, Option<Arc<str>>, i64);
-    let mut groups: HashMap<Key, (Vec<Stale>, HashSet<Arc<str>>)> = HashMap::new();
+    let mut groups: HashMap<Key, (Vec<Member>, HashSet<Arc<str>>)> = HashMap::new();
     for one in stale {
         let (claims, session) = (&one.identity.claims, &one.identity.session);
         let key = (Arc::clone(claims), session.clone(), one.version);

@@ -35,7 +35,7 @@ impl Hub {
         let table = self.0.table.lock();
         let (ring, end) = (table.ring.clone(), table.standpoint.clone()?);
         drop(table);
-        let refill = ring.refill(history, std::slice::from_ref(place), &limits)?;
+        let refill = ring.wants(history, std::slice::from_ref(place), &limits)?;
         let refill = Refill {
             rooms: Some(rooms.iter().cloned().collect()),
             // Beside what the ring itself may hold.
@@ -68,11 +68,8 @@ impl Annex {
         if !knows_all {
             return None;
         }
-        match self
-            .ring
-            .replay(since.clone(), here, &self.limits)
-            .up_to(here)
-        {
+        let replay = self.ring.replay(since.clone(), here, &self.limits);
+        match replay.up_to(here) {
             Replay::Ring(excerpt) => Some(excerpt),
             Replay::Live | Replay::Log(_) | Replay::Gap(_) => None,
         }
@@ -81,19 +78,12 @@ impl Annex {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{LIMITS, hub, place, publish};
+    use super::super::tests::{self, LIMITS, collected, hub, ids, place, publish};
     use super::*;
     use crate::event::{Batch, GapReason, States};
-    use crate::hub::{Delivery, Since};
 
     fn join(hub: &Hub, room: &str) -> Box<Seam> {
-        let subscription = hub.open();
-        let since = Since::Bookmark(Bookmark::parse("h.12_0").unwrap(), "h.12_0".into());
-        hub.join(&subscription, &[room.into()], since, None, 0);
-        match subscription.take_waiting().unwrap().pop_front() {
-            Some(Delivery::Seam(seam)) => seam,
-            other => panic!("a seam was expected: {other:?}"),
-        }
+        tests::seam(hub, room, "h.12_0")
     }
 
     /// What a service lacks that began at transaction 14, when 12 and 13 had committed events 2 and 3.
@@ -105,23 +95,13 @@ mod tests {
             &[(2, 12, &["a"]), (3, 13, &["b"])],
             Instant::now(),
         );
-        let seam = |room| join(&model, room);
-        let mut found = Vec::new();
-        for room in ["a", "b"] {
-            let seam = seam(room);
-            let Replay::Ring(excerpt) = &seam.replay else {
-                panic!("{:?}", seam.replay)
-            };
-            found.extend(seam.collect(excerpt).unwrap());
-        }
-        Refilled::new(found, States::new())
+        let found = ["a", "b"].map(|room| collected(&join(&model, room)));
+        Refilled::new(found.concat(), States::new())
     }
 
     fn told(seam: &Seam, annex: &Annex) -> Option<Vec<u64>> {
         let since = Bookmark::parse("h.12_0").unwrap();
-        let events = seam.collect(&annex.replay(seam, &since)?).unwrap();
-        let ids = events.iter().map(|event| event.place.as_ref().unwrap().id);
-        Some(ids.collect())
+        Some(ids(&seam.collect(&annex.replay(seam, &since)?).unwrap()))
     }
 
     #[test]

@@ -190,7 +190,8 @@ fn carry(called: &[Arc<Subscription>]) {
 mod tests {
     use super::*;
     use crate::hub::tests::{LIMITS, hub, place, publish};
-    use crate::hub::{Ended, Since};
+    use crate::hub::{Hub, Since};
+    use futures_util::FutureExt;
     use std::time::Instant;
 
     /// A socket that takes so many events, and then no more.
@@ -231,18 +232,22 @@ mod tests {
     }
 
     fn woken(subscription: &Subscription) -> bool {
-        let mut woken = Box::pin(subscription.woken());
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        woken.as_mut().poll(&mut context).is_ready()
+        subscription.woken().now_or_never().is_some()
+    }
+
+    /// Somebody in a room, whose writer has taken the seam.
+    fn joined(hub: &Hub) -> Arc<Subscription> {
+        let one = hub.open();
+        hub.join(&one, &["a".into()], Since::Now, None, 0);
+        one.take_waiting().unwrap();
+        assert!(woken(&one), "for the seam");
+        one
     }
 
     #[test]
     fn a_line_at_rest_is_written_to_in_order_and_its_writer_sleeps() {
         let (hub, now) = (hub(LIMITS), Instant::now());
-        let a = hub.open();
-        hub.join(&a, &["a".into()], Since::Now, None, 0);
-        a.take_waiting().unwrap();
-        assert!(woken(&a), "for the seam");
+        let a = joined(&hub);
         let takes = Arc::new(Takes(Mutex::new((3, Vec::new()))));
         a.rest(line(&takes));
         publish(
@@ -280,10 +285,7 @@ mod tests {
     #[test]
     fn what_comes_while_its_writer_speaks_is_not_written_past_it() {
         let (hub, now) = (hub(LIMITS), Instant::now());
-        let a = hub.open();
-        hub.join(&a, &["a".into()], Since::Now, None, 0);
-        a.take_waiting().unwrap();
-        assert!(woken(&a), "for the seam");
+        let a = joined(&hub);
         let takes = Arc::new(Takes(Mutex::new((9, Vec::new()))));
         a.rest(line(&takes));
         let heartbeat = hub.here().unwrap();
@@ -315,11 +317,8 @@ mod tests {
     #[tokio::test]
     async fn a_task_that_panics_is_none_any_more() {
         let (hub, now) = (hub(LIMITS), Instant::now());
-        let crowd: Vec<_> = (0..=PART).map(|_| hub.open()).collect();
+        let crowd: Vec<_> = (0..=PART).map(|_| joined(&hub)).collect();
         for one in &crowd {
-            hub.join(one, &["a".into()], Since::Now, None, 0);
-            one.take_waiting().unwrap();
-            assert!(woken(one), "for the seam");
             let spelling = Arc::new(Takes(Mutex::default()));
             let socket = Arc::new(Panics);
             one.rest(Line { socket, spelling });
@@ -343,11 +342,8 @@ mod tests {
     fn who_comes_behind_a_panic_hears_on() {
         let (hub, now) = (hub(LIMITS), Instant::now());
         let takes = Arc::new(Takes(Mutex::new((9, Vec::new()))));
-        let crowd: Vec<_> = (0..5).map(|_| hub.open()).collect();
+        let crowd: Vec<_> = (0..5).map(|_| joined(&hub)).collect();
         for one in &crowd {
-            hub.join(one, &["a".into()], Since::Now, None, 0);
-            one.take_waiting().unwrap();
-            assert!(woken(one), "for the seam");
             let spelling = Arc::clone(&takes);
             let socket = Arc::new(Panics);
             one.rest(Line { socket, spelling });
@@ -371,9 +367,7 @@ mod tests {
     #[test]
     fn nothing_is_written_past_a_reply_or_to_one_whose_rooms_were_taken() {
         let (hub, now) = (hub(LIMITS), Instant::now());
-        let a = hub.open();
-        hub.join(&a, &["a".into()], Since::Now, None, 0);
-        a.take_waiting().unwrap();
+        let a = joined(&hub);
         let takes = Arc::new(Takes(Mutex::new((9, Vec::new()))));
         let rest = || a.rest(line(&takes));
         a.reply(crate::frame::Frame::default());

@@ -241,28 +241,13 @@ impl Moved {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{LIMITS, hub, place, publish};
-    use super::super::{Delivery, Hub, Limits, Replay, Seam, Since};
+    use super::super::tests::{self, LIMITS, hub, ids, place, publish, seam};
+    use super::super::{Hub, Limits, Refilled, Replay, Seam};
     use super::*;
     use std::time::{Duration, Instant};
 
-    fn join(hub: &Hub, room: &str, since: &str) -> Box<Seam> {
-        let subscription = hub.open();
-        let since = Since::Bookmark(Bookmark::parse(since).unwrap(), since.into());
-        hub.join(&subscription, &[room.into()], since, None, 0);
-        match subscription.take_waiting().unwrap().pop_front() {
-            Some(Delivery::Seam(seam)) => seam,
-            other => panic!("a seam was expected: {other:?}"),
-        }
-    }
-
     fn collected(seam: &Seam) -> Vec<u64> {
-        let Replay::Ring(excerpt) = &seam.replay else {
-            panic!("{:?}", seam.replay)
-        };
-        let events = seam.collect(excerpt).unwrap();
-        let ids = events.iter().map(|event| event.place.as_ref().unwrap().id);
-        ids.collect()
+        ids(&tests::collected(seam))
     }
 
     /// One event in each of so many batches, from id 1 and transaction 10 on.
@@ -278,7 +263,7 @@ mod tests {
         let hub = hub(LIMITS);
         let began = Instant::now();
         publish_each(&hub, 1..=6, "a", began);
-        let seam = join(&hub, "a", "h.12_0");
+        let seam = seam(&hub, "a", "h.12_0");
         // Its last segment goes on, all of it grows old, and the history ends.
         publish_each(&hub, 7..=7, "a", began);
         assert_eq!(collected(&seam), [3, 4, 5, 6]);
@@ -301,8 +286,8 @@ mod tests {
             Replay::Ring(excerpt) => excerpt.segments.clone(),
             other => panic!("{other:?}"),
         };
-        let one = chosen(&join(&hub, "a", "h.12_0"));
-        let other = chosen(&join(&hub, "b", "h.16_0"));
+        let one = chosen(&seam(&hub, "a", "h.12_0"));
+        let other = chosen(&seam(&hub, "b", "h.16_0"));
         let sizes: Vec<_> = one.iter().map(|segment| segment.batches.len()).collect();
         assert_eq!(sizes, [4, 4, 3]);
         assert_eq!(other.len(), 2);
@@ -319,7 +304,7 @@ mod tests {
         publish_each(&hub, 52..=100, "b", now);
         let events: Vec<_> = (101..=150).map(|id| (id, 110, &["b"] as &[&str])).collect();
         publish(&hub, &place(111, 111, &[]), &events, now);
-        let seam = join(&hub, "a", "h.10_0");
+        let seam = seam(&hub, "a", "h.10_0");
         let Replay::Ring(excerpt) = &seam.replay else {
             panic!("{:?}", seam.replay)
         };
@@ -342,8 +327,8 @@ mod tests {
             (5, 10, &["a", "b", "*"]),
         ];
         publish(&hub, &place(11, 11, &[]), events, Instant::now());
-        assert_eq!(collected(&join(&hub, "a", "h.10_0")), [1, 2, 4, 5]);
-        assert_eq!(collected(&join(&hub, "a", "h.10_0.11_0.2")), [4, 5]);
+        assert_eq!(collected(&seam(&hub, "a", "h.10_0")), [1, 2, 4, 5]);
+        assert_eq!(collected(&seam(&hub, "a", "h.10_0.11_0.2")), [4, 5]);
     }
 
     /// Of a segment that others are in the first batches may be gone: what is read for those who
@@ -359,12 +344,11 @@ mod tests {
         publish_each(&hub, 3..=3, "a", began + Duration::from_secs(11));
         assert_eq!(hub.sizes().ring_batches, 1);
         let before = Bookmark::parse("h.11_0").unwrap();
-        let seam = join(&hub, "a", "h.11_0");
+        let mut seam = seam(&hub, "a", "h.11_0");
         assert!(matches!(seam.replay, Replay::Log(_)));
         let refill = hub.wants("h", std::slice::from_ref(&before.base)).unwrap();
         assert!(refill.to.place.sees(11) && !refill.to.place.sees(12));
-        hub.refill(refill, super::super::Refilled::default(), began);
-        let mut seam = seam;
+        hub.refill(refill, Refilled::default(), began);
         seam.replay = hub.look_again(&seam, before);
         // What was read is believed: that there is nothing but what the ring still held.
         assert_eq!(collected(&seam), [3]);

@@ -43,23 +43,23 @@ impl Memory {
         now: Instant,
     ) {
         let bytes = weight(&asker, &admission);
-        if self.recall(&asker, age, now).is_none() {
+        let known = self.kept.get_mut(&asker);
+        if let Some(known) = known.filter(|known| now - known.since < age) {
+            // At its old place in the order, which a poller who is asked for each time would fill.
+            self.bytes = self.bytes - known.bytes + bytes;
+            known.bytes = bytes;
+            known.admission = admission;
+        } else {
             let asker = Arc::new(asker);
             self.forget(&asker);
             self.bytes += bytes;
-            let (since, key) = (now, Arc::clone(&asker));
             let kept = Kept {
                 admission,
-                since,
+                since: now,
                 bytes,
             };
-            self.kept.insert(key, kept);
+            self.kept.insert(Arc::clone(&asker), kept);
             self.order.push_back((asker, now));
-        } else if let Some(kept) = self.kept.get_mut(&asker) {
-            // At its old place in the order, which a poller who is asked for each time would fill.
-            self.bytes = self.bytes - kept.bytes + bytes;
-            kept.bytes = bytes;
-            kept.admission = admission;
         }
         while let Some((oldest, since)) = self.order.front() {
             let is_kept = self.kept.get(oldest).is_some_and(|k| k.since == *since);

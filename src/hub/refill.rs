@@ -58,17 +58,14 @@ impl Hub {
     /// it can't, or does.
     #[must_use]
     pub fn wants(&self, history: &str, places: &[Snapshot]) -> Option<Refill> {
-        self.0
-            .table
-            .lock()
-            .ring
-            .refill(history, places, &self.0.limits)
+        let table = self.0.table.lock();
+        table.ring.wants(history, places, &self.0.limits)
     }
 
     /// Takes what was read; `now` is the clock by which it grows old.
     pub fn refill(&self, refill: Refill, found: Refilled, now: Instant) {
         let mut table = self.0.table.lock();
-        table.ring.take(refill, found, now, &self.0.limits);
+        table.ring.refill(refill, found, now, &self.0.limits);
     }
 }
 

@@ -72,7 +72,7 @@ impl Ring {
 
     /// What has to be read to reach back to all of these places; nothing if they are of another
     /// history, or none of it is needed.
-    pub fn refill(&self, history: &str, places: &[Snapshot], limits: &Limits) -> Option<Refill> {
+    pub fn wants(&self, history: &str, places: &[Snapshot], limits: &Limits) -> Option<Refill> {
         let to = self
             .from
             .as_ref()
@@ -90,7 +90,7 @@ impl Ring {
     }
 
     /// Takes what was read, if it still ends where the ring begins, and fits.
-    pub fn take(&mut self, refill: Refill, found: Refilled, now: Instant, limits: &Limits) {
+    pub fn refill(&mut self, refill: Refill, found: Refilled, now: Instant, limits: &Limits) {
         let is_next = self.from.as_ref();
         let is_next = is_next.is_some_and(|from| Arc::ptr_eq(from, &refill.to));
         if is_next && self.bytes + found.bytes <= limits.ring_bytes {

@@ -32,21 +32,13 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Somebody for whom the rules are to be asked again.
+/// Somebody who is connected; a copy says who they were when the rules were asked again.
 #[derive(Clone, Debug)]
-pub struct Stale {
+pub struct Member {
     pub subscription: Arc<Subscription>,
     pub identity: Identity,
-    /// Under which they were let in.
+    /// Of rules and revocations, under which they were let in.
     pub version: i64,
-    joins: u64,
-}
-
-#[derive(Debug)]
-struct Member {
-    subscription: Arc<Subscription>,
-    identity: Identity,
-    version: i64,
     /// Counts what an answer under way can't know of.
     joins: u64,
 }
@@ -146,29 +138,22 @@ impl Roster {
     }
 
     /// Everybody whose answer is older than what is known.
-    pub fn stale(&self) -> Vec<Stale> {
-        let stale = self.members.values();
-        stale
-            .filter(|member| member.version < self.known && member.subscription.over().is_none())
-            .map(|member| Stale {
-                subscription: Arc::clone(&member.subscription),
-                identity: member.identity.clone(),
-                version: member.version,
-                joins: member.joins,
-            })
-            .collect()
+    pub fn stale(&self) -> Vec<Member> {
+        let is_stale =
+            |member: &&Member| member.version < self.known && member.subscription.over().is_none();
+        self.members.values().filter(is_stale).cloned().collect()
     }
 
     /// Whether somebody is still here as whom it was asked, and not with another token.
-    pub fn is_as_asked(&self, stale: &Stale) -> bool {
-        let member = self.members.get(&stale.subscription.id);
-        member.is_some_and(|member| Arc::ptr_eq(&member.identity.claims, &stale.identity.claims))
+    pub fn is_as_asked(&self, asked: &Member) -> bool {
+        let member = self.members.get(&asked.subscription.id);
+        member.is_some_and(|member| Arc::ptr_eq(&member.identity.claims, &asked.identity.claims))
     }
 
     /// Somebody's rooms were asked for under this version. What they joined meanwhile was not.
-    pub fn confirm(&mut self, stale: &Stale, claims: Option<Arc<str>>, version: i64) {
-        let member = self.members.get_mut(&stale.subscription.id);
-        let Some(member) = member.filter(|member| member.joins == stale.joins) else {
+    pub fn confirm(&mut self, asked: &Member, claims: Option<Arc<str>>, version: i64) {
+        let member = self.members.get_mut(&asked.subscription.id);
+        let Some(member) = member.filter(|member| member.joins == asked.joins) else {
             return;
         };
         member.version = version;
@@ -275,7 +260,7 @@ mod tests {
     }
 
     /// For which rooms an answer under this version, that grants none, is obeyed.
-    fn withdraw(hub: &Hub, asked: &Stale, version: i64) -> usize {
+    fn withdraw(hub: &Hub, asked: &Member, version: i64) -> usize {
         hub.withdraw(asked, &["a".into(), "b".into()], version)
     }
 

@@ -5,7 +5,7 @@
 use super::access::Access;
 use super::admission::Admission;
 use super::memory::Asker;
-use super::roster::{Identity, Stale};
+use super::roster::{Identity, Member};
 use super::{Delivery, Ended, Hub, Subscription};
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,12 +33,8 @@ impl Hub {
 
     /// Somebody brought a new token: all their rooms were admitted under this version.
     pub fn renew(&self, subscription: &Subscription, identity: Identity, version: i64) {
-        if self
-            .0
-            .roster
-            .lock()
-            .renew(subscription.id, identity, version)
-        {
+        let id = subscription.id;
+        if self.0.roster.lock().renew(id, identity, version) {
             self.0.stale.notify_one();
         }
     }
@@ -79,7 +75,7 @@ impl Hub {
 
     /// Those whose rooms have to be asked for.
     #[must_use]
-    pub fn stale(&self) -> Vec<Stale> {
+    pub fn stale(&self) -> Vec<Member> {
         self.0.roster.lock().stale()
     }
 
@@ -94,7 +90,7 @@ impl Hub {
     ///   Versions of a database that another has replaced count for nothing: the roster has them forgotten.
     ///
     /// Neither a renewal nor a joining comes in between: both locks are held until all of it is queued.
-    pub fn withdraw(&self, asked: &Stale, rooms: &[Arc<str>], version: i64) -> usize {
+    pub fn withdraw(&self, asked: &Member, rooms: &[Arc<str>], version: i64) -> usize {
         let roster = self.0.roster.lock();
         if !roster.is_as_asked(asked) {
             return 0;
@@ -112,7 +108,7 @@ impl Hub {
     }
 
     /// Ends somebody by what was answered of who they were at the question; nobody who has renewed since.
-    pub fn expel(&self, asked: &Stale, why: Ended) {
+    pub fn expel(&self, asked: &Member, why: Ended) {
         let roster = self.0.roster.lock();
         if roster.is_as_asked(asked) {
             asked.subscription.end(why);
@@ -120,7 +116,7 @@ impl Hub {
     }
 
     /// Notes that somebody's rooms were asked for under this version, perhaps with new claims.
-    pub fn confirm(&self, stale: &Stale, claims: Option<Arc<str>>, version: i64) {
-        self.0.roster.lock().confirm(stale, claims, version);
+    pub fn confirm(&self, asked: &Member, claims: Option<Arc<str>>, version: i64) {
+        self.0.roster.lock().confirm(asked, claims, version);
     }
 }

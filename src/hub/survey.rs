@@ -5,7 +5,6 @@
 
 use super::{Backlog, Hub, Subscription};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 /// Somebody who is connected, at one moment.
@@ -23,9 +22,9 @@ impl Hub {
     pub fn survey(&self) -> Vec<Survey> {
         // The list first, by itself: publishing waits for none of what follows.
         let everybody: Vec<_> = self.0.roster.lock().everybody().collect();
-        let known = everybody
-            .into_iter()
-            .filter(|subscription| subscription.caller().is_some());
+        let mut known = everybody;
+        known.retain(|subscription| subscription.caller().is_some());
+        let known = known.into_iter();
         known
             .map(|subscription| Survey {
                 load: subscription.load(),
@@ -38,37 +37,28 @@ impl Hub {
     /// The largest rooms, each with how many are in it.
     #[must_use]
     pub fn largest_rooms(&self, most: usize) -> Vec<(Arc<str>, usize)> {
-        let mut largest = BinaryHeap::with_capacity(most + 1);
         let table = self.0.table.lock();
-        for (room, members) in &table.rooms {
-            let size = members.len();
-            let fits = largest.len() < most
-                || largest
-                    .peek()
-                    .is_some_and(|Reverse((least, _)): &Reverse<(usize, Arc<str>)>| size > *least);
-            if fits {
-                largest.push(Reverse((size, Arc::clone(room))));
-                if largest.len() > most {
-                    largest.pop();
-                }
-            }
-        }
-        drop(table);
-        let mut rooms: Vec<_> = largest
-            .into_iter()
-            .map(|Reverse((n, room))| (room, n))
+        let rooms = table.rooms.iter();
+        let mut rooms: Vec<_> = rooms
+            .map(|(room, all)| (Reverse(all.len()), room))
             .collect();
-        rooms.sort_unstable_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
-        rooms
+        if rooms.len() > most {
+            // By size alone, and the others in no order: publishing waits.
+            rooms.select_nth_unstable_by_key(most, |(size, _)| *size);
+            rooms.truncate(most);
+        }
+        rooms.sort_unstable();
+        let largest = rooms.into_iter();
+        largest
+            .map(|(Reverse(size), room)| (Arc::clone(room), size))
+            .collect()
     }
 
     /// Gives a subscription every event from now on, whatever its rooms. Its queue is bounded as
     /// any: who does not take in time is ended as lagged, and nobody waits for it.
     pub fn follow(&self, subscription: &Arc<Subscription>) {
-        let mut table = self.0.table.lock();
-        table
-            .tails
-            .insert(subscription.id, Arc::clone(subscription));
+        let tails = &mut self.0.table.lock().tails;
+        tails.insert(subscription.id, Arc::clone(subscription));
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) fn publish(
     );
 }
 
-fn since(text: &str) -> Since {
+pub(super) fn since(text: &str) -> Since {
     Since::Bookmark(Bookmark::parse(text).unwrap(), text.into())
 }
 
@@ -69,14 +69,31 @@ fn join(hub: &Hub, subscription: &Arc<Subscription>, rooms: &[&str], since: Sinc
     hub.join(subscription, &rooms, since, None, 0);
 }
 
+/// The seam of somebody new who joins one room from a bookmark.
+pub(super) fn seam(hub: &Hub, room: &str, bookmark: &str) -> Box<Seam> {
+    let subscription = hub.open();
+    join(hub, &subscription, &[room], since(bookmark));
+    match subscription.take_waiting().unwrap().pop_front() {
+        Some(Delivery::Seam(seam)) => seam,
+        other => panic!("a seam was expected: {other:?}"),
+    }
+}
+
+/// What a seam replays, all of it from the ring.
+pub(super) fn collected(seam: &Seam) -> Vec<Arc<Event>> {
+    match &seam.replay {
+        Replay::Ring(excerpt) => seam.collect(excerpt).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(super) fn ids(events: &[Arc<Event>]) -> Vec<u64> {
+    let places = events.iter().map(|event| event.place.as_ref().unwrap());
+    places.map(|place| place.id).collect()
+}
+
 /// What waits, in words: event ids, and how seams were answered.
 fn taken(subscription: &Subscription) -> Vec<String> {
-    let ids = |events: &[Arc<Event>]| -> Vec<u64> {
-        events
-            .iter()
-            .map(|event| event.place.as_ref().unwrap().id)
-            .collect()
-    };
     let word = |delivery: Delivery| match delivery {
         Delivery::Event(event) => format!("{}", ids(&[event])[0]),
         Delivery::Gap { reason, .. } => format!("gap {}", reason.word()),
@@ -187,15 +204,7 @@ fn a_bookmark_of_another_node_is_moved_on_and_never_back() {
     let mut had = vec![1];
     let mut bookmark = "h.10_0.14_0.1".to_owned();
     while had.len() < 3 {
-        let subscription = hub.open();
-        join(&hub, &subscription, &["a"], since(&bookmark));
-        let Some(Delivery::Seam(seam)) = subscription.take_waiting().unwrap().pop_front() else {
-            panic!("a seam was expected")
-        };
-        let Replay::Ring(excerpt) = &seam.replay else {
-            panic!("{seam:?}")
-        };
-        let events = seam.collect(excerpt).unwrap();
+        let events = collected(&seam(&hub, "a", &bookmark));
         let first = events[0].place.as_ref().unwrap();
         assert!(
             !had.contains(&first.id),
@@ -256,15 +265,9 @@ fn a_later_join_does_not_repeat_what_came_through_other_rooms() {
     let Some(Delivery::Seam(seam)) = waiting.into_iter().last() else {
         panic!("a seam was expected")
     };
-    let Replay::Ring(excerpt) = &seam.replay else {
-        panic!("{seam:?}")
-    };
-    let found = seam.collect(excerpt).unwrap();
-    let lacked = found.iter().filter(|event| !seam.was_live(event));
-    let ids: Vec<u64> = lacked
-        .map(|event| event.place.as_ref().unwrap().id)
-        .collect();
-    assert_eq!(ids, [3]);
+    let mut lacked = collected(&seam);
+    lacked.retain(|event| !seam.was_live(event));
+    assert_eq!(ids(&lacked), [3]);
 }
 
 #[test]
@@ -378,16 +381,17 @@ fn what_is_answered_to_somebody_who_has_left_weighs_nothing() {
     assert_eq!(hub.sizes().queue_bytes, 0);
 }
 
+fn new_history() -> Arc<Standpoint> {
+    let snapshot = Snapshot::new(5, 5, &[]).unwrap();
+    Arc::new(Standpoint::new("i".into(), snapshot, 4))
+}
+
 #[test]
 fn a_new_history_is_a_gap_for_all() {
     let hub = hub(LIMITS);
     let subscription = hub.open();
     join(&hub, &subscription, &["a"], Since::Now);
-    let snapshot = Snapshot::new(5, 5, &[]).unwrap();
-    hub.begin(
-        Arc::new(Standpoint::new("i".into(), snapshot, 4)),
-        GapReason::History,
-    );
+    hub.begin(new_history(), GapReason::History);
     join(&hub, &subscription, &["a"], since("h.10_0"));
     assert_eq!(taken(&subscription), ["live", "gap history", "gap history"]);
 }

@@ -4,6 +4,7 @@
 use super::*;
 use crate::bookmark::Spelling;
 use crate::event::{Batch, Entry, Equals, GapReason, Place};
+use crate::hub::tests::{LIMITS, ids};
 use crate::hub::{Delivery, Excerpt, Limits, Since};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
@@ -139,8 +140,6 @@ struct Run {
     chosen: Vec<(Box<Seam>, Bookmark, Excerpt)>,
     /// How often the ring was made to reach back further, and then sufficed.
     refilled: usize,
-    /// How often a copy of it did.
-    annexed: usize,
     /// Whether nothing is ever let go of.
     roomy: bool,
 }
@@ -217,7 +216,6 @@ impl Run {
         annex.fill(refill, found);
         match annex.replay(&seam, &since) {
             Some(excerpt) => {
-                self.annexed += 1;
                 self.check(&seam, &since, &seam.collect(&excerpt).unwrap());
                 self.chosen.push((seam, since, excerpt));
                 Reader::Told
@@ -259,10 +257,7 @@ impl Run {
             wanted && seam.standpoint.snapshot.sees(event.xid)
         };
         let all: Vec<_> = self.model.committed.iter().filter(concerns).collect();
-        let ids: Vec<u64> = told
-            .iter()
-            .map(|event| event.place.as_ref().unwrap().id)
-            .collect();
+        let ids = ids(told);
         // Whether what an event says is said by a later one that is told.
         let is_said = |event: &Written| {
             event.state.is_some()
@@ -300,9 +295,7 @@ impl Run {
             }
         }
     }
-}
 
-impl Run {
     /// No state is told as it was before what its bookmark covers, nor the last as it was before
     /// the reader joined.
     fn check_states(&self, seam: &Seam, since: &Bookmark, told: &[Arc<Event>]) {
@@ -339,8 +332,7 @@ impl Run {
         self.join(0, 0);
         let (seam, _, excerpt) = self.chosen.last().expect("the ring reaches back");
         let told = seam.collect(excerpt).unwrap();
-        let ids = told.iter().map(|event| event.place.as_ref().unwrap().id);
-        ids.collect()
+        ids(&told)
     }
 }
 
@@ -355,15 +347,8 @@ fn play(steps: &[(u8, u8, u8)], restart: usize, ring_bytes: usize) -> Run {
         memory_bytes: 0,
         memory_age: Duration::ZERO,
     };
-    let mut run = Run {
-        model: Model::default(),
-        hub: Hub::new(limits),
-        readers: Vec::new(),
-        chosen: Vec::new(),
-        refilled: 0,
-        annexed: 0,
-        roomy: ring_bytes == usize::MAX,
-    };
+    let mut run = serve(Model::default(), Hub::new(limits));
+    run.roomy = ring_bytes == usize::MAX;
     let mut here = run.model.here();
     // Where another service stands, which looks at other moments.
     let mut elsewhere = run.model.here();
@@ -457,7 +442,7 @@ fn one_read_serves_all_who_come_from_between() {
         model.commit(0);
         here = model.look(&here).to;
     }
-    let hub = Hub::new(super::super::tests::LIMITS);
+    let hub = Hub::new(LIMITS);
     hub.begin(here, GapReason::History);
     let mut run = serve(model, hub);
     let count = run.model.bookmarks.len();
@@ -490,7 +475,7 @@ fn who_joined_within_what_was_read_is_not_told_half() {
     let start = model.here();
     model.bookmarks.push(start.bookmark.to_string());
     write(&mut model);
-    let hub = Hub::new(super::super::tests::LIMITS);
+    let hub = Hub::new(LIMITS);
     let mut here = model.here();
     hub.begin(Arc::clone(&here), GapReason::History);
     let mut run = serve(model, hub);
@@ -522,7 +507,6 @@ fn serve(model: Model, hub: Hub) -> Run {
         readers: Vec::new(),
         chosen: Vec::new(),
         refilled: 0,
-        annexed: 0,
         roomy: true,
     }
 }
@@ -538,7 +522,7 @@ fn of_equal_states_the_last_is_told_of_those_that_are_lacking() {
         // The same state three times, in transactions 10, 11 and 12; the first commits last.
         (0..3).for_each(|which| model.write(which, 3));
         let start = model.here();
-        let hub = Hub::new(super::super::tests::LIMITS);
+        let hub = Hub::new(LIMITS);
         if live {
             hub.begin(Arc::clone(&start), GapReason::History);
         }
@@ -574,7 +558,7 @@ fn of_a_shortened_bookmark_all_equal_states_are_told() {
     model.write(498, 3);
     model.write(499, 3);
     let start = model.here();
-    let hub = Hub::new(super::super::tests::LIMITS);
+    let hub = Hub::new(LIMITS);
     hub.begin(Arc::clone(&start), GapReason::History);
     model.commit(499);
     let known = model.look(&start);
@@ -601,7 +585,7 @@ fn what_an_older_look_says_of_a_state_is_not_told_last() {
         .enumerate()
         .for_each(|(which, what)| model.write(which, what));
     let start = model.here();
-    let hub = Hub::new(super::super::tests::LIMITS);
+    let hub = Hub::new(LIMITS);
     hub.begin(Arc::clone(&start), GapReason::History);
     let mut run = serve(model, hub);
     let mut here = Arc::clone(&start);
