@@ -242,7 +242,7 @@ impl Presence {
             let since = self.gate.reach(since.or(stored).as_deref()).await?;
             Ok::<_, Refusal>((is_new, since, self.gate.reach(from).await?))
         };
-        let (is_new, since, from) = self.in_time(reached).await?;
+        let (is_new, since, from) = in_time(&self.subscription, &self.identity, reached).await?;
         self.unreadable = [&since, &from]
             .iter()
             .any(|place| matches!(place, Since::Unreadable));
@@ -299,24 +299,10 @@ impl Presence {
         let start = brought.map_or_else(|| Arc::clone(&here.bookmark), |(_, text)| text);
         if is_new {
             let begun = self.gate.begin_reader(reader, &start);
-            self.in_time(begun).await?;
+            in_time(&self.subscription, &self.identity, begun).await?;
         }
         reader.sent(&start);
         Ok(())
-    }
-
-    /// Waits for what the database has to say. Nobody may outlive their time here, either.
-    async fn in_time<T>(
-        &self,
-        asked: impl Future<Output = Result<T, Refusal>>,
-    ) -> Result<T, Refusal> {
-        tokio::select! {
-            // Where several are due, it is told why not, and not to come back with the same token.
-            biased;
-            ended = self.subscription.ended() => Err(ended.into()),
-            () = until(self.identity.expires_at) => Err(Refusal::Expired),
-            answer = asked => answer,
-        }
     }
 
     /// Notes what is about to be told, for a durable reader: it is to acknowledge each event and each
@@ -386,5 +372,54 @@ impl Presence {
     #[must_use]
     pub fn has_news(&self) -> bool {
         !self.admission.refused.is_empty() && !self.told
+    }
+}
+
+/// Waits for what the database has to say. Nobody may outlive their time here, either.
+async fn in_time<T>(
+    subscription: &Subscription,
+    identity: &Identity,
+    asked: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    tokio::select! {
+        // Where several are due, it is told why not, and not to come back with the same token.
+        biased;
+        ended = subscription.ended() => Err(ended.into()),
+        () = until(identity.expires_at) => Err(Refusal::Expired),
+        answer = asked => answer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::tests::LIMITS;
+    use crate::hub::{Ended, Hub};
+    use std::future::ready;
+
+    /// Whoever was told to come back, as by an answer that failed meanwhile, came with the same token.
+    #[tokio::test]
+    async fn of_several_ends_that_are_due_the_final_one_is_told() {
+        let subscription = Hub::new(LIMITS).open();
+        let mut identity = Identity {
+            user: None,
+            expires_at: u64::MAX,
+            claims: "{}".into(),
+            session: None,
+        };
+        let answer = || ready(Err::<(), _>(Refusal::DatabaseAway));
+        let told = in_time(&subscription, &identity, answer()).await;
+        assert_eq!(told, Err(Refusal::DatabaseAway));
+        identity.expires_at = 0;
+        // Often enough for what is left to chance to fail.
+        for _ in 0..50 {
+            let told = in_time(&subscription, &identity, answer()).await;
+            assert_eq!(told, Err(Refusal::Expired));
+        }
+        subscription.end(Ended::Revoked);
+        for _ in 0..50 {
+            let told = in_time(&subscription, &identity, answer()).await;
+            assert_eq!(told, Err(Refusal::Revoked));
+        }
     }
 }

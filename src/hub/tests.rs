@@ -4,8 +4,10 @@ use super::*;
 use crate::bookmark::{Bookmark, Snapshot, Spelling};
 use crate::event::{Place, States};
 use crate::frame::Frame;
+use futures_util::FutureExt;
+use std::task::{Context, Wake};
 
-pub(super) const LIMITS: Limits = Limits {
+pub const LIMITS: Limits = Limits {
     queue_bytes: 100_000,
     replay_events: 10,
     replay_bytes: 100_000,
@@ -394,4 +396,30 @@ fn a_new_history_is_a_gap_for_all() {
     hub.begin(new_history(), GapReason::History);
     join(&hub, &subscription, &["a"], since("h.10_0"));
     assert_eq!(taken(&subscription), ["live", "gap history", "gap history"]);
+}
+
+/// An acknowledgement may follow at once, and is judged by it.
+#[test]
+fn where_a_new_history_stands_is_known_before_anybody_is_woken_for_its_gap() {
+    struct Woken(Hub, AtomicBool);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            let here = self.0.standpoint().borrow().clone().unwrap();
+            self.1.store(*here.history == *"i", Ordering::Relaxed);
+        }
+    }
+    let hub = hub(LIMITS);
+    let subscription = hub.open();
+    join(&hub, &subscription, &["a"], Since::Now);
+    assert!(
+        subscription.woken().now_or_never().is_some(),
+        "for the seam"
+    );
+    let knows = Arc::new(Woken(hub.clone(), AtomicBool::new(false)));
+    let waker = Arc::clone(&knows).into();
+    let mut woken = Box::pin(subscription.woken());
+    let poll = woken.poll_unpin(&mut Context::from_waker(&waker));
+    assert!(poll.is_pending());
+    hub.begin(new_history(), GapReason::History);
+    assert!(knows.1.load(Ordering::Relaxed));
 }
