@@ -135,8 +135,8 @@ impl Hub {
         self.0.standpoint.subscribe()
     }
 
-    /// Where the hub stands, for whoever says that it has told all up to there: never behind what was
-    /// taken from a queue, as it can be for a moment with who follows.
+    /// Where the hub stands, never behind an event that was taken from a queue: for whoever says that
+    /// it has told all up to there. What [`Hub::standpoint`] says comes a moment later.
     #[must_use]
     pub fn here(&self) -> Option<Arc<Standpoint>> {
         self.0.table.lock().standpoint.clone()
@@ -147,8 +147,9 @@ impl Hub {
         self.0.look.notify_one();
     }
 
-    /// Counts a look that came to the end of the log, behind its batch: parts of one, and transactions
-    /// that were read by themselves, move the hub on as well, and say nothing of what else there is.
+    /// Counts a look that came to the end of the log, after its batch was published. Partial looks and
+    /// transactions that were read by themselves move the hub on, too, but say nothing of what else
+    /// there is.
     pub fn looked(&self) {
         self.0.looks.fetch_add(1, Ordering::Release);
     }

@@ -146,15 +146,13 @@ impl Heard {
         match payload {
             "channel" => self.channels.store(true, Ordering::Release),
             Self::LEAD => self.lead.store(true, Ordering::Release),
-            _ => {}
-        }
-        if payload.starts_with(Self::ECHO) {
-            let mut expected = self.expected.lock();
-            if expected.as_deref() == Some(payload) {
-                *expected = None;
-            } else {
-                *self.others.lock() = Some(Instant::now());
+            echo if echo.starts_with(Self::ECHO) => {
+                let ours = self.expected.lock().take_if(|word| *word == echo);
+                if ours.is_none() {
+                    *self.others.lock() = Some(Instant::now());
+                }
             }
+            _ => {}
         }
         self.ring();
     }

@@ -131,8 +131,7 @@ impl Listening {
             self.client.batch_execute(&listen).await?;
             Ok::<_, tokio_postgres::Error>(answers)
         };
-        let answers = tokio::time::timeout(self.timeout, said).await;
-        let answers = answers.map_err(|_| DatabaseError::Timeout(self.timeout))??;
+        let answers = self.within(said).await?;
         let row = answers.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,

@@ -115,7 +115,8 @@ impl Carriers {
     }
 }
 
-/// One of the tasks. However it ends, it is none any more: else nobody would begin another.
+/// One of the tasks that [`Called`] counts. It is taken off however it ends, by a panic too: else
+/// nobody would begin another.
 struct Task {
     carriers: Arc<Carriers>,
     counts: bool,
@@ -154,8 +155,8 @@ impl Drop for Task {
     }
 }
 
-/// Those who were called and are still to be carried to. However that ends, none of them stays called:
-/// whoever does is never called again, and hears nothing more.
+/// Those who were called and are yet to be carried to. Where that ends early, by a panic, they must not
+/// stay called: they would never be called again, and hear nothing more.
 struct Left<'a>(&'a [Arc<Subscription>]);
 
 impl Drop for Left<'_> {

@@ -33,10 +33,10 @@ pub(super) struct Moved {
 type Found<'a> = Vec<(Entry, &'a Arc<Event>)>;
 
 impl Excerpt {
-    /// What a bookmark lacks that the ring reaches back to, in these rooms and up to a standpoint. A
-    /// bookmark that was taken between two of our looks, or given out by another node, gets bookmarks
-    /// of its own up to our next standpoint: ours would forget part of what it covers, and repeat that
-    /// on the next resume.
+    /// What a bookmark lacks in these rooms, up to a standpoint. It may lie within one of our batches:
+    /// taken between two of our looks, or given out by another node. Then the events up to the end of
+    /// that batch get bookmarks that go on from it: with ours the reader's next resume would repeat
+    /// events that this one covers. Those behind that are told as they are.
     ///
     /// # Errors
     /// It is more than may be replayed.
@@ -85,10 +85,10 @@ impl Excerpt {
     }
 
     /// What is lacking of some batches, in two parts: the rest of the bookmark's own batch, and what
-    /// lies behind that. Their bookmarks go by id, whatever batch of ours an event came in; so of equal
-    /// states, of which an older batch may say what a younger one knows better, each part has only the
-    /// last that is lacking, with what the youngest of these batches says. Not so for a bookmark that may
-    /// be shortened: the last may be one that the reader knows, and drops, and one before it is not.
+    /// lies behind that. Each is told in order of id, across our batches, so an older batch's state
+    /// could be told after a younger one's. Therefore of equal states each part has only the last that
+    /// is lacking, with the payload of the youngest of these batches. A bookmark that may be shortened
+    /// gets all of them: its reader may know the last, drop it, and lack one before it.
     fn lacking<'a>(&'a self, range: Range<Position>, wanted: &'a Wanted<'a>) -> [Found<'a>; 2] {
         let (since, newest) = (&self.since, self.since.newest());
         let part = |entry: &Entry| match &since.batch {

@@ -39,7 +39,7 @@ pub struct Member {
     pub identity: Identity,
     /// Of rules and revocations, under which they were let in.
     pub version: i64,
-    /// Counts what an answer under way can't know of.
+    /// Counts joins and renewals, of which an answer to an earlier question can't know.
     joins: u64,
 }
 

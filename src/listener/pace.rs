@@ -181,7 +181,9 @@ impl Pace {
 
     fn wake_if_needed(&mut self, now: Instant) {
         let asleep = matches!(self.state, State::Drowsy { .. } | State::Asleep);
-        if asleep && (self.must_poll() || (self.is_adaptive() && self.is_busy())) {
+        let busy = self.doorbell == Doorbell::Adaptive
+            && self.commits_per_second() >= self.settings.busy_commits;
+        if asleep && (busy || self.must_poll()) {
             self.enter(State::Awake, now);
         }
     }
@@ -210,22 +212,18 @@ impl Pace {
     /// more come together behind a slow one would make the next one slower.
     #[must_use]
     pub fn wait(&self, now: Instant) -> Duration {
+        let poll = self.settings.poll;
         let wait = match &self.state {
             _ if self.more => Duration::ZERO,
             State::Follows if self.queue_is_filling => UNTOLD,
             State::Follows | State::Asleep => self.settings.floor,
             State::Settling => Duration::ZERO,
             State::Drowsy { .. } => (now.duration_since(self.since) / 20).clamp(DROWSY.0, DROWSY.1),
-            State::Awake => {
+            State::Awake if self.must_poll() => {
                 let quiet = now.duration_since(self.busy) / 10;
-                let poll = self.settings.poll;
-                let most = if self.must_poll() {
-                    poll.max(self.settings.idle_poll)
-                } else {
-                    poll
-                };
-                quiet.clamp(poll, most)
+                quiet.clamp(poll, poll.max(self.settings.idle_poll))
             }
+            State::Awake => poll,
         };
         wait.min(self.settings.floor)
     }
@@ -233,10 +231,6 @@ impl Pace {
     fn enter(&mut self, state: State, now: Instant) {
         self.state = state;
         self.since = now;
-    }
-
-    fn is_adaptive(&self) -> bool {
-        self.doorbell == Doorbell::Adaptive
     }
 
     fn must_poll(&self) -> bool {
@@ -249,10 +243,6 @@ impl Pace {
 
     fn commits_per_second(&self) -> usize {
         self.recent_commits() * WINDOWS_PER_SECOND
-    }
-
-    fn is_busy(&self) -> bool {
-        self.commits_per_second() >= self.settings.busy_commits
     }
 
     /// Awake, and may it end? Below half of what woke us, so that it does not flutter.

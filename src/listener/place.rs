@@ -8,11 +8,12 @@ use crate::event::Batch;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// For whoever looked within this time nothing is measured: that costs as much as a look.
+/// A listener that looked within this time is not behind: measuring what there is costs as much as
+/// a look.
 const MEASURED_BEHIND: Duration = Duration::from_millis(100);
 
-/// So many transactions, of which nobody knows whether they had ended, may lie below our place: each
-/// adds to every bookmark.
+/// The most transactions below our place of which we do not know whether they have ended: each adds
+/// to every bookmark.
 const MOST_UNKNOWN: u64 = 32;
 
 /// Where the listener stands; kept from one connection to the next.
@@ -45,15 +46,15 @@ impl Place {
         }
     }
 
-    /// Whether a transaction may be read by itself from here: not where there may be more behind, nor
-    /// where of too many others nobody would know whether they had ended.
+    /// Whether a transaction may be read by itself: not while a look has found only a part, nor if
+    /// below our place there would then be too many of which we do not know whether they have ended.
     pub fn reaches(&self, xid: u64) -> bool {
         let between = |here: &Arc<Standpoint>| xid.saturating_sub(here.snapshot.xmax());
         let between = self.standpoint.as_ref().map_or(0, between);
         self.looked.is_some() && self.unknown().saturating_add(between) <= MOST_UNKNOWN
     }
 
-    /// How many below our place are not seen from it.
+    /// How many below our place are not seen from it: they may have ended since.
     fn unknown(&self) -> u64 {
         let here = self.standpoint.as_ref();
         here.map_or(0, |here| here.snapshot.running().len() as u64)
@@ -65,7 +66,7 @@ impl Place {
         events.any(|event| self.channels.paused.contains(&event.channel))
     }
 
-    /// Whether it is time to look, before it has to be done in front of an event.
+    /// Whether to look now, rather than when the next event would have to wait for it.
     pub fn is_worn(&self, floor: Duration) -> bool {
         self.unknown() > MOST_UNKNOWN / 2 || self.looked.is_none_or(|at| at.elapsed() > floor)
     }
