@@ -67,10 +67,10 @@ pub fn schema_number() -> i32 {
 /// `public` could plant a function that fits our arguments better than PostgreSQL's own.
 pub const PATH: &str = "search_path = pg_catalog, pg_temp";
 
-/// What a session of our own begins with, past any pool. What the address, the role or the database
-/// says of these is meant for an application: where a statement of ours may take so long that somebody
-/// has to give up, we do. `transaction_timeout` is there from PostgreSQL 17 on. And a backslash in a
-/// string, of ours or of the files of `rowcast triggers`, is one.
+/// What a session of our own begins with, past any pool. Timeouts that the address, the role or the
+/// database sets are meant for an application: for our statements the client keeps the time
+/// (`transaction_timeout` is there from PostgreSQL 17 on). And a backslash in a string, of ours or of
+/// the files of `rowcast triggers`, is no escape.
 #[must_use]
 pub fn session() -> String {
     format!(
@@ -86,10 +86,11 @@ pub fn session() -> String {
 enum Mode {
     Read,
     Write,
-    /// Writes what everybody may be kept waiting for until it is committed: its commit waits for no
-    /// synchronous standby, which may be missing.
+    /// Writes under a lock that others wait for: its commit waits for no synchronous standby, which may
+    /// be missing.
     WriteHere,
-    /// A call: may write, until `begin_call` says that it may not, for the other way round there is none.
+    /// A call: `begin_call` makes it read-only where it has to be, for no transaction can be made
+    /// read-write once it has read.
     Call,
 }
 
@@ -227,9 +228,9 @@ impl Database {
         Ok(rows)
     }
 
-    /// Who knows what a connection that did not answer still waits for: it must not be used again.
-    /// What silenced it, such as a firewall that forgot us, has mostly silenced the idle ones too,
-    /// and each would cost somebody a whole timeout.
+    /// A connection that did not answer may still be waiting for it, and must not be used again. What
+    /// silenced it, such as a firewall that forgot us, has mostly silenced the idle ones too, and each
+    /// would cost somebody a whole timeout.
     fn give_up(&self, client: deadpool_postgres::Object) -> DatabaseError {
         self.canceller.cancel(client.cancel_token(), || ());
         drop(deadpool_postgres::Object::take(client));

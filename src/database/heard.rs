@@ -15,7 +15,7 @@ const MOST_RINGS: usize = 8;
 pub struct Rings {
     /// The transactions, in the order of their commits, which is NOTIFY's.
     pub xids: Vec<u64>,
-    /// There was something else, or more: what there is only a look tells.
+    /// Something else rang, or more than is kept apart: only a look tells what there is.
     pub other: bool,
 }
 
@@ -41,6 +41,7 @@ pub struct Heard {
     lead: AtomicBool,
     /// The process that serves this connection: what it says comes back to us.
     own: AtomicI32,
+    /// The word of a proof that has not come back yet.
     expected: Mutex<Option<String>>,
     others: Mutex<Option<Instant>>,
 }

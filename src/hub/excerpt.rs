@@ -21,8 +21,8 @@ pub struct Excerpt {
     pub(super) most: (usize, usize),
 }
 
-/// The bookmarks that events were last given for somebody else: who comes back from the same place
-/// shares them, and the frames that they were encoded to.
+/// Copies of events with bookmarks of their own, as they were last made for somebody: who comes back
+/// from the same place shares them, and the frames that they were encoded to.
 #[derive(Debug, Default)]
 pub(super) struct Moved {
     events: HashMap<u64, Arc<Event>>,

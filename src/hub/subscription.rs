@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// Deliveries for which an empty queue keeps its room: most batches hold no more for one reader.
+/// Deliveries for which an empty queue keeps its memory: most batches hold no more for one reader.
 const KEPT: usize = 8;
 
 #[derive(Default)]
@@ -116,7 +116,7 @@ impl Subscription {
         true
     }
 
-    /// Nothing counts as waiting any more; so many bytes did.
+    /// Counts nothing as waiting any more; returns how many bytes did.
     fn emptied(&self, queue: &mut Queue) -> usize {
         let bytes = std::mem::take(&mut queue.bytes);
         self.hub.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -306,8 +306,8 @@ impl Subscription {
         rooms.iter().any(|room| mine.contains_key(room))
     }
 
-    /// Whether something for these rooms may still be replayed, of the rooms whose replay it is. One
-    /// that was joined later has a replay of its own.
+    /// Whether an event for `rooms` may still be replayed, in a replay of the rooms `wanted`: it is still
+    /// in a room of both. One that was joined later has a replay of its own.
     #[must_use]
     pub fn may_hear_of(&self, wanted: &[Arc<str>], rooms: &[Arc<str>]) -> bool {
         if !self.narrowed.load(Ordering::Acquire) {

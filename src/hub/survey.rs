@@ -22,9 +22,8 @@ impl Hub {
     pub fn survey(&self) -> Vec<Survey> {
         // The list first, by itself: publishing waits for none of what follows.
         let everybody: Vec<_> = self.0.roster.lock().everybody().collect();
-        let mut known = everybody;
-        known.retain(|subscription| subscription.caller().is_some());
-        let known = known.into_iter();
+        let everybody = everybody.into_iter();
+        let known = everybody.filter(|subscription| subscription.caller().is_some());
         known
             .map(|subscription| Survey {
                 load: subscription.load(),

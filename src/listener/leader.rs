@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// Between two counts of the writers that wait for NOTIFY's lock.
 const COUNT_EVERY: Duration = Duration::from_millis(50);
 
-/// So many writers waiting for each other are no chance any more.
+/// So many writers that wait at one moment wait because they ring: fewer may be chance.
 const BLOCKED: i64 = 2;
 
 /// A node that has not proved its LISTEN for so many of its intervals is gone.

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row, Statement};
 
-/// Of equal states each row, the last with what it says: whoever comes back may have seen the last and
-/// lack one before it.
+/// With every row of equal states, of which the last alone is rendered: whoever comes back may have
+/// seen the last and lack one before it.
 const LOOK: &str = "select * from rowcast.look($1::text::pg_snapshot, $2, $3, true)";
 
 /// What one transaction wrote. The horizon is a sequence, and raised before a leaf is emptied: below it
@@ -26,7 +26,8 @@ const COMMITTED: &str = "select c.*, pg_sequence_last_value('rowcast.horizon') a
      pg_sequence_last_value('rowcast.doorbell') = 1 as rings, null::bigint as state \
      from rowcast.committed c where c.xid = $1::text::xid8 order by c.id";
 
-/// Subtransactions further from their transaction than this are not worth naming all in between.
+/// Subtransactions further from their transaction than this are left unseen: bookmarks would have to
+/// name all in between.
 const NEAR: u64 = 32;
 
 /// From this use of NOTIFY's queue on it is left alone, as by `rowcast.notify_queue_is_filling()`.
@@ -99,9 +100,9 @@ impl Listening {
         }))
     }
 
-    /// What one transaction wrote, which has ended: a batch of its own, up to the place that sees it
-    /// besides. Nothing where only a look tells: it wrote state events, or nothing that is there yet,
-    /// or still; or others may have ended before it without ringing.
+    /// What one committed transaction wrote: a batch of its own, from our place to the one that sees
+    /// this transaction as well. Nothing where only a look tells: it wrote state events; or none of its
+    /// rows is there, yet or any more; or others may have committed before it without ringing.
     ///
     /// # Errors
     /// The connection, or no answer and no further row within `timeout`.
