@@ -182,7 +182,7 @@ impl Database {
         Ok(Self {
             pool: servers.pool("database.pool_size", settings.pool_size, settings.pool_wait)?,
             calls: call::CallPool::new(&servers, settings, calls)?,
-            canceller: Canceller::of(&servers, settings.connect_timeout),
+            canceller: Canceller::of(&servers),
             timeout,
         })
     }

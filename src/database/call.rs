@@ -103,7 +103,7 @@ impl CallPool {
     ) -> Result<Self, DatabaseError> {
         Ok(Self {
             pool: servers.pool("calls.running", settings.running, database.pool_wait)?,
-            canceller: Canceller::of(servers, database.connect_timeout),
+            canceller: Canceller::of(servers),
             inside: Arc::new(Semaphore::new(settings.running + settings.waiting)),
             begin: Mode::Call.begin(database.statement_timeout).into(),
             settings: settings.clone(),

@@ -23,8 +23,8 @@ impl std::fmt::Debug for Canceller {
 
 impl Canceller {
     /// Of connections to these; a request takes no longer than it may take to connect.
-    pub fn of(servers: &Servers, timeout: Duration) -> Self {
-        let connector = servers.connector();
+    pub fn of(servers: &Servers) -> Self {
+        let (connector, timeout) = (servers.connector.clone(), servers.timeout);
         Self { connector, timeout }
     }
 

@@ -110,7 +110,7 @@ impl Listening {
             schema_number: None,
             timeout,
             link_timeout: settings.link_timeout,
-            canceller: Canceller::of(&servers, timeout),
+            canceller: Canceller::of(&servers),
             driver,
         };
         listening.begin().await?;

@@ -25,8 +25,10 @@ pub type Connected = (Client, Connection<Socket, tls::PgStream>);
 pub struct Servers {
     first: Vec<Config>,
     last: Config,
-    connector: MakeRustlsConnect,
-    timeout: Duration,
+    /// What each connection to one of them is wrapped with, a cancel request's too.
+    pub(super) connector: MakeRustlsConnect,
+    /// How long each has to let us in.
+    pub(super) timeout: Duration,
     /// Where this was read: a pool's connections live there.
     runtime: Option<Handle>,
 }
@@ -96,13 +98,8 @@ impl Servers {
         name
     }
 
-    /// What a connection of its own to one of them, such as a cancel request, is wrapped with.
-    pub fn connector(&self) -> MakeRustlsConnect {
-        self.connector.clone()
-    }
-
     /// How long it may take until all have been asked.
-    pub fn patience(&self) -> Duration {
+    fn patience(&self) -> Duration {
         let count = self.first.len() + 1;
         self.timeout * u32::try_from(count).unwrap_or(u32::MAX)
     }
