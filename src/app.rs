@@ -213,22 +213,12 @@ impl Service {
     /// Waits until everybody has gone and the lead is given back, both within bounds.
     async fn ended(&mut self) {
         let gate = &self.gate;
-        let drained = async {
-            while gate.seats.taken() > 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let drained = tokio::time::timeout(gate.settings.http.drain, drained).await;
-        let settled = async {
-            while !gate.ledger.is_settled() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let settled = tokio::time::timeout(LAST_WORDS, settled).await;
+        let drained = comes_true(gate.settings.http.drain, || gate.seats.taken() == 0).await;
+        let settled = comes_true(LAST_WORDS, || gate.ledger.is_settled()).await;
         let _ = tokio::time::timeout(STEP_DOWN, self.listener.ended()).await;
         let hosts = self.hosts.iter().map(|(_, host)| host.close());
         let _ = tokio::time::timeout(STEP_DOWN, join_all(hosts)).await;
-        report::stopped(gate.seats.taken(), drained.is_ok() && settled.is_ok());
+        report::stopped(gate.seats.taken(), drained && settled);
     }
 }
 
@@ -372,6 +362,16 @@ impl App {
     }
 }
 
+/// Waits until this is so, which nobody announces; false if it is not in time.
+async fn comes_true(time: Duration, fact: impl Fn() -> bool) -> bool {
+    let comes = async {
+        while !fact() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(time, comes).await.is_ok()
+}
+
 async fn refresh_keys(gate: std::sync::Weak<Gate>) {
     while let Some(held) = gate.upgrade() {
         if let Err(error) = held.verifier.refresh(unix_now()).await {
@@ -387,27 +387,31 @@ mod tests {
     use super::*;
     use crate::config::RawSettings;
 
-    /// Without it, everybody would stay connected and hear nothing.
-    #[tokio::test]
-    async fn a_listener_that_ends_unasked_ends_the_service() {
+    fn open() -> Service {
         let url = ("database.url".to_owned(), "host=/nowhere".to_owned());
         let raw = RawSettings::load(None, std::iter::empty(), &[url]).unwrap();
-        let service = Service::open(Settings::check(raw).unwrap()).unwrap();
-        service.listening.send_replace(true);
+        Service::open(Settings::check(raw).unwrap()).unwrap()
+    }
+
+    async fn ends_unasked(service: Service) {
         let socket = Socket::bind("127.0.0.1:0").await.unwrap();
         let app = App::of(service, Vec::new(), socket).await.unwrap();
         assert!(app.run(std::future::pending()).await.is_err());
     }
 
+    /// Without it, everybody would stay connected and hear nothing.
+    #[tokio::test]
+    async fn a_listener_that_ends_unasked_ends_the_service() {
+        let service = open();
+        service.listening.send_replace(true);
+        ends_unasked(service).await;
+    }
+
     /// Else acknowledgements would be taken, and never written.
     #[tokio::test]
     async fn a_task_that_panics_ends_the_service() {
-        let url = ("database.url".to_owned(), "host=/nowhere".to_owned());
-        let raw = RawSettings::load(None, std::iter::empty(), &[url]).unwrap();
-        let mut service = Service::open(Settings::check(raw).unwrap()).unwrap();
+        let mut service = open();
         service.tasks.spawn(async { panic!("as a defect would") });
-        let socket = Socket::bind("127.0.0.1:0").await.unwrap();
-        let app = App::of(service, Vec::new(), socket).await.unwrap();
-        assert!(app.run(std::future::pending()).await.is_err());
+        ends_unasked(service).await;
     }
 }

@@ -110,7 +110,7 @@ pub(super) async fn accept_all(
             let socket = Arc::new(Socket::new(stream).at(place));
             let cut = Cut::default();
             let with_peer = WithPeer {
-                inner: front,
+                front,
                 peer,
                 cut: cut.clone(),
                 handover: Handover::default(),
@@ -129,7 +129,7 @@ pub(super) async fn accept_all(
 async fn serve_http(
     builder: &http1::Builder,
     socket: &Arc<Socket>,
-    service: WithPeer<Front>,
+    service: WithPeer,
     mut stopping: watch::Receiver<bool>,
 ) -> Option<(Takeover, Head)> {
     let (cut, handover) = (service.cut.clone(), service.handover.clone());

@@ -48,10 +48,14 @@ impl Front {
         found.map_or(&self.rest, |(_, service)| service)
     }
 
+    pub(super) fn answer(&self, request: Request<Incoming>) -> Answering {
+        self.find(request.uri().path())(request)
+    }
+
     /// Itself as one of the services of another front.
     #[must_use]
     pub fn into_service(self) -> Service {
-        Arc::new(move |request: Request<Incoming>| self.find(request.uri().path())(request))
+        Arc::new(move |request| self.answer(request))
     }
 }
 
@@ -98,17 +102,6 @@ where
             }
         })
     })
-}
-
-impl hyper::service::Service<Request<Incoming>> for Front {
-    type Response = Boxed;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Boxed, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let answer = self.find(request.uri().path())(request);
-        Box::pin(async move { Ok(answer.await) })
-    }
 }
 
 fn not_found(base_paths: &[&str]) -> String {

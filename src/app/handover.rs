@@ -57,15 +57,14 @@ fn head<B>(version: Version, answer: &hyper::Response<B>) -> Head {
 }
 
 /// Tells the routes what only the accept loop knows, and takes from them what is not HTTP's.
-#[derive(Clone)]
-pub(super) struct WithPeer<S> {
-    pub(super) inner: S,
+pub(super) struct WithPeer {
+    pub(super) front: Front,
     pub(super) peer: Peer,
     pub(super) cut: Cut,
     pub(super) handover: Handover,
 }
 
-impl Service<hyper::Request<Incoming>> for WithPeer<Front> {
+impl Service<hyper::Request<Incoming>> for WithPeer {
     type Response = Boxed;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Boxed, Infallible>> + Send>>;
@@ -74,9 +73,9 @@ impl Service<hyper::Request<Incoming>> for WithPeer<Front> {
         request.extensions_mut().insert(self.peer);
         request.extensions_mut().insert(self.cut.clone());
         let version = request.version();
-        let (answer, handover) = (self.inner.call(request), self.handover.clone());
+        let (answer, handover) = (self.front.answer(request), self.handover.clone());
         Box::pin(async move {
-            let mut answer = answer.await?;
+            let mut answer = answer.await;
             if let Some(takeover) = answer.extensions_mut().remove::<Takeover>() {
                 *handover.0.lock() = Some((takeover, head(version, &answer)));
                 // HTTP has no part in it any more.
