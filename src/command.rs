@@ -97,18 +97,11 @@ pub fn main(cli: Cli) -> ExitCode {
 async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let (raw, problems) = read_settings(&cli)?;
     if matches!(cli.command, Command::Config) {
-        print(&raw.effective_toml())?;
+        return show_config(raw, problems);
     }
-    let opens = matches!(cli.command, Command::Serve(_) | Command::Config);
-    let mut settings = checked(raw, problems, opens)?;
-    if matches!(cli.command, Command::Config) {
-        for warning in serve::warnings(&mut settings) {
-            remark(format_args!("rowcast: warning: {warning}"));
-        }
-        return Ok(ExitCode::SUCCESS);
-    }
-    let quiet = !matches!(cli.command, Command::Serve(_));
-    let _log = log::start(&settings, quiet)?;
+    let serves = matches!(cli.command, Command::Serve(_));
+    let settings = checked(raw, problems, serves)?;
+    let _log = log::start(&settings, !serves)?;
     match cli.command {
         Command::Serve(_) => serve::run(settings).await,
         Command::Demo(args) => demo::run(args, settings).await,
@@ -120,6 +113,7 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Triggers(args) => triggers::run(args, &settings).await,
         Command::Tail(args) => tail::run(args, &settings).await,
         Command::Token(args) => token::run(&args, &settings),
+        // Shown above.
         Command::Config => Ok(ExitCode::SUCCESS),
     }
 }
@@ -144,7 +138,7 @@ fn read_settings(cli: &Cli) -> Result<(RawSettings, Vec<String>), Failure> {
         overrides.push(("http.listen".to_owned(), listen.clone()));
     }
     let (env, mut problems) = environment();
-    let (raw, wrong) = RawSettings::read(args.config.as_deref(), env.into_iter(), &overrides)?;
+    let (raw, wrong) = RawSettings::read(args.config.as_deref(), env.into_iter(), &overrides);
     problems.extend(wrong);
     Ok((raw, problems))
 }
@@ -181,6 +175,15 @@ fn checked(
         Ok(settings) if problems.is_empty() => Ok(settings),
         _ => Err(ConfigError { problems }),
     }
+}
+
+fn show_config(raw: RawSettings, problems: Vec<String>) -> Result<ExitCode, Failure> {
+    print(&raw.effective_toml())?;
+    let mut settings = checked(raw, problems, true)?;
+    for warning in serve::warnings(&mut settings) {
+        remark(format_args!("rowcast: warning: {warning}"));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints, and is content where nobody reads on, as behind `head`.

@@ -2,10 +2,11 @@
 //! Hands [`RawSettings`] to the check, or every unknown key and wrong type with the place it came from.
 //! It must never quote a value or a line of a file in a problem, for a secret may stand there.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use ::config::{Config, File, FileFormat, Map, Source, Value, ValueKind};
+use ::config::{File, FileFormat, Map, Source, Value, ValueKind};
 
 use super::names::{PREFIX, meant_by, remedy, variable};
 use super::raw::{KEYS, RawSettings};
@@ -19,7 +20,7 @@ impl RawSettings {
         env: impl Iterator<Item = (String, String)>,
         overrides: &[(String, String)],
     ) -> Result<RawSettings, ConfigError> {
-        let (raw, problems) = Self::read(file, env, overrides)?;
+        let (raw, problems) = Self::read(file, env, overrides);
         settled(raw, problems)
     }
 
@@ -28,92 +29,70 @@ impl RawSettings {
         file: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
         overrides: &[(String, String)],
-    ) -> Result<(RawSettings, Vec<String>), ConfigError> {
-        let mut problems = Vec::new();
-        let mut layers = vec![Layer::toml(
-            "config/default.toml",
-            DEFAULT_TOML,
-            &mut problems,
-        )];
+    ) -> (RawSettings, Vec<String>) {
+        let mut layers = Layers::default();
+        layers.toml("config/default.toml", DEFAULT_TOML);
+        let defaults = layers.values.clone();
         if let Some(path) = file {
             let name = path.display().to_string();
             match fs::read_to_string(path) {
-                Ok(text) => layers.push(Layer::toml(&name, &text, &mut problems)),
-                Err(error) => problems.push(format!("The file {name} can't be read: {error}.")),
+                Ok(text) => layers.toml(&name, &text),
+                Err(error) => layers.say(format!("The file {name} can't be read: {error}.")),
             }
         }
-        let (layer, database_url) = Layer::environment(env, &mut problems);
-        layers.push(layer);
-        layers.push(Layer::flags(overrides, &mut problems));
-
-        let defaults = layers[0].values.clone();
-        let mut builder = Config::builder();
-        for layer in layers {
-            builder = builder.add_source(layer);
+        let database_url = layers.environment(env);
+        for (key, text) in overrides {
+            layers.put(key.clone(), "a flag", ValueKind::String(text.clone()));
         }
-        let merged = builder.build().map_err(|error| ConfigError {
-            problems: vec![error.to_string()],
-        })?;
 
+        let Layers {
+            values,
+            mut problems,
+        } = layers;
         let mut raw = RawSettings::default();
-        for (key, value) in leaves(&merged.cache) {
-            if let Err(wanted) = raw.set(&key, &value.kind) {
-                let origin = value.origin().unwrap_or("a layer").to_owned();
+        for (key, (value, origin)) in &values {
+            if let Err(wanted) = raw.set(key, value) {
                 problems.push(format!("`{key}` in {origin} must be {wanted}."));
                 // Else the check would complain of a 0, too, which nobody wrote.
-                if let Some(default) = defaults.get(&key) {
-                    let _ = raw.set(&key, &default.kind);
+                if let Some((default, _)) = defaults.get(key) {
+                    let _ = raw.set(key, default);
                 }
             }
         }
         if raw.database.url.is_none() {
             raw.database.url = database_url;
         }
-        Ok((raw, problems))
+        (raw, problems)
     }
 }
 
-/// One layer, its keys known to exist, each value with the place it comes from.
-#[derive(Clone, Debug, Default)]
-struct Layer {
-    values: Map<String, Value>,
+/// The layers, one put upon the other.
+#[derive(Default)]
+struct Layers {
+    /// By key, which is known to exist: the value of the topmost layer, and the place it comes from.
+    values: BTreeMap<String, (ValueKind, String)>,
+    problems: Vec<String>,
 }
 
-impl Source for Layer {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn collect(&self) -> Result<Map<String, Value>, ::config::ConfigError> {
-        Ok(self.values.clone())
-    }
-}
-
-impl Layer {
-    fn toml(origin: &str, text: &str, problems: &mut Vec<String>) -> Layer {
-        let table = match File::from_str(text, FileFormat::Toml).collect() {
-            Ok(table) => Value::new(None, table),
+impl Layers {
+    fn toml(&mut self, origin: &str, text: &str) {
+        match File::from_str(text, FileFormat::Toml).collect() {
+            Ok(table) => {
+                for (key, value) in leaves(table) {
+                    self.put(key, origin, value);
+                }
+            }
             Err(error) => {
                 // The parser quotes the line it stumbled over, and a secret may stand on it.
                 let full = error.to_string();
                 let lines: Vec<&str> = full.lines().filter(|line| !line.contains('|')).collect();
-                problems.push(format!("{origin} is not TOML: {}.", lines.join(", ")));
-                return Layer::default();
+                self.say(format!("{origin} is not TOML: {}.", lines.join(", ")));
             }
-        };
-        let mut layer = Layer::default();
-        for (key, value) in leaves(&table) {
-            layer.put(key, origin, value.kind, problems);
         }
-        layer
     }
 
-    /// The variables with our prefix, and `DATABASE_URL` beside them.
-    fn environment(
-        env: impl Iterator<Item = (String, String)>,
-        problems: &mut Vec<String>,
-    ) -> (Layer, Option<String>) {
-        let mut layer = Layer::default();
+    /// Puts the variables with our prefix on top, and returns `DATABASE_URL`.
+    fn environment(&mut self, env: impl Iterator<Item = (String, String)>) -> Option<String> {
         let mut database_url = None;
         for (name, text) in env {
             if name == "DATABASE_URL" {
@@ -122,57 +101,48 @@ impl Layer {
                 let key = rest.to_lowercase().replace("__", ".");
                 if KEYS.contains(&key.as_str()) {
                     let origin = format!("the environment ({name})");
-                    layer.put(key, &origin, ValueKind::String(text), problems);
+                    self.put(key, &origin, ValueKind::String(text));
                 } else {
                     let remedy = remedy(&key, variable);
-                    problems.push(format!(
+                    self.say(format!(
                         "`{name}` in the environment is not a key; {remedy}."
                     ));
                 }
             } else if let Some(key) = meant_by(&name) {
-                problems.push(format!(
+                self.say(format!(
                     "`{name}` in the environment does nothing; write `{}`, with double underscores.",
                     variable(key)
                 ));
             }
         }
-        (layer, database_url)
+        database_url
     }
 
-    fn flags(overrides: &[(String, String)], problems: &mut Vec<String>) -> Layer {
-        let mut layer = Layer::default();
-        for (key, text) in overrides {
-            let kind = ValueKind::String(text.clone());
-            layer.put(key.clone(), "a flag", kind, problems);
-        }
-        layer
-    }
-
-    /// Takes a value in, or names the key that was probably meant.
-    fn put(&mut self, key: String, origin: &str, kind: ValueKind, problems: &mut Vec<String>) {
+    /// Puts a value on top, or names the key that was probably meant.
+    fn put(&mut self, key: String, origin: &str, value: ValueKind) {
         if KEYS.contains(&key.as_str()) {
-            let value = Value::new(Some(&origin.to_owned()), kind);
-            self.values.insert(key, value);
+            self.values.insert(key, (value, origin.to_owned()));
         } else {
             let remedy = remedy(&key, str::to_owned);
-            problems.push(format!("`{key}` in {origin} is not a key; {remedy}."));
+            self.say(format!("`{key}` in {origin} is not a key; {remedy}."));
         }
+    }
+
+    fn say(&mut self, problem: String) {
+        self.problems.push(problem);
     }
 }
 
 /// The values of a table two levels deep as `section.key`, sorted, so that errors come in one order.
-fn leaves(table: &Value) -> Vec<(String, Value)> {
+fn leaves(table: Map<String, Value>) -> Vec<(String, ValueKind)> {
     let mut found = Vec::new();
-    let ValueKind::Table(sections) = &table.kind else {
-        return found;
-    };
-    for (section, value) in sections {
-        match &value.kind {
+    for (section, value) in table {
+        match value.kind {
             ValueKind::Table(keys) => found.extend(
-                keys.iter()
-                    .map(|(key, value)| (format!("{section}.{key}"), value.clone())),
+                keys.into_iter()
+                    .map(|(key, value)| (format!("{section}.{key}"), value.kind)),
             ),
-            _ => found.push((section.clone(), value.clone())),
+            other => found.push((section, other)),
         }
     }
     found.sort_by(|(left, _), (right, _)| left.cmp(right));
