@@ -12,6 +12,7 @@ mod watch;
 
 use crate::clock;
 use crate::connection::Gate;
+use crate::connection::answer::Failure;
 use crate::database::node;
 use crate::report;
 use bytes::Bytes;
@@ -103,18 +104,17 @@ impl Console {
         let (asking, rows) = (Asking(Arc::clone(self)), settings.listed);
         tokio::spawn(async move {
             let console = &asking.0;
-            let answer = console.gate.database.overview(rows).await;
-            let answer = answer.map_err(|error| error.to_string());
-            let parsed = answer.and_then(|text| {
-                serde_json::from_str::<Value>(&text).map_err(|error| error.to_string())
-            });
-            let answer = parsed.map_or_else(
-                |error| json!({ "error": error }),
-                |mut known| {
+            let asked = async {
+                let text = console.gate.database.overview(rows).await?;
+                Ok::<Value, Failure>(serde_json::from_str(&text)?)
+            };
+            let answer = match asked.await {
+                Ok(mut known) => {
                     known["at"] = clock::now_ms().into();
                     known
-                },
-            );
+                }
+                Err(error) => json!({ "error": error.to_string() }),
+            };
             console.database.lock().answer = answer;
         });
     }

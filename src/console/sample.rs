@@ -9,19 +9,21 @@ use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// What [`Sample::row`] holds behind `at` and the transports, in its order.
-const COLUMNS: [&str; 11] = [
-    "rooms",
-    "queueBytes",
-    "ringBytes",
-    "events",
-    "deliveries",
-    "lag",
-    "notify",
-    "gaps",
-    "failures",
-    "refusals",
-    "toSocket",
+type Column = (&'static str, fn(&Sample) -> Value);
+
+/// What [`Sample::row`] holds behind `at` and the transports.
+const COLUMNS: [Column; 11] = [
+    ("rooms", |of| of.rooms.into()),
+    ("queueBytes", |of| of.queue_bytes.into()),
+    ("ringBytes", |of| of.ring_bytes.into()),
+    ("events", |of| round(of.events).into()),
+    ("deliveries", |of| round(of.deliveries).into()),
+    ("lag", |of| clock::millis(of.lag).into()),
+    ("notify", |of| of.notify.into()),
+    ("gaps", |of| of.gaps.into()),
+    ("failures", |of| of.failures.into()),
+    ("refusals", |of| of.refusals.into()),
+    ("toSocket", |of| of.to_socket.to_vec().into()),
 ];
 
 /// One second.
@@ -50,23 +52,13 @@ impl Sample {
     /// As an array: names would be most of it.
     #[must_use]
     pub fn row(&self) -> Value {
-        let lag = clock::millis(self.lag);
-        let mut row = vec![json!(self.at)];
-        row.extend(self.open.map(Value::from));
-        row.extend([
-            json!(self.rooms),
-            json!(self.queue_bytes),
-            json!(self.ring_bytes),
-            json!(round(self.events)),
-            json!(round(self.deliveries)),
-            json!(lag),
-            json!(self.notify),
-            json!(self.gaps),
-            json!(self.failures),
-            json!(self.refusals),
-            json!(self.to_socket),
-        ]);
-        row.into()
+        let open = self.open.map(Value::from).into_iter();
+        let rest = COLUMNS.iter().map(|(_, value)| value(self));
+        [self.at.into()]
+            .into_iter()
+            .chain(open)
+            .chain(rest)
+            .collect()
     }
 }
 
@@ -75,7 +67,7 @@ fn columns() -> Vec<&'static str> {
     ["at"]
         .into_iter()
         .chain(transports)
-        .chain(COLUMNS)
+        .chain(COLUMNS.map(|(name, _)| name))
         .collect()
 }
 

@@ -4,20 +4,16 @@
 
 use super::Console;
 use super::entry::Open;
-use super::watch::{end, frame};
+use super::watch::{end, frame, streamed};
 use crate::connection::cut::Cut;
-use crate::connection::sse::stream_response;
 use crate::connection::visit::Visit;
 use crate::event::Event;
 use crate::hub::Delivery;
 use bytes::Bytes;
-use futures_util::stream;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use sync_wrapper::SyncStream;
 use tokio::time::Instant;
 use warp::reply::Response;
 
@@ -46,7 +42,6 @@ struct Tail {
     lines: VecDeque<Value>,
     skipped: usize,
     next: Instant,
-    over: bool,
 }
 
 impl Console {
@@ -66,49 +61,35 @@ impl Console {
             lines: VecDeque::new(),
             skipped: 0,
             next: Instant::now(),
-            over: false,
         };
-        let begins = stream::iter([Ok(frame(
-            "begins",
-            &json!({ "payloads": settings.payloads }),
-        ))]);
-        let lines = stream::unfold(tail, Tail::next);
-        let body = SyncStream::new(stream::StreamExt::chain(begins, lines));
-        stream_response(warp::reply::stream(body))
+        let begins = frame("begins", &json!({ "payloads": settings.payloads }));
+        streamed(begins, tail, Tail::next)
     }
 }
 
 impl Tail {
-    /// The next frame: what has come meanwhile, but not before it is time.
-    async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
-        if self.over {
-            return None;
-        }
+    /// The next frame: what has come meanwhile, but not before it is time; or the last of the stream.
+    async fn next(mut self) -> (Bytes, Option<Self>) {
         let quiet = Instant::now() + QUIET;
         loop {
             // Asked first, for under load there is always more to take.
             if !self.lines.is_empty() && Instant::now() >= self.next {
-                return Some((Ok(self.frame()), self));
+                return (self.frame(), Some(self));
             }
             let due = if self.lines.is_empty() {
                 quiet
             } else {
                 self.next
             };
-            let why = tokio::select! {
+            tokio::select! {
                 // Whose time is over gets nothing more.
                 biased;
                 taken = self.open.take() => match taken {
-                    Ok(taken) => {
-                        self.hear(&taken);
-                        continue;
-                    }
-                    Err(why) => why,
+                    Ok(taken) => self.hear(&taken),
+                    Err(why) => return (end(why), None),
                 },
-                () = tokio::time::sleep_until(due) => return Some((Ok(self.frame()), self)),
-            };
-            self.over = true;
-            return Some((Ok(end(why)), self));
+                () = tokio::time::sleep_until(due) => return (self.frame(), Some(self)),
+            }
         }
     }
 

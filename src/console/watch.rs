@@ -9,9 +9,10 @@ use crate::connection::visit::Visit;
 use crate::connection::{Refusal, answer};
 use crate::event::sse_frame;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 use std::convert::Infallible;
+use std::future::ready;
 use std::sync::Arc;
 use sync_wrapper::SyncStream;
 use tokio::sync::watch;
@@ -20,8 +21,6 @@ use warp::reply::{Reply, Response};
 struct Watching {
     open: Open,
     shown: watch::Receiver<Bytes>,
-    first: Option<Bytes>,
-    over: bool,
 }
 
 /// One server-sent event of the console.
@@ -37,6 +36,26 @@ pub(super) fn end(why: Refusal) -> Bytes {
     )
 }
 
+/// Answers with a stream of frames: this one, then what `next` makes of the state, until it hands none
+/// back.
+pub(super) fn streamed<S, F>(
+    first: Bytes,
+    state: S,
+    next: impl Fn(S) -> F + Send + 'static,
+) -> Response
+where
+    S: Send + 'static,
+    F: Future<Output = (Bytes, Option<S>)> + Send + 'static,
+{
+    let rest = stream::unfold(Some(state), move |state| {
+        let next = state.map(&next);
+        async move { Some(next?.await) }
+    });
+    let frames = stream::once(ready(first)).chain(rest);
+    let body = SyncStream::new(frames.map(Ok::<_, Infallible>));
+    stream_response(warp::reply::stream(body))
+}
+
 impl Console {
     /// Answers `GET /console/watch`.
     pub async fn watch(self: Arc<Self>, visit: Visit, cut: Cut) -> Response {
@@ -50,14 +69,8 @@ impl Console {
         let mut history = self.history.lock().shown();
         history["node"] = self.node();
         history["expiresAt"] = open.expires_at.into();
-        let watching = Watching {
-            open,
-            shown,
-            first: Some(frame("history", &history)),
-            over: false,
-        };
-        let body = SyncStream::new(stream::unfold(watching, Watching::next));
-        stream_response(warp::reply::stream(body))
+        let history = frame("history", &history);
+        streamed(history, Watching { open, shown }, Watching::next)
     }
 
     /// Answers `GET /console/connections?find=WORD`.
@@ -72,13 +85,8 @@ impl Console {
 }
 
 impl Watching {
-    async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
-        if self.over {
-            return None;
-        }
-        if let Some(first) = self.first.take() {
-            return Some((Ok(first), self));
-        }
+    /// The next frame that is shown, or the last of the stream.
+    async fn next(mut self) -> (Bytes, Option<Self>) {
         let why = loop {
             tokio::select! {
                 // Nothing is queued for it: it only ends.
@@ -86,13 +94,12 @@ impl Watching {
                 changed = self.shown.changed() => match changed {
                     Ok(()) => {
                         let frame = self.shown.borrow_and_update().clone();
-                        return Some((Ok(frame), self));
+                        return (frame, Some(self));
                     }
                     Err(_) => break Refusal::Restart,
                 },
             }
         };
-        self.over = true;
-        Some((Ok(end(why)), self))
+        (end(why), None)
     }
 }
