@@ -84,9 +84,9 @@ pub fn closed(caller: &Caller, why: &str, seconds: f64) {
     CLOSES.count(why);
     // Those who left by themselves are nobody's trouble.
     if why != LEFT_BY_ITSELF {
-        RECENT.note(|| Turn {
-            number: 0,
-            at: 0,
+        RECENT.note(|number, at| Turn {
+            number,
+            at,
             what: What::Closed,
             transport: transport.word(),
             word: why.to_owned(),
@@ -193,9 +193,9 @@ fn note_refused(
     address: &str,
     user: Option<String>,
 ) {
-    RECENT.note(|| Turn {
-        number: 0,
-        at: 0,
+    RECENT.note(|number, at| Turn {
+        number,
+        at,
         what: What::Refused,
         transport,
         word: word.to_owned(),

@@ -58,17 +58,12 @@ impl Recent {
         self.0.lock().get_or_insert_default().most = most;
     }
 
-    /// Notes a turn; its number and time are set here.
-    pub fn note(&self, turn: impl FnOnce() -> Turn) {
+    /// Notes a turn, made of its number and time.
+    pub fn note(&self, turn: impl FnOnce(u64, u64) -> Turn) {
         let mut kept = self.0.lock();
         let Some(kept) = kept.as_mut() else { return };
         kept.number += 1;
-        let (number, at) = (kept.number, now_ms());
-        kept.turns.push_back(Turn {
-            number,
-            at,
-            ..turn()
-        });
+        kept.turns.push_back(turn(kept.number, now_ms()));
         while kept.turns.len() > kept.most {
             kept.turns.pop_front();
         }
@@ -86,10 +81,10 @@ impl Recent {
 mod tests {
     use super::*;
 
-    fn turn(word: &str) -> Turn {
+    fn turn(number: u64, at: u64, word: &str) -> Turn {
         Turn {
-            number: 0,
-            at: 0,
+            number,
+            at,
             what: What::Refused,
             transport: "sse",
             word: word.into(),
@@ -102,10 +97,10 @@ mod tests {
     #[test]
     fn nothing_is_kept_unasked_and_then_the_youngest() {
         let recent = Recent::new();
-        recent.note(|| unreachable!("nobody can look"));
+        recent.note(|_, _| unreachable!("nobody can look"));
         recent.keep(2);
         for word in ["a", "b", "c"] {
-            recent.note(|| turn(word));
+            recent.note(|number, at| turn(number, at, word));
         }
         let words: Vec<_> = recent
             .all()
