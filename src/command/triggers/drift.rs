@@ -157,22 +157,15 @@ pub async fn inspect(client: &mut Client, attach: &Attach) -> Result<Status, Fai
         ),
         Some(row) => {
             status.attached = true;
-            for (what, ours, theirs) in [
-                ("mode", &attach.mode, row.get::<_, &str>(0)),
-                ("query", &attach.query, row.get(1)),
+            for (what, same) in [
+                ("mode", attach.mode == row.get::<_, &str>(0)),
+                ("query", attach.query == row.get::<_, &str>(1)),
+                ("reset_above", attach.reset_above == row.get(3)),
             ] {
-                if ours != theirs {
-                    status.find(
-                        State::Changed,
-                        format!("{what} differs from {}", attach.place),
-                    );
+                if !same {
+                    let note = format!("{what} differs from {}", attach.place);
+                    status.find(State::Changed, note);
                 }
-            }
-            if attach.reset_above != row.get(3) {
-                status.find(
-                    State::Changed,
-                    format!("reset_above differs from {}", attach.place),
-                );
             }
             let name: String = row.get(2);
             compare_function(&transaction, &mut status, &name, expected.ok()).await?;
@@ -271,36 +264,28 @@ fn compare_triggers(status: &mut Status, leaves: &[Row]) {
             unkeyed.push(relation);
         }
     }
-    if !elsewhere.is_empty() {
-        let tables = listed(&elsewhere);
-        let why = "foreign, so that writes through its parent fail";
-        status.find(State::Broken, format!("{tables} is {why}"));
-    }
-    if !left_behind.is_empty() {
-        let tables = listed(&left_behind);
-        status.find(State::Changed, format!("left behind on {tables}"));
-    }
-    if !missing.is_empty() {
-        status.find(State::Missing, format!("missing on {}", listed(&missing)));
-    }
-    if !changed.is_empty() {
-        let operation = &status.operation;
-        let drop = format!("drop trigger _900_rowcast_{operation}, then apply");
-        status.find(
+    let operation = status.operation.clone();
+    let edited = format!(": drop trigger _900_rowcast_{operation}, then apply");
+    let foreign = " is foreign, so that writes through its parent fail";
+    for (state, before, tables, behind) in [
+        (State::Broken, "", elsewhere, foreign),
+        (State::Changed, "left behind on ", left_behind, ""),
+        (State::Missing, "missing on ", missing, ""),
+        (
             State::Changed,
-            format!("the trigger was edited on {}: {drop}", listed(&changed)),
-        );
+            "the trigger was edited on ",
+            changed,
+            &edited,
+        ),
+        (State::Disabled, "disabled on ", disabled, ""),
+    ] {
+        if !tables.is_empty() {
+            status.find(state, format!("{before}{}{behind}", listed(&tables)));
+        }
     }
-    if !disabled.is_empty() {
-        status.find(
-            State::Disabled,
-            format!("disabled on {}", listed(&disabled)),
-        );
-    }
-    if !unkeyed.is_empty() && matches!(status.operation.as_str(), "update" | "delete") {
-        status
-            .notes
-            .push(format!("no primary key on {}", listed(&unkeyed)));
+    if !unkeyed.is_empty() && matches!(&*operation, "update" | "delete") {
+        let note = format!("no primary key on {}", listed(&unkeyed));
+        status.notes.push(note);
     }
 }
 
@@ -323,12 +308,7 @@ fn listed(names: &[&str]) -> String {
 pub async fn foreign(client: &Client, wanted: &[Attach]) -> Result<Vec<Status>, Failure> {
     let mut found = Vec::new();
     for attach in in_database(client).await? {
-        let same = |other: &&Attach| {
-            other.operation == attach.operation
-                && (other.oid == attach.oid
-                    && (attach.oid.is_some() || other.table == attach.table))
-        };
-        if !wanted.iter().any(|other| same(&other)) {
+        if !wanted.iter().any(|other| other.is_of(&attach)) {
             let mut status = Status::new(&attach.table, &attach.operation);
             let number = attach.table.trim_start_matches("oid ");
             status.find(

@@ -51,6 +51,16 @@ pub struct Attach {
 }
 
 impl Attach {
+    /// Whether it is on this table; the path of another file may make another one of the same name.
+    fn is_on(&self, oid: Option<u32>, table: &str) -> bool {
+        self.oid == oid && (oid.is_some() || self.table == table)
+    }
+
+    /// Whether both are of one table and operation: a table has one attachment for each.
+    pub fn is_of(&self, other: &Self) -> bool {
+        self.operation == other.operation && self.is_on(other.oid, &other.table)
+    }
+
     /// What the functions in SQL behind `rowcast.attach` take, in their order: this table, and how.
     pub fn parameters<'a>(&'a self, oid: &'a u32) -> [&'a (dyn ToSql + Sync); 5] {
         [
@@ -151,26 +161,17 @@ pub async fn wanted(client: &Client, files: &[File]) -> Result<Vec<Attach>, Fail
     for file in files {
         begin_file(client).await?;
         for statement in &file.statements {
-            let (table, oid, operations) = match order(client, file, statement).await? {
+            match order(client, file, statement).await? {
                 Some(Order::Attach(attach)) => {
-                    let gone = (
-                        attach.table.clone(),
-                        attach.oid,
-                        vec![attach.operation.clone()],
-                    );
+                    wanted.retain(|earlier| !earlier.is_of(&attach));
                     wanted.push(attach);
-                    gone
                 }
-                Some(Order::Detach(detach)) => (detach.table, detach.oid, detach.operations),
-                None => continue,
-            };
-            let kept = wanted.pop_if(|last| last.place == file.place(statement.line));
-            wanted.retain(|earlier| {
-                // The path of another file may make another table of the same name.
-                let same = earlier.oid == oid && (oid.is_some() || earlier.table == table);
-                !(same && operations.contains(&earlier.operation))
-            });
-            wanted.extend(kept);
+                Some(Order::Detach(detach)) => wanted.retain(|earlier| {
+                    let gone = detach.operations.contains(&earlier.operation);
+                    !(gone && earlier.is_on(detach.oid, &detach.table))
+                }),
+                None => {}
+            }
         }
     }
     Ok(wanted)
@@ -203,39 +204,40 @@ pub async fn order(
     let row = ask_theirs(client, &sql, &[]).await;
     let row = row.map_err(|error| format!("{place}: {}", explain(&error)))?;
     let text = |index: usize| row.get::<_, Option<String>>(index);
-    let table = text(0).ok_or_else(|| format!("{place}: the table is null"))?;
+    let given = |index, what| text(index).ok_or_else(|| format!("{place}: the {what} is null"));
+    let table = given(0, "table")?;
     let oid = resolve(client, &table)
         .await
         .map_err(|error| format!("{place}: {error}"))?;
-    let operation = text(1);
-    Ok(Some(if call.function == "detach" {
+    if call.function == "detach" {
         let all = || OPERATIONS.map(str::to_owned).to_vec();
-        let operations = operation.map_or_else(all, |operation| vec![operation]);
-        Order::Detach(Detach {
+        let operations = text(1).map_or_else(all, |operation| vec![operation]);
+        return Ok(Some(Order::Detach(Detach {
             place,
             table,
             oid,
             operations,
-        })
-    } else {
-        let operation = operation.ok_or_else(|| format!("{place}: the operation is null"))?;
-        let query = text(2).ok_or_else(|| format!("{place}: the query is null"))?;
-        let mode = text(3).ok_or_else(|| format!("{place}: the mode is null"))?;
-        let number = |text: String| {
-            text.parse()
-                .map_err(|_| format!("{place}: {text}: no count"))
-        };
-        let reset_above = text(4).map(number).transpose()?;
-        Order::Attach(Attach {
-            place,
-            table,
-            oid,
-            operation,
-            query,
-            mode,
-            reset_above,
-        })
-    }))
+        })));
+    }
+    let (operation, query, mode) = (
+        given(1, "operation")?,
+        given(2, "query")?,
+        given(3, "mode")?,
+    );
+    let number = |text: String| {
+        text.parse()
+            .map_err(|_| format!("{place}: {text}: no count"))
+    };
+    let reset_above = text(4).map(number).transpose()?;
+    Ok(Some(Order::Attach(Attach {
+        place,
+        table,
+        oid,
+        operation,
+        query,
+        mode,
+        reset_above,
+    })))
 }
 
 /// A statement that evaluates the arguments in the order of the parameters.
