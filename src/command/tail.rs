@@ -5,11 +5,12 @@
 
 mod print;
 
-use super::remark;
+use super::{Failure, remark};
 use crate::{config, database};
 use parking_lot::Mutex;
 use print::Printer;
 use rand::RngExt;
+use std::convert::Infallible;
 use std::error::Error;
 use std::future::poll_fn;
 use std::io::ErrorKind;
@@ -18,8 +19,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_postgres::{AsyncMessage, Client};
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// The longest time between two looks: the doorbell rings only for a listener that sleeps.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -59,7 +58,7 @@ pub struct Args {
 /// # Errors
 /// The first connection, a bookmark that is none, a right that is missing. A database that goes
 /// away later is waited for.
-pub async fn run(args: Args, settings: &config::Settings) -> Outcome<ExitCode> {
+pub async fn run(args: Args, settings: &config::Settings) -> Result<ExitCode, Failure> {
     let mut tail = Tail {
         bookmark: args.since.clone(),
         printer: Printer::new(args),
@@ -91,7 +90,7 @@ struct Tail {
 }
 
 impl Tail {
-    async fn follow(&mut self, settings: &config::Settings) -> Outcome<()> {
+    async fn follow(&mut self, settings: &config::Settings) -> Result<(), Failure> {
         let url = settings.database.direct_url();
         let url = url.ok_or("no database is configured: set DATABASE_URL")?;
         let (least, most) = (settings.listener.backoff_min, settings.listener.backoff_max);
@@ -128,7 +127,7 @@ impl Tail {
     }
 
     /// Says where it listens; without a bookmark, now is where it begins.
-    async fn begin(&mut self, client: &Client, again: bool) -> Outcome<()> {
+    async fn begin(&mut self, client: &Client, again: bool) -> Result<(), Failure> {
         let sql = "select format('database %s as %s on %s', current_database(), current_user, \
             coalesce(host(inet_server_addr()) || ':' || inet_server_port()::text, 'a local socket')), \
             case when $1 then null else rowcast.bookmark() end";
@@ -150,11 +149,7 @@ impl Tail {
         Ok(())
     }
 
-    async fn listen(
-        &mut self,
-        client: &Client,
-        rung: &Notify,
-    ) -> Outcome<std::convert::Infallible> {
+    async fn listen(&mut self, client: &Client, rung: &Notify) -> Result<Infallible, Failure> {
         let rooms = self.printer.rooms();
         loop {
             let rows = within(client.query(LOOK, &[&self.bookmark, &rooms, &LIMIT])).await?;
@@ -170,7 +165,9 @@ impl Tail {
     }
 }
 
-async fn within<T>(asked: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Outcome<T> {
+async fn within<T>(
+    asked: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, Failure> {
     let answer = tokio::time::timeout(PATIENCE, asked).await;
     Ok(answer
         .map_err(|_| database::DatabaseError::Timeout(PATIENCE))?
@@ -186,7 +183,7 @@ struct Bell {
 }
 
 /// A connection that listens to the doorbell.
-async fn open(url: &str, timeout: Duration) -> Outcome<(Client, Arc<Bell>)> {
+async fn open(url: &str, timeout: Duration) -> Result<(Client, Arc<Bell>), Failure> {
     let (client, mut connection) = database::connect(url, timeout, None).await?;
     let bell = Arc::new(Bell::default());
     let hears = Arc::clone(&bell);

@@ -74,15 +74,13 @@ fn claims(args: &TokenArgs, settings: &Settings, now: u64) -> Result<Map<String,
     }
     claims.insert("iat".into(), now.into());
     claims.insert("exp".into(), (now + args.expires_in).into());
-    if let Some(issuer) = &settings.auth.issuer {
-        claims
-            .entry("iss")
-            .or_insert_with(|| issuer.as_str().into());
-    }
-    if let Some(audience) = &settings.auth.audience {
-        claims
-            .entry("aud")
-            .or_insert_with(|| audience.as_str().into());
+    for (name, value) in [
+        ("iss", &settings.auth.issuer),
+        ("aud", &settings.auth.audience),
+    ] {
+        if let Some(value) = value {
+            claims.entry(name).or_insert_with(|| value.as_str().into());
+        }
     }
     Ok(claims)
 }

@@ -20,11 +20,19 @@ impl Cluster {
     /// # Errors
     /// Any [`ClusterError`]; nothing is left behind then.
     pub async fn start(options: Options) -> Result<Self, ClusterError> {
-        let made = tokio::task::spawn_blocking(move || {
+        Self::made(move || {
             leftovers::sweep();
             Self::make(options, Self::initdb)
-        });
-        let mut cluster = made.await.map_err(|source| ClusterError::System {
+        })
+        .await
+    }
+
+    /// One that is made where it may block, and then started.
+    pub(super) async fn made(
+        make: impl FnOnce() -> Result<Self, ClusterError> + Send + 'static,
+    ) -> Result<Self, ClusterError> {
+        let made = tokio::task::spawn_blocking(make).await;
+        let mut cluster = made.map_err(|source| ClusterError::System {
             what: "making a cluster".into(),
             source: io::Error::other(source),
         })??;

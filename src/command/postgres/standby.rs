@@ -2,8 +2,6 @@
 //! Hands over a second cluster, dropped like the first.
 //! It must never outlive its own directory, nor write to the cluster that it copies.
 
-use std::io;
-
 use super::error::{failing, succeeded};
 use super::{Cluster, ClusterError, Options, SUPERUSER};
 
@@ -25,15 +23,7 @@ impl Cluster {
         options.settings.extend(more);
         // The part about the database is only for a server that is asked for rows.
         let source = self.url("postgres", SUPERUSER);
-        let made = tokio::task::spawn_blocking(move || {
-            Self::make(options, |standby| standby.back_up(&source))
-        });
-        let mut standby = made.await.map_err(|source| ClusterError::System {
-            what: "making a standby".into(),
-            source: io::Error::other(source),
-        })??;
-        standby.start_again().await?;
-        Ok(standby)
+        Self::made(move || Self::make(options, |standby| standby.back_up(&source))).await
     }
 
     fn back_up(&self, source: &str) -> Result<(), ClusterError> {

@@ -1,8 +1,8 @@
 //! How `rowcast tail` writes events and gaps, for people or as JSON, and which of them it was asked for.
 //! Hands lines over to standard output. It must never pass over a row that it can't read in silence.
 
-use super::{Args, Outcome};
-use crate::command::one_line;
+use super::Args;
+use crate::command::{Failure, one_line};
 use crate::event::{EVERYBODY, GapReason};
 use serde_json::value::RawValue;
 use std::fmt::Write as _;
@@ -58,7 +58,7 @@ impl Printer {
         (rooms.len() > 1).then_some(rooms)
     }
 
-    pub fn print(&mut self, row: &Row) -> Outcome<()> {
+    pub fn print(&mut self, row: &Row) -> Result<(), Failure> {
         let read = |column| row.try_get::<_, Option<&str>>(column);
         let text = |column| Ok::<_, tokio_postgres::Error>(read(column)?.unwrap_or(""));
         let (channel, name, bookmark) = (text("channel")?, text("name")?, text("bookmark")?);
@@ -87,7 +87,7 @@ impl Printer {
         }
     }
 
-    fn print_gap(&mut self, reason: &str, bookmark: &str) -> Outcome<()> {
+    fn print_gap(&mut self, reason: &str, bookmark: &str) -> Result<(), Failure> {
         if self.gap.as_deref() == Some(reason) {
             return Ok(());
         }
@@ -138,7 +138,7 @@ impl Printer {
     }
 }
 
-fn event_json(words: &[&str; 4], id: i64, rooms: &[&str], data: String) -> Outcome<String> {
+fn event_json(words: &[&str; 4], id: i64, rooms: &[&str], data: String) -> Result<String, Failure> {
     #[derive(serde::Serialize)]
     struct Line<'a> {
         r#type: &'static str,
