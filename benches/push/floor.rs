@@ -3,7 +3,7 @@
 //! It is told what to push, or hears it from the database as the peers do, by LISTEN.
 //! Hands frames to sockets. It must never do for a message what the kernel does not demand.
 
-use crate::source::payload;
+use crate::source::{Flow, payload};
 use crate::{Failure, crowd};
 use parking_lot::Mutex;
 use std::future::poll_fn;
@@ -19,36 +19,22 @@ const SWITCH: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r
 
 type Rooms = Arc<Mutex<Vec<Vec<TcpStream>>>>;
 
-/// What it is told, a line of numbers each: events `first` to `first + count - 1`, one room after the other.
-#[derive(Clone, Copy, Debug)]
-pub struct Orders {
-    pub first: u64,
-    pub count: u64,
-    pub rooms: u64,
-    pub rate: u64,
+/// What it is told: a line of numbers.
+pub fn order(flow: Flow) -> String {
+    let (first, count, rooms, rate) = (flow.first, flow.count, flow.rooms, flow.rate);
+    format!("{first} {count} {rooms} {rate}\n")
 }
 
-impl Orders {
-    pub fn line(self) -> String {
-        let Self {
-            first,
-            count,
-            rooms,
-            rate,
-        } = self;
-        format!("{first} {count} {rooms} {rate}\n")
-    }
-
-    fn parse(line: &str) -> Option<Self> {
-        let mut numbers = line.split(' ').map(|word| word.trim().parse().ok());
-        let mut next = || numbers.next().flatten();
-        Some(Self {
-            first: next()?,
-            count: next()?,
-            rooms: next()?,
-            rate: next()?,
-        })
-    }
+fn ordered(line: &str) -> Option<Flow> {
+    let mut numbers = line.split_whitespace().map(|word| word.parse().ok());
+    let mut next = || numbers.next().flatten();
+    Some(Flow {
+        first: next()?,
+        count: next()?,
+        rooms: next()?,
+        rate: next()?,
+        rows: 1,
+    })
 }
 
 /// Serves on this port until standard input ends; says `done` behind each order.
@@ -56,8 +42,8 @@ pub fn obey(port: u16) -> Result<(), Failure> {
     let rooms = open(port)?;
     println!("ready");
     for line in std::io::stdin().lock().lines() {
-        let orders = Orders::parse(&line?).ok_or("orders are four numbers")?;
-        push(orders, &rooms);
+        let flow = ordered(&line?).ok_or("an order is four numbers")?;
+        push(flow, &rooms);
         println!("done");
     }
     Ok(())
@@ -124,16 +110,16 @@ fn seat(mut stream: TcpStream, rooms: &Rooms) -> Result<(), Failure> {
     Ok(())
 }
 
-fn push(orders: Orders, rooms: &Rooms) {
+fn push(flow: Flow, rooms: &Rooms) {
     let rooms = rooms.lock();
     let began = Instant::now();
-    for index in 0..orders.count {
-        if orders.rate > 0 {
-            let due = Duration::from_secs_f64(index as f64 / orders.rate as f64);
+    for index in 0..flow.count {
+        if flow.rate > 0 {
+            let due = Duration::from_secs_f64(index as f64 / flow.rate as f64);
             std::thread::sleep(due.saturating_sub(began.elapsed()));
         }
-        let n = orders.first + index;
-        let room = usize::try_from(n % orders.rooms).unwrap_or_default();
+        let n = flow.first + index;
+        let room = usize::try_from(n % flow.rooms).unwrap_or_default();
         send(&frame(n, &payload(n, crowd::now())), room, &rooms);
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::crowd::{Crowd, Guests, Window};
 use crate::peers::{Origin, Server};
-use crate::report::{Measured, expected};
+use crate::report::Measured;
 use crate::scenario::{Kind, Scenario};
 use crate::server::{Running, Source};
 use crate::source::Flow;
@@ -183,10 +183,8 @@ impl<'a> Scene<'a> {
             .checked_div(self.scenario.stalled());
         let reads = |number: usize| apart.is_none_or(|apart| number % apart != apart - 1);
         let seats = self.seats.iter().enumerate();
-        expected(
-            window,
-            seats.filter(|(at, _)| reads(*at)).map(|(_, room)| *room),
-        )
+        let reading = seats.filter(|(number, _)| reads(*number));
+        reading.map(|(_, room)| window.of_room(*room)).sum()
     }
 
     /// Waits until all has arrived, or what has not will not come.

@@ -2,7 +2,8 @@
 //! Hands over verdicts. It must never hold a number that was not measured in this run.
 
 use crate::Failure;
-use crate::crowd::{Happenings, PARTS, Tally, Window};
+use crate::crowd::{Happenings, PARTS, Tally};
+use crate::pages::run::Latency;
 use crate::scenario::Scenario;
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -39,14 +40,6 @@ pub struct Measured {
     /// Statements that the server sent to the database, looks at the log aside.
     pub queries: Option<u64>,
     pub extra: Map<String, Value>,
-}
-
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Latency {
-    pub p50: f64,
-    pub p95: f64,
-    pub p99: f64,
-    pub max: f64,
 }
 
 /// Milliseconds; none of nothing.
@@ -137,11 +130,6 @@ impl Measured {
             number(Some(self.rss_bytes_per_connection / 1024.0), 1),
         )
     }
-}
-
-/// How many deliveries a window makes, given the rooms of the connections that read.
-pub fn expected(window: Window, seats: impl Iterator<Item = u64>) -> u64 {
-    seats.map(|room| window.of_room(room)).sum()
 }
 
 /// Writes the file; where it lies.

@@ -1,12 +1,11 @@
 //! One server as a process: started, found ready, stopped.
 //! Hands over its address and process id. It must never leave one running.
 
-use crate::Failure;
-use crate::floor::Orders;
 use crate::peers::{Origin, Server};
 use crate::source::{Flow, Writers};
 use crate::stage::Stage;
 use crate::yardstick::cluster::{PATIENCE, SECRET};
+use crate::{Failure, floor};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -85,21 +84,7 @@ impl Running {
         match (source, &mut self.floor) {
             (Source::Database(writers), _) => writers.write(flow).await,
             (Source::Floor, Some((orders, answers))) => {
-                let Flow {
-                    first,
-                    count,
-                    rooms,
-                    rate,
-                    ..
-                } = flow;
-                let line = Orders {
-                    first,
-                    count,
-                    rooms,
-                    rate,
-                }
-                .line();
-                orders.write_all(line.as_bytes()).await?;
+                orders.write_all(floor::order(flow).as_bytes()).await?;
                 answers.next_line().await?.ok_or("the floor has ended")?;
                 Ok(())
             }

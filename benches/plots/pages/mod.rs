@@ -7,7 +7,7 @@ pub mod axis;
 pub mod figures;
 mod lines;
 mod rows;
-mod run;
+pub mod run;
 mod servers;
 mod sheet;
 mod tables;

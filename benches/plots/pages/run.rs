@@ -3,7 +3,7 @@
 
 use super::Failure;
 use super::servers::FLOOR;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -64,7 +64,7 @@ pub struct Extra {
     pub p50_ms_by_tenths: Vec<Option<f64>>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Latency {
     pub p50: f64,
     pub p95: f64,

@@ -41,102 +41,58 @@ pub fn judged(run: &Run) -> Vec<[String; 4]> {
 fn targets() -> Vec<Target> {
     use Aim::{AtLeast, AtMost};
     use Measure::{Is, OfFloor, OfQuickest};
-    let target = |what, scenario, server, measure, aim| Target {
-        what,
-        scenario,
-        server,
-        measure,
-        aim,
-    };
     let mut all = Vec::new();
-    for (what, server) in [("WebSocket", "rowcast-ws"), ("SSE", "rowcast-sse")] {
-        all.push(target(
+    let mut add = |what, scenario, server, measure, aim| {
+        all.push(Target {
             what,
-            "room-1000-calm",
+            scenario,
             server,
-            OfFloor,
-            AtMost(OF_FLOOR),
-        ));
+            measure,
+            aim,
+        });
+    };
+    let own = "rowcast-ws";
+    for (what, server) in [("WebSocket", own), ("SSE", "rowcast-sse")] {
+        add(what, "room-1000-calm", server, OfFloor, AtMost(OF_FLOOR));
     }
     for (server, most) in IDLE_KIB {
-        let what = server.trim_start_matches("rowcast-");
-        let what = match what {
-            "ws" => "WebSocket",
-            "sse" => "SSE",
+        let what = match server {
+            "rowcast-ws" => "WebSocket",
+            "rowcast-sse" => "SSE",
             _ => "Socket.IO",
         };
-        all.push(target(
-            what,
-            "idle",
-            server,
-            Is(Outcome::kib_per_connection, " KiB"),
-            AtMost(most),
-        ));
+        let kib = Is(Outcome::kib_per_connection, " KiB");
+        add(what, "idle", server, kib, AtMost(most));
     }
     for (scenario, p50, p99) in LATENCY {
-        all.push(target(
-            "p50",
-            scenario,
-            "rowcast-ws",
-            Is(P50, " ms"),
-            AtMost(p50),
-        ));
-        all.push(target(
-            "p99",
-            scenario,
-            "rowcast-ws",
-            Is(P99, " ms"),
-            AtMost(p99),
-        ));
+        add("p50", scenario, own, Is(P50, " ms"), AtMost(p50));
+        add("p99", scenario, own, Is(P99, " ms"), AtMost(p99));
     }
-    let own = "rowcast-ws";
     for (scenario, p50, p99) in OF_QUICKEST {
         for (what, delay, most) in [
             ("p50, of the quickest peer's", P50, p50),
             ("p99, of the quickest peer's", P99, p99),
         ] {
-            all.push(target(what, scenario, own, OfQuickest(delay), AtMost(most)));
+            add(what, scenario, own, OfQuickest(delay), AtMost(most));
         }
     }
     let rate = Is(|found| found.events_per_second, "");
-    all.push(target(
-        "events a second",
-        "sustained",
-        own,
-        rate,
-        AtLeast(SUSTAINED * IN_TIME),
-    ));
+    let all_in_time = AtLeast(SUSTAINED * IN_TIME);
+    add("events a second", "sustained", own, rate, all_in_time);
+    let what = "delay at the end, of that at the beginning";
     let growth = Is(Outcome::lag_growth, " times");
-    all.push(target(
-        "delay at the end, of that at the beginning",
-        "sustained",
-        own,
-        growth,
-        AtMost(STEADY),
-    ));
+    add(what, "sustained", own, growth, AtMost(STEADY));
     for scenario in ["sustained", "drops", "avalanche"] {
-        let wrong = Is(
-            |found| Some((found.missed + found.duplicates) as f64),
-            " events",
-        );
-        all.push(target("missed or twice", scenario, own, wrong, AtMost(0.0)));
+        let wrong = |found: &Outcome| Some((found.missed + found.duplicates) as f64);
+        let wrong = Is(wrong, " events");
+        add("missed or twice", scenario, own, wrong, AtMost(0.0));
     }
-    all.push(target("p99", "drops", own, Is(P99, " ms"), AtMost(LATE)));
-    all.push(target(
-        "p95 until all is there",
-        "avalanche",
-        own,
-        Is(P95, " ms"),
-        AtMost(LATE),
-    ));
+    add("p99", "drops", own, Is(P99, " ms"), AtMost(LATE));
+    let what = "p95 until all is there";
+    add(what, "avalanche", own, Is(P95, " ms"), AtMost(LATE));
+    let what = "queries for 100 clients";
     let asked = Is(Outcome::queries_per_hundred, "");
-    all.push(target(
-        "queries for 100 clients",
-        "avalanche",
-        own,
-        asked,
-        AtMost(QUERIES),
-    ));
+    add(what, "avalanche", own, asked, AtMost(QUERIES));
     all
 }
 
