@@ -10,7 +10,7 @@ mod system;
 use super::postgres::{self, Cluster, Options};
 use super::serve::stop_signal;
 use super::{Failure, remark};
-use crate::app::{App, Socket};
+use crate::app::{App, Service, Socket};
 use crate::config::Settings;
 use crate::{database, migrate, report};
 use application::Application;
@@ -19,7 +19,7 @@ use futures_util::future::{join_all, try_join_all};
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
-use system::{Running, SYSTEMS};
+use system::{SYSTEMS, Stage};
 use tokio_postgres::Client;
 use warp::Filter;
 
@@ -48,18 +48,18 @@ pub async fn run(args: DemoArgs, settings: Settings) -> Result<ExitCode, Failure
         () = &mut stop => return Ok(ExitCode::SUCCESS),
     };
     let Demo {
-        running,
-        socket,
         mut cluster,
+        socket,
+        services,
+        stages,
     } = opened;
-    let legacy: Vec<Application> = running.iter().map(|one| one.legacy.clone()).collect();
     let words = format!(
         "\n  Rowcast's demo is at  http://{}/\n\n  \
          Ctrl-C ends it and leaves nothing behind.\n\n",
         socket.address()
     );
-    let pages = page::routes(&running);
-    let mut services = running.into_iter().map(|one| one.service);
+    let pages = page::routes(&stages);
+    let mut services = services.into_iter();
     let first = services.next().ok_or("the demo has no system")?;
     let app = App::of(first, services.collect(), socket).await?;
     let front = page::with_views(app.front(pages.or(app.routes()).unify()));
@@ -71,22 +71,21 @@ pub async fn run(args: DemoArgs, settings: Settings) -> Result<ExitCode, Failure
         if args.quiet {
             std::future::pending::<()>().await;
         }
-        join_all(legacy.iter().map(write_on)).await;
+        join_all(stages.iter().map(|stage| write_on(&stage.legacy))).await;
     };
     tokio::select! {
         ended = app.run_front(front, stop) => ended?,
         () = writers => {}
         failed = revive(&mut cluster) => failed?,
     }
-    drop(legacy);
-    drop(cluster);
     Ok(ExitCode::SUCCESS)
 }
 
 struct Demo {
-    running: Vec<Running>,
-    socket: Socket,
     cluster: Cluster,
+    socket: Socket,
+    services: Vec<Service>,
+    stages: Vec<Stage>,
 }
 
 async fn open(args: &DemoArgs, mut settings: Settings) -> Result<Demo, Failure> {
@@ -101,9 +100,6 @@ async fn open(args: &DemoArgs, mut settings: Settings) -> Result<Demo, Failure> 
     let template = cluster.url("template1", postgres::SUPERUSER);
     let mut template = database::connect_and_drive(&template, timeout).await?;
     migrate::run(&mut template).await?;
-    template
-        .batch_execute("alter role rowcast_service login")
-        .await?;
     template
         .batch_execute(include_str!("demo/demo.sql"))
         .await?;
@@ -120,11 +116,12 @@ async fn open(args: &DemoArgs, mut settings: Settings) -> Result<Demo, Failure> 
     let opened = SYSTEMS
         .iter()
         .map(|system| system.open(&cluster, &settings));
-    let running = try_join_all(opened).await?;
+    let (stages, services) = try_join_all(opened).await?.into_iter().unzip();
     Ok(Demo {
-        running,
-        socket,
         cluster,
+        socket,
+        services,
+        stages,
     })
 }
 

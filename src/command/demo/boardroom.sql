@@ -1,7 +1,4 @@
--- The boardrooms' demo: sample data, the page's state, the statements a visitor may run, a modest
--- writer, and the sessions by which the page's views sign in.
--- All of it is what an old application would do: it works on schema boardroom as boardroom_app. Of
--- rowcast it knows the bookmark that it prints into the page, and how a booking is shown to pages.
+-- The boardrooms' demo. Of rowcast the application knows besides how a booking is shown to pages.
 
 grant usage on schema boardroom_push to boardroom_app;
 grant execute on function boardroom_push.booking(boardroom.bookings, text[]),
@@ -56,24 +53,17 @@ as $$
   from booked b join boardroom.users u on u.user_id <> b.organizer_id and u.role = 'user'
 $$;
 
-do $$
-begin
-  insert into boardroom.users (user_id, name, email, role) values
-    ('eve', 'Eve Stone', 'eve@example.com', 'user'),
-    ('max', 'Max Brandt', 'max@example.com', 'user'),
-    ('lou', 'Lou Petit', 'lou@example.com', 'user'),
-    ('ravi', 'Ravi Nair', 'ravi@example.com', 'admin')
-  on conflict on constraint users_pkey do nothing;
-  insert into boardroom.boardrooms (boardroom_id, name, location, capacity) values
-    ('atlantic', 'Atlantic', '1st floor', 12), ('baltic', 'Baltic', '2nd floor', 6),
-    ('caspian', 'Caspian', 'Roof', 20)
-  on conflict on constraint boardrooms_pkey do nothing;
-  perform demo.open_day();
-end
-$$;
+insert into boardroom.users (user_id, name, email, role) values
+  ('eve', 'Eve Stone', 'eve@example.com', 'user'),
+  ('max', 'Max Brandt', 'max@example.com', 'user'),
+  ('lou', 'Lou Petit', 'lou@example.com', 'user'),
+  ('ravi', 'Ravi Nair', 'ravi@example.com', 'admin');
+insert into boardroom.boardrooms (boardroom_id, name, location, capacity) values
+  ('atlantic', 'Atlantic', '1st floor', 12), ('baltic', 'Baltic', '2nd floor', 6),
+  ('caspian', 'Caspian', 'Roof', 20);
+select demo.open_day();
 
--- What the page shows when it is loaded, and the place in history that belongs to it, by one
--- statement. The sign on show hangs at the Atlantic's door.
+-- The sign on show hangs at the Atlantic's door.
 create or replace function demo.state() returns json
 language sql
 stable
@@ -100,8 +90,7 @@ as $$
   )
 $$;
 
--- A session of the application, as its login would make one: the cookie's value, or null for a view
--- that does not exist. Eve looks at the calendar; the sign at the door was signed in by an admin.
+-- Eve looks at the calendar; the sign at the door was signed in by an admin.
 create or replace function demo.sign_in(p_view text) returns text
 language sql
 set search_path = pg_catalog, pg_temp
@@ -176,12 +165,10 @@ where booking_id = (
 where booking_id = (
   select b.booking_id from boardroom.bookings b
   where b.starts_at >= demo.at('00:00')
-  order by b.created_at desc, b.booking_id desc limit 1)$sql$)
-on conflict on constraint statement_pkey do update set title = excluded.title, sql = excluded.sql;
+  order by b.created_at desc, b.booking_id desc limit 1)$sql$);
 
--- One modest random write; says what it was, or null if there was nothing to do. Three to eight
--- meetings stay in the day on show.
-create or replace function demo.writer_step() returns text
+-- Three to eight meetings stay in the day on show.
+create or replace function demo.writer_step() returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -193,7 +180,7 @@ declare
   v_booking text;
 begin
   if random() > 0.5 then
-    return null;  -- Meetings move less often than the demo's clock ticks.
+    return;  -- Meetings move less often than the demo's clock ticks.
   end if;
   select count(*) into v_meetings from boardroom.bookings b
   where b.status = 'confirmed' and b.starts_at >= demo.at('00:00');
@@ -207,31 +194,22 @@ begin
     delete from boardroom.bookings b where b.ends_at < now() - interval '7 days' or
       (b.status = 'cancelled' and b.updated_at < now() - interval '10 minutes');
     perform demo.open_day();
-    return 'tidied up';
   elsif v_dice < 0.55 - 0.05 * v_meetings and v_room is not null then
     insert into boardroom.bookings (boardroom_id, organizer_id, title, starts_at, ends_at)
     values (v_room, (array['eve', 'max', 'lou'])[1 + floor(random() * 3)::integer],
       (array['Planning', 'Sales call', 'One to one', 'Workshop'])[1 + floor(random() * 4)::integer],
       v_starts, v_starts + interval '1 hour');
-    return 'booked';
   elsif v_dice < 0.65 and v_meetings > 3 then
     update boardroom.bookings b set status = 'cancelled', cancelled_by = b.organizer_id,
       updated_at = now()
     where b.booking_id = v_booking;
-    return 'cancelled';
   elsif v_dice < 0.80 and v_room is not null then
     update boardroom.bookings b set boardroom_id = v_room, starts_at = v_starts,
       ends_at = v_starts + interval '1 hour', updated_at = now()
     where b.booking_id = v_booking;
-    return 'moved';
   elsif v_dice < 0.90 then
     insert into boardroom.attendees (booking_id, user_id) values (v_booking, 'max')
     on conflict on constraint attendees_pkey do nothing;
-    return 'invited';
   end if;
-  return null;
 end
 $$;
-
-revoke all on all functions in schema demo from public;
-grant execute on all functions in schema demo to boardroom_app;

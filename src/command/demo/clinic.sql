@@ -1,32 +1,22 @@
--- The clinic's demo: sample data, the page's state, the statements a visitor may run, a modest
--- writer, and the sessions by which the page's views sign in.
--- All of it is what an old application would do: it works on schema clinic as clinic_app, and all
--- it knows of rowcast is the bookmark that it prints into the page.
+-- The clinic's demo.
 
 -- Patient ada is the visitor; at first two have been called, and she is sixth in line.
-do $$
-begin
-  if exists (select from clinic.patients) then
-    return;
-  end if;
-  insert into clinic.staff (staff_id, name) values ('front-desk', 'The front desk');
-  insert into clinic.patients (patient_id, name, phone)
-  select lower(n.name), n.name, '555-01' || lpad(n.number::text, 2, '0')
-  from unnest(array[
-    'Ada', 'Ben', 'Chloe', 'Dmitri', 'Elena', 'Farid', 'Grace', 'Hugo', 'Ines', 'Jonas', 'Keiko',
-    'Liam', 'Mina', 'Noah', 'Olga', 'Paulo', 'Quinn', 'Rosa', 'Samir', 'Tilda', 'Umar', 'Vera',
-    'Wanda', 'Xavier', 'Yusuf', 'Zoe', 'Anton', 'Bella', 'Carlos', 'Daria', 'Emil', 'Fatima',
-    'Goran', 'Hana', 'Igor', 'Julia', 'Karim', 'Lena', 'Marco', 'Nadia'
-  ]) with ordinality n (name, number);
-  insert into clinic.queue (patient_id, status, checked_in_at, called_at, room)
-  select lower(n.name), case when n.number <= 2 then 'called' else 'waiting' end,
-    now() - make_interval(mins => 40 - 4 * n.number::integer),
-    case when n.number <= 2 then now() - interval '3 minutes' end,
-    case when n.number <= 2 then 'Room ' || n.number end
-  from unnest(array['Ben', 'Chloe', 'Dmitri', 'Elena', 'Farid', 'Grace', 'Hugo', 'Ada', 'Ines'])
-    with ordinality n (name, number);
-end
-$$;
+insert into clinic.staff (staff_id, name) values ('front-desk', 'The front desk');
+insert into clinic.patients (patient_id, name, phone)
+select lower(n.name), n.name, '555-01' || lpad(n.number::text, 2, '0')
+from unnest(array[
+  'Ada', 'Ben', 'Chloe', 'Dmitri', 'Elena', 'Farid', 'Grace', 'Hugo', 'Ines', 'Jonas', 'Keiko',
+  'Liam', 'Mina', 'Noah', 'Olga', 'Paulo', 'Quinn', 'Rosa', 'Samir', 'Tilda', 'Umar', 'Vera',
+  'Wanda', 'Xavier', 'Yusuf', 'Zoe', 'Anton', 'Bella', 'Carlos', 'Daria', 'Emil', 'Fatima',
+  'Goran', 'Hana', 'Igor', 'Julia', 'Karim', 'Lena', 'Marco', 'Nadia'
+]) with ordinality n (name, number);
+insert into clinic.queue (patient_id, status, checked_in_at, called_at, room)
+select lower(n.name), case when n.number <= 2 then 'called' else 'waiting' end,
+  now() - make_interval(mins => 40 - 4 * n.number::integer),
+  case when n.number <= 2 then now() - interval '3 minutes' end,
+  case when n.number <= 2 then 'Room ' || n.number end
+from unnest(array['Ben', 'Chloe', 'Dmitri', 'Elena', 'Farid', 'Grace', 'Hugo', 'Ada', 'Ines'])
+  with ordinality n (name, number);
 
 create or replace function demo.iso(p_time timestamptz) returns text
 language sql
@@ -36,8 +26,6 @@ as $$
   select to_char(p_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
 $$;
 
--- What the page shows when it is loaded, and the place in history that belongs to it, by one
--- statement.
 create or replace function demo.state() returns json
 language sql
 stable
@@ -56,7 +44,6 @@ as $$
   )
   select json_build_object(
     'bookmark', rowcast.bookmark(),
-    'now', demo.iso(now()),
     'me', json_build_object('patientId', 'ada', 'name', 'Ada'),
     'staff', json_build_object('staffId', 'front-desk'),
     'visit', (
@@ -83,8 +70,6 @@ as $$
   )
 $$;
 
--- A session of the application, as its login would make one: the cookie's value, or null for a view
--- that does not exist.
 create or replace function demo.sign_in(p_view text) returns text
 language sql
 set search_path = pg_catalog, pg_temp
@@ -137,12 +122,10 @@ values ('Dr Hay is back from an emergency: thank you for waiting')$sql$),
 (8, 'Alert the staff', $sql$insert into clinic.alerts (message, severity)
 values ('The label printer is out of paper', 'warning')$sql$),
 (9, 'Calls take five minutes instead of three (again: back)', $sql$update clinic.settings
-set minutes_between_calls = 8 - minutes_between_calls$sql$)
-on conflict on constraint statement_pkey do update set title = excluded.title, sql = excluded.sql;
+set minutes_between_calls = 8 - minutes_between_calls$sql$);
 
--- One modest random write; says what it was, or null if there was nothing to do. The line is kept
--- at some six to twelve, and Ada comes back when she has been seen.
-create or replace function demo.writer_step() returns text
+-- The line is kept at some six to twelve, and Ada comes back when she has been seen.
+create or replace function demo.writer_step() returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -150,7 +133,6 @@ declare
   v_dice double precision := random();
   v_waiting bigint;
   v_called bigint;
-  v_visit bigint;
 begin
   select count(*) filter (where q.status = 'waiting'), count(*) filter (where q.status = 'called')
   into v_waiting, v_called
@@ -162,7 +144,6 @@ begin
       and q.ended_at < now() - interval '10 minutes';
     delete from clinic.announcements a where a.created_at < now() - interval '1 hour';
     delete from clinic.alerts a where a.created_at < now() - interval '1 hour';
-    return 'tidied up';
   elsif v_dice < 0.20 + 0.05 * (9 - v_waiting) then
     insert into clinic.queue (patient_id)
     select p.patient_id
@@ -172,27 +153,18 @@ begin
       where q.patient_id = p.patient_id and q.status in ('waiting', 'called')
     )
     order by p.patient_id = 'ada' desc, random() limit 1;
-    return 'checked in';
   elsif v_called >= 3 or (v_dice > 0.80 and v_called > 0) then
-    select q.visit_id into v_visit from clinic.queue q where q.status = 'called'
-    order by q.called_at, q.visit_id limit 1;
     update clinic.queue q
     set ended_at = now(), status = case
       when v_dice > 0.97 and q.patient_id <> 'ada' then 'no_show' else 'completed'
     end
-    where q.visit_id = v_visit;
-    return 'done';
+    where q.visit_id = (select c.visit_id from clinic.queue c
+      where c.status = 'called' order by c.called_at, c.visit_id limit 1);
   elsif v_waiting > 0 and v_dice < 0.70 then
-    select q.visit_id into v_visit from clinic.queue q where q.status = 'waiting'
-    order by q.checked_in_at, q.visit_id limit 1;
     update clinic.queue q
     set status = 'called', called_at = now(), room = 'Room ' || (1 + q.visit_id % 3)
-    where q.visit_id = v_visit;
-    return 'called';
+    where q.visit_id = (select w.visit_id from clinic.queue w
+      where w.status = 'waiting' order by w.checked_in_at, w.visit_id limit 1);
   end if;
-  return null;
 end
 $$;
-
-revoke all on all functions in schema demo from public;
-grant execute on all functions in schema demo to clinic_app;

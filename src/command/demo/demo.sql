@@ -1,13 +1,21 @@
--- What the demos of all systems have: schema demo, and in it what a visitor may run, by number.
--- A system's own file adds its sample data, its statements, and the functions that the page calls as the
--- system's application: demo.state() returns json (what the page shows when it is loaded, and by the
--- same statement its bookmark), demo.writer_step() (a modest writer) and demo.sign_in(view) returns
--- jsonb (a view's claims, or what its session cookie holds).
+-- What the demos of all systems have: schema demo, and in it what a visitor may run, by number. Run once,
+-- in an empty database that the systems' are copies of.
+--
+-- A system's own NAME.sql adds its sample data, its statements, and three functions, which are called as
+-- the system's application NAME_app. They do what an old application would do: all they know of rowcast is
+-- the bookmark.
+--   demo.state() returns json         what the page shows when it is loaded, and by the same statement
+--                                     the bookmark that belongs to it
+--   demo.sign_in(view)                what the login makes: the claims of a JWT (jsonb), or a new session's
+--                                     cookie (text); null for a view that does not exist
+--   demo.writer_step() returns void   at most one modest random write
 
-create schema if not exists demo;
+alter role rowcast_service login;
+
+create schema demo;
 grant usage on schema demo to public;
 
-create table if not exists demo.statement (
+create table demo.statement (
   number integer not null,
   title text not null,
   sql text not null,

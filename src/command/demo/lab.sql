@@ -1,9 +1,6 @@
--- The laboratories' demo: sample data, the page's state, the statements a visitor may run, and a modest
--- writer. All of it is what an old booking application would do: it works on schema lab as lab_app, and all
--- it knows of rowcast is the bookmark that it prints into the page.
+-- The laboratories' demo.
 
-insert into lab_push.role_name (role_name, user_name) values ('lab_app', 'front desk')
-on conflict on constraint role_name_pkey do nothing;
+insert into lab_push.role_name (role_name, user_name) values ('lab_app', 'front desk');
 
 -- Monday of the week on show: the present one, or on a weekend the next. Times are UTC.
 create or replace function demo.monday() returns timestamptz
@@ -41,55 +38,46 @@ as $$
 $$;
 
 -- Users live elsewhere: 1 is the visitor, 2 to 60 are the others, class-… are a school's.
-do $$
-begin
-  if exists (select from lab.labs) then
-    return;
-  end if;
-  insert into lab.organizations (name) values ('Institute of Physics'), ('City Makerspace');
-  insert into lab.labs (org_id, name) values
-    (1, 'Laser lab'), (1, 'Electron microscope'), (2, 'Open workshop');
-  perform demo.open_week();
+insert into lab.organizations (name) values ('Institute of Physics'), ('City Makerspace');
+insert into lab.labs (org_id, name) values
+  (1, 'Laser lab'), (1, 'Electron microscope'), (2, 'Open workshop');
+select demo.open_week();
 
-  -- The school's 500 bookings: 25 in each slot of the workshop, waiting to be confirmed.
-  insert into lab.bookings (user_id, slot_id, lab_id)
-  select 'class-' || row_number() over (), s.slot_id, s.lab_id
-  from lab.slots s cross join generate_series(1, 25)
-  where s.lab_id = 3;
+-- The school's 500 bookings: 25 in each slot of the workshop, waiting to be confirmed.
+insert into lab.bookings (user_id, slot_id, lab_id)
+select 'class-' || row_number() over (), s.slot_id, s.lab_id
+from lab.slots s cross join generate_series(1, 25)
+where s.lab_id = 3;
 
-  -- The others: in the labs every third slot is full, the rest is filled by halves and thirds.
-  insert into lab.bookings (user_id, slot_id, lab_id, status)
-  select (2 + (s.slot_id * 11 + n) % 59)::text, s.slot_id, s.lab_id,
-    case when n % 3 = 0 then 'pending' else 'confirmed' end
-  from lab.slots s
-  cross join lateral generate_series(1, case
-    when s.lab_id = 3 then s.slot_id % 5
-    when s.slot_id % 3 = 0 then s.capacity
-    else s.capacity * (1 + s.slot_id % 4) / 5
-  end) n;
+-- The others: in the labs every third slot is full, the rest is filled by halves and thirds.
+insert into lab.bookings (user_id, slot_id, lab_id, status)
+select (2 + (s.slot_id * 11 + n) % 59)::text, s.slot_id, s.lab_id,
+  case when n % 3 = 0 then 'pending' else 'confirmed' end
+from lab.slots s
+cross join lateral generate_series(1, case
+  when s.lab_id = 3 then s.slot_id % 5
+  when s.slot_id % 3 = 0 then s.capacity
+  else s.capacity * (1 + s.slot_id % 4) / 5
+end) n;
 
-  -- The visitor's own.
-  insert into lab.bookings (user_id, slot_id, lab_id, status)
-  select '1', s.slot_id, s.lab_id, 'confirmed'
-  from lab.slots s
-  where s.lab_id < 3 and s.slot_id % 3 <> 0 and s.slot_id % 8 = 2;
+-- The visitor's own.
+insert into lab.bookings (user_id, slot_id, lab_id, status)
+select '1', s.slot_id, s.lab_id, 'confirmed'
+from lab.slots s
+where s.lab_id < 3 and s.slot_id % 3 <> 0 and s.slot_id % 8 = 2;
 
-  -- Lines of four or five where it is full; the visitor is third, in every fourth of them first.
-  insert into lab.waitlist (user_id, slot_id, joined_at)
-  select case when n = p.place then '1' else (2 + (s.slot_id * 5 + n * 13) % 59)::text end,
-    s.slot_id, now() - make_interval(hours => 30 - n::integer)
-  from (
-    select slot_id, row_number() over (order by slot_id) as number
-    from lab.slots where lab_id < 3 and slot_id % 3 = 0
-  ) s
-  cross join lateral (select case when s.number % 4 = 0 then 1 else 3 end as place) p
-  cross join lateral generate_series(1, 4 + s.number % 2) n
-  where s.number % 2 = 0 or n <> p.place;
-end
-$$;
+-- Lines of four or five where it is full; the visitor is third, in every fourth of them first.
+insert into lab.waitlist (user_id, slot_id, joined_at)
+select case when n = p.place then '1' else (2 + (s.slot_id * 5 + n * 13) % 59)::text end,
+  s.slot_id, now() - make_interval(hours => 30 - n::integer)
+from (
+  select slot_id, row_number() over (order by slot_id) as number
+  from lab.slots where lab_id < 3 and slot_id % 3 = 0
+) s
+cross join lateral (select case when s.number % 4 = 0 then 1 else 3 end as place) p
+cross join lateral generate_series(1, 4 + s.number % 2) n
+where s.number % 2 = 0 or n <> p.place;
 
--- What the page shows when it is loaded, and the place in history that belongs to it, by one
--- statement.
 create or replace function demo.state() returns json
 language sql
 stable
@@ -138,7 +126,6 @@ as $$
   )
 $$;
 
--- What a view signs in with: here the claims of a JWT; in a system with sessions, its cookie's value.
 create or replace function demo.sign_in(p_view text) returns jsonb
 language sql
 immutable
@@ -209,8 +196,7 @@ where slot_id = (
   where s.lab_id in (1, 2) and s.capacity < 12 and s.starts_at >= demo.monday()
   order by s.capacity - (select count(*) from lab.bookings b
     where b.slot_id = s.slot_id and b.status <> 'cancelled'), random()
-  limit 1)$sql$)
-on conflict on constraint statement_pkey do update set title = excluded.title, sql = excluded.sql;
+  limit 1)$sql$);
 
 -- Deletes what is finished but for the latest, so that a demo may run for weeks.
 create or replace function demo.tidy() returns void
@@ -233,8 +219,7 @@ begin
 end
 $$;
 
--- One modest random write; says what it was, or null if there was nothing to do.
-create or replace function demo.writer_step() returns text
+create or replace function demo.writer_step() returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -251,7 +236,7 @@ begin
   where s.starts_at >= demo.monday() and s.status = 'open' order by random() limit 1;
   if v_slot.slot_id is null or v_dice < 0.02 then
     perform demo.tidy();
-    return 'tidied up';
+    return;
   end if;
   select v_slot.capacity - count(*) into v_free from lab.bookings b
   where b.slot_id = v_slot.slot_id and b.status <> 'cancelled';
@@ -265,11 +250,9 @@ begin
     insert into lab.bookings (user_id, slot_id, lab_id)
     values (v_first.user_id, v_slot.slot_id, v_slot.lab_id);
     update lab.waitlist w set status = 'accepted' where w.waitlist_id = v_first.waitlist_id;
-    return 'accepted a spot';
   elsif v_dice < 0.45 and v_free > 0 then
     insert into lab.bookings (user_id, slot_id, lab_id)
     values (v_user, v_slot.slot_id, v_slot.lab_id);
-    return 'booked';
   elsif v_dice < 0.62 then
     update lab.bookings b set status = 'cancelled' where b.booking_id = (
       select c.booking_id from lab.bookings c
@@ -277,20 +260,16 @@ begin
         and c.user_id <> '1' and c.user_id not like 'class-%'
       order by random() limit 1
     );
-    return 'cancelled';
   elsif v_dice < 0.72 then
     update lab.bookings b set status = 'confirmed' where b.booking_id = (
       select c.booking_id from lab.bookings c
       where c.slot_id = v_slot.slot_id and c.status = 'pending' and c.user_id not like 'class-%'
       order by c.booking_id limit 1
     );
-    return 'confirmed';
   elsif v_dice < 0.90 and v_free <= 0 and v_line < 6 then
     insert into lab.waitlist (user_id, slot_id) values (v_user, v_slot.slot_id);
-    return 'joined a waitlist';
   elsif v_dice < 0.92 and v_line > 3 then
     update lab.waitlist w set status = 'left' where w.waitlist_id = v_first.waitlist_id;
-    return 'left a waitlist';
   elsif v_dice < 0.99 and v_line > 1 then
     -- Whoever is first, user 1 too, lets the others go ahead: the lines keep moving.
     update lab.waitlist w set joined_at = clock_timestamp() where w.waitlist_id = (
@@ -298,18 +277,11 @@ begin
       where a.slot_id = v_slot.slot_id and a.status = 'waiting'
       order by a.joined_at, a.waitlist_id limit 1
     );
-    return 'went to the end of a waitlist';
   elsif v_dice > 0.99 then
     insert into lab.notifications (user_id, type, message)
     values ('1', 'reminder', 'Your next slot is tomorrow');
-    return 'notified';
   elsif v_slot.capacity > 8 and v_slot.lab_id < 3 and v_free > 0 then
     update lab.slots s set capacity = s.capacity - 1 where s.slot_id = v_slot.slot_id;
-    return 'took a spot away';
   end if;
-  return null;
 end
 $$;
-
-revoke all on all functions in schema demo from public;
-grant execute on all functions in schema demo to lab_app;

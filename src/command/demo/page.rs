@@ -4,7 +4,7 @@
 
 use super::Failure;
 use super::application::Application;
-use super::system::{Running, SYSTEMS, System};
+use super::system::{SYSTEMS, Stage};
 use crate::app::front::{Front, Service};
 use crate::clock::unix_now;
 use crate::connection::{Gate, answer};
@@ -12,6 +12,7 @@ use include_dir::{Dir, include_dir};
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 use std::fmt::Write;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Instant;
 use warp::filters::BoxedFilter;
@@ -30,46 +31,29 @@ const PAGE: &str = include_str!("shell/shell.html");
 const INDEX: &str = include_str!("shell/index.html");
 const POLICY: &str = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'";
 
+const CSS: &str = "text/css; charset=utf-8";
+
 /// How long a view's JWT lives, in seconds: short enough to see one renewed.
 const TOKEN_SECONDS: u64 = 600;
 
 /// How long the console's token lives, in seconds: a day at most that a demo is left open.
 const CONSOLE_SECONDS: u64 = 86_400;
 
-/// What the pages of one system stand on.
-#[derive(Clone)]
-struct Stage {
-    system: &'static System,
-    gate: Arc<Gate>,
-    legacy: Application,
-    cookie: Option<Arc<str>>,
-}
-
 /// The index, what all pages share, and below its base path each system's own.
-pub fn routes(running: &[Running]) -> BoxedFilter<(Response,)> {
+pub fn routes(stages: &[Stage]) -> BoxedFilter<(Response,)> {
     let index = warp::path::end().and(warp::get()).map(index);
-    let files = warp::path!("demo" / String)
-        .and(warp::get())
-        .and_then(|name: String| async move { embedded(&SHELL, &name) });
-    let vendor = warp::path!("demo" / "vendor" / String)
-        .and(warp::get())
-        .and_then(|name: String| async move { embedded(&VENDOR, &name) });
-    let client = warp::path!("client" / String)
-        .and(warp::get())
-        .and_then(|name: String| async move { embedded(&CLIENT, &name) });
+    let files = warp::path("demo").and(files_of(&SHELL));
+    let vendor = warp::path("demo")
+        .and(warp::path("vendor"))
+        .and(files_of(&VENDOR));
+    let client = warp::path("client").and(files_of(&CLIENT));
     let icon = warp::path!("favicon.ico")
         .and(warp::get())
         .map(|| StatusCode::NO_CONTENT.into_response());
     let shared = index.or(files).unify().or(vendor).unify();
     let shared = shared.or(client).unify().or(icon).unify().boxed();
-    running.iter().fold(shared, |before, one| {
-        let stage = Stage {
-            system: one.system,
-            gate: Arc::clone(&one.service.gate),
-            legacy: one.legacy.clone(),
-            cookie: one.cookie.as_deref().map(Into::into),
-        };
-        before.or(routes_of(stage)).unify().boxed()
+    stages.iter().fold(shared, |before, stage| {
+        before.or(routes_of(stage.clone())).unify().boxed()
     })
 }
 
@@ -86,30 +70,28 @@ fn routes_of(stage: Stage) -> BoxedFilter<(Response,)> {
         .and(staged.clone())
         .then(|path: FullPath, stage: Stage| async move {
             if path.as_str().ends_with('/') {
-                return answer(render(&stage).await);
+                return or_error(render(&stage).await);
             }
             with_slash(&path)
         });
-    let files = warp::path!("page" / String)
-        .and(warp::get())
-        .and_then(move |name: String| async move { embedded(own, &name) });
+    let files = warp::path("page").and(files_of(own));
     let state = warp::path!("demo" / "state")
         .and(warp::get())
         .and(staged.clone())
         .then(|stage: Stage| async move {
             let state = state(&stage.legacy).await;
-            answer(state.map(|state| file("application/json", state)))
+            or_error(state.map(|state| file("application/json", state)))
         });
     let run = warp::path!("demo" / "run" / i32)
         .and(posted)
         .and(staged.clone())
         .then(|number: i32, stage: Stage| async move {
-            answer(run_statement(&stage.legacy, number).await)
+            or_error(run_statement(&stage.legacy, number).await)
         });
     let sign_in = warp::path!("demo" / "sign-in" / String)
         .and(posted)
         .and(staged)
-        .then(|view: String, stage: Stage| async move { answer(sign_in(&stage, &view).await) });
+        .then(|view: String, stage: Stage| async move { or_error(sign_in(&stage, &view).await) });
     let all = page.or(files).unify().or(state).unify();
     let all = all.or(run).unify().or(sign_in).unify();
     warp::path(name).and(all).boxed()
@@ -156,11 +138,20 @@ fn file(kind: &'static str, text: String) -> Response {
     response
 }
 
+/// A folder that was built in: each of its files, by name.
+fn files_of(
+    folder: &'static Dir,
+) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static {
+    warp::path!(String)
+        .and(warp::get())
+        .and_then(move |name: String| ready(embedded(folder, &name)))
+}
+
 /// One of the files that were built in, none of any other kind.
 fn embedded(from: &'static Dir, name: &str) -> Result<Response, Rejection> {
     let kind = match name.rsplit_once('.') {
         Some((_, "js")) => "text/javascript; charset=utf-8",
-        Some((_, "css")) => "text/css; charset=utf-8",
+        Some((_, "css")) => CSS,
         _ => return Err(warp::reject::not_found()),
     };
     let found = from.files().find(|found| found.path().ends_with(name));
@@ -178,13 +169,7 @@ fn with_slash(path: &FullPath) -> Response {
     response
 }
 
-fn in_words(error: &tokio_postgres::Error) -> String {
-    error
-        .as_db_error()
-        .map_or_else(|| error.to_string(), |db| db.message().to_owned())
-}
-
-fn answer(done: Result<Response, Failure>) -> Response {
+fn or_error(done: Result<Response, Failure>) -> Response {
     done.unwrap_or_else(|error| answer::error(503, "database", &error.to_string()))
 }
 
@@ -256,7 +241,13 @@ async fn run_statement(legacy: &Application, number: i32) -> Result<Response, Fa
             warp::reply::json(&json!({ "rows": rows, "ms": ms })).into_response()
         }
         // PostgreSQL said no, as it may: an answer like any other.
-        Err(error) => warp::reply::json(&json!({ "refused": in_words(&error) })).into_response(),
+        Err(error) => {
+            let words = match error.as_db_error() {
+                Some(refused) => refused.message().to_owned(),
+                None => error.to_string(),
+            };
+            warp::reply::json(&json!({ "refused": words })).into_response()
+        }
     })
 }
 

@@ -1,7 +1,4 @@
--- The spa's demo: sample data, the page's state, the statements a visitor may run, a modest writer,
--- and the sessions by which the page's views sign in.
--- All of it is what an old application would do: it works on schema spa as spa_app, and all it
--- knows of rowcast is the bookmark that it prints into the page, and what its events would hold.
+-- The spa's demo. Of rowcast the application knows besides what its events would hold.
 
 grant usage on schema spa_push to spa_app;
 grant execute on function spa_push.booking_as(text, spa.bookings),
@@ -115,9 +112,6 @@ do $$
 declare
   v_item integer;
 begin
-  if exists (select from spa.users) then
-    return;
-  end if;
   insert into spa.users (full_name, phone_number)
   select n.name, '555-01' || lpad(n.number::text, 2, '0')
   from unnest(array['Mia Duarte', 'Noah Lindt', 'Zoe Park', 'Ivo Brandt', 'Ana Sousa', 'Kai Berg',
@@ -151,8 +145,7 @@ begin
 end
 $$;
 
--- What the page shows when it is loaded, each view with what its role may see, and the place in
--- history that belongs to it, by one statement. Lena stands for the therapists.
+-- Each view with what its role may see; Lena stands for the therapists.
 create or replace function demo.state() returns json
 language sql
 stable
@@ -168,7 +161,6 @@ as $$
   )
   select json_build_object(
     'bookmark', rowcast.bookmark(),
-    'now', to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
     'day', demo.day(),
     'customer', (
       select json_build_object('userId', u.user_id, 'name', u.full_name, 'bookings', (
@@ -205,8 +197,6 @@ as $$
   )
 $$;
 
--- A session of the application, as its login would make one: the cookie's value, or null for a view
--- that does not exist.
 create or replace function demo.sign_in(p_view text) returns text
 language sql
 set search_path = pg_catalog, pg_temp
@@ -281,8 +271,7 @@ where u.user_id = s.therapist_user_id and u.full_name = 'Lena Vogt'
 set booking_status = 'NO_SHOW'
 where booking_id = (select booking_id from spa.bookings
   where customer_id <> 1 and booking_status = 'CONFIRMED'
-  order by appointment_date, appointment_time limit 1)$sql$)
-on conflict on constraint statement_pkey do update set title = excluded.title, sql = excluded.sql;
+  order by appointment_date, appointment_time limit 1)$sql$);
 
 -- Deletes what is over but for the latest, so that a demo may run for weeks.
 create or replace function demo.tidy() returns void
@@ -320,9 +309,8 @@ begin
 end
 $$;
 
--- One modest random write; says what it was, or null if there was nothing to do. The day is kept at
--- some six to ten appointments, a few of which are over.
-create or replace function demo.writer_step() returns text
+-- The day is kept at some six to ten appointments, a few of which are over.
+create or replace function demo.writer_step() returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -341,19 +329,16 @@ begin
 
   if v_dice < 0.02 then
     perform demo.tidy();
-    return 'tidied up';
   elsif v_dice < 0.45 and v_live < 10 and v_item is null then
     perform demo.pay(2 + floor(random() * 9)::integer, 1 + floor(random() * 3)::integer);
-    return 'paid';
   elsif v_dice < 0.45 and v_live < 10 then
     perform demo.book(v_item);
-    return 'booked';
   elsif v_dice < 0.65 and demo.step(array['SCHEDULED'], 'CONFIRMED') then
-    return 'confirmed';
+    null;
   elsif v_dice < 0.70 and v_over < 4 and demo.step(array['CONFIRMED'], 'IN_PROGRESS') then
-    return 'began';
+    null;
   elsif v_dice < 0.80 and v_over < 4 and demo.step(array['IN_PROGRESS'], 'COMPLETED') then
-    return 'completed';
+    null;
   elsif v_live > 5 and demo.step(array['SCHEDULED', 'CONFIRMED'], 'CANCELLED') then
     -- Whoever cancels gets the money back.
     update spa.payments p set payment_status = 'REFUNDED'
@@ -362,11 +347,6 @@ begin
       join spa.bookings b on b.payment_item_id = i.payment_item_id
       where b.booking_status = 'CANCELLED' order by b.updated_at desc, b.booking_id desc limit 1
     );
-    return 'cancelled';
   end if;
-  return null;
 end
 $$;
-
-revoke all on all functions in schema demo from public;
-grant execute on all functions in schema demo to spa_app;

@@ -8,8 +8,10 @@ use crate::command::Failure;
 use crate::command::postgres::{Cluster, SUPERUSER};
 use crate::command::triggers::files::rank;
 use crate::config::Settings;
+use crate::connection::Gate;
 use crate::database;
 use include_dir::{Dir, include_dir};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_postgres::Client;
 
@@ -32,7 +34,6 @@ pub struct System {
     sample: &'static str,
     /// Its page: views.html, story.js, story.css and what these need.
     pub page: Dir<'static>,
-    dialects: &'static [&'static str],
 }
 
 pub static SYSTEMS: &[System] = &[
@@ -45,7 +46,6 @@ pub static SYSTEMS: &[System] = &[
         triggers: include_dir!("$CARGO_MANIFEST_DIR/triggers/lab"),
         sample: include_str!("lab.sql"),
         page: include_dir!("$CARGO_MANIFEST_DIR/src/command/demo/lab"),
-        dialects: &["lab"],
     },
     System {
         name: "clinic",
@@ -56,7 +56,6 @@ pub static SYSTEMS: &[System] = &[
         triggers: include_dir!("$CARGO_MANIFEST_DIR/triggers/clinic"),
         sample: include_str!("clinic.sql"),
         page: include_dir!("$CARGO_MANIFEST_DIR/src/command/demo/clinic"),
-        dialects: &["clinic"],
     },
     System {
         name: "tickets",
@@ -67,7 +66,6 @@ pub static SYSTEMS: &[System] = &[
         triggers: include_dir!("$CARGO_MANIFEST_DIR/triggers/tickets"),
         sample: include_str!("tickets.sql"),
         page: include_dir!("$CARGO_MANIFEST_DIR/src/command/demo/tickets"),
-        dialects: &["tickets"],
     },
     System {
         name: "spa",
@@ -78,7 +76,6 @@ pub static SYSTEMS: &[System] = &[
         triggers: include_dir!("$CARGO_MANIFEST_DIR/triggers/spa"),
         sample: include_str!("spa.sql"),
         page: include_dir!("$CARGO_MANIFEST_DIR/src/command/demo/spa"),
-        dialects: &["spa"],
     },
     System {
         name: "boardroom",
@@ -89,31 +86,27 @@ pub static SYSTEMS: &[System] = &[
         triggers: include_dir!("$CARGO_MANIFEST_DIR/triggers/boardroom"),
         sample: include_str!("boardroom.sql"),
         page: include_dir!("$CARGO_MANIFEST_DIR/src/command/demo/boardroom"),
-        dialects: &["boardroom"],
     },
 ];
 
-/// A system that runs.
-pub struct Running {
+/// What the pages of a system that runs stand on.
+#[derive(Clone)]
+pub struct Stage {
     pub system: &'static System,
-    pub service: Service,
+    pub gate: Arc<Gate>,
     /// The old application: it knows nothing of Rowcast.
     pub legacy: Application,
     /// The name of its session cookie; without one its views sign in by JWT.
-    pub cookie: Option<String>,
+    pub cookie: Option<Arc<str>>,
 }
 
 impl System {
-    fn role(&self) -> String {
-        format!("{}_app", self.name)
-    }
-
     /// Makes its database from the migrated template1, and opens a service on it.
     pub async fn open(
         &'static self,
         cluster: &Cluster,
         settings: &Settings,
-    ) -> Result<Running, Failure> {
+    ) -> Result<(Stage, Service), Failure> {
         let (name, timeout) = (self.name, settings.database.connect_timeout);
         let postgres = cluster.url("postgres", SUPERUSER);
         let maintenance = database::connect_and_drive(&postgres, timeout).await?;
@@ -124,24 +117,30 @@ impl System {
         // Applications' files are written for an application's path.
         owner.batch_execute("reset search_path").await?;
         self.apply(&owner).await?;
+        let role = format!("{name}_app");
         let made = async {
             owner.batch_execute(self.sample).await?;
-            let login = format!("alter role {} login", self.role());
-            owner.batch_execute(&login).await?;
+            let rights = format!(
+                "revoke all on all functions in schema demo from public; \
+                 grant execute on all functions in schema demo to {role}; alter role {role} login"
+            );
+            owner.batch_execute(&rights).await?;
             let cookie = "select min(cookie) from rowcast.session_rule";
-            owner.query_one(cookie, &[]).await?.try_get(0)
+            owner
+                .query_one(cookie, &[])
+                .await?
+                .try_get::<_, Option<String>>(0)
         };
         let cookie = made
             .await
             .map_err(|error| in_words(&format!("src/command/demo/{name}.sql"), &error))?;
-        let role = self.role();
         let legacy = Application::new(&cluster.url(name, &role))?;
 
         let mut settings = settings.clone();
         settings.database.url = Some(cluster.url(name, "rowcast_service"));
         settings.database.listen_url = None;
         settings.http.base_path = format!("/{name}");
-        settings.http.dialects = self.dialects.iter().map(ToString::to_string).collect();
+        settings.http.dialects = vec![name.to_owned()];
         let service = Service::open(settings)?;
         let gate = &service.gate;
         let ready = async {
@@ -154,12 +153,13 @@ impl System {
             let why = why.unwrap_or_default();
             return Err(format!("{name}: the service did not become ready: {why}").into());
         }
-        Ok(Running {
+        let stage = Stage {
             system: self,
-            service,
+            gate: Arc::clone(gate),
             legacy,
-            cookie,
-        })
+            cookie: cookie.map(Into::into),
+        };
+        Ok((stage, service))
     }
 
     /// As `rowcast triggers apply` orders them; nobody writes yet who could be made to wait.

@@ -1,23 +1,11 @@
--- The ticket shop's demo: sample data, the page's state, the statements a visitor may run, a modest
--- writer, and who the page's views sign in as.
--- All of it is what an old application would do: it works on schema tickets as tickets_app, and all
--- it knows of rowcast is the bookmark that it prints into the page.
+-- The ticket shop's demo.
 
 -- Alice (456) and Bob (457) look at the concert; Charlie (789) buys, as do many without a name.
-do $$
-begin
-  if exists (select from tickets.events) then
-    return;
-  end if;
-  insert into tickets.events (title, venue, seat_capacity, starts_at)
-  values ('Rock Concert', 'City Hall', 100,
-    date_trunc('day', now() at time zone 'UTC') at time zone 'UTC' + interval '30 days 20 hours');
-  insert into tickets.bookings (event_id, user_id) select 1, 1000 + n from generate_series(1, 54) n;
-end
-$$;
+insert into tickets.events (title, venue, seat_capacity, starts_at)
+values ('Rock Concert', 'City Hall', 100,
+  date_trunc('day', now() at time zone 'UTC') at time zone 'UTC' + interval '30 days 20 hours');
+insert into tickets.bookings (event_id, user_id) select 1, 1000 + n from generate_series(1, 54) n;
 
--- What the page shows when it is loaded, and the place in history that belongs to it, by one
--- statement.
 create or replace function demo.state() returns json
 language sql
 stable
@@ -36,7 +24,6 @@ as $$
   )
 $$;
 
--- The claims of the JWT that a view signs in with, or null for a view that does not exist.
 create or replace function demo.sign_in(p_view text) returns jsonb
 language sql
 immutable
@@ -69,12 +56,10 @@ where booking_id in (select booking_id from tickets.bookings
 values (1, 791, 1000)$sql$),
 (7, 'The balcony opens: twenty seats more (again: it closes)', $sql$update tickets.events
 set seat_capacity = case seat_capacity when 120 then 100 else 120 end
-where event_id = 1$sql$)
-on conflict on constraint statement_pkey do update set title = excluded.title, sql = excluded.sql;
+where event_id = 1$sql$);
 
--- One modest random write; says what it was, or null if there was nothing to do. A tenth to a half
--- of the seats stay free.
-create or replace function demo.writer_step() returns text
+-- A tenth to a half of the seats stay free.
+create or replace function demo.writer_step() returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -86,22 +71,15 @@ begin
   if random() < 0.03 then
     delete from tickets.bookings b
     where b.status = 'cancelled' and b.created_at < now() - interval '10 minutes';
-    return 'tidied up';
   elsif v_free > 0.1 and random() < 0.3 + v_free then
     insert into tickets.bookings (event_id, user_id, seats)
     values (1, 1000 + floor(random() * 900), 1 + (random() < 0.3)::integer);
-    return 'booked';
   elsif v_free < 0.5 then
     update tickets.bookings set status = 'cancelled' where booking_id = (
       select b.booking_id from tickets.bookings b
       where b.event_id = 1 and b.status = 'confirmed' and b.user_id >= 1000
       order by random() limit 1
     );
-    return 'cancelled';
   end if;
-  return null;
 end
 $$;
-
-revoke all on all functions in schema demo from public;
-grant execute on all functions in schema demo to tickets_app;

@@ -33,8 +33,8 @@ export class Model {
 
   /** Follows a lab's week. */
   openWeek(labId) {
-    const { now, labs, slots } = this.#rendered;
-    const rendered = { now, lab: labs.find((lab) => lab.labId === labId), slots: slots.filter((slot) => slot.labId === labId) };
+    const { labs, slots } = this.#rendered;
+    const rendered = { lab: labs.find((lab) => lab.labId === labId), slots: slots.filter((slot) => slot.labId === labId) };
     this.#follow(`lab:${labId}`, rendered, "lab_week", { lab: labId }, [`lab:${labId}`], (week, event) => this.#week(week, event));
   }
 

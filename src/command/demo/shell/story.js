@@ -38,9 +38,7 @@
 //       patient: new Patient("patient", socketio("patient", { since: rendered.bookmark }), rendered),
 //     }));
 //
-// The server's half is NAME.sql: demo.state() with `bookmark` and `statements`, demo.statement,
-// demo.writer_step() and demo.sign_in(view), whose text is a session cookie's value, or as JSON the
-// claims of a JWT. See lab.sql.
+// The server's half is NAME.sql: see the head of demo.sql.
 //
 // It must never send SQL, show one view what only another one received, or claim to be live when
 // that isn't proven.

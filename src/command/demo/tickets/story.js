@@ -33,8 +33,8 @@ class Page extends Story {
       this.seats, element("h3", {}, "Latest bookings"), this.list, this.none);
   }
 
-  know({ event, people, user }) {
-    return { event, people, user, latest: this.state?.latest ?? [] };
+  know({ event, people }) {
+    return { event, people, latest: this.state?.latest ?? [] };
   }
 
   reduce(state, { name, data, id, at }, touch) {
