@@ -29,6 +29,8 @@ static VENDOR: Dir = include_dir!("$CARGO_MANIFEST_DIR/src/command/demo/shell/ve
 static CLIENT: Dir = include_dir!("$CARGO_MANIFEST_DIR/clients/javascript/src");
 const PAGE: &str = include_str!("shell/shell.html");
 const INDEX: &str = include_str!("shell/index.html");
+/// What the pages look like, as the console does.
+const BASE: &str = include_str!("../../console/page/base.css");
 const POLICY: &str = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 const CSS: &str = "text/css; charset=utf-8";
@@ -42,6 +44,8 @@ const CONSOLE_SECONDS: u64 = 86_400;
 /// The index, what all pages share, and below its base path each system's own.
 pub fn routes(stages: &[Stage]) -> BoxedFilter<(Response,)> {
     let index = warp::path::end().and(warp::get()).map(index);
+    let base = warp::path!("demo" / "base.css").and(warp::get());
+    let base = base.map(|| file(CSS, BASE.to_owned()));
     let files = warp::path("demo").and(files_of(&SHELL));
     let vendor = warp::path("demo")
         .and(warp::path("vendor"))
@@ -50,7 +54,8 @@ pub fn routes(stages: &[Stage]) -> BoxedFilter<(Response,)> {
     let icon = warp::path!("favicon.ico")
         .and(warp::get())
         .map(|| StatusCode::NO_CONTENT.into_response());
-    let shared = index.or(files).unify().or(vendor).unify();
+    let shared = index.or(base).unify().or(files).unify();
+    let shared = shared.or(vendor).unify();
     let shared = shared.or(client).unify().or(icon).unify().boxed();
     stages.iter().fold(shared, |before, stage| {
         before.or(routes_of(stage.clone())).unify().boxed()
