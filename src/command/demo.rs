@@ -20,7 +20,6 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 use system::{SYSTEMS, Stage};
-use tokio_postgres::Client;
 use warp::Filter;
 
 /// Time between two writes of an old application: busy enough to watch, slow enough to follow.
@@ -104,7 +103,10 @@ async fn open(args: &DemoArgs, mut settings: Settings) -> Result<Demo, Failure> 
         .batch_execute(include_str!("demo/demo.sql"))
         .await?;
     drop(template);
-    alone(&maintenance, "template1").await?;
+    // What somebody is connected to can't be copied, and our own session may take a while to end.
+    let alone = "select pg_terminate_backend(pid, 20000) from pg_stat_activity \
+                 where datname = 'template1'";
+    maintenance.batch_execute(alone).await?;
 
     // One port for everything, whatever the settings say of others.
     settings.http.admin_listen = None;
@@ -123,20 +125,6 @@ async fn open(args: &DemoArgs, mut settings: Settings) -> Result<Demo, Failure> 
         services,
         stages,
     })
-}
-
-/// Waits until nobody is connected to a database: a copy waits for that as well, in longer steps.
-async fn alone(maintenance: &Client, database: &str) -> Result<(), Failure> {
-    let others = "select count(*) from pg_stat_activity where datname = $1";
-    while maintenance
-        .query_one(others, &[&database])
-        .await?
-        .try_get::<_, i64>(0)?
-        > 0
-    {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    Ok(())
 }
 
 async fn bind(args: &DemoArgs, settings: &Settings) -> Result<Socket, Failure> {
