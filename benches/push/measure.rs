@@ -165,16 +165,10 @@ impl<'a> Scene<'a> {
 
     /// Begins to count what this flow brings; how many deliveries that is.
     pub fn expect(&self, flow: Flow) -> u64 {
-        let Flow {
-            first,
-            count,
-            rooms,
-            ..
-        } = flow;
         let window = Window {
-            first,
-            count,
-            rooms,
+            first: flow.first,
+            count: flow.count,
+            rooms: flow.rooms,
         };
         self.crowd.count(window);
         let apart = self

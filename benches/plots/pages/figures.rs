@@ -57,28 +57,17 @@ fn cpu(run: &Run) -> Option<Figure> {
         ("burst", "A burst of 10,000 events to 100 subscribers"),
     ];
     let panels = panels.map(|(scenario, head)| {
-        let floor = run
-            .of(scenario, FLOOR)
-            .and_then(|found| found.cpu_us_per_message);
+        let floor = run.of(scenario, FLOOR).and_then(Outcome::cpu);
         let note = |found: &Outcome, value: f64| match floor {
             Some(floor) if found.server != FLOOR => {
                 format!("{} µs · {} the floor", figure(value), times(value / floor))
             }
             _ => format!("{} µs", figure(value)),
         };
+        let marks = floor.map(|value| (value, "floor".to_owned()));
         Panel {
-            marks: floor
-                .map(|value| (value, "floor".to_owned()))
-                .into_iter()
-                .collect(),
-            ..bars(
-                run,
-                scenario,
-                head,
-                "µs",
-                |found| found.cpu_us_per_message,
-                note,
-            )
+            marks: marks.into_iter().collect(),
+            ..bars(run, scenario, head, "µs", Outcome::cpu, note)
         }
     });
     drawn(
@@ -247,9 +236,7 @@ fn grown(
 ) -> Option<Figure> {
     type Cost = (&'static str, fn(&Outcome) -> Option<f64>);
     let costs: [Cost; 2] = [
-        ("µs of CPU for each delivered message", |found| {
-            found.cpu_us_per_message
-        }),
+        ("µs of CPU for each delivered message", Outcome::cpu),
         (
             "KiB of memory for each connection",
             Outcome::kib_per_connection,

@@ -151,6 +151,11 @@ impl Outcome {
         last.parse().unwrap_or_default()
     }
 
+    /// Microseconds for each delivered message.
+    pub fn cpu(&self) -> Option<f64> {
+        self.cpu_us_per_message
+    }
+
     /// KiB of resident memory that a connection adds.
     pub fn kib_per_connection(&self) -> Option<f64> {
         Some(self.rss_bytes_per_connection? / 1024.0)

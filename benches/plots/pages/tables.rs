@@ -61,22 +61,22 @@ fn ratios(run: &Run) -> String {
         (
             "CPU for each message, 1,000 in a room, one event at a time",
             "room-1000-calm",
-            |found| found.cpu_us_per_message,
+            Outcome::cpu,
         ),
         (
             "CPU for each message, 1,000 in a room",
             "room-1000",
-            |found| found.cpu_us_per_message,
+            Outcome::cpu,
         ),
         (
             "CPU for each message, 10,000 in a room",
             "room-10000",
-            |found| found.cpu_us_per_message,
+            Outcome::cpu,
         ),
         (
             "CPU for each message, 10,000 rooms",
             "rooms-10000",
-            |found| found.cpu_us_per_message,
+            Outcome::cpu,
         ),
         ("memory of an idle connection", "idle", |found| {
             found.rss_bytes_per_connection
@@ -133,9 +133,7 @@ fn cpu(run: &Run) -> String {
         ("burst", "burst"),
     ];
     for (scenario, what) in scenarios {
-        let floor = run
-            .of(scenario, FLOOR)
-            .and_then(|found| found.cpu_us_per_message);
+        let floor = run.of(scenario, FLOOR).and_then(Outcome::cpu);
         table.each(run, scenario, what, |found| {
             let cost = found.cpu_us_per_message;
             let of_floor = cost.zip(floor).map(|(cost, floor)| cost / floor);
@@ -242,11 +240,7 @@ fn scale(run: &Run, over: &str, steps: &[&str], prefix: &str) -> String {
     let mut table = Table::new(&heads);
     type Cost = (&'static str, fn(&Outcome) -> Option<f64>, &'static str);
     let costs: [Cost; 2] = [
-        (
-            "CPU for each message",
-            |found| found.cpu_us_per_message,
-            " µs",
-        ),
+        ("CPU for each message", Outcome::cpu, " µs"),
         (
             "memory for each connection",
             Outcome::kib_per_connection,
