@@ -65,8 +65,8 @@ pub enum OpenError {
     Thread(io::Error),
 }
 
-/// Something would not be done any more, in silence: whoever supervises the process is to start it
-/// again. What panicked stands in the log.
+/// A part has ended that should run as long as the service: its supervisor is to start the process
+/// again. The log has the panic.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} has ended unasked")]
 pub struct PartEnded(&'static str);
@@ -107,7 +107,8 @@ pub struct Service {
     pub gate: Arc<Gate>,
     hosts: Vec<(String, Arc<Host>)>,
     listener: Thread,
-    listening: watch::Sender<bool>,
+    /// True: the listener is to give back the lead and end.
+    listener_stops: watch::Sender<bool>,
     /// Ends with the service, whichever way that goes.
     tasks: JoinSet<()>,
 }
@@ -168,15 +169,15 @@ impl Service {
         tokio::spawn(refresh_keys(Arc::downgrade(&gate)));
         let (mut tasks, ledger) = (JoinSet::new(), Arc::clone(&gate.ledger));
         tasks.spawn(async move { ledger.run().await });
-        let (listening, listener_stops) = watch::channel(false);
-        let listener = listener.start(listener_stops).map_err(OpenError::Thread)?;
+        let (listener_stops, stopping) = watch::channel(false);
+        let listener = listener.start(stopping).map_err(OpenError::Thread)?;
         tasks.spawn(recheck::run(Arc::clone(&gate)));
         tasks.spawn(call::check_dialects(Arc::clone(&gate)));
         Ok(Self {
             hosts: socketio::hosts(&gate),
             gate,
             listener,
-            listening,
+            listener_stops,
             tasks,
         })
     }
@@ -207,7 +208,7 @@ impl Service {
         gate.hub.end_all(Ended::Restart);
         gate.ledger.hurry();
         // Nobody here waits for events any more: another node may lead.
-        self.listening.send_replace(true);
+        self.listener_stops.send_replace(true);
     }
 
     /// Waits until everybody has gone and the lead is given back, both within bounds.
@@ -403,7 +404,7 @@ mod tests {
     #[tokio::test]
     async fn a_listener_that_ends_unasked_ends_the_service() {
         let service = open();
-        service.listening.send_replace(true);
+        service.listener_stops.send_replace(true);
         ends_unasked(service).await;
     }
 

@@ -102,7 +102,7 @@ pub(super) async fn accept_all(
         );
         let stopping = stopping.clone();
         tokio::spawn(async move {
-            // On the heap as long as it is HTTP's: what goes on without needs none of it.
+            // Boxed: a stream that has left HTTP goes on in this task, and must not keep HTTP's state.
             let shaken = Box::pin(shake_hands(accepted, tls, timeout));
             let Some(stream) = shaken.await else {
                 return;
@@ -141,7 +141,7 @@ async fn serve_http(
     let mut stops = false;
     loop {
         tokio::select! {
-            // First HTTP, which leaves an answer here, and writes what it answered before.
+            // HTTP first: it brings the takeover about, and writes the answers that came before it.
             biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {

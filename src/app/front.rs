@@ -89,7 +89,7 @@ where
     }));
     let filters = hyper_util::service::TowerToHyperService::new(filters);
     Arc::new(move |request| {
-        // As of CONNECT: filters that look for a path panic.
+        // A CONNECT has no path, and warp's filters of paths panic then.
         if request.uri().path_and_query().is_none() {
             let answer = answer::error(404, "not-found", &pathless);
             return Box::pin(async move { boxed(answer) });

@@ -23,8 +23,8 @@ use std::task::Poll;
 pub(super) struct Handover(Arc<Mutex<Option<(Takeover, Head)>>>);
 
 impl Handover {
-    /// Waits for one, and until what was answered before has left. Whoever answers runs in the same
-    /// task, so nobody has to be woken.
+    /// Waits for a takeover, and until the answers before it are written. It is HTTP that brings both
+    /// about, which the same task polls: no waker is needed.
     pub(super) async fn taken(&self, socket: &Socket) -> (Takeover, Head) {
         poll_fn(|_| match self.0.lock().take_if(|_| !socket.is_full()) {
             Some(taken) => Poll::Ready(taken),

@@ -117,7 +117,7 @@ pub(super) fn start(settings: &Settings, quiet: bool) -> Result<Log, Failure> {
     } else {
         lines.json().finish().with(ours).try_init()
     };
-    // So a panic does not wait for the log's reader either, before anybody hears of it.
+    // The default hook writes to standard error itself, and would block where nobody reads it.
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "panicked")));
     Ok(log)
 }

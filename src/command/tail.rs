@@ -210,7 +210,7 @@ fn is_closed(error: &(dyn Error + Send + Sync + 'static)) -> bool {
     matches!(error, Some(database::DatabaseError::Postgres(error)) if error.is_closed())
 }
 
-/// Whether a database that is back would answer: not so if it understood and said no.
+/// Whether another try may help: not where the server understood, and refused.
 fn passes(error: &(dyn Error + Send + Sync + 'static)) -> bool {
     let Some(error) = error.downcast_ref::<database::DatabaseError>() else {
         return false;

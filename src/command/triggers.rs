@@ -29,10 +29,10 @@ use tokio_postgres::{Client, Error, GenericClient, Row};
 /// Of everybody who applies or detaches, one at a time; next to the key of `rowcast migrate`.
 const LOCK: i64 = 7_692_281;
 
-/// To the path of the files, for their own words: where the session begins, and what they set since.
+/// Sets the search_path for statements of the files: the session's own, or what they have set since.
 const THEIR_PATH: &str = "select pg_catalog.set_config('search_path', pg_catalog.current_setting('rowcast.path'), false)";
 
-/// Back to our own, for all the rest.
+/// Keeps that one in `rowcast.path`, and sets the safe one for statements of ours.
 const OUR_PATH: &str = "select pg_catalog.set_config('rowcast.path', \
     pg_catalog.current_setting('search_path'), false); set search_path = pg_catalog, pg_temp";
 
@@ -130,14 +130,14 @@ async fn begin_file(client: &Client) -> Result<(), Error> {
     client.batch_execute(&path).await
 }
 
-/// Runs a statement of a file as the file means it.
+/// Runs a statement of a file under the file's search_path.
 async fn run_theirs(client: &impl GenericClient, statement: &Statement) -> Result<(), Error> {
     client.batch_execute(THEIR_PATH).await?;
     client.batch_execute(&statement.text).await?;
     client.batch_execute(OUR_PATH).await
 }
 
-/// Asks in a file's words.
+/// Asks what names a file's tables, under the file's search_path.
 async fn ask_theirs(
     client: &Client,
     sql: &str,

@@ -50,8 +50,8 @@ impl Drop for Open {
 }
 
 impl Open {
-    /// What waits, or why the visitor's time is over. Not by [`Subscription::ended`], which wakes
-    /// one alone: whoever is to cut a stream that is stuck.
+    /// What is queued, or why the stream ends. It doesn't wait for [`Subscription::ended`], which wakes
+    /// a single waiter: the watch that cuts a stuck stream.
     pub async fn take(&self) -> Result<VecDeque<Delivery>, Refusal> {
         tokio::select! {
             taken = self.subscription.take() => taken.map_err(Refusal::from),
@@ -87,7 +87,7 @@ impl Console {
     pub(super) async fn identify(&self, visit: &Visit) -> Result<(Identity, i64), Closed> {
         let identity = self.gate.identify(visit).await?;
         if identity.expires_at == u64::MAX {
-            // Claims that anybody has are nobody's.
+            // Only anonymous claims last for ever, and they identify nobody.
             return Err(Refusal::NoToken.into());
         }
         let settings = &self.gate.settings.console;
@@ -97,7 +97,7 @@ impl Console {
         let asked = self.gate.admit(&identity, Vec::new());
         let version = match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(admitted)) => admitted.version,
-            // Then it is known as soon as the listener hears of it.
+            // Let in all the same: a revocation is heard of as soon as the listener reads it.
             Ok(Err(Refusal::DatabaseAway | Refusal::RuleFailed)) | Err(_) => {
                 self.gate.hub.access_known()
             }

@@ -1,5 +1,5 @@
-//! Refusals that one side can have made as fast as it sends. Hands over which of them to tell of.
-//! It must never have more than one told in a second, nor forget how many were not.
+//! The rate limit of lines that a client could cause as fast as it sends. Hands over which to log.
+//! It must never let more than one a second through, nor forget how many it held back.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -15,8 +15,8 @@ use nix::unistd::{Pid, Uid};
 
 use super::place;
 
-/// Locked by the owner as long as he lives, on whatever side of a container's wall, and never
-/// empty: an empty one is just being made.
+/// Locked by the owner as long as it lives: unlike a process id, a lock holds across containers too.
+/// An empty mark is just being made.
 const MARK: &str = "owner";
 
 /// How long a server left behind has to end by itself before it is killed.
