@@ -96,17 +96,13 @@ function askForToken({ status: code, message } = {}) {
   byId('token').focus()
 }
 
-function start() {
-  watch.start()
-}
-
 byId('gate').addEventListener('submit', (event) => {
   event.preventDefault()
   const field = byId('token')
   keep(field.value)
   field.value = ''
   tail.stop()
-  start()
+  watch.start()
 })
 byId('renew').addEventListener('click', () => {
   say(byId('gate-title'), 'A new token')
@@ -114,7 +110,7 @@ byId('renew').addEventListener('click', () => {
   byId('gate').hidden = false
   byId('token').focus()
 })
-addEventListener('online', () => { if (byId('gate').hidden) start() })
+addEventListener('online', () => { if (byId('gate').hidden) watch.start() })
 document.addEventListener('visibilitychange', () => {
   clearTimeout(unseen)
   if (document.hidden) {
@@ -123,9 +119,9 @@ document.addEventListener('visibilitychange', () => {
       tail.stop()
     }, UNSEEN)
   } else if (!watch.runs && byId('gate').hidden) {
-    start()
+    watch.start()
   }
 })
 
 takeFromUrl()
-start()
+watch.start()
