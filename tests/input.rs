@@ -1062,6 +1062,8 @@ async fn who_proxies_to_a_unix_socket_names_client_and_host() {
     for (client, host, status) in [
         ("203.0.113.1", "app.example", "200"),
         ("203.0.113.1", "app.example", "429"),
+        // What a client writes before its own address hides it no more for not being ASCII.
+        ("é, 203.0.113.1", "app.example", "429"),
         ("203.0.113.2", "other.example", "403"),
         ("203.0.113.2", "app.example", "200"),
     ] {

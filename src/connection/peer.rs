@@ -70,12 +70,14 @@ impl Peer {
     }
 }
 
-/// The words of a header that is a list, on however many lines.
+/// The words of a header that is a list, on however many lines. One that is no text says nothing, and
+/// hides none beside it: clients write the first, and proxies of ours the last.
 fn listed(lines: GetAll<'_, HeaderValue>) -> Vec<&str> {
-    let lines = lines.iter().filter_map(|line| line.to_str().ok());
-    lines
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
+    let words = lines
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    words
+        .map(|word| std::str::from_utf8(word).unwrap_or_default().trim())
         .collect()
 }
 
