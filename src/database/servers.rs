@@ -8,6 +8,7 @@ use crate::report;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use std::fmt::Write;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
@@ -146,10 +147,44 @@ impl Servers {
     }
 
     async fn try_one(&self, server: &Config) -> Result<Connected, DatabaseError> {
-        let asked = tokio::time::timeout(self.timeout, server.connect(self.connector.clone()));
+        let asked = tokio::time::timeout(self.timeout, self.ask(server));
         Ok(asked
             .await
             .map_err(|_| DatabaseError::Timeout(self.timeout))??)
+    }
+
+    /// One server, by all addresses that its name has now.
+    async fn ask(&self, server: &Config) -> Result<Connected, tokio_postgres::Error> {
+        let found = match (server.get_hosts(), server.get_hostaddrs()) {
+            ([Host::Tcp(host)], []) => tokio::net::lookup_host((&**host, 0)).await.ok(),
+            _ => None,
+        };
+        let addresses = found.into_iter().flatten().map(|place| place.ip());
+        self.ask_at(server, addresses.collect()).await
+    }
+
+    /// They share its time: tokio-postgres would give all of it to one that says nothing. Where there are
+    /// none, it says why.
+    async fn ask_at(
+        &self,
+        server: &Config,
+        addresses: Vec<IpAddr>,
+    ) -> Result<Connected, tokio_postgres::Error> {
+        let share = self.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+        let mut places = addresses.into_iter().map(|address| {
+            let mut place = server.clone();
+            place.hostaddr(address);
+            place
+        });
+        let last = places.next_back();
+        for place in places {
+            let asked = tokio::time::timeout(share, place.connect(self.connector.clone()));
+            if let Ok(Ok(connected)) = asked.await {
+                return Ok(connected);
+            }
+        }
+        let last = last.as_ref().unwrap_or(server);
+        last.connect(self.connector.clone()).await
     }
 }
 
@@ -185,7 +220,7 @@ impl deadpool_postgres::Connect for Servers {
             let (client, connection) = match self.try_first(&mut said).await {
                 Some(connected) => connected,
                 // The pool's own timeout is ours for all: see `patience`.
-                None => self.last.connect(self.connector.clone()).await?,
+                None => self.ask(&self.last).await?,
             };
             let driver = tokio::spawn(async move {
                 if let Err(error) = connection.await {
@@ -384,6 +419,23 @@ mod tests {
         let refused = servers.connect().await.map(drop).unwrap_err().to_string();
         let named = format!("no connection to {place}/d as u: error connecting to server: ");
         assert!(refused.starts_with(&named), "{refused}");
+    }
+
+    /// A name has several, of IPv6 and IPv4 mostly, and a network may swallow what is sent to the first: the
+    /// second was never asked.
+    #[tokio::test]
+    async fn an_address_that_says_nothing_keeps_nobody_from_the_next() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!(
+            "postgres://u@name:{}/d",
+            silent.local_addr().unwrap().port()
+        );
+        let servers = Servers::parse(&url, Duration::from_millis(100), None).unwrap();
+        let addresses = ["127.0.0.1", "127.0.0.2"].map(|text| text.parse().unwrap());
+        let asked = servers.ask_at(&servers.last, addresses.to_vec());
+        let asked = tokio::time::timeout(60 * SECOND, asked).await;
+        let refused = describe(&asked.expect("the next is asked").map(drop).unwrap_err());
+        assert!(refused.contains("refused"), "{refused}");
     }
 
     #[test]
