@@ -1402,6 +1402,58 @@ async fn a_session_that_ended_is_noticed_when_the_rules_are_asked_again() {
     server.stop().await;
 }
 
+/// It kept the end that it had come with: for a day, perhaps, instead of some minutes.
+#[tokio::test]
+async fn who_comes_by_a_session_that_is_to_end_earlier_comes_back_and_is_told_so() {
+    let database = support::database().await;
+    database
+        .run(
+            "create table public.sessions (id text primary key, ends bigint);
+             insert into public.sessions
+               select id, extract(epoch from now())::bigint + 6000 from unnest('{a,b}'::text[]) id;
+             grant select on public.sessions to rowcast_owner;
+             create function public.claims_of(p_id text) returns jsonb language sql stable as $$
+               select jsonb_build_object('sub', id, 'exp', ends) from public.sessions where id = p_id
+             $$;
+             insert into rowcast.session_rule values ('sid', 'public.claims_of(text)')",
+        )
+        .await;
+    let server = serve(&database, |_| ()).await;
+    let own = format!("http://{}", server.address);
+    let open = async |id: &str, transport: Transport| {
+        let cookie = format!("sid={id}");
+        let headers = [("cookie", cookie.as_str()), ("origin", own.as_str())];
+        let mut one = match transport {
+            Transport::WebSocket => support::ws_with(&server, "", &headers).await,
+            _ => try_sse(&server, "", "", &headers)
+                .await
+                .unwrap_or_else(|a| panic!("{a:?}")),
+        };
+        let ends = one.expect("welcome").await["expiresAt"].as_i64();
+        (one, ends.expect("a session ends"))
+    };
+    for transport in TRANSPORTS {
+        let (mut one, ends) = open("a", transport).await;
+        let (mut other, _) = open("b", transport).await;
+        // Whose ends later goes on, and comes back at the end that it knows of.
+        database
+            .run(
+                "update public.sessions set ends = ends + case id when 'a' then -1000 else 1000 end;
+                 select rowcast.recheck()",
+            )
+            .await;
+        let (code, reason) = one.closed().await;
+        assert!(
+            code == 1013 || (code, reason.as_str()) == (200, "overloaded"),
+            "{code} {reason}"
+        );
+        assert_eq!(open("a", transport).await.1, ends - 1000);
+        marker(&database, &["*"]).await;
+        other.expect_event("marker").await;
+    }
+    server.stop().await;
+}
+
 /// Many connections, without their sockets: what it costs to ask for all of them.
 #[tokio::test]
 async fn ten_thousand_connections_are_asked_for_together() {

@@ -147,11 +147,14 @@ impl Gate {
             let now = self.identity_of_session(answer.claims.as_deref());
             match now.ok().filter(|now| now.user == group.identity.user) {
                 Some(now) => {
-                    // A door that names a role is not theirs any more if they have another.
-                    let members = group.members.iter();
-                    members
-                        .filter(|member| !member.subscription.is_for(&now.claims))
-                        .for_each(|member| self.hub.expel(member, Ended::NoSession));
+                    for member in &group.members {
+                        // A door that names a role is not theirs any more if they have another.
+                        if !member.subscription.is_for(&now.claims) {
+                            self.hub.expel(member, Ended::NoSession);
+                        } else if now.expires_at < member.identity.expires_at {
+                            self.hub.expel(member, Ended::Unconfirmed);
+                        }
+                    }
                     heard.claims = Some(now.claims);
                 }
                 None => {

@@ -23,7 +23,8 @@ pub enum Ended {
     Revoked,
     /// The session it came with is none any more.
     NoSession,
-    /// The rules have changed, and the database could not be asked in time what that means for it.
+    /// The rules have changed, and the database could not be asked in time what that means for it; or its
+    /// session ends earlier by now, which it is told when it comes back.
     Unconfirmed,
 }
 
