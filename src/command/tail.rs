@@ -5,6 +5,7 @@
 
 mod print;
 
+use super::serve::stop_signal;
 use super::{Failure, remark};
 use crate::{config, database};
 use parking_lot::Mutex;
@@ -26,8 +27,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The most events that one look may bring; more are told as a gap.
 const LIMIT: i64 = 10_000;
 
-/// A look that takes longer is lost with its connection. A million events take two seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The server gives up first; a dead link is noticed so much later.
+const LINK: Duration = Duration::from_secs(1);
 
 const LOOK: &str = "select outcome, reason, bookmark, id, \
     to_char(at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') as at, \
@@ -53,7 +54,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Prints until Ctrl-C, or until nobody reads.
+/// Prints until it is told to stop, or until nobody reads.
 ///
 /// # Errors
 /// The first connection, a bookmark that is none, a right that is missing. A database that goes
@@ -62,10 +63,11 @@ pub async fn run(args: Args, settings: &config::Settings) -> Result<ExitCode, Fa
     let mut tail = Tail {
         bookmark: args.since.clone(),
         printer: Printer::new(args),
+        patience: settings.listener.look_timeout_max,
     };
     let ended = tokio::select! {
         ended = tail.follow(settings) => ended,
-        ended = tokio::signal::ctrl_c() => ended.map_err(Into::into),
+        () = stop_signal()? => Ok(()),
     };
     match ended {
         // Whoever reads has seen enough, as `head` does.
@@ -87,6 +89,8 @@ fn is_broken_pipe(error: &(dyn Error + Send + Sync + 'static)) -> bool {
 struct Tail {
     bookmark: Option<String>,
     printer: Printer,
+    /// With a statement.
+    patience: Duration,
 }
 
 impl Tail {
@@ -97,7 +101,7 @@ impl Tail {
         let mut connected_once = false;
         let mut pause = least;
         loop {
-            let error = match open(url, settings.database.connect_timeout).await {
+            let error = match open(url, settings.database.connect_timeout, self.patience).await {
                 Ok((client, bell)) => {
                     let error = if let Err(error) = self.begin(&client, connected_once).await {
                         error
@@ -131,7 +135,11 @@ impl Tail {
         let sql = "select format('database %s as %s on %s', current_database(), current_user, \
             coalesce(host(inet_server_addr()) || ':' || inet_server_port()::text, 'a local socket')), \
             case when $1 then null else rowcast.bookmark() end";
-        let row = within(client.query_one(sql, &[&self.bookmark.is_some()])).await?;
+        let row = within(
+            self.patience,
+            client.query_one(sql, &[&self.bookmark.is_some()]),
+        )
+        .await?;
         let since = if self.bookmark.is_some() {
             "its bookmark"
         } else {
@@ -152,7 +160,11 @@ impl Tail {
     async fn listen(&mut self, client: &Client, rung: &Notify) -> Result<Infallible, Failure> {
         let rooms = self.printer.rooms();
         loop {
-            let rows = within(client.query(LOOK, &[&self.bookmark, &rooms, &LIMIT])).await?;
+            let rows = within(
+                self.patience,
+                client.query(LOOK, &[&self.bookmark, &rooms, &LIMIT]),
+            )
+            .await?;
             for row in rows {
                 // The bookmark only moves on once its event is printed.
                 self.printer.print(&row)?;
@@ -166,11 +178,12 @@ impl Tail {
 }
 
 async fn within<T>(
+    patience: Duration,
     asked: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, Failure> {
-    let answer = tokio::time::timeout(PATIENCE, asked).await;
+    let answer = tokio::time::timeout(patience + LINK, asked).await;
     Ok(answer
-        .map_err(|_| database::DatabaseError::Timeout(PATIENCE))?
+        .map_err(|_| database::DatabaseError::Timeout(patience + LINK))?
         .map_err(database::DatabaseError::from)?)
 }
 
@@ -182,8 +195,13 @@ struct Bell {
     ended: Mutex<Option<database::DatabaseError>>,
 }
 
-/// A connection that listens to the doorbell.
-async fn open(url: &str, timeout: Duration) -> Result<(Client, Arc<Bell>), Failure> {
+/// A connection that listens to the doorbell. What waits for a lock would wait on in the server, behind
+/// whoever has left.
+async fn open(
+    url: &str,
+    timeout: Duration,
+    patience: Duration,
+) -> Result<(Client, Arc<Bell>), Failure> {
     let (client, mut connection) = database::connect(url, timeout, None).await?;
     let bell = Arc::new(Bell::default());
     let hears = Arc::clone(&bell);
@@ -201,7 +219,9 @@ async fn open(url: &str, timeout: Duration) -> Result<(Client, Arc<Bell>), Failu
         }
         hears.rung.notify_one();
     });
-    within(client.batch_execute(&format!("listen {}", database::DOORBELL))).await?;
+    let (timeout, channel) = (patience.as_millis(), database::DOORBELL);
+    let begin = format!("set statement_timeout = {timeout}; listen {channel}");
+    within(patience, client.batch_execute(&begin)).await?;
     Ok((client, bell))
 }
 
@@ -223,8 +243,8 @@ fn passes(error: &(dyn Error + Send + Sync + 'static)) -> bool {
         return true;
     };
     error.code().is_none_or(|code| {
-        // Connections, resources, shutdowns and I/O.
-        ["08", "53", "57P", "58"]
+        // Connections, resources, shutdowns and cancels, I/O.
+        ["08", "53", "57", "58"]
             .iter()
             .any(|class| code.code().starts_with(class))
     })
