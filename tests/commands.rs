@@ -1,6 +1,8 @@
 //! The subcommands as a DBA and an operator type them: the real program, its output and exit code.
 
 use crate::support::{self, Database};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rcgen::generate_simple_self_signed;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -554,6 +556,48 @@ async fn tail_prints_events_as_they_happen() {
         (&gap["type"], &gap["reason"]),
         (&"gap".into(), &"paused".into())
     );
+    // As by systemd or `timeout`, which learn as well as people where to go on.
+    stop(&child);
+    let last = support::within("its place", told.next_line()).await;
+    let last = last.unwrap().unwrap_or_default();
+    assert!(last.contains("--since "), "{last}");
+    assert!(child.wait().await.unwrap().success());
+}
+
+fn stop(child: &tokio::process::Child) {
+    let id = i32::try_from(child.id().unwrap()).unwrap();
+    kill(Pid::from_raw(id), Signal::SIGTERM).unwrap();
+}
+
+/// What waited for a lock went on waiting in the server, behind each that had given up.
+#[tokio::test]
+async fn a_tail_that_gives_up_leaves_nothing_behind_that_waits() {
+    let db = support::database().await;
+    db.run("select rowcast.ensure_history()").await;
+    let holder = db.client("postgres").await;
+    let patience =
+        ["look_timeout_ms", "look_timeout_max_ms"].map(|key| format!("listener.{key}=5000"));
+    let arguments = ["tail", "--set", &patience[0], "--set", &patience[1]];
+    let mut tail = program(&db.service_url, &arguments);
+    let mut child = tail.stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
+    let line = support::within("it says where it listens", told.next_line()).await;
+    assert!(line.unwrap().unwrap().starts_with("listening to "));
+    let lock = "begin; lock table rowcast.event_5 in access exclusive mode";
+    holder.batch_execute(lock).await.unwrap();
+    let waiting = "select coalesce(array_agg(pid), '{}') from pg_stat_activity \
+         where datname = current_database() and usename = 'rowcast_service' \
+           and wait_event_type = 'Lock'";
+    let first = support::eventually("it waits", async || db.ask::<Vec<i32>>(waiting).await.pop());
+    let first = first.await;
+    support::eventually("only the next one waits", async || {
+        let pids = db.ask::<Vec<i32>>(waiting).await;
+        (pids.len() == 1 && pids[0] != first).then_some(())
+    })
+    .await;
+    holder.batch_execute("rollback").await.unwrap();
+    stop(&child);
+    assert!(child.wait().await.unwrap().success());
 }
 
 #[tokio::test]
@@ -771,6 +815,18 @@ async fn config_knows_what_serve_refuses() {
     let certificate = file("crt", &ours.cert.pem());
     let key = file("key", &ours.signing_key.serialize_pem());
     let other = file("other", &theirs.signing_key.serialize_pem());
+    let reversed = file("reversed", &(theirs.cert.pem() + &ours.cert.pem()));
+    let plain = ours.signing_key.serialize_pem();
+    let locked = file("locked", &plain.replace("PRIVATE", "ENCRYPTED PRIVATE"));
+    // As OpenSSL wrote them once, with a line that is none of base64.
+    let old_locked = file(
+        "old_locked",
+        &plain.replacen("KEY-----", "KEY-----\nProc-Type: 4,ENCRYPTED\n", 1),
+    );
+    let weak = file(
+        "weak",
+        "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+    );
     let url = "postgres://u@127.0.0.1:1/d";
     let tls = |certificate: &str, key: &str| {
         let certificate = format!("http.tls_certificate_file={certificate}");
@@ -786,6 +842,10 @@ async fn config_knows_what_serve_refuses() {
         (url, tls(&certificate, &other), "http.tls_key_file"),
         (url, tls(&key, &key), "no certificate in it"),
         (url, tls(&key, &key), "http.tls_certificate_file"),
+        (url, tls(&certificate, &locked), "without a passphrase"),
+        (url, tls(&certificate, &old_locked), "without a passphrase"),
+        (url, tls(&certificate, &weak), "http.tls_key_file"),
+        (url, tls(&reversed, &key), "own certificate the first"),
     ] {
         for command in ["config", "serve"] {
             let mut program = program(url, &[command]);

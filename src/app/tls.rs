@@ -6,7 +6,7 @@ use crate::config::Settings;
 use std::path::Path;
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
@@ -27,7 +27,13 @@ pub(super) fn acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, OpenE
         return Err(failed("tls_certificate_file", certificate, &error));
     }
     let secret = PrivateKeyDer::from_pem_file(key);
-    let secret = secret.map_err(|error| failed("tls_key_file", key, &error))?;
+    let secret = secret.map_err(|error| match error {
+        pem::Error::Io(_) => failed("tls_key_file", key, &error),
+        error => {
+            let error = format!("{error}; write a private key in PEM, without a passphrase");
+            failed("tls_key_file", key, &error)
+        }
+    })?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -36,10 +42,16 @@ pub(super) fn acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, OpenE
         .with_single_cert(chain, secret)
         .map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => {
-                let of = format!("this is not the key of {}", certificate.display());
+                let of = format!(
+                    "this is not the key of {}: is the server's own certificate the first in it?",
+                    certificate.display()
+                );
                 failed("tls_key_file", key, &of)
             }
-            error => failed("tls_certificate_file", certificate, &error),
+            error @ rustls::Error::InvalidCertificate(_) => {
+                failed("tls_certificate_file", certificate, &error)
+            }
+            error => failed("tls_key_file", key, &error),
         })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Some(TlsAcceptor::from(Arc::new(config))))
