@@ -569,6 +569,24 @@ fn stop(child: &tokio::process::Child) {
     kill(Pid::from_raw(id), Signal::SIGTERM).unwrap();
 }
 
+/// It ended without a word of its place, which by then lay behind events that nobody has.
+#[tokio::test]
+async fn a_tail_that_can_not_write_says_where_it_stood() {
+    let db = support::database().await;
+    db.run("select rowcast.ensure_history()").await;
+    let place: String = db.ask("select rowcast.bookmark()").await;
+    db.run("select rowcast.emit('c', 'e', array['lab:1'], '{}')")
+        .await;
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let mut tail = program(&db.service_url, &["tail", "--since", &place]);
+    let child = tail.stdout(full.unwrap()).stderr(Stdio::piped());
+    let ended = child.spawn().unwrap().wait_with_output();
+    let output = support::within("it ends", ended).await.unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{told}");
+    assert!(told.contains(&format!("--since {place}\n")), "{told}");
+}
+
 /// What waited for a lock went on waiting in the server, behind each that had given up.
 #[tokio::test]
 async fn a_tail_that_gives_up_leaves_nothing_behind_that_waits() {

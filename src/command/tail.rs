@@ -69,15 +69,15 @@ pub async fn run(args: Args, settings: &config::Settings) -> Result<ExitCode, Fa
         ended = tail.follow(settings) => ended,
         () = stop_signal()? => Ok(()),
     };
-    match ended {
+    let ended = match ended {
         // Whoever reads has seen enough, as `head` does.
-        Err(error) if !is_broken_pipe(&*error) => return Err(error),
-        _ => {}
-    }
+        Err(error) if is_broken_pipe(&*error) => Ok(()),
+        ended => ended,
+    };
     if let Some(bookmark) = &tail.bookmark {
         remark(format_args!("to go on from here: --since {bookmark}"));
     }
-    Ok(ExitCode::SUCCESS)
+    ended.map(|()| ExitCode::SUCCESS)
 }
 
 fn is_broken_pipe(error: &(dyn Error + Send + Sync + 'static)) -> bool {
@@ -165,12 +165,14 @@ impl Tail {
                 client.query(LOOK, &[&self.bookmark, &rooms, &LIMIT]),
             )
             .await?;
-            for row in rows {
-                // The bookmark only moves on once its event is printed.
-                self.printer.print(&row)?;
-                self.bookmark = row.try_get("bookmark")?;
+            for row in &rows {
+                self.printer.print(row)?;
             }
+            // The bookmark only moves on once all is written: a disk may be full.
             self.printer.flush()?;
+            if let Some(last) = rows.last() {
+                self.bookmark = last.try_get("bookmark")?;
+            }
             // Either way, look.
             let _ = tokio::time::timeout(LOOK_EVERY, rung.notified()).await;
         }
