@@ -34,16 +34,17 @@ pub use slot::Shape;
 pub use template::Template;
 pub use text::Text;
 pub use values::Values;
-pub use wording::{CODES, Close, Closes, Errors, WORDS};
+pub use wording::{CODES, Close, Errors, WORDS};
 
 use include_dir::{Dir, include_dir};
 use reader::PathUse;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Those that are built in.
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/config/dialects");
 
-/// Paths that the service has by itself. `/console` has more below it.
+/// Paths that the service has by itself.
 const OURS: &[&str] = &[
     "/ws",
     "/sse",
@@ -53,7 +54,9 @@ const OURS: &[&str] = &[
     "/healthz",
     "/readyz",
     "/metrics",
+    CONSOLE,
 ];
+/// Has more below it.
 const CONSOLE: &str = "/console";
 
 /// How a front end speaks.
@@ -68,7 +71,8 @@ pub struct Dialect {
     pub event: Option<Framing>,
     pub messages: Messages,
     pub errors: Errors,
-    pub closes: Closes,
+    /// How connections are closed, by the word of the reason.
+    pub closes: HashMap<String, Close>,
     places: Vec<PathUse>,
 }
 
@@ -157,26 +161,23 @@ fn built_in_names() -> Vec<&'static str> {
 /// Paths that a request could mean twice.
 fn collisions(dialects: &[Dialect]) -> Vec<String> {
     let mut problems = Vec::new();
+    let native = OURS.iter().filter_map(|written| {
+        Some(PathUse {
+            path: Path::read(written).ok()?,
+            below: *written == CONSOLE,
+            said: (*written).to_owned(),
+        })
+    });
+    let native: Vec<PathUse> = native.collect();
     let mut seen: Vec<&PathUse> = Vec::new();
     for place in dialects.iter().flat_map(|dialect| &dialect.places) {
-        let native = OURS.iter().find(|ours| {
-            Path::read(ours).is_ok_and(|ours| ours.collides(&place.path))
-                || (place.below
-                    && Path::read(ours).is_ok_and(|ours| ours.lies_below(place.path.as_str())))
-        });
-        let console = place.path.lies_below(CONSOLE).then_some(&CONSOLE);
-        if let Some(native) = native.or(console) {
+        if let Some(native) = native.iter().find(|native| native.collides(place)) {
             problems.push(format!(
-                "{}: is Rowcast's own ({native}): give this door another path",
-                place.said
+                "{}: is Rowcast's own ({}): give this door another path",
+                place.said, native.said
             ));
         }
-        let other = seen.iter().find(|other| {
-            place.path.collides(&other.path)
-                || (other.below && place.path.lies_below(other.path.as_str()))
-                || (place.below && other.path.lies_below(place.path.as_str()))
-        });
-        if let Some(other) = other {
+        if let Some(other) = seen.iter().find(|other| other.collides(place)) {
             problems.push(format!(
                 "{}: collides with {}: give one of them another path",
                 place.said, other.said

@@ -5,7 +5,7 @@
 use super::filling::{Filling, Source};
 use crate::event::{NAME_BYTES, is_name};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 use std::fmt;
 
 /// What a field may hold.
@@ -41,6 +41,17 @@ pub struct Field {
     pub path: String,
     pub kind: FieldKind,
     pub optional: bool,
+}
+
+impl Field {
+    pub(super) fn new(path: &str, kind: FieldKind, optional: bool) -> Self {
+        let path = path.to_owned();
+        Self {
+            path,
+            kind,
+            optional,
+        }
+    }
 }
 
 /// Values by the path of their field; only what was declared and is of its kind.
@@ -88,8 +99,7 @@ impl FieldKind {
                 return text.parse::<i64>().ok().map(Value::from);
             }
             (Self::List(kind), Value::Array(items)) => {
-                let items: Option<Vec<_>> = items.iter().map(|item| kind.check(item)).collect();
-                return items.map(Value::Array);
+                return items.iter().map(|item| kind.check(item)).collect();
             }
             _ => false,
         };
@@ -101,15 +111,9 @@ impl FieldKind {
         match self {
             Self::Id | Self::Text => is_name(text, NAME_BYTES).then(|| text.into()),
             Self::Integer => text.parse::<i64>().ok().map(Value::from),
-            Self::Number => {
-                let number = serde_json::from_str::<Number>(text).ok();
-                number.map(Value::Number)
-            }
+            Self::Number => serde_json::from_str(text).ok().map(Value::Number),
             Self::Boolean => text.parse::<bool>().ok().map(Value::from),
-            Self::List(kind) => {
-                let items: Option<Vec<_>> = text.split(',').map(|item| kind.read(item)).collect();
-                items.map(Value::Array)
-            }
+            Self::List(kind) => text.split(',').map(|item| kind.read(item)).collect(),
             Self::Object | Self::Any => None,
         }
     }
@@ -118,8 +122,7 @@ impl FieldKind {
     pub(super) fn take(&self, value: &Value) -> Option<Value> {
         match (self, value) {
             (Self::List(kind), Value::Array(items)) => {
-                let items: Option<Vec<_>> = items.iter().map(|item| kind.take(item)).collect();
-                items.map(Value::Array)
+                items.iter().map(|item| kind.take(item)).collect()
             }
             (_, Value::String(text)) => self.read(text),
             _ => self.check(value),

@@ -64,12 +64,13 @@ impl<'t> File<'t> {
         }
     }
 
-    pub fn text_of(&self) -> &'t str {
-        self.text
+    pub fn say(&mut self, at: &Range<usize>, key: &str, what: &str) {
+        let problem = self.located(at, key, what);
+        self.problems.push((at.start, problem));
     }
 
     /// `tickets.toml:12: websocket.path: …`
-    pub fn say(&mut self, at: &Range<usize>, key: &str, what: &str) {
+    pub fn located(&self, at: &Range<usize>, key: &str, what: &str) -> String {
         let before = self.text.get(..at.start).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let key = if key.is_empty() {
@@ -77,8 +78,7 @@ impl<'t> File<'t> {
         } else {
             format!("{key}: ")
         };
-        let problem = format!("{}:{line}: {key}{what}", self.name);
-        self.problems.push((at.start, problem));
+        format!("{}:{line}: {key}{what}", self.name)
     }
 
     /// All that was said, from the first line to the last.
@@ -167,11 +167,8 @@ impl<'t> File<'t> {
     }
 
     pub fn missing(&mut self, section: &Section<'t>, key: &str, remedy: &str) {
-        self.say(
-            &section.at.clone(),
-            &section.inside(key),
-            &format!("is missing: {remedy}"),
-        );
+        let what = format!("is missing: {remedy}");
+        self.say(&section.at, &section.inside(key), &what);
     }
 
     /// A text and where it stands.
@@ -257,15 +254,9 @@ impl<'t> File<'t> {
         (text, at): (&str, Range<usize>),
         context: &Context<'_>,
     ) -> Option<Text> {
-        let what = match Text::compile(text, context) {
-            Ok(text) => match not_a_text(&text) {
-                None => return Some(text),
-                Some(what) => what,
-            },
-            Err(what) => what,
-        };
-        self.say(&at, &section.inside(key), &what);
-        None
+        let text = Text::compile(text, context).and_then(as_text);
+        text.map_err(|what| self.say(&at, &section.inside(key), &what))
+            .ok()
     }
 
     pub fn template(
@@ -295,13 +286,9 @@ impl<'t> File<'t> {
         };
         let mut fields = Vec::new();
         for (name, value) in table.entries() {
-            let path = name.get_ref().to_string();
+            let path = name.get_ref();
             if let Some((kind, optional)) = kind_of(value.get_ref()) {
-                fields.push(Field {
-                    path,
-                    kind,
-                    optional,
-                });
+                fields.push(Field::new(path, kind, optional));
                 continue;
             }
             let words: Vec<&str> = KINDS.iter().map(|(word, _)| *word).collect();
@@ -310,24 +297,22 @@ impl<'t> File<'t> {
                  [\"…\"] for a list",
                 words.join(", ")
             );
-            self.say(&value.span(), &table.inside(&path), &what);
+            self.say(&value.span(), &table.inside(path), &what);
         }
         fields
     }
 }
 
-/// Why a text can't be filled, although its slots are known.
-fn not_a_text(text: &Text) -> Option<String> {
-    let json = text.slots().find(|slot| slot.shape == Shape::Json);
-    let lists = text
-        .slots()
-        .filter(|slot| slot.shape == Shape::List)
-        .count();
-    match json {
-        Some(slot) => Some(format!("{{{}}} is JSON and no text", slot.name)),
-        None if lists > 1 => Some("only one slot of a text can be a list".into()),
-        None => None,
+/// The same, unless it can't be filled although its slots are known.
+fn as_text(text: Text) -> Result<Text, String> {
+    if let Some(slot) = text.slots().find(|slot| slot.shape == Shape::Json) {
+        return Err(format!("{{{}}} is JSON and no text", slot.name));
     }
+    let lists = text.slots().filter(|slot| slot.shape == Shape::List);
+    if lists.count() > 1 {
+        return Err("only one slot of a text can be a list".into());
+    }
+    Ok(text)
 }
 
 fn kind_of(value: &DeValue<'_>) -> Option<(FieldKind, bool)> {

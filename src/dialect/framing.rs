@@ -30,9 +30,9 @@ pub struct Framing {
 
 impl Framing {
     pub(super) fn new(template: Template, flat: bool, door: &[super::Field]) -> Self {
-        let personal = template.uses(&|slot| {
-            *slot.name == *"now" || door.iter().any(|field| field.path == *slot.name)
-        });
+        let mut names = template.slots().into_iter().map(|slot| &*slot.name);
+        let personal =
+            names.any(|name| name == "now" || door.iter().any(|field| field.path == name));
         Self {
             template,
             flat,
@@ -77,6 +77,7 @@ impl Framing {
 fn flat(members: &[Member], source: &Framed<'_>, payload: &str) -> String {
     let mut out = String::with_capacity(payload.len() + 128);
     out.push('{');
+    // A bit for each member that has a value.
     let mut own: u64 = 0;
     for (place, member) in members.iter().enumerate() {
         let comma = out.len() > 1;

@@ -172,9 +172,10 @@ impl Messages {
         self.all.iter()
     }
 
-    /// Every name, the other spellings too.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.by_name.keys().map(String::as_str)
+    /// Whether one of them has this name, or this other spelling.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
     }
 }
 

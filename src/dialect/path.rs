@@ -3,6 +3,7 @@
 
 use super::fields::{Field, FieldKind, Fields};
 use percent_encoding::percent_decode_str;
+use serde_json::Value;
 
 /// A path that a door answers.
 #[derive(Clone, Debug)]
@@ -14,12 +15,23 @@ pub struct Path {
 #[derive(Clone, Debug)]
 enum Segment {
     Plain(String),
-    /// A parameter between what stands around it: `lot-{lot}`.
-    Parameter {
-        before: String,
-        field: Field,
-        after: String,
-    },
+    Parameter(Parameter),
+}
+
+/// A parameter between what stands around it: `lot-{lot}`.
+#[derive(Clone, Debug)]
+struct Parameter {
+    before: String,
+    field: Field,
+    after: String,
+}
+
+impl Parameter {
+    /// Its value in this segment of a request's path.
+    fn read(&self, part: &str) -> Option<Value> {
+        let value = part.strip_prefix(&self.before)?.strip_suffix(&self.after)?;
+        self.field.kind.read(value)
+    }
 }
 
 impl Path {
@@ -37,10 +49,9 @@ impl Path {
         let mut segments: Vec<Segment> = Vec::new();
         for part in rest.split('/') {
             let segment = Segment::read(part)?;
-            if let Segment::Parameter { field, .. } = &segment
-                && segments
-                    .iter()
-                    .any(|known| known.field().is_some_and(|one| one.path == field.path))
+            if let Some(field) = segment.field()
+                && let mut known = segments.iter().filter_map(Segment::field)
+                && known.any(|known| known.path == field.path)
             {
                 return Err(format!("two parameters are called {{{}}}", field.path));
             }
@@ -70,16 +81,7 @@ impl Path {
             let part = percent_decode_str(parts.next()?).decode_utf8().ok()?;
             match segment {
                 Segment::Plain(text) => (part == text.as_str()).then_some(())?,
-                Segment::Parameter {
-                    before,
-                    field,
-                    after,
-                } => {
-                    let value = part
-                        .strip_prefix(before.as_str())?
-                        .strip_suffix(after.as_str())?;
-                    fields.set(&field.path, field.kind.read(value)?);
-                }
+                Segment::Parameter(one) => fields.set(&one.field.path, one.read(&part)?),
             }
         }
         parts.next().is_none().then_some(fields)
@@ -87,25 +89,13 @@ impl Path {
 
     /// Whether some request could mean both.
     pub(super) fn collides(&self, other: &Self) -> bool {
-        self.segments.len() == other.segments.len()
-            && self
-                .segments
-                .iter()
-                .zip(&other.segments)
-                .all(|(one, other)| one.collides(other))
+        self.segments.len() == other.segments.len() && self.lies_below(other)
     }
 
-    /// Whether some request could mean this path and lie below that one, which has no parameters.
-    pub(super) fn lies_below(&self, other: &str) -> bool {
-        let Ok(other) = Self::read(other.trim_end_matches('/')) else {
-            return true;
-        };
-        self.segments.len() >= other.segments.len()
-            && self
-                .segments
-                .iter()
-                .zip(&other.segments)
-                .all(|(one, other)| one.collides(other))
+    /// Whether some request could mean this path and that one, or lie below that one.
+    pub(super) fn lies_below(&self, other: &Self) -> bool {
+        let mut pairs = self.segments.iter().zip(&other.segments);
+        self.segments.len() >= other.segments.len() && pairs.all(|(one, other)| one.collides(other))
     }
 }
 
@@ -136,63 +126,28 @@ impl Segment {
                 "{{{inside}}}: a parameter's name has letters, digits, _ and -"
             ));
         }
-        let (path, optional) = (name.to_owned(), false);
-        let field = Field {
-            path,
-            kind,
-            optional,
-        };
-        Ok(Self::Parameter {
+        Ok(Self::Parameter(Parameter {
             before: before.to_owned(),
-            field,
+            field: Field::new(name, kind, false),
             after: after.to_owned(),
-        })
+        }))
     }
 
     fn field(&self) -> Option<&Field> {
         match self {
             Self::Plain(_) => None,
-            Self::Parameter { field, .. } => Some(field),
+            Self::Parameter(one) => Some(&one.field),
         }
     }
 
     fn collides(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Plain(one), Self::Plain(other)) => one == other,
-            (
-                Self::Plain(text),
-                Self::Parameter {
-                    before,
-                    field,
-                    after,
-                },
-            )
-            | (
-                Self::Parameter {
-                    before,
-                    field,
-                    after,
-                },
-                Self::Plain(text),
-            ) => {
-                let value = text
-                    .strip_prefix(before.as_str())
-                    .and_then(|rest| rest.strip_suffix(after.as_str()));
-                value.is_some_and(|value| field.kind.read(value).is_some())
-            }
-            (
-                Self::Parameter { before, after, .. },
-                Self::Parameter {
-                    before: other_before,
-                    after: other_after,
-                    ..
-                },
-            ) => {
-                let begins = before.starts_with(other_before.as_str())
-                    || other_before.starts_with(before.as_str());
-                begins
-                    && (after.ends_with(other_after.as_str())
-                        || other_after.ends_with(after.as_str()))
+            (Self::Plain(text), Self::Parameter(one))
+            | (Self::Parameter(one), Self::Plain(text)) => one.read(text).is_some(),
+            (Self::Parameter(one), Self::Parameter(other)) => {
+                (one.before.starts_with(&other.before) || other.before.starts_with(&one.before))
+                    && (one.after.ends_with(&other.after) || other.after.ends_with(&one.after))
             }
         }
     }
@@ -248,9 +203,9 @@ mod tests {
             assert_eq!(path(one).collides(&path(other)), both, "{one} {other}");
             assert_eq!(path(other).collides(&path(one)), both, "{other} {one}");
         }
-        assert!(path("/socket.io/x").lies_below("/socket.io/"));
-        assert!(path("/{x}/y").lies_below("/socket.io"));
-        assert!(!path("/socket/io").lies_below("/socket.io/"));
+        assert!(path("/socket.io/x").lies_below(&path("/socket.io")));
+        assert!(path("/{x}/y").lies_below(&path("/socket.io")));
+        assert!(!path("/socket/io").lies_below(&path("/socket.io")));
     }
 
     #[test]

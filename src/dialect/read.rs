@@ -8,7 +8,6 @@ use super::framing::{Framing, MOST_BESIDE};
 use super::messages::{Meaning, Message};
 use super::places;
 use super::reader::DialectReader;
-use super::slot::Context;
 use super::template::Node;
 use toml::Spanned;
 use toml::de::DeTable;
@@ -31,13 +30,13 @@ pub(super) fn read(name: &str, text: &str) -> Result<Dialect, Vec<String>> {
         places: Vec::new(),
         file,
     };
-    let mut dialect = reader.all(&table);
+    let dialect = reader.all(&table);
     let problems = reader.file.problems();
-    if !problems.is_empty() {
-        return Err(problems);
+    if problems.is_empty() {
+        Ok(dialect)
+    } else {
+        Err(problems)
     }
-    dialect.places = reader.places;
-    Ok(dialect)
 }
 
 impl<'t> DialectReader<'t> {
@@ -92,19 +91,14 @@ impl<'t> DialectReader<'t> {
             messages,
             errors: self.errors(&root),
             closes: self.closes(&root),
-            places: Vec::new(),
+            places: std::mem::take(&mut self.places),
         }
     }
 
     fn event(&mut self, root: &Section<'t>) -> Option<Framing> {
         let section = self.file.section(root, "event")?;
         let flat = self.file.truth(&section, "flat").unwrap_or(false);
-        let context = Context {
-            named: places::EVENT,
-            fields: &[&self.door],
-            payload: true,
-        };
-        let template = self.file.template(&section, "frame", &context)?;
+        let template = self.template(&section, "frame", places::EVENT)?;
         let right = match &template.node {
             Node::Object(members) => !flat || members.len() <= MOST_BESIDE,
             _ => !flat,

@@ -7,11 +7,10 @@ use super::file::Section;
 use super::framing::Framing;
 use super::keys::{known_here, quoted};
 use super::messages::Rooms;
-use super::path::Path;
 use super::places;
 use super::reader::{DialectReader, ours};
 use super::slot::Context;
-use super::template::{Node, Template};
+use super::template::Node;
 use super::wording::WORDS;
 use toml::Spanned;
 
@@ -57,30 +56,19 @@ impl<'t> DialectReader<'t> {
                 );
             }
         }
-        let (written, at) = written?;
-        let path = match Path::read(if socketio {
-            written.trim_end_matches('/')
-        } else {
-            written
-        }) {
-            Ok(path) => path,
-            Err(what) => {
-                self.file.say(&at, &section.inside("path"), &what);
-                return None;
-            }
-        };
+        let (mut written, at) = written?;
+        if socketio {
+            written = written.trim_end_matches('/');
+        }
+        let path = self.path(section, written, &at, socketio)?;
         if socketio && path.fields().next().is_some() {
             let what = "Socket.IO's path has no parameters: use `query`";
             self.file.say(&at, &section.inside("path"), what);
         }
-        self.place(&path, &at, &section.inside("path"), socketio);
         let mine: Vec<Field> = path.fields().chain(&query).cloned().collect();
-        let context = Context {
-            named: places::SAID,
-            fields: &[&mine],
-            payload: false,
-        };
-        let rooms = Rooms(self.file.fills(section, "rooms", &context));
+        let known: &[&[Field]] = &[&mine];
+        let said = Context::new(places::SAID, known);
+        let rooms = Rooms(self.file.fills(section, "rooms", &said));
         let claims = self.claims(section, &mine);
         self.door.extend(mine);
         Some(Entrance {
@@ -125,25 +113,20 @@ impl<'t> DialectReader<'t> {
     }
 
     pub fn poll(&mut self, section: &Section<'t>, entrance: Entrance) -> Option<PollDoor> {
-        let answer = self.template(section, "answer", places::POLL);
-        if answer.is_none() {
+        let Some(value) = self.file.value(section, "answer") else {
             let remedy = "say what a poll answers, such as { updates = \"{events}\", next = \"{bookmark}\" }";
             self.file.missing(section, "answer", remedy);
-        }
-        let lacks =
-            |answer: &Template| answer.count("events") != 1 || answer.count("bookmark") == 0;
-        if let (Some(value), true) = (
-            self.file.value(section, "answer"),
-            answer.as_ref().is_some_and(lacks),
-        ) {
+            return None;
+        };
+        let answer = self.template(section, "answer", places::POLL)?;
+        let slots = answer.slots();
+        let count = |name: &str| slots.iter().filter(|slot| *slot.name == *name).count();
+        if count("events") != 1 || count("bookmark") == 0 {
             let what = "{events} has to stand in it once, and {bookmark}, to go on from";
             self.file
                 .say(&value.span(), &section.inside("answer"), what);
         }
-        Some(PollDoor {
-            entrance,
-            answer: answer?,
-        })
+        Some(PollDoor { entrance, answer })
     }
 
     pub fn socketio(&mut self, section: &Section<'t>, entrance: Entrance) -> SocketIoDoor {
@@ -158,13 +141,9 @@ impl<'t> DialectReader<'t> {
         if namespaces.is_empty() {
             namespaces.push("/".to_owned());
         }
-        let context = Context {
-            named: places::EVENT,
-            fields: &[&self.door],
-            payload: true,
-        };
-        let arguments = self.file.template(section, "arguments", &context);
-        let arguments = arguments.unwrap_or_else(|| ours(ARGUMENTS, &context));
+        let arguments = self.template(section, "arguments", places::EVENT);
+        let arguments =
+            arguments.unwrap_or_else(|| ours(ARGUMENTS, &Context::new(places::EVENT, &[])));
         let welcome = self.template(section, "welcome", places::WELCOME);
         let gap = self.template(section, "gap", places::GAP);
         for (key, template, is_event) in [
@@ -194,11 +173,7 @@ impl<'t> DialectReader<'t> {
                     .say(&at, &section.inside(key), &format!("write a list: {what}"));
             }
         }
-        let context = Context {
-            named: places::CLOSE,
-            fields: &[],
-            payload: false,
-        };
+        let context = Context::new(places::CLOSE, &[]);
         let refusals = self.wordings(section, "refusals", WORDS, &context);
         let arguments = Framing::new(arguments, false, &self.door);
         let path = format!("{}/", entrance.path.as_str());
@@ -227,33 +202,19 @@ impl<'t> DialectReader<'t> {
             }
         }
         let written = self.file.text(&section, "path");
-        let context = Context {
-            named: places::HEALTH,
-            fields: &[],
-            payload: false,
-        };
+        let context = Context::new(places::HEALTH, &[]);
         let answer = self.file.template(&section, "answer", &context);
         let unready = self.file.number(&section, "unready", 200..600);
         let (written, at) = written?;
-        let path = Path::read(written).and_then(|path| {
-            let plain = path.fields().next().is_none();
-            plain
-                .then_some(path)
-                .ok_or_else(|| "the path of a health door has no parameters".to_owned())
-        });
-        match path {
-            Ok(path) => {
-                self.place(&path, &at, "health.path", false);
-                Some(Health {
-                    path,
-                    answer: answer?,
-                    unready: unready.unwrap_or(503),
-                })
-            }
-            Err(what) => {
-                self.file.say(&at, "health.path", &what);
-                None
-            }
+        let path = self.path(&section, written, &at, false)?;
+        if path.fields().next().is_some() {
+            let what = "the path of a health door has no parameters";
+            self.file.say(&at, "health.path", what);
         }
+        Some(Health {
+            path,
+            answer: answer?,
+            unready: unready.unwrap_or(503),
+        })
     }
 }

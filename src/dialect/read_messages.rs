@@ -7,7 +7,8 @@ use super::messages::{Meaning, Message, Messages, Rooms};
 use super::places;
 use super::reader::{DialectReader, ours};
 use super::slot::Context;
-use super::wording::{CODES, Close, Closes, Errors, WORDS};
+use super::wording::{CODES, Close, Errors, WORDS};
+use std::collections::HashMap;
 use toml::de::DeValue;
 
 /// What is told of an error if the file does not say.
@@ -48,32 +49,16 @@ impl<'t> DialectReader<'t> {
         for (argument, _) in self.file.texts(section, "arguments") {
             // What is not described is what rooms are named by.
             if !fields.iter().any(|field| field.path == argument) {
-                let (path, kind, optional) = (argument.to_owned(), FieldKind::Id, false);
-                fields.push(Field {
-                    path,
-                    kind,
-                    optional,
-                });
+                fields.push(Field::new(argument, FieldKind::Id, false));
             }
             arguments.push(argument.to_owned());
         }
         let door = self.door.clone();
         let known: &[&[Field]] = &[&fields, &door];
-        let said = Context {
-            named: places::SAID,
-            fields: known,
-            payload: false,
-        };
-        let meaning = self.meaning(section, &said);
-        let answer = Context {
-            named: places::ANSWER,
-            ..said
-        };
+        let meaning = self.meaning(section, &Context::new(places::SAID, known));
+        let answer = Context::new(places::ANSWER, known);
         let answer = self.file.template(section, "answer", &answer);
-        let refused = Context {
-            named: places::REFUSED,
-            ..said
-        };
+        let refused = Context::new(places::REFUSED, known);
         let refused = self.file.template(section, "refused", &refused);
         Message {
             name: name.to_owned(),
@@ -123,11 +108,8 @@ impl<'t> DialectReader<'t> {
     pub fn errors(&mut self, root: &Section<'t>) -> Errors {
         let section = self.file.section(root, "errors");
         let door = self.door.clone();
-        let context = Context {
-            named: places::REFUSED,
-            fields: &[&door],
-            payload: false,
-        };
+        let fields: &[&[Field]] = &[&door];
+        let context = Context::new(places::REFUSED, fields);
         let frame = section
             .as_ref()
             .and_then(|section| self.file.template(section, "frame", &context));
@@ -139,8 +121,8 @@ impl<'t> DialectReader<'t> {
         }
     }
 
-    pub fn closes(&mut self, root: &Section<'t>) -> Closes {
-        let mut closes = Closes::default();
+    pub fn closes(&mut self, root: &Section<'t>) -> HashMap<String, Close> {
+        let mut closes = HashMap::new();
         let Some(table) = self.file.table(root, "close") else {
             return closes;
         };
@@ -155,13 +137,9 @@ impl<'t> DialectReader<'t> {
                 let what = "no endpoint may send this code: write 1000 to 1003, 1007 to 1014 or 3000 to 4999";
                 self.file.say(&section.at, &section.inside("code"), what);
             }
-            let context = Context {
-                named: places::CLOSE,
-                fields: &[],
-                payload: false,
-            };
+            let context = Context::new(places::CLOSE, &[]);
             let reason = self.file.fill(&section, "reason", &context);
-            closes.0.insert(word.to_owned(), Close { code, reason });
+            closes.insert(word.to_owned(), Close { code, reason });
         }
         closes
     }

@@ -24,6 +24,15 @@ pub(super) struct PathUse {
     pub said: String,
 }
 
+impl PathUse {
+    /// Whether a request could mean both.
+    pub fn collides(&self, other: &Self) -> bool {
+        self.path.collides(&other.path)
+            || (other.below && self.path.lies_below(&other.path))
+            || (self.below && other.path.lies_below(&self.path))
+    }
+}
+
 /// A file on its way to a dialect.
 pub(super) struct DialectReader<'t> {
     pub file: File<'t>,
@@ -39,19 +48,35 @@ impl<'t> DialectReader<'t> {
         key: &str,
         named: &[(&'static str, Shape)],
     ) -> Option<Template> {
-        let context = Context {
-            named,
-            fields: &[&self.door],
-            payload: false,
-        };
+        let fields: &[&[Field]] = &[&self.door];
+        let context = Context::new(named, fields);
         self.file.template(section, key, &context)
     }
 
-    pub fn place(&mut self, path: &Path, at: &Range<usize>, key: &str, below: bool) {
-        let mut said = File::new(self.file.name, self.file.text_of());
-        said.say(at, key, path.as_str());
-        let (path, said) = (path.clone(), said.problems().concat());
-        self.places.push(PathUse { path, below, said });
+    /// The path of a door as it is written there, noted for those that collide with it.
+    pub fn path(
+        &mut self,
+        section: &Section<'t>,
+        written: &str,
+        at: &Range<usize>,
+        below: bool,
+    ) -> Option<Path> {
+        let key = section.inside("path");
+        match Path::read(written) {
+            Ok(path) => {
+                let said = self.file.located(at, &key, path.as_str());
+                self.places.push(PathUse {
+                    path: path.clone(),
+                    below,
+                    said,
+                });
+                Some(path)
+            }
+            Err(what) => {
+                self.file.say(at, &key, &what);
+                None
+            }
+        }
     }
 
     /// Texts by one of the words that there are.

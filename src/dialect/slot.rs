@@ -32,30 +32,31 @@ pub struct Context<'a> {
     pub named: &'a [(&'static str, Shape)],
     /// Declared in the file: parameters of doors, fields of the message.
     pub fields: &'a [&'a [Field]],
-    /// Whether `{data.…}` looks into a payload.
-    pub payload: bool,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    pub fn new(named: &'a [(&'static str, Shape)], fields: &'a [&'a [Field]]) -> Self {
+        Self { named, fields }
+    }
+
     fn shape(&self, name: &str) -> Option<Shape> {
-        let named = self.named.iter().find(|(known, _)| *known == name);
-        let mut fields = self.fields.iter().flat_map(|fields| fields.iter());
-        let inside = || (self.payload && name.starts_with("data.")).then_some(Shape::Json);
-        let of_field = || {
-            fields
-                .find(|field| field.path == name)
-                .map(|field| shape_of(&field.kind))
-        };
-        named
-            .map(|(_, shape)| *shape)
-            .or_else(of_field)
-            .or_else(inside)
+        let named = |name| self.named.iter().find(|(known, _)| *known == name);
+        if let Some((_, shape)) = named(name) {
+            return Some(*shape);
+        }
+        let mut fields = self.fields.iter().copied().flatten();
+        if let Some(field) = fields.find(|field| field.path == name) {
+            return Some(shape_of(&field.kind));
+        }
+        // Where the payload can stand as a whole, so can its parts.
+        let inside = name.starts_with("data.") && named("data").is_some();
+        inside.then_some(Shape::Json)
     }
 
     /// All names, for those who looked for one in vain.
     fn names(&self) -> Vec<&str> {
         let named = self.named.iter().map(|(name, _)| *name);
-        let fields = self.fields.iter().flat_map(|fields| fields.iter());
+        let fields = self.fields.iter().copied().flatten();
         named
             .chain(fields.map(|field| field.path.as_str()))
             .collect()
@@ -181,10 +182,9 @@ impl Slot {
         let (text, quoted) = match self.form {
             Form::Unix(unit) => (micros.div_euclid(unit).to_string(), false),
             ref form => {
-                let digits = if let Form::Digits(digits) = form {
-                    *digits
-                } else {
-                    6
+                let digits = match form {
+                    Form::Digits(digits) => *digits,
+                    _ => 6,
                 };
                 let moment = Timestamp::from_microsecond(micros).ok()?;
                 (format!("{moment:.digits$}"), true)

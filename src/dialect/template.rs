@@ -6,7 +6,6 @@ use super::filling::Source;
 use super::slot::{Context, Shape, Slot, Spelled};
 use super::text::{Piece, Text, escape};
 use serde_json::Value;
-use std::cell::Cell;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -67,20 +66,8 @@ impl Template {
         out
     }
 
-    /// How often a slot of this name stands in it.
-    pub(super) fn count(&self, name: &str) -> usize {
-        let found = Cell::new(0);
-        // `uses` ends at the first slot for which it hears true: by false it passes all of them.
-        self.node.uses(&|slot| {
-            found.set(found.get() + usize::from(&*slot.name == name));
-            false
-        });
-        found.get()
-    }
-
-    /// Whether it uses one of these.
-    pub(super) fn uses(&self, is: &dyn Fn(&Slot) -> bool) -> bool {
-        self.node.uses(is)
+    pub(super) fn slots(&self) -> Vec<&Slot> {
+        self.node.slots()
     }
 }
 
@@ -215,13 +202,13 @@ impl Node {
         true
     }
 
-    fn uses(&self, is: &dyn Fn(&Slot) -> bool) -> bool {
+    fn slots(&self) -> Vec<&Slot> {
         match self {
-            Self::Literal(_) => false,
-            Self::Slot(slot) => is(slot),
-            Self::Text(text) => text.slots().any(is),
-            Self::Object(members) => members.iter().any(|member| member.node.uses(is)),
-            Self::Array(items) => items.iter().any(|item| item.uses(is)),
+            Self::Literal(_) => Vec::new(),
+            Self::Slot(slot) => vec![slot],
+            Self::Text(text) => text.slots().collect(),
+            Self::Object(members) => members.iter().flat_map(|one| one.node.slots()).collect(),
+            Self::Array(items) => items.iter().flat_map(Self::slots).collect(),
         }
     }
 }
@@ -256,11 +243,7 @@ mod tests {
             ("number", Shape::Integer),
             ("at", Shape::Moment),
         ];
-        let context = Context {
-            named,
-            fields: &[],
-            payload: false,
-        };
+        let context = Context::new(named, &[]);
         let mut wrong = Vec::new();
         let template = Template::compile(&DeValue::parse(written).unwrap(), &context, &mut wrong);
         if let Some(wrong) = wrong.pop() {

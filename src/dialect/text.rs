@@ -87,17 +87,17 @@ impl Text {
                 out.push_str(if escaped { in_json } else { text });
                 true
             }
-            Piece::Slot(slot) => match slot.spell(source) {
-                Some(Spelled { text, .. }) if escaped => {
+            Piece::Slot(slot) => {
+                let Some(Spelled { text, .. }) = slot.spell(source) else {
+                    return false;
+                };
+                if escaped {
                     escape(&text, out);
-                    true
-                }
-                Some(Spelled { text, .. }) => {
+                } else {
                     out.push_str(&text);
-                    true
                 }
-                None => false,
-            },
+                true
+            }
         })
     }
 
@@ -171,17 +171,8 @@ mod tests {
 
     fn text(written: &str) -> Text {
         let lots = FieldKind::List(Box::new(FieldKind::Id));
-        let lots = [Field {
-            path: "lots".into(),
-            kind: lots,
-            optional: false,
-        }];
-        let context = Context {
-            named: NAMED,
-            fields: &[&lots],
-            payload: false,
-        };
-        Text::compile(written, &context).unwrap()
+        let lots = [Field::new("lots", lots, false)];
+        Text::compile(written, &Context::new(NAMED, &[&lots])).unwrap()
     }
 
     #[test]

@@ -68,37 +68,21 @@ impl Errors {
         message: &str,
         values: &Values<'_>,
     ) -> String {
-        let said = values
-            .clone()
-            .with("code", Filling::Text(code))
-            .with("message", Filling::Text(message));
+        let values = values.clone().with("code", Filling::Text(code));
+        let said = values.clone().with("message", Filling::Text(message));
         let words = self.messages.get(code).and_then(|text| text.fill(&said));
         let words = words.as_deref().unwrap_or(message);
-        let said = values
-            .clone()
-            .with("code", Filling::Text(code))
-            .with("message", Filling::Text(words));
+        let said = values.with("message", Filling::Text(words));
         let own = about.and_then(|message| message.refused.as_ref());
         own.unwrap_or(&self.frame).render(&said)
     }
 }
-
-/// How connections are closed.
-#[derive(Clone, Debug, Default)]
-pub struct Closes(pub(super) HashMap<String, Close>);
 
 /// How connections are closed for one reason. What a file leaves out is as Rowcast does it.
 #[derive(Clone, Debug, Default)]
 pub struct Close {
     pub code: Option<u16>,
     pub(super) reason: Option<Text>,
-}
-
-impl Closes {
-    #[must_use]
-    pub fn get(&self, word: &str) -> Option<&Close> {
-        self.0.get(word)
-    }
 }
 
 impl Close {
@@ -173,6 +157,6 @@ mod tests {
         assert!(long.len() <= 123 && long.len() > 120, "{}", long.len());
         let lagged = closes.get("lagged").unwrap();
         assert_eq!((lagged.code, lagged.reason("x", None)), (Some(4100), None));
-        assert!(closes.get("revoked").is_none());
+        assert!(!closes.contains_key("revoked"));
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Named {
 pub(super) fn is_known(dialect: &Dialect, packet: &str) -> bool {
     let said: Vec<Value> = serde_json::from_str(packet).unwrap_or_default();
     let name = said.first().and_then(Value::as_str);
-    name.is_some_and(|name| dialect.messages.names().any(|known| known == name))
+    name.is_some_and(|name| dialect.messages.has(name))
 }
 
 impl Named {
