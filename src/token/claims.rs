@@ -78,7 +78,6 @@ fn second(claims: &Map<String, Value>, name: &str) -> Result<Option<u64>, TokenE
         None | Some(Value::Null) => return Ok(None),
         Some(value) => value,
     };
-    let whole = value.as_u64().or_else(|| value.as_i64().map(|_| 0));
     // A cast from float saturates, and what is negative or huge stays long past or far ahead.
     #[allow(
         clippy::cast_possible_truncation,
@@ -86,7 +85,8 @@ fn second(claims: &Map<String, Value>, name: &str) -> Result<Option<u64>, TokenE
         reason = "saturating is right here"
     )]
     let fraction = || value.as_f64().map(|number| number as u64);
-    whole
+    value
+        .as_u64()
         .or_else(fraction)
         .map(Some)
         .ok_or(TokenError::Malformed)
