@@ -3,7 +3,7 @@
 //! Hands identities and joined rooms over to the transports. It must never say whether a room that
 //! was refused exists.
 
-use super::questions::{Question, Unanswered};
+use super::questions::Question;
 use super::visit::Visit;
 use super::{Gate, Refusal};
 use crate::bookmark::Bookmark;
@@ -176,7 +176,9 @@ impl Gate {
         rooms: Vec<String>,
         home: impl Fn(&AccessAnswer) -> &[Arc<str>],
     ) -> Result<Admission, Refusal> {
-        let (asked, refused) = self.check_names(rooms);
+        let limits = &self.settings.limits;
+        let most = limits.rooms_per_connection;
+        let (asked, refused) = check_names(rooms, most, limits.room_name_bytes);
         let answer = self.ask(identity, &asked).await?;
         let home = home(&answer);
         let mut admitted = Admission {
@@ -195,21 +197,13 @@ impl Gate {
                 admitted.rooms.push(room);
             }
         }
-        let most = self.settings.limits.rooms_per_connection;
-        while admitted.rooms.len() > most {
-            let room = admitted
-                .rooms
-                .pop()
-                .map(|room| room.to_string())
-                .unwrap_or_default();
+        while admitted.rooms.len() > most
+            && let Some(room) = admitted.rooms.pop()
+        {
+            let room = room.to_string();
             admitted.refused.push((room, RoomRefusal::TooMany));
         }
         Ok(admitted)
-    }
-
-    fn check_names(&self, rooms: Vec<String>) -> Checked {
-        let limits = &self.settings.limits;
-        check_names(rooms, limits.rooms_per_connection, limits.room_name_bytes)
     }
 
     async fn ask(&self, identity: &Identity, rooms: &[Arc<str>]) -> Result<AccessAnswer, Refusal> {
@@ -265,15 +259,6 @@ impl Gate {
             .await
             .map(|()| Since::Bookmark(bookmark.clone(), text.into()))
             .map_err(|_| Refusal::DatabaseAway)
-    }
-}
-
-impl From<Unanswered> for Refusal {
-    fn from(unanswered: Unanswered) -> Self {
-        match unanswered {
-            Unanswered::Away => Self::DatabaseAway,
-            Unanswered::Rule => Self::RuleFailed,
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! Hands answers to admission. It must never let somebody whose rule hangs or fails keep others from
 //! their answers: what failed together is asked again in parts, and in the end each alone.
 
+use super::Refusal;
 use crate::config::Settings;
 use crate::database::{AccessAnswer, AccessQuestion, Database, DatabaseError};
 use crate::hub::Identity;
@@ -38,16 +39,9 @@ pub struct Question {
     pub rooms: Option<Vec<Arc<str>>>,
 }
 
-/// Why there is no answer; it is in the log already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unanswered {
-    /// The database did not answer.
-    Away,
-    /// A rule failed, or ran out of time.
-    Rule,
-}
-
-type Answered = Result<AccessAnswer, Unanswered>;
+/// An answer, or why there is none: the database did not give one, or a rule failed or ran out of
+/// time. That is in the log already.
+type Answered = Result<AccessAnswer, Refusal>;
 
 /// Whoever waits for an answer. There are no more of them than `limits.connections`.
 #[derive(Debug)]
@@ -128,7 +122,7 @@ impl Questions {
         let mut patience = PATIENCE;
         loop {
             match tokio::time::timeout(patience, &mut answered).await {
-                Ok(answer) => return answer.unwrap_or(Err(Unanswered::Away)),
+                Ok(answer) => return answer.unwrap_or(Err(Refusal::DatabaseAway)),
                 Err(_) => self.begin(self.at_once),
             }
             patience *= 2;
@@ -210,9 +204,11 @@ impl Questions {
     }
 }
 
-/// A task that asks. However it ends, it is none any more: else nobody would begin another.
+/// A task that asks. However it ends, even by a panic, it is no longer counted: or nobody would begin
+/// another.
 struct Asking {
     questions: Arc<Questions>,
+    /// It is among `State::asking`.
     counts: bool,
 }
 
@@ -238,19 +234,19 @@ impl Drop for Asking {
 }
 
 /// Reports why a statement that asks rules has no answer. Of what it does only they can take long.
-pub(super) fn report_unanswered(what: &str, error: &DatabaseError) -> Unanswered {
+pub(super) fn report_unanswered(what: &str, error: &DatabaseError) -> Refusal {
     if error.is_too_long() {
         report::rule_failed(what, error);
-        return Unanswered::Rule;
+        return Refusal::RuleFailed;
     }
     report::database_failed(what, error);
-    Unanswered::Away
+    Refusal::DatabaseAway
 }
 
 fn judged(answer: AccessAnswer) -> Answered {
     if let Some(error) = &answer.failed {
         report::rule_failed("admission", error);
-        return Err(Unanswered::Rule);
+        return Err(Refusal::RuleFailed);
     }
     if let Some(rule) = &answer.refusing {
         report::rule_says_no("admission", rule);
