@@ -42,11 +42,12 @@ pub fn has(headers: &HeaderMap, name: &str, word: &str) -> bool {
     words(headers, name).any(|one| one.eq_ignore_ascii_case(word))
 }
 
-/// The words of all lists under this name.
+/// The words of all lists under this name. One that is no text says nothing, and hides none beside it:
+/// of some lists clients write the first words, and proxies of ours the last.
 pub fn words<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
     let lists = headers.get_all(name).into_iter();
-    let lists = lists.filter_map(|list| list.to_str().ok());
-    lists.flat_map(|list| list.split(',')).map(str::trim)
+    let words = lists.flat_map(|list| list.as_bytes().split(|byte| *byte == b','));
+    words.map(|word| std::str::from_utf8(word).unwrap_or_default().trim())
 }
 
 /// A body under a head from here.

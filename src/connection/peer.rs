@@ -2,11 +2,10 @@
 //! Hands addresses over to those who count, and hosts to the check of origins. It must never believe a
 //! forwarded header of anybody but a proxy of ours.
 
-use super::Gate;
+use super::{Gate, handshake};
 use crate::report;
 use std::net::{IpAddr, SocketAddr};
-use warp::http::header::GetAll;
-use warp::http::{HeaderMap, HeaderValue};
+use warp::http::HeaderMap;
 
 /// Who is at the other end, as the accept loop saw it; nothing for a Unix socket.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +38,7 @@ impl Peer {
         }
         // From the right, where our own proxies wrote: what stands left of the first word that is
         // no proxy of ours, a client may have written.
-        for text in listed(headers.get_all("x-forwarded-for")).iter().rev() {
+        for text in listed(headers, "x-forwarded-for").into_iter().rev() {
             said += 1;
             let Some(next) = read(text) else {
                 report::forwarded_unreadable(&shown(address));
@@ -64,21 +63,15 @@ impl Peer {
             return None;
         }
         let (_, said) = self.trace(gate, headers);
-        let words = listed(headers.get_all(name));
+        let words = listed(headers, name);
         let place = words.len().saturating_sub(said.max(1));
         words.get(place).copied().filter(|word| !word.is_empty())
     }
 }
 
-/// The words of a header that is a list, on however many lines. One that is no text says nothing, and
-/// hides none beside it: clients write the first, and proxies of ours the last.
-fn listed(lines: GetAll<'_, HeaderValue>) -> Vec<&str> {
-    let words = lines
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    words
-        .map(|word| std::str::from_utf8(word).unwrap_or_default().trim())
-        .collect()
+/// The words of a header that is a list, on however many lines.
+fn listed<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
+    handshake::words(headers, name).collect()
 }
 
 /// An address as proxies write it: bare, in brackets, or with a port.

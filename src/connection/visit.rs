@@ -41,6 +41,11 @@ impl Visit {
         Some(value.into_owned())
     }
 
+    /// A parameter that says something: what is empty counts as not sent.
+    fn said(&self, name: &str) -> Option<String> {
+        self.parameter(name).filter(|value| !value.is_empty())
+    }
+
     /// The rooms of the query: `rooms=a,b`.
     #[must_use]
     pub fn rooms(&self) -> Vec<String> {
@@ -56,8 +61,7 @@ impl Visit {
         if self.door.is_some() {
             return Ok(None);
         }
-        let sent = |name| self.parameter(name).filter(|value| !value.is_empty());
-        match (sent("load"), sent("from")) {
+        match (self.said("load"), self.said("from")) {
             (None, None) => Ok(None),
             (Some(load), Some(from)) => Ok(Some(Load {
                 rooms: names(&load),
@@ -85,12 +89,11 @@ impl Visit {
     /// stays the same when it reconnects.
     #[must_use]
     pub fn since(&self) -> Option<String> {
-        let said = |since: &String| !since.is_empty();
-        let last = self.header("last-event-id").map(str::to_owned);
+        let last = self.header("last-event-id").filter(|last| !last.is_empty());
         // Where the EventSource is a script's, it can't set the header in every browser.
-        last.filter(said)
-            .or_else(|| self.parameter("lastEventId").filter(said))
-            .or_else(|| self.parameter("since").filter(said))
+        last.map(str::to_owned)
+            .or_else(|| self.said("lastEventId"))
+            .or_else(|| self.said("since"))
     }
 
     /// How long a poll is to wait for an event.
@@ -98,8 +101,7 @@ impl Visit {
     /// # Errors
     /// It is no number.
     pub fn wait(&self, settings: &Poll) -> Result<Duration, Refusal> {
-        let said = self.parameter("wait").filter(|said| !said.is_empty());
-        let Some(said) = said else {
+        let Some(said) = self.said("wait") else {
             return Ok(settings.wait);
         };
         let seconds = match said.parse::<u64>() {
@@ -113,7 +115,7 @@ impl Visit {
     /// The durable name by which it resumes.
     #[must_use]
     pub fn reader(&self) -> Option<String> {
-        self.parameter("reader").filter(|name| !name.is_empty())
+        self.said("reader")
     }
 
     /// By which the log knows where it comes from.
@@ -141,7 +143,7 @@ impl Visit {
                 let token = protocols.find_map(|word| word.strip_prefix("bearer."));
                 token.map(str::to_owned)
             })
-            .or_else(|| self.parameter("token").filter(|token| !token.is_empty()))
+            .or_else(|| self.said("token"))
     }
 
     /// In the order in which they were sent: of one name, the first is the nearest to the path.
