@@ -1,6 +1,6 @@
-//! What somebody lacks who comes back from before the ring: read from the log by a few for themselves,
-//! and for a crowd by one for all, into the ring, while the others wait; if the ring can't hold that,
-//! for the rooms of those who wait.
+//! Replays for bookmarks from before the ring. A few connections a second read the log each for itself.
+//! Of a crowd one reads while the others wait: for all rooms, into the ring; or, if that is more than the
+//! ring holds, only for the rooms of those who wait.
 //! Hands replays over to the seam. It must never let one who comes from far away keep the others from
 //! theirs.
 
@@ -58,8 +58,8 @@ struct Beyond(Option<Bookmark>);
 struct Waiters {
     lacking: BTreeMap<u64, Lacking>,
     next: u64,
-    /// For so many one statement reads, as long as anybody waits: set once the ring could not hold
-    /// what one of them lacks.
+    /// For how many of them one statement reads. Set once the ring could not hold what one of them
+    /// lacks, until nobody waits.
     at_once: Option<usize>,
 }
 
@@ -179,14 +179,14 @@ impl Replays {
         lacking.map(|lacking| lacking.since.clone()).collect()
     }
 
-    /// Whether the ring could not hold enough for somebody before, and there are others since.
+    /// Whether the ring could not hold what somebody lacks, now or since the last time nobody waited.
     fn is_crowded(&self) -> bool {
         self.waiting.lock().at_once.is_some()
     }
 
-    /// Those who wait, and lack no more than what came since, as many as can be read for at once. If
-    /// that is nobody but who asks, half of those who lack more as well: of a crowd that comes the
-    /// latest first, each would read for itself.
+    /// Those who lack no more than what came since this place, as many as one statement reads for. If
+    /// that is only the one who asks, the place moves back to include half of those who lack more: a
+    /// crowd that comes the latest first would be read for one by one.
     fn group(&self, since: &Snapshot) -> Group {
         let mut waiting = self.waiting.lock();
         let most = *waiting.at_once.get_or_insert(usize::MAX);
@@ -200,7 +200,7 @@ impl Replays {
         }
     }
 
-    /// So many were too many.
+    /// What so many lack is too much for one statement: the next reads for fewer.
     fn too_many(&self, count: usize) {
         self.waiting.lock().at_once = Some(count / 4);
     }
@@ -258,15 +258,14 @@ impl Gate {
             () = tokio::time::sleep(patience) => return Ok(None),
         };
         for _ in 0..2 {
-            match self.hub.look_again(seam, since.clone()) {
-                found @ (Replay::Ring(_) | Replay::Gap(_)) => return Ok(Some(found)),
-                Replay::Log(_) | Replay::Live
-                    if beyond.holds(since) || self.replays.is_crowded() =>
-                {
-                    break;
-                }
-                Replay::Log(_) | Replay::Live => self.read_for_all(&mut beyond, since).await?,
+            let found = self.hub.look_again(seam, since.clone());
+            if matches!(found, Replay::Ring(_) | Replay::Gap(_)) {
+                return Ok(Some(found));
             }
+            if beyond.holds(since) || self.replays.is_crowded() {
+                break;
+            }
+            self.read_for_all(&mut beyond, since).await?;
         }
         self.read_for_crowd(since).await?;
         Ok(tells.try_recv().ok().and_then(|annex| from_annex(&annex)))
