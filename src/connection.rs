@@ -112,10 +112,9 @@ impl Gate {
         let mut answer = answer::error_of(status, &error);
         if let Some(wait) = wait {
             // Whole seconds, none too early; many take 0 for "at once, and again".
-            let seconds = wait.as_secs_f64().ceil().max(1.0);
-            if let Ok(seconds) = HeaderValue::from_str(&seconds.to_string()) {
-                answer.headers_mut().insert("retry-after", seconds);
-            }
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            let seconds = HeaderValue::from(seconds.max(1));
+            answer.headers_mut().insert("retry-after", seconds);
         }
         answer
     }

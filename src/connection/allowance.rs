@@ -32,12 +32,8 @@ impl Allowance {
     /// What one connection may say: twice as much at once as in a second.
     #[must_use]
     pub fn of_messages(limits: &Limits) -> Self {
-        Self::twice(limits.messages_per_second, Instant::now())
-    }
-
-    /// A full bucket holds what comes in two seconds.
-    fn twice(rate: usize, now: Instant) -> Self {
-        Self::new(rate, rate * 2, now)
+        let rate = limits.messages_per_second;
+        Self::new(rate, rate * 2, Instant::now())
     }
 
     /// Takes one, if there is one.
@@ -86,10 +82,10 @@ impl Allowances {
         if buckets.len() >= most {
             return false;
         }
-        let bucket = buckets.entry(name.to_owned());
-        bucket
-            .or_insert_with(|| Allowance::twice(rate, now))
-            .take(now)
+        let mut bucket = Allowance::new(rate, rate * 2, now);
+        let allowed = bucket.take(now);
+        buckets.insert(name.to_owned(), bucket);
+        allowed
     }
 }
 

@@ -14,17 +14,10 @@ pub fn with_cors<B>(gate: &Gate, asked: &HeaderMap, mut answer: Response<B>) -> 
         None => "origin",
     };
     headers.insert("vary", HeaderValue::from_static(varies));
+    let listed = &gate.settings.http.allowed_origins;
+    let is_listed = |origin: &str| listed.iter().any(|one| one == origin);
     let origin = asked.get("origin");
-    let listed = origin
-        .and_then(|origin| origin.to_str().ok())
-        .is_some_and(|origin| {
-            gate.settings
-                .http
-                .allowed_origins
-                .iter()
-                .any(|one| one == origin)
-        });
-    if let (true, Some(origin)) = (listed, origin) {
+    if let Some(origin) = origin.filter(|origin| origin.to_str().is_ok_and(is_listed)) {
         headers.insert("access-control-allow-origin", origin.clone());
         for (name, value) in [
             ("access-control-allow-credentials", "true"),

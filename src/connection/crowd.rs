@@ -1,4 +1,4 @@
-//! The crowd before the house: how many of each address are here who sit nowhere yet.
+//! Counts by address: of open sockets, and of Socket.IO connections that nobody has signed in to.
 //! Hands out places, each free again when it is dropped. It must never count somebody who has left.
 
 use super::seats::{network, release};
@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// How many of each address are here who sit nowhere yet, or may never.
+/// How many each address has.
 #[derive(Clone, Debug, Default)]
 pub struct Crowd(Arc<Mutex<HashMap<IpAddr, usize>>>);
 

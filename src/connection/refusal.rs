@@ -112,10 +112,9 @@ impl Refusal {
     /// Status and close code that go with a word, if it is one of these.
     #[must_use]
     pub fn codes(word: &str) -> Option<(u16, u16)> {
-        let rows = Self::TOLD.into_iter().map(Self::row);
-        rows.filter(|(_, _, known)| *known == word)
-            .map(|(status, close, _)| (status, close))
-            .next()
+        let mut rows = Self::TOLD.into_iter().map(Self::row);
+        let (status, close, _) = rows.find(|(_, _, known)| *known == word)?;
+        Some((status, close))
     }
 
     #[must_use]
