@@ -1,18 +1,17 @@
-//! One connection while it stands: when it has to end, and what its client asks for and what is done
-//! about that; the same on every transport and in every spelling. On a stream nobody asks for anything.
-//! Hands acts down to admission, the hub and SQL; answers go through the subscription's queue, in
-//! their place among the events. A message that is wrong must never end what others have begun.
+//! One open connection, on any transport: does what its client's messages ask for, and says when it has
+//! to end.
+//! Hands requests to admission, the hub and SQL, and answers to the subscription's queue, in order with
+//! the events. A bad message must never end what others have begun.
 
 pub mod calls;
 
+use super::Refusal;
 use super::presence::Presence;
-use super::reader::Reader;
 use super::speech::{Act, Heard, Speech, Told};
-use super::{Gate, Refusal};
 use crate::bookmark::NotABookmark;
 use crate::clock::slice_until;
-use crate::hub::{Admission, Since, Subscription};
-use crate::report::{self, Caller, Repeated};
+use crate::hub::{Admission, Since};
+use crate::report::{self, Repeated};
 use calls::Calls;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -24,17 +23,12 @@ use tokio::time::{Instant, sleep_until};
 
 /// One connection, from its opening to its end.
 pub struct Conversation<'a> {
-    pub gate: &'a Arc<Gate>,
-    /// As it stands in the log.
-    pub caller: &'a Arc<Caller>,
-    pub subscription: &'a Arc<Subscription>,
-    /// The durable name by which it is here.
-    pub reader: Option<&'a Reader>,
+    pub presence: &'a Presence,
     pub speech: Arc<dyn Speech>,
     pub calls: Calls,
-    /// When it ends, in Unix seconds.
+    /// When its token or session expires, in Unix seconds.
     expires_at: AtomicU64,
-    /// It ends at another time than was known.
+    /// `expires_at` has changed.
     renewed: Notify,
     refusals: Arc<Repeated>,
 }
@@ -42,23 +36,19 @@ pub struct Conversation<'a> {
 impl<'a> Conversation<'a> {
     /// Begins it with somebody who has joined their rooms.
     pub fn begin(presence: &'a Presence, speech: Arc<dyn Speech>) -> Self {
-        let gate = &presence.gate;
         speech.introduce(&presence.connection, presence.identity.user.as_deref());
         Self {
-            gate,
-            caller: &presence.caller,
-            subscription: &presence.subscription,
-            reader: presence.reader.as_deref(),
+            presence,
             speech,
-            calls: Calls::new(gate.settings.calls.per_connection),
+            calls: Calls::new(presence.gate.settings.calls.per_connection),
             expires_at: AtomicU64::new(presence.identity.expires_at),
             renewed: Notify::new(),
             refusals: Arc::default(),
         }
     }
 
-    /// Waits until it has to end: the hub says so, or the token ends, or the one that it was renewed
-    /// with; or whoever is at the other end is `silent`, which says until when to hope.
+    /// Waits until it has to end: the hub ends it, its token expires, or the deadline for a sign of life,
+    /// which `silent` gives, has passed.
     pub async fn ended(&self, silent: impl Fn() -> Option<Instant>) -> Refusal {
         loop {
             let left = slice_until(self.expires_at.load(Ordering::Acquire));
@@ -67,7 +57,7 @@ impl<'a> Conversation<'a> {
                 Err(why) => return why,
             };
             tokio::select! {
-                ended = self.subscription.ended() => return ended.into(),
+                ended = self.presence.subscription.ended() => return ended.into(),
                 () = self.renewed.notified() => {}
                 () = sleep_until(look) => {}
             }
@@ -90,7 +80,8 @@ impl<'a> Conversation<'a> {
             } => self.join(rooms, since.as_deref(), again, tag).await,
             Act::Leave { rooms } => {
                 let rooms: Vec<Arc<str>> = rooms.into_iter().map(Into::into).collect();
-                let left = self.gate.hub.leave(self.subscription, &rooms);
+                let (gate, subscription) = (&self.presence.gate, &self.presence.subscription);
+                let left = gate.hub.leave(subscription, &rooms);
                 self.answer(&Told::Left { rooms: &left }, tag.as_ref());
             }
             Act::Renew { token } => self.renew(&token, tag).await,
@@ -101,8 +92,9 @@ impl<'a> Conversation<'a> {
     }
 
     async fn join(&self, rooms: Vec<String>, since: Option<&str>, again: bool, tag: Option<Value>) {
-        let most = self.gate.settings.limits.rooms_per_connection;
-        let mine = self.subscription.rooms();
+        let (gate, subscription) = (&self.presence.gate, &self.presence.subscription);
+        let most = gate.settings.limits.rooms_per_connection;
+        let mine = subscription.rooms();
         // Each once, however often it is named, and those that it is in already.
         let named = rooms.iter().map(String::as_str);
         let all: HashSet<&str> = named.chain(mine.iter().map(|room| &**room)).collect();
@@ -110,45 +102,45 @@ impl<'a> Conversation<'a> {
             let message = format!("at most {most} rooms");
             return self.error(tag, "too-many-rooms", &message, None);
         }
-        let Some(identity) = self.gate.hub.identity(self.subscription) else {
+        let Some(identity) = gate.hub.identity(subscription) else {
             return;
         };
-        let admitted = match self.gate.admit(&identity, rooms).await {
+        let admitted = match gate.admit(&identity, rooms).await {
             Ok(admitted) => admitted,
-            Err(refusal) => return self.error(tag, refusal.word(), &refusal.to_string(), None),
+            Err(refusal) => return self.refuse(tag, refusal),
         };
-        let since = match self.gate.reach(since).await {
+        let since = match gate.reach(since).await {
             Ok(since) if again => since.again(),
             Ok(since) => since,
-            Err(refusal) => return self.error(tag, refusal.word(), &refusal.to_string(), None),
+            Err(refusal) => return self.refuse(tag, refusal),
         };
         if matches!(since, Since::Unreadable) {
             return self.error(tag, "bad-bookmark", &NotABookmark.to_string(), None);
         }
         self.report_refused(&admitted, tag.as_ref());
         let (rooms, under) = (&admitted.rooms, admitted.version);
-        let hub = &self.gate.hub;
-        hub.join(self.subscription, rooms, since, tag, under);
+        gate.hub.join(subscription, rooms, since, tag, under);
     }
 
     /// A new token for the same user: every room is admitted anew.
     async fn renew(&self, token: &str, tag: Option<Value>) {
-        let Some(identity) = self.gate.hub.identity(self.subscription) else {
+        let (gate, subscription) = (&self.presence.gate, &self.presence.subscription);
+        let Some(identity) = gate.hub.identity(subscription) else {
             return;
         };
-        let renewed = match self.gate.identify_token(token).await {
+        let renewed = match gate.identify_token(token).await {
             Ok(renewed) if renewed.user == identity.user => renewed,
             Ok(_) => {
                 let message = "sub must stay: reconnect instead";
                 return self.error(tag, "unauthorized", message, None);
             }
-            Err(refusal) => return self.error(tag, refusal.word(), &refusal.to_string(), None),
+            Err(refusal) => return self.refuse(tag, refusal),
         };
-        let rooms: Vec<Arc<str>> = self.subscription.rooms();
+        let rooms: Vec<Arc<str>> = subscription.rooms();
         let names = rooms.iter().map(ToString::to_string).collect();
-        let admitted = match self.gate.welcome(&renewed, names).await {
+        let admitted = match gate.welcome(&renewed, names).await {
             Ok(admitted) => admitted,
-            Err(refusal) => return self.error(tag, refusal.word(), &refusal.to_string(), None),
+            Err(refusal) => return self.refuse(tag, refusal),
         };
         let new = admitted.rooms.iter().filter(|room| !rooms.contains(room));
         let new: Vec<Arc<str>> = new.cloned().collect();
@@ -156,24 +148,27 @@ impl<'a> Conversation<'a> {
             .into_iter()
             .filter(|room| !admitted.rooms.contains(room))
             .collect();
-        let (hub, under, expires_at) = (&self.gate.hub, admitted.version, renewed.expires_at);
-        hub.take_away(self.subscription, &lost);
-        hub.renew(self.subscription, renewed, under);
+        let (hub, under, expires_at) = (&gate.hub, admitted.version, renewed.expires_at);
+        hub.take_away(subscription, &lost);
+        hub.renew(subscription, renewed, under);
         self.report_refused(&admitted, tag.as_ref());
         self.expires_at.store(expires_at, Ordering::Release);
         self.renewed.notify_one();
         self.answer(&Told::Renewed { expires_at }, tag.as_ref());
         if !new.is_empty() {
             // Home rooms of the new claims.
-            hub.join(self.subscription, &new, Since::Now, None, under);
+            hub.join(subscription, &new, Since::Now, None, under);
         }
     }
 
     /// Notes a place; it is answered when one is stored, while everything else goes on.
     pub fn acknowledge(&self, bookmark: &str, tag: Option<Value>) {
-        let stored = self.gate.acknowledge(self.reader, bookmark);
-        let (speech, subscription) = (Arc::clone(&self.speech), Arc::clone(self.subscription));
-        let (caller, refusals) = (Arc::clone(self.caller), Arc::clone(&self.refusals));
+        let presence = self.presence;
+        let reader = presence.reader.as_deref();
+        let stored = presence.gate.acknowledge(reader, bookmark);
+        let subscription = Arc::clone(&presence.subscription);
+        let (speech, caller) = (Arc::clone(&self.speech), Arc::clone(&presence.caller));
+        let refusals = Arc::clone(&self.refusals);
         tokio::spawn(async move {
             let stored = stored.await;
             let spelled = match &stored {
@@ -181,12 +176,7 @@ impl<'a> Conversation<'a> {
                 Err(refusal) => {
                     let (_, code) = refusal.row();
                     report::frame_refused(&refusals, &caller, code, None);
-                    let error = Told::Error {
-                        code,
-                        message: &refusal.to_string(),
-                        room: None,
-                    };
-                    speech.spell(&error, tag.as_ref())
+                    speech.spell(&Told::error(code, &refusal.to_string(), None), tag.as_ref())
                 }
             };
             if let Ok(Some(frame)) = spelled {
@@ -202,38 +192,38 @@ impl<'a> Conversation<'a> {
         }
     }
 
+    /// Answers that a message was refused as a whole.
+    fn refuse(&self, tag: Option<Value>, refusal: Refusal) {
+        self.error(tag, refusal.word(), &refusal.to_string(), None);
+    }
+
     /// Says that something is wrong, in its place among the events.
     pub fn error(&self, tag: Option<Value>, code: &str, message: &str, room: Option<&str>) {
         self.refused(code, room);
-        let error = Told::Error {
-            code,
-            message,
-            room,
-        };
-        self.answer(&error, tag.as_ref());
+        self.answer(&Told::error(code, message, room), tag.as_ref());
     }
 
-    /// Something was refused.
+    /// Reports that something was refused.
     pub fn refused(&self, code: &str, room: Option<&str>) {
-        report::frame_refused(&self.refusals, self.caller, code, room);
+        report::frame_refused(&self.refusals, &self.presence.caller, code, room);
     }
 
     fn answer(&self, told: &Told<'_>, tag: Option<&Value>) {
         if let Ok(Some(frame)) = self.speech.spell(told, tag) {
-            self.subscription.reply(frame);
+            self.presence.subscription.reply(frame);
         }
     }
 }
 
-/// When to look again whether it is over: at the end of this slice of its token's time, or when there is
-/// no more hope for whoever is silent. That is told by a clock that nobody sets.
-fn next_look(left: Duration, hope: Option<Instant>, now: Instant) -> Result<Instant, Refusal> {
+/// When to check again: at the end of this slice of the token's time, or at the deadline for a sign of
+/// life. That is kept by a clock that nobody sets.
+fn next_look(left: Duration, deadline: Option<Instant>, now: Instant) -> Result<Instant, Refusal> {
     if left.is_zero() {
         return Err(Refusal::Expired);
     }
-    match hope {
-        Some(hope) if hope <= now => Err(Refusal::NoPong),
-        Some(hope) => Ok(hope.min(now + left)),
+    match deadline {
+        Some(deadline) if deadline <= now => Err(Refusal::NoPong),
+        Some(deadline) => Ok(deadline.min(now + left)),
         None => Ok(now + left),
     }
 }

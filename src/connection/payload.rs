@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 /// The first frame of a connection.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(tag = "type", rename = "welcome", rename_all = "camelCase")]
 pub struct Welcome<'a> {
-    pub r#type: &'static str,
     pub connection_id: &'a str,
     pub user: Option<&'a str>,
     pub rooms: &'a [Arc<str>],

@@ -9,7 +9,7 @@ mod standstill;
 
 use super::cut::Cut;
 use super::presence::Presence;
-use super::seam::{Outcome, Resolved};
+use super::seam::{Gap, Outcome, Resolved};
 use super::speech::{self, Speech, Told};
 use super::visit::Visit;
 use super::{Gate, Refusal};
@@ -59,11 +59,8 @@ pub async fn serve(gate: Arc<Gate>, visit: Visit, cut: Cut) -> Response {
 fn refuse(gate: &Gate, visit: &Visit, refusal: Refusal) -> Response {
     let mut answer = gate.refuse(refusal);
     if visit.door.is_some() {
-        let error = Told::Error {
-            code: refusal.word(),
-            message: &refusal.to_string(),
-            room: None,
-        };
+        let message = refusal.to_string();
+        let error = Told::error(refusal.word(), &message, None);
         if let Ok(Some(frame)) = speech::of(visit).spell(&error, None) {
             *answer.body_mut() = frame.text().to_owned().into_response().into_body();
         }
@@ -119,15 +116,8 @@ struct Gathering<'a> {
 impl<'a> Gathering<'a> {
     fn new(presence: &'a Presence, wait: Duration) -> Self {
         let errors = presence.errors();
-        let errors = errors.filter_map(|(code, message, room)| {
-            let message = &message;
-            let error = Told::Error {
-                code,
-                message,
-                room,
-            };
-            error.json()
-        });
+        let errors =
+            errors.filter_map(|(code, message, room)| Told::error(code, &message, room).json());
         let mut gathering = Self {
             presence,
             deadline: Instant::now() + wait,
@@ -197,9 +187,9 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    /// Takes what was missed, as much of it as fits; false if the answer is complete with that. What its
-    /// reader would be told again at once is told after a pause, and as a gap if it does not fit: the
-    /// rest of it would never come.
+    /// Takes a replay, as much of it as fits; false if the answer is complete with that. If the answer's
+    /// bookmark would not move its reader on, it is put off for a pause; and if the replay does not fit
+    /// either, it becomes a gap, for its rest would never come.
     fn take_replay(&mut self, replay: Resolved, here: Arc<str>) -> bool {
         let (mut outcome, deadline) = (replay.frame.outcome, self.deadline);
         let is_whole = replay.events.into_iter().all(|event| {
@@ -357,13 +347,13 @@ impl Answer {
         let subscription = &self.presence.subscription;
         let speech = &self.rest.speech;
         let gap = |rooms: &[Arc<str>], reason: GapReason, bookmark: &str| {
-            let gap = Told::Gap {
+            let gap = Gap {
                 rooms,
                 reason,
                 bookmark,
             };
             // Without a word for it, the outcome has said so.
-            speech.spell(&gap, None).ok().flatten()
+            speech.spell(&Told::Gap(gap), None).ok().flatten()
         };
         let (frame, events) = match delivery {
             Delivery::Event(event) if !subscription.may_hear(&event.rooms) => return 0,

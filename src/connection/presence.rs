@@ -1,12 +1,11 @@
-//! Being here, from the way in to the end, the same on every transport: seat, identity, admission,
-//! subscription, and whoever has to go while something stands still.
+//! A connection from its admission to its end, on any transport: seat, identity, admitted rooms and
+//! subscription, and a watch that cuts it if it is stuck when it has to go.
 //! Hands a presence over to the transports; dropped, it leaves nothing behind. It must never let
 //! anybody in whom admission has not, nor forget somebody who has left.
 
 use super::cut::{Cut, Watch};
 use super::door::Door;
 use super::reader::Reader;
-use super::seam::Outcome;
 use super::seats::Seat;
 use super::speech::Told;
 use super::visit::{Load, Visit};
@@ -25,24 +24,24 @@ const LOAD: &str = "load";
 /// Somebody who is in.
 pub struct Presence {
     pub gate: Arc<Gate>,
-    /// The word by which it stands in the log.
+    /// Its id, on the wire and in the log.
     pub connection: String,
     pub identity: Identity,
     pub admission: Admission,
-    /// The same was refused a moment ago, to one who polls.
+    /// A poll whose last answer told of the same refusals.
     told: bool,
     pub subscription: Arc<Subscription>,
     /// The door of a dialect that it came through.
     pub door: Option<Arc<Door>>,
     /// The durable name by which it is here, if it gave one.
     pub reader: Option<Arc<Reader>>,
-    /// The bookmark brought was none.
+    /// It brought a bookmark that can't be read.
     pub unreadable: bool,
-    /// Whether it is told how it resumes: a bookmark was brought, or a durable name.
+    /// It brought a bookmark or a reader's name, and is told how the resume went.
     pub resumes: bool,
-    /// Whether rooms are loaded besides: a seam of their own follows the first.
+    /// It asked to `load` rooms: they have a seam of their own, behind the first.
     pub loads: bool,
-    /// How it ends, if nobody ends it.
+    /// Why it ended, for log and metrics, unless the hub ended it.
     pub why: &'static str,
     pub caller: Arc<Caller>,
     began: Instant,
@@ -68,7 +67,6 @@ struct Examined {
     reader: Option<Arc<Reader>>,
     admission: Admission,
     told: bool,
-    loads: bool,
 }
 
 impl Gate {
@@ -83,17 +81,11 @@ impl Gate {
     ) -> Result<Presence, Refusal> {
         let shown = visit.shown(self);
         let examined = self.examine(transport, visit).await;
-        let Examined {
-            seat,
-            identity,
-            reader,
-            admission,
-            told,
-            loads,
-        } = examined.inspect_err(|refusal| {
+        let examined = examined.inspect_err(|refusal| {
             let (word, why) = (refusal.word(), refusal.to_string());
             report::refused(transport.word(), word, &why, &shown);
         })?;
+        let (identity, reader) = (examined.identity, examined.reader);
         let connection = format!("{:016x}", rand::random::<u64>());
         let user = identity.user.as_deref();
         let caller = Arc::new(Caller::new(transport, &connection, user, &shown));
@@ -103,25 +95,25 @@ impl Gate {
         if let Some(door) = visit.door.clone() {
             subscription.reserve(move |claims| door.is_for(claims));
         }
-        self.hub
-            .enter(&subscription, identity.clone(), admission.version);
+        let under = examined.admission.version;
+        self.hub.enter(&subscription, identity.clone(), under);
         Ok(Presence {
             gate: Arc::clone(self),
             connection,
             identity,
-            admission,
-            told,
+            admission: examined.admission,
+            told: examined.told,
             subscription,
             door: visit.door.clone(),
             unreadable: false,
             resumes: visit.since().is_some() || reader.is_some(),
             reader,
-            loads,
+            loads: false,
             why: "closed",
             caller,
             began: Instant::now(),
             _watch: None,
-            _seat: seat,
+            _seat: examined.seat,
         })
     }
 
@@ -131,7 +123,8 @@ impl Gate {
         transport: Transport,
         visit: &Visit,
     ) -> Result<Examined, Refusal> {
-        let load = visit.load()?;
+        // What the request itself has wrong is told first.
+        visit.load()?;
         let door = visit.door.as_ref();
         if door.is_some_and(|door| door.misled) {
             return Err(Refusal::Asked(
@@ -167,7 +160,6 @@ impl Gate {
             reader,
             admission,
             told,
-            loads: load.is_some(),
         })
     }
 
@@ -192,20 +184,17 @@ impl Gate {
         let known = self.hub.recall(&asker, Instant::now());
         let known = known.filter(|known| known.user == identity.user);
         let resumes = visit.since().is_some();
-        let (admission, told) = match known {
+        let known = match known {
             Some(known) if resumes && known.refused.is_empty() => return Ok((known, false)),
-            // What was refused may be granted by now, without anybody saying so.
-            Some(known) if resumes => {
-                let admission = self.welcome(identity, visit.asked()?).await?;
-                let told = known.refused == admission.refused;
-                (admission, told)
-            }
-            known => {
-                let admission = self.ask_in_turn(transport, visit, identity).await?;
-                let told = known.is_some_and(|known| known.refused == admission.refused);
-                (admission, told)
-            }
+            known => known,
         };
+        let admission = if resumes && known.is_some() {
+            // What was refused may be granted by now, without anybody saying so.
+            self.welcome(identity, visit.asked()?).await?
+        } else {
+            self.ask_in_turn(transport, visit, identity).await?
+        };
+        let told = known.is_some_and(|known| known.refused == admission.refused);
         self.hub.remember(asker, admission.clone(), Instant::now());
         Ok((admission, told))
     }
@@ -232,6 +221,7 @@ impl Presence {
     /// The log is not read at present; or it ended while that was waited for.
     pub async fn join(&mut self, visit: &Visit) -> Result<(), Refusal> {
         let (since, load) = (visit.since(), visit.load()?);
+        self.loads = load.is_some();
         let from = load.as_ref().map(|load| &*load.from);
         let reached = async {
             let stored = match &self.reader {
@@ -311,10 +301,8 @@ impl Presence {
         let Some(reader) = &self.reader else { return };
         match told {
             Told::Event(event) => event.bookmark().into_iter().for_each(|at| reader.sent(at)),
-            Told::Gap { bookmark, .. } => reader.sent(&(*bookmark).into()),
-            Told::Subscribed(frame) if matches!(frame.outcome, Outcome::Gap { .. }) => {
-                reader.sent(&frame.bookmark);
-            }
+            Told::Gap(gap) => reader.sent(&gap.bookmark.into()),
+            Told::Subscribed(frame) if frame.gap().is_some() => reader.sent(&frame.bookmark),
             Told::Heartbeat { bookmark } => self.gate.rest(reader, bookmark),
             _ => {}
         }

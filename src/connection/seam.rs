@@ -14,17 +14,17 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Resolved {
     pub frame: Subscribed,
-    /// What a welcome that goes before says: where the reader stood. It may be cut off behind it,
-    /// and would never hear of a gap if the welcome had moved it on. Nothing if it brought none
-    /// that can be read: what it brought stays its own.
+    /// The bookmark of a welcome that is sent first: where the reader stood before the events, or the
+    /// gap. If it is cut off behind the welcome, it comes back for them. None for a gap without a
+    /// bookmark that could be read.
     pub before: Option<Arc<str>>,
     pub events: Vec<Arc<Event>>,
 }
 
 /// The answer to a subscribe.
 #[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename = "subscribed")]
 pub struct Subscribed {
-    r#type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<serde_json::Value>,
     pub rooms: Vec<Arc<str>>,
@@ -58,12 +58,33 @@ impl Outcome {
     }
 }
 
+/// What may be missing, as it is told.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(tag = "type", rename = "gap")]
+pub struct Gap<'a> {
+    pub rooms: &'a [Arc<str>],
+    pub reason: GapReason,
+    pub bookmark: &'a str,
+}
+
 impl Subscribed {
+    /// The gap that it tells of, if it does.
+    #[must_use]
+    pub fn gap(&self) -> Option<Gap<'_>> {
+        match self.outcome {
+            Outcome::Gap { reason } => Some(Gap {
+                rooms: &self.rooms,
+                reason,
+                bookmark: &self.bookmark,
+            }),
+            Outcome::Live | Outcome::Recovered { .. } => None,
+        }
+    }
+
     /// What is told of a seam whose log can't be read.
     #[must_use]
     pub fn unavailable(seam: &Seam) -> Self {
         Self {
-            r#type: "subscribed",
             id: seam.tag.clone(),
             rooms: seam.rooms.clone(),
             outcome: Outcome::Gap {
@@ -117,7 +138,6 @@ impl Gate {
         let bookmark = seam.since.filter(|_| !events.is_empty());
         let bookmark = bookmark.unwrap_or_else(|| Arc::clone(&seam.standpoint.bookmark));
         let frame = Subscribed {
-            r#type: "subscribed",
             id: seam.tag,
             rooms: subscription.not_withdrawn(seam.rooms),
             outcome,

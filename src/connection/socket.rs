@@ -40,9 +40,9 @@ pub struct Socket {
 #[derive(Debug, Default)]
 struct Unsent {
     frames: VecDeque<Frame>,
-    /// What these weigh: whoever asks can be anybody, and often.
+    /// What these weigh together: that is asked for often.
     weight: usize,
-    /// What answers weigh that the other side has had made since nothing waited.
+    /// What answers weigh that the client has caused since the queue was last empty.
     answers: usize,
     /// So many bytes of the first have left.
     begun: usize,
@@ -133,9 +133,6 @@ impl Socket {
     /// Writes what waits, as far as there is room. Ready when all of it has left.
     pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut unsent = self.unsent.lock();
-        if unsent.frames.is_empty() {
-            return self.stream.poll_flush(context);
-        }
         while !unsent.frames.is_empty() {
             let write = |slices: &[IoSlice<'_>]| self.stream.poll_write(context, slices);
             match ready!(with_slices(&unsent.frames, unsent.begun, write))? {
@@ -203,6 +200,11 @@ impl Socket {
         .await
     }
 
+    /// Reads and drops what comes, until the other side ends it.
+    pub async fn drain(&self) {
+        while matches!(self.read(|_| ()).await, Ok(true)) {}
+    }
+
     /// The next message of a WebSocket.
     ///
     /// # Errors
@@ -248,7 +250,7 @@ impl Socket {
                     }
                 }
                 // Nothing is understood any more, but what is left unread resets it as well.
-                while matches!(self.read(|_| ()).await, Ok(true)) {}
+                self.drain().await;
             };
             answered = timeout_at(end, answer).await.is_ok();
         }

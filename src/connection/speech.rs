@@ -1,6 +1,6 @@
-//! What is said on a connection, apart from how it is spelled: what a client asks for, unless it is a
-//! stream, which nothing is said on; and what it is told.
-//! Hands acts to the conversation and text to the socket. It must never decide what may be done.
+//! The messages of a connection, apart from their encoding: what a client asks for (`Act`), and what it
+//! is told (`Told`). Each kind of front end has a `Speech`, which decodes the one and encodes the other.
+//! Hands acts to the conversation and frames to the socket. It must never decide what may be done.
 
 pub mod native;
 pub mod spoken;
@@ -8,9 +8,9 @@ pub mod stream;
 
 use super::Refusal;
 use super::payload::Welcome;
-use super::seam::Subscribed;
+use super::seam::{Gap, Subscribed};
 use super::visit::Visit;
-use crate::event::{Event, GapReason};
+use crate::event::Event;
 use crate::frame::Frame;
 use crate::hub::{EventSpelling, RoomRefusal};
 use serde_json::{Value, json};
@@ -39,11 +39,10 @@ pub fn closing(why: Refusal, wait: i64) -> (u16, String) {
     (code, reason)
 }
 
-/// How one connection spells. Whoever hears a message gives it a tag, by which what answers it is
-/// spelled; nobody else looks into tags.
+/// The encoding of one connection. `hear` gives each message a tag, which `spell` gets with the answer
+/// to it; nobody else looks into tags.
 pub trait Speech: EventSpelling {
-    /// Who is at the other end, once that is known: the word by which the connection stands in the
-    /// log, and the user.
+    /// Told once, when the connection is admitted: its id in the log, and the user.
     fn introduce(&self, _connection: &str, _user: Option<&str>) {}
 
     /// What a message asks for.
@@ -52,7 +51,7 @@ pub trait Speech: EventSpelling {
     /// It asks for nothing that can be done.
     fn hear(&self, text: &str) -> Result<Heard, Misheard>;
 
-    /// The tag of a message that is not looked at any further: its sender may wait for an answer.
+    /// Only the tag, of a message that is refused unread: its sender may wait for an answer.
     fn tag(&self, text: &str) -> Option<Value> {
         match self.hear(text) {
             Ok(heard) => heard.tag,
@@ -60,14 +59,14 @@ pub trait Speech: EventSpelling {
         }
     }
 
-    /// The frame for this, if there is a word for it; `tag` is of the message that it answers.
+    /// The frame that says this, if there is one; `tag` is of the message that it answers.
     ///
     /// # Errors
-    /// There is no word, and it may not go unsaid: the connection ends with it.
+    /// There is none, and the client must not miss this: the connection ends.
     fn spell(&self, told: &Told<'_>, tag: Option<&Value>) -> Result<Option<Frame>, Refusal>;
 
-    /// Whether this event says that all has to be loaded anew, and there is no word for that: the
-    /// connection is to end, as at a gap.
+    /// Whether at this event the page has to load everything anew, and there is no frame to say so: the
+    /// connection ends, as at a gap.
     fn reloads(&self, _event: &Event) -> bool {
         false
     }
@@ -107,7 +106,7 @@ pub enum Act {
     Join {
         rooms: Vec<String>,
         since: Option<String>,
-        /// With what came live through other rooms, too.
+        /// The replay repeats what came live through rooms that were joined before.
         again: bool,
     },
     Leave {
@@ -142,11 +141,7 @@ pub enum Told<'a> {
     Welcome(&'a Welcome<'a>),
     Subscribed(&'a Subscribed),
     Event(&'a Event),
-    Gap {
-        rooms: &'a [Arc<str>],
-        reason: GapReason,
-        bookmark: &'a str,
-    },
+    Gap(Gap<'a>),
     Heartbeat {
         bookmark: &'a str,
     },
@@ -177,7 +172,17 @@ pub enum Told<'a> {
     Pong,
 }
 
-impl Told<'_> {
+impl<'a> Told<'a> {
+    /// What is wrong, by its word.
+    #[must_use]
+    pub fn error(code: &'a str, message: &'a str, room: Option<&'a str>) -> Self {
+        Self::Error {
+            code,
+            message,
+            room,
+        }
+    }
+
     /// As the frames of `docs/protocol.md` have it, which most spellings wrap; nothing for what is JSON
     /// already before it is told.
     #[must_use]
@@ -186,11 +191,7 @@ impl Told<'_> {
             Self::Welcome(_) | Self::Subscribed(_) | Self::Event(_) | Self::Result { .. } => {
                 return None;
             }
-            Self::Gap {
-                rooms,
-                reason,
-                bookmark,
-            } => json!({ "type": "gap", "rooms": rooms, "reason": reason, "bookmark": bookmark }),
+            Self::Gap(gap) => json!(gap),
             Self::Heartbeat { bookmark } => json!({ "type": "heartbeat", "bookmark": bookmark }),
             Self::Error {
                 code,
@@ -205,12 +206,7 @@ impl Told<'_> {
             }
             Self::Withdrawn { room } => {
                 let why = RoomRefusal::Withdrawn;
-                let error = Told::Error {
-                    code: why.word(),
-                    message: &why.to_string(),
-                    room: Some(room),
-                };
-                return error.json();
+                return Told::error(why.word(), &why.to_string(), Some(room)).json();
             }
             Self::Left { rooms } => json!({ "type": "unsubscribed", "rooms": rooms }),
             Self::Renewed { expires_at } => {

@@ -54,20 +54,14 @@ pub fn stream_response(body: impl Reply) -> Response {
 
 /// The end of a stream whose reader is to come back.
 fn last_words(gate: &Gate, refusal: Refusal) -> String {
-    let wait = match refusal {
-        // Nothing is wrong on our side: the next attempt may come at once.
-        Refusal::Lagged => gate.settings.sse.retry,
-        // Nor does it have to wait for its final refusal.
-        _ if refusal.ends_access() => gate.settings.sse.retry,
-        _ => gate.wait(refusal),
+    // Nothing is wrong on our side, or a final refusal follows: the next attempt may come at once.
+    let wait = if refusal == Refusal::Lagged || refusal.ends_access() {
+        gate.settings.sse.retry
+    } else {
+        gate.wait(refusal)
     };
-    let error = Told::Error {
-        code: refusal.word(),
-        message: &refusal.to_string(),
-        room: None,
-    };
-    let error = error.json().unwrap_or_default();
-    stream::retry(wait) + &control(None, &error)
+    let error = Told::error(refusal.word(), &refusal.to_string(), None).json();
+    stream::retry(wait) + &control(None, &error.unwrap_or_default())
 }
 
 async fn enter(gate: &Arc<Gate>, visit: &Visit) -> Result<Presence, Refusal> {
@@ -90,12 +84,12 @@ async fn run(mut presence: Presence, socket: Arc<Socket>, head: Head) {
     presence.subscription.wake();
     let conversation = Conversation::begin(&presence, Arc::clone(&spoken));
     let outlet = SocketOutlet::new(&socket, spoken, settings, settings.sse.heartbeat, None);
-    let mut writer = Writer::new(&conversation, &presence, outlet);
+    let mut writer = Writer::new(&conversation, outlet);
     let why = match opened {
         Err(why) => why,
         Ok(()) => tokio::select! {
             why = writer.write() => why,
-            () = gone(&socket) => Refusal::Gone,
+            () = socket.drain() => Refusal::Gone,
             // It can't be asked for a sign of life.
             why = conversation.ended(|| None) => why,
         },
@@ -114,9 +108,4 @@ async fn run(mut presence: Presence, socket: Arc<Socket>, head: Head) {
     if !finished && why.ends_access() {
         socket.forget_unsent();
     }
-}
-
-/// Ends when the other side does. Whatever it says meanwhile is nothing to us.
-async fn gone(socket: &Socket) {
-    while let Ok(true) = socket.read(|_| {}).await {}
 }

@@ -48,7 +48,11 @@ impl Upgraded {
     pub async fn serve(mut self, visit: Box<Visit>) {
         // On the heap, both, for as long as they last: who stays needs no room for them.
         let why = match Box::pin(self.enter(visit)).await {
-            Ok(presence) => self.run(presence).await,
+            Ok(mut presence) => {
+                let why = self.talk(&presence).await;
+                presence.why = why.word();
+                why
+            }
             Err(refusal) => refusal,
         };
         Box::pin(self.close(why)).await;
@@ -63,12 +67,6 @@ impl Upgraded {
         Ok(Box::new(presence))
     }
 
-    async fn run(&mut self, mut presence: Box<Presence>) -> Refusal {
-        let why = self.talk(&presence).await;
-        presence.why = why.word();
-        why
-    }
-
     async fn talk(&mut self, presence: &Presence) -> Refusal {
         let (socket, settings) = (&self.socket, &presence.gate.settings);
         let conversation = Conversation::begin(presence, Arc::clone(&self.speech));
@@ -76,7 +74,7 @@ impl Upgraded {
         let websocket = &settings.websocket;
         let (heartbeat, ping) = (websocket.heartbeat, Some(websocket.ping));
         let outlet = SocketOutlet::new(socket, Arc::clone(&self.speech), settings, heartbeat, ping);
-        let mut writer = Writer::new(&conversation, presence, outlet);
+        let mut writer = Writer::new(&conversation, outlet);
         let patience = websocket.ping + websocket.pong_timeout;
         let silent = || Some(*seen.lock() + patience);
         tokio::select! {

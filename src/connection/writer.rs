@@ -1,12 +1,13 @@
-//! What the hub queued for a connection, said in its order, with the answers of calls between; and
+//! Writes what the hub queued for a connection, in order, the results of calls as they come, and
 //! heartbeats when it is quiet. The same on every transport that stays open.
-//! Hands words over to the transport's outlet. It must never say that all was said before it was.
+//! Hands messages over to the transport's outlet. It must never send a bookmark before all that lies up
+//! to it.
 
 use super::Refusal;
 use super::conversation::Conversation;
 use super::payload::Welcome;
 use super::presence::Presence;
-use super::seam::{Resolved, Subscribed};
+use super::seam::{Gap, Resolved, Subscribed};
 use super::speech::Told;
 use crate::event::{Event, GapReason};
 use crate::frame::Frame;
@@ -23,19 +24,19 @@ use tokio::time::{Instant, sleep_until};
 /// more than this besides what all of them share, and what is withdrawn meanwhile is not written.
 const REPLAY_STEP: usize = 256 * 1024;
 
-/// The way out of one transport, in its spelling. All is taken at once; to wait until there is room,
-/// and end the connection if none comes, is for `flush`.
+/// The sending side of one transport, in its encoding. Only `flush` waits for room, and ends the
+/// connection if none comes: everything else is queued at once.
 pub trait Outlet {
     /// After how long a quiet connection says where it stands.
     fn heartbeat(&self) -> Duration;
 
-    /// Takes a frame that was spelled before.
+    /// Queues a frame that was encoded before.
     fn feed(&mut self, frame: &Frame);
 
-    /// Spells it and takes it, if there is a word for it.
+    /// Encodes and queues it, if there is a frame for it.
     ///
     /// # Errors
-    /// It can't go on without one.
+    /// There is none, and the connection can't go on without.
     fn say(&mut self, told: &Told<'_>, tag: Option<&Value>) -> Result<(), Refusal>;
 
     /// The same for an event; a live one is reported once it has left.
@@ -49,26 +50,24 @@ pub trait Outlet {
         None
     }
 
-    /// Lets go of all that was taken.
+    /// Sends all that was queued.
     fn flush(&mut self) -> impl Future<Output = Result<(), Refusal>> + Send;
 
-    /// The way past the writer while it is at rest, if there is one.
+    /// How the hub may write events itself while the writer is idle, if it may.
     fn line(&self) -> Option<Line>;
 }
 
 /// The writing side of a connection.
 pub struct Writer<'a, O> {
     conversation: &'a Conversation<'a>,
-    presence: &'a Presence,
     outlet: O,
     greeted: bool,
 }
 
 impl<'a, O: Outlet> Writer<'a, O> {
-    pub fn new(conversation: &'a Conversation<'a>, presence: &'a Presence, outlet: O) -> Self {
+    pub fn new(conversation: &'a Conversation<'a>, outlet: O) -> Self {
         Self {
             conversation,
-            presence,
             outlet,
             greeted: false,
         }
@@ -84,10 +83,9 @@ impl<'a, O: Outlet> Writer<'a, O> {
 
     async fn write_all(&mut self) -> Result<Infallible, Refusal> {
         let Conversation {
-            subscription,
-            calls,
-            ..
+            presence, calls, ..
         } = self.conversation;
+        let subscription = &presence.subscription;
         let heartbeat = self.outlet.heartbeat();
         let mut last = Instant::now();
         loop {
@@ -115,7 +113,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
             }
             self.outlet.flush().await?;
             // A durable reader is told of each event that it is to acknowledge.
-            if self.presence.reader.is_none()
+            if presence.reader.is_none()
                 && let Some(line) = self.outlet.line()
             {
                 subscription.rest(line);
@@ -136,9 +134,12 @@ impl<'a, O: Outlet> Writer<'a, O> {
     fn beat(&mut self) -> Result<(), Refusal> {
         // The standpoint first: what lies before it was queued before it was set, so an empty queue
         // means that all of it was written.
-        let here = self.conversation.gate.hub.standpoint().borrow().clone();
+        let Presence {
+            gate, subscription, ..
+        } = self.conversation.presence;
+        let here = gate.hub.standpoint().borrow().clone();
         match here {
-            Some(here) if self.conversation.subscription.rise() => {
+            Some(here) if subscription.rise() => {
                 let bookmark = &*here.bookmark;
                 self.say(&Told::Heartbeat { bookmark }, None)
             }
@@ -147,24 +148,25 @@ impl<'a, O: Outlet> Writer<'a, O> {
     }
 
     fn say(&mut self, told: &Told<'_>, tag: Option<&Value>) -> Result<(), Refusal> {
-        self.presence.tells(told);
+        self.conversation.presence.tells(told);
         self.outlet.say(told, tag)
     }
 
     /// Writes a delivery; returns how many events it held.
     async fn write_one(&mut self, delivery: Delivery) -> Result<usize, Refusal> {
+        let presence = self.conversation.presence;
         match delivery {
             Delivery::Event(event) => return self.write_event(&event, true),
             Delivery::Seam(seam) => return self.write_seam(*seam).await,
             Delivery::Reply(frame) => self.outlet.feed(&frame),
-            Delivery::Withdrawn(room) if self.presence.needs(&room) => {
+            Delivery::Withdrawn(room) if presence.needs(&room) => {
                 return Err(Refusal::Forbidden);
             }
             Delivery::Withdrawn(room) => {
                 self.say(&Told::Withdrawn { room: &room }, None)?;
             }
             Delivery::Gap { reason, bookmark } => {
-                let rooms = self.conversation.subscription.rooms();
+                let rooms = presence.subscription.rooms();
                 self.write_gap(&rooms, reason, &bookmark)?;
             }
         }
@@ -172,9 +174,9 @@ impl<'a, O: Outlet> Writer<'a, O> {
     }
 
     async fn write_seam(&mut self, seam: Seam) -> Result<usize, Refusal> {
-        let gate = self.conversation.gate;
+        let presence = self.conversation.presence;
         let unavailable = Subscribed::unavailable(&seam);
-        let resolved = match gate.resolve(seam, self.conversation.subscription).await {
+        let resolved = match presence.gate.resolve(seam, &presence.subscription).await {
             Ok(resolved) => resolved,
             // At the start it comes back with the same bookmark; later the other rooms live on, and
             // these are told the truth.
@@ -184,7 +186,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
                 return Ok(0);
             }
         };
-        let announced = self.greeted || self.presence.resumes;
+        let announced = self.greeted || presence.resumes;
         if !self.greeted {
             self.greet(&resolved)?;
         }
@@ -205,9 +207,8 @@ impl<'a, O: Outlet> Writer<'a, O> {
 
     fn greet(&mut self, resolved: &Resolved) -> Result<(), Refusal> {
         self.greeted = true;
-        let presence = self.presence;
+        let presence = self.conversation.presence;
         let welcome = Welcome {
-            r#type: "welcome",
             connection_id: &presence.connection,
             user: presence.identity.user.as_deref(),
             rooms: &resolved.frame.rooms,
@@ -219,13 +220,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
         self.say(&Told::Welcome(&welcome), None)?;
         for (code, message, room) in presence.errors() {
             self.conversation.refused(code, room);
-            let message = &message;
-            let error = Told::Error {
-                code,
-                message,
-                room,
-            };
-            self.say(&error, None)?;
+            self.say(&Told::error(code, &message, room), None)?;
         }
         Ok(())
     }
@@ -237,7 +232,10 @@ impl<'a, O: Outlet> Writer<'a, O> {
     }
 
     fn write_event(&mut self, event: &Event, live: bool) -> Result<usize, Refusal> {
-        let subscription = self.conversation.subscription;
+        let Conversation {
+            presence, speech, ..
+        } = self.conversation;
+        let subscription = &presence.subscription;
         if !subscription.may_hear(&event.rooms) {
             return Ok(0);
         }
@@ -247,10 +245,10 @@ impl<'a, O: Outlet> Writer<'a, O> {
             self.write_gap(&rooms, reason, bookmark)?;
             return Ok(0);
         }
-        if self.conversation.speech.reloads(event) {
+        if speech.reloads(event) {
             return Err(Refusal::Gap);
         }
-        self.presence.tells(&Told::Event(event));
+        presence.tells(&Told::Event(event));
         self.outlet.event(event, live).map(|()| 1)
     }
 
@@ -261,11 +259,11 @@ impl<'a, O: Outlet> Writer<'a, O> {
         bookmark: &str,
     ) -> Result<(), Refusal> {
         report::gap(reason.word());
-        let gap = Told::Gap {
+        let gap = Gap {
             rooms,
             reason,
             bookmark,
         };
-        self.say(&gap, None)
+        self.say(&Told::Gap(gap), None)
     }
 }

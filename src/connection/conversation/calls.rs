@@ -53,19 +53,21 @@ impl Calls {
 impl Conversation<'_> {
     /// Begins a call, as whoever this connection is now.
     pub(super) fn call(&self, name: String, args: String, tag: Option<Value>) {
-        let Some((identity, version)) = self.gate.hub.standing(self.subscription) else {
+        let presence = self.presence;
+        let Some((identity, version)) = presence.gate.hub.standing(&presence.subscription) else {
             return;
         };
-        let (transport, shown) = (self.caller.transport.word(), &*self.caller.connection);
+        let (transport, shown) = (presence.caller.transport.word(), &presence.connection);
         let refusals = &self.calls.refusals;
         let Ok(slot) = Arc::clone(&self.calls.slots).try_acquire_owned() else {
             let refusal = CallRefusal::TooMany;
             report::call_refused(Some(refusals), transport, shown, None, refusal.row().1, "");
             let message = refusal.to_string();
-            return self.answer(&refused(&refusal, &message), tag.as_ref());
+            return self.answer(&Told::error(refusal.row().1, &message, None), tag.as_ref());
         };
-        let (gate, answers) = (Arc::clone(self.gate), Arc::clone(&self.calls.answers));
-        let (speech, subscription) = (Arc::clone(&self.speech), Arc::clone(self.subscription));
+        let (gate, answers) = (Arc::clone(&presence.gate), Arc::clone(&self.calls.answers));
+        let subscription = Arc::clone(&presence.subscription);
+        let speech = Arc::clone(&self.speech);
         let caller = Caller {
             identity,
             version: Some(version),
@@ -82,7 +84,7 @@ impl Conversation<'_> {
                 }
                 Err(refusal) => {
                     let message = refusal.to_string();
-                    speech.spell(&refused(&refusal, &message), tag.as_ref())
+                    speech.spell(&Told::error(refusal.row().1, &message, None), tag.as_ref())
                 }
             };
             if let Ok(Some(frame)) = spelled {
@@ -90,13 +92,5 @@ impl Conversation<'_> {
                 subscription.wake();
             }
         });
-    }
-}
-
-fn refused<'a>(refusal: &CallRefusal, message: &'a str) -> Told<'a> {
-    Told::Error {
-        code: refusal.row().1,
-        message,
-        room: None,
     }
 }

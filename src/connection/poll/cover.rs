@@ -40,11 +40,8 @@ impl Cover {
 
     fn spoken(&self, door: &Door, speech: &dyn Speech) -> Option<(String, String)> {
         let errors = self.errors.iter().filter_map(|error| {
-            let told = Told::Error {
-                code: error["code"].as_str()?,
-                message: error["message"].as_str()?,
-                room: error["room"].as_str(),
-            };
+            let (code, message) = (error["code"].as_str()?, error["message"].as_str()?);
+            let told = Told::error(code, message, error["room"].as_str());
             speech.spell(&told, None).ok()?
         });
         let errors: Vec<_> = errors.map(|error| error.text().to_owned()).collect();

@@ -146,7 +146,7 @@ impl Ear {
                 }
                 Some(Wrong::Binary) => ("bad-message", "arguments are JSON, not binary".to_owned()),
                 Some(Wrong::TooMany) => {
-                    let limits = &conversation.gate.settings.limits;
+                    let limits = &conversation.presence.gate.settings.limits;
                     ("rate-limited", allowance::exceeded(limits))
                 }
             };

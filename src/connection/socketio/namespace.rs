@@ -97,7 +97,7 @@ async fn run(engine: &Engine, presence: &Presence, named: &Arc<Named>, ear: &Ear
     let speech = Arc::clone(named) as Arc<dyn Speech>;
     let conversation = Conversation::begin(presence, speech);
     let outlet = NamespaceOutlet::new(engine, named, settings, presence.resumes);
-    let mut writer = Writer::new(&conversation, presence, outlet);
+    let mut writer = Writer::new(&conversation, outlet);
     let why = tokio::select! {
         why = writer.write() => why,
         why = ear.listen(&conversation) => why,

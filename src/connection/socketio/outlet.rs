@@ -6,10 +6,10 @@ use super::engine::Engine;
 use super::speech::Named;
 use crate::config::Settings;
 use crate::connection::Refusal;
-use crate::connection::seam::{Outcome, Subscribed};
+use crate::connection::seam::Gap;
 use crate::connection::speech::{Speech, Told};
 use crate::connection::writer;
-use crate::event::{Event, GapReason};
+use crate::event::Event;
 use crate::frame::Frame;
 use crate::hub::Line;
 use serde_json::Value;
@@ -44,13 +44,8 @@ impl<'a> NamespaceOutlet<'a> {
 
     /// A gap in the dialect's own word. Without one, a page that did not say where it stood knows
     /// nothing of gaps: it is to come back, and load anew.
-    fn after_gap(
-        &self,
-        rooms: &[Arc<str>],
-        reason: GapReason,
-        bookmark: &str,
-    ) -> Result<(), Refusal> {
-        match self.speech.gap(rooms, reason, bookmark) {
+    fn after_gap(&self, gap: Gap<'_>) -> Result<(), Refusal> {
+        match self.speech.gap(gap) {
             Some(own) => self.engine.feed(own, None),
             None if self.resumes => {}
             None => return Err(Refusal::Gap),
@@ -77,20 +72,12 @@ impl writer::Outlet for NamespaceOutlet<'_> {
         if let Some(packet) = self.speech.spell(told, tag)? {
             self.engine.feed(packet, None);
         }
-        match told {
-            Told::Gap {
-                rooms,
-                reason,
-                bookmark,
-            } => self.after_gap(rooms, *reason, bookmark),
-            Told::Subscribed(Subscribed {
-                rooms,
-                outcome: Outcome::Gap { reason },
-                bookmark,
-                ..
-            }) => self.after_gap(rooms, *reason, bookmark),
-            _ => Ok(()),
-        }
+        let gap = match told {
+            Told::Gap(gap) => Some(*gap),
+            Told::Subscribed(subscribed) => subscribed.gap(),
+            _ => None,
+        };
+        gap.map_or(Ok(()), |gap| self.after_gap(gap))
     }
 
     fn event(&mut self, event: &Event, live: bool) -> Result<(), Refusal> {

@@ -4,13 +4,14 @@
 //! dialect has no message for.
 
 use super::packet;
+use crate::connection::Refusal;
 use crate::connection::door::Door;
 use crate::connection::payload::Welcome;
+use crate::connection::seam::{Gap, Subscribed};
 use crate::connection::speech::spoken::Spoken;
 use crate::connection::speech::{Heard, Misheard, Speech, Told};
-use crate::connection::{Refusal, seam::Subscribed};
 use crate::dialect::{Dialect, SocketIoDoor};
-use crate::event::{GapReason, to_json};
+use crate::event::to_json;
 use crate::frame::Frame;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -76,10 +77,9 @@ impl Named {
     }
 
     /// The dialect's own word for a gap.
-    pub fn gap(&self, rooms: &[Arc<str>], reason: GapReason, bookmark: &str) -> Option<Frame> {
+    pub fn gap(&self, gap: Gap<'_>) -> Option<Frame> {
         let template = self.socketio()?.gap.as_ref()?;
-        let list = self.spoken.tell_gap(template, rooms, reason, bookmark);
-        Some(self.event(&list))
+        Some(self.event(&self.spoken.tell_gap(template, gap)))
     }
 
     /// What the callback is given, if there is one.
@@ -157,10 +157,7 @@ impl Speech for Named {
             // Nobody waits for an answer.
             _ if tag.is_some() && !matches!(told, Told::Error { .. }) => return Ok(None),
             Told::Subscribed(subscribed) => self.control("subscribed", &to_json(subscribed)),
-            Told::Gap { .. }
-            | Told::Heartbeat { .. }
-            | Told::Error { .. }
-            | Told::Withdrawn { .. } => {
+            Told::Gap(_) | Told::Heartbeat { .. } | Told::Error { .. } | Told::Withdrawn { .. } => {
                 let frame = told.json().unwrap_or_default();
                 self.control(
                     frame["type"].as_str().unwrap_or_default(),

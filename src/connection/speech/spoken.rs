@@ -6,11 +6,11 @@ use super::{Act, Heard, Misheard, Speech, Told, closing};
 use crate::connection::Refusal;
 use crate::connection::door::Door;
 use crate::connection::payload::Welcome;
-use crate::connection::seam::Outcome;
+use crate::connection::seam::Gap;
 use crate::dialect::{
     self, Fields, Filling, Meaning, Message, Source, Template, Values, WebSocketDoor,
 };
-use crate::event::{Event, GapReason, to_json};
+use crate::event::{Event, to_json};
 use crate::frame::Frame;
 use crate::hub::RoomRefusal;
 use serde_json::{Value, json};
@@ -103,33 +103,21 @@ impl Spoken {
             .with_text("user", user)
     }
 
-    fn gap(
-        &self,
-        rooms: &[Arc<str>],
-        reason: GapReason,
-        bookmark: &str,
-    ) -> Result<String, Refusal> {
-        let gap = self.websocket().and_then(|door| door.gap.as_ref());
+    fn gap(&self, gap: Gap<'_>) -> Result<String, Refusal> {
+        let template = self.websocket().and_then(|door| door.gap.as_ref());
         // Without a word for it, the page is to come back and load anew.
-        let gap = gap.ok_or(Refusal::Gap)?;
-        Ok(self.tell_gap(gap, rooms, reason, bookmark))
+        Ok(self.tell_gap(template.ok_or(Refusal::Gap)?, gap))
     }
 
     /// A gap, as the door has it.
-    pub fn tell_gap(
-        &self,
-        gap: &Template,
-        rooms: &[Arc<str>],
-        reason: GapReason,
-        bookmark: &str,
-    ) -> String {
-        let rooms = to_json(&rooms);
+    pub fn tell_gap(&self, template: &Template, gap: Gap<'_>) -> String {
+        let rooms = to_json(&gap.rooms);
         let values = Values::default()
             .with("rooms", Filling::Json(&rooms))
-            .with("reason", Filling::Text(reason.word()))
-            .with("bookmark", Filling::Text(bookmark))
+            .with("reason", Filling::Text(gap.reason.word()))
+            .with("bookmark", Filling::Text(gap.bookmark))
             .with_fields(&self.door.fields);
-        gap.render(&values)
+        template.render(&values)
     }
 
     /// A welcome, as the door has it.
@@ -217,18 +205,12 @@ impl Speech for Spoken {
                 let framing = self.door.dialect.event.as_ref();
                 return Ok(framing.map(|framing| framing.frame(event, &self.door.fields)));
             }
-            Told::Gap {
-                rooms,
-                reason,
-                bookmark,
-            } => Some(self.gap(rooms, *reason, bookmark)?),
-            Told::Subscribed(subscribed) => match subscribed.outcome {
-                Outcome::Gap { reason } => {
-                    Some(self.gap(&subscribed.rooms, reason, &subscribed.bookmark)?)
-                }
+            Told::Gap(gap) => Some(self.gap(*gap)?),
+            Told::Subscribed(subscribed) => match subscribed.gap() {
+                Some(gap) => Some(self.gap(gap)?),
                 // Refused, and said already.
-                _ if subscribed.rooms.is_empty() => None,
-                _ => self.answer(told, tag),
+                None if subscribed.rooms.is_empty() => None,
+                None => self.answer(told, tag),
             },
             Told::Left { .. } | Told::Result { .. } | Told::Acknowledged { .. } | Told::Pong => {
                 self.answer(told, tag)

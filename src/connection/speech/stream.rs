@@ -100,7 +100,7 @@ impl Speech for Stream {
                 sse_frame(name, id, &to_json(subscribed))
             }
             Told::Heartbeat { bookmark } => format!("id: {bookmark}\n\n"),
-            Told::Gap { bookmark, .. } => control(Some(bookmark), &json(told)),
+            Told::Gap(gap) => control(Some(gap.bookmark), &json(told)),
             Told::Error { .. } | Told::Withdrawn { .. } => control(None, &json(told)),
             // Answers, and nobody has asked.
             Told::Left { .. }

@@ -17,7 +17,7 @@ pub(super) async fn read(
     decoder: &mut Decoder,
     seen: &Mutex<tokio::time::Instant>,
 ) -> Refusal {
-    let limits = &conversation.gate.settings.limits;
+    let limits = &conversation.presence.gate.settings.limits;
     let mut allowance = Allowance::of_messages(limits);
     loop {
         let message = match socket.next(decoder).await {
@@ -33,7 +33,7 @@ pub(super) async fn read(
                 if let Err(why) = socket.answer(pong, limits.queue_bytes) {
                     return why;
                 }
-                conversation.subscription.wake();
+                conversation.presence.subscription.wake();
             }
             message if !allowance.take(Instant::now()) => {
                 let text = match &message {
