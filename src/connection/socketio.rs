@@ -116,9 +116,10 @@ impl Host {
         self.namespaces().iter().position(|one| one == namespace)
     }
 
-    /// Whether the dialect has a message for an event: `["name", arguments…]`.
-    fn knows(&self, list: &str) -> bool {
-        speech::is_known(&self.dialect, list)
+    /// How packets of the namespace at this place begin, behind their kind.
+    fn prefix(&self, place: usize) -> String {
+        let name = self.namespaces().get(place);
+        name.map_or_else(String::new, |name| packet::prefix(name))
     }
 
     /// Answers a request below the door's path.
@@ -168,14 +169,11 @@ impl Host {
 
     /// A connection that requests carry.
     fn open(self: &Arc<Self>, request: &Request<Incoming>) -> Boxed {
-        let place = match self.place(request) {
-            Ok(place) => place,
-            Err(refusal) => return self.refuse(refusal),
+        let permit = match self.permit(request) {
+            Ok(permit) => permit,
+            Err(refusal) => return boxed(self.gate.refuse(refusal)),
         };
-        let engine = Engine::new(self, Opened::by(request), None, place);
-        self.engines
-            .lock()
-            .insert(engine.sid, Arc::downgrade(&engine));
+        let engine = Engine::new(self, Opened::by(request), None, permit);
         let open = self.packet(engine.sid, &["websocket"]);
         tokio::spawn(requests::keep(engine));
         text(StatusCode::OK, open)
@@ -183,9 +181,9 @@ impl Host {
 
     /// A connection that a WebSocket carries from its beginning.
     fn open_websocket(self: &Arc<Self>, mut request: Request<Incoming>) -> Boxed {
-        let place = match self.place(&request) {
-            Ok(place) => place,
-            Err(refusal) => return self.refuse(refusal),
+        let permit = match self.permit(&request) {
+            Ok(permit) => permit,
+            Err(refusal) => return boxed(self.gate.refuse(refusal)),
         };
         let opened = Opened::by(&request);
         let host = Arc::clone(self);
@@ -193,10 +191,7 @@ impl Host {
             let Some((socket, decoder)) = host.take(upgrade).await else {
                 return;
             };
-            let engine = Engine::new(&host, opened, Some(Arc::clone(&socket)), place);
-            host.engines
-                .lock()
-                .insert(engine.sid, Arc::downgrade(&engine));
+            let engine = Engine::new(&host, opened, Some(Arc::clone(&socket)), permit);
             engine.say(Frame::websocket(&host.packet(engine.sid, &[])));
             drop(host);
             carried::carry(engine, socket, decoder).await;
@@ -239,10 +234,10 @@ impl Host {
     }
 
     /// Room for one more who has not signed in yet.
-    fn place(&self, request: &Request<Incoming>) -> Result<PendingPermit, Refusal> {
+    fn permit(&self, request: &Request<Incoming>) -> Result<PendingPermit, Refusal> {
         let peer = request.extensions().get::<Peer>();
         let address = peer.and_then(|peer| peer.address(&self.gate, request.headers()));
-        self.try_place(address)
+        self.try_permit(address)
             .inspect_err(|refusal| self.refused(refusal.word(), &refusal.to_string(), address))
     }
 
@@ -252,11 +247,7 @@ impl Host {
         report::refused_again(&self.refusals, transport, word, detail, &shown);
     }
 
-    fn refuse(&self, refusal: Refusal) -> Boxed {
-        boxed(self.gate.refuse(refusal))
-    }
-
-    fn try_place(&self, address: Option<IpAddr>) -> Result<PendingPermit, Refusal> {
+    fn try_permit(&self, address: Option<IpAddr>) -> Result<PendingPermit, Refusal> {
         if self.gate.hub.standpoint().borrow().is_none() {
             return Err(Refusal::DatabaseAway);
         }

@@ -1,6 +1,6 @@
 //! One connection of Engine.IO, whatever carries it: requests, a WebSocket, or first these and then
-//! that. Hands what is said in to its namespaces, and packets out to whatever carries it.
-//! It must never lose a packet between two ways, nor outlive the last of its namespaces for long.
+//! that. Hands messages in to its namespaces, and packets out to whatever carries it.
+//! It must never lose a packet when its carrier changes, nor outlive the last of its namespaces for long.
 
 mod members;
 mod pace;
@@ -49,7 +49,7 @@ pub(super) struct Inside {
     /// Nothing carries it any more.
     closed: bool,
     /// Held until somebody has signed in.
-    _place: Option<PendingPermit>,
+    _permit: Option<PendingPermit>,
 }
 
 /// The next ping, or what is to come of the last one.
@@ -72,11 +72,11 @@ impl Engine {
         host: &Arc<Host>,
         opened: Opened,
         socket: Option<Arc<Socket>>,
-        place: PendingPermit,
+        permit: PendingPermit,
     ) -> Arc<Self> {
         let settings = &host.gate.settings.socketio;
         let now = Instant::now();
-        Arc::new(Self {
+        let engine = Arc::new(Self {
             sid: rand::random(),
             host: Arc::clone(host),
             opened,
@@ -94,11 +94,14 @@ impl Engine {
                 },
                 ended: None,
                 closed: false,
-                _place: Some(place),
+                _permit: Some(permit),
             }),
             moved: Notify::new(),
             called: Notify::new(),
-        })
+        });
+        let found = Arc::downgrade(&engine);
+        host.engines.lock().insert(engine.sid, found);
+        engine
     }
 
     pub fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -228,7 +231,7 @@ impl Engine {
     pub fn settle(&self) {
         self.change(|inside| {
             inside.alone = None;
-            inside._place = None;
+            inside._permit = None;
         });
     }
 

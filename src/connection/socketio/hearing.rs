@@ -5,6 +5,7 @@ use super::ear::Ear;
 use super::engine::Engine;
 use super::namespace;
 use super::packet::{self, Packet, PacketType};
+use super::speech;
 use crate::connection::{Refusal, allowance};
 use serde_json::Value;
 use std::sync::Arc;
@@ -42,7 +43,8 @@ pub(super) fn hear(engine: &Arc<Engine>, text: &str) -> Result<(), Refusal> {
                 PacketType::Disconnect => engine.leave(&ear),
                 PacketType::Event | PacketType::Binary => {
                     let binary = what == PacketType::Binary;
-                    ear.hear(data, number, binary, |list| engine.host.knows(list));
+                    let is_known = |list: &str| speech::is_known(&engine.host.dialect, list);
+                    ear.hear(data, number, binary, is_known);
                 }
                 PacketType::Connect | PacketType::Acknowledgement => {}
             }

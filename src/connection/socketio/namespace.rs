@@ -48,10 +48,11 @@ pub(super) async fn serve(engine: Arc<Engine>, place: usize, ear: Arc<Ear>, auth
         Ok(()) => run(&engine, &presence, &named, &ear).await,
         Err(why) => why,
     };
-    // Its client has left it, or the whole connection ends.
-    let theirs = (why == Refusal::Gone).then(|| engine.ended().unwrap_or(why));
-    presence.why = theirs.unwrap_or(why).word();
-    if theirs.is_none() {
+    if why == Refusal::Gone {
+        // Its client has left it, or the whole connection ends, for a reason of its own.
+        presence.why = engine.ended().unwrap_or(why).word();
+    } else {
+        presence.why = why.word();
         Box::pin(send_away(&engine, place, why)).await;
     }
     drop(presence);
@@ -67,7 +68,7 @@ async fn enter(engine: &Arc<Engine>, place: usize, auth: Value) -> Result<Entere
     let refusal = match host.gate.enter(Transport::SocketIo, &visit).await {
         Ok(mut presence) => {
             let door = presence.door.clone().ok_or(None)?;
-            let named = Arc::new(Named::new(door, place));
+            let named = Arc::new(Named::new(door, place, host.prefix(place)));
             engine.settle();
             engine.say(packet::connected(named.prefix(), &presence.connection));
             let joined = presence.join(&visit).await;
@@ -88,8 +89,7 @@ async fn enter(engine: &Arc<Engine>, place: usize, auth: Value) -> Result<Entere
     let word = refusal.word();
     let door = host.dialect.socketio.as_ref();
     let said = door.map_or_else(|| word.to_owned(), |door| door.refusal(word, &values));
-    let namespace = host.namespaces().get(place).ok_or(None)?;
-    Err(Some(packet::refused(&packet::prefix(namespace), &said)))
+    Err(Some(packet::refused(&host.prefix(place), &said)))
 }
 
 async fn run(engine: &Engine, presence: &Presence, named: &Arc<Named>, ear: &Ear) -> Refusal {
@@ -115,13 +115,10 @@ async fn run(engine: &Engine, presence: &Presence, named: &Arc<Named>, ear: &Ear
 /// Ends what somebody has here, or the connection, so that its client comes back by itself.
 async fn send_away(engine: &Engine, place: usize, why: Refusal) {
     if why.ends_access() {
-        let shared = engine.is_shared(place);
-        if !shared {
+        if !engine.is_shared(place) {
             engine.forget();
         }
-        let prefix = engine.host.namespaces().get(place);
-        let prefix = prefix.map_or_else(String::new, |name| packet::prefix(name));
-        engine.say(packet::disconnected(&prefix));
+        engine.say(packet::disconnected(&engine.host.prefix(place)));
         // Whoever has no other namespace here closes the connection. Others live on, unless what
         // this one may not have any more is still on its way.
         let closed = engine.closed(why).await;

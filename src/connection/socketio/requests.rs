@@ -87,14 +87,11 @@ pub(super) async fn take(engine: &Arc<Engine>, body: Incoming) -> Boxed {
             .try_for_each(|one| hearing::hear(engine, one)),
         Err(_) => Err(Refusal::Protocol),
     };
-    match heard {
-        Ok(()) => text(StatusCode::OK, "ok".to_owned()),
-        Err(why) => {
-            engine.end(why);
-            match why {
-                Refusal::Gone => text(StatusCode::OK, "ok".to_owned()),
-                _ => EngineError::Request.answer(),
-            }
+    if let Err(why) = heard {
+        engine.end(why);
+        if why != Refusal::Gone {
+            return EngineError::Request.answer();
         }
     }
+    text(StatusCode::OK, "ok".to_owned())
 }

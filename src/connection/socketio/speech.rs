@@ -33,22 +33,13 @@ pub(super) fn is_known(dialect: &Dialect, packet: &str) -> bool {
 }
 
 impl Named {
-    /// The namespace at this place among the door's.
-    pub fn new(door: Arc<Door>, place: usize) -> Self {
-        let namespaces = door
-            .dialect
-            .socketio
-            .iter()
-            .flat_map(|door| &door.namespaces);
-        let prefix = namespaces
-            .skip(place)
-            .map(|name| packet::prefix(name))
-            .next();
+    /// The namespace at this place among the door's; `prefix` is how its packets begin.
+    pub fn new(door: Arc<Door>, place: usize, prefix: String) -> Self {
         Self {
             spoken: Spoken::new(Arc::clone(&door)),
             door,
             place,
-            prefix: prefix.unwrap_or_default(),
+            prefix,
         }
     }
 

@@ -2,20 +2,25 @@
 //! Hands over who hears there. It must never have two in one namespace, not even for the moment in
 //! which one leaves and the next comes: packets say the namespace, and not for whom they are.
 
-use super::Engine;
+use super::{Engine, Inside};
 use crate::connection::Refusal;
 use crate::connection::socketio::ear::Ear;
 use std::sync::Arc;
 use std::time;
 use tokio::time::Instant;
 
+impl Inside {
+    fn ear(&self, place: usize) -> Option<&Arc<Ear>> {
+        let mut all = self.namespaces.iter();
+        let found = all.find(|(known, ear)| *known == place && ear.is_open());
+        found.map(|(_, ear)| ear)
+    }
+}
+
 impl Engine {
     /// Who hears at this place, and has not left.
     pub fn ear(&self, place: usize) -> Option<Arc<Ear>> {
-        let inside = self.inside();
-        let mut all = inside.namespaces.iter();
-        let found = all.find(|(known, ear)| *known == place && ear.is_open());
-        found.map(|(_, ear)| Arc::clone(ear))
+        self.inside().ear(place).cloned()
     }
 
     /// Whether its client may sign in once more by now, to any namespace.
@@ -27,9 +32,7 @@ impl Engine {
     /// left, or the connection has ended.
     pub fn enter(&self, place: usize, ear: &Arc<Ear>) -> bool {
         let mut inside = self.inside();
-        let mut all = inside.namespaces.iter();
-        let taken = all.any(|(known, ear)| *known == place && ear.is_open());
-        if taken || inside.ended.is_some() {
+        if inside.ear(place).is_some() || inside.ended.is_some() {
             return false;
         }
         inside.namespaces.push((place, Arc::clone(ear)));

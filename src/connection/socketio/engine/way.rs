@@ -23,7 +23,7 @@ pub(in crate::connection::socketio) struct PendingPackets {
     packets: VecDeque<(Frame, Option<i64>)>,
     /// What these weigh.
     weight: usize,
-    /// What answers weigh that the client has had made since nothing waited.
+    /// What answers weigh that the client has caused since the queue was last empty.
     answers: usize,
     /// A request is being answered.
     pub asked: bool,
