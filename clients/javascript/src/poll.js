@@ -13,7 +13,8 @@ const PAUSE = 1000
 
 /** @type {import('./keeper.js').Transport} */
 export function poll({ settings, token, opening, frame, end }) {
-  const stop = new AbortController()
+  // One for each question: Node warns of one that many were asked with.
+  let stop = new AbortController()
   const isOver = () => stop.signal.aborted
 
   /**
@@ -21,6 +22,7 @@ export function poll({ settings, token, opening, frame, end }) {
    * @param {number} wait
    */
   async function ask(place, wait) {
+    stop = new AbortController()
     const answer = await settings.fetch(address(settings.url, '/poll', place, wait), request(token, stop.signal))
     if (!answer.ok) throw await ofAnswer(answer, settings.now())
     return answer.json()

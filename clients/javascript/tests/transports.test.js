@@ -204,6 +204,19 @@ describe('long poll', () => {
     expect(fake.requests.length).toBeLessThan(25)
   })
 
+  test('a flood of warnings: Node counts who listens for an end, so each question has one of its own', async () => {
+    const { connection } = open(fake, { transports: ['poll'] })
+    for (const id of [1, 2, 3]) {
+      await turns()
+      fake.request.json(answer({ events: [event(id)] }))
+    }
+    await turns()
+    connection.close()
+    const signals = fake.requests.map(({ options }) => options.signal)
+    expect(new Set(signals).size).toBe(4)
+    expect(signals.map(({ aborted }) => aborted)).toEqual([false, false, false, true])
+  })
+
   test('503 waits for Retry-After, and a poll that is never answered is given up', async () => {
     const { connection } = open(fake, { transports: ['poll'] })
     await turns()
