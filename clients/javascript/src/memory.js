@@ -10,7 +10,8 @@
  */
 export function remembered({ storage, url }, name) {
   try {
-    const store = storage === undefined ? globalThis.localStorage : storage
+    // A page's alone: Node 25 warns of being asked for its own.
+    const store = storage === undefined ? globalThis.document && globalThis.localStorage : storage
     const key = `rowcast:${url}`
     if (name) store?.setItem(key, name)
     return store?.getItem(key)

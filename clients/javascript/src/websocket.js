@@ -13,8 +13,8 @@ export function websocket({ settings, token, opening, frame, end }) {
   const socket = new settings.WebSocket(address(settings.url, '/ws', opening).replace(/^http/, 'ws'), protocols)
   socket.onmessage = ({ data }) => frame(JSON.parse(data))
   socket.onclose = ({ code, reason }) => end(ofClose(code, reason))
-  // Its close follows. The package `ws` ends the process if nobody hears of an error.
-  socket.onerror = () => {}
+  // Its close follows, but of Node 22's own that could not open. `ws` ends the process if nobody hears of an error.
+  socket.onerror = () => settings.later(0, () => socket.onclose && end(ofClose(1006, '')))
   return {
     send(said) {
       if (socket.readyState === 1) socket.send(said)

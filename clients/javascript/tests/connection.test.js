@@ -196,6 +196,19 @@ describe('coming back', () => {
     expect(fake.sockets).toHaveLength(2)
   })
 
+  test('ten seconds in silence: a socket of Node 22, which tells no close if it could not open, is not waited for', async () => {
+    const { connection } = open(fake, { transports: ['websocket'] })
+    await settle()
+    fake.socket.onerror({})
+    await pass(1000)
+    expect(fake.sockets).toHaveLength(2)
+    // Elsewhere the close follows in the same turn, and what it says counts.
+    fake.socket.onerror({})
+    fake.socket.cut(4003)
+    await pass(1000)
+    expect([connection.status, fake.sockets.length]).toEqual(['refused', 2])
+  })
+
   test.each([1006, 1001, 4000, 4005])('after %i it comes back with its bookmark', async (code) => {
     const { socket } = await live(fake)
     socket.say(event(7))
@@ -773,4 +786,17 @@ test('the transport that worked is remembered, and storage that throws is no obs
   const forbidden = { getItem: () => { throw new Error('no') }, setItem: () => { throw new Error('no') } }
   const { connection } = await live(server() && fake, { storage: forbidden })
   expect(connection.status).toBe('live')
+})
+
+test('a warning at each start of Node 25: where there is no page, nobody asks for localStorage', async () => {
+  const before = Object.getOwnPropertyDescriptor(globalThis, 'localStorage')
+  const asked = vi.fn()
+  Object.defineProperty(globalThis, 'localStorage', { configurable: true, get: asked })
+  try {
+    await live(fake, { storage: undefined })
+  } finally {
+    delete globalThis.localStorage
+    if (before) Object.defineProperty(globalThis, 'localStorage', before)
+  }
+  expect(asked).not.toHaveBeenCalled()
 })
