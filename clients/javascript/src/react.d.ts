@@ -19,8 +19,8 @@ export declare function useRowcast<Events extends object = Record<string, any>>(
 
 /** Handlers by the name of the event; `*` for all. */
 export type Handlers<Events extends object> = {
-  [Name in keyof Events & string]?: (data: Events[Name], event: RowcastEvent<Name, Events[Name]>) => void
-} & { '*'?: (data: Events[keyof Events], event: EventOf<Events>) => void }
+  [Name in keyof Events & string]?: ((data: Events[Name], event: RowcastEvent<Name, Events[Name]>) => void) | undefined
+} & { '*'?: ((data: Events[keyof Events], event: EventOf<Events>) => void) | undefined }
 
 /** Is in rooms while mounted, with handlers that may change at each render. They hear events of all
  * rooms of the connection: tell them apart by name or data. Undefined until the server answered. */

@@ -157,7 +157,8 @@ export interface Live<State> extends LiveSnapshot<State> {
   close(): void
 }
 
-export interface Connection<Events extends object = Record<string, any>> {
+/** Without a map, whatever its events: what takes a `Connection` takes each. */
+export interface Connection<Events extends object = any> {
   readonly status: Status
   readonly reason: string
   readonly transport: TransportName | undefined

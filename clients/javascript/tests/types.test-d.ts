@@ -54,6 +54,10 @@ connect({})
 // @ts-expect-error no such transport
 connect({ url: 'http://a', transports: ['carrier-pigeon'] })
 
+// Whoever takes any connection takes one with a map.
+const badge = (any: Connection) => any.on('anything', (data, event) => [data.whatever, event.name.length])
+badge(connection)
+
 // Without a map everything is allowed.
 connect({ url: 'http://a' }).on('anything', (data) => data.whatever)
 connect({ url: 'http://a' }).live(['lab_week', { lab: 1 }], 'lab:1', (state, event) => ({ ...state, [event.data.id]: event.data }))
