@@ -33,6 +33,8 @@ for (const [format, extension] of [['esm', '.js'], ['cjs', '.cjs']]) {
       format,
       // For Node to find the names in a CommonJS module that is imported.
       platform: format === 'cjs' ? 'node' : 'browser',
+      // Where CommonJS is not Node's own, as in Jest, nothing is behind import().
+      supported: { 'dynamic-import': format === 'esm' },
       // What the README says that it runs on.
       target: ['chrome93', 'firefox92', 'safari15.4', 'node20'],
       external: ['react'],

@@ -1,5 +1,5 @@
-// Packs the package, installs it into an empty project, and uses it there from ESM, from CommonJS
-// and from TypeScript in strict mode, resolved as bundlers do and as Node does.
+// Packs the package, installs it into an empty project, and uses it there from ESM, from CommonJS,
+// Jest's too, and from TypeScript in strict mode, resolved as bundlers do and as Node does.
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -33,7 +33,18 @@ try {
     })`
   writeFileSync(join(project, 'esm.mjs'), `import { connect, RowcastError } from 'rowcast-client'\nimport { useLive } from 'rowcast-client/react'\n${check}`)
   writeFileSync(join(project, 'common.cjs'), `const { connect, RowcastError } = require('rowcast-client')\nconst { useLive } = require('rowcast-client/react')\n${check}`)
-  for (const file of ['esm.mjs', 'common.cjs']) {
+  // CommonJS as Jest has it: of functions that are not Node's modules, behind whose import() there is nothing.
+  writeFileSync(join(project, 'jest.cjs'), `
+    const { runInThisContext } = require('vm')
+    function load(file) {
+      const module = { exports: {} }
+      const run = runInThisContext('(function (module, exports, require) {' + require('fs').readFileSync(file, 'utf8') + '\\n})')
+      run(module, module.exports, (name) => load(require('path').resolve(file, '..', name)))
+      return module.exports
+    }
+    const { connect, RowcastError } = load(require.resolve('rowcast-client'))
+    const { useLive } = require('rowcast-client/react')\n${check}`)
+  for (const file of ['esm.mjs', 'common.cjs', 'jest.cjs']) {
     const said = run(process.execPath, file).trim()
     if (said !== 'function function connecting,live,offline') throw new Error(`${file} said ${said}`)
     console.log(`${file}: ${said}`)
