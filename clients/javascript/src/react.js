@@ -103,7 +103,11 @@ export function useLive(call, rooms, reduce, deps = []) {
     const ask = typeof call === 'function' ? () => /** @type {() => Promise<any>} */ (latest.current.call)() : call
     const live = connection.live(ask, wish.names, (state, event) => latest.current.reduce(state, event))
     hold({ wish, live })
-    return () => live.close()
+    return () => {
+      live.close()
+      // Of a page that is hidden and shown again (Activity) it would seem live.
+      hold(undefined)
+    }
   }, [connection, latest, wish])
   const live = held?.wish === wish ? held.live : undefined
   const shown = useSyncExternalStore(live?.subscribe ?? never, live?.get ?? getLoading, getLoading)

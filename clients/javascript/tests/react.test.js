@@ -1,6 +1,7 @@
 // @ts-nocheck
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import * as React from 'react'
 import { act, createElement, StrictMode, useLayoutEffect, version } from 'react'
 import { createRoot } from 'react-dom/client'
 import { renderToString } from 'react-dom/server'
@@ -288,6 +289,32 @@ test('useLive: reload() loads anew, and a load that is unmounted asks for nothin
   await page.unmount()
   await turn(() => fake.socket.say({ type: 'result', id: fake.socket.said('call').at(-1).id, data: 1, bookmark: 'h.1_0' }))
   expect(fake.socket.said('subscribe')).toEqual([])
+  await turn(() => connection.close())
+})
+
+test.skipIf(!React.Activity)('useLive: false live: what was hidden does not show what it had before as live', async () => {
+  const connection = await liveConnection()
+  const shown = []
+  function Week() {
+    const { state, status } = useLive('week', 'lab:1', (sum, { data }) => sum + data.id)
+    shown.push(status)
+    return `${status} ${state}`
+  }
+  const within = (mode) => h(RowcastProvider, { connection }, h(React.Activity, { mode }, h(Week)))
+  async function load(data) {
+    await turn(() => fake.socket.say({ type: 'result', id: fake.socket.said('call').at(-1).id, data, bookmark: 'h.1_0' }))
+    await turn(() => answer(fake.socket))
+  }
+  const page = await render(within('visible'))
+  await load(1)
+  expect(page.text()).toBe('live 1')
+  await page.show(within('hidden'))
+  await turn()
+  shown.length = 0
+  await page.show(within('visible'))
+  expect(new Set(shown)).toEqual(new Set(['loading']))
+  await load(7)
+  expect(page.text()).toBe('live 7')
   await turn(() => connection.close())
 })
 
