@@ -41,7 +41,7 @@ export function settle(options) {
   const { url, transports } = settings
   settings.transports = transports.filter((name) => name !== 'websocket' || settings.WebSocket)
   if (!/^https?:/.test(url) || !settings.transports[0] || transports.some((name) => !DEFAULTS.transports.includes(name))) {
-    throw new TypeError(`bad url or transports: ${url} ${transports}`)
+    throw new TypeError(`bad url or transports: ${url} ${transports}${settings.WebSocket ? '' : ', and there is no WebSocket here'}`)
   }
   return settings
 }

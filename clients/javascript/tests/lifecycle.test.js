@@ -288,4 +288,6 @@ test('what can only be a mistake is told with what was given', () => {
   expect(() => open(fake, { url: 'live.example' })).toThrow('bad url or transports: live.example websocket,sse,poll')
   expect(() => open(fake, { transports: ['ws', 'poll'] })).toThrow('ws,poll')
   expect(() => open(fake, { transports: [] })).toThrow(TypeError)
+  // As in Node 20, where nothing else is wrong with it.
+  expect(() => open(fake, { transports: ['websocket'], WebSocket: null })).toThrow('websocket, and there is no WebSocket here')
 })
