@@ -436,6 +436,43 @@ async fn auth_renews_in_band_and_admits_anew() {
     server.stop().await;
 }
 
+/// As `docs/protocol.md` has it: a renewed token brings its home rooms, those that were left, too.
+#[tokio::test]
+async fn auth_joins_home_rooms_and_names_them() {
+    let database = support::database().await;
+    let rule = "
+        create function public.home_of(claims jsonb) returns text[] language sql as $$
+          select array['user:' || (claims ->> 'sub'), 'org:' || (claims ->> 'org')]
+        $$;
+        insert into rowcast.home_rule values ('public.home_of(jsonb)')";
+    database.run(rule).await;
+    let server = serve(&database, |_| ()).await;
+    let mut socket = ws(&server, &token("1", "", "1"), "").await;
+    let welcome = socket.expect("welcome").await;
+    assert_eq!(welcome["rooms"], json!(["user:1", "org:1"]));
+    let left = json!({ "type": "unsubscribe", "rooms": ["user:1", "not:mine"] });
+    socket.send(left).await;
+    let left = socket.expect("unsubscribed").await;
+    assert_eq!(left["rooms"], json!(["user:1"]));
+
+    let renewed = json!({ "type": "auth", "token": token("1", "", "2"), "id": 1 });
+    socket.send(renewed).await;
+    let lost = socket.expect("error").await;
+    assert_eq!(lost["room"], "org:1");
+    socket.expect("authenticated").await;
+    let joined = socket.expect("subscribed").await;
+    let named = (&joined["id"], &joined["rooms"], &joined["outcome"]);
+    assert_eq!(
+        named,
+        (&json!(null), &json!(["user:1", "org:2"]), &json!("live"))
+    );
+    for room in ["user:1", "org:2"] {
+        marker(&database, &[room]).await;
+        socket.expect_event("marker").await;
+    }
+    server.stop().await;
+}
+
 /// As where a rule is withdrawn: what a slow reader has not got yet is not theirs any more.
 #[tokio::test]
 async fn what_waits_for_a_room_that_the_new_token_loses_is_not_delivered() {
