@@ -376,7 +376,7 @@ ALTER FUNCTION rowcast.begin_call(p_name text, p_claims jsonb, p_leeway bigint, 
 COMMENT ON FUNCTION rowcast.begin_call(p_name text, p_claims jsonb, p_leeway bigint, p_version bigint, p_timeout_ms bigint) IS 'Prepares a transaction for rowcast.call: ok, revoked, or why there is no such function.';
 
 CREATE FUNCTION rowcast.bookmark() RETURNS text
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE sql STABLE SECURITY DEFINER PARALLEL RESTRICTED
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
   select rowcast.history() || '.' || rowcast.encode_snapshot(
@@ -1874,6 +1874,7 @@ COMMENT ON FUNCTION rowcast.open_reader(p_sub text, p_name text, p_bookmark text
 CREATE FUNCTION rowcast.overview(p_rows integer) RETURNS jsonb
     LANGUAGE sql STABLE
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
     AS $$
   select jsonb_build_object(
     'failures', (

@@ -1,8 +1,11 @@
 //! What the sessions that write, and their databases, may be set to: no event changes with it, and
 //! the application goes on as it did.
 
-use crate::support::{Database, VERSIONS, Version, on, on_every_version};
+use crate::support::{
+    Database, Postgres, VERSIONS, Version, eventually, on, on_every_version, serve,
+};
 use rowcast::migrate;
+use std::time::Duration;
 use tokio_postgres::Client;
 
 async fn database(version: Version) -> Database {
@@ -344,7 +347,79 @@ async fn lastval_is_kept_where_it_is_asked_for(version: Version) {
     assert_eq!(lastval(&fresh, insert).await, 2_147_483_647);
 }
 
+/// A statement that asks for the page's bookmark besides was planned without workers.
+async fn a_bookmark_keeps_no_statement_from_running_in_parallel(version: Version) {
+    const PAGE: &str = "select rowcast.bookmark(), (select count(*) from public.many)";
+    let database = on(version).await.database().await;
+    database
+        .run(
+            "create table public.many as select id from generate_series(1, 1000) id;
+             select rowcast.ensure_history()",
+        )
+        .await;
+    let page = database.client("postgres").await;
+    run(
+        &page,
+        "set parallel_setup_cost = 0; set parallel_tuple_cost = 0;
+         set min_parallel_table_scan_size = 0",
+    )
+    .await;
+    let plan = page.query(&format!("explain {PAGE}"), &[]).await;
+    let plan: Vec<String> = plan.expect("a plan").iter().map(|row| row.get(0)).collect();
+    let plan = plan.join("\n");
+    assert!(plan.contains("Workers Planned"), "{plan}");
+
+    // In a transaction that writes, too; what it has written does not count as seen.
+    run(
+        &page,
+        "begin; select rowcast.emit('c', 'own', array['*'], '{}')",
+    )
+    .await;
+    let answer = page.query_one(PAGE, &[]).await.expect(PAGE);
+    run(&page, "commit").await;
+    assert_eq!(answer.get::<_, i64>(1), 1000);
+    let since = "select string_agg(name, ' ') from rowcast.events_since($1)";
+    let bookmark: String = answer.get(0);
+    let since = page.query_one(since, &[&bookmark]).await.expect(since);
+    assert_eq!(since.get::<_, String>(0), "own");
+}
+
+/// Beside a large catalog the planner took its answer for dear enough to be compiled, for a second.
+#[tokio::test]
+async fn what_the_console_asks_is_not_compiled() {
+    let database = on(Version::Installed).await.database().await;
+    let without = "select 'jit=off' = any (proconfig) from pg_proc
+        where oid = 'rowcast.overview(integer)'::regprocedure";
+    assert!(database.ask::<bool>(without).await);
+}
+
+/// Each proof of LISTEN was another statement to pg_stat_statements: it keeps five thousand, and forgot
+/// the application's for them.
+#[tokio::test]
+async fn proofs_of_listen_are_one_statement() {
+    let settings = [("shared_preload_libraries", "pg_stat_statements")];
+    let postgres = Postgres::start(Version::Installed, &settings).await;
+    let database = postgres.database().await;
+    database.run("create extension pg_stat_statements").await;
+    let server = serve(&database, |settings| {
+        settings.listener.proof = Duration::from_millis(50);
+    })
+    .await;
+    let ours = "select coalesce(string_agg(query, '; '), '') from pg_stat_statements
+        join pg_database on pg_database.oid = dbid
+        where datname = current_database() and query ~* 'echo:|pg_notify[(]'
+        having sum(calls) >= 3";
+    let said = eventually("three proofs", async || {
+        let said = database.superuser().await.query_opt(ours, &[]).await;
+        said.expect(ours).map(|row| row.get::<_, String>(0))
+    })
+    .await;
+    assert_eq!(said, "select pg_notify($1, $2)");
+    server.stop().await;
+}
+
 on_every_version! {
+    a_bookmark_keeps_no_statement_from_running_in_parallel
     a_backslash_is_one_in_every_session
     a_room_is_called_alike_whoever_writes
     a_collation_of_ones_own_loses_nothing
