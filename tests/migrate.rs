@@ -486,6 +486,38 @@ async fn whoever_may_not_migrate_is_told_who_may() {
     );
 }
 
+/// A superuser was told to be one: it is rowcast_owner who creates.
+#[tokio::test]
+async fn a_tablespace_that_rowcast_owner_may_not_use_is_named() {
+    let database = support::on(Version::V18).await.empty().await;
+    let owner = database.superuser().await;
+    for sql in [
+        "set allow_in_place_tablespaces = on",
+        "create tablespace elsewhere location ''",
+        &format!(
+            "alter database {} set default_tablespace = elsewhere",
+            database.name
+        ),
+    ] {
+        owner.batch_execute(sql).await.expect(sql);
+    }
+    let mut client = database.client("postgres").await;
+    let error = migrate::run(&mut client).await.expect_err("no tablespace");
+    let error = error.to_string();
+    assert!(
+        error.contains("permission denied for tablespace elsewhere"),
+        "{error}"
+    );
+    assert!(
+        error.contains("grant create on tablespace … to rowcast_owner"),
+        "{error}"
+    );
+    database
+        .run("grant create on tablespace elsewhere to rowcast_owner")
+        .await;
+    run(&mut client).await;
+}
+
 /// `sql/schema.sql` is what pg_dump says of the migrated schema; `UPDATE=1` writes it anew.
 #[tokio::test]
 async fn golden_schema() {

@@ -135,6 +135,10 @@ fn describe_as(error: &tokio_postgres::Error, denied: &str) -> String {
         }
         // Read-only, which is a hot standby mostly.
         "25006" => Some(ON_THE_PRIMARY),
+        // Who creates is rowcast_owner, whoever migrates.
+        "42501" if db.message().contains("for tablespace") => Some(
+            "it is what default_tablespace says here: `grant create on tablespace … to rowcast_owner`",
+        ),
         "42501" => Some(denied),
         _ => db.hint(),
     };
