@@ -69,12 +69,14 @@ pub const PATH: &str = "search_path = pg_catalog, pg_temp";
 
 /// What a session of our own begins with, past any pool. Timeouts that the address, the role or the
 /// database sets are meant for an application: for our statements the client keeps the time
-/// (`transaction_timeout` is there from PostgreSQL 17 on). And a backslash in a string, of ours or of
-/// the files of `rowcast triggers`, is no escape.
+/// (`transaction_timeout` is there from PostgreSQL 17 on). A backslash in a string, of ours or of
+/// the files of `rowcast triggers`, is no escape; and names are quoted only where they must be, for
+/// some are stored, and compared with that.
 #[must_use]
 pub fn session() -> String {
     format!(
-        "set {PATH}; set standard_conforming_strings = on; set statement_timeout = 0; \
+        "set {PATH}; set standard_conforming_strings = on; set quote_all_identifiers = off; \
+         set statement_timeout = 0; \
          set default_transaction_isolation = 'read committed'; \
          select set_config(name, '0', false) from pg_settings where name in ('lock_timeout', \
          'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout')"

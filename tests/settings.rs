@@ -65,12 +65,13 @@ async fn a_backslash_is_one_in_every_session(version: Version) {
     run(&legacy, insert).await;
     assert_eq!(told(&database).await, "file {dir:a}; note {open:1}");
 
-    // Who attaches in such a session, attaches the same.
-    let source = "select string_agg(prosrc, '' order by proname) from pg_proc
+    // Who attaches in such a session, or in one that quotes every name, attaches the same.
+    let source = "select string_agg(concat(prosrc, proconfig), '' order by proname) from pg_proc
         where proname like 'shop.%'";
     let before: String = database.ask(source).await;
     let owner = database.client("postgres").await;
     run(&owner, OFF).await;
+    run(&owner, "set quote_all_identifiers = on").await;
     let again = "select rowcast.attach(relation, operation, query, mode) from rowcast.attached";
     run(&owner, again).await;
     let after: String = database.ask(source).await;
@@ -83,8 +84,12 @@ async fn a_database_where_a_backslash_is_none_is_migrated_as_any_other() {
     let database = on(Version::Installed).await.empty().await;
     let off = "alter database {} set standard_conforming_strings = off";
     database.run(&off.replace("{}", &database.name)).await;
+    let quoted = "alter database {} set quote_all_identifiers = on";
+    database.run(&quoted.replace("{}", &database.name)).await;
     let mut owner = database.client("postgres").await;
     migrate::run(&mut owner).await.expect("it migrates");
+    let quoted = owner.query_one("show quote_all_identifiers", &[]);
+    assert_eq!(quoted.await.expect("a setting").get::<_, String>(0), "off");
     // The files of `rowcast triggers` are said in such a session, too.
     let ours = owner.query_one("show standard_conforming_strings", &[]);
     assert_eq!(ours.await.expect("a setting").get::<_, String>(0), "on");

@@ -11,6 +11,7 @@ create or replace function rowcast.attach(
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 declare
   v_columns text[];
