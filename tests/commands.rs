@@ -585,6 +585,13 @@ async fn a_tail_that_can_not_write_says_where_it_stood() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{told}");
     assert!(told.contains(&format!("--since {place}\n")), "{told}");
+    // Where nothing began, there is no place to go on from.
+    let refused = run(&db, &["tail", "--since", "none"]).await;
+    let told = text(&refused);
+    assert!(
+        !refused.status.success() && !told.contains("--since none"),
+        "{told}"
+    );
 }
 
 /// What waited for a lock went on waiting in the server, behind each that had given up.

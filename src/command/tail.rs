@@ -62,6 +62,7 @@ pub struct Args {
 pub async fn run(args: Args, settings: &config::Settings) -> Result<ExitCode, Failure> {
     let mut tail = Tail {
         bookmark: args.since.clone(),
+        began: false,
         printer: Printer::new(args),
         patience: settings.listener.look_timeout_max,
     };
@@ -74,7 +75,7 @@ pub async fn run(args: Args, settings: &config::Settings) -> Result<ExitCode, Fa
         Err(error) if is_broken_pipe(&*error) => Ok(()),
         ended => ended,
     };
-    if let Some(bookmark) = &tail.bookmark {
+    if let Some(bookmark) = tail.bookmark.filter(|_| tail.began) {
         remark(format_args!("to go on from here: --since {bookmark}"));
     }
     ended.map(|()| ExitCode::SUCCESS)
@@ -88,6 +89,8 @@ fn is_broken_pipe(error: &(dyn Error + Send + Sync + 'static)) -> bool {
 
 struct Tail {
     bookmark: Option<String>,
+    /// A look was answered: the bookmark is one, and of this database.
+    began: bool,
     printer: Printer,
     /// With a statement.
     patience: Duration,
@@ -165,6 +168,7 @@ impl Tail {
                 client.query(LOOK, &[&self.bookmark, &rooms, &LIMIT]),
             )
             .await?;
+            self.began = true;
             for row in &rows {
                 self.printer.print(row)?;
             }
