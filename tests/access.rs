@@ -1325,6 +1325,19 @@ async fn of_two_who_sign_out_at_once_both_are_out() {
     server.stop().await;
 }
 
+/// Connects with the cookie `sid`, as a page of the server's own origin.
+async fn by_session(server: &Server, id: &str, transport: Transport) -> Subscriber {
+    let (cookie, own) = (format!("sid={id}"), format!("http://{}", server.address));
+    let headers = [("cookie", cookie.as_str()), ("origin", own.as_str())];
+    match transport {
+        Transport::WebSocket => support::ws_with(server, "", &headers).await,
+        Transport::Sse => try_sse(server, "", "", &headers)
+            .await
+            .unwrap_or_else(|answer| panic!("{answer:?}")),
+        Transport::Poll => panic!("a poll does not stay open"),
+    }
+}
+
 #[tokio::test]
 async fn a_session_that_ended_is_noticed_when_the_rules_are_asked_again() {
     let database = support::database().await;
@@ -1341,17 +1354,8 @@ async fn a_session_that_ended_is_noticed_when_the_rules_are_asked_again() {
         )
         .await;
     let server = serve(&database, |_| ()).await;
-    let own = format!("http://{}", server.address);
     let open = async |id: &str, transport: Transport| {
-        let cookie = format!("sid={id}");
-        let headers = [("cookie", cookie.as_str()), ("origin", own.as_str())];
-        let mut one = match transport {
-            Transport::WebSocket => support::ws_with(&server, "", &headers).await,
-            Transport::Sse => try_sse(&server, "", "", &headers)
-                .await
-                .unwrap_or_else(|a| panic!("{a:?}")),
-            Transport::Poll => panic!("a poll does not stay open"),
-        };
+        let mut one = by_session(&server, id, transport).await;
         assert_eq!(one.expect("welcome").await["user"], "1");
         one
     };
@@ -1419,16 +1423,8 @@ async fn who_comes_by_a_session_that_is_to_end_earlier_comes_back_and_is_told_so
         )
         .await;
     let server = serve(&database, |_| ()).await;
-    let own = format!("http://{}", server.address);
     let open = async |id: &str, transport: Transport| {
-        let cookie = format!("sid={id}");
-        let headers = [("cookie", cookie.as_str()), ("origin", own.as_str())];
-        let mut one = match transport {
-            Transport::WebSocket => support::ws_with(&server, "", &headers).await,
-            _ => try_sse(&server, "", "", &headers)
-                .await
-                .unwrap_or_else(|a| panic!("{a:?}")),
-        };
+        let mut one = by_session(&server, id, transport).await;
         let ends = one.expect("welcome").await["expiresAt"].as_i64();
         (one, ends.expect("a session ends"))
     };
