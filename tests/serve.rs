@@ -48,6 +48,10 @@ async fn a_hangup_says_goodbye_too() {
     program.signal(Signal::SIGHUP);
     assert_eq!(everybody.closed().await.0, 1012);
     assert!(program.exited().await.success(), "{}", program.log());
+    // Or nobody finds out what stops it at night.
+    let log = program.log();
+    let why = r#""message":"told to stop","signal":"SIGHUP""#;
+    assert!(log.contains(why), "{log}");
 }
 
 #[tokio::test]

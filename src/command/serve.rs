@@ -51,16 +51,17 @@ pub fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     };
     let hung_up = async move {
         match &mut hangup {
-            Some(hangup) => hangup.recv().await,
+            Some(hangup) => _ = hangup.recv().await,
             None => std::future::pending().await,
         }
     };
     Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hung_up => {}
-        }
+        let signal = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            () = hung_up => "SIGHUP",
+        };
+        report::told_to_stop(signal);
     })
 }
 

@@ -143,19 +143,19 @@ impl Host {
         }
         let asked = EngineQuery::of(request.uri().query().unwrap_or_default());
         let Some(way) = asked.way else {
-            return EngineError::Transport.answer();
+            return self.turn_away(&request, EngineError::Transport);
         };
         let Some(sid) = asked.sid else {
             return match (asked.is_current, way, request.method()) {
-                (false, ..) => EngineError::Version.answer(),
+                (false, ..) => self.turn_away(&request, EngineError::Version),
                 (_, EngineTransport::Polling, &Method::GET) => self.open(&request),
                 (_, EngineTransport::WebSocket, &Method::GET) => self.open_websocket(request),
-                _ => EngineError::Method.answer(),
+                _ => self.turn_away(&request, EngineError::Method),
             };
         };
         let found = sid.and_then(|sid| self.engines.lock().get(&sid)?.upgrade());
         let Some(engine) = found else {
-            return EngineError::Sid.answer();
+            return self.turn_away(&request, EngineError::Sid);
         };
         match (way, request.method()) {
             (EngineTransport::Polling, &Method::GET) => requests::fetch(&engine).await,
@@ -235,10 +235,21 @@ impl Host {
 
     /// Room for one more who has not signed in yet.
     fn permit(&self, request: &Request<Incoming>) -> Result<PendingPermit, Refusal> {
-        let peer = request.extensions().get::<Peer>();
-        let address = peer.and_then(|peer| peer.address(&self.gate, request.headers()));
+        let address = self.address(request);
         self.try_permit(address)
             .inspect_err(|refusal| self.refused(refusal.word(), &refusal.to_string(), address))
+    }
+
+    /// Answers who is of no connection here, and tells operators, whose clients only say "xhr poll error".
+    fn turn_away(&self, request: &Request<Incoming>, error: EngineError) -> Boxed {
+        let (word, address) = (Refusal::Protocol.word(), self.address(request));
+        self.refused(word, error.message(), address);
+        error.answer()
+    }
+
+    fn address(&self, request: &Request<Incoming>) -> Option<IpAddr> {
+        let peer = request.extensions().get::<Peer>()?;
+        peer.address(&self.gate, request.headers())
     }
 
     /// Somebody was refused whose sign-in was not even looked at.

@@ -13,6 +13,11 @@ pub fn serving(address: &str) {
     tracing::info!(address, version = env!("CARGO_PKG_VERSION"), "serving");
 }
 
+/// Somebody wishes the process to end.
+pub fn told_to_stop(signal: &'static str) {
+    tracing::info!(signal, "told to stop");
+}
+
 /// The end begins: so many are told to come back.
 pub fn stopping(connections: usize) {
     tracing::info!(connections, "stopping");

@@ -657,11 +657,13 @@ async fn what_is_no_packet_ends_the_connection() {
     assert_eq!(answers[0], (200, "1".to_owned()), "it is closed");
     assert_eq!(answers[1].0, 400);
     free(&server).await;
+    let refused = "rowcast_refusals_total{code=\"protocol-error\"}";
     for (query, code) in [
         ("EIO=3&transport=polling", 5),
         ("EIO=4&transport=flash", 0),
         ("EIO=4&transport=polling&sid=none", 1),
     ] {
+        let before = metric(&server, refused).await;
         let answer = get(&server, &format!("/socket.io/?{query}"), &[]).await;
         let error: Value = serde_json::from_str(&answer.body).expect("JSON");
         assert_eq!(
@@ -669,6 +671,8 @@ async fn what_is_no_packet_ends_the_connection() {
             (400, &json!(code)),
             "{query}"
         );
+        // Clients can't tell why: operators have to see it.
+        assert!(metric(&server, refused).await > before, "{query}");
     }
     server.stop().await;
 }

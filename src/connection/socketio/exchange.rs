@@ -56,15 +56,18 @@ pub(super) enum EngineError {
 }
 
 impl EngineError {
-    pub fn answer(self) -> Boxed {
-        let message = match self {
+    pub fn message(self) -> &'static str {
+        match self {
             Self::Transport => "Transport unknown",
             Self::Sid => "Session ID unknown",
             Self::Method => "Bad handshake method",
             Self::Request => "Bad request",
             Self::Version => "Unsupported protocol version",
-        };
-        let error = json!({ "code": self as u8, "message": message });
+        }
+    }
+
+    pub fn answer(self) -> Boxed {
+        let error = json!({ "code": self as u8, "message": self.message() });
         text(StatusCode::BAD_REQUEST, error.to_string())
     }
 }
