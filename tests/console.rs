@@ -499,6 +499,24 @@ async fn who_does_not_read_is_shown_as_slow_and_then_as_lagged() {
     drop(held);
 }
 
+/// Whose writer is called for each event, as a durable reader's, was slow from its first event on.
+#[tokio::test]
+async fn a_durable_reader_that_has_it_all_is_not_slow() {
+    let db = with_rules().await;
+    let program = serve_process(&db, &[ENABLED, ("ROWCAST__CONSOLE__SLOW_MS", "1")]).await;
+    let mut watching = watch(&program).await;
+    let mut reader = support::ws(&program, &token("1", "", ""), "rooms=r:a&reader=box").await;
+    reader.expect("welcome").await;
+    reader.expect("subscribed").await;
+    marker(&db, &["r:a"]).await;
+    reader.expect_event("marker").await;
+    let now = now_with(&mut watching, "it is at rest", |now| {
+        now["totals"]["deliveries"] == 1 && now["slow"]["count"] == 0
+    })
+    .await;
+    assert_eq!(now["connections"]["list"][0]["writing"], Value::Null);
+}
+
 #[tokio::test]
 async fn refusals_and_failures_appear_with_what_they_were() {
     let db = with_rules().await;

@@ -113,11 +113,8 @@ impl<'a, O: Outlet> Writer<'a, O> {
             }
             self.outlet.flush().await?;
             // A durable reader is told of each event that it is to acknowledge.
-            if presence.reader.is_none()
-                && let Some(line) = self.outlet.line()
-            {
-                subscription.rest(line);
-            }
+            let line = self.outlet.line().filter(|_| presence.reader.is_none());
+            subscription.rest(line);
         }
     }
 

@@ -338,6 +338,46 @@ mod tests {
         assert_eq!(crowd.iter().filter(heard).count(), crowd.len());
     }
 
+    /// It takes what waits, and nothing of it leaves.
+    struct Torn;
+
+    impl Carry for Torn {
+        fn carry(
+            &self,
+            _: &dyn EventSpelling,
+            waiting: &mut VecDeque<Delivery>,
+            _: &mut Carriage,
+        ) -> Carried {
+            waiting.clear();
+            Carried {
+                any: true,
+                all: false,
+            }
+        }
+    }
+
+    /// Who took nothing of a single large event was not shown as slow.
+    #[test]
+    fn what_was_torn_is_being_written_until_its_writer_rests() {
+        let hub = hub(LIMITS);
+        let a = joined(&hub);
+        let spelling = Arc::new(Takes(Mutex::default()));
+        let socket = Arc::new(Torn);
+        a.rest(Line { socket, spelling });
+        publish(
+            &hub,
+            &place(12, 12, &[]),
+            &[(1, 10, &["a"])],
+            Instant::now(),
+        );
+        let torn = a.load().bytes;
+        assert!(woken(&a) && torn > 0, "it is its writer's");
+        assert!(a.take_waiting().unwrap().is_empty());
+        assert_eq!(a.load().writing.unwrap().1, torn);
+        a.rest(None);
+        assert!(a.load().writing.is_none());
+    }
+
     /// They stayed called, and so were never called again.
     #[test]
     fn who_comes_behind_a_panic_hears_on() {

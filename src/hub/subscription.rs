@@ -183,7 +183,8 @@ impl Subscription {
         let taken = std::mem::take(&mut queue.waiting);
         // Whoever asks for more has written what it took before.
         queue.writing = None;
-        if !taken.is_empty() {
+        // Nothing that weighs something: a frame that was carried, and torn.
+        if bytes > 0 || !taken.is_empty() {
             queue.writing = Some((Instant::now(), bytes));
             queue.line = None;
         }
@@ -191,12 +192,12 @@ impl Subscription {
     }
 
     /// Its writer has written all that it took: until it takes again, whoever publishes may write
-    /// events on this line.
-    pub fn rest(&self, line: Line) {
+    /// events on this line, if there is one.
+    pub fn rest(&self, line: impl Into<Option<Line>>) {
         let mut queue = self.queue.lock();
         queue.writing = None;
         if queue.waiting.is_empty() && queue.ended.is_none() {
-            queue.line = Some(line);
+            queue.line = line.into();
         }
     }
 
