@@ -56,6 +56,10 @@ try {
     if (first !== '"use client";') throw new Error(`${file} begins with ${first}`)
   }
 
+  // Where TypeScript looks that knows no exports (node10); the one at hand can't be told to.
+  const { typesVersions } = JSON.parse(readFileSync(join(project, 'node_modules/rowcast-client/package.json'), 'utf8'))
+  readFileSync(join(project, 'node_modules/rowcast-client', typesVersions['*'].react[0]))
+
   const typed = `
     import { connect, RowcastError, type Connection } from 'rowcast-client'
     import { RowcastProvider, useLive, useStatus } from 'rowcast-client/react'
