@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector, dns::GaiResolver};
 use hyper_util::rt::TokioExecutor;
 use tokio_rustls::rustls;
 
@@ -40,7 +41,8 @@ impl Source {
             let uri = jwks.parse().map_err(|_| {
                 VerifierError::Unusable(name.clone(), "this is not a URL".to_owned())
             })?;
-            Kind::Url(uri, Box::new(client()))
+            let client = Client::builder(TokioExecutor::new());
+            Kind::Url(uri, Box::new(client.build(connector(GaiResolver::new()))))
         } else {
             Kind::File(PathBuf::from(jwks))
         };
@@ -73,7 +75,10 @@ impl Source {
     }
 }
 
-async fn get(client: &HttpsClient, uri: &hyper::Uri) -> Result<Bytes, String> {
+async fn get<C>(client: &Client<C, Empty<Bytes>>, uri: &hyper::Uri) -> Result<Bytes, String>
+where
+    C: Connect + Clone + Send + Sync + 'static,
+{
     let answer = client.get(uri.clone()).await;
     let answer = answer.map_err(|error| causes(&error))?;
     if answer.status() != hyper::StatusCode::OK {
@@ -84,8 +89,13 @@ async fn get(client: &HttpsClient, uri: &hyper::Uri) -> Result<Bytes, String> {
         .map_err(|error| error.to_string())
 }
 
-/// The system's certificates, so that a company's own authority counts; else those of the web.
-fn client() -> HttpsClient {
+/// The system's certificates, so that a company's own authority counts; else those of the web. The
+/// addresses of a name share half of the time, which leaves the other for the answer: one that says
+/// nothing keeps nobody from the next.
+fn connector<R>(resolver: R) -> HttpsConnector<HttpConnector<R>> {
+    let mut http = HttpConnector::new_with_resolver(resolver);
+    http.enforce_http(false);
+    http.set_connect_timeout(Some(FETCH_TIMEOUT / 2));
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
@@ -97,12 +107,11 @@ fn client() -> HttpsClient {
         .expect("ring knows the default versions of TLS")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+    hyper_rustls::HttpsConnectorBuilder::new()
         .with_tls_config(tls)
         .https_or_http()
         .enable_http1()
-        .build();
-    Client::builder(TokioExecutor::new()).build(connector)
+        .wrap_connector(http)
 }
 
 /// An error with its causes, for "client error (Connect)" alone helps nobody.
@@ -122,7 +131,12 @@ mod tests {
     use crate::token::TokenError;
     use crate::token::jwks::REFRESH_PAUSE_S;
     use crate::token::sample::*;
+    use hyper_util::client::legacy::connect::dns;
     use jsonwebtoken::Algorithm;
+    use socket2::{Domain, Type};
+    use std::future::{Ready, ready};
+    use std::net::SocketAddr;
+    use std::task::{Context, Poll};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
@@ -185,6 +199,47 @@ mod tests {
         assert!(verifier.verify(&token, NOW).is_ok());
         server.await.unwrap();
     }
+
+    /// A name with these addresses.
+    #[derive(Clone)]
+    struct Name([SocketAddr; 2]);
+
+    impl tower_service::Service<dns::Name> for Name {
+        type Response = std::array::IntoIter<SocketAddr, 2>;
+        type Error = std::convert::Infallible;
+        type Future = Ready<Result<Self::Response, Self::Error>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: dns::Name) -> Self::Future {
+            ready(Ok(self.0.into_iter()))
+        }
+    }
+
+    /// The first had all of the time, and the next was never asked.
+    #[tokio::test]
+    async fn an_address_that_says_nothing_keeps_nobody_from_the_next() {
+        let listener = TcpListener::bind("127.0.0.2:0").await.unwrap();
+        let there = listener.local_addr().unwrap();
+        let silent = SocketAddr::from(([127, 0, 0, 3], there.port()));
+        let full = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        full.bind(&silent.into()).unwrap();
+        // Room for one, who is never accepted.
+        full.listen(0).unwrap();
+        let _first = TcpStream::connect(silent).await.unwrap();
+        let client: Client<_, Empty<Bytes>> =
+            Client::builder(TokioExecutor::new()).build(connector(Name([silent, there])));
+        let uri = format!("http://issuer:{}/jwks.json", there.port());
+        let uri = uri.parse().unwrap();
+        let (found, ()) = tokio::join!(get(&client, &uri), async {
+            let asked = tokio::time::timeout(FETCH_TIMEOUT * 12, asked(&listener)).await;
+            answer(&mut asked.expect("the next is asked"), "200 OK", "{}").await;
+        });
+        assert_eq!(&*found.unwrap(), b"{}");
+    }
+
     /// A client of which nobody knows who it is made a look, hung up, and came back as soon as the
     /// pause was over: no look ever came to its end.
     #[tokio::test]
