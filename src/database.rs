@@ -100,12 +100,13 @@ impl Mode {
     /// Opens a transaction, whose settings are said each time: the database or the role may have other
     /// defaults, and a pooler in transaction mode forgets those of a session.
     fn begin(self, timeout: Duration) -> String {
+        // Short statements, mostly of functions: compiling a plan would take longer than any of them.
         let (mode, more) = match self {
-            Self::Read => ("read committed read only", ""),
-            Self::Write => ("read committed read write", ""),
+            Self::Read => ("read committed read only", "; set local jit = off"),
+            Self::Write => ("read committed read write", "; set local jit = off"),
             Self::WriteHere => (
                 "read committed read write",
-                "; set local synchronous_commit = off",
+                "; set local jit = off; set local synchronous_commit = off",
             ),
             Self::Call => ("repeatable read read write", ""),
         };
