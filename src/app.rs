@@ -9,6 +9,7 @@ mod socket;
 mod tls;
 
 pub use socket::Socket;
+pub use tls::untimely_certificate;
 
 use crate::clock::unix_now;
 use crate::config::Settings;

@@ -3,7 +3,7 @@
 use crate::support::{self, Database};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rcgen::generate_simple_self_signed;
+use rcgen::{CertificateParams, KeyPair, date_time_ymd, generate_simple_self_signed};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -889,6 +889,37 @@ async fn config_knows_what_serve_refuses() {
         .args(tls(&certificate, &key))
         .output();
     assert!(right.await.unwrap().status.success());
+}
+
+/// It began to serve without a word, and no client came in.
+#[tokio::test]
+async fn a_certificate_that_no_client_will_take_is_warned_of() {
+    let place = tempfile::tempdir().unwrap();
+    let (certificate, key) = (place.path().join("crt"), place.path().join("key"));
+    for (from, until, words) in [
+        (2001, 2002, Some("expired")),
+        (4000, 4001, Some("not valid yet")),
+        (2001, 4001, None),
+    ] {
+        let mut parameters = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        parameters.not_before = date_time_ymd(from, 1, 1);
+        parameters.not_after = date_time_ymd(until, 1, 1);
+        let signer = KeyPair::generate().unwrap();
+        let signed = parameters.self_signed(&signer).unwrap();
+        std::fs::write(&certificate, signed.pem()).unwrap();
+        std::fs::write(&key, signer.serialize_pem()).unwrap();
+        let mut program = program("postgres://u@127.0.0.1:1/d", &["config"]);
+        program.env("ROWCAST__HTTP__TLS_CERTIFICATE_FILE", &certificate);
+        program.env("ROWCAST__HTTP__TLS_KEY_FILE", &key);
+        let output = support::within("an answer", program.output()).await;
+        let output = output.unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        let warned = told.lines().find(|line| line.contains("certificate"));
+        assert!(output.status.success(), "{told}");
+        assert_eq!(warned.is_some(), words.is_some(), "{told}");
+        let warned = warned.unwrap_or_default();
+        assert!(warned.contains(words.unwrap_or_default()), "{told}");
+    }
 }
 
 /// The 0 that stands for what could not be read is nobody's, and had been complained of as well.

@@ -6,9 +6,12 @@ use crate::config::Settings;
 use std::path::Path;
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::CertificateError as Wrong;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::danger::ServerCertVerifier;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 
 /// What shakes hands, if TLS is configured.
 pub(super) fn acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, OpenError> {
@@ -55,4 +58,33 @@ pub(super) fn acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, OpenE
         })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Some(TlsAcceptor::from(Arc::new(config))))
+}
+
+/// A certificate that no client will take now: it has ended, or is yet to begin. What else may be wrong
+/// with it is for [`acceptor`] to say, or for its clients.
+pub fn untimely_certificate(settings: &Settings) -> Option<String> {
+    let path = settings.http.tls_certificate_file.as_ref()?;
+    let certificate = CertificateDer::from_pem_file(path).ok()?;
+    // Any will do: the time is looked at before who signed it.
+    let roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    let (name, now) = (ServerName::try_from("localhost").ok()?, UnixTime::now());
+    match verifier
+        .ok()?
+        .verify_server_cert(&certificate, &[], &name, &[], now)
+    {
+        Err(rustls::Error::InvalidCertificate(
+            error @ (Wrong::Expired
+            | Wrong::ExpiredContext { .. }
+            | Wrong::NotValidYet
+            | Wrong::NotValidYetContext { .. }),
+        )) => {
+            let path = path.display();
+            Some(format!(
+                "http.tls_certificate_file {path}: {error}: clients will refuse it."
+            ))
+        }
+        _ => None,
+    }
 }

@@ -2,7 +2,7 @@
 //! It must never run as a role that may do more than the service needs without saying so.
 
 use super::{Failure, files};
-use crate::app::{App, Socket};
+use crate::app::{App, Socket, untimely_certificate};
 use crate::config::Settings;
 use crate::report;
 use clap::Args;
@@ -37,7 +37,8 @@ pub async fn run(mut settings: Settings) -> Result<ExitCode, Failure> {
 /// What is allowed but unwise, after the settings were fitted to what the process may have.
 pub(super) fn warnings(settings: &mut Settings) -> Vec<String> {
     let few_files = files::fit(settings);
-    settings.warnings().into_iter().chain(few_files).collect()
+    let warnings = settings.warnings().into_iter().chain(few_files);
+    warnings.chain(untimely_certificate(settings)).collect()
 }
 
 /// Ends at SIGTERM or SIGINT, or at SIGHUP: a terminal that is closed, or somebody who expects that
