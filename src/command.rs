@@ -57,7 +57,7 @@ struct SettingsArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serves WebSocket and SSE subscribers.
+    /// Serves subscribers by WebSocket, server-sent events, long poll and Socket.IO.
     Serve(serve::ServeArgs),
     /// Shows it all: a throwaway PostgreSQL with sample data, a legacy writer, a live page.
     Demo(demo::DemoArgs),
@@ -131,12 +131,12 @@ fn read_settings(cli: &Cli) -> Result<(RawSettings, Vec<String>), Failure> {
             .ok_or_else(|| format!("--set {pair}: KEY=VALUE was expected"))?;
         overrides.push((key.to_owned(), value.to_owned()));
     }
-    if let Command::Serve(serve::ServeArgs {
-        listen: Some(listen),
-    }) = &cli.command
-    {
-        overrides.push(("http.listen".to_owned(), listen.clone()));
-    }
+    let listen = match &cli.command {
+        Command::Serve(args) => args.listen.clone(),
+        Command::Demo(args) => args.listen.clone(),
+        _ => None,
+    };
+    overrides.extend(listen.map(|listen| ("http.listen".to_owned(), listen)));
     let (env, mut problems) = environment();
     let (raw, wrong) = RawSettings::read(args.config.as_deref(), env.into_iter(), &overrides);
     problems.extend(wrong);

@@ -640,6 +640,22 @@ async fn wrong_words_get_an_answer_that_helps() {
             vec!["config", "--set", "http"],
             vec!["KEY=VALUE"],
         ),
+        // It said "invalid socket address", once a moment had passed.
+        (
+            &db.superuser_url,
+            vec!["demo", "--listen", "8"],
+            vec!["`http.listen` is `8`", "host:port"],
+        ),
+        // It had been taken for a list of one origin that is none.
+        (
+            &db.superuser_url,
+            vec![
+                "config",
+                "--set",
+                "http.allowed_origins=[https://a.example]",
+            ],
+            vec!["`http.allowed_origins` in a flag", "without brackets"],
+        ),
         (
             &db.superuser_url,
             vec!["token", "--sub", "1"],

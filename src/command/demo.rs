@@ -30,9 +30,9 @@ const REVIVE_AFTER: Duration = Duration::from_secs(2);
 
 #[derive(Args, Debug)]
 pub struct DemoArgs {
-    /// Where to listen; a free port of 127.0.0.1 if 8080 is taken.
+    /// Where to listen, host:port; without it, a free port of 127.0.0.1 if 8080 is taken.
     #[arg(long, value_name = "ADDRESS")]
-    listen: Option<String>,
+    pub listen: Option<String>,
     /// Without the old applications' writers: nothing happens that you do not do.
     #[arg(long)]
     quiet: bool,
@@ -128,12 +128,9 @@ async fn open(args: &DemoArgs, mut settings: Settings) -> Result<Demo, Failure> 
 }
 
 async fn bind(args: &DemoArgs, settings: &Settings) -> Result<Socket, Failure> {
-    if let Some(address) = &args.listen {
-        return Ok(Socket::bind(address).await?);
-    }
     match Socket::bind(&settings.http.listen).await {
-        Ok(socket) => Ok(socket),
-        Err(_) => Ok(Socket::bind("127.0.0.1:0").await?),
+        Err(_) if args.listen.is_none() => Ok(Socket::bind("127.0.0.1:0").await?),
+        bound => Ok(bound?),
     }
 }
 

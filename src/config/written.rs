@@ -71,6 +71,10 @@ impl Written for Option<String> {
 impl Written for Vec<String> {
     fn read(value: &ValueKind) -> Result<Self, &'static str> {
         match value {
+            // As TOML has it, less the quotes, which a shell has taken.
+            ValueKind::String(text) if text.trim_start().starts_with('[') => {
+                Err("a list with commas and without brackets, as in a,b")
+            }
             ValueKind::String(text) => Ok(text
                 .split(',')
                 .map(|item| item.trim().to_owned())
