@@ -109,8 +109,8 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             print(&migrate::script()?)?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Migrate { patience, .. } => run_migrate(&settings, patience).await,
-        Command::Triggers(args) => triggers::run(args, &settings).await,
+        Command::Migrate { patience, .. } => unless_stopped(run_migrate(&settings, patience)).await,
+        Command::Triggers(args) => unless_stopped(triggers::run(args, &settings)).await,
         Command::Tail(args) => tail::run(args, &settings).await,
         Command::Token(args) => token::run(&args, &settings),
         // Shown above.
@@ -228,6 +228,22 @@ fn one_line(text: &str) -> String {
         }
     }
     line
+}
+
+/// Ends at the signals that `serve` ends at: the first process of a container has none by itself. What
+/// was under way in the server is undone as soon as that finds us gone.
+async fn unless_stopped(
+    work: impl Future<Output = Result<ExitCode, Failure>>,
+) -> Result<ExitCode, Failure> {
+    let stop = serve::stop_signal()?;
+    tokio::select! {
+        done = work => done,
+        () = stop => {
+            remark("rowcast: stopped; what was done before is kept, and the same again goes on from there");
+            // Of `triggers status`, 1 is an answer.
+            Ok(ExitCode::from(2))
+        }
+    }
 }
 
 async fn run_migrate(settings: &Settings, patience: PatienceArgs) -> Result<ExitCode, Failure> {

@@ -132,7 +132,8 @@ pub async fn connect(
     servers.connect().await
 }
 
-/// The same, with the connection driven by a task of its own, for commands.
+/// The same, with the connection driven by a task of its own, for commands: the server looks each second
+/// whether they are still there, or what waits for a lock would wait on, and others behind it.
 ///
 /// # Errors
 /// As [`connect`].
@@ -143,6 +144,9 @@ pub async fn connect_and_drive(url: &str, timeout: Duration) -> Result<Client, D
             report::link_ended("a command", &describe(&error));
         }
     });
+    // Not every system that PostgreSQL runs on can do that.
+    let noticed = client.batch_execute("set client_connection_check_interval = '1s'");
+    let _ = tokio::time::timeout(timeout, noticed).await;
     Ok(client)
 }
 

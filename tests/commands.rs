@@ -625,6 +625,31 @@ async fn a_tail_that_gives_up_leaves_nothing_behind_that_waits() {
     assert!(child.wait().await.unwrap().success());
 }
 
+/// The first process of a container hears no signal of which it does not ask to be told, and what it had
+/// begun went on in the server when it was killed.
+#[tokio::test]
+async fn what_is_stopped_while_it_waits_leaves_nothing_behind() {
+    let db = support::database().await;
+    let holder = db.client("postgres").await;
+    // One of each command at a time.
+    let locks = "select pg_advisory_lock(7692278), pg_advisory_lock(7692281)";
+    holder.batch_execute(locks).await.unwrap();
+    for arguments in [vec!["migrate"], vec!["triggers", "apply", LAB]] {
+        let mut command = program(&db.superuser_url, &arguments);
+        let child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let waiting = "select count(*) from pg_stat_activity \
+             where datname = current_database() and wait_event = 'advisory'";
+        let waits = async |count| (db.ask::<i64>(waiting).await == count).then_some(());
+        support::eventually("it waits", async || waits(1).await).await;
+        stop(&child);
+        let ended = support::within("it ends", child.wait_with_output()).await;
+        let output = ended.unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+        assert!(text(&output).contains("stopped"), "{}", text(&output));
+        support::eventually("nobody waits", async || waits(0).await).await;
+    }
+}
+
 #[tokio::test]
 async fn wrong_words_get_an_answer_that_helps() {
     let db = support::database().await;
