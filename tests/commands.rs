@@ -650,6 +650,32 @@ async fn what_is_stopped_while_it_waits_leaves_nothing_behind() {
     }
 }
 
+/// It was said to have been edited.
+#[tokio::test]
+async fn a_column_of_another_type_is_named_as_what_changes_a_trigger() {
+    let db = support::database().await;
+    db.run("create table public.visits (id int primary key, day text)")
+        .await;
+    let place = tempfile::tempdir().unwrap();
+    let attach = "select rowcast.attach('public.visits', 'insert', $$ select 'visit' as name, \
+         array['day:' || n.day] as rooms, '{}'::json as data from new_rows n $$);";
+    std::fs::write(place.path().join("visits.sql"), attach).unwrap();
+    let triggers = async |what| {
+        let arguments = ["triggers", what, place.path().to_str().unwrap()];
+        let output = run(&db, &arguments).await;
+        (output.status.code(), text(&output))
+    };
+    assert_eq!(triggers("apply").await.0, Some(0));
+    db.run("alter table public.visits alter day type date using day::date")
+        .await;
+    let (code, told) = triggers("status").await;
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("for other types of columns"), "{told}");
+    assert_eq!(triggers("apply").await.0, Some(0));
+    let (code, told) = triggers("status").await;
+    assert_eq!(code, Some(0), "{told}");
+}
+
 #[tokio::test]
 async fn wrong_words_get_an_answer_that_helps() {
     let db = support::database().await;

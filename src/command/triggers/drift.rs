@@ -226,7 +226,8 @@ async fn compare_function(
         status.find(
             State::Changed,
             format!(
-                "{name} was edited, or made by another version or under another name of the table"
+                "{name} was edited, or made by another version, for other types of columns or under \
+                 another name of the table: apply makes it anew"
             ),
         );
     }
