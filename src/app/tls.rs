@@ -61,7 +61,7 @@ pub(super) fn acceptor(settings: &Settings) -> Result<Option<TlsAcceptor>, OpenE
 }
 
 /// A certificate that no client will take now: it has ended, or is yet to begin. What else may be wrong
-/// with it is for [`acceptor`] to say, or for its clients.
+/// with it is for the acceptor to say, or for the clients.
 pub fn untimely_certificate(settings: &Settings) -> Option<String> {
     let path = settings.http.tls_certificate_file.as_ref()?;
     let certificate = CertificateDer::from_pem_file(path).ok()?;
