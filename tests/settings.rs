@@ -208,6 +208,57 @@ async fn a_room_is_called_alike_whoever_writes(version: Version) {
     assert_eq!(database.ask::<String>(&pinned).await, "datestyle=iso");
 }
 
+/// What a row, a range or a domain is made of was not looked at: sessions wrote their dates, intervals,
+/// bytes and fractions as they liked.
+async fn rows_and_ranges_look_alike_whoever_writes(version: Version) {
+    let database = database(version).await;
+    database
+        .run(
+            "create type shop.part as (i interval, b bytea, f float8);
+             create domain shop.span as interval;
+             create domain shop.term as shop.span;
+             create table shop.parts (
+               part shop.part default row('90 minutes', '\\x00ff', 0.1 + 0.2::float8),
+               term shop.term default '90 minutes', days daterange default '[2026-03-01,2026-04-01)',
+               times tsmultirange default '{[2026-03-01,2026-04-01)}', plain date default '2026-03-01');
+             grant insert on shop.parts to lab_app;
+             grant usage on schema shop to rowcast_owner",
+        )
+        .await;
+    let legacy = database.legacy().await;
+    let other = database.legacy().await;
+    run(
+        &other,
+        "set datestyle = 'SQL, DMY'; set intervalstyle = 'iso_8601'; set bytea_output = 'escape';
+         set extra_float_digits = -3",
+    )
+    .await;
+    for (data, settings) in [
+        ("n", 4),
+        ("n.part", 3),
+        ("array[n.part]", 3),
+        ("n.term", 1),
+        ("n.days", 1),
+        ("n.times", 1),
+        ("n.plain", 0),
+    ] {
+        let attach = format!(
+            "delete from rowcast.event;
+             select rowcast.attach('shop.parts', 'insert', $q$ select 'part' as name,
+               array['open:1'] as rooms, to_json({data}) as data from new_rows n $q$, 'strict')"
+        );
+        database.run(&attach).await;
+        for client in [&legacy, &other] {
+            run(client, "insert into shop.parts default values").await;
+        }
+        let alike = "select count(*) = 2 and count(distinct data::text) = 1 from rowcast.event";
+        assert!(database.ask::<bool>(alike).await, "{data}");
+        let pinned =
+            "select cardinality(proconfig) - 1 from pg_proc where proname = 'shop.parts insert'";
+        assert_eq!(database.ask::<i32>(pinned).await, settings, "{data}");
+    }
+}
+
 /// Of such a collation PostgreSQL asks no regular expression, and the bounds are one.
 async fn a_collation_of_ones_own_loses_nothing(version: Version) {
     let database = database(version).await;
@@ -427,6 +478,7 @@ on_every_version! {
     a_bookmark_keeps_no_statement_from_running_in_parallel
     a_backslash_is_one_in_every_session
     a_room_is_called_alike_whoever_writes
+    rows_and_ranges_look_alike_whoever_writes
     a_collation_of_ones_own_loses_nothing
     lastval_is_kept_where_it_is_asked_for
 }

@@ -54,7 +54,7 @@ begin
       raise exception using errcode = 'RC003',
         message = format('the query for %s on %s does not work: %s', p_operation, p_table, sqlerrm),
         hint = 'It may read new_rows (insert, update) and old_rows (update, delete). '
-          'Every other table and function needs its schema in front.';
+          'Every other table, function and operator needs its schema in front: a operator(public.->) b.';
   end;
 
   select array_agg(attname::text) into v_columns

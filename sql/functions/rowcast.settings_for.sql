@@ -14,14 +14,26 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  with tree as (
+  with recursive tree as (
     select r.oid, r.ev_action::text as nodes from pg_rewrite r where r.ev_class = p_view
   ),
+  -- And what these are made of: whole rows of columns, ranges of bounds, arrays of elements.
   handled as (
-    select distinct t.oid, t.typelem, t.typbasetype
+    select m.type[1]::oid as type
     from tree
     cross join lateral regexp_matches(tree.nodes, ':[a-z]*type ([0-9]+)', 'g') m (type)
-    join pg_type t on t.oid = m.type[1]::oid
+    union
+    select p.type
+    from handled h
+    join pg_type t on t.oid = h.type
+    cross join lateral (
+      values (t.typelem), (t.typbasetype)
+      union all
+      select a.atttypid from pg_attribute a
+      where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+      union all
+      select r.rngsubtype from pg_range r where t.oid in (r.rngtypid, r.rngmultitypid)
+    ) p (type)
   ),
   called as (
     select m.found[1]::oid as function
@@ -51,6 +63,9 @@ as $$
       )
     union all
     select from read r join pg_class c on c.oid = r.relation where c.relkind = 'v'
+    union all
+    -- A range is text in JSON too.
+    select from handled h join pg_range r on h.type in (r.rngtypid, r.rngmultitypid)
   )
   select coalesce(array_agg(format('(set %s)', s.setting) order by s.setting), '{}')
   from (values
@@ -69,9 +84,8 @@ as $$
     )
     -- What stands in dollars or behind an E is read alike in any session; U&'' is an error in some.
     when s.types is null then strpos(p_query, chr(92)) > 0 or p_query ~* 'u&'''
-    else exists (
-      select from handled h where array[h.oid, h.typelem, h.typbasetype] && s.types::oid[]
-    ) and (s.setting not like 'datestyle%' or exists (select from written))
+    else exists (select from handled h where h.type = any (s.types))
+      and (s.setting not like 'datestyle%' or exists (select from written))
   end
 $$;
 revoke all on function rowcast.settings_for(text, regclass) from public;
