@@ -99,6 +99,62 @@ async fn to_forget_a_dropped_table_leaves_its_successor_alone(version: Version) 
     assert_eq!(database.ask::<i64>(left).await, 0);
 }
 
+/// A job makes the table anew each night, and forgets the one before, as docs/sql.md has it.
+async fn what_a_nightly_job_dropped_is_forgotten(version: Version) {
+    let database = database(version).await;
+    let documented = include_str!("../docs/sql.md");
+    let (_, forget) = documented
+        .split_once("```sql\nselect rowcast.detach(root,")
+        .expect("it is documented");
+    let (forget, _) = forget.split_once("```").expect("a block");
+    for night in 1..=2 {
+        let job = format!(
+            "begin; create table shop.anew (like shop.orders including all);
+             alter table shop.orders rename to old; alter table shop.anew rename to orders;
+             drop table shop.old; select rowcast.detach(root,{forget};
+             select shop.tell('shop.orders'), shop.tell('shop.orders', 'delete'); commit"
+        );
+        database.run(&job).await;
+        let both = "shop.orders delete ok, shop.orders insert ok";
+        assert_eq!(states(&database).await, both, "night {night}");
+        let functions = "select count(*) from pg_proc where proname like 'shop.orders %'";
+        assert_eq!(database.ask::<i64>(functions).await, 2, "night {night}");
+        let insert = format!("insert into shop.orders values ({night})");
+        assert_eq!(told(&database, &insert).await, format!("insert {night}"));
+    }
+}
+
+/// "No operator matches", said PostgreSQL of one that there is.
+#[tokio::test]
+async fn an_operator_outside_the_path_is_said_how_to_write() {
+    let database = database(Version::Installed).await;
+    let own = "create operator public.=== (function = int4eq, leftarg = int, rightarg = int)";
+    database.run(own).await;
+    let attach = |operator: &str| {
+        format!(
+            "select rowcast.attach('shop.orders', 'insert', $$ select 'one' as name,
+               array['open:1'] as rooms, json_build_object('id', id) as data
+               from new_rows where id {operator} 1 $$)"
+        )
+    };
+    let error = database
+        .superuser()
+        .await
+        .batch_execute(&attach("==="))
+        .await;
+    let error = error.expect_err("it is in public");
+    let hint = error.as_db_error().and_then(|error| error.hint());
+    assert!(
+        hint.is_some_and(|hint| hint.contains("operator(public.->)")),
+        "{error:?}"
+    );
+    database.run(&attach("operator(public.===)")).await;
+    assert_eq!(
+        told(&database, "insert into shop.orders values (1), (2)").await,
+        "one 1"
+    );
+}
+
 /// Names that are too long once their characters are bytes, and such as read alike.
 async fn names_that_are_cut_off_or_read_alike_are_kept_apart(version: Version) {
     let database = database(version).await;
@@ -555,6 +611,7 @@ on_every_version! {
     a_query_may_end_as_a_statement_does
     a_table_that_took_anothers_name_has_a_function_of_its_own
     to_forget_a_dropped_table_leaves_its_successor_alone
+    what_a_nightly_job_dropped_is_forgotten
     names_that_are_cut_off_or_read_alike_are_kept_apart
     a_function_that_two_attachments_share_outlives_the_first
     a_foreign_partition_is_refused_and_shown

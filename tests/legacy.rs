@@ -757,6 +757,40 @@ async fn the_forgotten_ways_of_writing(version: Version) {
     assert_eq!(database.ask::<String>(state).await, "disabled");
 }
 
+/// PostgreSQL fires a statement's trigger behind those of its rows: what these write is told first, and
+/// only a query that reads the table tells the truth last.
+async fn a_row_that_a_trigger_of_the_applications_writes_again(version: Version) {
+    let database = database(version).await;
+    database
+        .run(
+            "create function public.numbered() returns trigger language plpgsql as $f$ begin
+               update public.orders set n = 10 * new.id where id = new.id; return null; end $f$;
+             create trigger numbered after insert on public.orders
+               for each row execute function public.numbered();
+             select rowcast.attach('public.orders', 'update', $q$ select 'changed' as name,
+               array['open:1'] as rooms, json_build_object('n', n.n) as data from new_rows n $q$)",
+        )
+        .await;
+    for (from, told) in [
+        ("new_rows s", "changed 10, order 1"),
+        (
+            "new_rows n join public.orders s using (id)",
+            "changed 10, order 10",
+        ),
+    ] {
+        let attach = format!(
+            "delete from rowcast.event; delete from public.orders;
+             select rowcast.attach('public.orders', 'insert', $q$ select 'order' as name,
+               array['open:1'] as rooms, json_build_object('n', s.n) as data from {from} $q$);
+             insert into public.orders values (1, 1, 1)"
+        );
+        database.run(&attach).await;
+        let events = "select string_agg(name || ' ' || (data ->> 'n'), ', ' order by id)
+            from rowcast.event";
+        assert_eq!(database.ask::<String>(events).await, told, "{from}");
+    }
+}
+
 on_every_version! {
     a_loss_is_told_to_the_rooms_concerned_and_to_nobody_else
     a_trigger_of_an_earlier_version_still_fails_gently
@@ -766,4 +800,5 @@ on_every_version! {
     above_a_number_of_events_one_reset_goes_to_each_room
     a_hundred_thousand_rows_in_one_statement
     the_forgotten_ways_of_writing
+    a_row_that_a_trigger_of_the_applications_writes_again
 }
