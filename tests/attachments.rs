@@ -124,6 +124,29 @@ async fn what_a_nightly_job_dropped_is_forgotten(version: Version) {
     }
 }
 
+/// A dump keeps whoever would detach waiting for hours; to disable a trigger waits for writers alone.
+async fn a_trigger_is_disabled_beside_a_reader(version: Version) {
+    let database = database(version).await;
+    let reader = database.client("postgres").await;
+    let read = "begin; lock table shop.orders in access share mode";
+    reader.batch_execute(read).await.expect("a dump's lock");
+    let impatient = "set lock_timeout = '100ms'; select rowcast.detach('shop.orders')";
+    assert_eq!(refused(&database, impatient).await.0, "55P03");
+    let disable = "alter table shop.orders disable trigger _900_rowcast_insert";
+    database.run(disable).await;
+    assert_eq!(
+        told(&database, "insert into shop.orders values (1)").await,
+        ""
+    );
+    assert_eq!(states(&database).await, "shop.orders insert disabled");
+    database.run(&disable.replace("disable", "enable")).await;
+    assert_eq!(
+        told(&database, "insert into shop.orders values (2)").await,
+        "insert 2"
+    );
+    reader.batch_execute("commit").await.expect("it ends");
+}
+
 /// "No operator matches", said PostgreSQL of one that there is.
 #[tokio::test]
 async fn an_operator_outside_the_path_is_said_how_to_write() {
@@ -612,6 +635,7 @@ on_every_version! {
     a_table_that_took_anothers_name_has_a_function_of_its_own
     to_forget_a_dropped_table_leaves_its_successor_alone
     what_a_nightly_job_dropped_is_forgotten
+    a_trigger_is_disabled_beside_a_reader
     names_that_are_cut_off_or_read_alike_are_kept_apart
     a_function_that_two_attachments_share_outlives_the_first
     a_foreign_partition_is_refused_and_shown
