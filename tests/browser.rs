@@ -15,6 +15,29 @@ use tokio::time::timeout;
 /// For the demo, whose PostgreSQL has to be made first.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What somebody with a keyboard, a screen reader or tired eyes can't use: words of a status that are
+/// hard to see on their ground, lists that are none any more, or that scroll and take no focus.
+const UNUSABLE: &str = "(() => {
+  const ink = document.createElement('canvas').getContext('2d', { willReadFrequently: true })
+  const light = (layers) => {
+    for (ink.fillStyle of layers) ink.fillRect(0, 0, 1, 1)
+    const linear = (part) => part <= 10 ? part / 3294.6 : ((part / 255 + 0.055) / 1.055) ** 2.4
+    const [red, green, blue] = [...ink.getImageData(0, 0, 1, 1).data].map(linear)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05
+  }
+  const isFaint = (word) => {
+    const layers = []
+    for (let at = word; at; at = at.parentElement) layers.unshift(getComputedStyle(at).backgroundColor)
+    const [one, other] = [light(layers), light([...layers, getComputedStyle(word).color])]
+    return Math.max(one, other) / Math.min(one, other) < 4.5
+  }
+  const isStuck = (list) => list.scrollHeight > list.clientHeight && list.tabIndex < 0
+    && getComputedStyle(list).overflowY === 'auto' && !list.querySelector('button, a, summary, input')
+  const all = (what) => [...document.querySelectorAll(what)]
+  return [...all('.pill b').filter(isFaint), ...all('ol, ul').filter(isStuck),
+    ...all('ol[role], ul[role], dl > :not(div, dt, dd)')].map((at) => at.outerHTML.slice(0, 99))
+})()";
+
 /// A demo in which nothing happens by itself, and its address.
 async fn demo() -> (Child, String) {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_rowcast"))
@@ -135,6 +158,7 @@ async fn the_console_draws_what_happens_and_asks_nobody_else() {
     ] {
         page.until(fact).await;
     }
+    assert_eq!(page.evaluate(UNUSABLE).await, json!([]));
     if std::env::var_os("UPDATE").is_some() {
         let picture = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/console.png");
         page.screenshot(&picture, false).await;

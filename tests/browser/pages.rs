@@ -1,7 +1,7 @@
 //! The five systems' pages: each in light and dark, on a wide screen and on a phone, and its story:
 //! a statement changes the views that may see it, and a view that was cut off gets what it missed.
 
-use super::demo;
+use super::{UNUSABLE, demo};
 use crate::support::driver::{Driver, Place};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -62,6 +62,7 @@ async fn every_page_is_live_and_fits_in_light_and_dark_wide_and_on_a_phone() {
                 let place = format!("/{system} at {width} in {scheme}");
                 assert_eq!(page.evaluate(overflow).await, 0, "{place}");
                 assert_eq!(page.evaluate(SPILLS).await, json!([]), "{place}");
+                assert_eq!(page.evaluate(UNUSABLE).await, json!([]), "{place}");
                 let ground = "getComputedStyle(document.body).backgroundColor";
                 grounds.insert(scheme, page.evaluate(ground).await);
                 page.leave().await;

@@ -86,7 +86,7 @@ class Calendar extends Rooms {
   #drawFrame(plan, boardrooms) {
     plan.style.gridTemplateColumns = `auto repeat(${boardrooms.length}, minmax(0, 1fr))`;
     boardrooms.forEach(({ name, location, capacity }, place) => {
-      const head = plan.appendChild(element("h4", {}, name, element("small", {}, `${location}, ${capacity}`)));
+      const head = plan.appendChild(element("h3", {}, name, element("small", {}, `${location}, ${capacity}`)));
       head.style.gridArea = `1 / ${place + 2}`;
     });
     for (let hour = 0; hour <= HOURS; hour += 1) {
