@@ -53,7 +53,7 @@ describe('each example of the README runs as it stands', () => {
   })
 
   test('there are these', () => {
-    expect(['js', 'jsx', 'html', 'ts'].map((language) => blocks(language).length)).toEqual([3, 1, 1, 1])
+    expect(['js', 'jsx', 'html', 'ts'].map((language) => blocks(language).length)).toEqual([4, 1, 1, 1])
   })
 
   test('a week that follows the database', async () => {
@@ -131,6 +131,30 @@ describe('each example of the README runs as it stands', () => {
     process.removeAllListeners('unhandledRejection')
     for (const other of others) process.on('unhandledRejection', other)
     expect([written.length, acked(), unhandled.mock.calls.map(([error]) => error.message)]).toEqual([2, ['h.1_0.1'], ['the disk is full']])
+  })
+
+  test('stores of other frameworks say what is there, and what comes', async () => {
+    let snapshot = { state: 1 }
+    const told = new Set()
+    const live = { get: () => snapshot, subscribe: (fn) => told.add(fn) && (() => told.delete(fn)), close: vi.fn() }
+    const heard = []
+    const known = {
+      live,
+      made: [],
+      shallowRef: (value) => ({ value }),
+      onScopeDispose: (end) => (known.dispose = end),
+      readable: (_, start) => start((now) => heard.push(now.state)),
+      from: (start) => start((next) => heard.push(next().state)),
+    }
+    await run(`${blocks('js')[3]}\nmade.push(vueLive(live), svelteLive(live), solidLive(live))`, known)
+    const [shown, ...stops] = known.made
+    expect([shown.value.state, heard]).toEqual([1, [1, 1]])
+    snapshot = { state: 2 }
+    told.forEach((fn) => fn())
+    expect([shown.value.state, heard]).toEqual([2, [1, 1, 2, 2]])
+    stops.forEach((stop) => stop())
+    known.dispose()
+    expect([told.size, live.close.mock.calls.length]).toEqual([1, 1])
   })
 
   test('a page that the server has rendered', async () => {
