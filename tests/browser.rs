@@ -128,6 +128,11 @@ async fn the_console_draws_what_happens_and_asks_nobody_else() {
     let console = "document.querySelector('.title a').href";
     let console = page.evaluate(console).await;
     let console = console.as_str().expect("an address");
+    // Without what draws, it stayed at "Connecting" and said no word.
+    let look = json!({ "blocked": "**/uPlot*" });
+    let bare = driver.visit(console, look).await;
+    bare.until("document.querySelector('#facts')?.textContent.includes('this node leads')")
+        .await;
     let page = driver.visit(console, json!({})).await;
 
     page.until("Number(document.body?.dataset.drawn) >= 1")

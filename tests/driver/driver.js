@@ -32,9 +32,11 @@ function launched() {
 
 // A page of its own: nothing is shared with another one, no storage and no connection.
 async function page({ url, look = {} }) {
-  const context = await (await launched()).newContext({ viewport: { width: 1440, height: 1000 }, ...look })
+  const { blocked, ...options } = look
+  const context = await (await launched()).newContext({ viewport: { width: 1440, height: 1000 }, ...options })
   context.setDefaultTimeout(0)
   const page = await context.newPage()
+  if (blocked) await page.route(blocked, (route) => route.abort())
   page.on('pageerror', (error) => console.error(`page: ${error.stack ?? error}`))
   page.on('console', (message) => console.error(`console: ${message.text()}`))
   await page.goto(url)

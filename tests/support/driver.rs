@@ -176,7 +176,8 @@ impl Driver {
         self.place(self.ask("open", open).await)
     }
 
-    /// Any page, looked at as `look` says: options of Playwright's `newContext`.
+    /// Any page, looked at as `look` says: options of Playwright's `newContext`, and the pattern of what
+    /// is `blocked`.
     pub async fn visit(&self, url: &str, look: Value) -> Place<'_> {
         let visit = json!({ "url": url, "look": look });
         self.place(self.ask("visit", visit).await)

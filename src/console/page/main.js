@@ -1,7 +1,6 @@
 // The console of one node: asks for its stream, hands what comes to charts and lists, and says
 // whether what is shown is still true.
 
-import { Charts } from './charts.js'
 import { byId, say, time } from './format.js'
 import { History } from './history.js'
 import { Lists } from './lists.js'
@@ -19,7 +18,8 @@ let history = null
 let expiresAt = null
 let unseen = 0
 
-const charts = new Charts()
+/** None where they can't be drawn, as in a browser without a locale: the figures are shown all the same. */
+const charts = await import('./charts.js').then(({ Charts }) => new Charts()).catch(console.error)
 const tail = new Tail()
 const lists = new Lists({
   wantRoom(room) {
@@ -36,14 +36,14 @@ function heard(name, data) {
     expiresAt = data.expiresAt * 1000
     byId('gate').hidden = true
     document.body.dataset.drawn = ''
-    charts.show(history)
+    charts?.show(history)
     showNode(data.node)
     if (!tail.stream.runs) tail.start()
     status('live')
   }
   if (name === 'now' && history) {
     history.push(data.sample)
-    charts.draw()
+    charts?.draw()
     showVerdict(data, history)
     lists.show(data)
     showNode(data.node, data.database?.leader)
