@@ -78,6 +78,8 @@ const commands = {
     })`)
   },
 
+  inScheme: ({ place, scheme }) => places[place].page.emulateMedia({ colorScheme: scheme }),
+
   offline: ({ place, offline }) => places[place].page.context().setOffline(offline),
 
   async screenshot({ place, path, whole = false }) {

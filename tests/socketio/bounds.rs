@@ -324,6 +324,19 @@ impl ByHand {
     }
 }
 
+/// The packets of all polls up to the one that brings this word.
+async fn fetch_until(server: &Server, path: &str, word: &str) -> Vec<String> {
+    let mut packets = Vec::new();
+    loop {
+        let answer = get(server, path, &[]).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        packets.extend(answer.body.split('\u{1e}').map(str::to_owned));
+        if answer.body.contains(word) {
+            return packets;
+        }
+    }
+}
+
 /// The ping waits behind the replay, and what is still to be taken of that is no reason to cut anybody.
 #[tokio::test]
 async fn a_ping_in_a_long_replay_cuts_nobody_who_takes_it() {
@@ -345,11 +358,7 @@ async fn a_ping_in_a_long_replay_cuts_nobody_who_takes_it() {
     let mut heard = socket.until("rowcast:subscribed").await;
     let path = opened(&server).await;
     assert_eq!(post(&server, &path, &connect).await, 200);
-    let mut fetched = String::new();
-    while !fetched.contains("rowcast:subscribed") {
-        fetched += &get(&server, &path, &[]).await.body;
-        fetched.push('\u{1e}');
-    }
+    let mut fetched = fetch_until(&server, &path, "rowcast:subscribed").await;
     // It was opened last, and is pinged last.
     let mut clock = ByHand::open(&server).await;
     clock.until("2").await;
@@ -359,18 +368,10 @@ async fn a_ping_in_a_long_replay_cuts_nobody_who_takes_it() {
     let events = heard.iter().filter(|packet| is_big(packet)).count();
     let pings = heard.iter().filter(|packet| *packet == "2").count();
     assert_eq!((events, pings), (count, 1));
-    while !fetched.contains("marker") {
-        let answer = get(&server, &path, &[]).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        fetched += &answer.body;
-        fetched.push('\u{1e}');
-    }
-    let packets = || fetched.split('\u{1e}');
-    let events = packets().filter(|packet| is_big(packet)).count();
-    assert_eq!(
-        (events, packets().filter(|packet| *packet == "2").count()),
-        (count, 1)
-    );
+    fetched.extend(fetch_until(&server, &path, "marker").await);
+    let events = fetched.iter().filter(|packet| is_big(packet)).count();
+    let pings = fetched.iter().filter(|packet| *packet == "2").count();
+    assert_eq!((events, pings), (count, 1));
     server.stop().await;
 }
 

@@ -62,6 +62,32 @@ pub struct Message {
     pub payload: Option<Schema>,
 }
 
+impl Message {
+    /// Whether this is what came. Asked of every frame of every test: reasons, which cost many times
+    /// as much, are [`Message::errors`]' alone.
+    fn fits(&self, headers: &Value, payload: Option<&Value>) -> bool {
+        let is_valid = |schema: &Schema, value: &Value| schema.validator.is_valid(value);
+        let headers_fit = self.headers.as_ref().is_none_or(|h| is_valid(h, headers));
+        headers_fit
+            && match (&self.payload, payload) {
+                (Some(schema), Some(payload)) => is_valid(schema, payload),
+                (None, None) => true,
+                _ => false,
+            }
+    }
+
+    fn errors(&self, headers: &Value, payload: Option<&Value>) -> Vec<String> {
+        let headers_errors = self.headers.as_ref().map(|h| h.errors(headers));
+        let mut errors = headers_errors.unwrap_or_default();
+        match (&self.payload, payload) {
+            (Some(schema), Some(payload)) => errors.extend(schema.errors(payload)),
+            (None, None) => {}
+            _ => errors.push("with data, or without".into()),
+        }
+        errors
+    }
+}
+
 /// The text of a file of `docs`.
 pub fn text(file: &str) -> String {
     let path = format!("{}/docs/{file}", env!("CARGO_MANIFEST_DIR"));
@@ -262,26 +288,15 @@ pub fn check_block(block: &str) {
 
 /// One message has to fit, and only one.
 fn check_one(candidates: &[Message], channel: &str, headers: &Value, payload: Option<&Value>) {
-    let mut wrong = Vec::new();
-    let mut fitting = Vec::new();
-    for message in candidates {
-        let mut errors = message
-            .headers
-            .as_ref()
-            .map_or(Vec::new(), |h| h.errors(headers));
-        match (&message.payload, payload) {
-            (Some(schema), Some(payload)) => errors.extend(schema.errors(payload)),
-            (None, None) => {}
-            _ => errors.push("with data, or without".into()),
-        }
-        if errors.is_empty() {
-            fitting.push(message);
-        } else {
-            wrong.push(format!("{}: {errors:?}", message.name));
-        }
-    }
+    let fits = |message: &&Message| message.fits(headers, payload);
+    let fitting: Vec<_> = candidates.iter().filter(fits).collect();
     let [message] = fitting[..] else {
         let names: Vec<_> = fitting.iter().map(|message| &message.name).collect();
+        let wrong = candidates.iter().map(|message| {
+            let errors = message.errors(headers, payload);
+            format!("{}: {errors:?}", message.name)
+        });
+        let wrong: Vec<_> = wrong.collect();
         let payload = payload.unwrap_or(&Value::Null);
         panic!(
             "docs/asyncapi.yaml has one message for each frame; it has {names:?} for \

@@ -247,6 +247,11 @@ impl Place<'_> {
         self.order("until", until).await;
     }
 
+    /// Shows the page in this colour scheme from now on, as if the system had been switched to it.
+    pub async fn in_scheme(&self, scheme: &str) {
+        self.order("inScheme", json!({ "scheme": scheme })).await;
+    }
+
     /// Takes the page's network away, or gives it back; the page is told so.
     pub async fn offline(&self, offline: bool) {
         self.order("offline", json!({ "offline": offline })).await;
