@@ -46,7 +46,7 @@ async fn from_empty_to_latest_and_again_harmlessly() {
 async fn without_a_superuser() {
     for version in VERSIONS {
         // A cluster of its own: in the others the roles are there already.
-        let postgres = support::Postgres::start(version, &[]).await;
+        let postgres = support::Postgres::bare(version).await;
         let connect = async |role: &str| {
             let url = postgres.cluster.url("postgres", role);
             let client = rowcast::database::connect_and_drive(&url, support::PATIENCE).await;
@@ -351,7 +351,7 @@ async fn taken_out_as_documented_the_application_goes_on(version: Version) {
         panic!("what it says: {sql:?}");
     };
     // A cluster of its own: others need the roles.
-    let postgres = support::Postgres::start(version, &[]).await;
+    let postgres = support::Postgres::bare(version).await;
     let database = postgres.named("postgres");
     let mut owner = database.client("postgres").await;
     run(&mut owner).await;

@@ -1,7 +1,8 @@
 //! A throwaway PostgreSQL for the demo and the tests: made in a directory of its own, started,
 //! stopped, crashed on request, and removed with everything in it when dropped.
-//! `make` makes it and `run` runs it; which binaries it runs is `binaries`' question, as whom and
-//! where is `place`'s; what becomes of it when its owner dies without a word is `leftovers`'.
+//! `make` makes it, `copy` and `standby` out of another one, and `run` runs it; which binaries it runs
+//! is `binaries`' question, as whom and where is `place`'s; what becomes of it when its owner dies
+//! without a word is `leftovers`'.
 //! It must never touch a server or a directory that it did not make itself, and never be open to
 //! other users of the machine.
 //!
@@ -9,6 +10,7 @@
 //! runtime of their own, and a child of Tokio's belongs to the runtime that started it.
 
 mod binaries;
+mod copy;
 mod error;
 mod leftovers;
 mod make;
@@ -143,6 +145,19 @@ impl Cluster {
 
     fn path(&self, part: &str) -> PathBuf {
         self.directory.path().join(part)
+    }
+
+    /// Those of a cluster that is made out of this one: these settings above its own, and no port.
+    fn options_with(&self, settings: &[(&str, &str)]) -> Options {
+        let more = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Options {
+            bin_dir: Some(self.bin_dir.clone()),
+            settings: self.options.settings.iter().cloned().chain(more).collect(),
+            tcp: false,
+            ..self.options.clone()
+        }
     }
 
     fn program(&self, name: &str) -> Command {

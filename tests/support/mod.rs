@@ -7,8 +7,9 @@
 //! - `on(Version::V14).await.lab().await`: the same on another PostgreSQL; [`VERSIONS`] lists
 //!   them (`ROWCAST_TEST_POSTGRES_14`, `…_18` name their directories of programs), and
 //!   `on_every_version! { a b }` makes a test of each function `async fn a(version: Version)` there.
-//! - `Postgres::start(version, &[("name", "setting")]).await`: a cluster of the test's own, to be
-//!   crashed (`postgres.cluster.stop(Mode::Immediate)`, `start_again()`); the same three methods.
+//! - `Postgres::start(version, &[("name", "setting")]).await`: a cluster of the test's own, copied from
+//!   one that was migrated once, to be crashed (`postgres.cluster.stop(Mode::Immediate)`,
+//!   `start_again()`); the same three methods. `Postgres::bare(version).await` has no role of ours yet.
 //!   `postgres.standby(&[]).await` streams from it; `postgres.named("test_0")` is a database by name.
 //!   On `Postgres::for_many().await` bookmarks are shortened from `open_many()` to `end_many()`.
 //! - [`Database`]: `service_url`, `legacy_url`, `superuser_url`; `client(role)`, `legacy()`,

@@ -2,7 +2,7 @@
 //! Hands URLs and connections over to the stations. It must never give two tests the same database.
 
 use super::{PATIENCE, Server, eventually, within};
-use rowcast::command::postgres::{Cluster, ClusterError, Options, SUPERUSER};
+use rowcast::command::postgres::{Cluster, ClusterError, Mode, Options, SUPERUSER};
 use rowcast::{database, migrate};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -36,10 +36,13 @@ pub const VERSIONS: [Version; 3] = [Version::Installed, Version::V14, Version::V
 
 static CLUSTERS: [OnceCell<Postgres>; 3] = [const { OnceCell::const_new() }; 3];
 
+/// Stopped, with the plain template in them: what the clusters of tests' own are copies of.
+static SEEDS: [OnceCell<Postgres>; 3] = [const { OnceCell::const_new() }; 3];
+
 /// The cluster of this test run. It is removed by its guard when the process ends.
 pub async fn on(version: Version) -> &'static Postgres {
     CLUSTERS[version as usize]
-        .get_or_init(|| Postgres::start(version, &[]))
+        .get_or_init(|| Postgres::bare(version))
         .await
 }
 
@@ -93,8 +96,24 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts a cluster with these settings above the defaults.
+    /// Starts a cluster with these settings above the defaults: a copy of one that was migrated once for
+    /// all of them. They are one system to PostgreSQL, and none to the clusters of [`on`].
     pub async fn start(version: Version, settings: &[(&str, &str)]) -> Self {
+        let seed = SEEDS[version as usize].get_or_init(|| async {
+            let mut seed = Self::bare(version).await;
+            seed.plain_template().await;
+            let stopped = seed.cluster.stop(Mode::Fast).await;
+            stopped.unwrap_or_else(|error| panic!("{error}"));
+            seed
+        });
+        Self {
+            plain: OnceCell::new_with(Some(())),
+            ..Self::over(seed.await.cluster.copy(settings).await)
+        }
+    }
+
+    /// Starts a cluster that nobody has migrated: no role of ours is there.
+    pub async fn bare(version: Version) -> Self {
         let bin_dir = version.variable().map(|variable| {
             let directory = std::env::var_os(variable);
             PathBuf::from(directory.unwrap_or_else(|| {
@@ -103,14 +122,10 @@ impl Postgres {
                 )
             }))
         });
-        // Tests run side by side, and each server has a pool.
-        let ours = [("max_connections", "400")];
-        let settings = ours.iter().chain(settings);
         let options = Options {
             bin_dir,
-            settings: settings
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
+            // Tests run side by side, and each server has a pool.
+            settings: vec![("max_connections".into(), "400".into())],
             ..Options::default()
         };
         Self::over(Cluster::start(options).await)

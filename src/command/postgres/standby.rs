@@ -3,7 +3,7 @@
 //! It must never outlive its own directory, nor write to the cluster that it copies.
 
 use super::error::{failing, succeeded};
-use super::{Cluster, ClusterError, Options, SUPERUSER};
+use super::{Cluster, ClusterError, SUPERUSER};
 
 impl Cluster {
     /// Makes a standby of this cluster, which has to run, with its settings and these, and waits
@@ -12,15 +12,7 @@ impl Cluster {
     /// # Errors
     /// Any [`ClusterError`]; nothing is left behind then.
     pub async fn standby(&self, settings: &[(&str, &str)]) -> Result<Self, ClusterError> {
-        let mut options = Options {
-            bin_dir: Some(self.bin_dir.clone()),
-            tcp: false,
-            ..self.options.clone()
-        };
-        let more = settings
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        options.settings.extend(more);
+        let options = self.options_with(settings);
         // The part about the database is only for a server that is asked for rows.
         let source = self.url("postgres", SUPERUSER);
         Self::made(move || Self::make(options, |standby| standby.back_up(&source))).await
