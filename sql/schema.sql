@@ -3356,7 +3356,7 @@ CREATE VIEW rowcast.attachment AS
   WHERE ((c.oid IS NULL) OR (c.relkind = ANY (ARRAY['r'::"char", 'p'::"char"])) OR ((c.relkind = 'f'::"char") AND (a.operation <> 'truncate'::text)))
 UNION ALL
  SELECT a.relation AS root,
-    (t.tgrelid)::regclass AS relation,
+    (l.oid)::regclass AS relation,
     a.operation,
     a.mode,
     a.query,
@@ -3364,11 +3364,17 @@ UNION ALL
     'left behind'::text AS state,
     a.reset_above
    FROM (rowcast.attached a
-     JOIN pg_trigger t ON (((t.tgname = ('_900_rowcast_'::text || a.operation)) AND (t.tgfoid = (to_regprocedure((a.function_name || '()'::text)))::oid))))
-  WHERE (NOT (EXISTS ( SELECT
+     JOIN ( SELECT o.operation,
+            t.tgfoid AS function,
+            t.tgrelid AS oid
            FROM (rowcast.attached o
-             JOIN below b ON ((b.root = (o.relation)::oid)))
-          WHERE ((b.oid = t.tgrelid) AND (o.operation = a.operation) AND ((to_regprocedure((o.function_name || '()'::text)))::oid = t.tgfoid)))));
+             JOIN pg_trigger t ON (((t.tgname = ('_900_rowcast_'::text || o.operation)) AND (t.tgfoid = (to_regprocedure((o.function_name || '()'::text)))::oid))))
+        EXCEPT
+         SELECT o.operation,
+            to_regprocedure((o.function_name || '()'::text)) AS to_regprocedure,
+            b.oid
+           FROM (rowcast.attached o
+             JOIN below b ON ((b.root = (o.relation)::oid)))) l ON (((l.operation = a.operation) AND (l.function = (to_regprocedure((a.function_name || '()'::text)))::oid))));
 
 ALTER TABLE rowcast.attachment OWNER TO rowcast_owner;
 

@@ -34,7 +34,7 @@ where c.oid is null or c.relkind in ('r', 'p') or (c.relkind = 'f' and a.operati
 union all
 select
   a.relation,
-  t.tgrelid::regclass,
+  l.oid::regclass,
   a.operation,
   a.mode,
   a.query,
@@ -42,13 +42,16 @@ select
   'left behind',
   a.reset_above
 from rowcast.attached a
-join pg_trigger t on t.tgname = '_900_rowcast_' || a.operation
-  and t.tgfoid = to_regprocedure(a.function_name || '()')
-where not exists (
-  select from rowcast.attached o join below b on b.root = o.relation
-  where b.oid = t.tgrelid and o.operation = a.operation
-    and to_regprocedure(o.function_name || '()') = t.tgfoid
-);
+-- `except`, for no estimate makes that a nested loop: partitions may be thousands, attached a moment ago.
+join (
+  select o.operation, t.tgfoid as function, t.tgrelid as oid
+  from rowcast.attached o
+  join pg_trigger t on t.tgname = '_900_rowcast_' || o.operation
+    and t.tgfoid = to_regprocedure(o.function_name || '()')
+  except
+  select o.operation, to_regprocedure(o.function_name || '()'), b.oid
+  from rowcast.attached o join below b on b.root = o.relation
+) l on l.operation = a.operation and l.function = to_regprocedure(a.function_name || '()');
 
 revoke all on rowcast.attachment from public;
 grant select on rowcast.attachment to rowcast_service;

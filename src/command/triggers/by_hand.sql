@@ -35,8 +35,8 @@ where not t.tgisinternal and t.tgparentid = 0 and n.nspname <> 'rowcast'
   and (k.known or o.offered or p.prosrc ~*
     '\m(insert\s+into\s+rowcast\.(event|log)\M|rowcast\.(emit|tell_rooms|record_failure)\s*\()')
   and not exists (
-    select from rowcast.attachment a
-    where a.relation = t.tgrelid and t.tgname = '_900_rowcast_' || a.operation
+    select from rowcast.attached a
+    where t.tgname = '_900_rowcast_' || a.operation
       and t.tgfoid = to_regprocedure(a.function_name || '()')
   )
 order by t.tgdeferrable, 1, 2
