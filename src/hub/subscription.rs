@@ -183,7 +183,7 @@ impl Subscription {
         let taken = std::mem::take(&mut queue.waiting);
         // Whoever asks for more has written what it took before.
         queue.writing = None;
-        // Nothing that weighs something: a frame that was carried, and torn.
+        // Bytes without a message: a publisher wrote a part of it, and its writer has the rest to write.
         if bytes > 0 || !taken.is_empty() {
             queue.writing = Some((Instant::now(), bytes));
             queue.line = None;
