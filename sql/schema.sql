@@ -1113,6 +1113,53 @@ ALTER FUNCTION rowcast.enter_leaf(p_turn bigint) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.enter_leaf(p_turn bigint) IS 'Notes that this turn''s leaf is written now.';
 
+CREATE FUNCTION rowcast.event_rows(p_query text, p_columns text[], p_channel text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+declare
+  v_channels boolean := 'channel' = any (p_columns);
+  v_renders boolean := 'render' = any (p_columns);
+  v_channel text := case
+    when v_channels then format('coalesce(q.channel, %L)', p_channel)
+    else quote_literal(p_channel) || '::text'
+  end;
+  v_template text := $select$select q.channel,
+      case when octet_length(q.words) <= 200 and q.words !~ '[[:cntrl:]]' and q.name <> ''{named}
+          and q.rooms[1] is not null and (pg_column_size(q.data) <= 4000) is not false{plain}
+        then q.name else rowcast.checked_name(q.channel, q.name, q.rooms, q.data)
+      end as name,
+      q.rooms, q.data, q.render
+    from (
+      select {channel} collate "default" as channel, q.name collate "default" as name,
+        q.rooms collate "default" as rooms, {data} as data, {render} as render,
+        ({prefix}q.name || array_to_string(q.rooms, '', chr(10))) collate "default" as words
+      from (
+{query}
+      ) q offset 0
+    ) q
+    where cardinality(q.rooms) > 0$select$;
+begin
+  return rowcast.fill_in(v_template, jsonb_build_object(
+    'channel', v_channel,
+    'prefix', case when v_channels then v_channel || ' || ' else '' end,
+    'named', case when v_channels then ' and q.channel <> ''''' else '' end,
+    'plain', case when getdatabaseencoding() = 'UTF8' then '' else ' and false' end,
+    'render', case when v_renders then 'q.render' else 'null::text' end,
+    'data', case
+      when v_renders then 'case when q.render is null then q.data::json else q.data::jsonb::json end'
+      else 'q.data::json'
+    end,
+    -- What may stand behind a statement, but not behind one in parentheses.
+    'query', regexp_replace(p_query, '[[:space:];]+$', '')
+  ));
+end
+$_$;
+
+ALTER FUNCTION rowcast.event_rows(p_query text, p_columns text[], p_channel text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.event_rows(p_query text, p_columns text[], p_channel text) IS 'The select that a trigger function inserts its events from: a part of rowcast.trigger_source.';
+
 CREATE FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[] DEFAULT NULL::text[], p_limit bigint DEFAULT 10000) RETURNS TABLE(outcome text, reason text, bookmark text, id bigint, at timestamp with time zone, channel text, name text, rooms text[], data json)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1180,6 +1227,18 @@ $$;
 ALTER FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[], p_limit bigint) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[], p_limit bigint) IS 'The events a reader with this bookmark lacks in these rooms (null: all), or a gap.';
+
+CREATE FUNCTION rowcast.fill_in(p_template text, p_parts jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select string_agg(case place % 2 when 1 then part else p_parts ->> part end, '' order by place)
+  from regexp_split_to_table(p_template, '[{}]') with ordinality t (part, place)
+$$;
+
+ALTER FUNCTION rowcast.fill_in(p_template text, p_parts jsonb) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.fill_in(p_template text, p_parts jsonb) IS 'A template with its {names} replaced, for the text of a trigger function.';
 
 CREATE FUNCTION rowcast.fit_arguments(p_function regprocedure, p_args text, OUT problem text, OUT source text, OUT call text) RETURNS record
     LANGUAGE plpgsql STABLE
@@ -2989,48 +3048,12 @@ CREATE FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_que
     AS $_$
 declare
   v_told text := 'rowcast.told_' || left(md5(p_function), 12);
-  v_channels boolean := 'channel' = any (p_columns);
   v_settings text := (
     select coalesce(string_agg(substr(c, 2, length(c) - 2), ' '), '')
     from unnest(p_columns) c where c like '(set %'
   );
   v_rows text := case p_operation when 'delete' then 'old_rows' else 'new_rows' end;
-  -- Short and plain is within all bounds; rowcast.checked_name decides on the rest, and refuses what
-  -- is null. 4,000 bytes are not 1 MiB even where they are compressed to the 255th part, PostgreSQL's
-  -- best. A null room becomes a control character; an array of several dimensions has no rooms[1].
-  -- A key that is no jsonb fails here, where it is known whose it is, rather than where it is rendered.
-  -- Where the encoding is not UTF8, plain or not has to be looked at.
-  -- Offset 0 keeps PostgreSQL from computing the query's columns once more for each mention.
-  v_selected text := format(
-    'select q.channel,
-      case when octet_length(q.words) <= 200 and q.words !~ ''[[:cntrl:]]'' and q.name <> ''''%2$s
-          and q.rooms[1] is not null and (pg_column_size(q.data) <= 4000) is not false%7$s
-        then q.name else rowcast.checked_name(q.channel, q.name, q.rooms, q.data)
-      end as name,
-      q.rooms, q.data, q.render
-    from (
-      select %1$s collate "default" as channel, q.name collate "default" as name,
-        q.rooms collate "default" as rooms, %5$s as data, %4$s as render,
-        (%3$sq.name || array_to_string(q.rooms, '''', chr(10))) collate "default" as words
-      from (
-%6$s
-      ) q offset 0
-    ) q
-    where cardinality(q.rooms) > 0',
-    case when v_channels then format('coalesce(q.channel, %L)', p_channel)
-      else quote_literal(p_channel) || '::text' end,
-    case when v_channels then ' and q.channel <> ''''' else '' end,
-    case when v_channels then format('coalesce(q.channel, %L) || ', p_channel) else '' end,
-    case when 'render' = any (p_columns) then 'q.render' else 'null::text' end,
-    case
-      when 'render' = any (p_columns)
-        then 'case when q.render is null then q.data::json else q.data::jsonb::json end'
-      else 'q.data::json'
-    end,
-    -- What may stand behind a statement, but not behind one in parentheses.
-    regexp_replace(p_query, '[[:space:];]+$', ''),
-    case when getdatabaseencoding() = 'UTF8' then '' else ' and false' end
-  );
+  v_selected text := rowcast.event_rows(p_query, p_columns, p_channel);
   -- TRUNCATE of a parent fires this for every table that it empties: once is enough, unless
   -- somebody has told something since.
   v_guard text := case when p_operation = 'truncate' then format(
@@ -3216,11 +3239,7 @@ $source$;
     'noted', case when v_settings <> '' then format(e'-- %s\n', v_settings) else '' end
   );
 begin
-  -- In one pass: names and the query may contain anything, such as what stands for another part.
-  return (
-    select string_agg(case place % 2 when 1 then part else v_parts ->> part end, '' order by place)
-    from regexp_split_to_table(v_template, '[{}]') with ordinality t (part, place)
-  );
+  return rowcast.fill_in(v_template, v_parts);
 end
 $_$;
 
@@ -4120,8 +4139,12 @@ GRANT ALL ON FUNCTION rowcast.ensure_history() TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.enter_leaf(p_turn bigint) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.event_rows(p_query text, p_columns text[], p_channel text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[], p_limit bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.events_since(p_bookmark text, p_rooms text[], p_limit bigint) TO rowcast_service;
+
+REVOKE ALL ON FUNCTION rowcast.fill_in(p_template text, p_parts jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.fit_arguments(p_function regprocedure, p_args text, OUT problem text, OUT source text, OUT call text) FROM PUBLIC;
 

@@ -15,8 +15,6 @@
 -- Above p_reset_above events the rooms are told to read anew. One more than that is computed.
 -- It runs in sessions of any settings: those that its text or its events would change with, which
 -- rowcast.check_query names, are set for it. They stand in its body too, for that is what is compared.
--- Names and rooms are collated as the database is: a column whose collation is not deterministic
--- knows no regular expressions, and may take two rooms for one.
 
 create or replace function rowcast.trigger_source(
   p_table regclass,
@@ -34,48 +32,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_told text := 'rowcast.told_' || left(md5(p_function), 12);
-  v_channels boolean := 'channel' = any (p_columns);
   v_settings text := (
     select coalesce(string_agg(substr(c, 2, length(c) - 2), ' '), '')
     from unnest(p_columns) c where c like '(set %'
   );
   v_rows text := case p_operation when 'delete' then 'old_rows' else 'new_rows' end;
-  -- Short and plain is within all bounds; rowcast.checked_name decides on the rest, and refuses what
-  -- is null. 4,000 bytes are not 1 MiB even where they are compressed to the 255th part, PostgreSQL's
-  -- best. A null room becomes a control character; an array of several dimensions has no rooms[1].
-  -- A key that is no jsonb fails here, where it is known whose it is, rather than where it is rendered.
-  -- Where the encoding is not UTF8, plain or not has to be looked at.
-  -- Offset 0 keeps PostgreSQL from computing the query's columns once more for each mention.
-  v_selected text := format(
-    'select q.channel,
-      case when octet_length(q.words) <= 200 and q.words !~ ''[[:cntrl:]]'' and q.name <> ''''%2$s
-          and q.rooms[1] is not null and (pg_column_size(q.data) <= 4000) is not false%7$s
-        then q.name else rowcast.checked_name(q.channel, q.name, q.rooms, q.data)
-      end as name,
-      q.rooms, q.data, q.render
-    from (
-      select %1$s collate "default" as channel, q.name collate "default" as name,
-        q.rooms collate "default" as rooms, %5$s as data, %4$s as render,
-        (%3$sq.name || array_to_string(q.rooms, '''', chr(10))) collate "default" as words
-      from (
-%6$s
-      ) q offset 0
-    ) q
-    where cardinality(q.rooms) > 0',
-    case when v_channels then format('coalesce(q.channel, %L)', p_channel)
-      else quote_literal(p_channel) || '::text' end,
-    case when v_channels then ' and q.channel <> ''''' else '' end,
-    case when v_channels then format('coalesce(q.channel, %L) || ', p_channel) else '' end,
-    case when 'render' = any (p_columns) then 'q.render' else 'null::text' end,
-    case
-      when 'render' = any (p_columns)
-        then 'case when q.render is null then q.data::json else q.data::jsonb::json end'
-      else 'q.data::json'
-    end,
-    -- What may stand behind a statement, but not behind one in parentheses.
-    regexp_replace(p_query, '[[:space:];]+$', ''),
-    case when getdatabaseencoding() = 'UTF8' then '' else ' and false' end
-  );
+  v_selected text := rowcast.event_rows(p_query, p_columns, p_channel);
   -- TRUNCATE of a parent fires this for every table that it empties: once is enough, unless
   -- somebody has told something since.
   v_guard text := case when p_operation = 'truncate' then format(
@@ -261,11 +223,7 @@ $source$;
     'noted', case when v_settings <> '' then format(e'-- %s\n', v_settings) else '' end
   );
 begin
-  -- In one pass: names and the query may contain anything, such as what stands for another part.
-  return (
-    select string_agg(case place % 2 when 1 then part else v_parts ->> part end, '' order by place)
-    from regexp_split_to_table(v_template, '[{}]') with ordinality t (part, place)
-  );
+  return rowcast.fill_in(v_template, v_parts);
 end
 $$;
 revoke all on function rowcast.trigger_source(regclass, text, text, text, integer, text[], text, text) from public;
