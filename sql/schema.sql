@@ -3047,71 +3047,79 @@ CREATE FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_que
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
 declare
-  v_told text := 'rowcast.told_' || left(md5(p_function), 12);
-  v_settings text := (
-    select coalesce(string_agg(substr(c, 2, length(c) - 2), ' '), '')
-    from unnest(p_columns) c where c like '(set %'
-  );
   v_rows text := case p_operation when 'delete' then 'old_rows' else 'new_rows' end;
-  v_selected text := rowcast.event_rows(p_query, p_columns, p_channel);
-  -- TRUNCATE of a parent fires this for every table that it empties: once is enough, unless
-  -- somebody has told something since.
-  v_guard text := case when p_operation = 'truncate' then format(
-    'if current_setting(%L, true) = (select last_value::text from rowcast.event_id_seq) then
-    return null;
-  end if;',
-    v_told
-  ) else '' end;
   v_plain boolean := '(plain)' = any (p_columns) or p_operation = 'truncate';
-  -- Conditions that are looked at once, before the query: it is not even begun for no rows.
-  v_few text := case when v_plain then '' else format(
-    '
-      and exists (select from %1$s) and not exists (select from %1$s offset 100)',
-    v_rows
-  ) end;
-  v_exists text := case when v_plain then 'true' else format('exists (select from %s)', v_rows) end;
-  v_numerous text := case when v_plain then 'false'
-    else format('exists (select from %s offset 100)', v_rows) end;
-  v_done text := case
-    when p_operation = 'truncate' then format(
-      'perform set_config(%L, last_value::text, true) from rowcast.event_id_seq;', v_told
-    )
-    else ''
-  end;
-  v_limit text := coalesce(' limit ' || (p_reset_above::bigint + 1)::text, '');
-  v_none text := case when v_plain then 'return null;' else format(
-    'if not exists (select from %s offset 100) then
+  v_numerous text := format('exists (select from %s offset 100)', v_rows);
+  v_told text := quote_literal('rowcast.told_' || left(md5(p_function), 12));
+  v_settings text := (
+    select string_agg(substr(c, 2, length(c) - 2), ' ') from unnest(p_columns) c where c like '(set %'
+  );
+begin
+  return rowcast.fill_in(rowcast.trigger_template(), jsonb_build_object(
+    'function', p_function,
+    'settings', coalesce(' ' || v_settings, ''),
+    'noted', coalesce('-- ' || v_settings || e'\n', ''),
+    'selected', rowcast.event_rows(p_query, p_columns, p_channel),
+    'limit', coalesce(' limit ' || (p_reset_above::bigint + 1)::text, ''),
+    -- Looked at once, before the query: it is not even begun for no rows.
+    'few', case when v_plain then '' else format(
+      e'\n      and exists (select from %s) and not %s', v_rows, v_numerous
+    ) end,
+    'none', case when v_plain then 'return null;' else format(
+      'if not %s then
           return null;
         end if;',
-    v_rows
-  ) end;
-  v_usual text := 'v_count ' || coalesce('between 1 and ' || p_reset_above::text, '> 0');
-  v_above text := case
-    when p_reset_above is null then ''
-    else format(
+      v_numerous
+    ) end,
+    'exists', case when v_plain then 'true' else format('exists (select from %s)', v_rows) end,
+    'numerous', case when v_plain then 'false' else v_numerous end,
+    'usual', 'v_count ' || coalesce('between 1 and ' || p_reset_above::text, '> 0'),
+    'above', case when p_reset_above is null then '' else format(
       'if v_count > %1$s then
       v_above := true;
       raise exception ''more than %1$s events'';
     end if;',
       p_reset_above
-    )
-  end;
-  v_failed text := case p_mode
-    when 'strict' then format(
-      'perform rowcast.refuse_write(%L, %L, v_state, v_message, v_detail, v_hint, v_context);',
-      p_table::text, p_operation
-    )
-    else format(
-      'perform rowcast.record_failure(
+    ) end,
+    'reset', quote_literal(
+      json_build_object('table', p_table::text, 'operation', p_operation)::text
+    ),
+    -- TRUNCATE of a parent fires this for every table that it empties: once is enough, unless
+    -- somebody has told something since.
+    'guard', case when p_operation = 'truncate' then format(
+      'if current_setting(%s, true) = (select last_value::text from rowcast.event_id_seq) then
+    return null;
+  end if;',
+      v_told
+    ) else '' end,
+    'done', case when p_operation = 'truncate' then format(
+      'perform set_config(%s, last_value::text, true) from rowcast.event_id_seq;', v_told
+    ) else '' end,
+    'failed', case p_mode
+      when 'strict' then format(
+        'perform rowcast.refuse_write(%L, %L, v_state, v_message, v_detail, v_hint, v_context);',
+        p_table::text, p_operation
+      )
+      else format(
+        'perform rowcast.record_failure(
     %L, %L, %L, v_state, v_message, v_context, v_concerned, v_guarded
   );',
-      p_channel, p_table::text, p_operation
-    )
-  end;
-  v_reset text := quote_literal(
-    json_build_object('table', p_table::text, 'operation', p_operation)::text
-  );
-  v_template text := $source$
+        p_channel, p_table::text, p_operation
+      )
+    end
+  ));
+end
+$_$;
+
+ALTER FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_reset_above integer, p_columns text[], p_channel text, p_function text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_reset_above integer, p_columns text[], p_channel text, p_function text) IS 'The create function statement that rowcast.attach runs; shown by `rowcast triggers apply --dry-run`.';
+
+CREATE FUNCTION rowcast.trigger_template() RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $_$
+  select $source$
 create or replace function {function}() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp{settings}
 as $body$
@@ -3231,21 +3239,12 @@ begin
   return null;
 end
 $body$
-$source$;
-  v_parts jsonb := jsonb_build_object(
-    'function', p_function, 'guard', v_guard, 'few', v_few, 'none', v_none, 'exists', v_exists,
-    'numerous', v_numerous, 'usual', v_usual, 'above', v_above, 'done', v_done, 'failed', v_failed,
-    'limit', v_limit, 'reset', v_reset, 'selected', v_selected, 'settings', coalesce(' ' || nullif(v_settings, ''), ''),
-    'noted', case when v_settings <> '' then format(e'-- %s\n', v_settings) else '' end
-  );
-begin
-  return rowcast.fill_in(v_template, v_parts);
-end
+$source$
 $_$;
 
-ALTER FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_reset_above integer, p_columns text[], p_channel text, p_function text) OWNER TO rowcast_owner;
+ALTER FUNCTION rowcast.trigger_template() OWNER TO rowcast_owner;
 
-COMMENT ON FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_reset_above integer, p_columns text[], p_channel text, p_function text) IS 'The create function statement that rowcast.attach runs; shown by `rowcast triggers apply --dry-run`.';
+COMMENT ON FUNCTION rowcast.trigger_template() IS 'The trigger function round an attached query, before rowcast.trigger_source fills it in.';
 
 CREATE FUNCTION rowcast.unpause() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -4280,6 +4279,8 @@ REVOKE ALL ON FUNCTION rowcast.tend_log(p_last bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowcast.trigger_function_name(p_table regclass, p_operation text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.trigger_source(p_table regclass, p_operation text, p_query text, p_mode text, p_reset_above integer, p_columns text[], p_channel text, p_function text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.trigger_template() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.unpause() FROM PUBLIC;
 

@@ -32,11 +32,12 @@ const LOCK: i64 = 7_692_278;
 const OLDEST: i32 = 140_000;
 
 /// What the triggers of attached queries are made by: where one of these was replaced, they may be old.
-const MAKERS: [&str; 4] = [
+const MAKERS: [&str; 5] = [
     "rowcast.check_query",
     "rowcast.event_rows",
     "rowcast.fill_in",
     "rowcast.trigger_source",
+    "rowcast.trigger_template",
 ];
 
 /// Where refinery notes what it has applied.
