@@ -609,6 +609,50 @@ ALTER FUNCTION rowcast.check_callable() OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.check_callable() IS 'Refuses to list what can''t be called; SQLSTATE RC003, RC004.';
 
+CREATE FUNCTION rowcast.check_columns(p_table regclass, p_operation text) RETURNS text[]
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_columns text[];
+  v_wrong text;
+begin
+  select array_agg(attname::text) into v_columns
+  from pg_attribute where attrelid = 'pg_temp.rowcast_checked'::regclass and attnum > 0;
+
+  select format('%s is %s, not %s', w.name, coalesce(format_type(a.atttypid, null), 'missing'), w.types)
+  into v_wrong
+  from (values
+    ('name', 'text', true), ('rooms', 'text[]', true), ('data', 'json or jsonb', true),
+    ('channel', 'text', false), ('render', 'text', false)
+  ) w (name, types, required)
+  left join pg_attribute a
+    on a.attrelid = 'pg_temp.rowcast_checked'::regclass and a.attname = w.name and a.attnum > 0
+  where (a.attname is null and w.required)
+    or (a.attname is not null and format_type(a.atttypid, null) not in
+      (select trim(t) from regexp_split_to_table(w.types, ' or ') t
+       union select 'character varying' where w.types = 'text'))
+  limit 1;
+  if v_wrong is not null then
+    raise exception using errcode = 'RC003',
+      message = format('the query for %s on %s: column %s', p_operation, p_table, v_wrong),
+      hint = 'It has to return name text, rooms text[], data json, and may return channel text and render text.';
+  end if;
+  select string_agg(c, ', ') into v_wrong
+  from unnest(v_columns) c where c not in ('name', 'rooms', 'data', 'channel', 'render');
+  if v_wrong is not null then
+    raise exception using errcode = 'RC003',
+      message = format('the query for %s on %s returns columns nobody reads: %s', p_operation, p_table, v_wrong),
+      hint = 'Put what the browser should get into data.';
+  end if;
+  return v_columns;
+end
+$$;
+
+ALTER FUNCTION rowcast.check_columns(p_table regclass, p_operation text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.check_columns(p_table regclass, p_operation text) IS 'The columns of the query that rowcast.check_query checks; SQLSTATE RC003 if they are no event''s.';
+
 CREATE FUNCTION rowcast.check_computed(p_table regclass, p_operation text) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -754,37 +798,44 @@ begin
           'Every other table, function and operator needs its schema in front: a operator(public.->) b.';
   end;
 
-  select array_agg(attname::text) into v_columns
-  from pg_attribute where attrelid = 'pg_temp.rowcast_checked'::regclass and attnum > 0;
-
-  select format('%s is %s, not %s', w.name, coalesce(format_type(a.atttypid, null), 'missing'), w.types)
-  into v_wrong
-  from (values
-    ('name', 'text', true), ('rooms', 'text[]', true), ('data', 'json or jsonb', true),
-    ('channel', 'text', false), ('render', 'text', false)
-  ) w (name, types, required)
-  left join pg_attribute a
-    on a.attrelid = 'pg_temp.rowcast_checked'::regclass and a.attname = w.name and a.attnum > 0
-  where (a.attname is null and w.required)
-    or (a.attname is not null and format_type(a.atttypid, null) not in
-      (select trim(t) from regexp_split_to_table(w.types, ' or ') t
-       union select 'character varying' where w.types = 'text'))
-  limit 1;
-  if v_wrong is not null then
-    raise exception using errcode = 'RC003',
-      message = format('the query for %s on %s: column %s', p_operation, p_table, v_wrong),
-      hint = 'It has to return name text, rooms text[], data json, and may return channel text and render text.';
-  end if;
-  select string_agg(c, ', ') into v_wrong
-  from unnest(v_columns) c where c not in ('name', 'rooms', 'data', 'channel', 'render');
-  if v_wrong is not null then
-    raise exception using errcode = 'RC003',
-      message = format('the query for %s on %s returns columns nobody reads: %s', p_operation, p_table, v_wrong),
-      hint = 'Put what the browser should get into data.';
-  end if;
-
+  v_columns := rowcast.check_columns(p_table, p_operation);
   perform rowcast.check_computed(p_table, p_operation);
+  perform rowcast.check_rights(p_table, p_operation);
+  begin
+    v_plan := rowcast.plan_query(v_query);
+  exception
+    when insufficient_privilege then
+      raise exception using errcode = 'RC004',
+        message = format('rowcast_owner may not run the query for %s on %s: %s', p_operation, p_table, sqlerrm),
+        hint = 'Grant it usage on the schemas of all that the query names, types too.';
+    when others then
+      -- Such as a constant that can't be computed: that is for the first write to find out.
+      v_plan := null;
+  end;
+  if v_plan ->> 'Node Type' = 'Seq Scan' and v_plan -> 'Plans' is null
+    and v_plan ->> 'Relation Name' in ('new_rows', 'old_rows')
+  then
+    v_columns := v_columns || '(plain)'::text;
+  end if;
+  v_columns := v_columns || rowcast.settings_for(p_query, 'pg_temp.rowcast_checked');
 
+  drop view pg_temp.rowcast_checked;
+  drop table if exists pg_temp.new_rows, pg_temp.old_rows;
+  return v_columns;
+end
+$_$;
+
+ALTER FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) IS 'Checks a query over new_rows and old_rows and returns its columns; SQLSTATE RC003 or RC004.';
+
+CREATE FUNCTION rowcast.check_rights(p_table regclass, p_operation text) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  v_wrong text;
+begin
   select string_agg(distinct d.refobjid::regclass::text, ', ') into v_wrong
   from pg_rewrite r
   join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
@@ -813,34 +864,12 @@ begin
       message = format('rowcast_owner may not call %s, which the query for %s on %s calls', v_wrong, p_operation, p_table),
       hint = 'Grant execute on the function to rowcast_owner.';
   end if;
-
-  begin
-    v_plan := rowcast.plan_query(v_query);
-  exception
-    when insufficient_privilege then
-      raise exception using errcode = 'RC004',
-        message = format('rowcast_owner may not run the query for %s on %s: %s', p_operation, p_table, sqlerrm),
-        hint = 'Grant it usage on the schemas of all that the query names, types too.';
-    when others then
-      -- Such as a constant that can't be computed: that is for the first write to find out.
-      v_plan := null;
-  end;
-  if v_plan ->> 'Node Type' = 'Seq Scan' and v_plan -> 'Plans' is null
-    and v_plan ->> 'Relation Name' in ('new_rows', 'old_rows')
-  then
-    v_columns := v_columns || '(plain)'::text;
-  end if;
-  v_columns := v_columns || rowcast.settings_for(p_query, 'pg_temp.rowcast_checked');
-
-  drop view pg_temp.rowcast_checked;
-  drop table if exists pg_temp.new_rows, pg_temp.old_rows;
-  return v_columns;
 end
-$_$;
+$$;
 
-ALTER FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) OWNER TO rowcast_owner;
+ALTER FUNCTION rowcast.check_rights(p_table regclass, p_operation text) OWNER TO rowcast_owner;
 
-COMMENT ON FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) IS 'Checks a query over new_rows and old_rows and returns its columns; SQLSTATE RC003 or RC004.';
+COMMENT ON FUNCTION rowcast.check_rights(p_table regclass, p_operation text) IS 'Refuses a query over what rowcast_owner may not read or call; SQLSTATE RC004.';
 
 CREATE FUNCTION rowcast.check_rule() RETURNS trigger
     LANGUAGE plpgsql
@@ -4107,6 +4136,8 @@ GRANT ALL ON FUNCTION rowcast.call(p_args text, p_max_bytes bigint) TO rowcast_s
 
 REVOKE ALL ON FUNCTION rowcast.check_callable() FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION rowcast.check_columns(p_table regclass, p_operation text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.check_computed(p_table regclass, p_operation text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.check_horizon(p_from pg_snapshot) FROM PUBLIC;
@@ -4116,6 +4147,8 @@ REVOKE ALL ON FUNCTION rowcast.check_operation(p_operation text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowcast.check_owner() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.check_rights(p_table regclass, p_operation text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.check_rule() FROM PUBLIC;
 

@@ -32,7 +32,8 @@ const LOCK: i64 = 7_692_278;
 const OLDEST: i32 = 140_000;
 
 /// What the triggers of attached queries are made by: where one of these was replaced, they may be old.
-const MAKERS: [&str; 5] = [
+const MAKERS: [&str; 6] = [
+    "rowcast.check_columns",
     "rowcast.check_query",
     "rowcast.event_rows",
     "rowcast.fill_in",

@@ -57,66 +57,9 @@ begin
           'Every other table, function and operator needs its schema in front: a operator(public.->) b.';
   end;
 
-  select array_agg(attname::text) into v_columns
-  from pg_attribute where attrelid = 'pg_temp.rowcast_checked'::regclass and attnum > 0;
-
-  select format('%s is %s, not %s', w.name, coalesce(format_type(a.atttypid, null), 'missing'), w.types)
-  into v_wrong
-  from (values
-    ('name', 'text', true), ('rooms', 'text[]', true), ('data', 'json or jsonb', true),
-    ('channel', 'text', false), ('render', 'text', false)
-  ) w (name, types, required)
-  left join pg_attribute a
-    on a.attrelid = 'pg_temp.rowcast_checked'::regclass and a.attname = w.name and a.attnum > 0
-  where (a.attname is null and w.required)
-    or (a.attname is not null and format_type(a.atttypid, null) not in
-      (select trim(t) from regexp_split_to_table(w.types, ' or ') t
-       union select 'character varying' where w.types = 'text'))
-  limit 1;
-  if v_wrong is not null then
-    raise exception using errcode = 'RC003',
-      message = format('the query for %s on %s: column %s', p_operation, p_table, v_wrong),
-      hint = 'It has to return name text, rooms text[], data json, and may return channel text and render text.';
-  end if;
-  select string_agg(c, ', ') into v_wrong
-  from unnest(v_columns) c where c not in ('name', 'rooms', 'data', 'channel', 'render');
-  if v_wrong is not null then
-    raise exception using errcode = 'RC003',
-      message = format('the query for %s on %s returns columns nobody reads: %s', p_operation, p_table, v_wrong),
-      hint = 'Put what the browser should get into data.';
-  end if;
-
+  v_columns := rowcast.check_columns(p_table, p_operation);
   perform rowcast.check_computed(p_table, p_operation);
-
-  select string_agg(distinct d.refobjid::regclass::text, ', ') into v_wrong
-  from pg_rewrite r
-  join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
-    and d.refclassid = 'pg_class'::regclass
-  join pg_class c on c.oid = d.refobjid
-  where r.ev_class = 'pg_temp.rowcast_checked'::regclass
-    and c.relpersistence <> 't'
-    and not (
-      has_any_column_privilege('rowcast_owner', c.oid, 'select')
-      and has_schema_privilege('rowcast_owner', c.relnamespace, 'usage')
-    );
-  if v_wrong is not null then
-    raise exception using errcode = 'RC004',
-      message = format('rowcast_owner may not read %s, which the query for %s on %s reads', v_wrong, p_operation, p_table),
-      hint = 'Grant usage on the schema and select on the table to rowcast_owner.';
-  end if;
-
-  select string_agg(distinct d.refobjid::regprocedure::text, ', ') into v_wrong
-  from pg_rewrite r
-  join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
-    and d.refclassid = 'pg_proc'::regclass
-  where r.ev_class = 'pg_temp.rowcast_checked'::regclass
-    and not has_function_privilege('rowcast_owner', d.refobjid, 'execute');
-  if v_wrong is not null then
-    raise exception using errcode = 'RC004',
-      message = format('rowcast_owner may not call %s, which the query for %s on %s calls', v_wrong, p_operation, p_table),
-      hint = 'Grant execute on the function to rowcast_owner.';
-  end if;
-
+  perform rowcast.check_rights(p_table, p_operation);
   begin
     v_plan := rowcast.plan_query(v_query);
   exception
