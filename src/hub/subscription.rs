@@ -1,14 +1,16 @@
 //! One connection's queue, and the rooms it is in. The hub fills it, the connection takes from it.
 //! It must never hold more than its bound: who does not take in time is ended.
 
+mod rooms;
+
 use super::Shared;
 use super::carry::{Carriage, Carried, Line};
 use super::delivery::{Delivery, Ended};
-use crate::bookmark::Standpoint;
-use crate::event::{EVERYBODY, Event};
+use crate::event::Event;
 use crate::frame::Frame;
 use crate::report::Caller;
 use parking_lot::Mutex;
+pub(super) use rooms::Joined;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,15 +38,6 @@ pub(super) struct Queue {
     called: bool,
     /// Nothing more is queued.
     sealed: bool,
-}
-
-/// How a subscription came into a room.
-#[derive(Clone, Debug)]
-pub(super) struct Joined {
-    /// Where the hub stood: what is later came through the room live.
-    pub at: Arc<Standpoint>,
-    /// The version of the rules that granted it last.
-    pub under: i64,
 }
 
 /// What waits for a reader, as an operator asks.
@@ -296,38 +289,6 @@ impl Subscription {
         self.queue.lock().ended
     }
 
-    /// Whether something for these rooms may still be written: asked at the last moment, for a room
-    /// may have been taken away while it waited.
-    #[must_use]
-    pub fn may_hear(&self, rooms: &[Arc<str>]) -> bool {
-        if !self.narrowed.load(Ordering::Acquire) {
-            return true;
-        }
-        let mine = self.rooms.lock();
-        rooms.iter().any(|room| mine.contains_key(room))
-    }
-
-    /// Whether an event for `rooms` may still be replayed, in a replay of the rooms `wanted`: it is still
-    /// in a room of both. One that was joined later has a replay of its own.
-    #[must_use]
-    pub fn may_hear_of(&self, wanted: &[Arc<str>], rooms: &[Arc<str>]) -> bool {
-        if !self.narrowed.load(Ordering::Acquire) {
-            return true;
-        }
-        let mine = self.rooms.lock();
-        let mut rooms = rooms.iter();
-        rooms.any(|room| mine.contains_key(room) && wanted.contains(room))
-    }
-
-    /// Of these rooms, those that may still be spoken of.
-    #[must_use]
-    pub fn not_withdrawn(&self, rooms: Vec<Arc<str>>) -> Vec<Arc<str>> {
-        if !self.narrowed.load(Ordering::Acquire) {
-            return rooms;
-        }
-        self.concerned(&rooms)
-    }
-
     /// Its writer is about to say something of its own: until it rests again, nobody writes past it, or
     /// an event that comes now would overtake a bookmark from before it. True if nothing waits, and
     /// nothing that did was dropped at its end: it may then say that it has caught up.
@@ -347,49 +308,6 @@ impl Subscription {
         queue.waiting.clear();
         self.emptied(&mut queue);
         idle
-    }
-
-    /// The rooms joined, without the one of everybody.
-    #[must_use]
-    pub fn rooms(&self) -> Vec<Arc<str>> {
-        self.rooms
-            .lock()
-            .keys()
-            .filter(|room| ***room != *EVERYBODY)
-            .cloned()
-            .collect()
-    }
-
-    /// Of these rooms, those that were not granted by rules behind this version, or that it is not in.
-    pub(super) fn granted_until(&self, version: i64, rooms: &[Arc<str>]) -> Vec<Arc<str>> {
-        let mine = self.rooms.lock();
-        let behind = |room| mine.get(room).is_some_and(|known| known.under > version);
-        let rooms = rooms.iter().filter(|room| !behind(*room));
-        rooms.cloned().collect()
-    }
-
-    /// Forgets under which versions its rooms were granted: any answer may take them.
-    pub(super) fn distrust(&self) {
-        let mut mine = self.rooms.lock();
-        mine.values_mut().for_each(|known| known.under = i64::MIN);
-    }
-
-    /// How many rooms it is in, without the one of everybody.
-    #[must_use]
-    pub fn count_rooms(&self) -> usize {
-        let rooms = self.rooms.lock();
-        rooms.len() - usize::from(rooms.contains_key(EVERYBODY))
-    }
-
-    /// Of these rooms, those that the subscription is in.
-    #[must_use]
-    pub fn concerned(&self, rooms: &[Arc<str>]) -> Vec<Arc<str>> {
-        let mine = self.rooms.lock();
-        rooms
-            .iter()
-            .filter(|room| mine.contains_key(*room))
-            .cloned()
-            .collect()
     }
 
     /// Leaves every room and the hub. Whoever opened a subscription calls this once, at the end.
