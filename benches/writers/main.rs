@@ -50,6 +50,9 @@ pub struct Plan {
         default_value = "writers,bulk,latency,neighbour"
     )]
     parts: Vec<Part>,
+    /// Microseconds that every flush to disk takes longer, as where the disk is behind a network.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    flush_us: u32,
     /// What cargo bench adds.
     #[arg(long, hide = true)]
     bench: bool,
@@ -79,7 +82,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(plan: &Plan) -> Result<Vec<Verdict>, Failure> {
-    let stage = Stage::build().await?;
+    let stage = Stage::build(plan.flush_us).await?;
     // Before anything is measured for nothing.
     stage.pgbench()?;
     println!("{}\n", stage.describe().await?);

@@ -108,6 +108,7 @@ pub struct Stage {
     /// A token of [`PROBE`].
     pub token: String,
     cluster: Cluster,
+    flush_us: u32,
     listener: JoinHandle<()>,
     stop: oneshot::Sender<()>,
     service: JoinHandle<Result<(), PartEnded>>,
@@ -130,8 +131,15 @@ impl Place {
 }
 
 impl Stage {
-    pub async fn build() -> Result<Self, Failure> {
-        let cluster = cluster::start(false).await?;
+    /// With a disk that takes so much longer for each flush.
+    pub async fn build(flush_us: u32) -> Result<Self, Failure> {
+        // Whoever flushes sleeps first, with the lock that all the others wait for; those who come
+        // meanwhile are flushed with it.
+        let slower = [
+            ("commit_delay", flush_us.to_string()),
+            ("commit_siblings", "0".to_owned()),
+        ];
+        let cluster = cluster::start(false, &slower).await?;
         for place in [Place::Served, Place::Silent] {
             fill(&cluster, place).await?;
         }
@@ -142,6 +150,7 @@ impl Stage {
             address,
             token,
             cluster,
+            flush_us,
             listener,
             stop,
             service,
@@ -174,8 +183,12 @@ impl Stage {
     pub async fn describe(&self) -> Result<String, Failure> {
         let machine = Machine::look()?;
         let version = cluster::version(&self.cluster).await?;
+        let slower = match self.flush_us {
+            0 => String::new(),
+            more => format!(", each flush {more} µs later"),
+        };
         Ok(format!(
-            "{} cores ({}), PostgreSQL {version}, 8 kB to disk in {:.2} ms",
+            "{} cores ({}), PostgreSQL {version}, 8 kB to disk in {:.2} ms{slower}",
             machine.cores, machine.cpu, machine.disk_ms
         ))
     }
