@@ -128,8 +128,13 @@ async fn the_console_draws_what_happens_and_asks_nobody_else() {
     let console = "document.querySelector('.title a').href";
     let console = page.evaluate(console).await;
     let console = console.as_str().expect("an address");
-    // Without what draws, it stayed at "Connecting" and said no word.
-    let look = json!({ "blocked": "**/uPlot*" });
+    // Without what draws, or the tab's storage, it stayed at "Connecting" and said no word.
+    let look = json!({
+        "blocked": "**/uPlot*",
+        "before": "Object.defineProperty(window, 'sessionStorage', {
+          get() { throw new DOMException('denied', 'SecurityError') },
+        })",
+    });
     let bare = driver.visit(console, look).await;
     bare.until("document.querySelector('#facts')?.textContent.includes('this node leads')")
         .await;

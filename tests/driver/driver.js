@@ -32,11 +32,12 @@ function launched() {
 
 // A page of its own: nothing is shared with another one, no storage and no connection.
 async function page({ url, look = {} }) {
-  const { blocked, ...options } = look
+  const { blocked, before, ...options } = look
   const context = await (await launched()).newContext({ viewport: { width: 1440, height: 1000 }, ...options })
   context.setDefaultTimeout(0)
   const page = await context.newPage()
   if (blocked) await page.route(blocked, (route) => route.abort())
+  if (before) await page.addInitScript(before)
   page.on('pageerror', (error) => console.error(`page: ${error.stack ?? error}`))
   page.on('console', (message) => console.error(`console: ${message.text()}`))
   await page.goto(url)

@@ -176,8 +176,8 @@ impl Driver {
         self.place(self.ask("open", open).await)
     }
 
-    /// Any page, looked at as `look` says: options of Playwright's `newContext`, and the pattern of what
-    /// is `blocked`.
+    /// Any page, looked at as `look` says: options of Playwright's `newContext`, the pattern of what
+    /// is `blocked`, and a script that runs `before` the page's own.
     pub async fn visit(&self, url: &str, look: Value) -> Place<'_> {
         let visit = json!({ "url": url, "look": look });
         self.place(self.ask("visit", visit).await)

@@ -1,25 +1,38 @@
-// The visitor's token: from the field, or once from the URL's fragment. It stays in this tab.
+// The visitor's token: from the field, or once from the URL's fragment. It stays in this tab, and
+// only as long as the page where a browser forbids its storage.
 
 const KEY = 'rowcast-console-token'
 
+let token = stored((storage) => storage.getItem(KEY))
+
+/** What `use` makes of the tab's storage, which to name may throw already. */
+function stored(use) {
+  try {
+    return use(sessionStorage)
+  } catch {
+    return null
+  }
+}
+
 /** Takes `#token=…` out of the URL at once: it would stay in the history, and be copied with it. */
 export function takeFromUrl() {
-  const token = new URLSearchParams(location.hash.slice(1)).get('token')
-  if (!token) return
-  keep(token)
+  const given = new URLSearchParams(location.hash.slice(1)).get('token')
+  if (!given) return
+  keep(given)
   history.replaceState(null, '', location.pathname + location.search)
 }
 
-export function keep(token) {
-  sessionStorage.setItem(KEY, token.trim().replace(/^bearer\s+/i, ''))
+export function keep(given) {
+  token = given.trim().replace(/^bearer\s+/i, '')
+  stored((storage) => storage.setItem(KEY, token))
 }
 
 export function forget() {
-  sessionStorage.removeItem(KEY)
+  token = null
+  stored((storage) => storage.removeItem(KEY))
 }
 
 /** Headers of a request; without a token the browser's cookie may do. */
 export function headers() {
-  const token = sessionStorage.getItem(KEY)
   return token ? { authorization: `Bearer ${token}` } : {}
 }
