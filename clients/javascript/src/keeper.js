@@ -66,6 +66,8 @@ export function keep(settings, host) {
   /** Failures that are too many: what has worked gets a second chance. */
   let tolerated = memory < 0 ? 1 : 2
   let everLive = false
+  /** Whether all transports have failed since a server was heard: another attempt is no return. */
+  let isDown = false
   let hasBegun = false
   let isClosed = false
   /** When a wake-up may dial: a server's delay is never shortened. */
@@ -107,7 +109,7 @@ export function keep(settings, host) {
   }
 
   /** Says that there is no link. @param {string} reason */
-  const away = (reason) => host.status(isOffline() ? 'offline' : everLive ? 'recovering' : 'connecting', reason)
+  const away = (reason) => host.status(isDown || isOffline() ? 'offline' : everLive ? 'recovering' : 'connecting', reason)
 
   const isLive = () => !!link?.welcomedAt
 
@@ -200,6 +202,7 @@ export function keep(settings, host) {
     everLive = true
     tolerated = 2
     tried = 0
+    isDown = false
     timer('stable', settings.stableAfter, () => {
       pause.reset()
       // While it can be loaded, for when the network is another.
@@ -260,6 +263,7 @@ export function keep(settings, host) {
     }
     clear()
     if (needsToken) {
+      isDown = false
       if (mine.opening) return retry(pause.next(), message)
       // There is no other: look from time to time whether there is one.
       if (typeof settings.token === 'function') retry(TOKEN_POLL)
@@ -271,14 +275,14 @@ export function keep(settings, host) {
     const isBlameless = isStable || retryAfter || code === 'token' || code === 'lagged'
     const isOrdered = code !== 'disconnected' && retryAfter
     // It can be reached: the next transport is tried for this before all have failed.
-    if (isOrdered) tried = 0
+    if (isOrdered) { tried = 0; isDown = false }
     if (isBlameless || ++failures < tolerated) return retry(isOrdered ? retryAfter : Math.max(retryAfter ?? 0, pause.next()), message, retryAfter)
     tried += 1
     if (tried < transports.length) return void dial((index + 1) % transports.length)
     // None works: it is not the transport, but the server or the network.
     tried = failures = 0
-    retry(pause.next())
-    host.status('offline', message)
+    isDown = true
+    retry(pause.next(), message)
   }
 
   /**
@@ -364,7 +368,7 @@ export function keep(settings, host) {
     isTrying: () => !!trial,
     start() {
       stop()
-      isClosed = false
+      isClosed = isDown = false
       tokens.forgive()
       pause.reset()
       sleep = onWake(wake)

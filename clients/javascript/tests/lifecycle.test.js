@@ -137,6 +137,25 @@ describe('a page', () => {
     connection.close()
   })
 
+  test('whose server is down does not seem to come back at each attempt', async () => {
+    const { connection, socket, told } = await live(fake, { transports: ['websocket'] })
+    refuseSockets()
+    socket.cut()
+    await vi.waitUntil(() => connection.status === 'offline')
+    const before = told.statuses.length
+    await pass(60_000)
+    expect(fake.sockets.length).toBeGreaterThan(4)
+    expect([...new Set(told.statuses.slice(before - 1))]).toEqual(['offline'])
+    // It can be reached: only the time is not yet.
+    fake.sockets.at(-1).cut(1012, '5000')
+    fake.onsocket = (next) => queueMicrotask(() => next.cut(1012, '5000'))
+    await pass(40_000)
+    expect([connection.status, connection.reason]).toEqual(['recovering', 'restart'])
+    connection.reconnect()
+    expect(connection.status).toBe('recovering')
+    connection.close()
+  })
+
   test('that has no network does not seem to come back at each attempt', async () => {
     vi.stubGlobal('navigator', { onLine: false })
     const { connection, socket, told } = await live(fake, { transports: ['websocket'] })
