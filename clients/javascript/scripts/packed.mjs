@@ -70,11 +70,21 @@ try {
     connection.on('ordr', () => {})
     export const use = () => [useLive<number, Events>('f', 'a', (n, event) => n + event.data.id).state?.toFixed(), useStatus().status, RowcastProvider, RowcastError]
   `
-  const readme = readFileSync(join(here, 'README.md'), 'utf8').match(/```ts\n([^]*?)```/)[1]
-  writeFileSync(join(project, 'readme.ts'), `import { connect } from 'rowcast-client'\ndeclare const url: string\n${readme}`)
+  const [angular, types] = [...readFileSync(join(here, 'README.md'), 'utf8').matchAll(/```ts\n([^]*?)```/g)].map(([, code]) => code)
+  writeFileSync(join(project, 'angular.ts'), `declare const url: string, token: string\n${angular}`)
+  // As much of it as is asked for: all of it would be a thousand files.
+  writeFileSync(join(project, 'core.d.ts'), `declare module '@angular/core' {
+    export function inject<T>(what: new () => T): T
+    export function Injectable(how: { providedIn: 'root' }): (service: unknown) => void
+    export class NgZone { runOutsideAngular<T>(fn: () => T): T }
+    export class DestroyRef { onDestroy(fn: () => void): void }
+    export function afterNextRender(fn: () => void): void
+    export function signal<T>(value: T): (() => T) & { set(value: T): void; asReadonly(): () => T }
+  }`)
+  writeFileSync(join(project, 'readme.ts'), `import { connect } from 'rowcast-client'\ndeclare const url: string\n${types}`)
   for (const extension of ['ts', 'mts', 'cts']) writeFileSync(join(project, `typed.${extension}`), typed)
   const tsc = join(here, 'node_modules/typescript/bin/tsc')
-  for (const [module, resolution, ...files] of [['esnext', 'bundler', 'typed.ts', 'readme.ts'], ['node16', 'node16', 'typed.mts', 'typed.cts']]) {
+  for (const [module, resolution, ...files] of [['esnext', 'bundler', 'typed.ts', 'readme.ts', 'angular.ts', 'core.d.ts'], ['node16', 'node16', 'typed.mts', 'typed.cts']]) {
     run(process.execPath, tsc, '--strict', '--noEmit', '--target', 'es2022', '--lib', 'es2022,dom', '--module', module, '--moduleResolution', resolution, ...files)
     console.log(`tsc --moduleResolution ${resolution}: ${files.join(', ')}`)
   }

@@ -1,5 +1,6 @@
 // What the README says of options, against the types and the code; and its examples.
 import { readFileSync } from 'node:fs'
+import { transformSync } from 'esbuild'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { settle as settings } from '../src/settings.js'
 import { connect, event, pass, server, settle, welcome } from './fake.js'
@@ -45,6 +46,7 @@ describe('each example of the README runs as it stands', () => {
   const resumed = { type: 'subscribed', rooms: ['orders'], outcome: 'recovered', count: 0, bookmark: 'h.1_0' }
   beforeEach(() => {
     vi.useFakeTimers()
+    opened = undefined
     fake = server()
   })
   afterEach(() => {
@@ -53,7 +55,7 @@ describe('each example of the README runs as it stands', () => {
   })
 
   test('there are these', () => {
-    expect(['js', 'jsx', 'html', 'ts'].map((language) => blocks(language).length)).toEqual([4, 1, 1, 1])
+    expect(['js', 'jsx', 'html', 'ts'].map((language) => blocks(language).length)).toEqual([4, 1, 1, 2])
   })
 
   test('a week that follows the database', async () => {
@@ -155,6 +157,39 @@ describe('each example of the README runs as it stands', () => {
     stops.forEach((stop) => stop())
     known.dispose()
     expect([told.size, live.close.mock.calls.length]).toEqual([1, 1])
+  })
+
+  test('Angular: begun once rendered, outside its zone, and closed with the component', async () => {
+    // Its names are given below, and stay as they are.
+    const { code } = transformSync(blocks('ts')[0], { loader: 'ts', tsconfigRaw: { compilerOptions: { experimentalDecorators: true } } })
+    const live = { get: () => snapshot, subscribe: (fn) => (tell = fn), close: vi.fn() }
+    let [snapshot, tell, zone, render, destroy, made, shown] = [{ state: 1, status: 'live' }]
+    const runOutsideAngular = (fn) => {
+      const before = zone
+      zone = 'outside'
+      const got = fn()
+      zone = before
+      return got
+    }
+    const [NgZone, DestroyRef] = [{ runOutsideAngular }, { onDestroy: (fn) => (destroy = fn) }]
+    const begin = vi.fn(() => [live, zone])
+    await run(`${code.replace(/^import .*$/gm, '').replaceAll('export ', '')}\nshow(angularLive(begin))`, {
+      ...{ NgZone, DestroyRef, Injectable: () => (service) => service, url: 'http://live.test', token: 'jwt' },
+      inject: (what) => (typeof what === 'function' ? (made ??= new what()) : what),
+      afterNextRender: (fn) => (render = fn),
+      signal: (value) => Object.assign(() => value, { set: (next) => (value = next), asReadonly() { return this } }),
+      connect: (options) => [rowcastClient.connect(options), zone],
+      begin: (rowcast) => begin(rowcast)[0],
+      show: (now) => (shown = now),
+    })
+    expect([opened, shown()]).toEqual([undefined, { state: undefined, status: 'loading' }])
+    render()
+    expect([made.connection, begin.mock.lastCall, begin.mock.results[0].value[1], shown().state]).toEqual([[opened, 'outside'], [made.connection], 'outside', 1])
+    snapshot = { state: 2, status: 'live' }
+    tell()
+    expect(shown().state).toBe(2)
+    destroy()
+    expect(live.close).toHaveBeenCalledOnce()
   })
 
   test('a page that the server has rendered', async () => {
