@@ -53,9 +53,9 @@ pub async fn run(args: DemoArgs, settings: Settings) -> Result<ExitCode, Failure
         stages,
     } = opened;
     let words = format!(
-        "\n  Rowcast's demo is at  http://{}/\n\n  \
+        "\n  Rowcast's demo is at  {}\n\n  \
          Ctrl-C ends it and leaves nothing behind.\n\n",
-        socket.address()
+        place(&socket.address())
     );
     let pages = page::routes(&stages);
     let mut services = services.into_iter();
@@ -78,6 +78,15 @@ pub async fn run(args: DemoArgs, settings: Settings) -> Result<ExitCode, Failure
         failed = revive(&mut cluster) => failed?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where it is, for people: a browser opens a port, and no socket file.
+fn place(address: &str) -> String {
+    if address.starts_with("unix:") {
+        format!("{address}, which a browser opens through a proxy only")
+    } else {
+        format!("http://{address}/")
+    }
 }
 
 struct Demo {
@@ -159,5 +168,16 @@ async fn write_on(legacy: &Application) {
         if let Err(error) = step.await {
             report::demo_failed("a writer's step", &error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::place;
+
+    #[test]
+    fn a_socket_file_is_no_address_for_a_browser() {
+        assert_eq!(place("127.0.0.1:8080"), "http://127.0.0.1:8080/");
+        assert!(place("unix:/run/demo.sock").starts_with("unix:/run/demo.sock, "));
     }
 }
