@@ -67,7 +67,7 @@ export class Lists {
     byId('connections').hidden = shown.list.length === 0
     const empty = byId('connections-empty')
     empty.hidden = shown.list.length > 0
-    empty.textContent = searching ? 'Nobody here fits.' : 'Nobody is connected to this node.'
+    empty.textContent = searching ? 'Nobody here fits. A room is found by its whole name.' : 'Nobody is connected to this node.'
     byId('connections-count').textContent = searching ? `${count(shown.count)} of ${count(connections.count)}` : count(connections.count)
     const more = shown.count - shown.list.length
     byId('connections-note').textContent = more > 0
