@@ -114,6 +114,41 @@ async fn what_alerts_compare_is_there_before_anything_happens() {
     );
 }
 
+/// A line for each client that came, and came again, filled a gigabyte an hour with the same words.
+#[tokio::test]
+async fn a_database_that_is_away_fills_no_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rowcast"));
+    command
+        .args(["serve", "--listen", &format!("unix:{}", path.display())])
+        .env_clear()
+        // Nobody answers there.
+        .env("DATABASE_URL", "postgres://u@127.0.0.1:1/d")
+        .env("ROWCAST__AUTH__HS256_SECRET", SECRET)
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let child = command.spawn().unwrap();
+    eventually("it answers", async || ask_at(&path, "/healthz").await).await;
+    let poll = format!("/poll?token={}", token("1", "", ""));
+    for _ in 0..50 {
+        let refused = ask_at(&path, &poll).await.unwrap();
+        assert!(refused.contains("the database is away"), "{refused}");
+    }
+    let metrics = ask_at(&path, "/metrics").await.unwrap();
+    let counted = "\nrowcast_refusals_total{code=\"overloaded\"} 50\n";
+    assert!(metrics.contains(counted), "{metrics}");
+    kill(
+        Pid::from_raw(child.id().unwrap().try_into().unwrap()),
+        Signal::SIGTERM,
+    )
+    .unwrap();
+    let ended = within("it ends", child.wait_with_output()).await.unwrap();
+    let log = String::from_utf8(ended.stderr).unwrap();
+    let told = log.matches("the database is away").count();
+    assert!((1..25).contains(&told), "{told} lines for 50: {log}");
+}
+
 #[tokio::test]
 async fn times_in_the_log_are_numbers() {
     let database = support::database().await;

@@ -18,11 +18,15 @@ pub(super) static LEFT: Counters = Counters::new();
 pub(super) static CALLS: Words = Words::new();
 pub(super) static CALL_MICROS: AtomicU64 = AtomicU64::new(0);
 static RECENT: Recent = Recent::new();
+static OVERLOADED: Repeated = Repeated::new();
 /// Whether a proxy of ours was caught naming nobody.
 static NAMES_NOBODY: AtomicBool = AtomicBool::new(false);
 
 /// The reason of a close that the other side wished.
 const LEFT_BY_ITSELF: &str = "closed";
+
+/// The word for what the service or its database can't do for anybody just now.
+const OF_OURS: &str = "overloaded";
 
 /// Bytes of a name that a line shows: more than names of rooms mostly have.
 const NAMED: usize = 200;
@@ -114,11 +118,14 @@ pub fn forwarded_unreadable(proxy: &str) {
     }
 }
 
-/// Somebody was refused: on a transport, or by `http` or the `console`.
+/// Somebody was refused: on a transport, or by `http` or the `console`. What is no fault of theirs
+/// everybody hears who comes, again and again: a database that is away would fill a disk with it.
 pub fn refused(transport: &'static str, word: &str, detail: &str, address: &str) {
-    REFUSALS.count(word);
-    note_refused(transport, word, detail, address, None);
-    tracing::info!(transport, word, detail, address, "refused");
+    if word == OF_OURS {
+        refused_again(&OVERLOADED, transport, word, detail, address);
+    } else {
+        tell_refused(transport, word, detail, address);
+    }
 }
 
 /// The same, where one side can have it said as fast as it sends: each counts, and one a second is
@@ -132,8 +139,14 @@ pub fn refused_again(
 ) {
     match told_of(repeated, detail) {
         None => REFUSALS.count(word),
-        Some(detail) => refused(transport, word, &detail, address),
+        Some(detail) => tell_refused(transport, word, &detail, address),
     }
+}
+
+fn tell_refused(transport: &'static str, word: &str, detail: &str, address: &str) {
+    REFUSALS.count(word);
+    note_refused(transport, word, detail, address, None);
+    tracing::info!(transport, word, detail, address, "refused");
 }
 
 /// What somebody who is in asked for was refused, of a room perhaps: each counts, and one a second is
