@@ -13,8 +13,8 @@ mod token;
 mod triggers;
 
 use crate::app;
-use crate::config::{ConfigError, RawSettings, Settings};
-use crate::{database, migrate};
+use crate::config::{ConfigError, LogFormat, RawSettings, Settings};
+use crate::{database, migrate, report};
 use clap::{Args, Parser, Subcommand};
 use patience::PatienceArgs;
 use std::error::Error;
@@ -99,11 +99,12 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     if matches!(cli.command, Command::Config) {
         return show_config(raw, problems);
     }
-    let serves = matches!(cli.command, Command::Serve(_));
-    let settings = checked(raw, problems, serves)?;
-    let _log = log::start(&settings, !serves)?;
+    if matches!(cli.command, Command::Serve(_)) {
+        return serve(raw, problems).await;
+    }
+    let settings = checked(raw, problems, false)?;
+    let _log = log::start("warn", settings.log.format)?;
     match cli.command {
-        Command::Serve(_) => serve::run(settings).await,
         Command::Demo(args) => demo::run(args, settings).await,
         Command::Migrate { print: true, .. } => {
             print(&migrate::script()?)?;
@@ -113,9 +114,27 @@ async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Triggers(args) => unless_stopped(triggers::run(args, &settings)).await,
         Command::Tail(args) => tail::run(args, &settings).await,
         Command::Token(args) => token::run(&args, &settings),
-        // Shown above.
-        Command::Config => Ok(ExitCode::SUCCESS),
+        // Done above.
+        Command::Serve(_) | Command::Config => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// Serves, or says by the log why not: whoever collects its lines can read those, too.
+async fn serve(raw: RawSettings, problems: Vec<String>) -> Result<ExitCode, Failure> {
+    let format = LogFormat::read(&raw.log.format).unwrap_or_default();
+    let settings = match checked(raw, problems, true) {
+        Ok(settings) => settings,
+        Err(ConfigError { problems }) => {
+            let _log = log::start("error", format)?;
+            problems.iter().for_each(report::not_started);
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let _log = log::start(&settings.log.level, format)?;
+    serve::run(settings).await.or_else(|error| {
+        report::not_started(&error);
+        Ok(ExitCode::FAILURE)
+    })
 }
 
 /// What could be read, and what is wrong with the rest.

@@ -29,7 +29,7 @@ pub use listener::{
 pub use page::Page;
 pub use process::{
     demo_failed, ended, handshake_failed, http_ended, keys_not_refreshed, link_ended, not_accepted,
-    serving, stopped, stopping, told_to_stop, unwise,
+    not_started, serving, stopped, stopping, told_to_stop, unwise,
 };
 pub use prometheus::{KnownLabels, prometheus};
 pub use recent::{Turn, What};

@@ -1050,10 +1050,43 @@ async fn an_address_that_is_taken_is_named_by_its_setting() {
         let ran = run(&db, &["serve", "--set", free, "--set", &taken]).await;
         assert!(!ran.status.success());
         assert!(
-            text(&ran).contains(&format!("rowcast: {key} 127.0.0.1:")),
+            text(&ran).contains(&format!(r#""not started","why":"{key} 127.0.0.1:"#)),
             "{}",
             text(&ran)
         );
+    }
+}
+
+/// Whoever collects the log as JSON got the most important line as plain text.
+#[tokio::test]
+async fn why_it_does_not_start_is_told_in_the_logs_format() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("http.listen={}", taken.local_addr().unwrap());
+    for (set, words) in [
+        ("limits.conections=1", "`limits.connections`"),
+        ("auth.public_key_file=/nowhere", "/nowhere"),
+        ("log.format=xml", "auto, human or json"),
+        (&*taken, "http.listen 127.0.0.1:"),
+    ] {
+        for (format, is_json) in [("json", true), ("auto", true), ("human", false)] {
+            let format = format!("log.format={format}");
+            let arguments = ["serve", "--set", &format, "--set", set];
+            let output = program("postgres://u@127.0.0.1:1/d", &arguments).output();
+            let output = support::within("an answer", output).await.unwrap();
+            assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+            let told = String::from_utf8_lossy(&output.stderr);
+            let last = told.lines().last().unwrap();
+            assert!(
+                last.contains("not started") && last.contains(words),
+                "{told}"
+            );
+            // The last that is said of it counts, and so it is not asked for here.
+            let is_json = is_json || set.starts_with("log.format");
+            for line in told.lines() {
+                let read = serde_json::from_str::<serde_json::Value>(line);
+                assert_eq!(read.is_ok(), is_json, "{line}");
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! a full disk, or a reader that is gone or stands still, costs lines, and they are counted.
 
 use super::Failure;
-use crate::config::{LogFormat, Settings};
+use crate::config::LogFormat;
 use crate::report;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -79,16 +79,11 @@ fn queue(mut out: impl Write + Send + 'static) -> io::Result<(Queue, Log)> {
     Ok((queue, log))
 }
 
-/// Begins to log, at the configured level or only warnings.
-pub(super) fn start(settings: &Settings, quiet: bool) -> Result<Log, Failure> {
-    let level = if quiet {
-        "warn"
-    } else {
-        settings.log.level.as_str()
-    };
+/// Begins to log, by `log.level` and `log.format`.
+pub(super) fn start(level: &str, format: LogFormat) -> Result<Log, Failure> {
     let filter = tracing_subscriber::EnvFilter::try_new(level)
         .map_err(|error| format!("log.level {level:?}: {error}"))?;
-    let human = match settings.log.format {
+    let human = match format {
         LogFormat::Auto => io::stderr().is_terminal(),
         LogFormat::Human => true,
         LogFormat::Json => false,

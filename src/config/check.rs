@@ -308,18 +308,13 @@ impl Check {
                 "write error, warn, info, debug or trace, and behind a comma target=level",
             );
         }
-        let format = match raw.format.as_str() {
-            "auto" => LogFormat::Auto,
-            "human" => LogFormat::Human,
-            "json" => LogFormat::Json,
-            other => {
-                self.wrong("log.format", other, "write auto, human or json");
-                LogFormat::Auto
-            }
-        };
+        let format = LogFormat::read(&raw.format);
+        if format.is_none() {
+            self.wrong("log.format", &raw.format, "write auto, human or json");
+        }
         Log {
             level: raw.level,
-            format,
+            format: format.unwrap_or_default(),
         }
     }
 }

@@ -274,10 +274,24 @@ pub struct Log {
     pub format: LogFormat,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// Human on a terminal, JSON otherwise.
+    #[default]
     Auto,
     Human,
     Json,
+}
+
+impl LogFormat {
+    /// By its word, if it is one.
+    #[must_use]
+    pub fn read(word: &str) -> Option<Self> {
+        match word {
+            "auto" => Some(Self::Auto),
+            "human" => Some(Self::Human),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
 }

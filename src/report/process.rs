@@ -8,6 +8,11 @@ pub fn unwise(warning: &str) {
     tracing::warn!("{warning}");
 }
 
+/// The service can't start, for this reason or for several.
+pub fn not_started(why: &impl Display) {
+    tracing::error!(%why, "not started");
+}
+
 /// The socket is bound, and the service open.
 pub fn serving(address: &str) {
     tracing::info!(address, version = env!("CARGO_PKG_VERSION"), "serving");
