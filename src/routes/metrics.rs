@@ -98,7 +98,8 @@ fn listener(gate: &Gate, page: &mut Page) {
         page.gauge(
             "rowcast_log_age_seconds",
             "Since the oldest leaf of the log was entered.",
-            size.age.unwrap_or(0.0),
+            // A clock that was set back is no age.
+            size.age.unwrap_or(0.0).max(0.0),
         );
     }
 }
