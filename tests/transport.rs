@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use nix::sys::signal::Signal;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rowcast::command::postgres::{Cluster, Mode, Options, SUPERUSER};
+use rowcast::config::{RawSettings, Settings};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -528,6 +529,17 @@ async fn every_sslmode_demands_what_libpq_demands() {
             "{mode} at {base}: {found:?}"
         );
     }
+    // The pool kept to the authority of its start, until somebody restarted the service.
+    let renewed = write("renewed", &foreign.pem);
+    let url = format!("{by_name}?sslmode=verify-full&sslrootcert={renewed}");
+    let raw = RawSettings::load(None, std::iter::empty(), &[]).expect("the defaults");
+    let settings = Settings::check(raw).expect("the defaults");
+    let pool = rowcast::database::Database::new(&url, &settings.database, &settings.calls);
+    let pool = pool.expect("an address");
+    let foreign = pool.echo("a word").await;
+    foreign.expect_err("signed by another");
+    write("renewed", &ours.pem);
+    pool.echo("a word").await.expect("signed by this one");
 }
 
 /// Who comes now is told to come back: by code, and by a stream with the time to wait.

@@ -3,16 +3,13 @@
 //! Hands over to nobody. It must never keep those waiting who have given up.
 
 use super::servers::Servers;
-use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio_postgres::CancelToken;
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Sends cancel requests, each over a connection of its own.
 #[derive(Clone)]
 pub(super) struct Canceller {
-    connector: MakeRustlsConnect,
-    timeout: Duration,
+    servers: Servers,
 }
 
 impl std::fmt::Debug for Canceller {
@@ -24,8 +21,9 @@ impl std::fmt::Debug for Canceller {
 impl Canceller {
     /// Of connections to these; a request takes no longer than it may take to connect.
     pub fn of(servers: &Servers) -> Self {
-        let (connector, timeout) = (servers.connector.clone(), servers.timeout);
-        Self { connector, timeout }
+        Self {
+            servers: servers.clone(),
+        }
     }
 
     /// Has the server stop what it does on a connection, as a task of its own, and `then` lets go of what
@@ -35,9 +33,10 @@ impl Canceller {
         let Ok(runtime) = Handle::try_current() else {
             return then();
         };
-        let Self { connector, timeout } = self.clone();
+        let servers = self.servers.clone();
         runtime.spawn(async move {
-            let _ = tokio::time::timeout(timeout, token.cancel_query(connector)).await;
+            let asked = token.cancel_query(servers.connector());
+            let _ = tokio::time::timeout(servers.timeout, asked).await;
             then();
         });
     }

@@ -26,8 +26,10 @@ pub type Connected = (Client, Connection<Socket, tls::PgStream>);
 pub struct Servers {
     first: Vec<Config>,
     last: Config,
-    /// What each connection to one of them is wrapped with, a cancel request's too.
-    pub(super) connector: MakeRustlsConnect,
+    /// As it was written: what it names may change.
+    address: String,
+    /// What connections were to be wrapped with when the address was read.
+    connector: MakeRustlsConnect,
     /// How long each has to let us in.
     pub(super) timeout: Duration,
     /// Where this was read: a pool's connections live there.
@@ -52,6 +54,7 @@ impl Servers {
         Ok(Self {
             first,
             last,
+            address: address.to_owned(),
             connector,
             timeout,
             runtime: Handle::try_current().ok(),
@@ -84,6 +87,12 @@ impl Servers {
             size_key,
             server: self.name().into(),
         })
+    }
+
+    /// What each connection to one of them is wrapped with, a cancel request's too: the certificates that
+    /// the address names may have been replaced. Where they can't be read just now, those of before count.
+    pub(super) fn connector(&self) -> MakeRustlsConnect {
+        tls::parse(&self.address).map_or_else(|_| self.connector.clone(), |(_, now)| now)
     }
 
     /// All of them, the database and the user, for people; never the password.
@@ -177,14 +186,15 @@ impl Servers {
             place
         });
         let last = places.next_back();
+        let connector = self.connector();
         for place in places {
-            let asked = tokio::time::timeout(share, place.connect(self.connector.clone()));
+            let asked = tokio::time::timeout(share, place.connect(connector.clone()));
             if let Ok(Ok(connected)) = asked.await {
                 return Ok(connected);
             }
         }
         let last = last.as_ref().unwrap_or(server);
-        last.connect(self.connector.clone()).await
+        last.connect(connector).await
     }
 }
 
