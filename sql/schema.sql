@@ -286,7 +286,7 @@ begin
       message = format('%s hangs below %s and below %s, which is attached for %s already',
         v_child, p_table, v_other, p_operation),
       hint = 'A table can tell of its rows for one parent only: attach to the children instead, or take it '
-        'out of one of the two (alter table … no inherit).';
+        'out of one of the two (alter table ... no inherit).';
   end if;
 
   v_columns := rowcast.check_query(p_table, p_operation, p_query);
@@ -2751,6 +2751,7 @@ CREATE FUNCTION rowcast.set_triggers(p_table regclass, p_operation text, p_funct
     AS $$
 declare
   v_leaf regclass;
+  v_trigger record;
   v_locked boolean := false;
   v_name text := format('_900_rowcast_%s', p_operation);
 begin
@@ -2779,13 +2780,14 @@ begin
       p_function
     );
   end loop;
-  for v_leaf in
-    select tgrelid from pg_trigger
-    where tgfoid = to_regprocedure(p_function || '()') and tgname = v_name
-      and tgrelid <> p_table and not rowcast.is_below(tgrelid, p_table)
-    order by tgrelid
+  for v_trigger in
+    select t.tgname as name, t.tgrelid::regclass as relation from pg_trigger t
+    where t.tgfoid = to_regprocedure(p_function || '()') and (
+      t.tgname <> v_name or t.tgrelid <> p_table and not rowcast.is_below(t.tgrelid, p_table)
+    )
+    order by t.tgrelid
   loop
-    execute format('drop trigger %I on %s', v_name, v_leaf);
+    execute format('drop trigger %I on %s', v_trigger.name, v_trigger.relation);
   end loop;
 end
 $$;

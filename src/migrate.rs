@@ -9,9 +9,11 @@
     reason = "what it asks names the types of its answers"
 )]
 
+mod ascii;
 mod remarks;
 
 use crate::database::{PATH, Patience, describe_to_dba, schema_number, session};
+use ascii::{Ascii, ascii};
 use include_dir::{Dir, include_dir};
 use md5::{Digest, Md5};
 use refinery::error::Kind;
@@ -273,7 +275,7 @@ async fn migrate(client: &mut Client, patience: &Patience) -> Result<usize, Migr
         .map_err(|error| sql("asking for deadlock_timeout", error))?;
     let (mut applied, mut tries) = (0, 0);
     loop {
-        let error = match runner.run_async(client).await {
+        let error = match runner.run_async(&mut Ascii(client)).await {
             Ok(report) => return Ok(applied + report.applied_migrations().len()),
             Err(error) => error,
         };
@@ -321,7 +323,7 @@ pub fn script() -> Result<String, MigrateError> {
          set local check_function_bodies = off;\n"
     );
     for (name, body) in files(&MIGRATIONS).into_iter().chain(files(&FUNCTIONS)) {
-        text.push_str(&format!("\n-- {name}\n\n{body}"));
+        text.push_str(&format!("\n-- {name}\n\n{}", ascii(body)));
     }
     text.push_str(&format!(
         "\n-- What `rowcast migrate` goes on from.\n\n\

@@ -318,6 +318,20 @@ fn every_sql_function_is_pinned_revoked_and_explained() {
 }
 
 /// The reader of imports, on what it has to understand.
+/// A server of another encoding converts all of a statement, its comments as well, and refuses what it lacks.
+/// What migrations say is changed for that on the way (`src/migrate/ascii.rs`), for they can't be edited.
+#[test]
+fn sql_is_written_in_letters_of_every_encoding() {
+    let written = ["sql/functions", "triggers", "src/command/triggers"].map(|it| files(it, "sql"));
+    let wrong: Vec<String> = written
+        .into_iter()
+        .flatten()
+        .filter(|(_, text)| !text.is_ascii())
+        .map(|(path, _)| path)
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn imports_are_read_as_rust_reads_them() {
     let text = "use crate::{a, b::{C, D},\n  e as f};\n// crate::g\nx(crate::h::I); not_crate::j;

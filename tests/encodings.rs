@@ -5,6 +5,7 @@ use crate::support::{
     Database, Server, Version, marker, on, on_every_version, post, serve, token, token_with, ws,
 };
 use rowcast::clock::unix_now;
+use rowcast::migrate;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -196,6 +197,22 @@ async fn what_an_encoding_lacks_is_its_senders_mistake() {
     let mut refused = ws(&server, &good, "reader=%F0%9F%98%80").await;
     assert_eq!(refused.closed().await.0, 4004);
     server.stop().await;
+}
+
+/// PostgreSQL converts all that it is sent, comments too: LATIN1 has no ellipsis, KOI8R and EUC_JP no micro sign.
+#[tokio::test]
+async fn a_database_of_any_encoding_is_migrated() {
+    for encoding in ["LATIN1", "KOI8R", "EUC_JP"] {
+        let database = on(Version::Installed).await.encoded(encoding).await;
+        database.run(SHOP).await;
+        let insert = "insert into shop.orders (room, word) values ('one', 'x')";
+        database.run(insert).await;
+        let told = "select count(*) from rowcast.event where name = 'order'";
+        assert_eq!(database.ask::<i64>(told).await, 1, "{encoding}");
+    }
+    // As a DBA runs it, whose psql says that it speaks UTF-8.
+    let script = migrate::script().expect("the script");
+    assert!(script.is_ascii(), "rowcast migrate --print");
 }
 
 /// A warning that its encoding has no characters for would fail the write that it is about.

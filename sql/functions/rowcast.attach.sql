@@ -60,7 +60,7 @@ begin
       message = format('%s hangs below %s and below %s, which is attached for %s already',
         v_child, p_table, v_other, p_operation),
       hint = 'A table can tell of its rows for one parent only: attach to the children instead, or take it '
-        'out of one of the two (alter table … no inherit).';
+        'out of one of the two (alter table ... no inherit).';
   end if;
 
   v_columns := rowcast.check_query(p_table, p_operation, p_query);

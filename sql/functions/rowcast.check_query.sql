@@ -1,7 +1,7 @@
 -- Checks a query before it becomes a trigger: that it parses with the search_path it will run
 -- under, that its columns are those of an event, and that rowcast_owner may read what it reads.
 -- Returns the columns it has, and `(plain)` if it does no more than pass the rows through, one by
--- one: then its plan is the same for one row and for a million. And `(set …)` for each setting of a
+-- one: then its plan is the same for one row and for a million. And `(set ...)` for each setting of a
 -- writer's session that it would change with. Runs as the caller, who has to be allowed to see the
 -- table.
 

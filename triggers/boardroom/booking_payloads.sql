@@ -69,7 +69,7 @@ as $$
 $$;
 
 -- In whose name this is done, for cancelledBy and deletedBy: of the user whom the application has
--- named (set local app.user_id = '…'), else of the one in the column. Nobody named: an admin, who
+-- named (set local app.user_id = '...'), else of the one in the column. Nobody named: an admin, who
 -- needs no application.
 create or replace function boardroom_push.acting_as(p_column text) returns text
 language sql
