@@ -124,6 +124,18 @@ async fn what_a_nightly_job_dropped_is_forgotten(version: Version) {
     }
 }
 
+/// A trigger that was renamed told of each row once more, beside the one that attach made anew.
+async fn a_renamed_trigger_tells_nothing_twice(version: Version) {
+    let database = database(version).await;
+    let rename = "alter trigger _900_rowcast_insert on shop.orders rename to tell_orders";
+    database.run(rename).await;
+    assert_eq!(states(&database).await, "shop.orders insert missing");
+    database.run("select shop.tell('shop.orders')").await;
+    assert_eq!(states(&database).await, "shop.orders insert ok");
+    let insert = "insert into shop.orders values (1)";
+    assert_eq!(told(&database, insert).await, "insert 1");
+}
+
 /// A dump keeps whoever would detach waiting for hours; to disable a trigger waits for writers alone.
 async fn a_trigger_is_disabled_beside_a_reader(version: Version) {
     let database = database(version).await;
@@ -673,6 +685,7 @@ on_every_version! {
     a_table_that_took_anothers_name_has_a_function_of_its_own
     to_forget_a_dropped_table_leaves_its_successor_alone
     what_a_nightly_job_dropped_is_forgotten
+    a_renamed_trigger_tells_nothing_twice
     a_trigger_is_disabled_beside_a_reader
     names_that_are_cut_off_or_read_alike_are_kept_apart
     a_function_that_two_attachments_share_outlives_the_first

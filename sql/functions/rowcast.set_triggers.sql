@@ -1,6 +1,7 @@
 -- Puts the trigger on a table and on all that hang below it: partitions and inheritance children.
 -- A trigger that is there already is left alone: CREATE TRIGGER waits for writers, and makes
--- others wait behind it. A former partition loses its own: nobody asked to hear of that table.
+-- others wait behind it. A former partition loses its own: nobody asked to hear of that table. One that
+-- somebody has renamed goes too: beside its successor it would tell everything twice.
 
 create or replace function rowcast.set_triggers(p_table regclass, p_operation text, p_function text)
 returns void
@@ -9,6 +10,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_leaf regclass;
+  v_trigger record;
   v_locked boolean := false;
   v_name text := format('_900_rowcast_%s', p_operation);
 begin
@@ -37,13 +39,14 @@ begin
       p_function
     );
   end loop;
-  for v_leaf in
-    select tgrelid from pg_trigger
-    where tgfoid = to_regprocedure(p_function || '()') and tgname = v_name
-      and tgrelid <> p_table and not rowcast.is_below(tgrelid, p_table)
-    order by tgrelid
+  for v_trigger in
+    select t.tgname as name, t.tgrelid::regclass as relation from pg_trigger t
+    where t.tgfoid = to_regprocedure(p_function || '()') and (
+      t.tgname <> v_name or t.tgrelid <> p_table and not rowcast.is_below(t.tgrelid, p_table)
+    )
+    order by t.tgrelid
   loop
-    execute format('drop trigger %I on %s', v_name, v_leaf);
+    execute format('drop trigger %I on %s', v_trigger.name, v_trigger.relation);
   end loop;
 end
 $$;

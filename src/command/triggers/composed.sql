@@ -42,8 +42,7 @@ left_behind as (
   ) as text
   from wanted w
   join pg_trigger t on t.tgfoid = to_regprocedure(w.function || '()')
-    and t.tgname = '_900_rowcast_' || $2
-  where t.tgrelid not in (table below)
+  where t.tgname <> '_900_rowcast_' || $2 or t.tgrelid not in (table below)
 )
 select concat(
   'begin;',
