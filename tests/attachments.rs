@@ -124,6 +124,46 @@ async fn what_a_nightly_job_dropped_is_forgotten(version: Version) {
     }
 }
 
+/// Whoever follows the hint had detached the table that took the name, and a failure was told of it.
+async fn a_failure_names_the_table_as_it_is_called_now(version: Version) {
+    let database = database(version).await;
+    let fails = |table: &str, mode: &str| {
+        format!(
+            "select rowcast.attach('{table}', 'insert', $q$ select 'n' as name, array['r'] as rooms,
+               to_json(1 / id) as data from new_rows $q$, '{mode}')"
+        )
+    };
+    database
+        .run(&format!(
+            "{}; alter table shop.orders rename to old;
+             create table shop.orders (id int); insert into shop.old values (0)",
+            fails("shop.orders", "lossy")
+        ))
+        .await;
+    let named = "select string_agg(relation, ' ') from rowcast.failure";
+    assert_eq!(database.ask::<String>(named).await, "shop.old");
+    database
+        .run(&format!(
+            "create table shop.log (id int) partition by list (id);
+             create table shop.log_0 partition of shop.log for values in (0); {};
+             alter table shop.log rename to journal",
+            fails("shop.log", "strict")
+        ))
+        .await;
+    for (table, written) in [("shop.journal", "journal"), ("shop.log_0", "log_0")] {
+        let insert = format!("insert into {table} values (0)");
+        let error = database.superuser().await.batch_execute(&insert).await;
+        let error = error.expect_err("strict");
+        let error = error.as_db_error().expect("of the database");
+        let detail = error.detail().unwrap_or_default();
+        let said = format!("the events of insert on shop.{written},");
+        assert!(detail.contains(&said), "{detail}");
+        let hint = error.hint().unwrap_or_default();
+        let detach = "rowcast.detach('shop.journal', 'insert')";
+        assert!(hint.contains(detach), "{hint}");
+    }
+}
+
 /// A trigger that was renamed told of each row once more, beside the one that attach made anew.
 async fn a_renamed_trigger_tells_nothing_twice(version: Version) {
     let database = database(version).await;
@@ -686,6 +726,7 @@ on_every_version! {
     to_forget_a_dropped_table_leaves_its_successor_alone
     what_a_nightly_job_dropped_is_forgotten
     a_renamed_trigger_tells_nothing_twice
+    a_failure_names_the_table_as_it_is_called_now
     a_trigger_is_disabled_beside_a_reader
     names_that_are_cut_off_or_read_alike_are_kept_apart
     a_function_that_two_attachments_share_outlives_the_first

@@ -1,5 +1,6 @@
 -- What a strict trigger does when its events can't be written: the error goes to the application as
--- it is, with its SQLSTATE and message, and says besides whose it is and what a DBA can do.
+-- it is, with its SQLSTATE and message, and says besides whose it is and what a DBA can do: with the
+-- table that is attached, which the one that was written may be a partition of.
 
 create or replace function rowcast.refuse_write(
   p_relation text,
@@ -13,6 +14,13 @@ create or replace function rowcast.refuse_write(
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  -- By its name alone: rowcast_owner may not look into the schema.
+  v_root constant text := coalesce((
+    select min(a.relation::text)
+    from rowcast.attached a cross join lateral rowcast.tables_below(a.relation) b
+    where a.operation = p_operation and b.relation::regclass::text = p_relation
+  ), p_relation);
 begin
   raise exception using
     errcode = p_sqlstate,
@@ -28,7 +36,7 @@ begin
       nullif(p_hint, ''),
       format(
         'Attached as lossy it lets the write go; rowcast.detach(%L, %L) takes the trigger away.',
-        p_relation, p_operation
+        v_root, p_operation
       )
     );
 end

@@ -71,16 +71,19 @@ begin
     'done', case when p_operation = 'truncate' then format(
       'perform set_config(%s, last_value::text, true) from rowcast.event_id_seq;', v_told
     ) else '' end,
+    -- The table as it is called then, which may have been renamed since.
     'failed', case p_mode
       when 'strict' then format(
-        'perform rowcast.refuse_write(%L, %L, v_state, v_message, v_detail, v_hint, v_context);',
-        p_table::text, p_operation
+        'perform rowcast.refuse_write(
+    tg_relid::regclass::text, %L, v_state, v_message, v_detail, v_hint, v_context
+  );',
+        p_operation
       )
       else format(
         'perform rowcast.record_failure(
-    %L, %L, %L, v_state, v_message, v_context, v_concerned, v_guarded
+    %L, tg_relid::regclass::text, %L, v_state, v_message, v_context, v_concerned, v_guarded
   );',
-        p_channel, p_table::text, p_operation
+        p_channel, p_operation
       )
     end
   ));
