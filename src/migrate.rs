@@ -153,12 +153,8 @@ pub async fn run_with(client: &mut Client, patience: &Patience) -> Result<Done, 
     if version.get::<_, i32>(0) < OLDEST {
         return Err(MigrateError::TooOld(version.get(1)));
     }
-    batch(
-        client,
-        "waiting for the lock",
-        &format!("select pg_advisory_lock({LOCK})"),
-    )
-    .await?;
+    let turn = patience.turn(client, LOCK, "rowcast migrate").await;
+    turn.map_err(|error| sql("waiting for the lock", error))?;
     let done = under_lock(client, patience).await;
     let freed = format!("reset role; reset lock_timeout; select pg_advisory_unlock({LOCK})");
     let freed = batch(client, "freeing the lock", &freed).await;

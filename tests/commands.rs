@@ -632,8 +632,8 @@ async fn what_is_stopped_while_it_waits_leaves_nothing_behind() {
     let db = support::database().await;
     let holder = db.client("postgres").await;
     // One of each command at a time.
-    let locks = "select pg_advisory_lock(7692278), pg_advisory_lock(7692281)";
-    holder.batch_execute(locks).await.unwrap();
+    let locks = "select pg_advisory_lock(7692278), pg_advisory_lock(7692281), pg_backend_pid()";
+    let pid: i32 = holder.query_one(locks, &[]).await.unwrap().get(2);
     for arguments in [vec!["migrate"], vec!["triggers", "apply", LAB]] {
         let mut command = program(&db.superuser_url, &arguments);
         let child = command.stderr(Stdio::piped()).spawn().unwrap();
@@ -646,6 +646,9 @@ async fn what_is_stopped_while_it_waits_leaves_nothing_behind() {
         let output = ended.unwrap();
         assert_eq!(output.status.code(), Some(2), "{}", text(&output));
         assert!(text(&output).contains("stopped"), "{}", text(&output));
+        let command = arguments[0];
+        let awaited = format!("waiting for another `rowcast {command}` to end (process {pid} of");
+        assert!(text(&output).contains(&awaited), "{}", text(&output));
         support::eventually("nobody waits", async || waits(0).await).await;
     }
 }

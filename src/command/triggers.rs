@@ -149,22 +149,13 @@ async fn ask_theirs(
     row
 }
 
-async fn alone(client: &Client) -> Result<(), Failure> {
-    let free = client
-        .query_one("select pg_try_advisory_lock($1)", &[&LOCK])
-        .await?;
-    if !free.get::<_, bool>(0) {
-        remark("waiting for another `rowcast triggers` to end");
-        client
-            .execute("select pg_advisory_lock($1)", &[&LOCK])
-            .await?;
-    }
-    Ok(())
+async fn alone(client: &Client, patience: &Patience) -> Result<(), Error> {
+    patience.turn(client, LOCK, "rowcast triggers").await
 }
 
 async fn detach(client: &mut Client, dir: &Path, patience: &Patience) -> Result<ExitCode, Failure> {
     let files = files::read(dir)?;
-    alone(client).await?;
+    alone(client, patience).await?;
     for attach in files::wanted(client, &files).await? {
         let operations = [attach.operation.clone()];
         let gone = detached(client, &attach.place, attach.oid, &operations, patience).await?;

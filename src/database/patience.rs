@@ -24,6 +24,12 @@ pub struct Patience {
     pub say: fn(&str),
 }
 
+/// Who has the advisory lock of this key here.
+const HOLDER: &str = "select coalesce(string_agg(l.pid::text, ', '), 'none now') \
+    from pg_catalog.pg_locks l where l.locktype = 'advisory' and l.granted \
+      and l.classid = 0 and l.objid = $1::bigint::oid and l.objsubid = 1 and l.database = \
+        (select d.oid from pg_catalog.pg_database d where d.datname = current_database())";
+
 /// Between two tries: long enough for the writers that piled up behind us to get through, and never
 /// the same, so that we don't keep step with a job that runs at intervals.
 const PAUSE_MS: std::ops::RangeInclusive<u64> = 200..=1000;
@@ -85,6 +91,23 @@ impl Patience {
                 result => return result,
             }
         }
+    }
+
+    /// One at a time runs this command in a database: waits for whoever does, and says so.
+    ///
+    /// # Errors
+    /// The connection.
+    pub async fn turn(&self, client: &Client, key: i64, command: &str) -> Result<(), Error> {
+        let free = "select pg_catalog.pg_try_advisory_lock($1)";
+        if client.query_one(free, &[&key]).await?.try_get(0)? {
+            return Ok(());
+        }
+        let holder: String = client.query_one(HOLDER, &[&key]).await?.try_get(0)?;
+        (self.say)(&format!(
+            "waiting for another `{command}` to end (process {holder} of the server)"
+        ));
+        let take = "select pg_catalog.pg_advisory_lock($1)";
+        client.execute(take, &[&key]).await.map(drop)
     }
 
     /// Says what failed and pauses before the next try; false if there is to be none.

@@ -25,7 +25,7 @@ pub async fn apply(
 ) -> Result<ExitCode, Failure> {
     let files = files::read(dir)?;
     let width = files.iter().map(|file| file.name.len()).max().unwrap_or(0);
-    alone(client).await?;
+    alone(client, patience).await?;
     let mut all_well = true;
     for file in &files {
         let (mut others, mut changed) = (0_usize, 0_usize);
