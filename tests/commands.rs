@@ -291,7 +291,10 @@ async fn a_dry_run_prints_what_a_dba_can_run_and_changes_nothing() {
     );
     // For psql, of whose own commands there is one: it stops at errors.
     let script = String::from_utf8(printed.stdout).unwrap();
-    db.run(&script.replace("\\set ON_ERROR_STOP on", "")).await;
+    // And for a session of any settings: the functions differed from those of apply.
+    let script = script.replace("\\set ON_ERROR_STOP on", "");
+    let session = "set quote_all_identifiers = on; set standard_conforming_strings = off";
+    db.run(&format!("{session};\n{script}")).await;
     let status = run(&db, &["triggers", "status", LAB]).await;
     assert_eq!(status.status.code(), Some(0), "{}", text(&status));
 }

@@ -19,6 +19,9 @@ const COMPOSED: &str = include_str!("composed.sql");
 /// A file, or the database.
 pub async fn script(client: &mut Client, dir: &Path) -> Result<String, Failure> {
     let mut script = "\\set ON_ERROR_STOP on\n\
+        -- As `rowcast triggers apply` has them.\n\
+        set standard_conforming_strings = on;\n\
+        set quote_all_identifiers = off;\n\
         -- CREATE TRIGGER waits for writers and makes others wait behind it: rather fail and be run\n\
         -- again, which is harmless.\n\
         set lock_timeout = '2s';\n"
