@@ -682,6 +682,31 @@ async fn a_column_of_another_type_is_named_as_what_changes_a_trigger() {
     assert_eq!(code, Some(0), "{told}");
 }
 
+/// Rows behind a COPY were "unexpected message from server", and a word of psql's a syntax error.
+#[tokio::test]
+async fn what_is_for_psql_is_said_to_be() {
+    let db = support::database().await;
+    let place = tempfile::tempdir().unwrap();
+    for (text_of_file, word) in [
+        (
+            "select 1;\n\\i other.sql\n",
+            "f.sql:2: `\\` has no place here: that is for psql",
+        ),
+        (
+            "copy pg_am from stdin;\n1\n\\.\n",
+            "f.sql:1: `copy … from stdin` has no place here",
+        ),
+        (
+            "begin;\nselect 1;\ncommit;",
+            "f.sql:1: `begin` has no place here: statements run one by",
+        ),
+    ] {
+        std::fs::write(place.path().join("f.sql"), text_of_file).unwrap();
+        let output = run(&db, &["triggers", "apply", place.path().to_str().unwrap()]).await;
+        assert!(text(&output).contains(word), "{}", text(&output));
+    }
+}
+
 #[tokio::test]
 async fn wrong_words_get_an_answer_that_helps() {
     let db = support::database().await;

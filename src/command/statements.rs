@@ -155,6 +155,12 @@ impl Statement {
         tokens.len() >= words.len() && tokens.iter().zip(words).all(|(token, word)| token.is(word))
     }
 
+    /// Whether this word, or symbol, is anywhere in it.
+    #[must_use]
+    pub fn says(&self, word: &str) -> bool {
+        self.tokens().iter().any(|token| token.is(word))
+    }
+
     /// Whether it changes where this session looks for names from now on.
     #[must_use]
     pub fn sets_path(&self) -> bool {

@@ -136,28 +136,35 @@ async fn other(
     statement: &Statement,
     patience: &Patience,
 ) -> Result<bool, Failure> {
-    let place = alone_in_its_transaction(file, statement)?;
+    let place = runnable(file, statement)?;
     let done = attempt(client, &place, statement, patience, true).await;
     Ok(done.map_err(|error| files::located(&place, statement, &error))?)
 }
 
-/// The place of a statement that leaves transactions alone.
+/// The place of a statement that can be run as it is, in a transaction of its own.
 ///
 /// # Errors
-/// It begins or ends one.
-pub fn alone_in_its_transaction(file: &File, statement: &Statement) -> Result<String, Failure> {
+/// It begins or ends one, or is meant for psql.
+pub fn runnable(file: &File, statement: &Statement) -> Result<String, Failure> {
+    const ALONE: &str = "statements run one by one, each in a transaction of its own";
+    const PSQL: &str = "that is for psql; here the server runs all statements itself";
     let place = file.place(statement.line);
-    let control = [
-        "begin",
-        "start",
-        "commit",
-        "end",
-        "rollback",
-        "abort",
-        "savepoint",
+    let refused = [
+        ("begin", ALONE),
+        ("start", ALONE),
+        ("commit", ALONE),
+        ("end", ALONE),
+        ("rollback", ALONE),
+        ("abort", ALONE),
+        ("savepoint", ALONE),
+        ("\\", PSQL),
     ];
-    if let Some(word) = control.into_iter().find(|word| statement.begins(&[word])) {
-        let why = "statements run one by one, each in a transaction of its own";
+    let copies = statement.begins(&["copy"]) && statement.says("stdin");
+    let found = refused
+        .into_iter()
+        .find(|(word, _)| statement.begins(&[word]))
+        .or(copies.then_some(("copy … from stdin", "insert the rows instead")));
+    if let Some((word, why)) = found {
         return Err(format!("{place}: `{word}` has no place here: {why}").into());
     }
     Ok(place)

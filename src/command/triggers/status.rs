@@ -5,7 +5,7 @@
 
 use super::super::statements::Statement;
 use super::super::{Failure, one_line, remark, say};
-use super::apply::{alone_in_its_transaction, attempt};
+use super::apply::{attempt, runnable};
 use super::drift::{self, State, Status};
 use super::files::{self, File};
 use super::{begin_file, by_hand};
@@ -69,7 +69,7 @@ async fn tried(
         if files::order(client, file, statement).await?.is_some() {
             continue;
         }
-        let place = alone_in_its_transaction(file, statement)?;
+        let place = runnable(file, statement)?;
         let (state, note) = match attempt(client, &place, statement, patience, false).await {
             Ok(false) => continue,
             Ok(true) => (
