@@ -2326,6 +2326,13 @@ CREATE FUNCTION rowcast.refuse_write(p_relation text, p_operation text, p_sqlsta
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $$
+declare
+  -- By its name alone: rowcast_owner may not look into the schema.
+  v_root constant text := coalesce((
+    select min(a.relation::text)
+    from rowcast.attached a cross join lateral rowcast.tables_below(a.relation) b
+    where a.operation = p_operation and b.relation::regclass::text = p_relation
+  ), p_relation);
 begin
   raise exception using
     errcode = p_sqlstate,
@@ -2341,7 +2348,7 @@ begin
       nullif(p_hint, ''),
       format(
         'Attached as lossy it lets the write go; rowcast.detach(%L, %L) takes the trigger away.',
-        p_relation, p_operation
+        v_root, p_operation
       )
     );
 end
@@ -3126,16 +3133,19 @@ begin
     'done', case when p_operation = 'truncate' then format(
       'perform set_config(%s, last_value::text, true) from rowcast.event_id_seq;', v_told
     ) else '' end,
+    -- The table as it is called then, which may have been renamed since.
     'failed', case p_mode
       when 'strict' then format(
-        'perform rowcast.refuse_write(%L, %L, v_state, v_message, v_detail, v_hint, v_context);',
-        p_table::text, p_operation
+        'perform rowcast.refuse_write(
+    tg_relid::regclass::text, %L, v_state, v_message, v_detail, v_hint, v_context
+  );',
+        p_operation
       )
       else format(
         'perform rowcast.record_failure(
-    %L, %L, %L, v_state, v_message, v_context, v_concerned, v_guarded
+    %L, tg_relid::regclass::text, %L, v_state, v_message, v_context, v_concerned, v_guarded
   );',
-        p_channel, p_table::text, p_operation
+        p_channel, p_operation
       )
     end
   ));
