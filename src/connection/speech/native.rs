@@ -7,8 +7,8 @@ use crate::connection::Refusal;
 use crate::event::to_json;
 use crate::frame::Frame;
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
 /// `/ws`.
 pub struct Native;
@@ -41,7 +41,7 @@ impl Speech for Native {
     fn hear(&self, text: &str) -> Result<Heard, Misheard> {
         let said: Value = serde_json::from_str(text).unwrap_or_default();
         let tag = said.get("id").cloned();
-        match understand(said, text) {
+        match understand(&said, text) {
             Ok(act) => Ok(Heard { act, tag }),
             Err((code, message)) => Err(Misheard { code, message, tag }),
         }
@@ -79,14 +79,14 @@ impl Speech for Native {
 }
 
 /// What a frame asks for; or the word of an error, and what to say.
-fn understand(said: Value, text: &str) -> Result<Act, (&'static str, String)> {
+fn understand(said: &Value, text: &str) -> Result<Act, (&'static str, String)> {
     let bad = |message: &str| ("bad-message", message.to_owned());
     let expected = "not a frame: a JSON object with type was expected";
-    if !said.is_object() {
+    let Some(fields) = said.as_object() else {
         return Err(bad(expected));
-    }
-    let frame: Said =
-        serde_json::from_value(said).map_err(|error| bad(&format!("{expected} ({error})")))?;
+    };
+    let frame = Said::deserialize(said)
+        .map_err(|error| bad(&misfit(fields).unwrap_or_else(|| format!("{expected} ({error})"))))?;
     match frame.r#type.as_str() {
         "subscribe" => {
             let rooms = frame.rooms.filter(|rooms| !rooms.is_empty());
@@ -127,13 +127,22 @@ fn understand(said: Value, text: &str) -> Result<Act, (&'static str, String)> {
     }
 }
 
+/// Which field is not what it has to be, and why: the first that alone is no frame's.
+fn misfit(fields: &Map<String, Value>) -> Option<String> {
+    fields.iter().find_map(|(name, value)| {
+        let alone = json!({ "type": "", (name): value });
+        let error = Said::deserialize(&alone).err()?;
+        Some(format!("{name}: {error}"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn why(text: &str) -> String {
         let said = serde_json::from_str(text).unwrap_or(Value::Null);
-        understand(said, text)
+        understand(&said, text)
             .err()
             .map_or_else(String::new, |(_, why)| why)
     }
@@ -144,11 +153,26 @@ mod tests {
         for text in ["hello", "[]", "\"subscribe\"", "null"] {
             assert_eq!(why(text), expected, "{text}");
         }
-        let rooms = why(r#"{"type":"subscribe","rooms":"x"}"#);
-        assert!(
-            rooms.starts_with(expected) && rooms.contains("expected a sequence"),
-            "{rooms}"
-        );
         assert!(why("{}").contains("missing field `type`"));
+    }
+
+    #[test]
+    fn a_field_of_another_kind_is_named() {
+        for (text, because) in [
+            (
+                r#"{"type":"subscribe","rooms":"x"}"#,
+                "rooms: invalid type: string \"x\", expected a sequence",
+            ),
+            (
+                r#"{"type":"subscribe","rooms":["a"],"since":5,"id":1}"#,
+                "since: invalid type: integer `5`, expected a string",
+            ),
+            (
+                r#"{"type":7}"#,
+                "type: invalid type: integer `7`, expected a string",
+            ),
+        ] {
+            assert_eq!(why(text), because, "{text}");
+        }
     }
 }
