@@ -187,34 +187,6 @@ async fn booking_cancelled(version: Version) {
     lab.stage.close().await;
 }
 
-/// It was an update, of which the lab's room hears nothing, and which has neither slot nor lab for those
-/// who had dropped the booking.
-async fn a_cancelled_booking_that_is_confirmed_again_is_told_as_new(version: Version) {
-    let more = "insert into lab.bookings (booking_id, user_id, slot_id, lab_id, status)
-        values (7, '1', 11, 1, 'cancelled')";
-    let mut lab = Lab::open(version, more).await;
-    lab.tells(
-        "update lab.bookings set status = 'confirmed' where booking_id = 7",
-        &[
-            (
-                "booking:created",
-                "bookings",
-                &["user:1", "lab:1", "admin:all"],
-                json!({ "bookingId": 7, "userId": "1", "slotId": 11, "labId": 1,
-                    "status": "confirmed" }),
-            ),
-            (
-                "time-slot:updated",
-                "slots",
-                &["lab:1"],
-                slot(11, 1, "open", 1),
-            ),
-        ],
-    )
-    .await;
-    lab.stage.close().await;
-}
-
 async fn time_slot_updated(version: Version) {
     let mut lab = Lab::open(version, "").await;
     let told = |slot| ("time-slot:updated", "slots", &["lab:1"][..], slot);
@@ -606,7 +578,6 @@ on_every_version! {
     booking_created
     booking_updated
     booking_cancelled
-    a_cancelled_booking_that_is_confirmed_again_is_told_as_new
     time_slot_updated
     waitlist_position_changed
     waitlist_spot_available

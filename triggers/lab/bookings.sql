@@ -41,8 +41,7 @@ select rowcast.attach('lab.bookings', 'insert', $$
 $$);
 
 -- A booking that was given another number, user, slot or lab is an old one that ended (there is no
--- n) and a new one that began (there is no o). One that was cancelled and is taken up again begins
--- anew, too: whoever was told of its end has dropped it, and the lab's room hears of no update.
+-- n) and a new one that began (there is no o).
 select rowcast.attach('lab.bookings', 'update', $$
   with pair as (
     select o, n
@@ -76,7 +75,7 @@ select rowcast.attach('lab.bookings', 'update', $$
       'updatedBy', lab_push.updated_by((n).updated_by)),
     'bookings', null
   from pair
-  where (n).status <> 'cancelled' and (o).status <> 'cancelled'
+  where (n).status <> 'cancelled' and (o).booking_id is not null
     and ((n).status, (n).updated_by) is distinct from ((o).status, (o).updated_by)
   union all
   select
@@ -85,7 +84,7 @@ select rowcast.attach('lab.bookings', 'update', $$
       'labId', (n).lab_id, 'status', (n).status),
     'bookings', null
   from pair
-  where (n).status <> 'cancelled' and coalesce((o).status, 'cancelled') = 'cancelled'
+  where (n).status <> 'cancelled' and (o).booking_id is null
   union all
   select
     'time-slot:updated', array['lab:' || f.lab_id],
