@@ -317,7 +317,6 @@ fn every_sql_function_is_pinned_revoked_and_explained() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The reader of imports, on what it has to understand.
 /// A server of another encoding converts all of a statement, its comments as well, and refuses what it lacks.
 /// What migrations say is changed for that on the way (`src/migrate/ascii.rs`), for they can't be edited.
 #[test]
@@ -332,6 +331,7 @@ fn sql_is_written_in_letters_of_every_encoding() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// The reader of imports, on what it has to understand.
 #[test]
 fn imports_are_read_as_rust_reads_them() {
     let text = "use crate::{a, b::{C, D},\n  e as f};\n// crate::g\nx(crate::h::I); not_crate::j;
