@@ -177,7 +177,7 @@ impl Listener {
             if leader.act(listening, proof.heard).await? {
                 continue;
             }
-            let mut rest = pin!(tokio::time::sleep(leader.wait()));
+            let mut rest = pin!(tokio::time::sleep(asked(leader.wait())));
             loop {
                 tokio::select! {
                     rung = listening.heard.rung() => rings = rung,
@@ -354,6 +354,16 @@ impl Listener {
     }
 }
 
+/// What to ask the runtime for, to rest for so long. It counts in milliseconds, and so does the system
+/// that it waits on, and each rounds up: of 1 ms they make 2.1 together, of a tenth of it 1.2.
+fn asked(rest: Duration) -> Duration {
+    if rest.is_zero() {
+        return rest;
+    }
+    let rounded = Duration::from_micros(1100);
+    rest.saturating_sub(rounded).max(Duration::from_micros(100))
+}
+
 /// Ends when the service stops, or is dropped.
 async fn stopped(stopping: &mut watch::Receiver<bool>) {
     drop(stopping.wait_for(|stop| *stop).await);
@@ -362,4 +372,19 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
 /// How long ago an event was inserted, by two clocks that may disagree.
 fn age(at: Timestamp) -> Option<Duration> {
     Duration::try_from(Timestamp::now().duration_since(at)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A rest that comes to nothing would have the listener look without end.
+    #[test]
+    fn a_short_rest_is_still_one() {
+        for millis in [1, 5, 500] {
+            let rest = Duration::from_millis(millis);
+            assert!(Duration::ZERO < asked(rest) && asked(rest) < rest);
+        }
+        assert_eq!(asked(Duration::ZERO), Duration::ZERO);
+    }
 }
