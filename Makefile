@@ -52,7 +52,7 @@ bench: ## what pushing costs, beside others and beside the bare system calls
 	@source "$(target)/tools/bench.env" && set -x && cargo bench --locked --bench push -- $(ARGS)
 
 # ARGS='--seconds 1 --rounds 1' for a glance.
-bench-writers: ## what Rowcast costs those who write: one table, in about six minutes
+bench-writers: ## what Rowcast costs those who write: one table, in about eight minutes
 	@.ci/setup demo
 	cargo bench --locked --bench writers -- $(ARGS)
 

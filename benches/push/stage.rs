@@ -25,7 +25,7 @@ pub struct Stage {
 
 impl Stage {
     pub async fn build(connections: usize) -> Result<Self, Failure> {
-        let cluster = cluster::start(true, &[]).await?;
+        let cluster = cluster::start(true).await?;
         let tokens =
             (0..connections.div_ceil(PER_USER)).map(|user| cluster::token(&format!("u{user}")));
         let stage = Self {

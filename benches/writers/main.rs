@@ -47,11 +47,11 @@ pub struct Plan {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "writers,bulk,latency,neighbour"
+        default_value = "writers,slow-disk,bulk,latency,neighbour"
     )]
     parts: Vec<Part>,
-    /// Microseconds that every flush to disk takes longer, as where the disk is behind a network.
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    /// Microseconds that every flush takes longer on the slow disk.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     flush_us: u32,
     /// What cargo bench adds.
     #[arg(long, hide = true)]
@@ -61,6 +61,7 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
 enum Part {
     Writers,
+    SlowDisk,
     Bulk,
     Latency,
     Neighbour,
@@ -82,7 +83,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(plan: &Plan) -> Result<Vec<Verdict>, Failure> {
-    let stage = Stage::build(plan.flush_us).await?;
+    let stage = Stage::build().await?;
     // Before anything is measured for nothing.
     stage.pgbench()?;
     println!("{}\n", stage.describe().await?);
@@ -90,6 +91,7 @@ async fn run(plan: &Plan) -> Result<Vec<Verdict>, Failure> {
     for part in &plan.parts {
         verdicts.extend(match part {
             Part::Writers => writers::measure(&stage, plan).await?,
+            Part::SlowDisk => writers::measure_on_slow_disk(&stage, plan).await?,
             Part::Bulk => bulk::measure(&stage, plan).await?,
             Part::Latency => probe::measure(&stage, plan).await?,
             Part::Neighbour => neighbour::measure(&stage, plan).await?,

@@ -108,7 +108,6 @@ pub struct Stage {
     /// A token of [`PROBE`].
     pub token: String,
     cluster: Cluster,
-    flush_us: u32,
     listener: JoinHandle<()>,
     stop: oneshot::Sender<()>,
     service: JoinHandle<Result<(), PartEnded>>,
@@ -131,15 +130,8 @@ impl Place {
 }
 
 impl Stage {
-    /// With a disk that takes so much longer for each flush.
-    pub async fn build(flush_us: u32) -> Result<Self, Failure> {
-        // Whoever flushes sleeps first, with the lock that all the others wait for; those who come
-        // meanwhile are flushed with it.
-        let slower = [
-            ("commit_delay", flush_us.to_string()),
-            ("commit_siblings", "0".to_owned()),
-        ];
-        let cluster = cluster::start(false, &slower).await?;
+    pub async fn build() -> Result<Self, Failure> {
+        let cluster = cluster::start(false).await?;
         for place in [Place::Served, Place::Silent] {
             fill(&cluster, place).await?;
         }
@@ -150,7 +142,6 @@ impl Stage {
             address,
             token,
             cluster,
-            flush_us,
             listener,
             stop,
             service,
@@ -163,6 +154,20 @@ impl Stage {
 
     pub async fn client(&self, place: Place) -> Result<Client, Failure> {
         cluster::connect(&self.cluster, place.name()).await
+    }
+
+    /// Has every flush take so much longer: whoever flushes sleeps first, with the lock that all the others
+    /// wait for; those who come meanwhile are flushed with it.
+    pub async fn delay_flushes(&self, micros: u32) -> Result<(), Failure> {
+        let client = self.client(Place::Served).await?;
+        for sql in [
+            format!("alter system set commit_delay = {micros}"),
+            "alter system set commit_siblings = 0".to_owned(),
+            "select pg_reload_conf()".to_owned(),
+        ] {
+            client.batch_execute(&sql).await?;
+        }
+        Ok(())
     }
 
     /// pgbench lies beside the server's programs, or is missing.
@@ -183,12 +188,8 @@ impl Stage {
     pub async fn describe(&self) -> Result<String, Failure> {
         let machine = Machine::look()?;
         let version = cluster::version(&self.cluster).await?;
-        let slower = match self.flush_us {
-            0 => String::new(),
-            more => format!(", each flush {more} µs later"),
-        };
         Ok(format!(
-            "{} cores ({}), PostgreSQL {version}, 8 kB to disk in {:.2} ms{slower}",
+            "{} cores ({}), PostgreSQL {version}, 8 kB to disk in {:.2} ms",
             machine.cores, machine.cpu, machine.disk_ms
         ))
     }

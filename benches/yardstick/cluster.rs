@@ -18,8 +18,8 @@ pub const SECRET: &str = "the secret of the benchmark, of more than 32 bytes";
 /// How long a token lives, in seconds: longer than any run.
 const LIFE: u64 = 7200;
 
-/// `tcp`: it can be reached by TCP, too. `more`: settings beside those of every bench.
-pub async fn start(tcp: bool, more: &[(&str, String)]) -> Result<Cluster, Failure> {
+/// `tcp`: it can be reached by TCP, too.
+pub async fn start(tcp: bool) -> Result<Cluster, Failure> {
     let settings = [
         ("max_connections", "100"),
         ("shared_buffers", "512MB"),
@@ -32,11 +32,8 @@ pub async fn start(tcp: bool, more: &[(&str, String)]) -> Result<Cluster, Failur
         durable: true,
         tcp,
         settings: settings
-            .map(|(name, value)| (name, value.to_owned()))
-            .iter()
-            .chain(more)
-            .map(|(name, value)| ((*name).to_owned(), value.clone()))
-            .collect(),
+            .map(|(name, value)| (name.into(), value.into()))
+            .into(),
         ..Options::default()
     };
     Ok(Cluster::start(options).await?)
