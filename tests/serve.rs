@@ -11,6 +11,7 @@ use rowcast::app::{App, Service, Socket};
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::path::Path;
 use std::process::Stdio;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -67,21 +68,28 @@ async fn who_was_started_by_nohup_outlives_the_terminal() {
     assert_eq!(get(&program, "/readyz", &[]).await.status, 200);
 }
 
-/// A series that begins with its first value has not increased by it, and one that is not there equals
-/// nothing: the alerts of docs/operations.md heard of neither.
-#[tokio::test]
-async fn what_alerts_compare_is_there_before_anything_happens() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("socket");
+/// A service at this socket whose database is away.
+fn without_database(path: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rowcast"));
     command
         .args(["serve", "--listen", &format!("unix:{}", path.display())])
         .env_clear()
         // Nobody answers there.
         .env("DATABASE_URL", "postgres://u@127.0.0.1:1/d")
-        .stderr(Stdio::null())
         .kill_on_drop(true);
-    let _child = command.spawn().unwrap();
+    command
+}
+
+/// A series that begins with its first value has not increased by it, and one that is not there equals
+/// nothing: the alerts of docs/operations.md heard of neither.
+#[tokio::test]
+async fn what_alerts_compare_is_there_before_anything_happens() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let _child = without_database(&path)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let metrics = eventually("it answers", async || ask_at(&path, "/metrics").await).await;
     for line in [
         "rowcast_ready 0",
@@ -119,16 +127,11 @@ async fn what_alerts_compare_is_there_before_anything_happens() {
 async fn a_database_that_is_away_fills_no_log() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("socket");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rowcast"));
-    command
-        .args(["serve", "--listen", &format!("unix:{}", path.display())])
-        .env_clear()
-        // Nobody answers there.
-        .env("DATABASE_URL", "postgres://u@127.0.0.1:1/d")
+    let child = without_database(&path)
         .env("ROWCAST__AUTH__HS256_SECRET", SECRET)
         .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    let child = command.spawn().unwrap();
+        .spawn()
+        .unwrap();
     eventually("it answers", async || ask_at(&path, "/healthz").await).await;
     let poll = format!("/poll?token={}", token("1", "", ""));
     for _ in 0..50 {
