@@ -726,7 +726,7 @@ async fn wrong_words_get_an_answer_that_helps() {
         (
             &db.superuser_url,
             vec!["demo", "--listen", "8"],
-            vec!["`http.listen` is `8`", "host:port"],
+            vec!["`http.listen` in a flag is `8`", "host:port"],
         ),
         // It had been taken for a list of one origin that is none.
         (

@@ -29,7 +29,10 @@ const SPARE_SOCKETS: usize = 1000;
 impl Settings {
     /// Turns what was said into what is meant, or answers every problem at once.
     pub fn check(raw: RawSettings) -> Result<Settings, ConfigError> {
-        let mut check = Check::default();
+        let mut check = Check {
+            origins: raw.origins,
+            ..Check::default()
+        };
         let settings = Settings {
             database: check.database(raw.database),
             auth: check.auth(raw.auth),
@@ -85,15 +88,15 @@ impl Check {
 
     fn auth(&mut self, raw: RawAuth) -> Auth {
         if let Some(secret) = &raw.hs256_secret {
-            let length = secret.len();
+            let (length, named) = (secret.len(), self.named("auth.hs256_secret"));
             if secret.contains("-----BEGIN") {
-                self.say(
-                    "`auth.hs256_secret` holds a key in PEM, which signs nothing by HMAC: \
-                     put it into a file and name that in `auth.public_key_file`.",
-                );
+                self.say(&format!(
+                    "{named} holds a key in PEM, which signs nothing by HMAC: \
+                     put it into a file and name that in `auth.public_key_file`."
+                ));
             } else if length < 32 {
                 self.say(&format!(
-                    "`auth.hs256_secret` has {length} bytes: at least 32 are needed \
+                    "{named} has {length} bytes: at least 32 are needed \
                      (`openssl rand -hex 32` makes one)."
                 ));
             }
@@ -138,11 +141,11 @@ impl Check {
 
     fn limits(&mut self, raw: &RawLimits) -> Limits {
         if raw.message_bytes > raw.queue_bytes {
-            self.say(&format!(
-                "`limits.message_bytes` is {} and `limits.queue_bytes` {}: a queue must hold \
-                 what one message may ask for.",
-                raw.message_bytes, raw.queue_bytes
-            ));
+            self.contradict(
+                ("limits.message_bytes", raw.message_bytes),
+                ("limits.queue_bytes", raw.queue_bytes),
+                "a queue must hold what one message may ask for",
+            );
         }
         let connections = self.size("limits.connections", raw.connections, MANY);
         Limits {
@@ -215,32 +218,32 @@ impl Check {
 
     fn listener(&mut self, raw: &RawListener) -> Listener {
         if raw.backoff_min_ms > raw.backoff_max_ms {
-            self.say(&format!(
-                "`listener.backoff_min_ms` is {} and `listener.backoff_max_ms` {}: \
-                 the first must not be above the second.",
-                raw.backoff_min_ms, raw.backoff_max_ms
-            ));
+            self.contradict(
+                ("listener.backoff_min_ms", raw.backoff_min_ms),
+                ("listener.backoff_max_ms", raw.backoff_max_ms),
+                "the first must not be above the second",
+            );
         }
         if raw.proof_timeout_ms > raw.proof_s.saturating_mul(1000) {
-            self.say(&format!(
-                "`listener.proof_timeout_ms` is {} and `listener.proof_s` {}: \
-                 a proof must end before the next begins.",
-                raw.proof_timeout_ms, raw.proof_s
-            ));
+            self.contradict(
+                ("listener.proof_timeout_ms", raw.proof_timeout_ms),
+                ("listener.proof_s", raw.proof_s),
+                "a proof must end before the next begins",
+            );
         }
         if raw.look_timeout_max_ms < raw.look_timeout_ms {
-            self.say(&format!(
-                "`listener.look_timeout_max_ms` is {} and `listener.look_timeout_ms` {}: \
-                 it grows, so the former must not be the smaller.",
-                raw.look_timeout_max_ms, raw.look_timeout_ms
-            ));
+            self.contradict(
+                ("listener.look_timeout_max_ms", raw.look_timeout_max_ms),
+                ("listener.look_timeout_ms", raw.look_timeout_ms),
+                "it grows, so the former must not be the smaller",
+            );
         }
         if raw.ready_lag_ms <= raw.floor_ms {
-            self.say(&format!(
-                "`listener.ready_lag_ms` is {} and `listener.floor_ms` {}: \
-                 the log is read so seldom that /readyz would say 503.",
-                raw.ready_lag_ms, raw.floor_ms
-            ));
+            self.contradict(
+                ("listener.ready_lag_ms", raw.ready_lag_ms),
+                ("listener.floor_ms", raw.floor_ms),
+                "the log is read so seldom that /readyz would say 503",
+            );
         }
         let doorbell = raw.doorbell.as_deref();
         if let Some(word) = doorbell.filter(|word| Doorbell::parse(word).is_none()) {
@@ -321,7 +324,8 @@ impl Check {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::tests::{checked, problems};
+    use super::*;
+    use crate::config::tests::{checked, load, problems};
 
     #[test]
     fn check_names_every_problem_at_once() {
@@ -390,6 +394,29 @@ mod tests {
             !text.contains("tooshort") && !text.contains("hidden"),
             "{text}"
         );
+    }
+
+    /// Whoever reads it sets the same key in several places.
+    #[test]
+    fn a_value_that_will_not_do_is_told_with_its_place() {
+        let text = problems(checked(&[
+            ("DATABASE_URL", "mysql://host/db"),
+            ("ROWCAST__AUTH__HS256_SECRET", "tooshort"),
+            ("ROWCAST__LIMITS__CONNECTIONS", "0"),
+            ("ROWCAST__POLL__WAIT_S", "1000"),
+        ]));
+        for told in [
+            "`database.url` in the environment (DATABASE_URL) is `mysql://host/db`: write",
+            "`auth.hs256_secret` in the environment (ROWCAST__AUTH__HS256_SECRET) has 8 bytes",
+            "`limits.connections` in the environment (ROWCAST__LIMITS__CONNECTIONS) is `0`: write",
+            "`poll.wait_s` in the environment (ROWCAST__POLL__WAIT_S) is 1000 and `poll.wait_max_s` \
+             in config/default.toml is 60: the first",
+        ] {
+            assert!(text.contains(told), "{told}\n{text}");
+        }
+        let flag = load(&[], &[("http.listen", "8")]).unwrap();
+        let text = problems(Settings::check(flag));
+        assert!(text.contains("`http.listen` in a flag is `8`"), "{text}");
     }
 
     #[test]

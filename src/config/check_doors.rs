@@ -24,16 +24,18 @@ impl Check {
             }
         }
         if raw.tls_certificate_file.is_some() != raw.tls_key_file.is_some() {
-            self.say(
-                "`http.tls_certificate_file` and `http.tls_key_file` go together: \
-                 give both for TLS, neither without.",
-            );
+            let [certificate, key] =
+                ["http.tls_certificate_file", "http.tls_key_file"].map(|key| self.named(key));
+            self.say(&format!(
+                "{certificate} and {key} go together: give both for TLS, neither without."
+            ));
         }
         if raw.spread_ms > raw.drain_ms {
-            self.say(&format!(
-                "`http.spread_ms` is {} and `http.drain_ms` {}: the spread must fit into the drain.",
-                raw.spread_ms, raw.drain_ms
-            ));
+            self.contradict(
+                ("http.spread_ms", raw.spread_ms),
+                ("http.drain_ms", raw.drain_ms),
+                "the spread must fit into the drain",
+            );
         }
         let trusted_proxies = raw
             .trusted_proxies
@@ -84,11 +86,11 @@ impl Check {
 
     pub(super) fn poll(&mut self, raw: &RawPoll) -> Poll {
         if raw.wait_s > raw.wait_max_s {
-            self.say(&format!(
-                "`poll.wait_s` is {} and `poll.wait_max_s` {}: \
-                 the first must not be above the second.",
-                raw.wait_s, raw.wait_max_s
-            ));
+            self.contradict(
+                ("poll.wait_s", raw.wait_s),
+                ("poll.wait_max_s", raw.wait_max_s),
+                "the first must not be above the second",
+            );
         }
         Poll {
             wait: self.seconds("poll.wait_s", raw.wait_s, 0),

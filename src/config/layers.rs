@@ -59,8 +59,12 @@ impl RawSettings {
                 }
             }
         }
-        if raw.database.url.is_none() {
+        let origins = values.into_iter().map(|(key, (_, origin))| (key, origin));
+        raw.origins = origins.collect();
+        if raw.database.url.is_none() && database_url.is_some() {
             raw.database.url = database_url;
+            let origin = "the environment (DATABASE_URL)".to_owned();
+            raw.origins.insert("database.url".to_owned(), origin);
         }
         (raw, problems)
     }

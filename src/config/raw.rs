@@ -2,6 +2,7 @@
 //! Hands the merged, unchecked settings to the check and to the `config` subcommand.
 //! It must never judge a value, nor print one without asking `redact`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ::config::ValueKind;
@@ -13,12 +14,16 @@ use super::written::Written;
 macro_rules! sections {
     ($( $section:ident: $Raw:ident { $( $key:ident: $kind:ty, )* } )*) => {
         /// The configuration as written, layers merged, nothing checked but names and types.
-        #[derive(Clone, Default, PartialEq)]
-        pub struct RawSettings { $( pub $section: $Raw, )* }
+        #[derive(Clone, Default)]
+        pub struct RawSettings {
+            $( pub $section: $Raw, )*
+            /// By key, the place that its value was read from.
+            pub(super) origins: BTreeMap<String, String>,
+        }
 
         $(
             #[doc = concat!("`[", stringify!($section), "]` as written; `config/default.toml` explains each key.")]
-            #[derive(Clone, Default, PartialEq)]
+            #[derive(Clone, Default)]
             pub struct $Raw { $( pub $key: $kind, )* }
         )*
 
@@ -215,7 +220,8 @@ mod tests {
     #[test]
     fn the_effective_configuration_is_a_configuration() {
         let raw = load(&[("ROWCAST__AUTH__ISSUER", "say \"hi\" \\ 1\ttab")], &[]).unwrap();
-        assert_eq!(load_file(&raw.effective_toml()).unwrap(), raw);
+        let read = load_file(&raw.effective_toml()).unwrap();
+        assert_eq!(read.shown(), raw.shown());
         let order = |text: &str| -> Vec<String> {
             let headings = text.lines().filter(|line| line.starts_with('['));
             headings.map(str::to_owned).collect()

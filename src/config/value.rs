@@ -2,6 +2,7 @@
 //! Hands each value in its own type to the check of its section, and collects what is wrong.
 //! It must never stop at a problem: a user mends a configuration in one round.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub(super) const GIB: u64 = 1 << 30;
 #[derive(Default)]
 pub(super) struct Check {
     pub(super) problems: Vec<String>,
+    /// By key, the place that its value was read from.
+    pub(super) origins: BTreeMap<String, String>,
 }
 
 impl Check {
@@ -24,9 +27,24 @@ impl Check {
         self.problems.push(problem.to_owned());
     }
 
+    /// A key and the place that its value was read from, if it has one.
+    pub(super) fn named(&self, key: &str) -> String {
+        match self.origins.get(key) {
+            Some(origin) => format!("`{key}` in {origin}"),
+            None => format!("`{key}`"),
+        }
+    }
+
     pub(super) fn wrong(&mut self, key: &str, value: &str, remedy: &str) {
-        self.problems
-            .push(format!("`{key}` is `{value}`: {remedy}."));
+        let named = self.named(key);
+        self.say(&format!("{named} is `{value}`: {remedy}."));
+    }
+
+    /// Two numbers that contradict each other.
+    pub(super) fn contradict(&mut self, one: (&str, u64), other: (&str, u64), why: &str) {
+        let [first, second] = [one, other].map(|(key, _)| self.named(key));
+        let (one, other) = (one.1, other.1);
+        self.say(&format!("{first} is {one} and {second} is {other}: {why}."));
     }
 
     pub(super) fn whole(&mut self, key: &str, value: u64, range: RangeInclusive<u64>) -> u64 {
