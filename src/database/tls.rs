@@ -4,7 +4,7 @@
 
 use super::DatabaseError;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
@@ -17,6 +17,9 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
+
+/// The system's authorities, once some were found: some hundred, and a connect would wait for them.
+static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
 
 /// What a connection to Postgres is wrapped in.
 pub type PgStream =
@@ -204,8 +207,8 @@ fn client_config(check: Check, root: Option<&str>) -> Result<ClientConfig, Datab
     let authority = if check == Check::Nothing {
         None
     } else {
-        let roots = Arc::new(roots(root)?);
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(roots(root)?, Arc::clone(&provider));
         Some(
             verifier
                 .build()
@@ -225,14 +228,23 @@ fn client_config(check: Check, root: Option<&str>) -> Result<ClientConfig, Datab
         .with_no_client_auth())
 }
 
-fn roots(file: Option<&str>) -> Result<RootCertStore, DatabaseError> {
-    let mut roots = RootCertStore::empty();
-    let certificates = match file {
-        Some(path) if path != "system" => CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| DatabaseError::Tls(format!("sslrootcert {path}: {error}")))?,
-        _ => rustls_native_certs::load_native_certs().certs,
+/// Those of a file as it is now, or the system's.
+fn roots(file: Option<&str>) -> Result<Arc<RootCertStore>, DatabaseError> {
+    let Some(path) = file.filter(|path| *path != "system") else {
+        if let Some(known) = SYSTEM.get() {
+            return Ok(Arc::clone(known));
+        }
+        let found = usable(rustls_native_certs::load_native_certs().certs)?;
+        return Ok(Arc::clone(SYSTEM.get_or_init(|| found)));
     };
+    let certificates = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| DatabaseError::Tls(format!("sslrootcert {path}: {error}")))?;
+    usable(certificates)
+}
+
+fn usable(certificates: Vec<CertificateDer<'static>>) -> Result<Arc<RootCertStore>, DatabaseError> {
+    let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(certificates);
     if roots.is_empty() {
         return Err(DatabaseError::Tls(
@@ -240,7 +252,7 @@ fn roots(file: Option<&str>) -> Result<RootCertStore, DatabaseError> {
                 .into(),
         ));
     }
-    Ok(roots)
+    Ok(Arc::new(roots))
 }
 
 #[derive(Debug)]
@@ -348,6 +360,15 @@ mod tests {
         assert_eq!(config.get_password(), Some(&b"ge  heim's"[..]));
         assert_eq!(config.get_ssl_mode(), SslMode::Disable);
         assert_eq!(config.get_user(), Some("u"));
+    }
+
+    /// A pool that connected anew read some hundred certificates for each connection, and each cancel request.
+    #[test]
+    fn the_systems_authorities_are_read_once() {
+        // Where this machine has none, it is looked for them each time.
+        if let (Ok(first), Ok(second)) = (roots(None), roots(Some("system"))) {
+            assert!(Arc::ptr_eq(&first, &second));
+        }
     }
 
     /// As libpq: any other mode would take anybody's certificate.
