@@ -482,6 +482,40 @@ async fn what_is_refused_again_and_again_is_counted_and_told_of_now_and_then() {
     program.exited().await;
 }
 
+/// A fleet of browsers with expired tokens filled the log, a line for each.
+#[tokio::test]
+async fn tokens_refused_again_and_again_are_told_of_by_reason_now_and_then() {
+    let database = database().await;
+    let mut program = serve_process(&database, &[]).await;
+    let mut refused = 0;
+    let told = async |program: &Process| {
+        let log = program.log();
+        let told = log.lines().filter(|line| line.contains("malformed"));
+        told.map(str::to_owned).collect::<Vec<_>>()
+    };
+    // Until a later line says how many were left out.
+    let last = loop {
+        for _ in 0..50 {
+            let answer = get(&program, "/poll?token=nonsense", &[]).await;
+            refused += usize::from(answer.status == 401);
+        }
+        let told = told(&program).await;
+        if let [.., last] = &told[..]
+            && told.len() > 1
+        {
+            assert!(told.len() < refused, "{} of {refused}", told.len());
+            break last.clone();
+        }
+    };
+    assert!(last.contains("more since the last line"), "{last}");
+    // However many of one reason there are, the first of another is told.
+    get(&program, "/poll", &[]).await;
+    let line = program.log_line("no token was sent").await;
+    assert!(line.contains("127.0.0.1"), "{line}");
+    let counted = metric(&program, "rowcast_refusals_total{code=\"unauthorized\"}").await;
+    assert_eq!(counted, (refused + 1) as f64);
+}
+
 /// Those too that are answered later; and a line says whose they were, and of which room.
 #[tokio::test]
 async fn refused_acknowledgements_and_calls_fill_no_log_and_are_told_apart() {

@@ -3,7 +3,7 @@
 
 use super::add;
 use super::recent::{Recent, Turn, What};
-use super::repeated::Repeated;
+use super::repeated::{ByReason, Repeated};
 use super::transport::{Counters, Transport};
 use super::words::Words;
 use crate::clock::now_ms;
@@ -18,15 +18,12 @@ pub(super) static LEFT: Counters = Counters::new();
 pub(super) static CALLS: Words = Words::new();
 pub(super) static CALL_MICROS: AtomicU64 = AtomicU64::new(0);
 static RECENT: Recent = Recent::new();
-static OVERLOADED: Repeated = Repeated::new();
+static REFUSED: ByReason = ByReason::new();
 /// Whether a proxy of ours was caught naming nobody.
 static NAMES_NOBODY: AtomicBool = AtomicBool::new(false);
 
 /// The reason of a close that the other side wished.
 const LEFT_BY_ITSELF: &str = "closed";
-
-/// The word for what the service or its database can't do for anybody just now.
-const OF_OURS: &str = "overloaded";
 
 /// Bytes of a name that a line shows: more than names of rooms mostly have.
 const NAMED: usize = 200;
@@ -118,18 +115,15 @@ pub fn forwarded_unreadable(proxy: &str) {
     }
 }
 
-/// Somebody was refused: on a transport, or by `http` or the `console`. What is no fault of theirs
-/// everybody hears who comes, again and again: a database that is away would fill a disk with it.
+/// Somebody was refused: on a transport, or by `http` or the `console`. A database that is away, or a
+/// fleet whose tokens have expired, would fill a disk with it: each counts, and of each reason one a
+/// second is told of, with how many were not.
 pub fn refused(transport: &'static str, word: &str, detail: &str, address: &str) {
-    if word == OF_OURS {
-        refused_again(&OVERLOADED, transport, word, detail, address);
-    } else {
-        tell_refused(transport, word, detail, address);
-    }
+    let untold = REFUSED.tell(detail, now_ms());
+    tell_refused(untold, transport, word, detail, address);
 }
 
-/// The same, where one side can have it said as fast as it sends: each counts, and one a second is
-/// told of, with how many were not.
+/// The same of one side, whatever the reasons are.
 pub fn refused_again(
     repeated: &Repeated,
     transport: &'static str,
@@ -137,14 +131,22 @@ pub fn refused_again(
     detail: &str,
     address: &str,
 ) {
-    match told_of(repeated, detail) {
-        None => REFUSALS.count(word),
-        Some(detail) => tell_refused(transport, word, &detail, address),
-    }
+    let untold = repeated.tell(now_ms());
+    tell_refused(untold, transport, word, detail, address);
 }
 
-fn tell_refused(transport: &'static str, word: &str, detail: &str, address: &str) {
+fn tell_refused(
+    untold: Option<u64>,
+    transport: &'static str,
+    word: &str,
+    detail: &str,
+    address: &str,
+) {
     REFUSALS.count(word);
+    let Some(untold) = untold else {
+        return;
+    };
+    let detail = &*with_untold(untold, detail);
     note_refused(transport, word, detail, address, None);
     tracing::info!(transport, word, detail, address, "refused");
 }
@@ -153,9 +155,10 @@ fn tell_refused(transport: &'static str, word: &str, detail: &str, address: &str
 /// told of.
 pub fn frame_refused(repeated: &Repeated, caller: &Caller, word: &str, room: Option<&str>) {
     REFUSALS.count(word);
-    let Some(detail) = told_of(repeated, "") else {
+    let Some(untold) = repeated.tell(now_ms()) else {
         return;
     };
+    let detail = with_untold(untold, "");
     let room = room.map(cut);
     let Caller {
         transport,
@@ -184,14 +187,13 @@ pub fn frame_refused(repeated: &Repeated, caller: &Caller, word: &str, room: Opt
     tracing::info!(%transport, word, detail, address, connection, room, "refused");
 }
 
-/// What the line says that is told for several, if one is: with how many went untold before.
-fn told_of<'a>(repeated: &Repeated, detail: &'a str) -> Option<Cow<'a, str>> {
-    let untold = repeated.tell(now_ms())?;
-    Some(match (untold, detail) {
+/// What a line says that is told for several: with how many went untold before.
+fn with_untold(untold: u64, detail: &str) -> Cow<'_, str> {
+    match (untold, detail) {
         (0, _) => detail.into(),
         (_, "") => format!("{untold} more since the last line").into(),
         _ => format!("{detail}, and {untold} more since the last line").into(),
-    })
+    }
 }
 
 /// What somebody else has named, as much of it as a line needs.
@@ -239,13 +241,10 @@ pub fn call_refused(
     detail: &str,
 ) {
     CALLS.count(word);
-    let told = match repeated {
-        Some(repeated) => told_of(repeated, detail),
-        None => Some(detail.into()),
-    };
-    let Some(detail) = told.as_deref() else {
+    let Some(untold) = repeated.map_or(Some(0), |repeated| repeated.tell(now_ms())) else {
         return;
     };
+    let detail = &*with_untold(untold, detail);
     if word == "call-failed" {
         tracing::warn!(transport, caller, function, word, detail, "call failed");
     } else {

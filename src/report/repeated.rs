@@ -1,6 +1,7 @@
-//! The rate limit of lines that a client could cause as fast as it sends. Hands over which to log.
+//! The rate limit of lines that clients could cause as fast as they send. Hands over which to log.
 //! It must never let more than one a second through, nor forget how many it held back.
 
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Milliseconds in which one is told of.
@@ -41,6 +42,27 @@ impl Repeated {
     }
 }
 
+/// The same by reason, so that many of one hide no other. Reasons are ours: few, and none is forgotten.
+pub(super) struct ByReason(Mutex<Vec<(String, Repeated)>>);
+
+impl ByReason {
+    pub(super) const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// How many of this reason went untold before this one, if it is to be told of.
+    pub(super) fn tell(&self, reason: &str, now: u64) -> Option<u64> {
+        let mut reasons = self.0.lock();
+        if let Some((_, repeated)) = reasons.iter().find(|(known, _)| known == reason) {
+            return repeated.tell(now);
+        }
+        let repeated = Repeated::new();
+        let told = repeated.tell(now);
+        reasons.push((reason.to_owned(), repeated));
+        told
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,5 +87,20 @@ mod tests {
             Some(1),
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn many_of_one_reason_hide_no_other() {
+        let reasons = ByReason::new();
+        let told = [
+            ("expired", 5000),
+            ("expired", 5001),
+            ("forged", 5002),
+            ("expired", 6000),
+            ("forged", 6001),
+            ("forged", 6002),
+        ];
+        let told = told.map(|(reason, now)| reasons.tell(reason, now));
+        assert_eq!(told, [Some(0), None, Some(0), Some(1), None, Some(1)]);
     }
 }
