@@ -48,6 +48,7 @@ static ACKNOWLEDGEMENTS: AtomicU64 = AtomicU64::new(0);
 static FAILURES: AtomicU64 = AtomicU64::new(0);
 static LOST_LINES: AtomicU64 = AtomicU64::new(0);
 static BROKEN_RULES: Repeated = Repeated::new();
+static ENDED_LINKS: Repeated = Repeated::new();
 static STATEMENTS: Words = Words::new();
 static TO_SOCKET: Delays = Delays::new();
 
@@ -123,6 +124,14 @@ pub fn rechecked(identities: usize, withdrawn: usize, failed: usize, took: Durat
 pub fn database_failed(what: &str, error: &dyn std::fmt::Display) {
     add(&FAILURES, 1);
     tracing::warn!(what, %error, "the database could not be asked");
+}
+
+/// The server ended a connection that nobody used just then, and said why: an administrator, or its own
+/// end. It may do so with all of them at once.
+pub fn link_ended_by_server(error: &str) {
+    if let Some(untold) = ENDED_LINKS.tell(now_ms()) {
+        tracing::warn!(error, untold, "the database ended a connection of the pool");
+    }
 }
 
 /// A rule that decides who may be where failed, or ran out of time: the owner's SQL is to be mended,

@@ -451,4 +451,23 @@ async fn connections_of_the_pool_that_were_idle_too_long_are_no_warning() {
     .await;
     let log = program.log();
     assert!(!log.contains("deadpool"), "{log}");
+    assert!(!log.contains("the database ended"), "{log}");
+}
+
+/// It stood in the log at `debug` alone, and the next statement only heard that the connection is closed.
+#[tokio::test]
+async fn why_the_server_ended_a_connection_of_the_pool_is_told() {
+    let database = support::database().await;
+    let mut program = serve_process(&database, &[]).await;
+    let end = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
+         where datname = current_database() and query = 'commit' and state = 'idle'";
+    eventually("the pool has a connection", async || {
+        (database.ask::<i64>(end).await > 0).then_some(())
+    })
+    .await;
+    let line = program
+        .log_line("the database ended a connection of the pool")
+        .await;
+    let why = "terminating connection due to administrator command [57P01]";
+    assert!(line.contains(why), "{line}");
 }

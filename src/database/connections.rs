@@ -4,6 +4,7 @@
 use super::DatabaseError;
 use deadpool_postgres::{Object, Pool, PoolError, TimeoutType};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Connections that are made when they are asked for, and kept.
 #[derive(Clone, Debug)]
@@ -12,6 +13,8 @@ pub struct Connections {
     /// The setting that says how many.
     pub(super) size_key: &'static str,
     pub(super) server: Arc<str>,
+    /// Whether who connects just now waits for what the server's name means.
+    pub(super) looks_up: Arc<AtomicBool>,
 }
 
 impl Connections {
@@ -28,7 +31,7 @@ impl Connections {
             PoolError::Backend(error) => unreached(error.into()),
             PoolError::Timeout(TimeoutType::Create) => {
                 let time = self.pool.timeouts().create.unwrap_or_default();
-                unreached(DatabaseError::Timeout(time))
+                unreached(DatabaseError::late(&self.looks_up, time))
             }
             PoolError::Timeout(TimeoutType::Wait) => {
                 let time = self.pool.timeouts().wait.unwrap_or_default();

@@ -2,6 +2,8 @@
 //! Hands errors over to everybody who asks. It must never leave a first start's usual mistakes without
 //! a remedy.
 
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
@@ -24,6 +26,8 @@ pub enum DatabaseError {
     Forgotten,
     #[error("the database did not answer within {} ms", .0.as_millis())]
     Timeout(Duration),
+    #[error("its name was not looked up within {} ms (database.connect_timeout_ms)", .0.as_millis())]
+    NotLookedUp(Duration),
     #[error("the pool's server is not the one that the listener reads, or has begun a new history")]
     Elsewhere,
     #[error("the database answered something unexpected: {0}")]
@@ -31,6 +35,15 @@ pub enum DatabaseError {
 }
 
 impl DatabaseError {
+    /// Who connects has waited so long, and perhaps only for what the server's name means.
+    pub(super) fn late(looks_up: &AtomicBool, waited: Duration) -> Self {
+        if looks_up.load(Ordering::Relaxed) {
+            Self::NotLookedUp(waited)
+        } else {
+            Self::Timeout(waited)
+        }
+    }
+
     /// Whether the server was there, and this statement is what failed or ran out of time.
     #[must_use]
     pub fn is_of_statement(&self) -> bool {
@@ -72,6 +85,14 @@ impl From<tokio_postgres::Error> for DatabaseError {
 /// What to do about a server that takes no writes.
 const ON_THE_PRIMARY: &str = "a hot standby, or read-only by default; Rowcast works on the primary: \
      name that one, or all of them, as in postgres://rowcast_service@one,two/app";
+
+/// What to do about a place where nobody accepts a connection.
+const NOBODY: &str =
+    "nobody answers there, or a firewall swallows what is sent; database.connect_timeout_ms";
+
+/// What to do where there is no connection left for this role or at all.
+const TOO_MANY: &str = "each `rowcast serve` takes up to database.pool_size + calls.running + 1: \
+     allow it so many, or lower those";
 
 /// What was wrong, where the sentence has said already with what.
 fn bare(error: &DatabaseError) -> String {
@@ -120,12 +141,15 @@ fn describe_as(error: &tokio_postgres::Error, denied: &str) -> String {
         let Some(source) = std::error::Error::source(error) else {
             return error.to_string();
         };
+        let by_itself = |source: &std::io::Error| source.raw_os_error().is_none();
+        let timed_out = source.downcast_ref().filter(|source| by_itself(source));
         let source = source.to_string();
-        // What tokio-postgres says of a server that is not read-write.
-        let hint = if source == "database does not allow writes" {
-            format!(" ({ON_THE_PRIMARY})")
-        } else {
-            String::new()
+        let hint = match timed_out.map(std::io::Error::kind) {
+            // What tokio-postgres says when nobody has accepted in time.
+            Some(ErrorKind::TimedOut) => format!(" ({NOBODY})"),
+            // And of a server that is not read-write.
+            _ if source == "database does not allow writes" => format!(" ({ON_THE_PRIMARY})"),
+            _ => String::new(),
         };
         return format!("{error}: {source}{hint}");
     };
@@ -135,6 +159,9 @@ fn describe_as(error: &tokio_postgres::Error, denied: &str) -> String {
         }
         // Read-only, which is a hot standby mostly.
         "25006" => Some(ON_THE_PRIMARY),
+        // Where serializable is the default, a standby says no more than this.
+        "0A000" if db.message().contains("hot standby") => Some(ON_THE_PRIMARY),
+        "53300" => Some(TOO_MANY),
         // Who creates is rowcast_owner, whoever migrates.
         "42501" if db.message().contains("for tablespace") => Some(
             "it is what default_tablespace says here: `grant create on tablespace … to rowcast_owner`",

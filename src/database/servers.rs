@@ -10,11 +10,14 @@ use std::fmt::Write;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::Host;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -32,6 +35,8 @@ pub struct Servers {
     connector: MakeRustlsConnect,
     /// How long each has to let us in.
     pub(super) timeout: Duration,
+    /// Whether who connects just now waits for what a name means.
+    looks_up: Arc<AtomicBool>,
     /// Where this was read: a pool's connections live there.
     runtime: Option<Handle>,
 }
@@ -45,7 +50,7 @@ impl Servers {
         link_timeout: Option<Duration>,
     ) -> Result<Self, DatabaseError> {
         let (mut config, connector) = tls::parse(address)?;
-        config.connect_timeout(timeout);
+        config.connect_timeout(to_accept(timeout));
         if let Some(dead_after) = link_timeout {
             watch_link(&mut config, dead_after);
         }
@@ -57,6 +62,7 @@ impl Servers {
             address: address.to_owned(),
             connector,
             timeout,
+            looks_up: Arc::default(),
             runtime: Handle::try_current().ok(),
         })
     }
@@ -86,6 +92,7 @@ impl Servers {
             pool,
             size_key,
             server: self.name().into(),
+            looks_up: Arc::clone(&self.looks_up),
         })
     }
 
@@ -157,32 +164,43 @@ impl Servers {
 
     async fn try_one(&self, server: &Config) -> Result<Connected, DatabaseError> {
         let asked = tokio::time::timeout(self.timeout, self.ask(server));
-        Ok(asked
-            .await
-            .map_err(|_| DatabaseError::Timeout(self.timeout))??)
+        let late = |_| DatabaseError::late(&self.looks_up, self.timeout);
+        Ok(asked.await.map_err(late)??)
     }
 
     /// One server, by all addresses that its name has now.
     async fn ask(&self, server: &Config) -> Result<Connected, tokio_postgres::Error> {
-        let found = match (server.get_hosts(), server.get_hostaddrs()) {
-            ([Host::Tcp(host)], []) => tokio::net::lookup_host((&**host, 0)).await.ok(),
+        let began = Instant::now();
+        let host = match (server.get_hosts(), server.get_hostaddrs()) {
+            ([Host::Tcp(host)], []) => Some(&**host),
             _ => None,
         };
-        let addresses = found.into_iter().flatten().map(|place| place.ip());
-        self.ask_at(server, addresses.collect()).await
+        self.looks_up.store(host.is_some(), Ordering::Relaxed);
+        let mut addresses = Vec::new();
+        if let Some(host) = host
+            // Where it fails, tokio-postgres looks it up once more, and says why.
+            && let Ok(found) = tokio::net::lookup_host((host, 0)).await
+        {
+            addresses.extend(found.map(|place| place.ip()));
+            self.looks_up.store(false, Ordering::Relaxed);
+        }
+        let left = self.timeout.saturating_sub(began.elapsed());
+        self.ask_at(server, addresses, left).await
     }
 
-    /// They share its time: tokio-postgres would give all of it to one that says nothing. Where there are
-    /// none, it says why.
+    /// They share what is left of its time: tokio-postgres would give all of it to one that says nothing.
+    /// Where there are none, it says why.
     async fn ask_at(
         &self,
         server: &Config,
         addresses: Vec<IpAddr>,
+        left: Duration,
     ) -> Result<Connected, tokio_postgres::Error> {
-        let share = self.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+        let share = left / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
         let mut places = addresses.into_iter().map(|address| {
             let mut place = server.clone();
             place.hostaddr(address);
+            place.connect_timeout(to_accept(share));
             place
         });
         let last = places.next_back();
@@ -195,6 +213,23 @@ impl Servers {
         }
         let last = last.as_ref().unwrap_or(server);
         last.connect(connector).await
+    }
+}
+
+/// How long a server has to accept a connection, of all the time that it has to let us in: it ends first,
+/// so that a place where nobody answers is told from a server that says nothing.
+fn to_accept(time: Duration) -> Duration {
+    time * 9 / 10
+}
+
+/// Tells of a pool's connection that has ended. Who may not be idle for long is replaced, and that is all.
+fn ended(error: &tokio_postgres::Error) {
+    let why = describe(error);
+    match error.as_db_error() {
+        Some(said) if *said.code() != SqlState::IDLE_SESSION_TIMEOUT => {
+            report::link_ended_by_server(&why);
+        }
+        _ => report::link_ended("the pool", &why),
     }
 }
 
@@ -234,7 +269,7 @@ impl deadpool_postgres::Connect for Servers {
             };
             let driver = tokio::spawn(async move {
                 if let Err(error) = connection.await {
-                    report::link_ended("the pool", &describe(&error));
+                    ended(&error);
                 }
             });
             Ok((client, driver))
@@ -431,6 +466,59 @@ mod tests {
         assert!(refused.starts_with(&named), "{refused}");
     }
 
+    /// It was told as a server that did not let us in.
+    #[test]
+    fn a_name_that_is_looked_up_for_too_long_is_told_as_such() {
+        // Names are looked up on a thread that may block, and the only one is taken.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        let (free, taken) = std::sync::mpsc::channel::<()>();
+        runtime.spawn_blocking(move || taken.recv());
+        runtime.block_on(async {
+            // Nobody listens at port 1.
+            let url = "postgres://u@localhost:1/d";
+            let servers = Servers::parse(url, Duration::from_millis(50), None).unwrap();
+            let late = "no connection to localhost:1/d as u: its name was not looked up within 50 ms \
+                        (database.connect_timeout_ms)";
+            let alone = servers.connect().await.map(drop).unwrap_err();
+            assert_eq!(alone.to_string(), late);
+            let pool = servers.pool("database.pool_size", 1, SECOND).unwrap();
+            assert_eq!(pool.get().await.unwrap_err().to_string(), late);
+            drop(free);
+            let patient = Servers::parse(url, 60 * SECOND, None).unwrap();
+            let refused = patient.connect().await.map(drop).unwrap_err().to_string();
+            assert!(refused.contains("refused"), "{refused}");
+        });
+    }
+
+    /// A firewall that swallows what is sent was told as a server that did not let us in.
+    #[tokio::test]
+    async fn a_place_where_nobody_answers_is_told_from_a_server_that_says_nothing() {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let full = socket.listen(1).unwrap();
+        let place = full.local_addr().unwrap();
+        // Whoever comes when as many wait as may is not answered.
+        let mut waiting = Vec::new();
+        let quick = Duration::from_millis(200);
+        while let Ok(one) = tokio::time::timeout(quick, tokio::net::TcpStream::connect(place)).await
+        {
+            waiting.push(one.unwrap());
+        }
+        let servers = Servers::parse(&format!("postgres://u@{place}/d"), quick, None).unwrap();
+        let silent = format!(
+            "no connection to {place}/d as u: error connecting to server: connection timed out \
+             (nobody answers there, or a firewall swallows what is sent; database.connect_timeout_ms)"
+        );
+        let alone = servers.connect().await.map(drop).unwrap_err();
+        assert_eq!(alone.to_string(), silent);
+        let pool = servers.pool("database.pool_size", 1, SECOND).unwrap();
+        assert_eq!(pool.get().await.unwrap_err().to_string(), silent);
+    }
+
     /// A name has several, of IPv6 and IPv4 mostly, and a network may swallow what is sent to the first: the
     /// second was never asked.
     #[tokio::test]
@@ -442,7 +530,7 @@ mod tests {
         );
         let servers = Servers::parse(&url, Duration::from_millis(100), None).unwrap();
         let addresses = ["127.0.0.1", "127.0.0.2"].map(|text| text.parse().unwrap());
-        let asked = servers.ask_at(&servers.last, addresses.to_vec());
+        let asked = servers.ask_at(&servers.last, addresses.to_vec(), servers.timeout);
         let asked = tokio::time::timeout(60 * SECOND, asked).await;
         let refused = describe(&asked.expect("the next is asked").map(drop).unwrap_err());
         assert!(refused.contains("refused"), "{refused}");
