@@ -2,7 +2,7 @@
 //! comes from before what was forgotten is told of a gap, and nobody else is.
 
 use crate::support::{
-    Database, EVERY_TRANSPORT, Server, TRANSPORTS, Version, connect, eventually, marker, on,
+    Database, EVERY_TRANSPORT, Server, TRANSPORTS, Version, connect, eventually, get, marker, on,
     on_every_version, serve, token, within,
 };
 use std::collections::BTreeSet;
@@ -863,6 +863,28 @@ async fn a_service_rotates_under_read_committed_whatever_is_the_default(version:
         db.ask::<bool>(mended).await.then_some(())
     })
     .await;
+    server.stop().await;
+}
+
+/// A clock that was set back.
+#[tokio::test]
+async fn a_log_that_begins_in_the_future_has_no_age() {
+    let db = database(Version::Installed).await;
+    let writer = db.client("postgres").await;
+    emit(&writer).await;
+    rotate(&db).await;
+    age(&db, "-1 hour").await;
+    let size = "select oldest_at > clock_timestamp() from rowcast.log_size()";
+    assert!(db.ask::<bool>(size).await);
+    let server = serve(&db, |_| {}).await;
+    let line = eventually("the log was measured", async || {
+        let metrics = get(&server, "/metrics", &[]).await.body;
+        let mut lines = metrics.lines();
+        let found = lines.find(|line| line.starts_with("rowcast_log_age_seconds "));
+        found.map(str::to_owned)
+    })
+    .await;
+    assert_eq!(line, "rowcast_log_age_seconds 0");
     server.stop().await;
 }
 
