@@ -23,6 +23,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tokio::runtime::{Builder, Runtime};
 
 /// What a subcommand may fail with: its words go to the user as they are.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -59,7 +60,7 @@ struct SettingsArgs {
 enum Command {
     /// Serves subscribers by WebSocket, server-sent events, long poll and Socket.IO.
     Serve(serve::ServeArgs),
-    /// Shows it all: a throwaway PostgreSQL with sample data, a legacy writer, a live page.
+    /// Shows it all: five live systems on a throwaway PostgreSQL, and old applications that write.
     Demo(demo::DemoArgs),
     /// Brings the database to the schema of this version; again is harmless.
     Migrate {
@@ -82,16 +83,29 @@ enum Command {
 /// Runs a command line.
 #[must_use]
 pub fn main(cli: Cli) -> ExitCode {
-    let built = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
-    let done = built
+    let done = runtime()
         .map_err(Failure::from)
         .and_then(|runtime| runtime.block_on(run(cli)));
     done.unwrap_or_else(|error| {
         remark(format_args!("rowcast: {error}"));
         ExitCode::FAILURE
     })
+}
+
+/// The threads that all is done on. Where the system has too few, tokio panics, and would then wait without
+/// end for those that it has.
+fn runtime() -> io::Result<Runtime> {
+    std::panic::set_hook(Box::new(|panic| {
+        let why = panic.payload_as_str().unwrap_or("panicked");
+        remark(format_args!(
+            "rowcast: {why}: allow it more threads (TasksMax= with systemd, --pids-limit with Docker, \
+             ulimit -u)"
+        ));
+        std::process::exit(1);
+    }));
+    let built = Builder::new_multi_thread().enable_all().build();
+    drop(std::panic::take_hook());
+    built
 }
 
 async fn run(cli: Cli) -> Result<ExitCode, Failure> {

@@ -37,6 +37,25 @@ fn text(output: &Output) -> String {
     )
 }
 
+/// It panicked and then hung, where a supervisor would have started it anew.
+#[tokio::test]
+async fn without_threads_it_ends_and_says_what_to_allow() {
+    let strace = std::env::var("ROWCAST_TEST_STRACE");
+    let strace = strace.expect("ROWCAST_TEST_STRACE names it: source target/tools/test.env");
+    // The first thread is to be had, and no other.
+    let refuse = "inject=clone,clone3:error=EAGAIN:when=2+";
+    let ran = Command::new(strace)
+        .args(["-f", "-qq", "-o", "/dev/null", "-e", refuse])
+        .args([env!("CARGO_BIN_EXE_rowcast"), "config"])
+        .env("TOKIO_WORKER_THREADS", "2")
+        .kill_on_drop(true)
+        .output();
+    let output = support::within("the program ends", ran).await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output);
+    assert!(said.contains("allow it more threads"), "{said}");
+}
+
 #[tokio::test]
 async fn triggers_are_applied_once_compared_and_detached() {
     let db = support::database().await;

@@ -8,10 +8,10 @@ use clap::value_parser;
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct PatienceArgs {
     /// Milliseconds that a statement waits for a lock, and makes the table's writers wait with it
-    #[arg(long, default_value_t = LOCK_TIMEOUT_MS, value_parser = value_parser!(u32).range(1..=60_000))]
+    #[arg(long, value_name = "MS", default_value_t = LOCK_TIMEOUT_MS, value_parser = value_parser!(u32).range(1..=60_000))]
     lock_timeout: u32,
     /// How often it tries for the lock
-    #[arg(long, default_value_t = TRIES, value_parser = value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "COUNT", default_value_t = TRIES, value_parser = value_parser!(u32).range(1..=10_000))]
     tries: u32,
 }
 
