@@ -307,7 +307,11 @@ impl App {
             let service = front::service(move |request| Arc::clone(&host).answer(request));
             (path.clone(), service)
         });
-        Front::new(mounts, front::filtered(filter, &paths))
+        let mut answered = vec![front::CLIENTS];
+        if self.admin.is_none() {
+            answered.push(front::OPERATORS);
+        }
+        Front::new(mounts, front::filtered(filter, &answered, &paths))
     }
 
     /// The same as [`App::run`], with a front of the caller's, which is to include [`App::front`].
@@ -333,7 +337,8 @@ impl App {
                 Some(socket) => {
                     let path = &*gate.settings.http.base_path;
                     let filter = operators(Arc::clone(&gate));
-                    let front = Front::new([], front::filtered(filter, &[path]));
+                    let rest = front::filtered(filter, &[front::OPERATORS], &[path]);
+                    let front = Front::new([], rest);
                     accept_all(&gate, socket, None, front, stopping).await;
                 }
                 None => std::future::pending().await,

@@ -822,7 +822,19 @@ async fn operators_own_port_has_the_same_base_path() {
     let ready = format!("{BASE_PATH}/readyz");
     assert_eq!(get(&admin, &ready, &[]).await.status, 200);
     assert_eq!(get(&admin, "/readyz", &[]).await.status, 404);
-    assert_eq!(get(&server, &ready, &[]).await.status, 404);
+    // Whoever asks at the wrong one is told what is there: it was all paths, of both.
+    let here = get(&server, &ready, &[]).await;
+    assert_eq!(here.status, 404);
+    assert!(
+        here.body.contains("/ws, ") && !here.body.contains("/readyz"),
+        "{here:?}"
+    );
+    let there = get(&admin, &format!("{BASE_PATH}/ws"), &[]).await;
+    assert_eq!(there.status, 404);
+    assert!(
+        there.body.contains("/readyz") && !there.body.contains("/ws, "),
+        "{there:?}"
+    );
 }
 
 #[tokio::test]

@@ -71,8 +71,13 @@ where
     })
 }
 
-/// The service of warp's filters; what none of them takes is not found, below these paths.
-pub fn filtered<F>(filter: F, base_paths: &[&str]) -> Service
+/// What is told to whoever asks for what is not there: the paths of clients, and those of operators.
+pub const CLIENTS: &str =
+    "/ws, /sse, /poll, POST /call/NAME, POST /ack/NAME, the paths of http.dialects";
+pub const OPERATORS: &str = "/healthz, /readyz, /metrics";
+
+/// The service of warp's filters, which take these paths below one of those; all else is not found.
+pub fn filtered<F>(filter: F, paths: &[&str], base_paths: &[&str]) -> Service
 where
     F: Filter<Extract = (warp::reply::Response,), Error = warp::Rejection>
         + Clone
@@ -81,7 +86,7 @@ where
         + 'static,
 {
     use hyper::service::Service as _;
-    let not_found: Arc<str> = not_found(base_paths).into();
+    let not_found: Arc<str> = not_found(paths, base_paths).into();
     let pathless = Arc::clone(&not_found);
     let filters = warp::service(filter.recover(move |_| {
         let not_found = Arc::clone(&not_found);
@@ -104,11 +109,9 @@ where
     })
 }
 
-fn not_found(base_paths: &[&str]) -> String {
-    let mut message =
-        "nothing answers this path and method; try /ws, /sse, /poll, POST /call/NAME, \
-        POST /ack/NAME, /healthz, /readyz, /metrics, or the paths of http.dialects"
-            .to_owned();
+fn not_found(paths: &[&str], base_paths: &[&str]) -> String {
+    let paths = paths.join(", ");
+    let mut message = format!("nothing answers this path and method here; try {paths}");
     if base_paths.iter().any(|path| !path.is_empty()) {
         message += "; all of them lie below ";
         message += &base_paths.join(" or ");
