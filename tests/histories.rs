@@ -370,6 +370,23 @@ async fn a_standby_is_refused_with_the_reason_until_it_is_promoted() {
     }
 }
 
+/// Where serializable is the default, a standby refuses every statement, in words that named no remedy of ours.
+#[tokio::test]
+async fn a_standby_is_told_as_one_where_serializable_is_the_default() {
+    let pair = Pair::start().await;
+    let default = "alter role rowcast_service set default_transaction_isolation = 'serializable'";
+    pair.db.run(default).await;
+    let url = format!("{}?target_session_attrs=any", pair.copy.service_url);
+    let server = serve_unready(&pair.copy, |settings| settings.database.url = Some(url)).await;
+    eventually("it says what is wrong", async || {
+        let answer = get(&server, "/readyz", &[]).await;
+        let said = answer.body.contains("serializable") && answer.body.contains("primary");
+        said.then_some(())
+    })
+    .await;
+    server.stop().await;
+}
+
 /// An address behind which another server appears (a proxy, DNS): the standby would answer a replay
 /// from what it has replayed so far, and call that recovered.
 #[tokio::test]

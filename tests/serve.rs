@@ -2,7 +2,7 @@
 
 use crate::support::{
     self, Database, SECRET, TRANSPORTS, connect, eventually, get, marker, serve, serve_process,
-    settings, token, within,
+    serve_unready, settings, token, within,
 };
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
@@ -452,6 +452,33 @@ async fn connections_of_the_pool_that_were_idle_too_long_are_no_warning() {
     let log = program.log();
     assert!(!log.contains("deadpool"), "{log}");
     assert!(!log.contains("the database ended"), "{log}");
+}
+
+/// It said no more than PostgreSQL does, and not how many a node takes.
+#[tokio::test]
+async fn where_no_connection_is_left_it_says_so_and_comes_back_by_itself() {
+    let database = support::database().await;
+    let limit = async |most: i32| {
+        let sql = format!("alter database {} connection limit {most}", database.name);
+        database.run(&sql).await;
+    };
+    // The listener's, and none for the pool.
+    limit(1).await;
+    let server = serve_unready(&database, |_| ()).await;
+    eventually("it says what is wrong", async || {
+        let answer = get(&server, "/readyz", &[]).await.body;
+        let said = answer.contains("too many connections")
+            && answer.contains("database.pool_size + calls.running + 1");
+        said.then_some(())
+    })
+    .await;
+    limit(-1).await;
+    eventually("it is ready", async || {
+        let answer = get(&server, "/readyz", &[]).await;
+        (answer.status == 200).then_some(())
+    })
+    .await;
+    server.stop().await;
 }
 
 /// It stood in the log at `debug` alone, and the next statement only heard that the connection is closed.
