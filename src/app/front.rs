@@ -71,9 +71,10 @@ where
     })
 }
 
-/// What is told to whoever asks for what is not there: the paths of clients, and those of operators.
+/// The paths of clients, as told to whoever asks for what is not there.
 pub const CLIENTS: &str =
     "/ws, /sse, /poll, POST /call/NAME, POST /ack/NAME, the paths of http.dialects";
+/// Those of operators.
 pub const OPERATORS: &str = "/healthz, /readyz, /metrics";
 
 /// The service of warp's filters, which take these paths below one of those; all else is not found.
