@@ -142,6 +142,17 @@ impl Hub {
         self.0.table.lock().standpoint.clone()
     }
 
+    /// Up to where a subscription has been told all, for its writer to say so; nothing if something still
+    /// waits. Until the writer rests again, nobody writes past it: an event that comes now would overtake
+    /// this place, which is from before it.
+    #[must_use]
+    pub fn caught_up(&self, subscription: &Subscription) -> Option<Arc<Standpoint>> {
+        // In this order. What was written past the writer lies before a standpoint that is read behind
+        // that; and what lies before the standpoint was queued before it was set.
+        subscription.rise();
+        self.here().filter(|_| subscription.is_idle())
+    }
+
     /// Asks the listener to look at once, for somebody who brought a bookmark from ahead of us.
     pub fn want_look(&self) {
         self.0.look.notify_one();

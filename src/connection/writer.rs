@@ -129,18 +129,15 @@ impl<'a, O: Outlet> Writer<'a, O> {
 
     /// Says where it stands, if nothing waits.
     fn beat(&mut self) -> Result<(), Refusal> {
-        // The standpoint first: what lies before it was queued before it was set, so an empty queue
-        // means that all of it was written.
         let Presence {
             gate, subscription, ..
         } = self.conversation.presence;
-        let here = gate.hub.standpoint().borrow().clone();
-        match here {
-            Some(here) if subscription.rise() => {
+        match gate.hub.caught_up(subscription) {
+            Some(here) => {
                 let bookmark = &*here.bookmark;
                 self.say(&Told::Heartbeat { bookmark }, None)
             }
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 

@@ -191,7 +191,7 @@ fn carry(called: &[Arc<Subscription>]) {
 mod tests {
     use super::*;
     use crate::hub::tests::{LIMITS, hub, place, publish};
-    use crate::hub::{Hub, Since};
+    use crate::hub::{Hub, Limits, Since};
     use futures_util::FutureExt;
     use std::time::Instant;
 
@@ -289,16 +289,45 @@ mod tests {
         let a = joined(&hub);
         let takes = Arc::new(Takes(Mutex::new((9, Vec::new()))));
         a.rest(line(&takes));
-        let heartbeat = hub.here().unwrap();
-        assert!(a.rise(), "nothing waits");
+        let heartbeat = hub.caught_up(&a).expect("nothing waits");
         publish(&hub, &place(11, 11, &[]), &[(1, 10, &["a"])], now);
         assert!(!heartbeat.snapshot.sees(10) && takes.0.lock().1.is_empty());
         a.rest(line(&takes));
         assert!(woken(&a), "it comes behind the heartbeat");
-        assert!(!a.rise() && a.take_waiting().unwrap().len() == 1);
+        assert!(hub.caught_up(&a).is_none());
+        assert_eq!(a.take_waiting().unwrap().len(), 1);
         a.rest(line(&takes));
         publish(&hub, &place(12, 12, &[]), &[(2, 11, &["a"])], now);
         assert_eq!(takes.0.lock().1, [2]);
+    }
+
+    /// Nor with a bookmark from before an event that was carried while it looked where it stood.
+    #[test]
+    fn where_it_has_caught_up_is_never_behind_what_was_carried() {
+        const EVENTS: u64 = 10_000;
+        let hub = hub(Limits {
+            queue_bytes: usize::MAX,
+            ..LIMITS
+        });
+        let a = joined(&hub);
+        let takes = Arc::new(Takes(Mutex::new((usize::MAX, Vec::new()))));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for id in 1..=EVENTS {
+                    let to = place(id + 10, id + 10, &[]);
+                    publish(&hub, &to, &[(id, id + 9, &["a"])], Instant::now());
+                }
+            });
+            let mut taken = 0;
+            while taken + takes.0.lock().1.len() < usize::try_from(EVENTS).unwrap() {
+                a.rest(line(&takes));
+                if let Some(here) = hub.caught_up(&a) {
+                    let last = takes.0.lock().1.last().copied().unwrap_or(0);
+                    assert!(here.snapshot.sees(last + 9), "{last} would come again");
+                }
+                taken += a.take_waiting().unwrap().len();
+            }
+        });
     }
 
     /// A socket that is a defect.

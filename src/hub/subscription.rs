@@ -40,6 +40,12 @@ pub(super) struct Queue {
     sealed: bool,
 }
 
+impl Queue {
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.ended.is_none()
+    }
+}
+
 /// What waits for a reader, as an operator asks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backlog {
@@ -189,7 +195,7 @@ impl Subscription {
     pub fn rest(&self, line: impl Into<Option<Line>>) {
         let mut queue = self.queue.lock();
         queue.writing = None;
-        if queue.waiting.is_empty() && queue.ended.is_none() {
+        if queue.is_idle() {
             queue.line = line.into();
         }
     }
@@ -289,21 +295,22 @@ impl Subscription {
         self.queue.lock().ended
     }
 
-    /// Its writer is about to say something of its own: until it rests again, nobody writes past it, or
-    /// an event that comes now would overtake a bookmark from before it. True if nothing waits, and
-    /// nothing that did was dropped at its end: it may then say that it has caught up.
-    pub fn rise(&self) -> bool {
-        let mut queue = self.queue.lock();
-        queue.line = None;
-        queue.waiting.is_empty() && queue.ended.is_none()
+    /// Its writer is about to say something of its own: until it rests again, nobody writes past it.
+    pub(super) fn rise(&self) {
+        self.queue.lock().line = None;
+    }
+
+    /// Whether nothing waits, and nothing that did was dropped at its end.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.lock().is_idle()
     }
 
     /// Has nothing more queued, for an answer that is complete: what comes from now on is for the
-    /// next. True if nothing waits, as in [`Subscription::rise`]; what does is dropped. It may
-    /// still be ended, and rooms taken from it.
+    /// next. True if nothing waits, and nothing that did was dropped at its end; what does is dropped.
+    /// It may still be ended, and rooms taken from it.
     pub fn seal(&self) -> bool {
         let mut queue = self.queue.lock();
-        let idle = queue.waiting.is_empty() && queue.ended.is_none();
+        let idle = queue.is_idle();
         queue.sealed = true;
         queue.waiting.clear();
         self.emptied(&mut queue);
