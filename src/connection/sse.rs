@@ -94,6 +94,7 @@ async fn run(mut presence: Presence, socket: Arc<Socket>, head: Head) {
             why = conversation.ended(|| None) => why,
         },
     };
+    drop(writer);
     drop(conversation);
     presence.why = why.word();
     if why.ends_access() {

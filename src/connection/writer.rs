@@ -64,6 +64,13 @@ pub struct Writer<'a, O> {
     greeted: bool,
 }
 
+impl<O> Drop for Writer<'_, O> {
+    fn drop(&mut self) {
+        // At rest it has left its way out to whoever publishes: behind its end nobody is to write there.
+        self.conversation.presence.subscription.seal();
+    }
+}
+
 impl<'a, O: Outlet> Writer<'a, O> {
     pub fn new(conversation: &'a Conversation<'a>, outlet: O) -> Self {
         Self {

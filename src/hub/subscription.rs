@@ -305,14 +305,15 @@ impl Subscription {
         self.queue.lock().is_idle()
     }
 
-    /// Has nothing more queued, for an answer that is complete: what comes from now on is for the
-    /// next. True if nothing waits, and nothing that did was dropped at its end; what does is dropped.
-    /// It may still be ended, and rooms taken from it.
+    /// Has nothing more queued nor written, for an answer that is complete or a writer that has ended: what
+    /// comes from now on is for the next. True if nothing waits, and nothing that did was dropped at its
+    /// end; what does is dropped. It may still be ended, and rooms taken from it.
     pub fn seal(&self) -> bool {
         let mut queue = self.queue.lock();
         let idle = queue.is_idle();
         queue.sealed = true;
-        queue.waiting.clear();
+        queue.line = None;
+        queue.waiting = VecDeque::new();
         self.emptied(&mut queue);
         idle
     }
@@ -330,6 +331,5 @@ impl Subscription {
         self.hub.subscriptions.fetch_sub(1, Ordering::Relaxed);
         // An answer that is still on its way finds nobody; nor is the socket kept for whoever holds this.
         self.seal();
-        self.queue.lock().line = None;
     }
 }

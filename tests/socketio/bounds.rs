@@ -185,6 +185,24 @@ async fn a_token_that_expires_and_a_user_who_is_revoked_are_disconnected() {
     server.stop().await;
 }
 
+/// For a third of a second it was told what happened, until the connection was closed for it.
+#[tokio::test]
+async fn whoever_has_expired_hears_nothing_behind_the_word_for_it() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |_| {}).await;
+    let brief = token_with(&json!({ "sub": "1", "exp": unix_now() + 3 }));
+    let mut late = ByHand::open(&server).await;
+    late.say(&format!("40{}", json!({ "token": brief }))).await;
+    while late.hears().await != "41" {}
+    database.run(&numbered(1, 1, "user:1")).await;
+    let mut behind = Vec::new();
+    while let Some(packet) = late.next().await {
+        behind.push(packet);
+    }
+    assert_eq!(behind, [] as [&str; 0]);
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_room_that_is_taken_away_falls_silent_and_is_told_of() {
     let database = lab().await;
