@@ -179,13 +179,18 @@ fn control(kind: Opcode, payload: Vec<u8>) -> Result<Message, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use tokio_tungstenite::tungstenite::protocol::Role;
     use tokio_tungstenite::tungstenite::{Message as Sent, WebSocket};
 
     const MOST: usize = 70_000;
 
-    /// A frame as a client sends it.
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        masked(first, payload, [1, 2, 3, 4])
+    }
+
+    /// A frame as a client sends it.
+    fn masked(first: u8, payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
         let mut bytes = vec![first];
         match payload.len() {
             short @ 0..126 => bytes.push(0x80 | u8::try_from(short).unwrap()),
@@ -198,10 +203,9 @@ mod tests {
                 bytes.extend((long as u64).to_be_bytes());
             }
         }
-        let mask = [1, 2, 3, 4];
         bytes.extend(mask);
-        let masked = payload.iter().zip(mask.iter().cycle());
-        bytes.extend(masked.map(|(byte, mask)| byte ^ mask));
+        let payload = payload.iter().zip(mask.iter().cycle());
+        bytes.extend(payload.map(|(byte, mask)| byte ^ mask));
         bytes
     }
 
@@ -278,6 +282,61 @@ mod tests {
             Message::Close(Some(1000)),
         ];
         assert_eq!(decode(&bytes, 1).as_deref(), Ok(&expected[..]));
+    }
+
+    proptest! {
+        /// Whatever its masks, its fragments, with pings between them, and the pieces that it comes in.
+        #[test]
+        fn what_was_said_is_what_is_heard(
+            texts in prop::collection::vec(("\\PC{0,80}", 1..9usize), 0..5),
+            mask in any::<[u8; 4]>(),
+            piece in 1..300usize,
+        ) {
+            let (mut bytes, mut expected) = (Vec::new(), Vec::new());
+            for (text, fragments) in texts {
+                let length = text.len().div_ceil(fragments).max(1);
+                let mut parts: Vec<_> = text.as_bytes().chunks(length).collect();
+                parts.resize(fragments, &[]);
+                for (number, part) in parts.into_iter().enumerate() {
+                    let kind = u8::from(number == 0);
+                    let last = if number + 1 == fragments { 0x80 } else { 0 };
+                    bytes.extend(masked(last | kind, part, mask));
+                    if last == 0 {
+                        bytes.extend(masked(0x89, part, mask));
+                        expected.push(Message::Ping(part.to_vec()));
+                    }
+                }
+                expected.push(Message::Text(text));
+            }
+            prop_assert_eq!(decode(&bytes, piece), Ok(expected));
+        }
+
+        /// Not to be understood, and no more held of it than a message may have.
+        #[test]
+        fn whatever_comes_is_bounded(
+            frames in prop::collection::vec(
+                (any::<u8>(), prop::collection::vec(any::<u8>(), 0..400)), 0..20
+            ),
+            raw in prop::collection::vec(any::<u8>(), 0..200),
+            piece in 1..300usize,
+        ) {
+            const LEAST: usize = 300;
+            let frames = frames.iter().flat_map(|(first, payload)| frame(*first, payload));
+            let bytes: Vec<u8> = frames.chain(raw).collect();
+            let mut decoder = Decoder::new(LEAST);
+            'heard: for piece in bytes.chunks(piece) {
+                decoder.push(piece);
+                loop {
+                    match decoder.next() {
+                        Ok(Some(_)) => {}
+                        Ok(None) => break,
+                        Err(_) => break 'heard,
+                    }
+                }
+                let begun = decoder.begun.as_ref().map_or(0, |(_, text)| text.len());
+                prop_assert!(begun <= LEAST && decoder.bytes.len() < LEAST + 14);
+            }
+        }
     }
 
     #[test]
