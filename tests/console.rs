@@ -339,6 +339,10 @@ async fn its_numbers_are_those_of_the_connections_that_were_made() {
     };
     let found = polled(&query).await;
     assert_eq!(found["events"].as_array().unwrap().len(), 20);
+    // A load is a replay too, and stands behind its `subscribed`.
+    let place = found["bookmark"].as_str().unwrap();
+    let loaded = polled(&format!("load=r:a&from={bookmark}&since={place}")).await;
+    assert_eq!(loaded["events"].as_array().unwrap().len(), 21);
     let query = format!(
         "rooms=r:a&wait=60&since={}",
         found["bookmark"].as_str().unwrap()

@@ -108,6 +108,8 @@ struct Gathering<'a> {
     frames: VecDeque<Delivery>,
     /// How many of those at the front are of a replay.
     replaying: usize,
+    /// How many of those at the back are of a load, which is a replay too.
+    loaded: usize,
     errors: Vec<Value>,
     bytes: usize,
     more: bool,
@@ -126,6 +128,7 @@ impl<'a> Gathering<'a> {
             bookmark: "".into(),
             frames: VecDeque::new(),
             replaying: 0,
+            loaded: 0,
             errors: errors.collect(),
             bytes: 0,
             more: false,
@@ -230,6 +233,7 @@ impl<'a> Gathering<'a> {
     fn take_load(&mut self, load: Resolved, here: Arc<str>) {
         let frame = Frame::plain(to_json(&load.frame));
         self.frames.push_back(Delivery::Reply(frame));
+        self.loaded = load.events.len();
         let events = load.events.into_iter().map(Delivery::Event);
         self.frames.extend(events);
         self.bookmark = here;
@@ -277,6 +281,7 @@ impl<'a> Gathering<'a> {
             head,
             frames: self.frames,
             replaying: self.replaying,
+            loaded: self.loaded,
             tail,
             first: true,
             over: false,
@@ -305,6 +310,7 @@ struct Rest {
     head: String,
     frames: VecDeque<Delivery>,
     replaying: usize,
+    loaded: usize,
     tail: String,
     /// No frame was written yet.
     first: bool,
@@ -326,7 +332,8 @@ impl Answer {
         while piece.len() < PIECE
             && let Some(delivery) = self.rest.frames.pop_front()
         {
-            let inserted = delivery.inserted().filter(|_| self.rest.replaying == 0);
+            let is_live = self.rest.replaying == 0 && self.rest.frames.len() >= self.rest.loaded;
+            let inserted = delivery.inserted().filter(|_| is_live);
             self.rest.replaying = self.rest.replaying.saturating_sub(1);
             let written = self.write(&mut piece, &delivery);
             live.extend(inserted.filter(|_| written > 0));
