@@ -16,7 +16,8 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What somebody with a keyboard, a screen reader or tired eyes can't use: words of a status that are
-/// hard to see on their ground, lists that are none any more, or that scroll and take no focus.
+/// hard to see on their ground or paled, a title outside of all landmarks, lists that are none any more, or
+/// that scroll and take no focus.
 const UNUSABLE: &str = "(() => {
   const ink = document.createElement('canvas').getContext('2d', { willReadFrequently: true })
   const light = (layers) => {
@@ -34,7 +35,10 @@ const UNUSABLE: &str = "(() => {
   const isStuck = (list) => list.scrollHeight > list.clientHeight && list.tabIndex < 0
     && getComputedStyle(list).overflowY === 'auto' && !list.querySelector('button, a, summary, input')
   const all = (what) => [...document.querySelectorAll(what)]
+  const isPale = (words) => getComputedStyle(words).opacity < 1
   return [...all('.pill b').filter(isFaint), ...all('ol, ul').filter(isStuck),
+    ...all('[data-status=cancelled], [data-status=cancelled] p').filter(isPale),
+    ...all('h1').filter((title) => !title.closest('main, header')),
     ...all('ol[role], ul[role], dl > :not(div, dt, dd)')].map((at) => at.outerHTML.slice(0, 99))
 })()";
 

@@ -90,7 +90,7 @@ class Calendar extends Rooms {
       head.style.gridArea = `1 / ${place + 2}`;
     });
     for (let hour = 0; hour <= HOURS; hour += 1) {
-      const time = plan.appendChild(element("time", {}, `${FIRST_HOUR + hour}:00`));
+      const time = plan.appendChild(element("time", {}, `${String(FIRST_HOUR + hour).padStart(2, "0")}:00`));
       const line = plan.appendChild(element("hr", { "aria-hidden": "true" }));
       time.style.gridRow = line.style.gridRow = hour < HOURS ? `${hour * 2 + 2}` : "-1";
     }
