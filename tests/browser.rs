@@ -121,12 +121,16 @@ async fn a_statement_in_sql_becomes_pixels_in_both_views() {
         .expect("the demo ends in time")
         .unwrap();
     assert!(ended.success(), "{ended}");
+    // In words of the page, not in the browser's: "TypeError: Failed to fetch".
+    let why = "document.querySelector('[data-reason=user]').textContent";
+    page.until(&format!("{why} === 'No answer: does the demo still run?'"))
+        .await;
 }
 
 /// The demo's console: charts with data, an event in the tail, nothing blocked, nobody else asked.
 #[tokio::test]
 async fn the_console_draws_what_happens_and_asks_nobody_else() {
-    let (_demo, url) = demo().await;
+    let (demo, url) = demo().await;
     let driver = Driver::start().await;
     let page = driver.visit(&format!("{url}lab/"), json!({})).await;
     let console = "document.querySelector('.title a').href";
@@ -201,4 +205,21 @@ async fn the_console_draws_what_happens_and_asks_nobody_else() {
     .await;
     let shown = "document.querySelector('.chart').offsetHeight > 0";
     assert_eq!(page.evaluate(shown).await, true);
+    // One that never opened it is told why, too: the page only asked for a token.
+    let (address, _) = console.split_once('#').expect("a token behind it");
+    let stranger = driver
+        .visit(&format!("{address}#token=nonsense"), json!({}))
+        .await;
+    let why = "document.querySelector('#gate-why').textContent";
+    stranger
+        .until(&format!(
+            "{why}.includes('does not count (the token was refused: malformed)')"
+        ))
+        .await;
+    // What was well is no verdict on a node that tells no more.
+    let unknown = "document.querySelector('#verdict').dataset.level === 'bad' \
+                   && document.querySelector('#verdict-title').textContent === 'Not known'";
+    assert_eq!(page.evaluate(unknown).await, true);
+    drop(demo);
+    bare.until(unknown).await;
 }

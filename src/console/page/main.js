@@ -7,7 +7,7 @@ import { Lists } from './lists.js'
 import { forget, keep, takeFromUrl } from './session.js'
 import { Stream } from './stream.js'
 import { Tail } from './tail.js'
-import { showVerdict } from './verdict.js'
+import { showUnknown, showVerdict } from './verdict.js'
 
 /** A page that nobody sees stops asking after so long. */
 const UNSEEN = 60_000
@@ -17,6 +17,8 @@ const SOON = 300_000
 let history = null
 let expiresAt = null
 let unseen = 0
+/** When the node last told how it is. */
+let heardAt = 0
 
 /** None where they can't be drawn, as in a browser without a locale: the figures are shown all the same. */
 const charts = await import('./charts.js').then(({ Charts }) => new Charts()).catch(console.error)
@@ -45,6 +47,7 @@ function heard(name, data) {
     history.push(data.sample)
     charts?.draw()
     showVerdict(data, history)
+    heardAt = Date.now()
     lists.show(data)
     showNode(data.node, data.database?.leader)
     showExpiry()
@@ -76,17 +79,18 @@ function status(word, detail) {
   document.body.dataset.status = word
   byId('status').dataset.status = word
   say(byId('status').querySelector('b'), words[word])
+  if (heardAt && (word === 'offline' || word === 'refused')) showUnknown(heardAt)
   if (word === 'refused') askForToken(detail)
 }
 
 function askForToken({ status: code, message } = {}) {
-  forget()
+  const hadToken = forget()
   tail.stop()
   // What the old token had left is no news any more.
   say(byId('until'), '')
   byId('renew').hidden = true
   const reasons = {
-    401: history ? `Your token no longer counts (${message}). Paste a new one, and it goes on.` : 'The console opens to a token with the claim that operators have.',
+    401: hadToken ? `Your token ${history ? 'no longer counts' : 'does not count'} (${message}). Paste a new one.` : 'The console opens to a token with the claim that operators have.',
     403: `This token does not open it: ${message}.`,
     404: 'There is no console here: console.enabled is off, or http.admin_listen has moved it.',
   }

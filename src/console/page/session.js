@@ -27,9 +27,12 @@ export function keep(given) {
   stored((storage) => storage.setItem(KEY, token))
 }
 
+/** Whether there was one. */
 export function forget() {
+  const had = Boolean(token)
   token = null
   stored((storage) => storage.removeItem(KEY))
+  return had
 }
 
 /** Headers of a request; without a token the browser's cookie may do. */

@@ -1,6 +1,6 @@
 // What whoever was woken reads first: whether something is wrong, in words, and the numbers of now.
 
-import { TRANSPORTS, bytes, byId, count, make, percent, plural, say, time } from './format.js'
+import { TRANSPORTS, bytes, byId, clock, count, make, percent, plural, say, time } from './format.js'
 import { quantile } from './history.js'
 
 const HOUR = 3_600_000
@@ -53,6 +53,16 @@ export function showVerdict(now, history) {
   }
   document.title = level === 'well' ? 'Rowcast console' : `${level === 'bad' ? '✕' : '!'} Rowcast console`
   showTiles(now, history)
+}
+
+/** Nobody tells any more: what was well then is no verdict on now. */
+export function showUnknown(at) {
+  byId('verdict').dataset.level = 'bad'
+  say(byId('verdict-title'), 'Not known')
+  const words = `This node has told nothing since ${clock(at)}: all that is shown is of then.`
+  byId('verdict-list').dataset.said = words
+  byId('verdict-list').replaceChildren(make('li', { 'data-level': 'bad' }, words))
+  document.title = '✕ Rowcast console'
 }
 
 function showTiles(now, history) {

@@ -72,7 +72,8 @@ export function socketio(who, { since, joins = [], rooms = [] } = {}) {
     if (reason === "io server disconnect") again = setTimeout(begin, SIGN_IN_AGAIN);
   });
   socket.on("connect_error", (error) => {
-    turn(socket.active ? "recovering" : "refused", error.message);
+    // Active, it tries again, and its words are those of its transport, such as "xhr poll error".
+    turn(...(socket.active ? ["recovering", "No answer yet"] : ["refused", error.message]));
     if (!socket.active) again = setTimeout(begin, SIGN_IN_AGAIN);
   });
 
