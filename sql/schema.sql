@@ -99,6 +99,7 @@ begin
     end;
     return next;
   end loop;
+  perform rowcast.check_rewrites();
 end
 $$;
 
@@ -364,6 +365,7 @@ begin
     if v_verdict = 'ok' and not coalesce(v_allowed, false) then
       v_verdict := 'forbidden';
     end if;
+    perform rowcast.check_rewrites();
   end if;
   perform set_config('rowcast.call', case when v_verdict = 'ok' then p_name else '' end, true);
   perform set_config('statement_timeout', ceil(least(
@@ -525,6 +527,7 @@ begin
           'calls.result_bytes.';
     end if;
   end loop;
+  perform rowcast.check_rewrites();
 
   data := case
     when v_function.proretset then '[' || array_to_string(v_items, ',') || ']'
@@ -828,6 +831,32 @@ $_$;
 ALTER FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) IS 'Checks a query over new_rows and old_rows and returns its columns; SQLSTATE RC003 or RC004.';
+
+CREATE FUNCTION rowcast.check_rewrites() RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'on'
+    AS $$
+begin
+  if exists (select from pg_class where xmax <> '0') and exists (
+    select from pg_locks l
+    left join pg_class c on c.oid = l.relation
+    where l.pid = pg_backend_pid()
+      and l.locktype = 'relation'
+      and l.database = (select d.oid from pg_database d where d.datname = current_database())
+      -- A view, a partitioned table and some catalogs have no file of their own here.
+      and (c.oid is null or (c.relfilenode <> 0 and c.relfilenode is distinct from pg_relation_filenode(c.oid)))
+  ) then
+    raise exception using errcode = '40001',
+      message = 'a table that this read was rewritten meanwhile',
+      hint = 'By ALTER TABLE, TRUNCATE, VACUUM FULL or the like: ask again.';
+  end if;
+end
+$$;
+
+ALTER FUNCTION rowcast.check_rewrites() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.check_rewrites() IS 'Fails with 40001 if a table that this transaction read was rewritten since its snapshot.';
 
 CREATE FUNCTION rowcast.check_rights(p_table regclass, p_operation text) RETURNS void
     LANGUAGE plpgsql
@@ -2400,6 +2429,7 @@ begin
     'select array_agg(r.key), array_agg(r.data) from %s($1) as r (key, data)',
     v_function::oid::regproc
   ) into v_keys, v_data using p_keys;
+  perform rowcast.check_rewrites();
   if getdatabaseencoding() <> 'UTF8' then
     perform convert_to(d::text, 'UTF8') from unnest(v_data) d;
   end if;
@@ -4159,6 +4189,8 @@ REVOKE ALL ON FUNCTION rowcast.check_operation(p_operation text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowcast.check_owner() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.check_rewrites() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.check_rights(p_table regclass, p_operation text) FROM PUBLIC;
 

@@ -8,7 +8,8 @@ use crate::support::{
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio_postgres::{AsyncMessage, Client, NoTls, Notification};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{AsyncMessage, Client, NoTls, Notification, SimpleQueryMessage};
 
 /// `open:*` is for everybody; a table to attach to, which the legacy application writes.
 const SETUP: &str = "
@@ -1088,6 +1089,74 @@ async fn a_renderer_that_waits_holds_nobody_up(version: Version) {
     server.stop().await;
 }
 
+/// To a snapshot from before, a table that an ALTER TABLE has rewritten is empty. Whoever had waited for its
+/// lock believed that: a state was nought or missing and stayed so, a room was forbidden, a call answered
+/// with nothing.
+async fn a_table_rewritten_meanwhile_is_not_believed(version: Version) {
+    let database = database(version).await;
+    database.run(SPOTS).await;
+    database
+        .run(
+            "create function public.may_see(claims jsonb, name text) returns boolean
+               language sql stable as 'select exists (select from public.spots)';
+             create function public.count_spots() returns bigint
+               language sql stable as 'select count(*) from public.spots';
+             insert into rowcast.room_rule values ('seen', 'public.may_see(jsonb, text)');
+             insert into rowcast.callable (name, function) values ('plain', 'public.count_spots()');
+             insert into rowcast.callable (name, function, may_call)
+               values ('ruled', 'public.count_spots()', 'public.may_see(jsonb, text)');
+             select public.set_spots(1, 9)",
+        )
+        .await;
+    let call = |name: &str, then: &str| {
+        format!(
+            "select rowcast.begin_call('{name}', '{{}}', 0, null, 1000) {then};
+             select data from rowcast.call('{{}}', 1000)"
+        )
+    };
+    let render = "select concat(data, failed) from rowcast.render(
+        'public.render_spots', array['{\"id\":1}'::jsonb])";
+    let access = r#"select allowed from rowcast.access('[{"claims":{"sub":"1"},"rooms":["seen"]}]')"#;
+    let rendered = r#"{"id" : 1, "spots" : 9, "root" : 3}f"#;
+    let reader = database.client("postgres").await;
+    let mut types = ["bigint", "int"].into_iter().cycle();
+    for (question, before, after) in [
+        (render.to_owned(), Some(rendered), Some("t")),
+        (access.to_owned(), Some("{seen}"), None),
+        (call("plain", ""), Some("1"), None),
+        // It is refused by the first of the two statements.
+        (call("ruled", "is not null"), Some("1"), None),
+    ] {
+        for (rewritten, expected) in [(false, before), (true, after)] {
+            let begin = "begin isolation level repeatable read; select rowcast.bookmark()";
+            reader.batch_execute(begin).await.expect("a snapshot");
+            if rewritten {
+                let other = types.next().expect("it is endless");
+                let alter = format!("alter table public.spots alter spots type {other}");
+                database.run(&alter).await;
+            }
+            let answer = reader.simple_query(&question).await;
+            let told = answer.as_ref().map(|rows| last_value(rows).map(str::to_owned));
+            match expected {
+                Some(expected) => assert_eq!(told.expect("an answer").as_deref(), Some(expected)),
+                None => {
+                    let code = answer.expect_err("it is not believed").code().cloned();
+                    assert_eq!(code, Some(SqlState::T_R_SERIALIZATION_FAILURE), "{question}");
+                }
+            }
+            reader.batch_execute("rollback").await.expect("it ends");
+        }
+    }
+}
+
+/// The first column of the last row.
+fn last_value(messages: &[SimpleQueryMessage]) -> Option<&str> {
+    messages.iter().rev().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    })
+}
+
 /// Of a batch that fails half-way, what was rendered before was sent, and a gap for it as well.
 async fn a_batch_that_fails_half_way_is_told_once(version: Version) {
     let database = database(version).await;
@@ -1200,6 +1269,7 @@ on_every_version! {
     no_state_event_stops_the_log
     a_key_that_is_none_fails_where_it_is_written
     a_renderer_that_waits_holds_nobody_up
+    a_table_rewritten_meanwhile_is_not_believed
     a_batch_that_fails_half_way_is_told_once
     a_replay_above_its_limit_is_a_gap_and_never_cut_short
     the_log_is_never_read_by_a_sequential_scan

@@ -67,6 +67,7 @@ begin
     end;
     return next;
   end loop;
+  perform rowcast.check_rewrites();
 end
 $$;
 revoke all on function rowcast.access(jsonb, bigint) from public;

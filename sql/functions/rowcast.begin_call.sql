@@ -49,6 +49,7 @@ begin
     if v_verdict = 'ok' and not coalesce(v_allowed, false) then
       v_verdict := 'forbidden';
     end if;
+    perform rowcast.check_rewrites();
   end if;
   perform set_config('rowcast.call', case when v_verdict = 'ok' then p_name else '' end, true);
   perform set_config('statement_timeout', ceil(least(

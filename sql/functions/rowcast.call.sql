@@ -61,6 +61,7 @@ begin
           'calls.result_bytes.';
     end if;
   end loop;
+  perform rowcast.check_rewrites();
 
   data := case
     when v_function.proretset then '[' || array_to_string(v_items, ',') || ']'

@@ -28,6 +28,7 @@ begin
     'select array_agg(r.key), array_agg(r.data) from %s($1) as r (key, data)',
     v_function::oid::regproc
   ) into v_keys, v_data using p_keys;
+  perform rowcast.check_rewrites();
   if getdatabaseencoding() <> 'UTF8' then
     perform convert_to(d::text, 'UTF8') from unnest(v_data) d;
   end if;

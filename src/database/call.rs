@@ -14,7 +14,7 @@ use futures_util::future::join4;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
-use tokio_postgres::error::DbError;
+use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::types::Type;
 
 const BEGIN_CALL: &str = "select rowcast.begin_call($1, $2::text::jsonb, $3, $4, $5)";
@@ -188,6 +188,10 @@ impl CallPool {
         let verdict = verdict.map_err(|error| {
             if spells_in_vain(&error) {
                 return Failed::Claims;
+            }
+            // A table that its rule read was rewritten meanwhile.
+            if error.code() == Some(&SqlState::T_R_SERIALIZATION_FAILURE) {
+                return Failed::Collided;
             }
             DatabaseError::from(error).into()
         })?;
