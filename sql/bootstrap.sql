@@ -42,10 +42,12 @@ $$;
 create schema if not exists rowcast authorization rowcast_owner;
 
 -- Behind it: whoever owns the database may have made one just before us. Whoever owns the schema, or
--- what we call in it, has his own functions run by us.
+-- what we call in it, has his own functions run by us. And what nobody's rights were ever settled of is
+-- everybody's to call, as its owner.
 do $$
 declare
   v_owned text;
+  v_open text;
 begin
   select o.what || ' belongs to ' || pg_catalog.pg_get_userbyid(o.owner) into v_owned
   from (
@@ -69,6 +71,19 @@ begin
       hint = 'After a restore with --no-owner: drop schema rowcast cascade, and restore it with its '
         'owners and grants, or migrate anew. If nobody knows how it came there, look at what it holds: '
         'its functions would run as whoever migrates.';
+  end if;
+  select p.oid::pg_catalog.regprocedure::text into v_open
+  from pg_catalog.pg_proc p
+  where p.pronamespace = 'rowcast'::pg_catalog.regnamespace and p.prosecdef and p.proacl is null
+    -- Everybody's anyway, which a dump doesn't say.
+    and p.proname <> 'bookmark'
+  order by 1
+  limit 1;
+  if v_open is not null then
+    raise exception using errcode = 'RC009',
+      message = v_open || ' may be called by everybody: nothing was changed',
+      hint = 'After a restore with --no-acl or --no-privileges: drop schema rowcast cascade, and restore '
+        'it with its owners and grants, or migrate anew.';
   end if;
 end
 $$;

@@ -1116,7 +1116,8 @@ async fn a_table_rewritten_meanwhile_is_not_believed(version: Version) {
     };
     let render = "select concat(data, failed) from rowcast.render(
         'public.render_spots', array['{\"id\":1}'::jsonb])";
-    let access = r#"select allowed from rowcast.access('[{"claims":{"sub":"1"},"rooms":["seen"]}]')"#;
+    let access =
+        r#"select allowed from rowcast.access('[{"claims":{"sub":"1"},"rooms":["seen"]}]')"#;
     let rendered = r#"{"id" : 1, "spots" : 9, "root" : 3}f"#;
     let reader = database.client("postgres").await;
     let mut types = ["bigint", "int"].into_iter().cycle();
@@ -1136,12 +1137,18 @@ async fn a_table_rewritten_meanwhile_is_not_believed(version: Version) {
                 database.run(&alter).await;
             }
             let answer = reader.simple_query(&question).await;
-            let told = answer.as_ref().map(|rows| last_value(rows).map(str::to_owned));
+            let told = answer
+                .as_ref()
+                .map(|rows| last_value(rows).map(str::to_owned));
             match expected {
                 Some(expected) => assert_eq!(told.expect("an answer").as_deref(), Some(expected)),
                 None => {
                     let code = answer.expect_err("it is not believed").code().cloned();
-                    assert_eq!(code, Some(SqlState::T_R_SERIALIZATION_FAILURE), "{question}");
+                    assert_eq!(
+                        code,
+                        Some(SqlState::T_R_SERIALIZATION_FAILURE),
+                        "{question}"
+                    );
                 }
             }
             reader.batch_execute("rollback").await.expect("it ends");

@@ -323,6 +323,32 @@ async fn a_schema_that_is_somebody_elses_is_refused() {
     }
 }
 
+/// Restored with --no-acl, every function was everybody's to call as rowcast_owner, and `migrate` gave
+/// everybody the schema and said that all was well.
+#[tokio::test]
+async fn a_schema_that_lost_its_grants_is_refused() {
+    let database = support::database().await;
+    database
+        .run(
+            "revoke usage on schema rowcast from public;
+             drop function rowcast.is_revoked(jsonb, bigint, bigint) cascade;
+             create function rowcast.is_revoked(jsonb, bigint, bigint) returns boolean
+               language sql security definer as 'select false';
+             alter function rowcast.is_revoked owner to rowcast_owner",
+        )
+        .await;
+    let mut superuser = database.client("postgres").await;
+    let error = migrate::run(&mut superuser).await.expect_err("it is open");
+    let words = error.to_string();
+    assert!(
+        words.contains("RC009")
+            && words.contains("is_revoked(jsonb,bigint,bigint) may be called by"),
+        "{words}"
+    );
+    let open = "select has_schema_privilege('public', 'rowcast', 'usage')";
+    assert!(!database.ask::<bool>(open).await, "it stays closed");
+}
+
 /// A plan was asked for by a text that could hold other statements.
 #[tokio::test]
 async fn a_plan_is_of_one_statement() {
