@@ -22,7 +22,10 @@ begin
       and l.locktype = 'relation'
       and l.database = (select d.oid from pg_database d where d.datname = current_database())
       -- A view, a partitioned table and some catalogs have no file of their own here.
-      and (c.oid is null or (c.relfilenode <> 0 and c.relfilenode is distinct from pg_relation_filenode(c.oid)))
+      and (
+        c.oid is null
+        or (c.relfilenode <> 0 and c.relfilenode is distinct from pg_relation_filenode(c.oid))
+      )
   ) then
     raise exception using errcode = '40001',
       message = 'a table that this read was rewritten meanwhile',
