@@ -838,12 +838,18 @@ CREATE FUNCTION rowcast.check_rewrites() RETURNS void
     SET enable_seqscan TO 'on'
     AS $$
 begin
-  if exists (select from pg_class where xmax <> '0') and exists (
+  if pg_relation_size('pg_class') < 1000000
+    and not exists (select from pg_class where xmax <> '0')
+  then
+    return;
+  end if;
+  if exists (
     select from pg_locks l
     left join pg_class c on c.oid = l.relation
     where l.pid = pg_backend_pid()
       and l.locktype = 'relation'
       and l.database = (select d.oid from pg_database d where d.datname = current_database())
+      and c.relnamespace is distinct from 'rowcast'::regnamespace
       -- A view, a partitioned table and some catalogs have no file of their own here.
       and (
         c.oid is null
