@@ -346,9 +346,10 @@ async fn the_horizon_is_read_after_the_scan(version: Version) {
 const SMALL: &str = "update rowcast.setting set keep_bytes = 1048576";
 
 /// Writers under a lock_timeout that no wait of theirs may reach, a reader that looks as the
-/// listener does, a rotation after each look, one transaction that wrote long ago and one that only
-/// holds a snapshot. No writer goes so far ahead of the reader that it would look after the log itself:
-/// that spares nothing that is unread.
+/// listener does and leads, a rotation after each look, one transaction that wrote long ago and one that
+/// only holds a snapshot. No writer goes so far ahead of the reader that it would look after the log
+/// itself: that spares nothing that is unread. And while a rotation moves on, any would where nobody
+/// leads.
 async fn no_writer_waits_and_no_reader_misses_anything(version: Version) {
     const WRITERS: usize = 4;
     const ROWS: usize = 10;
@@ -360,6 +361,7 @@ async fn no_writer_waits_and_no_reader_misses_anything(version: Version) {
         db.client("postgres").await,
         db.client("postgres").await,
     );
+    reader.batch_execute(LEADER).await.unwrap();
     let mut place = place(&db).await;
     wrote.batch_execute("begin").await.unwrap();
     emit(&wrote).await;
