@@ -12,6 +12,10 @@ const INTERNAL =
 
 /** The files of the package, without extension: the core, what it loads when it is needed, the hooks. */
 const ENTRIES = ['index', 'http', 'acks', 'react']
+/** How esbuild takes a CommonJS module that it does not know, and gives one away: a default is made up for it, and
+ * a copy of its exports. Ours need neither. */
+const TAKEN = /\w+\((require\("[^"]+"\)),1\)/g
+const GIVEN = /\w+\((\w+)\(\{\},("__esModule",\{value:!0\})\),(\w+)\)/
 /** What esbuild puts last into a CommonJS module for Node to find the names of its exports: an
  * expression that is never run, and would be taken for dead code. */
 const NAMES = /0&&\(module\.exports=\{[^}]*\}\);/
@@ -63,13 +67,19 @@ for (const entry of ENTRIES) {
     const made = readFileSync(file, 'utf8')
     const [names] = made.match(NAMES) ?? ['']
     if (!names === (extension === '.cjs')) throw new Error(`${file}: esbuild names exports otherwise than it did`)
-    const shorter = await minify(made.replace(names, ''), {
+    // As long as it was: the source map counts columns.
+    const plain = made
+      .replace(names, '')
+      .replace(TAKEN, (all, module) => module.padEnd(all.length))
+      .replace(GIVEN, (all, define, mark, exports) => `${define}(${exports},${mark})`.padEnd(all.length))
+    const shorter = await minify(plain, {
       module: extension === '.js',
       toplevel: true,
       ecma: 2020,
       // Hooks run in browsers: where a server renders parts of a page, these files are none of its own.
       format: { preamble: entry === 'react' ? '"use client";' : '' },
-      compress: { passes: 3, hoist_funs: true, keep_fargs: false },
+      // To read a property does nothing here: what is only read is left out.
+      compress: { passes: 3, hoist_funs: true, keep_fargs: false, pure_getters: true },
       sourceMap: { content: readFileSync(map, 'utf8') },
     })
     writeFileSync(file, `${shorter.code}${names && `\n${names}`}\n//# sourceMappingURL=${entry}${extension}.map\n`)
