@@ -192,6 +192,8 @@ export function keep(settings, host) {
       host.lost()
       link = mine
       trial = undefined
+      // What it does not know is said on it, or is a reason anew.
+      timer('reopen')
     }
     const { index } = mine
     const isOther = index !== preferred

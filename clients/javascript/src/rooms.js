@@ -187,7 +187,7 @@ export function roster({ later, random, reader }, keeper, report, denied) {
       for (const room of rooms) {
         const want = wanted.get(room) ?? { holders: 0, fresh: true }
         if (!since) want.fresh = false
-        if (want.denied) want.denied = undefined
+        want.denied &&= undefined
         want.holders += 1
         wanted.set(room, want)
       }
@@ -234,17 +234,20 @@ export function roster({ later, random, reader }, keeper, report, denied) {
      * @param {import('./keeper.js').Frame} frame
      * @param {Opening} opening
      */
-    welcomed(frame, { since, rest, wishes: open, loading, reader }) {
+    welcomed(frame, opening) {
+      const { since, rest, wishes: open, loading, reader } = opening
       home.clear()
       for (const room of frame.rooms.slice(0, frame.home)) home.add(room)
       for (const room of frame.rooms) {
         const want = wanted.get(room)
         if (want) want.denied = false
+        // Left while the link was being opened with it.
+        else leaving.add(room)
       }
       for (const wish of open) mark(wish, OPENED)
       if (loading) mark(loading, LOAD)
       this.resume(frame, since, rest)
-      if (!since && !reader) this.granted(frame)
+      if (!since && !reader) this.granted(frame, opening)
       plan()
     },
 
@@ -275,9 +278,12 @@ export function roster({ later, random, reader }, keeper, report, denied) {
 
     /**
      * @param {import('./keeper.js').Frame} frame
+     * @param {Opening} opening
      * @returns {Wish[]} those that it answers
      */
-    granted(frame) {
+    granted(frame, opening) {
+      // Nobody asked for it: a home room that a renewed token has brought.
+      if (!frame.id) for (const room of frame.rooms) if (!opening.rooms.includes(room)) home.add(room)
       const answered = askedAs(frame.id ?? OPENED)
       for (const wish of answered) grant(wish, frame)
       // Another wish may wait for its turn to open the stream with.
@@ -335,8 +341,12 @@ export function roster({ later, random, reader }, keeper, report, denied) {
     closed() {
       again.forEach((forget) => forget())
       again.clear()
-      for (const { resumes, reject } of wishes) if (!resumes) reject(new RowcastError('closed'))
-      wishes.clear()
+      for (const wish of wishes) {
+        // These begin where an earlier link did: what they lack is asked for by the next.
+        if (wish.resumes) continue
+        wishes.delete(wish)
+        wish.reject(new RowcastError('closed'))
+      }
       // No wish brings them any more, but they are wanted.
       for (const want of wanted.values()) want.fresh = false
     },

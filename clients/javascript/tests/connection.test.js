@@ -538,6 +538,24 @@ describe('rooms', () => {
     socket.say({ type: 'error', id: 1, code: 'overloaded', message: '' })
     await pass(3000)
     expect(socket.said('subscribe').map(({ id }) => id)).toEqual([1, 2])
+  test('lost home room: one that a renewed token has brought is not left either', async () => {
+    let number = 0
+    const { connection } = open(fake, { token: async () => `t${++number}` })
+    await settle()
+    fake.socket.say(welcome({ expiresAt: Math.floor(Date.now() / 1000) + 300, heartbeat: 0 }))
+    await pass(212_000)
+    const { id } = fake.socket.said('auth')[0]
+    fake.socket.say({ type: 'authenticated', id, expiresAt: Math.floor(Date.now() / 1000) + 300 }, { type: 'subscribed', rooms: ['user:2'], outcome: 'live', bookmark: 'h.1_0' })
+    const asked = connection.subscribe('user:2')
+    await settle()
+    fake.socket.say({ type: 'subscribed', id: 1, rooms: ['user:2'], outcome: 'live', bookmark: 'h.1_0' })
+    await asked
+    connection.unsubscribe('user:2')
+    await settle()
+    expect(fake.socket.said('unsubscribe')).toEqual([])
+    connection.close()
+  })
+
     socket.say({ type: 'subscribed', id: 2, rooms: ['a'], outcome: 'live', bookmark: 'h.1_0' })
     expect(await first).toMatchObject({ rooms: ['a'] })
     const second = connection.subscribe('b').catch((error) => error)
