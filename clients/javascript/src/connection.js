@@ -66,7 +66,7 @@ export function open(options) {
   }
 
   /** @param {(follower: import('./live.js').Follower) => void} tell */
-  const tellAll = (tell) => [...followers].forEach(tell)
+  const tellAll = (tell) => followers.forEach(tell)
 
   /** What was missed has been handed over. */
   function caughtUp() {
@@ -104,8 +104,8 @@ export function open(options) {
     const isNew = !id || ids.add(id)
     const whose = replay?.whose
     if (isNew && keeper.isTrying()) meanwhile.add(id)
-    // A replay for one brings what others, and the handlers, may have had already.
-    tellAll((follower) => (isNew || (whose ? whose === follower : follower.lacks(id))) && follower.event(frame))
+    // A replay for one brings what others had already, or have in what they loaded.
+    tellAll((follower) => (whose ? whose === follower : isNew || follower.lacks(id)) && follower.event(frame))
     if (!whose) ahead.delete(id)
     if (isNew) {
       if (!OWN.includes(name)) emit(name, data, frame)
@@ -189,7 +189,7 @@ export function open(options) {
   const ack = (what) => forReaders().then(({ acking }) => (acks ??= acking(settings, calls.say, on, keeper.isClosed))(what))
   /** Whether it would be wrong to try anything now. */
   const rests = () => keeper.isClosed() || shown.status === 'refused'
-  const ground = { settings, failed, call, followers, expect, rests, rooms, ahead }
+  const ground = { settings, failed, call, followers, expect, isClosed: keeper.isClosed, rests, rooms, ahead }
 
   rooms.want(list(options.rooms ?? []))
   // What is to be kept while nobody can be asked can't be loaded then.
@@ -222,7 +222,10 @@ export function open(options) {
     call,
     ack,
     live: (call, names, reduce) => follow(ground, call, list(names), reduce),
-    reconnect: keeper.start,
+    reconnect() {
+      keeper.start()
+      tellAll((follower) => follower.begin())
+    },
     close() {
       keeper.stop()
       rooms.closed()

@@ -69,7 +69,7 @@ export function keep(settings, host) {
   /** Whether all transports have failed since a server was heard: another attempt is no return. */
   let isDown = false
   let hasBegun = false
-  let isClosed = false
+  let isClosed = true
   /** When a wake-up may dial: a server's delay is never shortened. */
   let notBefore = Infinity
   let upgradeAfter = settings.upgradeMin

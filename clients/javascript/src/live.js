@@ -11,11 +11,11 @@ import { RowcastError } from './error.js'
 import { NEEDS_TOKEN, PASSES } from './errors.js'
 
 /**
- * @typedef {{event: (frame: any) => void, lacks: (id: string) => boolean, done: () => void, gap: (rooms: string[]) => void,
+ * @typedef {{begin: () => void, event: (frame: any) => void, lacks: (id: string) => boolean, done: () => void, gap: (rooms: string[]) => void,
  *   denied: (room: string, error: RowcastError) => void, lost: () => void, live: () => void}} Follower
  * @typedef {{settings: import('./settings.js').Settings, failed: (error: unknown) => void,
  *   call: (name: string, args?: object) => Promise<import('./types.d.ts').Answer>,
- *   followers: Set<Follower>, expect: (count: number, whose: Follower) => void, rests: () => boolean,
+ *   followers: Set<Follower>, expect: (count: number, whose: Follower) => void, isClosed: () => boolean, rests: () => boolean,
  *   rooms: ReturnType<typeof import('./rooms.js').roster>, ahead: Set<string>}} Ground
  */
 
@@ -26,7 +26,7 @@ import { NEEDS_TOKEN, PASSES } from './errors.js'
  * @param {(state: any, event: any) => any} reduce
  * @returns {import('./types.d.ts').Live<any>}
  */
-export function follow({ settings, failed, call: ask, followers, expect, rests, rooms, ahead }, call, names, reduce) {
+export function follow({ settings, failed, call: ask, followers, expect, isClosed, rests, rooms, ahead }, call, names, reduce) {
   const pause = backoff(settings.retryMin, settings.retryMax, settings.random)
   const { on, emit } = emitter(failed)
   /** @type {import('./types.d.ts').LiveSnapshot<any>} */
@@ -101,6 +101,8 @@ export function follow({ settings, failed, call: ask, followers, expect, rests, 
 
   /** @type {Follower} */
   const follower = {
+    // What is made of a closed connection begins with that.
+    begin: () => turn || isClosed() || load(),
     event(frame) {
       if (phase !== 'live' && phase !== 'replaying') return
       try {
@@ -127,7 +129,7 @@ export function follow({ settings, failed, call: ask, followers, expect, rests, 
   }
 
   followers.add(follower)
-  load()
+  follower.begin()
   return {
     get state() {
       return shown.state

@@ -9,6 +9,7 @@ beforeEach(() => {
 afterEach(() => vi.useRealTimers())
 
 const reduce = (state, { id }) => [...state, Number(id)]
+const recovered = (more = {}) => ({ type: 'subscribed', rooms: ['user:1'], outcome: 'recovered', count: 0, bookmark: 'h.1_0', ...more })
 const answerCall = (socket, data, bookmark) => socket.say({ type: 'result', id: socket.said('call').at(-1).id, data, bookmark })
 const answerSubscribe = (socket, more = {}) => {
   const { id, rooms } = socket.said('subscribe').at(-1)
@@ -36,6 +37,34 @@ test('state by a call, then events from exactly its bookmark: none missing, none
   socket.say(event(4), event(5), event(3))
   expect(one.get()).toMatchObject({ state: [1, 2, 3, 4, 5], status: 'live' })
   expect(told.events).toEqual(['2', '3', '4', '5'])
+})
+
+test('twice applied: what the replay of one state brings, another has that was loaded later', async () => {
+  const { connection, socket, told } = await live(fake)
+  const [one, two] = ['a', 'b'].map((room) => connection.live(room, room, reduce))
+  const [first, second] = socket.said('call')
+  // Event 6 of both rooms is in the later one of the two, which is answered first.
+  socket.say({ type: 'result', id: second.id, data: [5, 6], bookmark: 'h.6_0' })
+  await settle()
+  socket.say(recovered({ id: 1, rooms: ['b'], bookmark: 'h.6_0' }))
+  socket.say({ type: 'result', id: first.id, data: [5], bookmark: 'h.5_0' })
+  await settle()
+  socket.say(recovered({ id: 2, rooms: ['a'], count: 1, bookmark: 'h.5_0' }), event(6), event(7))
+  expect([one.state, two.state]).toEqual([[5, 6, 7], [5, 6, 7]])
+  expect(told.events).toEqual(['6', '7'])
+})
+
+test('nor is it given what a room brings that is joined from further back', async () => {
+  const { connection, socket, told } = await live(fake)
+  const one = connection.live('week', 'a', reduce)
+  answerCall(socket, [5], 'h.5_0')
+  await settle()
+  socket.say(recovered({ id: 1, rooms: ['a'], bookmark: 'h.5_0' }))
+  const asked = connection.subscribe('b', { since: 'h.0_0' })
+  await settle()
+  socket.say(recovered({ id: 2, rooms: ['b'], count: 1, bookmark: 'h.0_0' }), event(5), event(6))
+  await asked
+  expect([one.state, told.events, connection.status]).toEqual([[5, 6], ['5', '6'], 'live'])
 })
 
 test('listeners hear of each change, and the snapshot is the same object in between', async () => {
@@ -69,6 +98,23 @@ test('a gap of its rooms loads anew, one of others does not', async () => {
   expect(one.get()).toMatchObject({ state: [9], status: 'live' })
   await settle()
   expect(socket.said('unsubscribe')).toEqual([])
+})
+
+test('a state that another one’s listener closes at a gap stays closed', async () => {
+  const { connection, socket } = await live(fake)
+  const call = vi.fn(async () => ({ data: [], bookmark: 'h.5_0' }))
+  const [one, two] = ['a', 'b'].map((room) => connection.live(call, room, (state) => state))
+  await settle()
+  for (const { id, rooms } of socket.said('subscribe')) socket.say(recovered({ id, rooms }))
+  await settle()
+  expect([one.status, two.status]).toEqual(['live', 'live'])
+  one.subscribe(() => two.close())
+  socket.say({ type: 'gap', rooms: ['*'], reason: 'trigger', bookmark: 'h.6_0' })
+  await settle()
+  expect(call).toHaveBeenCalledTimes(3)
+  expect(socket.said('subscribe').at(-1).rooms).toEqual(['a'])
+  expect(socket.said('unsubscribe')).toMatchObject([{ rooms: ['b'] }])
+  connection.close()
 })
 
 test('a link that is lost and resumed without a gap loads nothing', async () => {
@@ -230,6 +276,17 @@ test('before there is a link it loads by POST', async () => {
   await settle()
   answerSubscribe(fake.socket)
   expect(one.get()).toMatchObject({ state: [1], status: 'live' })
+})
+
+test('a process that never ends: with start: false nothing is loaded before reconnect()', async () => {
+  const { connection } = open(fake, { start: false })
+  connection.live('week', 'a', (state) => state)
+  await turns()
+  expect([fake.requests.length, vi.getTimerCount()]).toEqual([0, 0])
+  connection.reconnect()
+  await turns()
+  expect(fake.to('/call/week')).toHaveLength(1)
+  connection.close()
 })
 
 test('failed for ever: a link that is cut in the middle of its answer passes, and so does a page’s own crowd', async () => {
