@@ -26,11 +26,16 @@ export function acking({ later, retryMin, retryMax, random, reader }, say, on, i
   /** What is still to be told. @type {string | undefined} */
   let next
   let isBusy = false
-  let cancel = () => {}
+  /** Ends the pause after what did not get through. @type {(() => void) | undefined} */
+  let cancel
+
+  function stop() {
+    cancel?.()
+    cancel = undefined
+  }
 
   async function go() {
-    if (isBusy || !next) return
-    cancel()
+    if (isBusy || cancel || !next) return
     const [bookmark, those] = [next, waiting]
     isBusy = true
     next = undefined
@@ -43,7 +48,7 @@ export function acking({ later, retryMin, retryMax, random, reader }, say, on, i
       if (PASSES.includes(error.code)) {
         next ??= bookmark
         waiting = those.concat(waiting)
-        if (!isClosed()) cancel = later(Math.max(error.retryAfter ?? 0, pause.next()), go)
+        if (!isClosed()) cancel = later(Math.max(error.retryAfter ?? 0, pause.next()), again)
         isBusy = false
         return
       }
@@ -53,9 +58,14 @@ export function acking({ later, retryMin, retryMax, random, reader }, say, on, i
     go()
   }
 
+  function again() {
+    stop()
+    go()
+  }
+
   on('status', ({ status }) => {
-    if (isClosed()) cancel()
-    else if (status === 'live') go()
+    if (isClosed()) stop()
+    else if (status === 'live') again()
   })
   return (what) =>
     new Promise((resolve, reject) => {

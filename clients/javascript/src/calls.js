@@ -64,7 +64,8 @@ export function asking(settings, keeper) {
       // More at once than a link may have; nothing was done, and by POST they wait their turn.
       if (frame.code === 'rate-limited') call?.byPost()
       else call?.done(frame.type === 'error' ? new RowcastError(frame.code, frame.message, frame.retryMs) : undefined, frame)
-      return !!call
+      // One that has timed out is nobody's any more.
+      return /^c/.test(frame.id)
     },
 
     /** The link is gone, and nobody knows whether these were done. */

@@ -54,7 +54,9 @@ export function poll({ settings, token, opening, frame, end }) {
       if (isOver()) return
       if (!isPart) frame({ type: 'heartbeat', bookmark })
       // A load comes whole or not at all: until it came it is asked for as at first.
-      place = loaded < 0 ? { ...place, since: bookmark } : { ...place, rooms: [...(place.rooms ?? []), ...(place.load ?? [])], since: bookmark, load: undefined, from: undefined }
+      if (loaded >= 0) place = { ...place, rooms: [...(place.rooms ?? []), ...(place.load ?? [])], load: undefined, from: undefined }
+      // A room that was refused would be asked for, and refused, with each question.
+      place = { ...place, rooms: place.rooms?.filter((room) => !got.errors?.some((/** @type {any} */ error) => error.room === room)), since: bookmark }
       if (wait && !got.more && !events.length) {
         // The clock may have been set back meanwhile.
         await new Promise((go) => settings.later(Math.min(PAUSE, asked + PAUSE - settings.now()), () => go(0)))

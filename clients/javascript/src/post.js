@@ -31,7 +31,8 @@ export async function post(settings, tokens, path, body, signal, again) {
       throw asError(error, 'disconnected')
     })
     try {
-      return JSON.parse(text)
+      const { data, bookmark } = JSON.parse(text)
+      return { data, bookmark }
     } catch (error) {
       throw asError(error, 'bad-answer')
     }

@@ -249,6 +249,19 @@ describe('ack', () => {
     connection.close()
   })
 
+  test('asked without pause: a busy server is left alone, however often is acknowledged', async () => {
+    const { connection } = await reading()
+    for (let i = 1; i <= 50; i++) {
+      connection.ack(`h.1_0.${i}`).catch(() => {})
+      await settle()
+      const said = fake.socket.said('ack').at(-1)
+      fake.socket.say({ type: 'error', id: said.id, code: 'overloaded', message: 'busy', retryMs: 5000 })
+      await pass(10)
+    }
+    expect(fake.socket.said('ack').length).toBeLessThan(4)
+    connection.close()
+  })
+
   test('what the server refuses for good is rejected, and the next is told', async () => {
     const { connection, socket, told } = await reading()
     const seen = watch(connection.ack('h.9_0'))

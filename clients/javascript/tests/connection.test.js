@@ -771,6 +771,15 @@ describe('calls', () => {
     socket.say({ type: 'error', id: frames[2].id, code: 'rate-limited', message: 'at most 2 at once' })
     await settle()
     expect(fake.requests.map(({ url, options }) => [url.pathname, options.body])).toEqual([['/call/f', '{"a":3}']])
+  test('that have timed out are over: an error that comes later is nobody’s', async () => {
+    const { connection, socket, told } = await live(fake)
+    const asked = connection.call('f', {}, { timeout: 50 }).catch(({ code }) => code)
+    await pass(60)
+    expect(await asked).toBe('timeout')
+    socket.say({ type: 'error', id: socket.said('call')[0].id, code: 'call-timeout', message: 'the function took too long' })
+    expect(told.errors).toEqual([])
+  })
+
     fake.request.json({ data: 3, bookmark: 'h.3_0' })
     for (const { id, args } of frames.slice(0, 2)) socket.say({ type: 'result', id, data: args.a, bookmark: 'h.3_0' })
     expect((await Promise.all(asked)).map(({ data }) => data)).toEqual([1, 2, 3])
@@ -787,6 +796,17 @@ describe('calls', () => {
     let number = 0
     const { connection } = open(fake, { token: async () => `t${++number}`, start: false })
     const asked = connection.call('f').catch((error) => error)
+  test('a call without end: an answer that is no object is a bad one', async () => {
+    const { connection } = open(fake)
+    const seen = []
+    connection.call('f').then(() => seen.push('ok'), (error) => seen.push(error.code))
+    await settle()
+    fake.request.json(null)
+    await settle()
+    await pass(20_000)
+    expect(seen).toEqual(['bad-answer'])
+  })
+
     await settle()
     fake.request.json({ error: { code: 'unauthorized', message: 'expired' } }, 401)
     await settle()

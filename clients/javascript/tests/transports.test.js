@@ -183,6 +183,19 @@ describe('long poll', () => {
     wire.close()
   })
 
+  test('an error with each answer: a room that was refused is not asked for again', async () => {
+    const { connection, told } = open(fake, { transports: ['poll'], rooms: ['a', 'b'] })
+    await turns()
+    const refused = { type: 'error', code: 'forbidden', message: 'no', room: 'b' }
+    for (let i = 0; i < 4; i++) {
+      expect(fake.request.query('rooms')).toBe(i ? 'a' : 'a,b')
+      fake.request.json(answer({ errors: fake.request.query('rooms').includes('b') ? [refused] : [], events: i ? [event(i)] : [] }))
+      await turns()
+    }
+    expect(told.errors).toHaveLength(1)
+    connection.close()
+  })
+
   test('what was missed is counted without the load behind it', async () => {
     const frames = []
     const opening = { rooms: ['a'], since: 'h.1_0', load: ['b'], from: 'h.0_0' }
