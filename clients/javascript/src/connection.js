@@ -91,9 +91,11 @@ export function open(options) {
 
   /** @param {any} gap */
   function tellGap({ rooms, reason, bookmark }) {
-    // After a crash the database may give out the same ids anew.
-    ids.clear()
-    ahead.clear()
+    // After a crash the database may give out the same ids anew; these are gaps within a history.
+    if (!/^(trigger|paused|listener|overflow)$/.test(reason)) {
+      ids.clear()
+      ahead.clear()
+    }
     emit('gap', { rooms, reason, bookmark })
     tellAll((follower) => follower.gap(rooms))
   }

@@ -22,7 +22,7 @@ export function credentials({ token: source, connectTimeout, now }) {
   async function question() {
     const token = await (typeof source === 'function' ? source() : source)
     // What ends in a newline, as files do, is no name of a subprotocol.
-    return typeof token === 'string' ? token.trim() : (token ?? null)
+    return token?.trim() ?? null
   }
 
   /** @returns {Promise<string | null>} */

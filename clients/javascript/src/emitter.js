@@ -9,6 +9,9 @@ export function emitter(failed) {
   /** One entry for each `on`: the same function may be there twice.
    * @type {Set<{name: string, fn: (...said: any[]) => void}>} */
   const ears = new Set()
+  /** The last status: whoever has heard of it is not told an older one, which a handler has changed.
+   * @type {any} */
+  let last
 
   /**
    * @param {string} name
@@ -16,8 +19,10 @@ export function emitter(failed) {
    */
   function emit(name, ...said) {
     let heard = false
+    const isStatus = name === 'status'
+    if (isStatus) last = said
     for (const ear of [...ears]) {
-      if (ear.name !== name || !ears.has(ear)) continue
+      if (ear.name !== name || !ears.has(ear) || (isStatus && last !== said)) continue
       heard = true
       try {
         ear.fn(...said)

@@ -158,8 +158,8 @@ export function keep(settings, host) {
         end,
       })
     } catch (error) {
-      // Of token(), or of a WebSocket that the page's policy forbids.
-      end(asError(error, mine.opening ? 'disconnected' : 'token'))
+      // Of token(); or of a WebSocket that the page's policy forbids, in words that each browser has its own.
+      end(mine.opening ? new RowcastError('disconnected') : asError(error, 'token'))
     }
   }
 

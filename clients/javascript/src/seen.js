@@ -1,7 +1,7 @@
 /**
  * The ids of events that were delivered, so that none is delivered twice.
- * Hands nobody anything but yes or no. It must never grow without bound, nor outlive a gap: after
- * one the database may give out the same ids anew.
+ * Hands nobody anything but yes or no. It must never grow without bound, nor outlive the database's
+ * history: behind its end the same ids may be given out anew.
  */
 
 /** @param {number} most ids that are remembered */

@@ -38,6 +38,29 @@ describe('opening', () => {
     expect(connection.bookmark).toBe('h.1_0')
   })
 
+  test('words of a browser’s own are no reason: a WebSocket that the page’s policy forbids', async () => {
+    class Forbidden {
+      constructor() {
+        throw new DOMException('The operation is insecure.', 'SecurityError')
+      }
+    }
+    const { connection } = open(fake, { WebSocket: Forbidden, transports: ['websocket'] })
+    const reasons = []
+    connection.on('status', ({ reason }) => reasons.push(reason))
+    await pass(3000)
+    expect(`${reasons}`).not.toContain('insecure')
+    connection.close()
+  })
+
+  test('of a status that a handler changes, the others hear last what holds', async () => {
+    const { connection, socket } = await live(fake)
+    const later = []
+    connection.on('status', ({ status }) => status === 'recovering' && connection.close())
+    connection.on('status', ({ status }) => later.push(status))
+    socket.cut()
+    expect([connection.status, later.at(-1)]).toEqual(['offline', 'offline'])
+  })
+
   test('false caught-up: with since it is live only when the last missed event was delivered', async () => {
     const { connection, told } = open(fake, { since: 'h.0_0' })
     await settle()
@@ -515,6 +538,24 @@ describe('rooms', () => {
     expect(socket.said('unsubscribe')).toEqual([{ type: 'unsubscribe', rooms: ['a'] }])
   })
 
+  test('lost home room: one that a renewed token has brought is not left either', async () => {
+    let number = 0
+    const { connection } = open(fake, { token: async () => `t${++number}` })
+    await settle()
+    fake.socket.say(welcome({ expiresAt: Math.floor(Date.now() / 1000) + 300, heartbeat: 0 }))
+    await pass(212_000)
+    const { id } = fake.socket.said('auth')[0]
+    fake.socket.say({ type: 'authenticated', id, expiresAt: Math.floor(Date.now() / 1000) + 300 }, { type: 'subscribed', rooms: ['user:2'], outcome: 'live', bookmark: 'h.1_0' })
+    const asked = connection.subscribe('user:2')
+    await settle()
+    fake.socket.say({ type: 'subscribed', id: 1, rooms: ['user:2'], outcome: 'live', bookmark: 'h.1_0' })
+    await asked
+    connection.unsubscribe('user:2')
+    await settle()
+    expect(fake.socket.said('unsubscribe')).toEqual([])
+    connection.close()
+  })
+
   test('since goes with the frame, and survives a cut before the answer', async () => {
     const { connection, socket } = await live(fake)
     const asked = connection.subscribe('a', { since: 'h.0_5' })
@@ -538,24 +579,6 @@ describe('rooms', () => {
     socket.say({ type: 'error', id: 1, code: 'overloaded', message: '' })
     await pass(3000)
     expect(socket.said('subscribe').map(({ id }) => id)).toEqual([1, 2])
-  test('lost home room: one that a renewed token has brought is not left either', async () => {
-    let number = 0
-    const { connection } = open(fake, { token: async () => `t${++number}` })
-    await settle()
-    fake.socket.say(welcome({ expiresAt: Math.floor(Date.now() / 1000) + 300, heartbeat: 0 }))
-    await pass(212_000)
-    const { id } = fake.socket.said('auth')[0]
-    fake.socket.say({ type: 'authenticated', id, expiresAt: Math.floor(Date.now() / 1000) + 300 }, { type: 'subscribed', rooms: ['user:2'], outcome: 'live', bookmark: 'h.1_0' })
-    const asked = connection.subscribe('user:2')
-    await settle()
-    fake.socket.say({ type: 'subscribed', id: 1, rooms: ['user:2'], outcome: 'live', bookmark: 'h.1_0' })
-    await asked
-    connection.unsubscribe('user:2')
-    await settle()
-    expect(fake.socket.said('unsubscribe')).toEqual([])
-    connection.close()
-  })
-
     socket.say({ type: 'subscribed', id: 2, rooms: ['a'], outcome: 'live', bookmark: 'h.1_0' })
     expect(await first).toMatchObject({ rooms: ['a'] })
     const second = connection.subscribe('b').catch((error) => error)
@@ -748,6 +771,15 @@ describe('calls', () => {
     expect(fake.to('/call/c')).toEqual([])
   })
 
+  test('that have timed out are over: an error that comes later is nobody’s', async () => {
+    const { connection, socket, told } = await live(fake)
+    const asked = connection.call('f', {}, { timeout: 50 }).catch(({ code }) => code)
+    await pass(60)
+    expect(await asked).toBe('timeout')
+    socket.say({ type: 'error', id: socket.said('call')[0].id, code: 'call-timeout', message: 'the function took too long' })
+    expect(told.errors).toEqual([])
+  })
+
   test('go by POST when there is no link, and when they are big', async () => {
     const { connection } = open(fake)
     const asked = connection.call('f', { a: 1 })
@@ -764,6 +796,17 @@ describe('calls', () => {
     expect(fake.request.url.pathname).toBe('/call/g')
   })
 
+  test('a call without end: an answer that is no object is a bad one', async () => {
+    const { connection } = open(fake)
+    const seen = []
+    connection.call('f').then(() => seen.push('ok'), (error) => seen.push(error.code))
+    await settle()
+    fake.request.json(null)
+    await settle()
+    await pass(20_000)
+    expect(seen).toEqual(['bad-answer'])
+  })
+
   test('that are more at once than the link may have go by POST: none of these was done', async () => {
     const { connection, socket } = await live(fake)
     const asked = [1, 2, 3].map((a) => connection.call('f', { a }))
@@ -771,15 +814,6 @@ describe('calls', () => {
     socket.say({ type: 'error', id: frames[2].id, code: 'rate-limited', message: 'at most 2 at once' })
     await settle()
     expect(fake.requests.map(({ url, options }) => [url.pathname, options.body])).toEqual([['/call/f', '{"a":3}']])
-  test('that have timed out are over: an error that comes later is nobody’s', async () => {
-    const { connection, socket, told } = await live(fake)
-    const asked = connection.call('f', {}, { timeout: 50 }).catch(({ code }) => code)
-    await pass(60)
-    expect(await asked).toBe('timeout')
-    socket.say({ type: 'error', id: socket.said('call')[0].id, code: 'call-timeout', message: 'the function took too long' })
-    expect(told.errors).toEqual([])
-  })
-
     fake.request.json({ data: 3, bookmark: 'h.3_0' })
     for (const { id, args } of frames.slice(0, 2)) socket.say({ type: 'result', id, data: args.a, bookmark: 'h.3_0' })
     expect((await Promise.all(asked)).map(({ data }) => data)).toEqual([1, 2, 3])
@@ -796,17 +830,6 @@ describe('calls', () => {
     let number = 0
     const { connection } = open(fake, { token: async () => `t${++number}`, start: false })
     const asked = connection.call('f').catch((error) => error)
-  test('a call without end: an answer that is no object is a bad one', async () => {
-    const { connection } = open(fake)
-    const seen = []
-    connection.call('f').then(() => seen.push('ok'), (error) => seen.push(error.code))
-    await settle()
-    fake.request.json(null)
-    await settle()
-    await pass(20_000)
-    expect(seen).toEqual(['bad-answer'])
-  })
-
     await settle()
     fake.request.json({ error: { code: 'unauthorized', message: 'expired' } }, 401)
     await settle()

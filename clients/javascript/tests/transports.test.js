@@ -367,6 +367,22 @@ describe('moving down and up', () => {
     expect(told.events).toEqual(['1', '2', '3'])
   })
 
+  test('twice after a gap: only one of the history makes it forget ids', async () => {
+    const { connection, told } = open(fake, { transports: ['websocket', 'sse'], storage: storage({ 'rowcast:http://live.test': 'sse' }) })
+    await turns()
+    const stream = fake.request.stream()
+    stream.frame('rowcast:welcome', welcome({ heartbeat: 0 }), 'h.1_0')
+    await turns()
+    while (!fake.socket) await pass(100)
+    stream.frame('n', 1, 'h.1_0.1')
+    stream.frame('rowcast:gap', { type: 'gap', rooms: ['user:1'], reason: 'overflow', bookmark: 'h.2_0' }, 'h.2_0')
+    await turns()
+    fake.socket.say(welcome({ heartbeat: 0 }), { type: 'subscribed', rooms: ['user:1'], outcome: 'recovered', count: 1, bookmark: 'h.1_0' }, event(1))
+    await settle()
+    expect(told.events).toEqual(['1'])
+    connection.close()
+  })
+
   test('stays on SSE: rooms that come and go do not put the better one off', async () => {
     const { connection } = open(fake, { storage: storage({ 'rowcast:http://live.test': 'sse' }) })
     fake.onrequest = (request) => request.stream().frame('rowcast:welcome', welcome({ heartbeat: 0 }), 'h.1_0')
