@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rowcast::clock::unix_now;
+use rowcast::command::postgres::SUPERUSER;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -195,6 +196,29 @@ async fn a_new_reader_misses_nothing_from_its_first_moment() {
             "{transport:?}"
         );
     }
+}
+
+/// Of two that came at once, the second had stored its place before the first: what the first was told up
+/// to there, and did not acknowledge, never came again.
+#[tokio::test]
+async fn who_begins_a_reader_that_another_has_just_begun_comes_back_to_its_place() {
+    let db = installed().await;
+    let server = serve(&db, |_| ()).await;
+    let other = db.client(SUPERUSER).await;
+    let hold = "begin; lock table rowcast.reader in share row exclusive mode";
+    other.batch_execute(hold).await.expect("a lock");
+    let mut first = reader(&server, Transport::WebSocket).await;
+    let place = "relation = 'rowcast.reader'::regclass";
+    db.awaits("its place is being stored", place).await;
+    marker(&db, &["r:1"]).await;
+    let begin = "select rowcast.open_reader('1', 'a', rowcast.bookmark()); commit";
+    other.batch_execute(begin).await.expect("a reader");
+    let told = first.next_or_end().await.map_err(|(code, _)| code);
+    assert_eq!(told, Err(1013), "before it was told of anything");
+    let (outcome, events) = lacks(&db, &server, Transport::WebSocket).await;
+    assert_eq!((outcome.as_str(), events.len()), ("recovered", 0));
+    let ids = markers(&db, 1).await;
+    assert_eq!(lacks(&db, &server, Transport::WebSocket).await.1, ids);
 }
 
 /// One that brings a bookmark begins there, not at the present.

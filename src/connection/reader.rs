@@ -17,7 +17,7 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use warp::reply::{Reply, Response};
 
@@ -195,12 +195,16 @@ impl Gate {
     /// Makes a reader that begins here.
     ///
     /// # Errors
-    /// The database, or its user has too many.
+    /// The database; or its user has too many; or another connection has made it meanwhile, further on:
+    /// what lies between would not come again. Whoever comes back resumes from there.
     pub async fn begin_reader(&self, reader: &Reader, here: &str) -> Result<(), Refusal> {
         let (user, name) = &reader.key;
         let opened = self.database.open_reader(user, name, here).await;
-        let stored = opened.map_err(refusal)?;
-        stored.map(drop).ok_or(Refusal::TooManyReaders)
+        let stored = opened.map_err(refusal)?.ok_or(Refusal::TooManyReaders)?;
+        match (Bookmark::parse(&stored), Bookmark::parse(here)) {
+            (Ok(stored), Ok(here)) if stored.is_within(&here) => Ok(()),
+            _ => Err(Refusal::Crowded(Duration::ZERO)),
+        }
     }
 }
 
