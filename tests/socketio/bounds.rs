@@ -203,6 +203,38 @@ async fn whoever_has_expired_hears_nothing_behind_the_word_for_it() {
     server.stop().await;
 }
 
+/// As applications do, on the connection that lives on for another namespace: its sign-in was taken for
+/// one of somebody who is in, and never answered.
+#[tokio::test]
+async fn who_signs_in_anew_as_soon_as_it_has_expired_is_let_in() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "chat", |_| {}).await;
+    let node = Clients::start();
+    for transports in WAYS {
+        let mut lives = client(&node, &server, signed_in(&alice(), transports)).await;
+        if transports.len() > 1 {
+            lives.upgraded().await;
+        }
+        let brief = token_with(&json!({ "sub": "2", "exp": unix_now() + 3 }));
+        let mut expires = lives.beside("/staff", signed_in(&brief, transports)).await;
+        expires.until_event("rowcast:welcome").await;
+        let anew = json!({ "token": token("2", "user", "1") });
+        expires.sign_in_with(anew).await;
+        assert_eq!(expires.disconnected().await, "io server disconnect");
+        expires.connect().await;
+        expires.connected().await;
+        let welcome = expires.until_event("rowcast:welcome").await;
+        assert_eq!(welcome[0]["user"], "2", "{transports:?}");
+        marker(&database, &["user:1", "user:2"]).await;
+        expires.until_event("marker").await;
+        lives.until_event("marker").await;
+        lives.disconnect().await;
+        expires.disconnect().await;
+        free(&server).await;
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_room_that_is_taken_away_falls_silent_and_is_told_of() {
     let database = lab().await;

@@ -53,7 +53,7 @@ pub(super) async fn serve(engine: Arc<Engine>, place: usize, ear: Arc<Ear>, auth
         presence.why = engine.ended().unwrap_or(why).word();
     } else {
         presence.why = why.word();
-        Box::pin(send_away(&engine, place, why)).await;
+        Box::pin(send_away(&engine, place, &ear, why)).await;
     }
     drop(presence);
     engine.vacate(&ear);
@@ -113,8 +113,10 @@ async fn run(engine: &Engine, presence: &Presence, named: &Arc<Named>, ear: &Ear
 }
 
 /// Ends what somebody has here, or the connection, so that its client comes back by itself.
-async fn send_away(engine: &Engine, place: usize, why: Refusal) {
+async fn send_away(engine: &Engine, place: usize, ear: &Ear, why: Refusal) {
     if why.ends_access() {
+        // Whoever hears of it may come again at once, and is answered when this one has gone.
+        ear.close();
         if !engine.is_shared(place) {
             engine.forget();
         }
