@@ -148,15 +148,17 @@ impl Socket {
     /// # Errors
     /// The other side is gone, or took nothing for so long.
     pub async fn flush(&self, stall: Duration) -> Result<(), Refusal> {
-        let mut left = usize::MAX;
+        let mut before = usize::MAX;
         let mut end = Instant::now() + stall;
         loop {
             let step = poll_fn(|context| {
                 let flushed = self.poll_flush(context);
-                // Whatever was taken is a sign of life.
-                if flushed.is_pending() && self.waiting() < left {
-                    left = self.waiting();
-                    return Poll::Ready(None);
+                // Whatever was taken is a sign of life, however much others have fed meanwhile.
+                if flushed.is_pending() {
+                    let now = self.waiting();
+                    if now < std::mem::replace(&mut before, now) {
+                        return Poll::Ready(None);
+                    }
                 }
                 flushed.map(Some)
             });
@@ -486,6 +488,35 @@ mod tests {
         let began = Instant::now();
         let (flushed, ()) = tokio::join!(socket.flush(stall), crawl);
         assert_eq!(flushed, Ok(()));
+        assert!(began.elapsed() > stall);
+    }
+
+    /// Of two namespaces on one socket the first to flush waits for what the other feeds, too. That made
+    /// more wait than before, and nothing that was taken counted until that was less again.
+    #[tokio::test]
+    async fn a_reader_that_crawls_is_not_cut_for_what_is_fed_meanwhile() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let socket = Socket::new(ours.into());
+        let all = frames(&(0..2000).map(event).collect());
+        let feed = || socket.feed(Frame::raw(all.clone().into()), None);
+        feed();
+        let (stall, pieces, others) = (Duration::from_secs(1), 40, 3);
+        let crawl = async {
+            let (length, mut taken) = ((1 + others) * all.len(), 0);
+            let mut piece = vec![0; length / pieces];
+            while taken < length {
+                tokio::time::sleep(stall / 10).await;
+                if taken == 0 {
+                    (0..others).for_each(|_| feed());
+                }
+                taken += theirs.read(&mut piece).await.unwrap();
+            }
+        };
+        let began = Instant::now();
+        tokio::select! {
+            flushed = socket.flush(stall) => assert_eq!(flushed, Ok(())),
+            () = crawl => panic!("all was taken, and not all had left"),
+        }
         assert!(began.elapsed() > stall);
     }
 }

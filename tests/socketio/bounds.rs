@@ -129,6 +129,50 @@ async fn who_takes_nothing_is_cut_by_the_clock_even_if_little_happens() {
     server.stop().await;
 }
 
+/// What the other namespace was sent meanwhile made more wait than before, and nothing that was fetched
+/// counted until that was less again.
+#[tokio::test]
+async fn who_fetches_steadily_is_not_cut_for_what_came_meanwhile_in_another_namespace() {
+    let database = lab().await;
+    messages::with_lab(&database).await;
+    let stall = Duration::from_secs(1);
+    let server = serve_dialect(&database, "chat", |settings| {
+        settings.limits.write_stall = stall;
+        // A few packets in an answer.
+        settings.limits.message_bytes = 1000;
+    })
+    .await;
+    let path = opened(&server).await;
+    for (namespace, lab) in [("", 1), ("/staff,", 2)] {
+        let connect = format!("40{namespace}{}", json!({ "token": alice() }));
+        assert_eq!(post(&server, &path, &connect).await, 200);
+        fetch_until(&server, &path, "rowcast:welcome").await;
+        let join = format!("42{namespace}1[\"join-lab\",{lab}]");
+        assert_eq!(post(&server, &path, &join).await, 200);
+        fetch_until(&server, &path, &format!("43{namespace}1[")).await;
+    }
+    for sql in [numbered(0, 1, "lab:1"), numbered(1, 200, "lab:2")] {
+        database.run(&sql).await;
+        server.has_read(&database).await;
+        eventually("it is on its way", async || {
+            (server.gate.hub.sizes().queue_bytes == 0).then_some(())
+        })
+        .await;
+    }
+    let (began, mut pace) = (Instant::now(), tokio::time::interval(stall / 10));
+    let mut fetched = 0;
+    while fetched < 201 {
+        pace.tick().await;
+        let answer = get(&server, &path, &[]).await;
+        assert_eq!(answer.status, 200, "after {fetched}: {}", answer.body);
+        fetched += answer.body.matches("\"numbered\"").count();
+    }
+    assert!(began.elapsed() > 2 * stall);
+    marker(&database, &["user:1"]).await;
+    fetch_until(&server, &path, "marker").await;
+    server.stop().await;
+}
+
 /// A proxy that lets a WebSocket begin and then tears it.
 #[tokio::test]
 async fn an_upgrade_that_fails_leaves_no_ghost() {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::support::lab;
 
-async fn with_lab(database: &Database) {
+pub async fn with_lab(database: &Database) {
     database
         .run(
             "insert into lab.organizations (org_id, name) values (1, 'one') on conflict do nothing;

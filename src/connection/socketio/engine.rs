@@ -199,11 +199,12 @@ impl Engine {
         }
         self.call();
         loop {
-            let before = self.inside().waiting();
-            // Whatever left is a sign of life.
-            let left = self.when(|inside| match inside.waiting() {
-                0 => Some(true),
-                now => (now < before).then_some(false),
+            let mut before = self.inside().waiting();
+            // Whatever left is a sign of life, however much was fed meanwhile for other namespaces.
+            let left = self.when(|inside| {
+                let now = inside.waiting();
+                let has_left = now < std::mem::replace(&mut before, now);
+                (has_left || now == 0).then_some(now == 0)
             });
             match timeout(stall, left).await {
                 Ok(true) => return Ok(()),
