@@ -273,6 +273,47 @@ async fn waitlist_position_changed(version: Version) {
     lab.stage.close().await;
 }
 
+/// What was counted at commit stood behind what another had told meanwhile, and without that; and a place
+/// that was the same again by then was not told at all.
+async fn the_last_position_told_is_the_one_in_line(version: Version) {
+    let mut lab = Lab::open(version, LINE).await;
+    let line = "delete from lab.waitlist; insert into lab.waitlist (waitlist_id, user_id, slot_id, joined_at)
+        values (31, '2', 12, '2026-11-20 08:00Z'), (32, '3', 12, '2026-11-20 08:01Z'),
+          (33, '1', 12, '2026-11-20 08:02Z')";
+    let jump = "insert into lab.waitlist (user_id, slot_id, joined_at) values ('9', 12, '2026-11-20 07:00Z')";
+    let leave = "delete from lab.waitlist where waitlist_id =";
+    let other = lab.stage.database.legacy().await;
+    for (begin, waits, commits, position) in [
+        // It has counted, and holds the lock that the other would wait for.
+        (
+            "begin; set constraints all immediate",
+            format!("{leave} 31"),
+            format!("{leave} 32"),
+            1,
+        ),
+        (
+            "begin isolation level repeatable read",
+            format!("{leave} 31"),
+            jump.to_owned(),
+            3,
+        ),
+    ] {
+        lab.stage.writes(line).await;
+        lab.stage.heard().await;
+        let waits = format!("{begin}; {waits}");
+        other.batch_execute(&waits).await.expect("it stays open");
+        lab.stage.writes(&commits).await;
+        let mut told = lab.stage.heard().await;
+        other.batch_execute("commit").await.expect("a commit");
+        told.extend(lab.stage.heard().await);
+        let own = told.into_iter().filter(|(room, _)| *room == "user:1");
+        let last = own.flat_map(|(_, heard)| heard).next_back();
+        let last = last.expect("it has moved");
+        assert_eq!(last["data"]["newPosition"], position, "{waits} {commits} {last}");
+    }
+    lab.stage.close().await;
+}
+
 async fn waitlist_spot_available(version: Version) {
     let mut lab = Lab::open(version, LINE).await;
     lab.tells(
@@ -580,6 +621,7 @@ on_every_version! {
     booking_cancelled
     time_slot_updated
     waitlist_position_changed
+    the_last_position_told_is_the_one_in_line
     waitlist_spot_available
     a_spot_is_told_to_whom_it_is_offered
     a_place_in_line_that_is_handed_over_is_the_others

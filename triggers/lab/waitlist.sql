@@ -30,25 +30,31 @@ as $$
     ))
 $$;
 
--- The payload of waitlist:position-changed where the new position can't be known at commit.
+-- The payload of waitlist:position-changed: the position as it is when the event is read. At commit it
+-- can't be known: a transaction that could not wait its turn may commit between, and what was counted
+-- without it would be told behind what it tells. Of whoever has left the line meanwhile, nothing. Lines
+-- are counted once for all, for one may be long.
 create or replace function lab_push.waitlist_position(p_keys jsonb[])
 returns table (key jsonb, data json)
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select k.key, json_build_object('waitlistId', w.waitlist_id, 'userId', w.user_id,
-    'slotId', w.slot_id, 'oldPosition', (k.key ->> 'oldPosition')::bigint,
-    'newPosition', line.position)
+  with line as (
+    select w.waitlist_id, w.user_id, w.slot_id,
+      row_number() over (partition by w.slot_id order by w.joined_at, w.waitlist_id) as position
+    from lab.waitlist w
+    where w.status in ('waiting', 'offered') and w.slot_id in (
+      select a.slot_id from unnest(p_keys) k (key)
+      join lab.waitlist a on a.waitlist_id = (k.key ->> 'waitlistId')::bigint
+    )
+  )
+  select k.key, json_build_object('waitlistId', l.waitlist_id, 'userId', l.user_id,
+    'slotId', l.slot_id, 'oldPosition', (k.key ->> 'oldPosition')::bigint,
+    'newPosition', l.position)
   from unnest(p_keys) k (key)
-  join lab.waitlist w on w.waitlist_id = (k.key ->> 'waitlistId')::bigint
-    and w.user_id = k.key ->> 'userId' and w.status in ('waiting', 'offered')
-  cross join lateral (
-    select count(*) as position from lab.waitlist a
-    where a.slot_id = w.slot_id and a.status in ('waiting', 'offered')
-      and (a.joined_at, a.waitlist_id) <= (w.joined_at, w.waitlist_id)
-  ) line
-  where line.position <> (k.key ->> 'oldPosition')::bigint
+  join line l on l.waitlist_id = (k.key ->> 'waitlistId')::bigint
+    and l.user_id = k.key ->> 'userId'
 $$;
 
 -- Whom the spots of a slot may be for after somebody has left its line; nobody while it has none.

@@ -16,8 +16,8 @@ comment on column lab_push.waitlist_change.fires is
 
 -- Step 1: who joined and who left, by one statement. An error is recorded as lost events; it never
 -- reaches the application. A transaction with a snapshot of its own (repeatable read, serializable)
--- would not see at commit what others changed, so it tells at once and has the new position found
--- when the event is read; nor does it read a table of ours, which could fail it when serializable.
+-- would not see at commit what others changed, so it tells at once; nor does it read a table of ours,
+-- which could fail it when serializable.
 -- No variable is of a type of Rowcast's: it would fail the application's write after schema rowcast
 -- was dropped.
 create or replace function lab_push.note_waitlist() returns trigger
@@ -64,7 +64,7 @@ begin
     if current_setting('transaction_isolation') <> 'read committed' then
       insert into rowcast.event (channel, name, rooms, data, render)
       select e.channel, e.name, e.rooms, e.data, e.render
-      from lab_push.position_changes(v_changes, false) e;
+      from lab_push.position_changes(v_changes) e;
       v_changes := null;
     end if;
   exception
@@ -78,7 +78,7 @@ begin
 end
 $$;
 
--- One transaction at a time looks at a line, or the second could not see what the first changed.
+-- One transaction at a time looks at a line, or the second could not see who joined by the first.
 -- The locks are advisory ones of our own, taken in order. Not getting them soon is no error: false.
 create or replace function lab_push.lock_lines(p_slots bigint[]) returns boolean
 language plpgsql
@@ -103,10 +103,8 @@ end
 $$;
 
 -- Step 2: compares the lines that this transaction changed with what they were without it.
-create or replace function lab_push.position_changes(
-  p_changes lab_push.waitlist_change[],
-  p_exact boolean
-) returns setof rowcast.emission
+create or replace function lab_push.position_changes(p_changes lab_push.waitlist_change[])
+returns setof rowcast.emission
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -141,20 +139,14 @@ as $$
   )
   select
     'waitlist', 'waitlist:position-changed', array['user:' || m.user_id],
-    case
-      when p_exact then json_build_object('waitlistId', m.waitlist_id, 'userId', m.user_id,
-        'slotId', m.slot_id, 'oldPosition', m.old, 'newPosition', m.new)
-      else json_build_object('waitlistId', m.waitlist_id, 'userId', m.user_id,
-        'oldPosition', m.old)
-    end,
-    case when not p_exact then 'lab_push.waitlist_position' end
+    json_build_object('waitlistId', m.waitlist_id, 'userId', m.user_id, 'oldPosition', m.old),
+    'lab_push.waitlist_position'
   from moved m
   where m.old <> m.new
   order by m.slot_id, m.new
 $$;
 
--- Step 3: at commit, tells the changes. Without the locks it can't be sure of the new position, and
--- has it found when the event is read.
+-- Step 3: at commit, tells the changes.
 create or replace function lab_push.tell_positions() returns trigger
 language plpgsql
 security definer
@@ -162,7 +154,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_changes lab_push.waitlist_change[];
-  v_exact boolean;
 begin
   with taken as (
     delete from lab_push.waitlist_change c where c.xid = pg_current_xact_id() returning c
@@ -173,10 +164,10 @@ begin
     return null;
   end if;
   begin
-    v_exact := lab_push.lock_lines(array(select distinct c.slot_id from unnest(v_changes) c));
+    perform lab_push.lock_lines(array(select distinct c.slot_id from unnest(v_changes) c));
     insert into rowcast.event (channel, name, rooms, data, render)
     select e.channel, e.name, e.rooms, e.data, e.render
-    from lab_push.position_changes(v_changes, v_exact) e;
+    from lab_push.position_changes(v_changes) e;
   exception
     when others then
       perform rowcast.record_failure('waitlist', 'lab.waitlist', 'commit', sqlstate, sqlerrm,
@@ -185,6 +176,9 @@ begin
   return null;
 end
 $$;
+
+-- As it was when new positions were counted at commit.
+drop function if exists lab_push.position_changes(lab_push.waitlist_change[], boolean);
 
 -- The functions belong to rowcast_owner; the triggers are made where they are missing, because
 -- CREATE TRIGGER waits for writers, and makes others wait behind it.
@@ -195,7 +189,7 @@ declare
 begin
   foreach v_function in array array[
     'lab_push.note_waitlist()', 'lab_push.tell_positions()', 'lab_push.lock_lines(bigint[])',
-    'lab_push.position_changes(lab_push.waitlist_change[], boolean)',
+    'lab_push.position_changes(lab_push.waitlist_change[])',
     'lab_push.spot_available(jsonb[])', 'lab_push.waitlist_position(jsonb[])',
     'lab_push.next_if_free(bigint)'
   ]::regprocedure[] loop
