@@ -1344,6 +1344,27 @@ async fn of_two_who_sign_out_at_once_both_are_out() {
     server.stop().await;
 }
 
+/// It waited until the other's end, however long that was, and the other was shot if it waited in turn.
+#[tokio::test]
+async fn who_signs_out_does_not_wait_for_who_has_counted_and_goes_on() {
+    let database = support::system("boardroom").await;
+    database.run(crate::boardroom::SAMPLE).await;
+    let server = serve(&database, |_| ()).await;
+    let mut bob = crate::boardroom::enter(&server, "of bob", "rooms=bookings").await;
+    bob.expect("welcome").await;
+    let goes_on = database.client(SUPERUSER).await;
+    let counted = "begin; set constraints all immediate;
+        update boardroom.users set role = 'admin' where user_id = 'u1'";
+    goes_on.batch_execute(counted).await.expect("counted");
+    let writer = database.client(SUPERUSER).await;
+    let sign_out =
+        "set statement_timeout = '5s'; delete from boardroom.sessions where user_id = 'u2'";
+    writer.batch_execute(sign_out).await.expect("signed out");
+    goes_on.batch_execute("rollback").await.expect("it ends");
+    within("it is closed", bob.closed()).await;
+    server.stop().await;
+}
+
 /// Connects with the cookie `sid`, as a page of the server's own origin.
 async fn by_session(server: &Server, id: &str, transport: Transport) -> Subscriber {
     let (cookie, own) = (format!("sid={id}"), format!("http://{}", server.address));

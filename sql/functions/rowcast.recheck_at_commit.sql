@@ -1,8 +1,9 @@
 -- For the tables that sessions and roles are read from: a constraint trigger, initially deferred,
 -- that calls this has every connection asked for again (rowcast.recheck) when the change commits,
 -- once a transaction, so that nobody waits for a long one. The application's write goes before: who
--- can't count it, as under REPEATABLE READ where another was quicker, leaves it to whoever tends the log,
--- within a second; any other error is a warning and a row in rowcast.failure, and the connection ends
+-- can't count it, as under REPEATABLE READ where another was quicker, or where one that has said `set
+-- constraints all immediate` has counted and goes on, leaves it to whoever tends the log, within a second
+-- of the other's end; any other error is a warning and a row in rowcast.failure, and the connection ends
 -- when its session would.
 
 create or replace function rowcast.recheck_at_commit() returns trigger
@@ -10,6 +11,8 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+-- A commit takes milliseconds. Below deadlock_timeout's default, so that nobody is shot.
+set lock_timeout = '200ms'
 as $$
 declare
   v_transaction text := pg_current_xact_id()::text;
