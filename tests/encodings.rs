@@ -8,6 +8,7 @@ use rowcast::clock::unix_now;
 use rowcast::migrate;
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio_postgres::error::SqlState;
 
 /// An encoding, and a text of it that has no form in UTF-8, as SQL.
 const ENCODINGS: [(&str, &str); 2] = [
@@ -44,6 +45,7 @@ async fn shop(version: Version, encoding: &str) -> (Database, Server) {
 
 on_every_version! {
     what_has_no_utf8_is_a_gap_and_stops_nobody
+    a_letter_is_no_control_character_in_any_encoding
 }
 
 async fn what_has_no_utf8_is_a_gap_and_stops_nobody(version: Version) {
@@ -111,6 +113,55 @@ async fn what_has_no_utf8_is_a_gap_and_stops_nobody(version: Version) {
             matches!(code.as_deref(), Some("22P05" | "22021")),
             "{encoding}: {refused:?}"
         );
+        server.stop().await;
+    }
+}
+
+/// Encodings, and a word of them in which some byte is between 128 and 159, where PostgreSQL's regular
+/// expressions see control characters.
+const WORDS: [(&str, &str); 4] = [
+    ("WIN1252", "\u{20ac} \u{2018}\u{153}\u{2019}"),
+    ("WIN1251", "\u{409}\u{403}"),
+    ("WIN866", "\u{418}\u{412}\u{410}\u{41d}"),
+    ("SQL_ASCII", "\u{df}\u{c0}\u{410}"),
+];
+
+async fn a_letter_is_no_control_character_in_any_encoding(version: Version) {
+    for (encoding, word) in WORDS {
+        let (database, server) = shop(version, encoding).await;
+        database
+            .run(&format!(
+                "create table shop.\"{word}\" (room text);
+                 select rowcast.attach('shop.\"{word}\"', 'insert', $$
+                   select n.room as name, array[n.room] as rooms, null::json as data from new_rows n
+                 $$);
+                 insert into rowcast.room_rule values ('{word}*', 'shop.yes(jsonb, text)')"
+            ))
+            .await;
+        let encoded: String = word.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let query = format!("rooms={encoded}&reader={encoded}");
+        let mut somebody = ws(&server, &token("1", "", ""), &query).await;
+        assert_eq!(somebody.expect("welcome").await["rooms"], json!([word]));
+        somebody.expect("subscribed").await;
+        let insert = format!("insert into shop.\"{word}\" values ('{word}')");
+        database.run(&insert).await;
+        let event = somebody.expect_event(word).await;
+        assert_eq!(
+            (&event["name"], &event["channel"]),
+            (&json!(word), &json!(word)),
+            "{encoding}: {event}"
+        );
+        // What is one stays refused.
+        for control in ["chr(1)", "chr(31)", "chr(127)"] {
+            let emit = format!("select rowcast.emit('c', 'n' || {control}, array['one'], '1')");
+            let refused = database.superuser().await.batch_execute(&emit).await;
+            let refused = refused.expect_err("a control character");
+            assert_eq!(
+                refused.code(),
+                Some(&SqlState::CHECK_VIOLATION),
+                "{refused:?}"
+            );
+        }
         server.stop().await;
     }
 }

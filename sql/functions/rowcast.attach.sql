@@ -65,7 +65,7 @@ begin
 
   v_columns := rowcast.check_query(p_table, p_operation, p_query);
   select relname into v_channel from pg_class where oid = p_table;
-  if v_channel ~ '[[:cntrl:]]' or p_table::text ~ '[$](body|query)[$]' then
+  if rowcast.has_control(v_channel) or p_table::text ~ '[$](body|query)[$]' then
     raise exception using errcode = 'RC003',
       message = format('the name of %s has control characters, $body$ or $query$', p_table),
       hint = 'Rename it: its channel is called like it, and the trigger''s function names it.';

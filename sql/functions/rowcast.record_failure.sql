@@ -38,12 +38,12 @@ begin
   -- The failure may be that a room or a channel is none: those nobody can be told of.
   v_concerned := array(
     select row(
-      case when octet_length(c.channel) between 1 and 200 and c.channel !~ '[[:cntrl:]]'
+      case when octet_length(c.channel) between 1 and 200 and not rowcast.has_control(c.channel)
         and rowcast.has_utf8(c.channel) then c.channel else p_channel end,
       c.room
     )::rowcast.concern
     from unnest(p_concerned) c
-    where octet_length(c.room) <= 32768 and c.room !~ '[[:cntrl:]]'
+    where octet_length(c.room) <= 32768 and not rowcast.has_control(c.room)
       and rowcast.has_utf8(c.room)
   );
   if cardinality(v_concerned) = 0 then
