@@ -38,6 +38,7 @@ begin
         )) into allowed using p_claims, room;
       exception
         when others or assert_failure then
+          perform rowcast.check_any_rewrite();
           failed := rowcast.rule_failed('room', v_rule, sqlstate, sqlerrm) || '; it says no';
           allowed := false;
       end;

@@ -43,6 +43,7 @@ begin
       )) into v_allowed using p_claims, p_name;
     exception
       when others or assert_failure then
+        perform rowcast.check_any_rewrite();
         v_verdict := rowcast.rule_failed('may_call', v_callable.may_call, sqlstate, sqlerrm)
           || '; it says no';
     end;

@@ -50,17 +50,23 @@ begin
     end,
     v_fitted.source, v_fitted.call
   );
-  for v_item in execute v_query using p_args loop
-    v_items := v_items || coalesce(v_item, 'null');
-    v_bytes := v_bytes + coalesce(octet_length(v_item), 4) + 1;
-    if v_bytes > least(v_callable.max_bytes, p_max_bytes) + 1
-      or (v_function.proretset and cardinality(v_items) > v_callable.max_rows) then
-      raise exception using errcode = 'RC008',
-        message = format('the answer of %s is larger than it may be', v_callable.name),
-        hint = 'See max_rows and max_bytes in rowcast.callable, and the service''s '
-          'calls.result_bytes.';
-    end if;
-  end loop;
+  begin
+    for v_item in execute v_query using p_args loop
+      v_items := v_items || coalesce(v_item, 'null');
+      v_bytes := v_bytes + coalesce(octet_length(v_item), 4) + 1;
+      if v_bytes > least(v_callable.max_bytes, p_max_bytes) + 1
+        or (v_function.proretset and cardinality(v_items) > v_callable.max_rows) then
+        raise exception using errcode = 'RC008',
+          message = format('the answer of %s is larger than it may be', v_callable.name),
+          hint = 'See max_rows and max_bytes in rowcast.callable, and the service''s '
+            'calls.result_bytes.';
+      end if;
+    end loop;
+  exception
+    when others or assert_failure then
+      perform rowcast.check_any_rewrite();
+      raise;
+  end;
   perform rowcast.check_rewrites();
 
   data := case

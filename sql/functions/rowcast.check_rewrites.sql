@@ -3,7 +3,8 @@
 -- no error: PostgreSQL's manual says so under "Caveats" of concurrency control. Asked behind what
 -- others wrote, in its snapshot, before anybody believes its answer.
 -- What a transaction has read it still holds a lock on. The log's own leaves are emptied while it is
--- read, and the horizon tells of that.
+-- read, and the horizon tells of that. An index that is made, or made anew, leaves its table as it was;
+-- and what has no file by now is a view, or a table that this transaction made for itself and dropped.
 -- pg_locks stops all who lock something for a moment. So where the catalog is small it is asked only if
 -- that has changed since the snapshot: a row that we see was updated or deleted then, or, since the
 -- last vacuum, by a transaction that was rolled back. That takes 0.1 ms for the most, and as long again
@@ -29,11 +30,11 @@ begin
       and l.locktype = 'relation'
       and l.database = (select d.oid from pg_database d where d.datname = current_database())
       and c.relnamespace is distinct from 'rowcast'::regnamespace
-      -- A view, a partitioned table and some catalogs have no file of their own here.
-      and (
-        c.oid is null
-        or (c.relfilenode <> 0 and c.relfilenode is distinct from pg_relation_filenode(c.oid))
-      )
+      -- Null: it is no index.
+      and pg_index_has_property(l.relation, 'clusterable') is null
+      -- Some catalogs have 0, and a table that our snapshot does not show yet has none.
+      and (c.oid is null or c.relfilenode <> 0)
+      and pg_relation_filenode(l.relation) <> coalesce(c.relfilenode, 0)
   ) then
     raise exception using errcode = '40001',
       message = 'a table that this read was rewritten meanwhile',
