@@ -17,7 +17,11 @@ ALTER TYPE rowcast.concern OWNER TO rowcast_owner;
 COMMENT ON TYPE rowcast.concern IS 'A room that a statement had something to tell to, on a channel.';
 
 CREATE DOMAIN rowcast.name AS text
-	CONSTRAINT name_has_no_control_characters CHECK ((VALUE !~ '[[:cntrl:]]'::text))
+	CONSTRAINT name_has_no_control_characters CHECK ((VALUE !~
+CASE
+    WHEN (getdatabaseencoding() ~ '^(UTF8|LATIN|ISO)'::text) THEN '[[:cntrl:]]'::text
+    ELSE '(?=[[:ascii:]])[[:cntrl:]]'::text
+END))
 	CONSTRAINT name_is_bounded CHECK (((octet_length(VALUE) >= 1) AND (octet_length(VALUE) <= 200)));
 
 ALTER DOMAIN rowcast.name OWNER TO rowcast_owner;
@@ -34,7 +38,11 @@ COMMENT ON DOMAIN rowcast.payload IS 'What the browser gets as data: at most 1 M
 CREATE DOMAIN rowcast.rooms AS text[]
 	CONSTRAINT rooms_are_bounded CHECK ((octet_length(array_to_string(VALUE, ''::text)) <= 65536))
 	CONSTRAINT rooms_are_named CHECK (((cardinality(VALUE) > 0) AND (array_position(VALUE, NULL::text) IS NULL)))
-	CONSTRAINT rooms_have_no_control_characters CHECK ((array_to_string(VALUE, ''::text) !~ '[[:cntrl:]]'::text));
+	CONSTRAINT rooms_have_no_control_characters CHECK ((array_to_string(VALUE, ''::text) !~
+CASE
+    WHEN (getdatabaseencoding() ~ '^(UTF8|LATIN|ISO)'::text) THEN '[[:cntrl:]]'::text
+    ELSE '(?=[[:ascii:]])[[:cntrl:]]'::text
+END));
 
 ALTER DOMAIN rowcast.rooms OWNER TO rowcast_owner;
 
@@ -221,6 +229,7 @@ begin
         )) into allowed using p_claims, room;
       exception
         when others or assert_failure then
+          perform rowcast.check_any_rewrite();
           failed := rowcast.rule_failed('room', v_rule, sqlstate, sqlerrm) || '; it says no';
           allowed := false;
       end;
@@ -292,7 +301,7 @@ begin
 
   v_columns := rowcast.check_query(p_table, p_operation, p_query);
   select relname into v_channel from pg_class where oid = p_table;
-  if v_channel ~ '[[:cntrl:]]' or p_table::text ~ '[$](body|query)[$]' then
+  if rowcast.has_control(v_channel) or p_table::text ~ '[$](body|query)[$]' then
     raise exception using errcode = 'RC003',
       message = format('the name of %s has control characters, $body$ or $query$', p_table),
       hint = 'Rename it: its channel is called like it, and the trigger''s function names it.';
@@ -359,6 +368,7 @@ begin
       )) into v_allowed using p_claims, p_name;
     exception
       when others or assert_failure then
+        perform rowcast.check_any_rewrite();
         v_verdict := rowcast.rule_failed('may_call', v_callable.may_call, sqlstate, sqlerrm)
           || '; it says no';
     end;
@@ -516,17 +526,23 @@ begin
     end,
     v_fitted.source, v_fitted.call
   );
-  for v_item in execute v_query using p_args loop
-    v_items := v_items || coalesce(v_item, 'null');
-    v_bytes := v_bytes + coalesce(octet_length(v_item), 4) + 1;
-    if v_bytes > least(v_callable.max_bytes, p_max_bytes) + 1
-      or (v_function.proretset and cardinality(v_items) > v_callable.max_rows) then
-      raise exception using errcode = 'RC008',
-        message = format('the answer of %s is larger than it may be', v_callable.name),
-        hint = 'See max_rows and max_bytes in rowcast.callable, and the service''s '
-          'calls.result_bytes.';
-    end if;
-  end loop;
+  begin
+    for v_item in execute v_query using p_args loop
+      v_items := v_items || coalesce(v_item, 'null');
+      v_bytes := v_bytes + coalesce(octet_length(v_item), 4) + 1;
+      if v_bytes > least(v_callable.max_bytes, p_max_bytes) + 1
+        or (v_function.proretset and cardinality(v_items) > v_callable.max_rows) then
+        raise exception using errcode = 'RC008',
+          message = format('the answer of %s is larger than it may be', v_callable.name),
+          hint = 'See max_rows and max_bytes in rowcast.callable, and the service''s '
+            'calls.result_bytes.';
+      end if;
+    end loop;
+  exception
+    when others or assert_failure then
+      perform rowcast.check_any_rewrite();
+      raise;
+  end;
   perform rowcast.check_rewrites();
 
   data := case
@@ -543,6 +559,32 @@ $_$;
 ALTER FUNCTION rowcast.call(p_args text, p_max_bytes bigint) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.call(p_args text, p_max_bytes bigint) IS 'Calls what rowcast.begin_call has let in; its answer as JSON, and the bookmark of its snapshot.';
+
+CREATE FUNCTION rowcast.check_any_rewrite() RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'on'
+    AS $$
+begin
+  if exists (
+    select from pg_class c
+    where c.xmax <> '0'
+      and c.relkind in ('r', 'm')
+      and c.relpersistence <> 't'
+      and c.relfilenode <> 0
+      and c.relnamespace <> 'rowcast'::regnamespace
+      and c.relfilenode is distinct from pg_relation_filenode(c.oid)
+  ) then
+    raise exception using errcode = '40001',
+      message = 'a table was rewritten while this read failed',
+      hint = 'By ALTER TABLE, TRUNCATE, VACUUM FULL or the like: ask again.';
+  end if;
+end
+$$;
+
+ALTER FUNCTION rowcast.check_any_rewrite() OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.check_any_rewrite() IS 'Fails with 40001 if any table was rewritten since the snapshot of this transaction.';
 
 CREATE FUNCTION rowcast.check_callable() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -850,11 +892,11 @@ begin
       and l.locktype = 'relation'
       and l.database = (select d.oid from pg_database d where d.datname = current_database())
       and c.relnamespace is distinct from 'rowcast'::regnamespace
-      -- A view, a partitioned table and some catalogs have no file of their own here.
-      and (
-        c.oid is null
-        or (c.relfilenode <> 0 and c.relfilenode is distinct from pg_relation_filenode(c.oid))
-      )
+      -- Null: it is no index.
+      and pg_index_has_property(l.relation, 'clusterable') is null
+      -- Some catalogs have 0, and a table that our snapshot does not show yet has none.
+      and (c.oid is null or c.relfilenode <> 0)
+      and pg_relation_filenode(l.relation) <> coalesce(c.relfilenode, 0)
   ) then
     raise exception using errcode = '40001',
       message = 'a table that this read was rewritten meanwhile',
@@ -1502,6 +1544,18 @@ $$;
 ALTER FUNCTION rowcast.forget_revocations(p_older_than interval) OWNER TO rowcast_owner;
 
 COMMENT ON FUNCTION rowcast.forget_revocations(p_older_than interval) IS 'Removes revocations older than this, which has to be the longest life of a token; how many. SQLSTATE RC003 for a negative age.';
+
+CREATE FUNCTION rowcast.has_control(p_text text) RETURNS boolean
+    LANGUAGE sql STABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select p_text ~ case when getdatabaseencoding() ~ '^(UTF8|LATIN|ISO)'
+    then '[[:cntrl:]]' else '(?=[[:ascii:]])[[:cntrl:]]' end
+$$;
+
+ALTER FUNCTION rowcast.has_control(p_text text) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.has_control(p_text text) IS 'Whether a text has control characters, of which names and rooms have none.';
 
 CREATE FUNCTION rowcast.has_utf8(p_text text) RETURNS boolean
     LANGUAGE plpgsql STABLE
@@ -2271,6 +2325,7 @@ COMMENT ON FUNCTION rowcast.recheck() IS 'Every connection is admitted anew, on 
 CREATE FUNCTION rowcast.recheck_at_commit() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '200ms'
     AS $$
 declare
   v_transaction text := pg_current_xact_id()::text;
@@ -2318,12 +2373,12 @@ begin
   -- The failure may be that a room or a channel is none: those nobody can be told of.
   v_concerned := array(
     select row(
-      case when octet_length(c.channel) between 1 and 200 and c.channel !~ '[[:cntrl:]]'
+      case when octet_length(c.channel) between 1 and 200 and not rowcast.has_control(c.channel)
         and rowcast.has_utf8(c.channel) then c.channel else p_channel end,
       c.room
     )::rowcast.concern
     from unnest(p_concerned) c
-    where octet_length(c.room) <= 32768 and c.room !~ '[[:cntrl:]]'
+    where octet_length(c.room) <= 32768 and not rowcast.has_control(c.room)
       and rowcast.has_utf8(c.room)
   );
   if cardinality(v_concerned) = 0 then
@@ -3881,7 +3936,11 @@ CREATE TABLE rowcast.reader (
     bookmark text NOT NULL,
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT reader_bookmark CHECK (((octet_length(bookmark) >= 1) AND (octet_length(bookmark) <= 2048))),
-    CONSTRAINT reader_name CHECK ((((octet_length(name) >= 1) AND (octet_length(name) <= 200)) AND (name !~ '[[:cntrl:]]'::text))),
+    CONSTRAINT reader_name CHECK ((((octet_length(name) >= 1) AND (octet_length(name) <= 200)) AND (name !~
+CASE
+    WHEN (getdatabaseencoding() ~ '^(UTF8|LATIN|ISO)'::text) THEN '[[:cntrl:]]'::text
+    ELSE '(?=[[:ascii:]])[[:cntrl:]]'::text
+END))),
     CONSTRAINT reader_sub CHECK (((octet_length(sub) >= 1) AND (octet_length(sub) <= 2048)))
 )
 WITH (fillfactor='50');
@@ -3928,7 +3987,11 @@ COMMENT ON COLUMN rowcast.revocation.version IS 'The access_version that this re
 CREATE TABLE rowcast.room_rule (
     pattern text NOT NULL,
     may_join text NOT NULL,
-    CONSTRAINT room_rule_pattern CHECK ((((octet_length(pattern) >= 1) AND (octet_length(pattern) <= 200)) AND (POSITION(('*'::text) IN (rtrim(pattern, '*'::text))) = 0) AND (pattern !~ '[*][*]$'::text) AND (pattern !~ '[[:cntrl:]]'::text)))
+    CONSTRAINT room_rule_pattern CHECK ((((octet_length(pattern) >= 1) AND (octet_length(pattern) <= 200)) AND (POSITION(('*'::text) IN (rtrim(pattern, '*'::text))) = 0) AND (pattern !~ '[*][*]$'::text) AND (pattern !~
+CASE
+    WHEN (getdatabaseencoding() ~ '^(UTF8|LATIN|ISO)'::text) THEN '[[:cntrl:]]'::text
+    ELSE '(?=[[:ascii:]])[[:cntrl:]]'::text
+END)))
 );
 
 ALTER TABLE rowcast.room_rule OWNER TO rowcast_owner;
@@ -4185,6 +4248,8 @@ REVOKE ALL ON FUNCTION rowcast.bound_log() FROM PUBLIC;
 REVOKE ALL ON FUNCTION rowcast.call(p_args text, p_max_bytes bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.call(p_args text, p_max_bytes bigint) TO rowcast_service;
 
+REVOKE ALL ON FUNCTION rowcast.check_any_rewrite() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION rowcast.check_callable() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.check_columns(p_table regclass, p_operation text) FROM PUBLIC;
@@ -4240,6 +4305,8 @@ REVOKE ALL ON FUNCTION rowcast.forget_leaf(p_leaf integer, p_read pg_snapshot) F
 REVOKE ALL ON FUNCTION rowcast.forget_readers() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.forget_revocations(p_older_than interval) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.has_control(p_text text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.has_utf8(p_text text) FROM PUBLIC;
 

@@ -309,7 +309,10 @@ async fn the_last_position_told_is_the_one_in_line(version: Version) {
         let own = told.into_iter().filter(|(room, _)| *room == "user:1");
         let last = own.flat_map(|(_, heard)| heard).next_back();
         let last = last.expect("it has moved");
-        assert_eq!(last["data"]["newPosition"], position, "{waits} {commits} {last}");
+        assert_eq!(
+            last["data"]["newPosition"], position,
+            "{waits} {commits} {last}"
+        );
     }
     lab.stage.close().await;
 }
