@@ -30,10 +30,10 @@ as $$
     ))
 $$;
 
--- The payload of waitlist:position-changed: the position as it is when the event is read. At commit it
--- can't be known: a transaction that could not wait its turn may commit between, and what was counted
--- without it would be told behind what it tells. Of whoever has left the line meanwhile, nothing. Lines
--- are counted once for all, for one may be long.
+-- The payload of waitlist:position-changed: the position as it is when the event is read. At commit
+-- it can't be known: a transaction that could not wait its turn may commit between, and what was
+-- counted without it would be told behind what it tells. Of whoever has left the line meanwhile,
+-- nothing. Lines are counted once for all, for one may be long.
 create or replace function lab_push.waitlist_position(p_keys jsonb[])
 returns table (key jsonb, data json)
 language sql
