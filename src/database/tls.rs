@@ -365,10 +365,10 @@ mod tests {
     /// A pool that connected anew read some hundred certificates for each connection, and each cancel request.
     #[test]
     fn the_systems_authorities_are_read_once() {
-        // Where this machine has none, it is looked for them each time.
-        if let (Ok(first), Ok(second)) = (roots(None), roots(Some("system"))) {
-            assert!(Arc::ptr_eq(&first, &second));
-        }
+        // Where this machine has none, any will do.
+        let none = |_| Arc::clone(SYSTEM.get_or_init(|| Arc::new(RootCertStore::empty())));
+        let first = roots(None).unwrap_or_else(none);
+        assert!(Arc::ptr_eq(&first, &roots(Some("system")).unwrap()));
     }
 
     /// As libpq: any other mode would take anybody's certificate.

@@ -16,8 +16,8 @@ comment on column lab_push.waitlist_change.fires is
 
 -- Step 1: who joined and who left, by one statement. An error is recorded as lost events; it never
 -- reaches the application. A transaction with a snapshot of its own (repeatable read, serializable)
--- would not see at commit what others changed, so it tells at once; nor does it read a table of ours,
--- which could fail it when serializable.
+-- would not see at commit what others changed, so it tells at once; nor does it read a table of
+-- ours, which could fail it when serializable.
 -- No variable is of a type of Rowcast's: it would fail the application's write after schema rowcast
 -- was dropped.
 create or replace function lab_push.note_waitlist() returns trigger
@@ -79,8 +79,9 @@ end
 $$;
 
 -- One transaction at a time looks at a line, or the second could not see who joined by the first.
--- The locks are advisory ones of our own, taken in order. Not getting them soon is no error: false.
-create or replace function lab_push.lock_lines(p_slots bigint[]) returns boolean
+-- The locks are advisory ones of our own, taken in order. Not getting them soon is no error: whoever
+-- joins just then may not be told of this change.
+create or replace function lab_push.wait_for_lines(p_slots bigint[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 -- Shorter than deadlock_timeout, so that nobody is ever shot; a commit takes a few milliseconds.
@@ -91,14 +92,13 @@ declare
 begin
   -- Each lock takes room in shared memory that everybody needs.
   if cardinality(p_slots) > 32 then
-    return false;
+    return;
   end if;
   for v_key in select distinct hashint8(slot_id) from unnest(p_slots) slot_id order by 1 loop
     perform pg_advisory_xact_lock(hashtext('lab_push.waitlist'), v_key);
   end loop;
-  return true;
 exception
-  when lock_not_available or deadlock_detected then return false;
+  when lock_not_available or deadlock_detected then null;
 end
 $$;
 
@@ -164,7 +164,7 @@ begin
     return null;
   end if;
   begin
-    perform lab_push.lock_lines(array(select distinct c.slot_id from unnest(v_changes) c));
+    perform lab_push.wait_for_lines(array(select distinct c.slot_id from unnest(v_changes) c));
     insert into rowcast.event (channel, name, rooms, data, render)
     select e.channel, e.name, e.rooms, e.data, e.render
     from lab_push.position_changes(v_changes) e;
@@ -179,6 +179,7 @@ $$;
 
 -- As it was when new positions were counted at commit.
 drop function if exists lab_push.position_changes(lab_push.waitlist_change[], boolean);
+drop function if exists lab_push.lock_lines(bigint[]);
 
 -- The functions belong to rowcast_owner; the triggers are made where they are missing, because
 -- CREATE TRIGGER waits for writers, and makes others wait behind it.
@@ -188,7 +189,7 @@ declare
   v_operation text;
 begin
   foreach v_function in array array[
-    'lab_push.note_waitlist()', 'lab_push.tell_positions()', 'lab_push.lock_lines(bigint[])',
+    'lab_push.note_waitlist()', 'lab_push.tell_positions()', 'lab_push.wait_for_lines(bigint[])',
     'lab_push.position_changes(lab_push.waitlist_change[])',
     'lab_push.spot_available(jsonb[])', 'lab_push.waitlist_position(jsonb[])',
     'lab_push.next_if_free(bigint)'
