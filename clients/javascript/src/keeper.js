@@ -331,12 +331,19 @@ export function keep(settings, host) {
     })
   }
 
-  /** Opens the stream anew with other rooms; the old one goes on until the new one is welcomed. */
+  /** Other rooms: opens a stream anew with them; the old one goes on until the new one is welcomed. */
   function reopen() {
     // One that is under way is not given up for what came later: that goes with the next.
-    if (!link?.welcomedAt || trial?.index === link.index) return
+    if (!link?.welcomedAt || trial?.index === preferred) return
+    if (speaks(link)) {
+      // A stream that is to take its place does not know what is about to be said on this one.
+      if (trial) planUpgrade()
+      drop(trial)
+      trial = undefined
+      return
+    }
     // A moment, for rooms that come one after the other: nothing has failed.
-    timer('reopen', Math.min(FLOOR, Math.max(0, link.welcomedAt + YOUNG - now())), () => link && void dial(link.index, true))
+    timer('reopen', Math.min(FLOOR, Math.max(0, link.welcomedAt + YOUNG - now())), () => void dial(preferred, true))
   }
 
   /** @param {boolean} networkChanged */

@@ -80,7 +80,8 @@ export function roster({ later, random, reader }, keeper, report, denied) {
     const left = [...leaving].filter((room) => !wanted.has(room) && !home.has(room))
     leaving.clear()
     if (!open.length && !left.length) return
-    if (!keeper().speaks()) return keeper().reopen()
+    keeper().reopen()
+    if (!keeper().speaks()) return
     const isOwn = (/** @type {Wish} */ { since, alone }) => since || alone
     inFrames(open.filter((wish) => !isOwn(wish)), (wish) => wish.rooms).forEach(ask)
     for (const wish of open) if (isOwn(wish)) ask([wish])

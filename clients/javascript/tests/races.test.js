@@ -263,6 +263,30 @@ describe('rooms', () => {
     connection.close()
   })
 
+  test('a room not heard: joined on a WebSocket while a stream, ranked above it, is opened without it', async () => {
+    const { connection } = open(fake, { transports: ['sse', 'websocket'], storage: { getItem: () => 'websocket', setItem() {} } })
+    await settle()
+    fake.socket.say(welcome({ heartbeat: 0 }))
+    await pass(12_000)
+    const better = fake.request
+    expect([better.url.pathname, better.query('rooms')]).toEqual(['/sse', null])
+    const joined = connection.subscribe('a')
+    await settle()
+    const [{ id }] = fake.socket.said('subscribe')
+    fake.socket.say({ type: 'subscribed', id, rooms: ['a'], outcome: 'live', count: 0, bookmark: 'h.2_0' })
+    expect(await joined).toMatchObject({ rooms: ['a'] })
+    expect([better.wasAborted, fake.socket.wasClosed]).toEqual([true, false])
+    // It is tried again, with the room.
+    await pass(25_000)
+    expect([fake.request.query('rooms'), fake.request.query('since')]).toEqual(['a', 'h.2_0'])
+    const stream = fake.request.stream()
+    stream.frame('rowcast:welcome', welcome({ rooms: ['user:1', 'a'], heartbeat: 0 }), 'h.2_0')
+    stream.frame('rowcast:subscribed', recovered({ rooms: ['user:1', 'a'] }), 'h.2_0')
+    await turns()
+    expect([connection.transport, fake.socket.wasClosed]).toEqual(['sse', true])
+    connection.close()
+  })
+
   test('heard for ever: left while its stream is opened anew for another, it is left with the next', async () => {
     const { connection } = open(fake, { transports: ['sse'], rooms: ['a'] })
     await turns()
