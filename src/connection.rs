@@ -79,7 +79,7 @@ impl Gate {
         let spread = match refusal {
             Refusal::Crowded(turn) => return turn,
             // Nothing is wrong on our side.
-            Refusal::Lagged => Duration::ZERO,
+            Refusal::Lagged | Refusal::ReaderBegun => Duration::ZERO,
             // All of them together.
             Refusal::Restart | Refusal::Gap => spread.max(self.arrivals.spread()),
             _ => spread,

@@ -17,7 +17,7 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::oneshot;
 use warp::reply::{Reply, Response};
 
@@ -203,7 +203,7 @@ impl Gate {
         let stored = opened.map_err(refusal)?.ok_or(Refusal::TooManyReaders)?;
         match (Bookmark::parse(&stored), Bookmark::parse(here)) {
             (Ok(stored), Ok(here)) if stored.is_within(&here) => Ok(()),
-            _ => Err(Refusal::Crowded(Duration::ZERO)),
+            _ => Err(Refusal::ReaderBegun),
         }
     }
 }

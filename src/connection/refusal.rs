@@ -38,6 +38,8 @@ pub enum Refusal {
     Overloaded,
     #[error("many connect at once: come back in your turn")]
     Crowded(Duration),
+    #[error("another connection has begun this reader meanwhile: come back to its place")]
+    ReaderBegun,
     #[error("the database is away")]
     DatabaseAway,
     #[error("a rule of this session or its rooms failed: try again")]
@@ -94,9 +96,11 @@ impl Refusal {
             Self::Forbidden => (403, 1008, "forbidden"),
             Self::Origin | Self::NoOrigin => (403, 1008, "forbidden-origin"),
             Self::TooMany | Self::TooManyReaders => (429, 4003, "too-many-connections"),
-            Self::Overloaded | Self::Crowded(_) | Self::DatabaseAway | Self::RuleFailed => {
-                (503, 1013, "overloaded")
-            }
+            Self::Overloaded
+            | Self::Crowded(_)
+            | Self::ReaderBegun
+            | Self::DatabaseAway
+            | Self::RuleFailed => (503, 1013, "overloaded"),
             Self::Restart => (503, 1012, "restart"),
             Self::Gap => (503, 1012, "gap"),
             Self::Lagged => (503, 4000, "lagged"),
@@ -129,6 +133,7 @@ impl Refusal {
             self,
             Self::Overloaded
                 | Self::Crowded(_)
+                | Self::ReaderBegun
                 | Self::DatabaseAway
                 | Self::RuleFailed
                 | Self::Restart
