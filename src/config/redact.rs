@@ -52,9 +52,13 @@ pub fn redact_url(text: &str) -> String {
         };
     };
     let rest = match rest.split_once('?') {
+        Some((before, query)) if scheme.starts_with("postgres") => {
+            format!("{before}?{}", redact_query(query))
+        }
+        // The `?` may be one of a password.
+        Some((_, query)) if query.contains('@') => HIDDEN.to_owned(),
         // A JWKS may carry a key of its own in the query, under any name.
-        Some((before, _)) if scheme.starts_with("http") => format!("{before}?{HIDDEN}"),
-        Some((before, query)) => format!("{before}?{}", redact_query(query)),
+        Some((before, _)) => format!("{before}?{HIDDEN}"),
         None => rest.to_owned(),
     };
     match rest.rsplit_once('@') {
@@ -162,6 +166,13 @@ mod tests {
                 "postgresql://h/db?user=u&pass%77ord=SECRET",
                 "postgresql://h/db?user=u&pass%77ord=***",
             ),
+            ("postgres://u:a?b@h/d", "postgres://u:***@h/d"),
+            ("https://u:p@h/keys", "https://u:***@h/keys"),
+            ("https://h/keys?key=SECRET", "https://h/keys?***"),
+            // The scheme is wrong for keys, and the message that says so shows the address.
+            ("HTTPS://h/keys?key=SECRET", "HTTPS://h/keys?***"),
+            ("ftp://h/keys?key=SECRET", "ftp://h/keys?***"),
+            ("https://u:SEC?RET@h/keys", "https://***"),
         ] {
             assert_eq!(redact_url(url), shown);
         }
