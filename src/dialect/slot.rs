@@ -171,8 +171,11 @@ impl Slot {
                 let word = if text == "true" { yes } else { no };
                 (word.to_string().into(), true)
             }
-            // What is no number stays the text it is.
-            Form::Number if text.parse::<i64>().is_ok() => (text, false),
+            // What is no number stays the text it is. Written anew: JSON has no `007` and no `+5`.
+            Form::Number => match text.parse::<i64>() {
+                Ok(number) => (number.to_string().into(), false),
+                Err(_) => (text, quoted),
+            },
             _ => (text, quoted),
         };
         Some(Spelled { text, quoted })

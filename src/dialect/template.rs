@@ -242,6 +242,8 @@ mod tests {
             ("data", Shape::Json),
             ("number", Shape::Integer),
             ("at", Shape::Moment),
+            ("padded", Shape::Text),
+            ("signed", Shape::Text),
         ];
         let context = Context::new(named, &[]);
         let mut wrong = Vec::new();
@@ -253,7 +255,9 @@ mod tests {
             .with("text", Filling::Text("say \"hi\"\n\u{1}"))
             .with("data", Filling::Json("{ \"a\":1 }"))
             .with("number", Filling::Integer(7))
-            .with("at", Filling::Moment(1_763_634_600_123_456));
+            .with("at", Filling::Moment(1_763_634_600_123_456))
+            .with("padded", Filling::Text("-007"))
+            .with("signed", Filling::Text("+5"));
         Ok(template.render(&values))
     }
 
@@ -283,6 +287,11 @@ mod tests {
             (
                 r#"["{at:unix}", "{at:unix-ms}", "{at:s}"]"#,
                 r#"[1763634600,1763634600123,"2025-11-20T10:30:00Z"]"#,
+            ),
+            // The peer's text, which JSON has as a number only when it is written anew.
+            (
+                r#"["{padded:integer}", "{signed:integer}", "<{padded:integer}>", "{text:integer}"]"#,
+                r#"[-7,5,"<-7>","say \"hi\"\n\u0001"]"#,
             ),
             (r#""{none}""#, "null"),
             (r#""{{text}}""#, r#""{text}""#),
