@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -217,10 +218,11 @@ impl Service {
         let gate = &self.gate;
         let drained = comes_true(gate.settings.http.drain, || gate.seats.taken() == 0).await;
         let settled = comes_true(LAST_WORDS, || gate.ledger.is_settled()).await;
-        let _ = tokio::time::timeout(STEP_DOWN, self.listener.ended()).await;
+        let stepped_down = timeout(STEP_DOWN, self.listener.ended()).await.is_ok();
         let hosts = self.hosts.iter().map(|(_, host)| host.close());
-        let _ = tokio::time::timeout(STEP_DOWN, join_all(hosts)).await;
-        report::stopped(gate.seats.taken(), drained && settled);
+        let closed = timeout(STEP_DOWN, join_all(hosts)).await.is_ok();
+        let in_time = drained && settled && stepped_down && closed;
+        report::stopped(gate.seats.taken(), in_time);
     }
 }
 
@@ -376,7 +378,7 @@ async fn comes_true(time: Duration, fact: impl Fn() -> bool) -> bool {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(time, comes).await.is_ok()
+    timeout(time, comes).await.is_ok()
 }
 
 async fn refresh_keys(gate: std::sync::Weak<Gate>) {

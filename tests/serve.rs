@@ -1,5 +1,6 @@
 //! The program itself. What it serves is the other stations' business.
 
+use crate::support::proxy::{Proxy, Way};
 use crate::support::{
     self, Database, SECRET, TRANSPORTS, connect, eventually, get, marker, serve, serve_process,
     serve_unready, settings, token, within,
@@ -35,7 +36,24 @@ async fn the_program_serves_and_says_goodbye_at_sigterm() {
     );
     assert!(program.exited().await.success(), "{}", program.log());
     let log = program.log();
-    assert!(log.contains(r#""message":"stopped""#), "{log}");
+    let stopped = r#""message":"stopped","left":0,"in_time":true"#;
+    assert!(log.contains(stopped), "{log}");
+}
+
+/// Or the log says that all went well, while another node waits for the lead.
+#[tokio::test]
+async fn a_lead_that_is_not_given_back_in_time_is_said() {
+    let database = support::database().await;
+    let (link, url) = Proxy::to(&database).await;
+    let env = [("ROWCAST__DATABASE__LISTEN_URL", &*url)];
+    let mut program = serve_process(&database, &env).await;
+    program.log_line(r#""message":"leading""#).await;
+    link.set(Way::Freeze);
+    program.signal(Signal::SIGTERM);
+    assert!(program.exited().await.success(), "{}", program.log());
+    let log = program.log();
+    let stopped = r#""message":"stopped","left":0,"in_time":false"#;
+    assert!(log.contains(stopped), "{log}");
 }
 
 /// A terminal that is closed, or somebody who expects that settings are read again: clients had heard
