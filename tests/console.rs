@@ -585,6 +585,12 @@ async fn refusals_and_failures_appear_with_what_they_were() {
 #[tokio::test]
 async fn a_node_that_follows_names_the_one_that_leads() {
     let db = with_rules().await;
+    // Two numbers are another lock than the one number of the lead, beside which it stands in pg_locks.
+    let stranger = db.legacy().await;
+    let lock = "select pg_advisory_lock(0, 7692279)";
+    stranger.batch_execute(lock).await.unwrap();
+    let nobody = "select rowcast.overview(1)->>'leader' is null";
+    assert!(db.ask::<bool>(nobody).await);
     let first = serve_process(&db, &[ENABLED]).await;
     let mut watching = watch(&first).await;
     let leads =

@@ -31,12 +31,12 @@ as $$
       )
       from rowcast.setting s cross join rowcast.log_size() l
     ),
-    -- The session lock of src/database/listening.rs.
+    -- The session lock of src/database/listening/lead.rs.
     'leader', (
       select jsonb_build_object('name', nullif(a.application_name, ''), 'pid', l.pid)
       from pg_locks l left join pg_stat_activity a using (pid)
-      where l.locktype = 'advisory' and l.classid = 0 and l.objid = 7692279 and l.granted
-        and l.database = (select oid from pg_database where datname = current_database())
+      where l.locktype = 'advisory' and l.classid = 0 and l.objid = 7692279 and l.objsubid = 1
+        and l.granted and l.database = (select oid from pg_database where datname = current_database())
       limit 1
     ),
     'drift', (

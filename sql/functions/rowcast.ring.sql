@@ -1,6 +1,6 @@
 -- The doorbell's trigger, for what is written to rowcast.event: by hand, and while channels are
 -- announced. What rowcast.attach makes writes past it and calls rowcast.wake itself.
--- Only these two notify: everything else inserts.
+-- Only this, for announcements, and rowcast.tell_listeners notify: everything else inserts.
 -- Every write pays for the question whether there is anything to do. So it stands in the trigger's
 -- WHEN, which is asked without calling this, behind the statement (see rowcast.wake).
 

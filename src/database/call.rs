@@ -198,6 +198,7 @@ impl CallPool {
         match first(&verdict)?.try_get(0).map_err(DatabaseError::from)? {
             "ok" => {}
             "revoked" => return Err(Failed::Revoked),
+            // As rowcast.rule_failed begins it.
             why if why.starts_with("the ") => return Err(Failed::Rule(why.to_owned())),
             why => return Err(Failed::Unknown(why.to_owned())),
         }
