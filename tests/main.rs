@@ -28,7 +28,7 @@ mod migrate;
 mod boardroom;
 /// The clinic's system by its own front end: from check-in to call, over Socket.IO.
 mod clinic;
-/// The lab system, end to end: SQL in, frames out, at exactly the rooms of lab.md.
+/// The lab system, end to end: SQL in, frames out, at exactly the rooms of docs/systems.md.
 mod lab;
 /// The spa's system by its own front end: roles, payments first, and its own poll.
 mod spa;
@@ -63,6 +63,7 @@ mod resume;
 
 /// The log stays within its bounds, nobody waits for that, and nobody misses it in silence.
 mod retention;
+/// Transactions that rang are read one by one: nothing more and nothing less than they wrote.
 mod rings;
 
 /// What a crowd costs the database.

@@ -80,7 +80,7 @@ fn listener(gate: &Gate, page: &mut Page) {
         // Before the first look this would be the age of the process.
         page.gauge(
             "rowcast_lag_seconds",
-            "Since the log was last read.",
+            "Since the log was last read to its end.",
             pulse.lag().as_secs_f64(),
         );
     }

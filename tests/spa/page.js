@@ -1,4 +1,4 @@
-// A booking page as spa.md describes it: the browser's own WebSocket at the context path, frames with
+// A booking page of the spa's own front end: the browser's own WebSocket at the context path, frames with
 // type and data, handlers by type, and a reconnect that doubles its wait, five times at most.
 class BookingPage {
   handlers = new Map()

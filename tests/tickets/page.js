@@ -1,4 +1,4 @@
-// An event's page as tickets.md describes it: the browser's own WebSocket with the token in its
+// An event's page of the ticket system's own front end: the browser's own WebSocket with the token in its
 // address, frames with a type, and a line that says how many seats are left and were.
 function show(eventId, token) {
   const page = { heard: [], line: '', left: undefined, close: undefined }
