@@ -176,7 +176,8 @@ impl Verifier {
 
     /// Whether [`Verifier::refresh`] would look at the JWKS now: it is due, or a token named an
     /// unknown key, and the last look is not a moment ago.
-    pub fn needs_refresh(&self, now_unix: u64) -> bool {
+    #[cfg(test)]
+    fn needs_refresh(&self, now_unix: u64) -> bool {
         self.set.as_ref().is_some_and(|set| set.is_due(now_unix))
     }
 

@@ -69,9 +69,9 @@ impl Gate {
             return self.identify_token(token).await;
         }
         if visit.cookies().next().is_some()
-            && let Some(claims) = self.identify_session(visit).await?
+            && let Some(identity) = self.identify_session(visit).await?
         {
-            return Ok(claims);
+            return Ok(identity);
         }
         if let Some(claims) = &self.settings.auth.anonymous_claims {
             visit.check_origin(self, false)?;

@@ -28,7 +28,7 @@ pub struct Post {
     pub shown: String,
     /// JSON, or empty.
     pub text: String,
-    _seat: super::seats::Seat,
+    _seat: seats::Seat,
 }
 
 const TOO_SLOW: &str = "request-timeout";

@@ -119,7 +119,7 @@ impl Socket {
     /// replay is larger than that, and whoever takes it steadily may ask for signs of life meanwhile.
     ///
     /// # Errors
-    /// Who has to be cut.
+    /// Nobody takes these: the connection is to be cut.
     pub fn answer(&self, frame: Frame, most: usize) -> Result<(), Refusal> {
         let mut unsent = self.unsent.lock();
         unsent.answers += frame.weight();

@@ -1,4 +1,5 @@
-//! The rate limit of lines that clients could cause as fast as they send. Hands over which to log.
+//! The rate limit of lines that come as fast as something repeats: what clients send, links that end,
+//! rules that break. Hands over which to log.
 //! It must never let more than one a second through, nor forget how many it held back.
 
 use parking_lot::Mutex;
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Milliseconds in which one is told of.
 const SPAN: u64 = 1000;
 
-/// Refusals of one origin.
+/// Lines of one kind, such as the refusals of one connection.
 #[derive(Debug, Default)]
 pub struct Repeated {
     /// When the next may be told of, in Unix milliseconds.
