@@ -1,5 +1,5 @@
 //! What a run has found: one JSON file for whoever draws or compares, a table for whoever waits.
-//! Hands over verdicts. It must never hold a number that was not measured in this run.
+//! Hands over both. It must never hold a number that was not measured in this run.
 
 use crate::Failure;
 use crate::crowd::{Happenings, PARTS, Tally};
@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// Above [`Measured::line`].
 pub const HEAD: &str = "\
-scenario           server            delivered   missed twice  µs/msg  calls/msg   p50 ms   p99 ms  kB/conn";
+scenario           server            delivered   missed twice  µs/msg  calls/msg   p50 ms   p99 ms KiB/conn";
 
 /// One server in one scenario. What was not measured there is null.
 #[derive(Clone, Debug, Serialize)]
@@ -132,7 +132,7 @@ impl Measured {
     }
 }
 
-/// Writes the file; where it lies.
+/// Writes the file, and makes the folder that it lies in.
 pub fn write(path: &Path, machine: &Value, results: &[Measured]) -> Result<(), Failure> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;

@@ -1,7 +1,7 @@
 //! `make bench-writers`: what Rowcast costs those who write, against no trigger at all and against
 //! a hand-written trigger with `pg_notify`, in one table.
 //! Hands over to `stage` (a throwaway durable PostgreSQL with a live service), `pgbench` (the load),
-//! `probe` (commit to socket) and `bulk` and `neighbour` (what is not a single row).
+//! `writers` (single rows), `probe` (commit to socket), `bulk` and `neighbour` (what is no single row).
 //! It must never touch a server that it did not start, and never judge numbers of two runs.
 
 #![allow(

@@ -50,14 +50,12 @@ pub async fn run(stage: &Stage, load: Load<'_>) -> Result<Outcome, Failure> {
     let place = tempfile::tempdir()?;
     let prefix = place.path().join("log");
     let mut command = Command::new(stage.pgbench()?);
-    command.args(["--no-vacuum", "--protocol=prepared", "--jobs=2", "--log"]);
+    command.args(["--no-vacuum", "--protocol=prepared", "--log"]);
     command.arg(format!("--sampling-rate={SAMPLED}"));
     command.arg(format!("--log-prefix={}", prefix.display()));
-    command.arg(format!("--client={}", load.clients.max(2)));
-    if load.clients < 2 {
-        // pgbench wants no more threads than clients.
-        command.args(["--jobs=1", "--client=1"]);
-    }
+    command.arg(format!("--client={}", load.clients));
+    // pgbench wants no more threads than clients.
+    command.arg(format!("--jobs={}", load.clients.min(2)));
     command.arg(format!("--time={}", load.seconds));
     for (number, script) in load.scripts.iter().enumerate() {
         let file = place.path().join(format!("{number}.sql"));

@@ -97,8 +97,11 @@ async fn rounds(stage: &Stage, plan: &Plan, clients: u32) -> Result<Vec<Series>,
             series[variant].p99.push(outcome.latency(0.99));
         }
         for client in [&served, &silent] {
+            // All of them, or one variant would pay for rows that another has no longer.
             client
-                .batch_execute("truncate shop.none, shop.notify, shop.kept")
+                .batch_execute(
+                    "truncate shop.none, shop.notify, shop.least, shop.kept, shop.rowcast",
+                )
                 .await?;
         }
     }
