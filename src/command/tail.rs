@@ -6,7 +6,7 @@
 mod print;
 
 use super::serve::stop_signal;
-use super::{Failure, remark};
+use super::{Failure, direct_url, remark};
 use crate::{config, database};
 use parking_lot::Mutex;
 use print::Printer;
@@ -98,8 +98,7 @@ struct Tail {
 
 impl Tail {
     async fn follow(&mut self, settings: &config::Settings) -> Result<(), Failure> {
-        let url = settings.database.direct_url();
-        let url = url.ok_or("no database is configured: set DATABASE_URL")?;
+        let url = direct_url(settings)?;
         let (least, most) = (settings.listener.backoff_min, settings.listener.backoff_max);
         let mut connected_once = false;
         let mut pause = least;
