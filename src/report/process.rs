@@ -28,7 +28,8 @@ pub fn stopping(connections: usize) {
     tracing::info!(connections, "stopping");
 }
 
-/// The end: how many were still here, and whether all was done within its time.
+/// The end: how many were still here, and whether all was done within its time: the drain, the last
+/// acknowledgements, the lead.
 pub fn stopped(left: usize, in_time: bool) {
     tracing::info!(left, in_time, "stopped");
 }
