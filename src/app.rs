@@ -155,7 +155,7 @@ impl Service {
             questions: Arc::new(questions),
             cookies: Cookies::default(),
             streams: Streams::new(settings.sse.retry),
-            replays: Replays::new(std::time::Instant::now()),
+            replays: Replays::new(settings.database.pool_size, std::time::Instant::now()),
             arrivals: Arrivals::new(rate, seats, std::time::Instant::now()),
             settings,
             hub,

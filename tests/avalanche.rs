@@ -218,6 +218,37 @@ async fn a_crowd_that_lost_its_service_is_told_all_by_few_statements() {
     lose_and_come_back("50000", 15).await;
 }
 
+/// One user's requests from far away had all connections of the pool, and nobody else came in.
+#[tokio::test]
+async fn who_reads_the_log_leaves_connections_to_those_who_come() {
+    let database = database().await;
+    let env = [
+        ("ROWCAST__DATABASE__STATEMENT_TIMEOUT_MS", PATIENT),
+        ("ROWCAST__DATABASE__POOL_SIZE", "4"),
+        ("ROWCAST__HUB__RING_BYTES", "0"),
+    ];
+    let server = serve_with(&database, &env).await;
+    let since: String = database.ask("select rowcast.bookmark()").await;
+    support::marker(&database, &["room:1"]).await;
+    let mut locker = database.client("postgres").await;
+    let lock = locker.transaction().await.unwrap();
+    lock.batch_execute("lock table rowcast.log").await.unwrap();
+    let query = format!("rooms=room:1&since={since}");
+    let token = token("1", "", "");
+    let mut readers = join_all((0..12).map(|_| ws(&server, &token, &query))).await;
+    eventually("they read, and so does the listener", async || {
+        (database.waiters("locktype = 'relation'").await >= 4).then_some(())
+    })
+    .await;
+    ws(&server, &token, "").await.expect("welcome").await;
+    lock.rollback().await.unwrap();
+    for reader in &mut readers {
+        reader.expect("welcome").await;
+        reader.expect("subscribed").await;
+        reader.expect_event("marker").await;
+    }
+}
+
 /// What everybody missed is more than the ring is read back for: each read the log for itself then, and
 /// most were cut because all connections of the pool were taken.
 #[tokio::test]

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 /// So many a second read the log for themselves, and only what is for their rooms; above that they
 /// are a crowd. A laptop that wakes is no reason to read what everybody missed.
@@ -44,6 +44,9 @@ pub(super) fn from_ring(excerpt: &Excerpt, seam: &Seam) -> Found {
 #[derive(Debug)]
 pub struct Replays {
     alone: Mutex<Allowance>,
+    /// For each who reads alone. Half of the pool: those who come in need the rest, and one token is
+    /// enough to ask for far more than all of it.
+    turns: Semaphore,
     /// Held by the one who reads for others.
     reading: tokio::sync::Mutex<Beyond>,
     waiting: Mutex<Waiters>,
@@ -137,17 +140,20 @@ impl Beyond {
 
 impl Replays {
     #[must_use]
-    pub fn new(now: Instant) -> Self {
+    pub fn new(pool_size: usize, now: Instant) -> Self {
         Self {
             alone: Mutex::new(Allowance::new(ALONE, ALONE, now)),
+            turns: Semaphore::new((pool_size / 2).max(1)),
             reading: tokio::sync::Mutex::default(),
             waiting: Mutex::default(),
         }
     }
 
-    fn may_read_alone(&self) -> bool {
+    /// The turn of somebody who need not wait for others.
+    fn turn_at_once(&self) -> Option<SemaphorePermit<'_>> {
+        let turn = self.turns.try_acquire().ok()?;
         let mut alone = self.alone.lock();
-        alone.take(Instant::now())
+        alone.take(Instant::now()).then_some(turn)
     }
 
     fn wait(
@@ -224,15 +230,16 @@ impl Gate {
     /// The log could not be read.
     pub(super) async fn replay(&self, seam: &Seam, since: Bookmark) -> Result<Found, Refusal> {
         let found = async {
-            let shared = if self.replays.may_read_alone() {
-                None
-            } else {
-                self.replay_shared(seam, &since).await?
-            };
-            match shared {
+            if let Some(_turn) = self.replays.turn_at_once() {
+                return self.replay_alone(seam, &since).await;
+            }
+            match self.replay_shared(seam, &since).await? {
                 Some(Replay::Ring(excerpt)) => Ok(from_ring(&excerpt, seam)),
                 Some(Replay::Gap(why)) => Ok(Err(why)),
-                Some(Replay::Log(_) | Replay::Live) | None => self.replay_alone(seam, &since).await,
+                Some(Replay::Log(_) | Replay::Live) | None => {
+                    let _turn = self.turn().await?;
+                    self.replay_alone(seam, &since).await
+                }
             }
         };
         found.await.map_err(|error| {
@@ -329,6 +336,18 @@ impl Gate {
         }
     }
 
+    /// The turn of somebody for whom others did not read; waited for as a connection of the pool is.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, DatabaseError> {
+        let patience = self.settings.database.pool_wait;
+        let turn = tokio::time::timeout(patience, self.replays.turns.acquire()).await;
+        turn.ok().and_then(Result::ok).ok_or_else(|| {
+            let patience = patience.as_millis();
+            DatabaseError::Pool(format!(
+                "half of database.pool_size read the log for others, and none had done within {patience} ms"
+            ))
+        })
+    }
+
     async fn replay_alone(&self, seam: &Seam, since: &Bookmark) -> Result<Found, DatabaseError> {
         report::replayed_from_log();
         let limits = &self.settings.limits;
@@ -368,7 +387,7 @@ mod tests {
 
     #[test]
     fn a_crowd_that_comes_the_latest_first_is_read_for_together() {
-        let replays = Replays::new(Instant::now());
+        let replays = Replays::new(8, Instant::now());
         let far = replays.wait(&place(1), &[]);
         let crowd: Vec<_> = (0..8)
             .map(|n| replays.wait(&place(80 - 10 * n), &[]))
