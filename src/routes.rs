@@ -142,7 +142,7 @@ fn visit() -> impl Filter<Extract = (Visit,), Error = Rejection> + Clone + Send 
         .map(|headers: HeaderMap, query: String, peer: Peer| Visit {
             headers,
             query,
-            peer: peer.0,
+            peer,
             door: None,
         })
 }

@@ -304,8 +304,19 @@ where
     }
 }
 
-async fn ask_over(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> String {
-    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+async fn ask_over(stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> String {
+    ask_from(stream, path, "https://localhost").await
+}
+
+/// What a page of this origin is answered.
+async fn ask_from(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    path: &str,
+    origin: &str,
+) -> String {
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nhost: localhost\r\norigin: {origin}\r\nconnection: close\r\n\r\n"
+    );
     stream
         .write_all(request.as_bytes())
         .await
@@ -360,6 +371,18 @@ async fn tls_ends_here_where_it_is_configured() {
     assert_eq!(frame(&mut socket).await["type"], "welcome");
     let id = marker(&database, &["*"]).await;
     assert_eq!(frame(&mut socket).await["id"], id.as_str());
+    // A page of the same name by plain http is whoever sits between: it came in with cookies that are
+    // only for https.
+    let path = format!("/poll?token={}", token("7", "", ""));
+    for (origin, status) in [
+        ("https://localhost", "200"),
+        ("http://localhost", "403"),
+        ("https://elsewhere", "403"),
+    ] {
+        let answer = ask_from(open().await, &path, origin).await;
+        let head = format!("HTTP/1.1 {status}");
+        assert!(answer.starts_with(&head), "{origin}: {answer}");
+    }
     // Who does not speak TLS, or stops in the middle, is cut.
     let beginnings = [&b"GET /healthz HTTP/1.1\r\n\r\n"[..], b"\x16\x03\x01", b""];
     let cut = beginnings.map(async |beginning| {

@@ -59,7 +59,7 @@ impl Sockets {
                 ),
             },
         };
-        let shown = peer::shown(peer.0);
+        let shown = peer::shown(peer.ip);
         report::refused_again(&self.refusals, "http", refusal.word(), &detail, &shown);
         None
     }
@@ -81,7 +81,7 @@ pub(super) async fn accept_all(
         .header_read_timeout(gate.settings.http.header_timeout)
         .max_buf_size(gate.settings.limits.request_head_bytes.max(8192));
     loop {
-        let (accepted, peer) = match listening.accept(&gate.settings.limits).await {
+        let (accepted, mut peer) = match listening.accept(&gate.settings.limits).await {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, mostly: a pause lets some be closed.
@@ -90,6 +90,7 @@ pub(super) async fn accept_all(
                 continue;
             }
         };
+        peer.tls = tls.is_some() && matches!(accepted, Accepted::Tcp(_));
         // Beyond every limit nothing is said any more: the socket is closed unread.
         let Some(place) = sockets.take(gate, peer) else {
             continue;

@@ -88,9 +88,15 @@ impl Socket {
                 }
                 #[cfg(not(target_os = "linux"))]
                 let _ = limits;
-                Ok((Accepted::Tcp(stream), Peer(Some(peer.ip().to_canonical()))))
+                let peer = Peer {
+                    ip: Some(peer.ip().to_canonical()),
+                    tls: false,
+                };
+                Ok((Accepted::Tcp(stream), peer))
             }
-            Self::Unix(listener) => Ok((Accepted::Unix(listener.accept().await?.0), Peer(None))),
+            Self::Unix(listener) => {
+                Ok((Accepted::Unix(listener.accept().await?.0), Peer::default()))
+            }
         }
     }
 }

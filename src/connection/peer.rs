@@ -7,15 +7,20 @@ use crate::report;
 use std::net::{IpAddr, SocketAddr};
 use warp::http::HeaderMap;
 
-/// Who is at the other end, as the accept loop saw it; nothing for a Unix socket.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub Option<IpAddr>);
+/// Who is at the other end, as the accept loop saw it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Peer {
+    /// Nothing for a Unix socket.
+    pub ip: Option<IpAddr>,
+    /// Whether it speaks TLS to us.
+    pub tls: bool,
+}
 
 impl Peer {
     /// The address that its sockets count for: through a proxy of ours come many people's.
     #[must_use]
     pub fn counted(self, gate: &Gate) -> Option<IpAddr> {
-        self.0.filter(|address| !is_trusted(gate, *address))
+        self.ip.filter(|address| !is_trusted(gate, *address))
     }
 
     /// The address to count by: the peer's, or behind trusted proxies the last that is none.
@@ -27,12 +32,12 @@ impl Peer {
     /// Whether it is a proxy of ours, whose X-Forwarded headers count. So is whoever the permissions
     /// of a Unix socket let in.
     fn is_ours(self, gate: &Gate) -> bool {
-        self.0.is_none_or(|address| is_trusted(gate, address))
+        self.ip.is_none_or(|address| is_trusted(gate, address))
     }
 
     /// See [`Peer::address`]; and how many proxies of ours have said from whom they have it.
     fn trace(self, gate: &Gate, headers: &HeaderMap) -> (Option<IpAddr>, usize) {
-        let (mut address, mut said) = (self.0, 0);
+        let (mut address, mut said) = (self.ip, 0);
         if !self.is_ours(gate) {
             return (address, said);
         }
@@ -51,6 +56,16 @@ impl Peer {
             }
         }
         (address, said)
+    }
+
+    /// The scheme by which the client asked, where that is known: whoever is no proxy of ours and speaks
+    /// TLS to us has asked by `https`.
+    #[must_use]
+    pub fn scheme<'a>(self, gate: &Gate, headers: &'a HeaderMap) -> Option<&'a str> {
+        if self.tls && !self.is_ours(gate) {
+            return Some("https");
+        }
+        self.forwarded(gate, headers, "x-forwarded-proto")
     }
 
     /// What a proxy of ours says of the request that it was sent itself. Of a list, that is the word

@@ -19,8 +19,7 @@ use warp::http::HeaderMap;
 pub struct Visit {
     pub headers: HeaderMap,
     pub query: String,
-    /// Nothing for a Unix socket.
-    pub peer: Option<IpAddr>,
+    pub peer: Peer,
     /// The door of a dialect that it came to: that says which rooms it asks for.
     pub door: Option<Arc<Door>>,
 }
@@ -127,7 +126,7 @@ impl Visit {
     /// See [`Peer::address`].
     #[must_use]
     pub fn address(&self, gate: &Gate) -> Option<IpAddr> {
-        Peer(self.peer).address(gate, &self.headers)
+        self.peer.address(gate, &self.headers)
     }
 
     pub(super) fn bearer(&self) -> Option<String> {
@@ -170,10 +169,10 @@ impl Visit {
                 origin_of(page).into()
             }
         };
-        let forwarded = |name| Peer(self.peer).forwarded(gate, &self.headers, name);
-        let host = forwarded("x-forwarded-host");
+        let (peer, headers) = (self.peer, &self.headers);
+        let host = peer.forwarded(gate, headers, "x-forwarded-host");
         let host = host.or_else(|| self.header("host"));
-        let scheme = forwarded("x-forwarded-proto");
+        let scheme = peer.scheme(gate, headers);
         let listed = &gate.settings.http.allowed_origins;
         let allowed = is_own(&origin, host, scheme) || listed.iter().any(|one| *one == origin);
         allowed.then_some(()).ok_or(Refusal::Origin)
@@ -235,7 +234,7 @@ mod tests {
         let visit = Visit {
             headers: HeaderMap::new(),
             query: "&x=1&roo%6Ds=a%20b+c&rooms=later&=&since&to%ken=2&token=%e9".into(),
-            peer: None,
+            peer: Peer::default(),
             door: None,
         };
         for (name, value) in [
@@ -263,7 +262,7 @@ mod tests {
         let visit = Visit {
             headers,
             query: "token=x".into(),
-            peer: None,
+            peer: Peer::default(),
             door: None,
         };
         assert_eq!(visit.bearer().as_deref(), Some("a.b.c"));
@@ -278,7 +277,7 @@ mod tests {
         let visit = Visit {
             headers,
             query: String::new(),
-            peer: None,
+            peer: Peer::default(),
             door: None,
         };
         let cookies: Vec<_> = visit.cookies().collect();
@@ -330,7 +329,7 @@ mod tests {
             let visit = Visit {
                 headers,
                 query: query.into(),
-                peer: None,
+                peer: Peer::default(),
                 door: None,
             };
             assert_eq!(visit.since().as_deref(), since, "{header:?} {query}");

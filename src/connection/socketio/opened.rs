@@ -39,7 +39,7 @@ pub(super) struct Opened {
     headers: Box<[(HeaderName, Box<[u8]>)]>,
     /// Without the protocol's own parameters.
     query: Box<str>,
-    peer: Option<IpAddr>,
+    peer: Peer,
 }
 
 impl Opened {
@@ -52,7 +52,11 @@ impl Opened {
         Self {
             headers: headers.collect(),
             query: rewritten(query, |key| !ENGINE.contains(&key), []).into(),
-            peer: request.extensions().get::<Peer>().and_then(|peer| peer.0),
+            peer: request
+                .extensions()
+                .get::<Peer>()
+                .copied()
+                .unwrap_or_default(),
         }
     }
 
@@ -68,7 +72,7 @@ impl Opened {
 
     /// Where it comes from; see [`Peer::address`].
     pub fn address(&self, gate: &Gate) -> Option<IpAddr> {
-        Peer(self.peer).address(gate, &self.headers())
+        self.peer.address(gate, &self.headers())
     }
 
     /// Somebody who signs in and says this.
