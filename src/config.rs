@@ -27,6 +27,7 @@ pub use settings::{
     Readers, Settings, Socketio, Sse, Websocket,
 };
 pub(crate) use value::is_http;
+pub(crate) use warnings::is_local;
 
 /// The defaults with their reasons, as a user reads them.
 pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");

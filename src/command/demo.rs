@@ -11,7 +11,7 @@ use super::postgres::{self, Cluster, Options};
 use super::serve::stop_signal;
 use super::{Failure, remark};
 use crate::app::{App, Service, Socket};
-use crate::config::Settings;
+use crate::config::{Settings, is_local};
 use crate::{database, migrate, report};
 use application::Application;
 use clap::Args;
@@ -52,11 +52,7 @@ pub async fn run(args: DemoArgs, settings: Settings) -> Result<ExitCode, Failure
         services,
         stages,
     } = opened;
-    let words = format!(
-        "\n  Rowcast's demo is at  {}\n\n  \
-         Ctrl-C ends it and leaves nothing behind.\n\n",
-        place(&socket.address())
-    );
+    let words = words(&socket.address());
     let pages = page::routes(&stages);
     let mut services = services.into_iter();
     let first = services.next().ok_or("the demo has no system")?;
@@ -80,6 +76,19 @@ pub async fn run(args: DemoArgs, settings: Settings) -> Result<ExitCode, Failure
     Ok(ExitCode::SUCCESS)
 }
 
+/// What is said once it is there.
+fn words(address: &str) -> String {
+    let open = if is_local(address) {
+        ""
+    } else {
+        "Whoever reaches this address may do all there is to do here: nobody is asked for a password.\n  "
+    };
+    let place = place(address);
+    format!(
+        "\n  Rowcast's demo is at  {place}\n\n  {open}Ctrl-C ends it and leaves nothing behind.\n\n"
+    )
+}
+
 /// Where it is, for people: a browser opens a port, and no socket file.
 fn place(address: &str) -> String {
     if address.starts_with("unix:") {
@@ -96,7 +105,7 @@ struct Demo {
     stages: Vec<Stage>,
 }
 
-async fn open(args: &DemoArgs, mut settings: Settings) -> Result<Demo, Failure> {
+async fn open(args: &DemoArgs, settings: Settings) -> Result<Demo, Failure> {
     let socket = bind(args, &settings).await?;
     remark("starting a throwaway PostgreSQL …");
     let cluster = Cluster::start(Options::default()).await?;
@@ -117,13 +126,7 @@ async fn open(args: &DemoArgs, mut settings: Settings) -> Result<Demo, Failure> 
                  where datname = 'template1'";
     maintenance.batch_execute(alone).await?;
 
-    // One port for everything, whatever the settings say of others.
-    settings.http.admin_listen = None;
-    settings.console.enabled = true;
-    settings.console.payloads = true;
-    if settings.auth.hs256_secret.is_none() {
-        settings.auth.hs256_secret = Some(format!("{:032x}", rand::random::<u128>()));
-    }
+    let settings = of_its_own(settings);
     let opened = SYSTEMS
         .iter()
         .map(|system| system.open(&cluster, &settings));
@@ -134,6 +137,18 @@ async fn open(args: &DemoArgs, mut settings: Settings) -> Result<Demo, Failure> 
         services,
         stages,
     })
+}
+
+/// The settings, but for what is the demo's own.
+fn of_its_own(mut settings: Settings) -> Settings {
+    // One port for everything, whatever the settings say of others.
+    settings.http.admin_listen = None;
+    settings.console.enabled = true;
+    settings.console.payloads = true;
+    // Pages hand out tokens to whoever looks at them: never by a secret that signs anything else.
+    settings.auth.hs256_secret = Some(format!("{:032x}", rand::random::<u128>()));
+    (settings.auth.issuer, settings.auth.audience) = (None, None);
+    settings
 }
 
 async fn bind(args: &DemoArgs, settings: &Settings) -> Result<Socket, Failure> {
@@ -173,7 +188,24 @@ async fn write_on(legacy: &Application) {
 
 #[cfg(test)]
 mod tests {
-    use super::place;
+    use super::{of_its_own, place, words};
+    use crate::config::{RawSettings, Settings};
+
+    /// Started where a service's secret is in the environment, the pages handed out tokens for its console.
+    #[test]
+    fn no_token_of_the_demo_counts_elsewhere() {
+        let secret = "a secret that signs somebody's tokens";
+        let env = ("ROWCAST__AUTH__HS256_SECRET".to_owned(), secret.to_owned());
+        let raw = RawSettings::load(None, [env].into_iter(), &[]).unwrap();
+        let own = of_its_own(Settings::check(raw).unwrap()).auth.hs256_secret;
+        assert!(own.is_some_and(|own| own.len() >= 32 && own != secret));
+    }
+
+    #[test]
+    fn whoever_opens_it_to_others_is_told() {
+        assert!(!words("127.0.0.1:8080").contains("Whoever"));
+        assert!(words("0.0.0.0:8080").contains("Whoever reaches this address"));
+    }
 
     #[test]
     fn a_socket_file_is_no_address_for_a_browser() {

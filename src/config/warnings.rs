@@ -2,6 +2,7 @@
 //! Hands its sentences to the commands that start the service or show its configuration.
 //! It must never refuse anything: what cannot work is a problem, and `check` names it.
 
+use ipnet::IpNet;
 use std::net::IpAddr;
 
 use super::redact::redact_url;
@@ -41,6 +42,19 @@ impl Settings {
                  tokens travel in the clear, or all clients share their proxy's address.",
             );
         }
+        if self.http.trusted_proxies.iter().any(is_everybody) {
+            warn(
+                "http.trusted_proxies holds all addresses: anybody says by X-Forwarded-For who they are, \
+                 and limits by address hold for nobody.",
+            );
+        }
+        let operators = self.http.admin_listen.as_deref();
+        if self.console.enabled && operators.is_some_and(|listen| !is_local(listen)) {
+            warn(
+                "http.admin_listen is open to other machines and has no TLS: \
+                 tokens for the console travel in the clear.",
+            );
+        }
         if self.database.listen_url.is_none()
             && self.database.url.as_deref().is_some_and(looks_like_pooler)
         {
@@ -59,8 +73,13 @@ fn is_plain_remote(jwks: &str) -> bool {
         && url::Url::parse(jwks).is_ok_and(|url| !is_local_host(url.host_str().unwrap_or_default()))
 }
 
+/// Whether this network leaves nobody out.
+fn is_everybody(network: &IpNet) -> bool {
+    network.prefix_len() == 0
+}
+
 /// Whether only this machine reaches the address.
-fn is_local(listen: &str) -> bool {
+pub fn is_local(listen: &str) -> bool {
     let host = listen.rsplit_once(':').map_or(listen, |(host, _)| host);
     listen.starts_with("unix:") || is_local_host(host)
 }
@@ -99,6 +118,19 @@ mod tests {
         ];
         assert_eq!(text(&strict), "");
         assert!(text(&[("ROWCAST__HTTP__LISTEN", "0.0.0.0:80")]).contains("http.listen"));
+        for all in ["10.0.0.0/8,0.0.0.0/0", "::/0"] {
+            assert!(text(&[("ROWCAST__HTTP__TRUSTED_PROXIES", all)]).contains("all addresses"));
+        }
+        let network = text(&[("ROWCAST__HTTP__TRUSTED_PROXIES", "10.0.0.0/8")]);
+        assert!(!network.contains("all addresses"), "{network}");
+        let console = |listen| {
+            text(&[
+                ("ROWCAST__CONSOLE__ENABLED", "true"),
+                ("ROWCAST__HTTP__ADMIN_LISTEN", listen),
+            ])
+        };
+        assert!(console("0.0.0.0:9090").contains("tokens for the console"));
+        assert!(!console("127.0.0.1:9090").contains("tokens for the console"));
         assert!(text(&[("DATABASE_URL", "postgres://h:6432/d")]).contains("database.listen_url"));
         assert!(text(&[("ROWCAST__AUTH__JWKS", "http://id/jwks")]).contains("without TLS"));
         assert!(!text(&[("ROWCAST__AUTH__JWKS", "http://localhost/jwks")]).contains("without TLS"));
