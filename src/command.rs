@@ -247,20 +247,33 @@ fn remark_if(said: Option<String>) {
     }
 }
 
-/// What stays one line and obeys no terminal. JSON stays the same: raw line breaks can only be white
-/// space there, and the other control characters have an escape.
+/// What stays one line, obeys no terminal and reads in the order in which it is written. JSON stays the
+/// same: raw line breaks can only be white space there, and the other characters have an escape.
 fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
             '\n' | '\r' | '\t' => line.push(' '),
-            control if control.is_control() => {
-                let _ = write!(line, "\\u{:04x}", u32::from(control));
+            hidden if is_obeyed(hidden) => {
+                let _ = write!(line, "\\u{:04x}", u32::from(hidden));
             }
             other => line.push(other),
         }
     }
     line
+}
+
+/// Whether it is no character to see, but a word to whatever shows it: a control, a line's end, or a mark
+/// that turns the direction of text.
+fn is_obeyed(character: char) -> bool {
+    let turns = |other| {
+        matches!(
+            other,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2066}'..='\u{2069}'
+        )
+    };
+    let ends = |other| matches!(other, '\u{2028}'..='\u{202e}');
+    character.is_control() || ends(character) || turns(character)
 }
 
 /// Ends at the signals that `serve` ends at: the first process of a container has none by itself. What
@@ -307,8 +320,8 @@ mod tests {
     #[test]
     fn no_payload_speaks_to_the_terminal() {
         assert_eq!(
-            one_line("{\n\t\"a\": \"\u{9b}31m\u{7f}é\"\r\n}"),
-            "{  \"a\": \"\\u009b31m\\u007fé\"  }"
+            one_line("{\n\t\"a\": \"\u{9b}31m\u{7f}\u{202e}é\"\r\n}"),
+            "{  \"a\": \"\\u009b31m\\u007f\\u202eé\"  }"
         );
     }
 }

@@ -2,7 +2,7 @@
 //! Hands lines to standard error. It must never make anybody wait or fail who has something to say:
 //! a full disk, or a reader that is gone or stands still, costs lines, and they are counted.
 
-use super::Failure;
+use super::{Failure, one_line};
 use crate::config::LogFormat;
 use crate::report;
 use std::io::{self, IsTerminal, Write};
@@ -57,6 +57,23 @@ impl Write for Queue {
     }
 }
 
+/// JSON for whoever collects it, and for the terminals that it ends up on: the format leaves most of what
+/// those obey as it is, and rooms are what strangers call them.
+struct Json<W>(W);
+
+impl<W: Write> Write for Json<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        let shown = one_line(text.trim_end_matches('\n')) + "\n";
+        self.0.write_all(shown.as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Starts the thread that writes.
 fn queue(mut out: impl Write + Send + 'static) -> io::Result<(Queue, Log)> {
     let (lines, written) = sync_channel::<Vec<u8>>(LINES);
@@ -92,8 +109,7 @@ pub(super) fn start(level: &str, format: LogFormat) -> Result<Log, Failure> {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         // Its complaints would go to standard error directly, and panic where that fails.
-        .log_internal_errors(false)
-        .with_writer(move || queue.clone());
+        .log_internal_errors(false);
     // Libraries below us print frames, parameters and notices, and with them tokens and payloads:
     // whatever the level, they only warn. And the pool not even that: a connection that the server
     // ended while it was idle is replaced, and whoever finds the server gone is told by us.
@@ -108,8 +124,10 @@ pub(super) fn start(level: &str, format: LogFormat) -> Result<Log, Failure> {
     });
     // A second log in one process (in tests) keeps the first.
     let _ = if human {
+        let lines = lines.with_writer(move || queue.clone());
         lines.with_target(false).finish().with(ours).try_init()
     } else {
+        let lines = lines.with_writer(move || Json(queue.clone()));
         lines.json().finish().with(ours).try_init()
     };
     // The default hook writes to standard error itself, and would block where nobody reads it.
@@ -146,6 +164,24 @@ mod tests {
             .lines()
             .find_map(|line| line.strip_prefix("rowcast_log_lines_lost_total "));
         line.unwrap().parse().unwrap()
+    }
+
+    /// A terminal took U+009B of a room's name for the beginning of a command.
+    #[test]
+    fn json_holds_nothing_that_a_terminal_obeys() {
+        let room = "\u{9b}31m\u{7f}\u{85}\u{202e}\u{2066}\u{2028}é\u{1b}";
+        let line = serde_json::json!({ "room": room }).to_string();
+        let mut out = Json(Vec::new());
+        out.write_all(format!("{line}\n").as_bytes()).unwrap();
+        let written = String::from_utf8(out.0).unwrap();
+        let (shown, rest) = written.split_once('\n').unwrap();
+        assert_eq!(rest, "");
+        assert_eq!(
+            shown,
+            r#"{"room":"\u009b31m\u007f\u0085\u202e\u2066\u2028é\u001b"}"#
+        );
+        let read: serde_json::Value = serde_json::from_str(shown).unwrap();
+        assert_eq!(read["room"], room);
     }
 
     #[test]
