@@ -782,6 +782,28 @@ async fn the_database_is_left_alone_while_nobody_watches() {
     server.stop().await;
 }
 
+/// Whoever was revoked and came while nobody could be asked stayed for as long as their token.
+#[tokio::test]
+async fn who_was_revoked_is_out_as_soon_as_somebody_can_be_asked() {
+    let db = database().await;
+    let server = serve(&db, enabled).await;
+    db.run("select rowcast.revoke('ops')").await;
+    let revoked: i64 = db.ask("select access_version from rowcast.setting").await;
+    eventually("the revocation is heard of", async || {
+        (server.gate.hub.access_known() == revoked).then_some(())
+    })
+    .await;
+    let mut locker = db.client("postgres").await;
+    let lock = locker.transaction().await.unwrap();
+    let locked = lock.batch_execute("lock table rowcast.revocation").await;
+    locked.unwrap();
+    let mut watching = open(&server, "/console/watch", &admin()).await.unwrap();
+    frame(&mut watching, "now").await;
+    lock.rollback().await.unwrap();
+    assert_eq!(frame(&mut watching, "end").await["code"], "revoked");
+    server.stop().await;
+}
+
 /// At three in the morning the database is what is away.
 #[tokio::test]
 async fn it_opens_while_the_database_is_away() {

@@ -97,10 +97,11 @@ impl Console {
         let asked = self.gate.admit(&identity, Vec::new());
         let version = match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(admitted)) => admitted.version,
-            // Let in all the same: a revocation is heard of as soon as the listener reads it.
-            Ok(Err(Refusal::DatabaseAway | Refusal::RuleFailed)) | Err(_) => {
-                self.gate.hub.access_known()
-            }
+            // They are not revoked, or no rule would have been asked.
+            Ok(Err(Refusal::RuleFailed)) => self.gate.hub.access_known(),
+            // Let in all the same, and asked for again until there is an answer: nobody has said yet that
+            // they were not revoked long ago.
+            Ok(Err(Refusal::DatabaseAway)) | Err(_) => i64::MIN,
             Ok(Err(refusal)) => return Err(refusal.into()),
         };
         Ok((identity, version))
