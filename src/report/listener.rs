@@ -2,8 +2,9 @@
 //! `/metrics`. It must never be given a payload.
 
 use super::delay::Delays;
+use super::repeated::ByReason;
 use super::{FAILURES, add};
-use crate::clock::millis;
+use crate::clock::{millis, now_ms};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ pub(super) static EVENTS: AtomicU64 = AtomicU64::new(0);
 pub(super) static LOST_CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 pub(super) static NOTIFICATIONS: AtomicU64 = AtomicU64::new(0);
 pub(super) static LOCKED_LEAVES: AtomicU64 = AtomicU64::new(0);
+/// By channel: a DBA lists few.
+static UNMAPPED: ByReason = ByReason::new();
 pub(super) static TO_QUEUE: Delays = Delays::new();
 /// Whether this process has ever heard the doorbell.
 static HAS_LISTENED: AtomicBool = AtomicBool::new(false);
@@ -30,12 +33,16 @@ pub fn notification() {
     add(&NOTIFICATIONS, 1);
 }
 
-/// A notification could not be mapped to rooms.
+/// A notification could not be mapped to rooms. Any role of the database sends them, as fast as it can.
 pub fn notification_unmapped(channel: &str, why: &str) {
     add(&FAILURES, 1);
+    let Some(untold) = UNMAPPED.tell(channel, now_ms()) else {
+        return;
+    };
     tracing::warn!(
         channel,
         why,
+        untold,
         "a notification was dropped: its payload does not fit the templates of rowcast.channel"
     );
 }
