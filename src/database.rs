@@ -36,6 +36,7 @@ mod reader;
 mod rows;
 mod servers;
 mod tls;
+mod turns;
 mod values;
 
 pub use access::{AccessAnswer, AccessQuestion};

@@ -307,6 +307,19 @@ async fn arguments_fit_by_name_and_type(version: Version) {
     socket.send_message(Message::text(frame)).await;
     socket.expect("result").await;
     assert!(socket.raw.contains(digits), "{}", socket.raw);
+    // Of 131,072 digits each, which PostgreSQL would write out, however many there are.
+    let bearer = format!("Bearer {}", user());
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let answer = post(&server, "/call/bag", &headers, r#"{"n":[1e131071]}"#).await;
+    let error = &answer.json()["error"];
+    assert_eq!(
+        (answer.status, &error["code"]),
+        (400, &json!("bad-arguments"))
+    );
+    assert!(error["message"].to_string().contains("308"), "{error}");
     let frame = format!(
         r#"{{"type":"call","function":"bag","args":{{"n":{}}}}}"#,
         deep(20_000)
@@ -1001,6 +1014,44 @@ async fn calls_have_a_bound_in_all_and_admission_is_none_of_theirs() {
         call(&server, &user(), "nothing", &json!({})).await.status,
         200
     );
+    server.stop().await;
+}
+
+/// One user's calls of a slow function had all connections, and nobody else's were answered.
+#[tokio::test]
+async fn nobody_s_calls_keep_others_from_theirs() {
+    let database = database(Version::Installed).await;
+    let server = serve(&database, |settings| {
+        patient(settings);
+        settings.database.pool_wait = Duration::from_secs(60);
+    })
+    .await;
+    let gate = close_gate(&database, 1).await;
+    let mut sockets = vec![
+        welcomed(&server, &user(), "").await,
+        welcomed(&server, &user(), "").await,
+    ];
+    for socket in &mut sockets {
+        for id in 0..4 {
+            socket
+                .send(json!({ "type": "call", "function": "gate", "args": { "n": 1 }, "id": id }))
+                .await;
+        }
+    }
+    eventually("all are inside", async || {
+        (server.gate.database.calls_inside() == 8).then_some(())
+    })
+    .await;
+    waiting_at(&database, 1, 3).await;
+    let other = token("2", "user", "1");
+    let answer = call(&server, &other, "nothing", &json!({})).await;
+    assert_eq!(answer.status, 200);
+    drop(gate);
+    for socket in &mut sockets {
+        for _ in 0..4 {
+            socket.expect("result").await;
+        }
+    }
     server.stop().await;
 }
 

@@ -95,6 +95,7 @@ impl Gate {
             name,
             args,
             claims: &caller.identity.claims,
+            user: caller.identity.user.as_deref(),
             version: caller.version,
             leeway: self.settings.auth.leeway.as_secs(),
         };
@@ -112,6 +113,7 @@ impl Gate {
             Failed::Unknown(_)
                 | Failed::Revoked
                 | Failed::Claims
+                | Failed::Numbers
                 | Failed::Full
                 | Failed::Database(_)
         );
@@ -138,6 +140,10 @@ fn refusal(failed: &Failed) -> CallRefusal {
         Failed::Revoked => CallRefusal::Token(TokenError::Revoked),
         Failed::Claims => CallRefusal::Token(TokenError::Malformed),
         Failed::Arguments(problem) => CallRefusal::Arguments(problem.clone()),
+        Failed::Numbers => {
+            let problem = "the exponent of a number is larger than a double's, 308";
+            CallRefusal::Arguments(problem.to_owned())
+        }
         Failed::Timeout => CallRefusal::Timeout,
         Failed::TooLarge => CallRefusal::TooLarge,
         Failed::Raised { message, .. } => CallRefusal::Failed(message.clone()),
@@ -153,7 +159,7 @@ fn detail(failed: &Failed) -> String {
             sqlstate, place, ..
         } => format!("SQLSTATE {sqlstate}: {place}"),
         Failed::Collided => "collided with other writers at every attempt".to_owned(),
-        Failed::Full => "as many calls run and wait as may".to_owned(),
+        Failed::Full => "as many calls run and wait as may, of all or of this user".to_owned(),
         _ => String::new(),
     }
 }

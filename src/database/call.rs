@@ -7,6 +7,7 @@ use super::cancel::Canceller;
 use super::connections::Connections;
 use super::error::spells_in_vain;
 use super::servers::Servers;
+use super::turns::Turns;
 use super::{Database, DatabaseError, Mode, Param, first};
 use crate::config;
 use deadpool_postgres::Object;
@@ -34,6 +35,8 @@ pub struct CallQuestion<'a> {
     pub args: &'a str,
     /// JSON text.
     pub claims: &'a str,
+    /// The claim `sub`.
+    pub user: Option<&'a str>,
     /// Under which version of rules and revocations the caller was let in, if before.
     pub version: Option<i64>,
     /// Seconds.
@@ -61,6 +64,8 @@ pub enum Failed {
     Claims,
     /// In words for the caller.
     Arguments(String),
+    /// The arguments hold a number of more than a double's size.
+    Numbers,
     Timeout,
     TooLarge,
     /// With other writers, at every attempt.
@@ -73,7 +78,7 @@ pub enum Failed {
         /// Where, without values.
         place: String,
     },
-    /// As many run and wait as may.
+    /// As many run and wait as may, of all or of this user.
     Full,
     Database(DatabaseError),
 }
@@ -90,8 +95,10 @@ pub(super) struct CallPool {
     pool: Connections,
     canceller: Canceller,
     inside: Arc<Semaphore>,
+    turns: Turns,
     begin: Arc<str>,
     settings: config::Calls,
+    pool_wait: Duration,
     cancel_timeout: Duration,
 }
 
@@ -105,8 +112,10 @@ impl CallPool {
             pool: servers.pool("calls.running", settings.running, database.pool_wait)?,
             canceller: Canceller::of(servers),
             inside: Arc::new(Semaphore::new(settings.running + settings.waiting)),
+            turns: Turns::of_all_but_one(settings.running),
             begin: Mode::Call.begin(database.statement_timeout).into(),
             settings: settings.clone(),
+            pool_wait: database.pool_wait,
             cancel_timeout: database.connect_timeout,
         })
     }
@@ -119,7 +128,15 @@ impl CallPool {
         if !is_name(question.name) {
             return Err(Failed::Unknown("not a name".to_owned()));
         }
+        if holds_huge_number(question.args) {
+            return Err(Failed::Numbers);
+        }
         let Ok(_inside) = self.inside.try_acquire() else {
+            return Err(Failed::Full);
+        };
+        let turns = self.turns.of(question.user);
+        let turn = tokio::time::timeout(self.pool_wait, turns.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
             return Err(Failed::Full);
         };
         let client = self.pool.get().await?;
@@ -257,6 +274,31 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(letter)
 }
 
+/// Whether a number in this JSON has a larger exponent than a double can have, 308. PostgreSQL takes
+/// `1e131071` and writes out all of its digits: an array of them that is one message long, and a function
+/// that answers with it, were 3 GB in the server, and no timeout ended it.
+fn holds_huge_number(json: &str) -> bool {
+    let (mut bytes, mut is_text) = (json.bytes().peekable(), false);
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' if is_text => drop(bytes.next()),
+            b'"' => is_text = !is_text,
+            b'e' | b'E' if !is_text => {
+                bytes.next_if(|sign| b"+-".contains(sign));
+                let mut exponent = 0_u32;
+                while let Some(digit) = bytes.next_if(u8::is_ascii_digit) {
+                    exponent = exponent.saturating_mul(10) + u32::from(digit - b'0');
+                    if exponent > 308 {
+                        return true;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
 /// What an error of a function, or of its commit, means.
 fn failed(error: tokio_postgres::Error) -> Failed {
     let Some(db) = error.as_db_error() else {
@@ -331,5 +373,25 @@ impl Database {
         let settings = &self.calls.settings;
         let most = settings.running + settings.waiting;
         most.saturating_sub(self.calls.inside.available_permits())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_huge_by_its_exponent_and_no_text_is() {
+        for (json, huge) in [
+            (r#"{"a":1e131071}"#, true),
+            (r#"{"a":[1.5E+309]}"#, true),
+            (r#"{"a":1e-00309}"#, true),
+            (r#"{"a":"\"","b":1e999}"#, true),
+            (r#"{"a":1e308,"b":1e-308,"c":1E+5}"#, false),
+            (r#"{"a":true,"b":false,"c":"1e131071","1e999":"\\"}"#, false),
+            ("", false),
+        ] {
+            assert_eq!(holds_huge_number(json), huge, "{json}");
+        }
     }
 }
