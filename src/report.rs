@@ -16,7 +16,7 @@ use crate::clock::{millis, now_ms};
 use connections::{CLOSES, LEFT, OPENED, REFUSALS};
 pub use connections::{
     Caller, arrived, call_refused, called, closed, forwarded_unreadable, frame_refused,
-    keep_recent, opened, recent, refused, refused_again,
+    keep_recent, opened, post_refused, recent, refused, refused_again,
 };
 use delay::Delays;
 pub use delay::{BOUNDS, Counts};

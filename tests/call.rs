@@ -1017,6 +1017,27 @@ async fn calls_have_a_bound_in_all_and_admission_is_none_of_theirs() {
     server.stop().await;
 }
 
+/// Each wrote a line, those too that came too often.
+#[tokio::test]
+async fn refused_posts_fill_no_log() {
+    let database = database(Version::Installed).await;
+    let mut program = serve_process(&database, &[]).await;
+    let bearer = format!("Bearer {}", user());
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "text/plain"),
+    ];
+    let began = Instant::now();
+    for _ in 0..300 {
+        let status = post(&program, "/call/nothing", &headers, "{}").await.status;
+        assert!([415, 429].contains(&status), "{status}");
+    }
+    program.log_line("call refused").await;
+    let told = program.log().matches("call refused").count() as u64;
+    let most = began.elapsed().as_secs() + 2;
+    assert!(told <= most, "{told} lines");
+}
+
 /// One user's calls of a slow function had all connections, and nobody else's were answered.
 #[tokio::test]
 async fn nobody_s_calls_keep_others_from_theirs() {

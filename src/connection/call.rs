@@ -192,7 +192,7 @@ pub async fn serve(gate: Arc<Gate>, visit: Visit, name: String, body: Body) -> R
         let code = refused.code();
         match refused {
             Refused::Entry(_) => report::refused("http", code, &refused.message(), shown),
-            Refused::Content(..) => report::call_refused(None, "http", shown, None, code, ""),
+            Refused::Content(..) => report::post_refused(shown, code),
         }
     })
     .await

@@ -19,6 +19,7 @@ pub(super) static CALLS: Words = Words::new();
 pub(super) static CALL_MICROS: AtomicU64 = AtomicU64::new(0);
 static RECENT: Recent = Recent::new();
 static REFUSED: ByReason = ByReason::new();
+static REFUSED_POSTS: Repeated = Repeated::new();
 /// Whether a proxy of ours was caught naming nobody.
 static NAMES_NOBODY: AtomicBool = AtomicBool::new(false);
 
@@ -250,6 +251,11 @@ pub fn call_refused(
     } else {
         tracing::info!(transport, caller, function, word, detail, "call refused");
     }
+}
+
+/// A call was refused before it was looked at: for what was sent, or how often, both as its sender likes.
+pub fn post_refused(caller: &str, word: &str) {
+    call_refused(Some(&REFUSED_POSTS), "http", caller, None, word, "");
 }
 
 /// Keeps so many of the last refusals and closes, for [`recent`].
