@@ -4,7 +4,7 @@
 
 use crate::support::{
     Database, Postgres, Server, Subscriber, Version, database, eventually, marker, serve,
-    serve_process, token, ws,
+    serve_process, token, within, ws,
 };
 use rowcast::bookmark::Bookmark;
 use rowcast::config::Settings;
@@ -109,6 +109,44 @@ async fn places_between_rings_are_exact() {
             back.expect_event("marker").await;
         }
     }
+}
+
+/// Transactions without events leave their ids between two that rang: a bookmark names no more of
+/// them than a few, however many there were.
+#[tokio::test]
+async fn a_place_behind_a_ring_names_no_crowd() {
+    let (_postgres, db) = alone().await;
+    let server = serve(&db, by_the_bell_alone).await;
+    let mut reader = asleep(&db, &server).await;
+    for _ in 0..50 {
+        uses_up(&db).await;
+    }
+    db.run(EMIT).await;
+    let named = place(&reader.expect_event("e").await).base.running().len();
+    assert!(named < 50, "{named}");
+}
+
+/// Who rings without a pause keeps the listener from its rest: it looks all the same, for what else there
+/// is, and for `/readyz`.
+#[tokio::test]
+async fn it_looks_now_and_then_however_much_rings() {
+    let (_postgres, db) = alone().await;
+    let server = serve(&db, |settings| {
+        by_the_bell_alone(settings);
+        settings.listener.floor = Duration::from_secs(1);
+        settings.listener.busy_commits = 1_000_000;
+    })
+    .await;
+    let mut reader = asleep(&db, &server).await;
+    let before = server.gate.hub.looks();
+    within("a look", async {
+        while server.gate.hub.looks() == before {
+            db.run(EMIT).await;
+            reader.expect_event("e").await;
+        }
+    })
+    .await;
+    server.stop().await;
 }
 
 /// Whoever silences writers does so at once, while the listener believes that all ring: one who had

@@ -120,7 +120,7 @@ impl Pace {
     /// Whether who commits something rings, so that what rang, in its order, is all there is.
     #[must_use]
     pub fn hears_all(&self) -> bool {
-        self.state == State::Asleep && !self.queue_is_filling
+        self.state == State::Asleep
     }
 
     /// Whether a look at those who wait for NOTIFY's lock could change anything.

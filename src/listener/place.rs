@@ -76,3 +76,51 @@ impl Place {
         self.looked.is_none_or(|at| at.elapsed() > MEASURED_BEHIND)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bookmark::Snapshot;
+    use crate::config::{RawSettings, Settings};
+    use std::ops::Range;
+
+    /// A listener that has looked a moment ago; of these transactions it knows nothing.
+    fn at(unknown: Range<u64>) -> Place {
+        let raw = RawSettings::load(None, std::iter::empty(), &[]).unwrap();
+        let mut place = Place::new(&Settings::check(raw).unwrap().listener);
+        let running: Vec<u64> = unknown.clone().collect();
+        let snapshot = Snapshot::new(unknown.start, unknown.end, &running).unwrap();
+        let here = Standpoint::new("h".into(), snapshot, unknown.end - 1);
+        place.standpoint = Some(Arc::new(here));
+        place.looked = Some(Instant::now());
+        place
+    }
+
+    #[test]
+    fn nothing_is_read_by_itself_while_only_a_part_was_looked_at() {
+        let mut place = at(100..101);
+        assert!(place.reaches(101));
+        place.looked = None;
+        // What lies before it has not been read.
+        assert!(!place.reaches(101));
+    }
+
+    #[test]
+    fn of_no_more_than_so_many_is_nothing_known() {
+        let known = at(100..101);
+        assert!(known.reaches(101 + MOST_UNKNOWN - 1));
+        assert!(!known.reaches(101 + MOST_UNKNOWN));
+        assert!(!known.reaches(u64::MAX));
+        let full = at(100..100 + MOST_UNKNOWN);
+        assert!(full.reaches(100 + MOST_UNKNOWN));
+        assert!(!full.reaches(101 + MOST_UNKNOWN));
+    }
+
+    #[test]
+    fn it_looks_before_the_next_event_has_to_wait_for_that() {
+        let floor = Duration::from_secs(3600);
+        assert!(!at(100..100 + MOST_UNKNOWN / 2).is_worn(floor));
+        assert!(at(100..101 + MOST_UNKNOWN / 2).is_worn(floor));
+        assert!(at(100..101).is_worn(Duration::ZERO));
+    }
+}

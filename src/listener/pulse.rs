@@ -185,4 +185,26 @@ mod tests {
         });
         assert_eq!(pulse.check(&settings), Ok(()));
     }
+
+    /// That LISTEN hears says nothing of the log, nor the other way round.
+    #[test]
+    fn neither_silence_nor_an_unread_log_is_ready() {
+        let raw = RawSettings::load(None, std::iter::empty(), &[]).unwrap();
+        let settings = Settings::check(raw).unwrap().listener;
+        let pulse = Pulse::default();
+        pulse.proven();
+        assert_eq!(pulse.check(&settings), Ok(()));
+        let ago = |time: Duration| Instant::now().checked_sub(time).unwrap();
+        let second = Duration::from_secs(1);
+        pulse.0.lock().looked = ago(settings.ready_lag + second);
+        let why = pulse.check(&settings).unwrap_err();
+        assert!(why.starts_with("the log was not read to its end"), "{why}");
+        let mut state = pulse.0.lock();
+        state.looked = Instant::now();
+        let allowed = settings.proof + settings.proof_timeout + settings.floor;
+        state.proven = Some(ago(allowed + second));
+        drop(state);
+        let why = pulse.check(&settings).unwrap_err();
+        assert!(why.starts_with("the doorbell was not heard"), "{why}");
+    }
 }
