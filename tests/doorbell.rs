@@ -404,6 +404,48 @@ async fn the_leader_tells_the_others_what_came_in_silence() {
     load.end().await;
 }
 
+/// A leader may have died between a look and the word of it: the next tells the others, though it finds
+/// nothing that it lacks itself.
+#[tokio::test]
+async fn a_new_leader_says_what_the_last_did_not() {
+    let db = database().await;
+    let lock = "select pg_advisory_lock(7692279)";
+    let last = db.client("postgres").await;
+    last.batch_execute(lock).await.unwrap();
+    db.run("select setval('rowcast.doorbell', 0)").await;
+    let follower = serve(&db, |settings| {
+        by_the_bell_alone(settings);
+        settings.listener.lead_retry = NEVER;
+    })
+    .await;
+    let mut reader = everybody(&follower).await;
+    emit(db.superuser().await, 1).await;
+    // What it begins with holds the event.
+    let next = serve(&db, by_the_bell_alone).await;
+    drop(last);
+    reader.expect_event("e").await;
+    next.stop().await;
+    follower.stop().await;
+}
+
+/// Where SQL has every write ring there may be listeners of others, and no service.
+#[tokio::test]
+async fn a_stop_silences_nobody_who_is_always_to_ring() {
+    let db = database().await;
+    let server = serve(&db, by_the_bell_alone).await;
+    until_it_rings(&db, true).await;
+    db.run("select rowcast.set_doorbell('always')").await;
+    eventually("the leader knows", async || {
+        let bell = server.gate.pulse.bell()?;
+        (bell.doorbell == Doorbell::Always).then_some(())
+    })
+    .await;
+    until_it_rings(&db, true).await;
+    server.stop().await;
+    assert!(rings(&db).await);
+    assert_eq!(leader(&db).await, None);
+}
+
 /// Who stops gently leaves writers silent if nobody is left, and the lead to another at once.
 #[tokio::test]
 async fn a_gentle_stop_leaves_writers_silent() {
@@ -526,8 +568,9 @@ async fn prepared_transactions_are_never_made_to_fail() {
     let postgres = Postgres::start(Version::Installed, &[("max_prepared_transactions", "8")]).await;
     let db = postgres.lab().await;
     let mut program = serve_process(&db, &[]).await;
+    // Said of this alone, and not of writers that ring all the same.
     program
-        .log_line("max_prepared_transactions is above 0")
+        .log_line("writers never ring, and the listener polls")
         .await;
     let mut reader = ws(&program, &token("1", "user", ""), "").await;
     reader.expect("welcome").await;
