@@ -275,7 +275,13 @@ mod tests {
         for iss in [json!("them"), json!(null), json!(["us"]), json!("")] {
             assert_eq!(with(iss, json!("rowcast")), Err(TokenError::WrongIssuer));
         }
-        for aud in [json!("other"), json!(null), json!([]), json!("rowcast2")] {
+        for aud in [
+            json!("other"),
+            json!(null),
+            json!([]),
+            json!(["other", ["rowcast"]]),
+            json!("rowcast2"),
+        ] {
             assert_eq!(with(json!("us"), aud), Err(TokenError::WrongAudience));
         }
         assert_eq!(

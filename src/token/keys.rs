@@ -300,4 +300,24 @@ mod tests {
             assert_eq!(error, TokenError::UnknownKey);
         }
     }
+
+    #[test]
+    fn of_keys_with_one_name_each_is_tried_and_of_a_set_so_many() {
+        // The curve's own point, which signed nothing here.
+        let other = json!({ "kty": "EC", "crv": "P-256", "kid": "a",
+            "x": "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
+            "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU" });
+        let good = member(P256_PUBLIC, Some("a"));
+        let by = |members: &[Value]| {
+            let set = file(&jwks(members));
+            let verifier = by_jwks(set.path().to_str().unwrap()).unwrap();
+            verifier.verify(&token(Algorithm::ES256, Some("a")), NOW)
+        };
+        assert!(by(&[other.clone(), good.clone()]).is_ok());
+        assert!(by(&[good.clone(), other.clone()]).is_ok());
+        assert_eq!(by(&[other.clone()]), Err(TokenError::BadSignature));
+        let crowd = [vec![other; JWKS_KEYS], vec![good]].concat();
+        assert!(by(&crowd[1..]).is_ok());
+        assert_eq!(by(&crowd), Err(TokenError::BadSignature));
+    }
 }
