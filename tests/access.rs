@@ -1378,6 +1378,49 @@ async fn by_session(server: &Server, id: &str, transport: Transport) -> Subscrib
     }
 }
 
+/// What was found out when it was asked for again counts for what it asks for next.
+#[tokio::test]
+async fn a_session_that_says_less_by_now_subscribes_to_less() {
+    let database = support::database().await;
+    database
+        .run(
+            "create table public.sessions (id text primary key, role text);
+             insert into public.sessions values ('a', 'staff');
+             grant select on public.sessions to rowcast_owner;
+             create function public.claims_of(p_id text) returns jsonb language sql stable as $$
+               select jsonb_build_object(
+                 'sub', '1', 'role', role, 'exp', extract(epoch from now())::bigint + 600)
+               from public.sessions where id = p_id
+             $$;
+             insert into rowcast.session_rule values ('sid', 'public.claims_of(text)');
+             create function public.staff(claims jsonb, room text) returns boolean language sql stable
+               as $$ select claims ->> 'role' = 'staff' $$;
+             insert into rowcast.room_rule values ('staff:*', 'public.staff(jsonb, text)')",
+        )
+        .await;
+    let server = serve(&database, |_| ()).await;
+    let mut one = by_session(&server, "a", Transport::WebSocket).await;
+    one.expect("welcome").await;
+    one.send(json!({ "type": "subscribe", "rooms": ["staff:1"], "id": 1 }))
+        .await;
+    assert_eq!(one.expect("subscribed").await["rooms"], json!(["staff:1"]));
+    let demoted = "update public.sessions set role = 'none'; select rowcast.recheck()";
+    database.run(demoted).await;
+    assert_withdrawn(&mut one, "staff:1").await;
+    eventually("nobody is left to be asked for", async || {
+        server.gate.hub.stale().is_empty().then_some(())
+    })
+    .await;
+    one.send(json!({ "type": "subscribe", "rooms": ["staff:2"], "id": 2 }))
+        .await;
+    let refused = one.expect("error").await;
+    assert_eq!(
+        (&refused["code"], &refused["room"]),
+        (&json!("forbidden"), &json!("staff:2"))
+    );
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_session_that_ended_is_noticed_when_the_rules_are_asked_again() {
     let database = support::database().await;

@@ -337,6 +337,25 @@ mod tests {
     }
 
     #[test]
+    fn what_a_replaced_database_had_granted_before_is_taken_too() {
+        let hub = hub(LIMITS);
+        change(&hub, 9, 9, &[]);
+        let _one = enter(&hub, "1", 9);
+        change(&hub, 4, 3, &[]);
+        assert_eq!(withdraw(&hub, &hub.stale()[0], 4), 1);
+    }
+
+    /// It was let in before a revocation of its own, of which the next change does not tell once more.
+    #[test]
+    fn who_missed_a_change_is_not_confirmed_by_the_next() {
+        let hub = hub(LIMITS);
+        change(&hub, 7, 0, &[("1", 6)]);
+        let _late = enter(&hub, "1", 5);
+        change(&hub, 8, 0, &[("9", 8)]);
+        assert_eq!(hub.stale().len(), 1);
+    }
+
+    #[test]
     fn nothing_of_a_withdrawn_room_may_be_written_any_more() {
         let hub = hub(LIMITS);
         let subscription = enter(&hub, "1", 0);
