@@ -61,6 +61,8 @@ const SETUP: &str = r#"
     create function ask.bag(jsonb) returns jsonb language sql stable as 'select $1';
     create function ask.series(n integer) returns setof integer language sql stable
       as 'select generate_series(1, n)';
+    create function ask.gaps() returns setof integer language sql stable
+      as 'values (1), (null), (3)';
     create function ask.column(n integer) returns table (x integer) language sql stable
       as 'select generate_series(1, n)';
     create function ask.one(missing boolean) returns ask.counter language sql stable
@@ -178,6 +180,7 @@ async fn answers_are_json(version: Version) {
         ("add", json!({ "a": null }), json!(null)),
         ("series", json!({ "n": 3 }), json!([1, 2, 3])),
         ("series", json!({ "n": 0 }), json!([])),
+        ("gaps", json!({}), json!([1, null, 3])),
         ("column", json!({ "n": 2 }), json!([{ "x": 1 }, { "x": 2 }])),
         ("one", json!({ "missing": false }), json!({ "n": 0 })),
         ("one", json!({ "missing": true }), json!(null)),
@@ -212,6 +215,10 @@ async fn answers_are_json(version: Version) {
         .await;
     let frame = socket.next().await;
     assert_eq!(frame["code"], "no-such-function", "{frame}");
+    // A rule that can't tell says no: of no role it is unknown whether it is this one.
+    let nobody = token("3", "", "1");
+    let answer = call(&server, &nobody, "staff.add", &json!({ "a": 1 })).await;
+    assert_eq!(answer.json()["error"]["code"], "no-such-function");
     let staff = token("2", "staff", "1");
     let answer = call(&server, &staff, "staff.add", &json!({ "a": 1 })).await;
     assert_eq!(answer.json()["data"], 11);
