@@ -313,8 +313,12 @@ async fn the_horizon_is_read_after_the_scan(version: Version) {
                 age(&db, "2 days").await;
                 rotate(&db).await;
                 age(&db, "2 days").await;
+                // What is not forgotten is nobody's gap.
+                let horizon = "select pg_sequence_last_value('rowcast.horizon')";
+                let before: Option<i64> = db.ask(horizon).await;
                 let refused = rotate(&db).await;
                 assert_eq!((refused.forgotten, refused.refused), (None, 1));
+                assert_eq!(db.ask::<Option<i64>>(horizon).await, before);
                 assert_eq!(count(&db).await, 3);
             } else {
                 forget(&db, &place(&db).await).await;
@@ -635,6 +639,36 @@ async fn a_database_without_a_service_does_not_fill_its_disk(version: Version) {
     back.expect_event("noted").await;
 }
 
+/// One of 256 events asks, however quick its write: the others are spared the question.
+async fn one_of_many_quick_writes_asks_after_the_bounds(version: Version) {
+    let db = database(version).await;
+    db.run(
+        "create table public.note (id int); \
+         select rowcast.attach('public.note', 'insert', \
+           $$select 'note' as name, array['*'] as rooms, '{}'::json as data from new_rows$$)",
+    )
+    .await;
+    let writer = db.client("postgres").await;
+    let write = async || {
+        let insert = "insert into public.note values (1)";
+        writer.batch_execute(insert).await.unwrap();
+    };
+    // Plans are made, and it is quick.
+    for _ in 0..10 {
+        write().await;
+    }
+    db.run(
+        "select setval('rowcast.bound', 1), \
+           setval('rowcast.event_id_seq', (last_value | 255)) from rowcast.event_id_seq",
+    )
+    .await;
+    write().await;
+    let bound: bool = db
+        .ask("select pg_sequence_last_value('rowcast.bound') > 4096")
+        .await;
+    assert!(bound, "it was looked at");
+}
+
 /// While somebody leads, writers leave the log to him, unless he hangs.
 async fn writers_leave_the_log_to_whoever_leads(version: Version) {
     let db = database(version).await;
@@ -936,6 +970,7 @@ on_every_version! {
     an_old_snapshot_forgets_no_more_than_it_says
     a_database_without_a_service_does_not_fill_its_disk
     writers_leave_the_log_to_whoever_leads
+    one_of_many_quick_writes_asks_after_the_bounds
     a_bound_that_fails_fails_no_write
     a_stranger_holds_up_neither_the_log_nor_a_history
     one_large_transaction_does_not_stay_above_the_bound

@@ -161,6 +161,30 @@ async fn an_update_that_changes_nothing(version: Version) {
     lab.stage.close().await;
 }
 
+/// A query that counts has an answer for no rows, too: it is not asked.
+async fn no_rows_are_nothing_to_tell_of(version: Version) {
+    let database = on(version).await.database().await;
+    database
+        .run(
+            "create table public.note (id int);
+             select rowcast.attach('public.note', 'insert', $$
+               select 'e' as name, array['*'] as rooms, json_build_object('n', count(*)) as data
+               from new_rows $$)",
+        )
+        .await;
+    let none = "insert into public.note select 1 where false;";
+    let one = "insert into public.note values (1);";
+    // By itself, and in a transaction whose first statements have used up the safety net.
+    for (sql, events) in [
+        (none.to_owned(), 0),
+        (format!("begin; {} {none} commit", one.repeat(20)), 20),
+    ] {
+        database.run(&sql).await;
+        let written = "select count(*) from rowcast.event";
+        assert_eq!(database.ask::<i64>(written).await, events, "{sql}");
+    }
+}
+
 async fn upserts(version: Version) {
     let mut lab = Lab::open(version, BOOKED).await;
     tells(
@@ -663,6 +687,7 @@ async fn spots_are_true_after_a_rush(version: Version) {
 on_every_version! {
     bulk_statements
     an_update_that_changes_nothing
+    no_rows_are_nothing_to_tell_of
     upserts
     copy
     merge
