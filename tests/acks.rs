@@ -355,7 +355,7 @@ async fn assert_pauses(db: &Database, seconds: f64) {
         .await;
     // The clock is read again once the row is locked.
     assert!(
-        closest.is_none_or(|closest| closest >= seconds - 0.01),
+        closest.is_some_and(|closest| closest >= seconds - 0.01),
         "{closest:?} s"
     );
 }

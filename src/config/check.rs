@@ -345,7 +345,10 @@ mod tests {
             ),
             ("ROWCAST__HTTP__TLS_KEY_FILE", "/key"),
             ("ROWCAST__HTTP__SPREAD_MS", "20000"),
+            ("ROWCAST__HTTP__DIALECTS", "a.toml,b.toml,a.toml"),
             ("ROWCAST__LIMITS__CONNECTIONS", "0"),
+            ("ROWCAST__LIMITS__MESSAGE_BYTES", "4096"),
+            ("ROWCAST__LIMITS__QUEUE_BYTES", "2048"),
             ("ROWCAST__LISTENER__DOORBELL", "sometimes"),
             ("ROWCAST__LISTENER__LOOK_TIMEOUT_MS", "90000"),
             ("ROWCAST__LISTENER__BACKOFF_MIN_MS", "9000"),
@@ -370,7 +373,9 @@ mod tests {
             "http.allowed_origins",
             "http.tls_key_file",
             "http.spread_ms",
+            "http.dialects",
             "limits.connections",
+            "limits.message_bytes",
             "listener.doorbell",
             "listener.look_timeout_max_ms",
             "listener.backoff_min_ms",
@@ -435,6 +440,11 @@ mod tests {
         let claims = r#"{"role":"a\u0000"}"#;
         let text = problems(checked(&[("ROWCAST__AUTH__ANONYMOUS_CLAIMS", claims)]));
         assert!(text.contains("`auth.anonymous_claims`"), "{text}");
+    }
+
+    #[test]
+    fn what_opens_a_console_that_is_closed_may_be_empty() {
+        assert!(checked(&[("ROWCAST__CONSOLE__VALUE", "")]).is_ok());
     }
 
     #[test]
