@@ -1378,6 +1378,45 @@ async fn by_session(server: &Server, id: &str, transport: Transport) -> Subscrib
     }
 }
 
+/// To PostgreSQL an ASSERT that fails is no error like others: it failed for all who were asked for together.
+#[tokio::test]
+async fn an_assert_in_a_home_rule_fails_for_one_alone() {
+    let database = support::database().await;
+    database
+        .run(
+            "create function public.home(claims jsonb) returns text[] language plpgsql stable as $$
+               begin assert claims ->> 'sub' <> '1'; return array['home']; end $$;
+             insert into rowcast.home_rule values ('public.home(jsonb)')",
+        )
+        .await;
+    let asked = r#"select string_agg(concat(failed is not null, ' ', home), ', ') from rowcast.access(
+        '[{"claims":{"sub":"1"},"rooms":[]},{"claims":{"sub":"2"},"rooms":[]}]')"#;
+    assert_eq!(database.ask::<String>(asked).await, "t {}, f {home}");
+}
+
+/// Of several cookies the first that is a session counts, in the order of their names.
+#[tokio::test]
+async fn the_first_session_of_several_counts() {
+    let database = support::database().await;
+    database
+        .run(
+            "create function public.own(p_id text) returns jsonb language sql stable as $$
+               select jsonb_build_object('sub', p_id) where p_id <> 'none' $$;
+             insert into rowcast.session_rule values
+               ('b', 'public.own(text)'), ('a', 'public.own(text)'), ('c', 'public.own(text)')",
+        )
+        .await;
+    for (cookies, sub) in [
+        (r#"{"a":"1","b":"2","c":"none"}"#, Some("1")),
+        (r#"{"a":"none","b":"2","c":"3"}"#, Some("2")),
+        (r#"{"a":"none","d":"4"}"#, None),
+    ] {
+        let asked = format!("select rowcast.session_claims('{cookies}') ->> 'sub'");
+        let found: Option<String> = database.ask(&asked).await;
+        assert_eq!(found.as_deref(), sub, "{cookies}");
+    }
+}
+
 /// What was found out when it was asked for again counts for what it asks for next.
 #[tokio::test]
 async fn a_session_that_says_less_by_now_subscribes_to_less() {

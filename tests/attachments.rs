@@ -44,6 +44,23 @@ async fn refused(database: &Database, sql: &str) -> (String, String) {
     (error.code().code().to_owned(), error.message().to_owned())
 }
 
+/// Whoever attaches again mends what was done to the function by hand, though its text is the same.
+async fn a_function_that_was_changed_by_hand_is_mended(version: Version) {
+    let database = database(version).await;
+    let sound = "select prosecdef and proowner = 'rowcast_owner'::regrole from pg_proc
+        where oid = (select to_regprocedure(function_name || '()') from rowcast.attached)";
+    for change in ["security invoker", "owner to current_user"] {
+        let changed = format!(
+            "do $$ begin execute (select format('alter function %s() {change}', function_name)
+               from rowcast.attached); end $$"
+        );
+        database.run(&changed).await;
+        assert!(!database.ask::<bool>(sound).await, "{change}");
+        database.run("select shop.tell('shop.orders')").await;
+        assert!(database.ask::<bool>(sound).await, "{change}");
+    }
+}
+
 /// Two tables that had one name after the other shared a function, and lost it together.
 async fn a_table_that_took_anothers_name_has_a_function_of_its_own(version: Version) {
     let database = database(version).await;
@@ -629,6 +646,17 @@ async fn a_table_may_be_called_like_a_part_of_the_function(version: Version) {
         let channel: String = database.ask("select channel from rowcast.event").await;
         assert_eq!(channel, name);
     }
+    // Nor are columns mistaken for what the function calls so.
+    database
+        .run(
+            "create table shop.counted (id int, v_count int, v_state text);
+             select rowcast.attach('shop.counted', 'insert', $$
+               select v_state as name, array['*'] as rooms, json_build_object('id', v_count) as data
+               from new_rows $$)",
+        )
+        .await;
+    let insert = "insert into shop.counted values (1, 7, 'counted')";
+    assert_eq!(told(&database, insert).await, "counted 7");
     for name in ["$body$", "$query$", "a\tb"] {
         let attach =
             format!("create table shop.\"{name}\" (id int); select shop.tell('shop.\"{name}\"')");
@@ -722,6 +750,7 @@ async fn no_table_is_said_to_be_none() {
 on_every_version! {
     a_table_may_be_called_like_a_part_of_the_function
     a_query_may_end_as_a_statement_does
+    a_function_that_was_changed_by_hand_is_mended
     a_table_that_took_anothers_name_has_a_function_of_its_own
     to_forget_a_dropped_table_leaves_its_successor_alone
     what_a_nightly_job_dropped_is_forgotten

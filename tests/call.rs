@@ -418,6 +418,14 @@ async fn what_can_not_be_called_can_not_be_listed(version: Version) {
     let closed = format!("{good}; revoke all on function ask.f() from public");
     let (code, message) = list(&closed, "ask.f()", "null").await.expect_err("closed");
     assert_eq!(code, "RC004", "{message}");
+    let closed = format!("{good}; revoke all on function ask.staff(jsonb, text) from public");
+    let refused = list(&closed, "ask.f()", "'ask.staff(jsonb, text)'").await;
+    let (code, message) = refused.expect_err("its rule is closed");
+    assert_eq!(code, "RC004", "{message}");
+    let closed = format!("{good}; revoke all on schema ask from public, rowcast_owner");
+    let refused = list(&closed, "ask.f()", "null").await;
+    let (code, message) = refused.expect_err("its schema is closed");
+    assert_eq!(code, "RC004", "{message}");
     for name in ["", "1a", "a/b", "a b", "ä"] {
         let sql = format!("insert into rowcast.callable values ('{name}', 'ask.nothing()')");
         assert!(

@@ -40,6 +40,25 @@ async fn look(db: &Database, from: &str, bytes: i64) -> (String, bool, Vec<(i64,
     (rows[0].get(0), rows[0].get(1), events.collect())
 }
 
+/// Of fewer bytes than its first transaction has, a part holds that one: a listener that came no further
+/// would look again and again.
+#[tokio::test]
+async fn a_part_is_at_least_a_transaction() {
+    let db = database().await;
+    let from: String = db.ask("select pg_current_snapshot()::text").await;
+    let emit = "select rowcast.emit('c', 'e', array['*'], '{\"row\":1,\"version\":1}')";
+    db.run(&format!("begin; {emit}; {emit}; commit")).await;
+    // So far that it is measured.
+    for _ in 0..101 {
+        db.run("select pg_current_xact_id()").await;
+    }
+    db.run(emit).await;
+    let (to, more, events) = look(&db, &from, 1).await;
+    assert_eq!((more, events.len()), (true, 2), "{to}");
+    let (_, more, events) = look(&db, &to, 1).await;
+    assert_eq!((more, events.len()), (false, 1));
+}
+
 /// Pairs of transactions, of which the older writes a row behind the younger; one that was open
 /// before, and one that stays open. In parts it is the same as in one look: each once, and a row's
 /// versions in order.
@@ -48,6 +67,7 @@ async fn a_look_in_parts_brings_each_event_once_and_a_row_in_order() {
     let db = database().await;
     let (elder, younger) = (db.client("postgres").await, db.client("postgres").await);
     let (before, open) = (db.client("postgres").await, db.client("postgres").await);
+    let meanwhile = db.client("postgres").await;
     let begin = "begin; select pg_current_xact_id()";
     let emit = |row: i64, version: i64| {
         format!(
@@ -58,6 +78,8 @@ async fn a_look_in_parts_brings_each_event_once_and_a_row_in_order() {
     let from: String = db.ask("select pg_current_snapshot()::text").await;
     open.batch_execute(begin).await.unwrap();
     open.batch_execute(&emit(-1, 1)).await.unwrap();
+    meanwhile.batch_execute(begin).await.unwrap();
+    meanwhile.batch_execute(&emit(-2, 1)).await.unwrap();
     for row in 0..60 {
         elder.batch_execute(begin).await.unwrap();
         younger.batch_execute(&emit(row, 1)).await.unwrap();
@@ -77,6 +99,10 @@ async fn a_look_in_parts_brings_each_event_once_and_a_row_in_order() {
         place = to;
         found.extend(events);
         parts += 1;
+        if parts == 1 {
+            // Begun before that place, and ended behind it.
+            meanwhile.batch_execute("commit").await.unwrap();
+        }
         if !more {
             break;
         }
@@ -90,7 +116,8 @@ async fn a_look_in_parts_brings_each_event_once_and_a_row_in_order() {
         };
         assert_eq!(versions(&found), versions(&expected), "row {row}");
     }
-    assert_eq!(found.len(), expected.len());
+    assert!(found.contains(&(-2, 1)), "{found:?}");
+    assert_eq!(found.len(), expected.len() + 1);
     open.batch_execute("commit").await.unwrap();
     assert_eq!(look(&db, &place, 1024).await.2, [(-1, 1)]);
 }

@@ -170,9 +170,7 @@ async fn announcements_reach_other_programs_and_never_abort_a_write(version: Ver
     database
         .run(&format!(
             "insert into rowcast.channel (name, delivery) values ('note', 'announce');
-             select rowcast.attach('public.note', 'insert', $q${query}$q$);
-             -- As many digits in every id.
-             alter sequence rowcast.event_id_seq restart 1000"
+             select rowcast.attach('public.note', 'insert', $q${query}$q$)"
         ))
         .await;
     // What they are sent, which is more than a socket holds, they read in the end.
@@ -181,6 +179,22 @@ async fn announcements_reach_other_programs_and_never_abort_a_write(version: Ver
     })
     .await;
     let mut everybody = everybody(&server).await;
+    // Not what nobody announces, though it has a row of its own.
+    let (_other, mut silent) = listen(&database, "other").await;
+    database
+        .run(
+            "insert into rowcast.channel (name) values ('other');
+             select rowcast.emit('other', 'e', array['*'], '{}');
+             notify other, 'the end'",
+        )
+        .await;
+    let first = within("a notification", silent.recv()).await;
+    assert_eq!(first.expect("it listens").payload(), "the end");
+    until_now(&database, &mut everybody).await;
+    // As many digits in every id.
+    database
+        .run("alter sequence rowcast.event_id_seq restart 1000")
+        .await;
     let (_client, mut heard) = listen(&database, "note").await;
     let legacy = database.legacy().await;
     let mut number = 0;
@@ -757,6 +771,17 @@ async fn attach_says_what_is_wrong_with_a_query(version: Version) {
             "RC003",
             "fleeting is a temporary table",
         ),
+        // What the function puts round a query, and round itself.
+        (
+            "'note', 'insert', 'select $query$e$query$ as name'".into(),
+            "RC003",
+            "contains $body$ or $query$",
+        ),
+        (
+            "'note', 'insert', 'select $body$e$body$ as name'".into(),
+            "RC003",
+            "contains $body$ or $query$",
+        ),
         // It would tell of itself without end: every write of every table would hang.
         (
             format!("'rowcast.event', 'insert', $${QUERY}$$"),
@@ -1294,6 +1319,17 @@ async fn a_replay_above_its_limit_is_a_gap_and_never_cut_short(version: Version)
     database
         .run(&(emit(5) + &emit(6) + "select public.set_spots(1, 9)"))
         .await;
+    for (since, limit, told) in [
+        (&short, 3, "end , event "),
+        (&short, 2, "gap limit"),
+        (&longer, 3, "gap limit"),
+    ] {
+        let asked = format!(
+            "select string_agg(distinct concat(outcome, ' ', reason), ', ')
+             from rowcast.events_since('{since}', null, {limit})"
+        );
+        assert_eq!(database.ask::<String>(&asked).await, told, "{limit}");
+    }
     for transport in TRANSPORTS {
         // Opened anew, it has nothing in memory.
         let server = serve(&database, |settings| settings.limits.replay_events = 3).await;

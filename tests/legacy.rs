@@ -539,6 +539,27 @@ async fn a_bulk_update_after_a_single_one_is_planned_anew(version: Version) {
     assert_eq!(database.ask::<i64>(events).await, 40_010);
 }
 
+/// Of more events than are told one by one only as many were computed; the rest may fail, and that is why
+/// there is a gap.
+async fn what_fails_above_the_number_is_named(version: Version) {
+    let database = database(version).await;
+    let query = "select 'e' as name, array['open:' || 6 / (3 - n.id)] as rooms, '{}'::json as data
+        from new_rows n";
+    let attached = format!(
+        "select rowcast.attach('public.orders', 'insert', $${query}$$, p_reset_above => 1)"
+    );
+    database.run(&attached).await;
+    let insert = "insert into public.orders select g, 1 from generate_series(1, 3) g";
+    database
+        .legacy()
+        .await
+        .batch_execute(insert)
+        .await
+        .expect("it may");
+    let state = "select string_agg(sqlstate, ' ') from rowcast.failure";
+    assert_eq!(database.ask::<String>(state).await, "22012");
+}
+
 async fn above_a_number_of_events_one_reset_goes_to_each_room(version: Version) {
     let database = database(version).await;
     attach(&database, PLAIN, ", p_reset_above => 5").await;
@@ -797,6 +818,7 @@ on_every_version! {
     a_strict_trigger_says_whose_error_it_is
     ten_thousand_statements_in_one_transaction
     a_bulk_update_after_a_single_one_is_planned_anew
+    what_fails_above_the_number_is_named
     above_a_number_of_events_one_reset_goes_to_each_room
     a_hundred_thousand_rows_in_one_statement
     the_forgotten_ways_of_writing

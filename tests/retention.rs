@@ -511,6 +511,24 @@ async fn what_was_read_is_forgotten_without_a_gap(version: Version) {
     assert_eq!(events_since(&writer, &bookmark).await, end(0));
 }
 
+/// A service that was away may have read less than was forgotten meanwhile: what it has read says
+/// nothing of that.
+async fn what_was_forgotten_unread_stays_a_gap(version: Version) {
+    let db = database(version).await;
+    emit(db.superuser().await).await;
+    let (read, bookmark) = (place(&db).await, db.bookmark().await);
+    db.run("select setval('rowcast.event_id_seq', 1 << 20)")
+        .await;
+    emit(db.superuser().await).await;
+    db.run("select setval('rowcast.event_id_seq', 2 << 20)")
+        .await;
+    for (leaf, read) in [(1, "null".to_owned()), (0, format!("'{read}'"))] {
+        let forget = format!("select rowcast.forget_leaf({leaf}, {read})");
+        assert!(db.ask::<bool>(&forget).await, "{leaf}");
+    }
+    assert_eq!(events_since(db.superuser().await, &bookmark).await, gap());
+}
+
 /// In a transaction with an old snapshot the newest of what it forgets is invisible.
 async fn an_old_snapshot_forgets_no_more_than_it_says(version: Version) {
     for isolation in ["repeatable read", "serializable"] {
@@ -968,6 +986,7 @@ on_every_version! {
     a_listener_left_behind_tells_everybody
     what_was_read_is_forgotten_without_a_gap
     an_old_snapshot_forgets_no_more_than_it_says
+    what_was_forgotten_unread_stays_a_gap
     a_database_without_a_service_does_not_fill_its_disk
     writers_leave_the_log_to_whoever_leads
     one_of_many_quick_writes_asks_after_the_bounds

@@ -286,6 +286,38 @@ async fn truncate(version: Version) {
     lab.stage.close().await;
 }
 
+/// PostgreSQL fires for each partition that it empties: one of these tells of all, quick or with somebody
+/// to wake, within the safety net or past it.
+async fn a_truncated_parent_is_told_once(version: Version) {
+    let database = on(version).await.database().await;
+    database
+        .run(
+            "create table public.note (id int);
+             create table public.parent (id int) partition by list (id);
+             create table public.one partition of public.parent for values in (1);
+             create table public.two partition of public.parent for values in (2);
+             select rowcast.attach('public.note', 'insert', $$
+               select 'note' as name, array['*'] as rooms, '{}'::json as data from new_rows $$);
+             select rowcast.attach('public.parent', 'truncate', $$
+               select 'emptied' as name, array['*'] as rooms, '{}'::json as data $$)",
+        )
+        .await;
+    let notes = "insert into public.note values (1);".repeat(20);
+    for rings in [0, 1] {
+        for before in ["", &notes] {
+            database
+                .run(&format!(
+                    "delete from rowcast.event; select setval('rowcast.doorbell', {rings});
+                     begin; {before} truncate public.parent; commit"
+                ))
+                .await;
+            let told = "select count(*) from rowcast.event where name = 'emptied'";
+            let told: i64 = database.ask(told).await;
+            assert_eq!(told, 1, "{rings} {before:.6}");
+        }
+    }
+}
+
 async fn changed_primary_keys(version: Version) {
     let mut lab = Lab::open(version, BOOKED).await;
     // The slot has as many spots as before: nothing is told of it.
@@ -688,6 +720,7 @@ on_every_version! {
     bulk_statements
     an_update_that_changes_nothing
     no_rows_are_nothing_to_tell_of
+    a_truncated_parent_is_told_once
     upserts
     copy
     merge
