@@ -232,8 +232,9 @@ impl Hub {
             Since::Now => (Replay::Live, None),
             Since::Unreadable => (Replay::Gap(GapReason::Bookmark), None),
             Since::Bookmark(since, text) | Since::Again(since, text) => {
+                // The ring ends at this standpoint: nothing is to be cut off.
                 let replay = table.ring.replay(since, &standpoint, &self.0.limits);
-                (replay.up_to(&standpoint), Some(text))
+                (replay, Some(text))
             }
         };
         let seam = Seam {
