@@ -1394,6 +1394,22 @@ async fn an_assert_in_a_home_rule_fails_for_one_alone() {
     assert_eq!(database.ask::<String>(asked).await, "t {}, f {home}");
 }
 
+/// No rule decides on it, not even one for all rooms.
+#[tokio::test]
+async fn everybody_is_in_the_room_of_everybody() {
+    let database = support::database().await;
+    database
+        .run(
+            "create function public.never(claims jsonb, room text) returns boolean language sql
+               as 'select false';
+             insert into rowcast.room_rule values ('*', 'public.never(jsonb, text)')",
+        )
+        .await;
+    let asked =
+        r#"select allowed from rowcast.access('[{"claims":{"sub":"1"},"rooms":["a","*"]}]')"#;
+    assert_eq!(database.ask::<Vec<String>>(asked).await, ["*"]);
+}
+
 /// Of several cookies the first that is a session counts, in the order of their names.
 #[tokio::test]
 async fn the_first_session_of_several_counts() {

@@ -44,6 +44,35 @@ async fn refused(database: &Database, sql: &str) -> (String, String) {
     (error.code().code().to_owned(), error.message().to_owned())
 }
 
+/// An update's old and new rows belong together by a key; any that is unique will do.
+async fn an_update_without_a_key_is_shown(version: Version) {
+    let database = database(version).await;
+    database
+        .run(
+            "create table shop.bare (id int);
+             create table shop.keyed (id int unique);
+             select shop.tell('shop.bare'), shop.tell('shop.bare', 'update'),
+               shop.tell('shop.keyed', 'update'), shop.tell('shop.orders', 'update')",
+        )
+        .await;
+    assert_eq!(
+        states(&database).await,
+        "shop.bare insert ok, shop.bare update no primary key, shop.keyed update ok, \
+         shop.orders insert ok, shop.orders update ok"
+    );
+    // Of a trigger that calls another function by now, ours is not there.
+    database
+        .run(
+            "create function shop.other() returns trigger language plpgsql
+               as 'begin return null; end';
+             create or replace trigger _900_rowcast_insert after insert on shop.orders
+               for each statement execute function shop.other()",
+        )
+        .await;
+    let states = states(&database).await;
+    assert!(states.contains("shop.orders insert missing"), "{states}");
+}
+
 /// Whoever attaches again mends what was done to the function by hand, though its text is the same.
 async fn a_function_that_was_changed_by_hand_is_mended(version: Version) {
     let database = database(version).await;
@@ -750,6 +779,7 @@ async fn no_table_is_said_to_be_none() {
 on_every_version! {
     a_table_may_be_called_like_a_part_of_the_function
     a_query_may_end_as_a_statement_does
+    an_update_without_a_key_is_shown
     a_function_that_was_changed_by_hand_is_mended
     a_table_that_took_anothers_name_has_a_function_of_its_own
     to_forget_a_dropped_table_leaves_its_successor_alone

@@ -419,9 +419,10 @@ async fn a_new_leader_says_what_the_last_did_not() {
     })
     .await;
     let mut reader = everybody(&follower).await;
-    emit(db.superuser().await, 1).await;
-    // What it begins with holds the event.
     let next = serve(&db, by_the_bell_alone).await;
+    emit(db.superuser().await, 1).await;
+    // Somebody who brought a bookmark had it look.
+    next.has_read(&db).await;
     drop(last);
     reader.expect_event("e").await;
     next.stop().await;
