@@ -234,15 +234,17 @@ async fn a_new_reader_with_a_bookmark_begins_at_it() {
     assert_eq!(new.expect("subscribed").await["outcome"], "recovered");
     drop(new);
     assert_eq!(lacks(&db, &server, Transport::Sse).await.1, ids);
-    // What is no place of this history is a gap, and none to begin at.
-    db.run("delete from rowcast.reader").await;
-    for since in ["garbage", "another.1_0"] {
+    // What is no place of this history, or lies ahead of it, is a gap, and none to begin at.
+    let here = db.bookmark().await;
+    let (history, _) = here.split_once('.').unwrap();
+    let ahead = format!("{history}.999999999_0");
+    for since in ["garbage", "another.1_0", &ahead] {
+        db.run("delete from rowcast.reader").await;
         let query = format!("rooms=r:1&reader=a&since={since}");
         let mut lost = ws(&server, &token("1", "", ""), &query).await;
         while lost.next().await["outcome"] != "gap" {}
         let stored = place(&db).await.unwrap();
-        let history = stored.split('.').next().unwrap();
-        assert!(db.bookmark().await.starts_with(history), "{stored}");
+        assert!(stored.starts_with(history) && stored != since, "{stored}");
     }
 }
 
@@ -554,6 +556,33 @@ async fn a_reader_is_forgotten_after_its_week(version: Version) {
     )
     .await;
     assert_eq!(db.ask::<Option<String>>(left).await, None);
+}
+
+/// The same of one that is told while somebody is connected.
+#[tokio::test]
+async fn a_gap_that_comes_live_is_to_be_acknowledged_too() {
+    let db = installed().await;
+    let server = serve(&db, |settings| {
+        settings.websocket.heartbeat = Duration::from_secs(1);
+        settings.readers.quiet = Duration::from_millis(1);
+    })
+    .await;
+    let (mut one, _) = resumed(&server, Transport::WebSocket).await;
+    let before = place(&db).await;
+    db.run(
+        "insert into rowcast.event (channel, name, rooms, data)
+           values ('c', 'rowcast:gap', array['r:1'], '{\"reason\":\"trigger\"}')",
+    )
+    .await;
+    let gap = one.expect("gap").await;
+    for _ in 0..2 {
+        while one.next().await["type"] != "heartbeat" {}
+    }
+    assert_eq!(place(&db).await, before);
+    let known = text(&gap, "bookmark");
+    ack(&server, &mut one, Transport::WebSocket, &known).await;
+    assert_ne!(place(&db).await, before);
+    server.stop().await;
 }
 
 /// It was away for longer than the log keeps events, and is told so until it has said that it knows.

@@ -321,9 +321,13 @@ mod tests {
     }
 
     fn note(ledger: &Ledger, name: &str) -> oneshot::Receiver<Stored> {
+        note_at(ledger, name, "h.10_0")
+    }
+
+    fn note_at(ledger: &Ledger, name: &str, place: &str) -> oneshot::Receiver<Stored> {
         let place = AckPlace {
-            bookmark: Bookmark::parse("h.10_0").unwrap(),
-            text: "h.10_0".into(),
+            bookmark: Bookmark::parse(place).unwrap(),
+            text: place.into(),
             after: None,
         };
         ledger.note(("u".into(), name.into()), place)
@@ -356,6 +360,19 @@ mod tests {
         }
         let stored = told.iter_mut().map(|told| told.try_recv().is_ok());
         assert_eq!(stored.filter(|stored| *stored).count(), names.len());
+    }
+
+    /// What is written tells all who wait; SQL keeps it from going back, but not what was never written.
+    #[test]
+    fn of_two_places_the_further_is_written() {
+        for said in [["h.10_0", "h.12_0"], ["h.12_0", "h.10_0"]] {
+            let ledger = ledger();
+            for place in said {
+                drop(note_at(&ledger, "a", place));
+            }
+            let jobs = ledger.take_due(Instant::now()).unwrap();
+            assert_eq!(&*jobs[0].place.text, "h.12_0", "{said:?}");
+        }
     }
 
     #[test]
