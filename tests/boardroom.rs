@@ -425,7 +425,8 @@ async fn a_session_that_changes_hands_ends(version: Version) {
 async fn a_session_without_an_end_opens_the_calendar_too(version: Version) {
     let office = Office::open(version).await;
     let endless = "insert into boardroom.sessions (secret_hash, user_id, created_at, expires_at)
-        values (sha256('of ever'), 'u2', '2026-01-01 00:00:00.9Z', 'infinity')";
+        values (sha256('of ever'), 'u2', '2026-01-01 00:00:00.9Z', 'infinity'),
+          (sha256('from ever'), 'u2', '-infinity', 'infinity')";
     office
         .stage
         .legacy
@@ -436,6 +437,8 @@ async fn a_session_without_an_end_opens_the_calendar_too(version: Version) {
     assert_eq!(bob.expect("welcome").await["user"], "u2");
     let began = "select (boardroom_push.claims_of('of ever') ->> 'iat')::bigint";
     assert_eq!(office.stage.database.ask::<i64>(began).await, 1_767_225_600);
+    let mut bob = enter(&office.stage.server, "from ever", "rooms=bookings").await;
+    assert_eq!(bob.expect("welcome").await["user"], "u2");
     office.stage.close().await;
 }
 

@@ -142,6 +142,22 @@ async fn a_session_that_changes_hands_ends() {
     server.stop().await;
 }
 
+/// Of an import that knew no beginning, say; and one of the Servlet API's without an end.
+#[tokio::test]
+async fn a_session_may_begin_and_end_at_infinity() {
+    let database = system("spa").await;
+    let sessions = "insert into spa.http_sessions
+          (session_id, user_id, created_at, last_accessed_at, max_inactive_seconds)
+        values ('ann', 1, '-infinity', now(), -1), ('max', 30, '-infinity', 'infinity', 1800)";
+    database.run(&format!("{SAMPLE}{sessions}")).await;
+    let server = serve(&database, unhurried).await;
+    for (session, user) in [("ann", "1"), ("max", "30")] {
+        let mut somebody = by_cookie(&server, session).await;
+        assert_eq!(somebody.expect("welcome").await["user"], user);
+    }
+    server.stop().await;
+}
+
 /// What a call answers is what the events would show the same caller.
 #[tokio::test]
 async fn calls_answer_each_role_with_what_it_may_see() {

@@ -2,6 +2,16 @@
 -- sub (user id) and role (user type). A room is joined if the rule with the longest fitting pattern
 -- says yes to them. No rule, no entry.
 
+-- The second that a time is in, as claims have it: never a later one, or whoever is revoked while
+-- it lasts would stay. A session may begin or end at infinity, which is no number.
+create or replace function spa_push.second_of(p_time timestamptz) returns bigint
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select floor(extract(epoch from greatest('1970-01-01Z', least('9999-01-01Z', p_time))))::bigint
+$$;
+
 -- Null when there is no such session, it has been idle for too long, or the user is no longer
 -- active. Its end moves with each request that the application notes in last_accessed_at; with an
 -- interval of zero or less it has none, as in the Servlet API.
@@ -11,9 +21,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_build_object('sub', u.user_id::text, 'role', u.user_type,
-    'iat', floor(extract(epoch from s.created_at))::bigint,
-    -- 'infinity' is no number of seconds.
-    'exp', floor(extract(epoch from least(e.ends_at, '9999-12-31Z')))::bigint)
+    'iat', spa_push.second_of(s.created_at), 'exp', spa_push.second_of(e.ends_at))
   from spa.http_sessions s
   join spa.users u on u.user_id = s.user_id and u.is_active
   cross join lateral (
@@ -64,8 +72,9 @@ declare
   v_function regprocedure;
 begin
   foreach v_function in array array[
-    'spa_push.claims_of(text)', 'spa_push.may_join_own(jsonb, text)',
-    'spa_push.may_join_calendar(jsonb, text)', 'spa_push.home_rooms(jsonb)'
+    'spa_push.second_of(timestamptz)', 'spa_push.claims_of(text)',
+    'spa_push.may_join_own(jsonb, text)', 'spa_push.may_join_calendar(jsonb, text)',
+    'spa_push.home_rooms(jsonb)'
   ]::regprocedure[] loop
     execute format('alter function %s owner to rowcast_owner', v_function);
     execute format('revoke all on function %s from public', v_function);
