@@ -331,7 +331,8 @@ export function keep(settings, host) {
     })
   }
 
-  /** Other rooms: opens a stream anew with them; the old one goes on until the new one is welcomed. */
+  /** There are other rooms: opens a stream anew with them, and the old one goes on until the new one is
+   * welcomed; or gives up what is being opened beside a WebSocket without them. */
   function reopen() {
     // One that is under way is not given up for what came later: that goes with the next.
     if (!link?.welcomedAt || trial?.index === preferred) return

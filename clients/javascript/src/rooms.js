@@ -80,6 +80,7 @@ export function roster({ later, random, reader }, keeper, report, denied) {
     const left = [...leaving].filter((room) => !wanted.has(room) && !home.has(room))
     leaving.clear()
     if (!open.length && !left.length) return
+    // For a link that can't be told, and for one beside it that will not know.
     keeper().reopen()
     if (!keeper().speaks()) return
     const isOwn = (/** @type {Wish} */ { since, alone }) => since || alone
