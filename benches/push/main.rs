@@ -10,6 +10,7 @@
 )]
 
 mod avalanche;
+mod cores;
 mod crowd;
 mod floor;
 mod measure;

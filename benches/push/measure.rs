@@ -9,7 +9,7 @@ use crate::server::{Running, Source};
 use crate::source::Flow;
 use crate::stage::Stage;
 use crate::yardstick::cluster::PATIENCE;
-use crate::{Failure, Plan, process, scenario};
+use crate::{Failure, Plan, cores, process, scenario};
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -106,7 +106,9 @@ impl<'a> Scene<'a> {
         plan: &'a Plan,
     ) -> Result<Self, Failure> {
         let as_it_comes = matches!(scenario.kind, Kind::Drops | Kind::Avalanche);
+        let last_left = scenario.apart.then(cores::leave_last);
         let running = Running::start(stage, server, as_it_comes).await?;
+        drop(last_left);
         let before = process::memory(running.pid()?)?;
         let seats = scenario.seats();
         let rowcast = server.origin == Origin::Rowcast;

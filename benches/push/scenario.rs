@@ -21,6 +21,8 @@ pub struct Scenario {
     /// Connections that write.
     pub writers: usize,
     pub kind: Kind,
+    /// Whether the server leaves the crowd's core to it, for it is CPU time that is compared.
+    pub apart: bool,
     /// Whether system calls are counted as well.
     pub traced: bool,
     /// Whose measurement holds for it, too, where that is in the same run.
@@ -118,6 +120,7 @@ const fn scenario(name: &'static str, connections: usize, rooms: u64, rate: u64)
         rows: 1,
         writers: 1,
         kind: Kind::Steady,
+        apart: false,
         traced: false,
         same_as: "",
         servers: CHIEF,
@@ -128,6 +131,7 @@ fn steady() -> Vec<Scenario> {
     vec![
         // So few that none waits for another: nothing can be written together, even under strace.
         Scenario {
+            apart: true,
             traced: true,
             servers: EVERYBODY,
             ..scenario("room-1000-calm", 1000, 1, 50)

@@ -5,9 +5,8 @@
 use super::connection::{Connection, End, Manners, Protocol, Stage, Standing, connect};
 use super::tally::{Reading, Tally, Window, now};
 use super::{Dropping, Guests, Happenings, Order, Progress, wire};
+use crate::cores;
 use mio::{Events, Interest, Poll, Token};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{self, Read, Write};
@@ -92,7 +91,7 @@ impl Hall {
     }
 
     pub fn run(&mut self) {
-        pin();
+        cores::keep_to_last();
         let mut events = Events::with_capacity(1024);
         while self.follow_orders() {
             let next = self.alarms.peek().map(|Reverse((at, ..))| *at);
@@ -370,16 +369,5 @@ impl Hall {
     fn complain(&self, why: &str) {
         let mut trouble = self.progress.trouble.lock();
         trouble.get_or_insert_with(|| why.to_owned());
-    }
-}
-
-/// Keeps this thread on the last processor. Left to itself the system moves it to where the server
-/// sends, and then each waits for the other.
-fn pin() {
-    let last = std::thread::available_parallelism().map_or(0, |cores| cores.get() - 1);
-    let mut here = CpuSet::new();
-    // Where that is not allowed, it is as it was.
-    if here.set(last).is_ok() {
-        let _ = sched_setaffinity(Pid::from_raw(0), &here);
     }
 }
