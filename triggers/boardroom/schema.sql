@@ -11,7 +11,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
   select lpad(to_hex(extract(epoch from clock_timestamp())::bigint), 8, '0')
-    || substr(md5(gen_random_uuid()::text), 1, 16)
+    || right(replace(gen_random_uuid()::text, '-', ''), 16)
 $$;
 
 create table if not exists boardroom.users (
