@@ -1620,7 +1620,7 @@ begin
   if exists (select from rowcast.history_break) then
     return 'none';
   end if;
-  return left(md5(concat_ws('/', v_mark.nonce, v_mark.database_oid, v_mark.log_oid)), 10);
+  return v_mark.name;
 end
 $$;
 
@@ -1815,7 +1815,7 @@ begin
     v_more,
     -- As rowcast.history(), without what can't change while a connection lives.
     (
-      select left(md5(concat_ws('/', min(m.nonce), min(m.database_oid), min(m.log_oid))), 10)
+      select min(m.name)
       from rowcast.history_mark m
       having count(*) = 1 and not exists (select from rowcast.history_break)
     ),
@@ -2257,8 +2257,9 @@ begin
     select s.*, max(s.id) over (partition by s.state) as last
     from (
       select w.*, rowcast.state_key(w.data) as key,
-        ('x' || left(md5(row(w.render, w.data::text, w.channel, w.name, w.rooms)::text), 16))
-          ::bit(64)::bigint as state
+        ('x' || encode(substr(sha256(convert_to(
+          row(w.render, w.data::text, w.channel, w.name, w.rooms)::text, getdatabaseencoding()
+        )), 1, 8), 'hex'))::bit(64)::bigint as state
       from wanted w
       where w.render is not null
     ) s
@@ -3154,7 +3155,7 @@ CREATE FUNCTION rowcast.trigger_function_name(p_table regclass, p_operation text
       -- 63 bytes less the tail, and no character cut in two.
       select left(f.name, max(n)) from generate_series(1, 50) n
       where octet_length(left(f.name, n)) <= 50
-    ) || ' ' || left(md5(t.apart), 12))
+    ) || ' ' || encode(substr(sha256(convert_to(t.apart, getdatabaseencoding())), 1, 6), 'hex'))
     from full_name f
     cross join lateral (values (3, f.name), (4, p_table::oid::text || ' ' || f.name)) t (place, apart)
     where t.place = 4 or octet_length(f.name) > 63
@@ -3182,7 +3183,7 @@ declare
   v_rows text := case p_operation when 'delete' then 'old_rows' else 'new_rows' end;
   v_plain boolean := '(plain)' = any (p_columns) or p_operation = 'truncate';
   v_numerous text := format('exists (select from %s offset 100)', v_rows);
-  v_told text := quote_literal('rowcast.told_' || left(md5(p_function), 12));
+  v_told text := quote_literal(p_function || ' ') || ' || last_value';
   v_settings text := (
     select string_agg(substr(c, 2, length(c) - 2), ' ') from unnest(p_columns) c where c like '(set %'
   );
@@ -3217,15 +3218,15 @@ begin
       json_build_object('table', p_table::text, 'operation', p_operation)::text
     ),
     -- TRUNCATE of a parent fires this for every table that it empties: once is enough, unless
-    -- somebody has told something since.
+    -- somebody has told something since: who told last, and the number of the event.
     'guard', case when p_operation = 'truncate' then format(
-      'if current_setting(%s, true) = (select last_value::text from rowcast.event_id_seq) then
+      'if current_setting(''rowcast.told'', true) = (select %s from rowcast.event_id_seq) then
     return null;
   end if;',
       v_told
     ) else '' end,
     'done', case when p_operation = 'truncate' then format(
-      'perform set_config(%s, last_value::text, true) from rowcast.event_id_seq;', v_told
+      'perform set_config(''rowcast.told'', %s, true) from rowcast.event_id_seq;', v_told
     ) else '' end,
     -- The table as it is called then, which may have been renamed since.
     'failed', case p_mode
@@ -3844,7 +3845,8 @@ COMMENT ON TABLE rowcast.history_break IS 'Events were lost and the log could no
 CREATE TABLE rowcast.history_mark (
     nonce text NOT NULL,
     database_oid oid NOT NULL,
-    log_oid oid NOT NULL
+    log_oid oid NOT NULL,
+    name text DEFAULT "left"(replace((gen_random_uuid())::text, '-'::text, ''::text), 10) NOT NULL
 );
 
 ALTER TABLE ONLY rowcast.history_mark REPLICA IDENTITY FULL;
@@ -3852,6 +3854,8 @@ ALTER TABLE ONLY rowcast.history_mark REPLICA IDENTITY FULL;
 ALTER TABLE rowcast.history_mark OWNER TO rowcast_owner;
 
 COMMENT ON TABLE rowcast.history_mark IS 'The current history, written by rowcast.ensure_history().';
+
+COMMENT ON COLUMN rowcast.history_mark.name IS 'What its bookmarks begin with.';
 
 CREATE UNLOGGED TABLE rowcast.history_pulse (
     nonce text NOT NULL

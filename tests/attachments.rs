@@ -124,6 +124,25 @@ async fn a_table_that_took_anothers_name_has_a_function_of_its_own(version: Vers
     );
 }
 
+/// The end of a name that was too long or another's was made by md5().
+async fn a_function_that_an_older_version_named_keeps_its_name(version: Version) {
+    let database = database(version).await;
+    let older = "rowcast.\"shop.orders insert 0cc175b9c0f1\"";
+    let rename = format!(
+        "alter function rowcast.\"shop.orders insert\"() rename to \"shop.orders insert 0cc175b9c0f1\";
+         update rowcast.attached set function_name = '{older}'"
+    );
+    database.run(&rename).await;
+    database.run("select shop.tell('shop.orders')").await;
+    let name = "select function_name || ' ' || state from rowcast.attachment";
+    assert_eq!(database.ask::<String>(name).await, format!("{older} ok"));
+    let insert = "insert into shop.orders values (1)";
+    assert_eq!(told(&database, insert).await, "insert 1");
+    database.run("select rowcast.detach('shop.orders')").await;
+    let left = "select count(*) from pg_proc where proname like 'shop.orders insert%'";
+    assert_eq!(database.ask::<i64>(left).await, 0);
+}
+
 /// `triggers status` says to forget a dropped table by its oid.
 async fn to_forget_a_dropped_table_leaves_its_successor_alone(version: Version) {
     let database = database(version).await;
@@ -782,6 +801,7 @@ on_every_version! {
     an_update_without_a_key_is_shown
     a_function_that_was_changed_by_hand_is_mended
     a_table_that_took_anothers_name_has_a_function_of_its_own
+    a_function_that_an_older_version_named_keeps_its_name
     to_forget_a_dropped_table_leaves_its_successor_alone
     what_a_nightly_job_dropped_is_forgotten
     a_renamed_trigger_tells_nothing_twice

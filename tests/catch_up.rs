@@ -174,7 +174,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 async fn much_comes(db: &Database, link: &Proxy, reader: &mut Subscriber) {
     link.set(Way::Delay(Duration::from_millis(300)));
     db.run(
-        "select rowcast.emit('c', 'e', array['nobody'], to_json(repeat(md5(n::text), 640))) \
+        "select rowcast.emit('c', 'e', array['nobody'], to_json(repeat(lpad(n::text, 32, '0'), 640))) \
          from generate_series(1, 600) n",
     )
     .await;

@@ -3,8 +3,9 @@
 //! a bookmark of a standby, a transaction prepared and committed later.
 
 use crate::support::{
-    self, Database, EVERY_TRANSPORT, Postgres, Server, Subscriber, TRANSPORTS, Transport, Version,
-    connect, eventually, get, marker, on, serve, serve_unready, token,
+    self, Database, EVERY_TRANSPORT, Postgres, REFUSE_MD5, Server, Subscriber, TRANSPORTS,
+    Transport, VERSIONS, Version, connect, eventually, get, marker, on, serve, serve_unready,
+    token,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -661,6 +662,61 @@ async fn a_crash_is_never_silence() {
 #[tokio::test]
 async fn a_killed_server_is_never_silence() {
     check_crash(None).await;
+}
+
+// Upgrades.
+
+/// Its name was computed at every look; that it is drawn now is no gap for anybody.
+#[tokio::test]
+async fn a_history_keeps_its_name_from_before_it_was_drawn() {
+    for version in VERSIONS {
+        let db = on(version).await.database().await;
+        let undone = db.undo_migrations(24).await;
+        let start = first_place(&db).await;
+        let server = serve(&db, |_| {}).await;
+        let mut live = Vec::new();
+        for transport in TRANSPORTS {
+            let mut somebody = connect(transport, &server, &token("1", "", ""), "").await;
+            somebody.expect("welcome").await;
+            live.push(somebody);
+        }
+        let writer = db.client(SUPERUSER).await;
+        emit(&writer, "before").await;
+        server.has_read(&db).await;
+        let mut owner = db.client(SUPERUSER).await;
+        let done = migrate::run(&mut owner).await.unwrap();
+        assert_eq!((done.migrations, done.scripts), (undone, 2), "{version:?}");
+        emit(&writer, "after").await;
+        marker(&db, &["*"]).await;
+        for somebody in &mut live {
+            let heard = somebody.frames_until("marker").await;
+            let heard: Vec<_> = heard.iter().map(|frame| frame["name"].as_str()).collect();
+            assert_eq!(heard, [Some("before"), Some("after")], "{version:?}");
+        }
+        for transport in EVERY_TRANSPORT {
+            let found = lacked(&db, &server, transport, &start).await;
+            assert_eq!(found, ["before", "after"], "{version:?}");
+        }
+        // And the next is another.
+        db.run("select rowcast.new_history()").await;
+        knows_the_history(&server, &db).await;
+        assert_gap(&server, &[&start]).await;
+        server.stop().await;
+    }
+}
+
+/// Files that were copied to a host in FIPS mode: nobody there can say any more how the history was called.
+#[tokio::test]
+async fn without_md5_a_history_from_before_is_a_gap() {
+    let db = support::database().await;
+    db.undo_migrations(24).await;
+    let start = first_place(&db).await;
+    db.run(REFUSE_MD5).await;
+    let mut owner = db.client(SUPERUSER).await;
+    migrate::run(&mut owner).await.unwrap();
+    let server = serve(&db, |_| {}).await;
+    assert_gap(&server, &[&start]).await;
+    server.stop().await;
 }
 
 // Restores and copies.

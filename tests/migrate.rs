@@ -40,6 +40,21 @@ async fn from_empty_to_latest_and_again_harmlessly() {
     }
 }
 
+/// `rowcast migrate` ended at the first md5() where OpenSSL is in FIPS mode. What all other tests show by
+/// running in such databases.
+#[tokio::test]
+async fn where_md5_is_refused_it_migrates() {
+    for version in VERSIONS {
+        let postgres = support::on(version).await;
+        for database in [postgres.database().await, postgres.lab().await] {
+            let hash = database.superuser().await;
+            let error = hash.query("select md5('a')", &[]).await;
+            let error = error.expect_err("it is refused here");
+            assert!(format!("{error:?}").contains("could not compute MD5 hash"));
+        }
+    }
+}
+
 /// Managed databases give nobody a superuser. From 16 on, whoever creates a role may not act as it
 /// unless it is granted.
 #[tokio::test]

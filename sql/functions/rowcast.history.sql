@@ -33,7 +33,7 @@ begin
   if exists (select from rowcast.history_break) then
     return 'none';
   end if;
-  return left(md5(concat_ws('/', v_mark.nonce, v_mark.database_oid, v_mark.log_oid)), 10);
+  return v_mark.name;
 end
 $$;
 revoke all on function rowcast.history() from public;

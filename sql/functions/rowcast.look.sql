@@ -64,7 +64,7 @@ begin
     v_more,
     -- As rowcast.history(), without what can't change while a connection lives.
     (
-      select left(md5(concat_ws('/', min(m.nonce), min(m.database_oid), min(m.log_oid))), 10)
+      select min(m.name)
       from rowcast.history_mark m
       having count(*) = 1 and not exists (select from rowcast.history_break)
     ),

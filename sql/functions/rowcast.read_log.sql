@@ -94,8 +94,9 @@ begin
     select s.*, max(s.id) over (partition by s.state) as last
     from (
       select w.*, rowcast.state_key(w.data) as key,
-        ('x' || left(md5(row(w.render, w.data::text, w.channel, w.name, w.rooms)::text), 16))
-          ::bit(64)::bigint as state
+        ('x' || encode(substr(sha256(convert_to(
+          row(w.render, w.data::text, w.channel, w.name, w.rooms)::text, getdatabaseencoding()
+        )), 1, 8), 'hex'))::bit(64)::bigint as state
       from wanted w
       where w.render is not null
     ) s

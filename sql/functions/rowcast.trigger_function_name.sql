@@ -23,7 +23,7 @@ as $$
       -- 63 bytes less the tail, and no character cut in two.
       select left(f.name, max(n)) from generate_series(1, 50) n
       where octet_length(left(f.name, n)) <= 50
-    ) || ' ' || left(md5(t.apart), 12))
+    ) || ' ' || encode(substr(sha256(convert_to(t.apart, getdatabaseencoding())), 1, 6), 'hex'))
     from full_name f
     cross join lateral (values (3, f.name), (4, p_table::oid::text || ' ' || f.name)) t (place, apart)
     where t.place = 4 or octet_length(f.name) > 63

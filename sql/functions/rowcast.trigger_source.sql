@@ -26,7 +26,7 @@ declare
   v_rows text := case p_operation when 'delete' then 'old_rows' else 'new_rows' end;
   v_plain boolean := '(plain)' = any (p_columns) or p_operation = 'truncate';
   v_numerous text := format('exists (select from %s offset 100)', v_rows);
-  v_told text := quote_literal('rowcast.told_' || left(md5(p_function), 12));
+  v_told text := quote_literal(p_function || ' ') || ' || last_value';
   v_settings text := (
     select string_agg(substr(c, 2, length(c) - 2), ' ') from unnest(p_columns) c where c like '(set %'
   );
@@ -61,15 +61,15 @@ begin
       json_build_object('table', p_table::text, 'operation', p_operation)::text
     ),
     -- TRUNCATE of a parent fires this for every table that it empties: once is enough, unless
-    -- somebody has told something since.
+    -- somebody has told something since: who told last, and the number of the event.
     'guard', case when p_operation = 'truncate' then format(
-      'if current_setting(%s, true) = (select last_value::text from rowcast.event_id_seq) then
+      'if current_setting(''rowcast.told'', true) = (select %s from rowcast.event_id_seq) then
     return null;
   end if;',
       v_told
     ) else '' end,
     'done', case when p_operation = 'truncate' then format(
-      'perform set_config(%s, last_value::text, true) from rowcast.event_id_seq;', v_told
+      'perform set_config(''rowcast.told'', %s, true) from rowcast.event_id_seq;', v_told
     ) else '' end,
     -- The table as it is called then, which may have been renamed since.
     'failed', case p_mode

@@ -22,7 +22,7 @@ pub const SMALL_RING: (&str, &str) = ("ROWCAST__HUB__RING_BYTES", "65536");
 /// None where the leaf is full, and somebody's look keeps all of them from being left: the more there
 /// is, the longer that look takes.
 const FILL: &str = "with filler as (select rowcast.emit('filler', 'filler', array['nobody:1'], \
-      (select to_json(string_agg(md5(random()::text), '')) from generate_series(1, 7000))) as id \
+      (select to_json(string_agg(replace(gen_random_uuid()::text, '-', ''), '')) from generate_series(1, 7000))) as id \
       where not (select rowcast.leaf_is_full(last_value, 209715) from rowcast.event_id_seq)) \
     insert into app.filler (id) select id from filler";
 

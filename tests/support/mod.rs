@@ -86,8 +86,8 @@ mod subscriber;
 
 pub use poller::Poller;
 pub use postgres::{
-    Database, Postgres, VERSIONS, Version, apply_triggers, database, empty, lab, long_replay,
-    marker, on, system,
+    Database, Postgres, REFUSE_MD5, VERSIONS, Version, apply_triggers, database, empty, lab,
+    long_replay, marker, on, system,
 };
 pub use server::{
     Answer, Process, Served, Server, ask, get, metric, post, raw, reluctant, serve, serve_process,

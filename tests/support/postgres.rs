@@ -74,7 +74,7 @@ const MANY: usize = 500;
 
 /// What undoes migrations, by their number: those that could not be applied again otherwise, or would
 /// have nothing to do.
-const UNDO: [(i32, &str); 4] = [
+const UNDO: [(i32, &str); 5] = [
     (17, "alter table rowcast.setting drop column schema_number"),
     (19, "drop sequence rowcast.lastval"),
     (
@@ -83,7 +83,42 @@ const UNDO: [(i32, &str); 4] = [
          alter table rowcast.event attach partition rowcast.log for values in (0, 1, 2, 3, 4, 5)",
     ),
     (22, "drop table rowcast.recheck_due"),
+    // What look and history said needed md5().
+    (
+        24,
+        "drop function pg_catalog.md5(text);
+         alter function pg_catalog.kept_md5(text) rename to md5;
+         alter function pg_catalog.kept_md5(bytea) rename to md5;
+         do $$
+         declare
+           v_function record;
+         begin
+           for v_function in
+             select p.oid, f.name, f.since, f.before from (values
+               ('history', 'v_mark.name',
+                 'concat_ws(''/'', v_mark.nonce, v_mark.database_oid, v_mark.log_oid)'),
+               ('look', 'min(m.name)',
+                 'concat_ws(''/'', min(m.nonce), min(m.database_oid), min(m.log_oid))')
+             ) f (name, since, before)
+             join pg_proc p on p.proname = f.name and p.pronamespace = 'rowcast'::regnamespace
+           loop
+             execute replace(pg_get_functiondef(v_function.oid), v_function.since,
+               'left(md5(' || v_function.before || '), 10)');
+             update rowcast.script set md5 = 'older' where name = 'rowcast.' || v_function.name;
+           end loop;
+         end
+         $$;
+         alter table rowcast.history_mark drop column name",
+    ),
 ];
+
+/// As where OpenSSL is in FIPS mode. Every migrated database is such a one, so that all tests show that
+/// nothing needs it.
+pub const REFUSE_MD5: &str = "alter function pg_catalog.md5(text) rename to kept_md5;
+     alter function pg_catalog.md5(bytea) rename to kept_md5;
+     create function pg_catalog.md5(text) returns text language plpgsql immutable as $$ begin
+       raise 'could not compute MD5 hash: unsupported' using errcode = 'internal_error';
+     end $$";
 
 /// A cluster with its templates.
 pub struct Postgres {
@@ -213,6 +248,7 @@ impl Postgres {
                 let _one_at_a_time = self.building.lock().await;
                 let template = self.create("template_plain", "template0").await;
                 let mut owner = template.client(SUPERUSER).await;
+                owner.batch_execute(REFUSE_MD5).await.expect("no md5()");
                 migrate::run(&mut owner)
                     .await
                     .unwrap_or_else(|error| panic!("{error}"));

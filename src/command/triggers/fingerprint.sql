@@ -9,18 +9,18 @@ schemas as (
   select oid from pg_namespace
   where nspname not in ('pg_catalog', 'information_schema', 'pg_toast') and nspname !~ '^pg_temp'
 )
-select md5(concat_ws('|',
+select encode(sha256(convert_to(concat_ws('|',
   (select string_agg(n::text, ',' order by n.oid) from pg_namespace n where oid in (table schemas)),
-  (select string_agg(md5(case
+  (select string_agg(encode(sha256(convert_to(case
       when p.proargdefaults is null and p.prosqlbody is null then p::text
       else regexp_replace(p::text, ':(stmt_)?(location|len) -?\d+', '', 'g')
-    end), ',' order by p.oid) from pg_proc p
+    end, getdatabaseencoding())), 'hex'), ',' order by p.oid) from pg_proc p
     where pronamespace in (table schemas)),
-  (select md5(string_agg(
+  (select string_agg(
       (c.oid, c.relname, c.relnamespace, c.relowner, c.relacl, c.relkind, c.reloptions)::text, ','
-      order by c.oid))
+      order by c.oid)
     from pg_class c where relnamespace in (table schemas)),
-  (select md5(string_agg(d::text, ',' order by d.objoid, d.classoid, d.objsubid))
+  (select string_agg(d::text, ',' order by d.objoid, d.classoid, d.objsubid)
     from pg_description d where objoid >= 16384),
   (select string_agg(r::text, ',' order by r.pattern) from rowcast.room_rule r),
   (select string_agg(r::text, ',' order by r.rooms_of) from rowcast.home_rule r),
@@ -41,4 +41,4 @@ select md5(concat_ws('|',
   (select sum(n_tup_ins + n_tup_upd + n_tup_del) from pg_stat_xact_user_tables
     where schemaname <> 'rowcast' or relname not in
       ('room_rule', 'home_rule', 'session_rule', 'channel', 'callable'))
-))
+), getdatabaseencoding())), 'hex')
