@@ -3,7 +3,7 @@
 
 mod pages;
 
-use crate::support::{self, driver::Driver};
+use crate::support::{self, driver::Driver, token};
 use serde_json::json;
 use std::path::Path;
 use std::process::Stdio;
@@ -222,4 +222,35 @@ async fn the_console_draws_what_happens_and_asks_nobody_else() {
     assert_eq!(page.evaluate(unknown).await, true);
     drop(demo);
     bare.until(unknown).await;
+}
+
+/// Nobody got in, and the first line said that all was well: whoever was turned away counted as anybody
+/// who knocks at a public port.
+#[tokio::test]
+async fn the_console_says_that_a_rule_fails() {
+    let database = support::database().await;
+    database
+        .run(
+            "create function public.gone(claims jsonb) returns text[] language sql
+               as $$ select array['a'] $$;
+             insert into rowcast.home_rule values ('public.gone(jsonb)')",
+        )
+        .await;
+    let enabled = ("ROWCAST__CONSOLE__ENABLED", "true");
+    let program = support::serve_process(&database, &[enabled]).await;
+    let (url, operator) = (&program.url, token("ops", "admin", ""));
+    let driver = Driver::start().await;
+    let page = driver
+        .visit(&format!("{url}/console#token={operator}"), json!({}))
+        .await;
+    page.until("document.querySelector('#verdict')?.dataset.level === 'well'")
+        .await;
+    database.run("drop function public.gone(jsonb)").await;
+    let mut refused = support::ws(&program, &token("1", "", ""), "").await;
+    assert_eq!(refused.closed().await.0, 1013);
+    page.until(
+        "document.querySelector('#verdict').dataset.level === 'warn' \
+         && document.querySelector('#verdict-list').textContent.includes('1 failure of rules')",
+    )
+    .await;
 }
