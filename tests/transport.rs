@@ -552,6 +552,35 @@ async fn every_sslmode_demands_what_libpq_demands() {
             "{mode} at {base}: {found:?}"
         );
     }
+    // Many servers show what `openssl req -x509` made, which libpq takes: the error said no remedy.
+    let (crt_of_ca, key_of_ca) = (&ours.pem, ours.issuer.key().serialize_pem());
+    let (crt_before, key_before) = [&crt, &key]
+        .map(|path| std::fs::read_to_string(path).expect("ours"))
+        .into();
+    let serve_with = async |certificate: &str, of_it: &str| {
+        std::fs::write(&crt, certificate).expect("ours");
+        std::fs::write(&key, of_it).expect("ours");
+        let client = rowcast::database::connect_and_drive(&by_address, PATIENCE).await;
+        let client = client.expect("it is there");
+        let reload = "select pg_reload_conf()";
+        client.query_one(reload, &[]).await.expect("a superuser");
+    };
+    serve_with(crt_of_ca, &key_of_ca).await;
+    let refused = eventually("the server has read it", async || {
+        let found = is_encrypted(&format!("{by_name}?sslmode=verify-ca{right}")).await;
+        found.err()
+    });
+    let refused = refused.await;
+    assert!(
+        refused.contains("give it one that says CA:FALSE"),
+        "{refused}"
+    );
+    serve_with(&crt_before, &key_before).await;
+    eventually("the server has read it", async || {
+        let found = is_encrypted(&format!("{by_name}?sslmode=verify-ca{right}")).await;
+        found.ok()
+    })
+    .await;
     // The pool kept to the authority of its start, until somebody restarted the service.
     let renewed = write("renewed", &foreign.pem);
     let url = format!("{by_name}?sslmode=verify-full&sslrootcert={renewed}");

@@ -94,6 +94,10 @@ const NOBODY: &str =
 const TOO_MANY: &str = "each `rowcast serve` takes up to database.pool_size + calls.running + 1: \
      allow it so many, or lower those";
 
+/// What to do about a server that shows the very certificate that is to vouch for others. libpq takes it.
+const OWN_AUTHORITY: &str = "the server's certificate says CA:TRUE, as `openssl req -x509` makes it: \
+     give it one that says CA:FALSE";
+
 /// What was wrong, where the sentence has said already with what.
 fn bare(error: &DatabaseError) -> String {
     match error {
@@ -149,6 +153,7 @@ fn describe_as(error: &tokio_postgres::Error, denied: &str) -> String {
             Some(ErrorKind::TimedOut) => format!(" ({NOBODY})"),
             // And of a server that is not read-write.
             _ if source == "database does not allow writes" => format!(" ({ON_THE_PRIMARY})"),
+            _ if source.contains("CaUsedAsEndEntity") => format!(" ({OWN_AUTHORITY})"),
             _ => String::new(),
         };
         return format!("{error}: {source}{hint}");
