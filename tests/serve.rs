@@ -97,6 +97,26 @@ fn without_database(path: &Path) -> Command {
     command
 }
 
+/// A node that was started while the issuer was away refused everybody, and no number said so.
+#[tokio::test]
+async fn keys_that_can_not_be_fetched_are_counted_as_failures() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let _child = without_database(&path)
+        // Nobody answers there either.
+        .env("ROWCAST__AUTH__JWKS", "http://127.0.0.1:1/keys")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("the failure is counted", async || {
+        let metrics = ask_at(&path, "/metrics").await?;
+        metrics
+            .contains("\nrowcast_failures_total 1\n")
+            .then_some(())
+    })
+    .await;
+}
+
 /// A series that begins with its first value has not increased by it, and one that is not there equals
 /// nothing: the alerts of docs/operations.md heard of neither.
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The process: how it begins, whom it can't take in, how it ends. Hands over to the log.
 //! It must never be given what somebody sent.
 
+use super::{FAILURES, add};
 use std::fmt::Display;
 
 /// Something is allowed but unwise, as of the settings.
@@ -39,8 +40,9 @@ pub fn ended(error: &dyn Display) {
     tracing::error!("{error}");
 }
 
-/// A JWKS was not to be had.
+/// A JWKS was not to be had: at a start, all whose token it would prove are refused.
 pub fn keys_not_refreshed(error: &dyn Display) {
+    add(&FAILURES, 1);
     tracing::warn!(%error, "the keys could not be refreshed; the old ones stay");
 }
 

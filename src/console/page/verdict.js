@@ -22,7 +22,7 @@ export function troubles(now, history) {
   const failures = (database?.failures ?? []).filter((failure) => at - failure.at < HOUR).length
   if (failures) warn(`${plural(failures, 'trigger failure')} in the last hour: events were lost, gaps were told.`)
   const failed = history.sum('failures', MINUTE_OF_SAMPLES)
-  if (failed) warn(`${plural(failed, 'failure')} of rules, triggers or questions to the database in the last minute: the log says which.`)
+  if (failed) warn(`${plural(failed, 'failure')} of rules, triggers, keys or questions to the database in the last minute: the log says which.`)
   if (database?.drift?.length) warn(`${plural(database.drift.length, 'attachment is', 'attachments are')} not in force.`)
   if (database?.paused?.length) warn(`Paused: ${database.paused.join(', ')}.`)
   if (database?.log?.refused != null) warn(`A lock has kept the log from being emptied for ${time(database.log.refused * 1000)}.`)
