@@ -145,9 +145,12 @@ impl Service {
             pulse: Arc::clone(&pulse),
         };
         let verifier = Verifier::new(&settings.auth)?;
-        let (rate, seats) = (
-            settings.limits.connects_per_second,
-            settings.limits.connections,
+        let limits = &settings.limits;
+        let arrivals = Arrivals::new(
+            limits.connects_per_second,
+            limits.connections,
+            limits.connections_per_address,
+            std::time::Instant::now(),
         );
         let ledger = Ledger::new(settings.readers.clone(), database.clone());
         let questions = Questions::new(database.clone(), &settings);
@@ -156,7 +159,7 @@ impl Service {
             cookies: Cookies::default(),
             streams: Streams::new(settings.sse.retry),
             replays: Replays::new(settings.database.pool_size, std::time::Instant::now()),
-            arrivals: Arrivals::new(rate, seats, std::time::Instant::now()),
+            arrivals,
             settings,
             hub,
             database,

@@ -1,7 +1,9 @@
 //! A thousand who lose the server at once come back within the time they are spread over and the
 //! time that the accept rate takes, and at no moment faster than that rate.
 
-use crate::support::{self, Database, Process, marker, serve_process_at, token, within};
+use crate::support::{
+    self, Database, Process, get, marker, serve, serve_process_at, token, within,
+};
 use futures_util::StreamExt;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -19,6 +21,32 @@ const RATE: usize = 100;
 /// How long a thousand may take at this rate, with the waits' fifth, the spread of a restart, and a
 /// machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// It spent what everybody comes by: who came from elsewhere was told to wait, again and again.
+#[tokio::test]
+async fn a_loop_of_one_address_keeps_no_other_out() {
+    let database = support::lab().await;
+    let server = serve(&database, |settings| {
+        settings.http.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
+        let limits = &mut settings.limits;
+        (limits.connections, limits.connections_per_address) = (1000, 100);
+        limits.connects_per_second = 4;
+    })
+    .await;
+    let bearer = format!("Bearer {}", token("1", "", ""));
+    let come = async |address: &str| {
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("x-forwarded-for", address),
+        ];
+        get(&server, "/poll?wait=0", &headers).await.status
+    };
+    for address in ["203.0.113.2", "2001:db8::2"] {
+        while come("203.0.113.1").await != 503 {}
+        assert_eq!(come(address).await, 200, "{address}");
+    }
+    server.stop().await;
+}
 
 /// What they have in common.
 struct Crowd {

@@ -38,8 +38,13 @@ impl Allowance {
 
     /// Takes one, if there is one.
     pub fn take(&mut self, now: Instant) -> bool {
+        self.take_above(0.0, now)
+    }
+
+    /// The same for somebody who has to leave so many for others.
+    pub fn take_above(&mut self, others: f64, now: Instant) -> bool {
         self.refill(now);
-        let allowed = self.left >= 1.0;
+        let allowed = self.left >= others + 1.0;
         if allowed {
             self.left -= 1.0;
         }

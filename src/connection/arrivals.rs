@@ -1,16 +1,29 @@
 //! How many may come in a second, and when those return who came when too many did.
 //! Hands a wait to each of them, one behind the other, so that they come back no faster than they
-//! can be let in. It must never let in more than the rate and its burst, whoever returns when.
+//! can be let in. It must never let in more than the rate and its burst, whoever returns when, nor let
+//! one address spend what the others come by.
 
 use super::allowance::Allowance;
+use super::seats::network;
 use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+/// Within which the share of an address holds.
+const SPAN: Duration = Duration::from_secs(1);
+
+/// What an address that has had its share leaves to the others, of the burst. Alone it comes as fast as
+/// that fills up, which is the whole rate.
+const OTHERS: f64 = 0.5;
 
 /// Who may come now.
 #[derive(Debug)]
 pub struct Arrivals {
     rate: f64,
+    /// Of one address in a second, before it leaves others theirs.
+    share: usize,
     /// No queue is longer: by then the house is full.
     longest: Duration,
     state: Mutex<State>,
@@ -21,53 +34,87 @@ pub struct Arrivals {
 #[derive(Debug)]
 struct State {
     allowance: Allowance,
-    /// When the last of those who wait is to come back.
-    last: Instant,
+    /// Let in since `since`, by address: no more of them than the rate and its burst.
+    came: HashMap<IpAddr, usize>,
+    since: Instant,
+    /// When the last of those who wait is to come back: of addresses within their share, and of the others.
+    within: Instant,
+    beyond: Instant,
 }
 
 impl Arrivals {
-    /// `rate` a second, and `seats` in all.
+    /// `rate` a second, and `seats` in all, of which an address may have `per_address`: as great a part of
+    /// the rate is its share.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "rates")]
-    pub fn new(rate: usize, seats: usize, now: Instant) -> Self {
+    pub fn new(rate: usize, seats: usize, per_address: usize, now: Instant) -> Self {
+        let share = rate.saturating_mul(per_address) / seats.max(1);
         Self {
             rate: rate as f64,
+            share: share.max(1),
             longest: Duration::from_secs_f64(seats as f64 / rate as f64),
             state: Mutex::new(State {
                 allowance: Allowance::new(rate, rate, now),
-                last: now,
+                came: HashMap::new(),
+                since: now,
+                within: now,
+                beyond: now,
             }),
             crowd: AtomicUsize::new(0),
         }
     }
 
-    /// Lets somebody in.
+    /// Lets somebody in. Whoever comes from nowhere is not counted.
     ///
     /// # Errors
     /// Too many came within the last second: how long to wait.
-    pub fn arrive(&self, now: Instant) -> Result<(), Duration> {
+    pub fn arrive(&self, address: Option<IpAddr>, now: Instant) -> Result<(), Duration> {
+        let address = address.map(network);
         let mut state = self.state.lock();
-        if state.allowance.take(now) {
+        if now.saturating_duration_since(state.since) >= SPAN {
+            (state.came, state.since) = (HashMap::new(), now);
+        }
+        let came = |address| state.came.get(&address).copied().unwrap_or(0);
+        let is_within = address.is_none_or(|address| came(address) < self.share);
+        let left = if is_within { 0.0 } else { self.rate * OTHERS };
+        if state.allowance.take_above(left, now) {
+            address
+                .into_iter()
+                .for_each(|address| *state.came.entry(address).or_default() += 1);
             return Ok(());
         }
-        Err(self.next(&mut state, now))
+        if is_within {
+            let (turn, wait) = self.next(state.within, now);
+            state.within = turn;
+            return Err(wait);
+        }
+        Err(self.behind(&mut state, now))
     }
 
     /// How long somebody is to wait who can't be let in at present, whoever comes: each for a turn of
     /// its own, up to a fifth longer, which leaves turns for those who come meanwhile.
     pub fn turn(&self, now: Instant) -> Duration {
-        self.next(&mut self.state.lock(), now)
+        self.behind(&mut self.state.lock(), now)
     }
 
-    fn next(&self, state: &mut State, now: Instant) -> Duration {
-        state.last = state.last.max(now) + Duration::from_secs_f64(1.0 / self.rate);
-        let queue = state.last.saturating_duration_since(now);
+    /// A turn behind those of addresses within their share: whoever comes without end lengthens no wait
+    /// but those of its like.
+    fn behind(&self, state: &mut State, now: Instant) -> Duration {
+        let (turn, wait) = self.next(state.beyond.max(state.within), now);
+        state.beyond = turn;
+        wait
+    }
+
+    /// The turn behind the last one, and how long to wait for it.
+    fn next(&self, last: Instant, now: Instant) -> (Instant, Duration) {
+        let turn = last.max(now) + Duration::from_secs_f64(1.0 / self.rate);
+        let queue = turn.saturating_duration_since(now);
         if queue > self.longest {
             // More than there are seats for: any turn is as good as another.
-            state.last = now + self.longest;
-            return self.longest.mul_f64(rand::random_range(0.0..=1.0));
+            let wait = self.longest.mul_f64(rand::random_range(0.0..=1.0));
+            return (now + self.longest, wait);
         }
-        queue.mul_f64(rand::random_range(1.0..=1.2))
+        (turn, queue.mul_f64(rand::random_range(1.0..=1.2)))
     }
 
     /// We stop, and this many will come back, here or next door.
@@ -89,8 +136,12 @@ impl Arrivals {
 mod tests {
     use super::*;
     use std::collections::BinaryHeap;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    /// All come from here, which may have all seats.
+    const ADDRESS: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
     /// Plays a storm: everybody comes at its time, and again when it was told to. When each was let
     /// in, and how often somebody was sent away.
@@ -98,7 +149,7 @@ mod tests {
         let mut due: BinaryHeap<_> = first.iter().map(|at| std::cmp::Reverse(*at)).collect();
         let (mut admitted, mut refused) = (Vec::new(), 0);
         while let Some(std::cmp::Reverse(at)) = due.pop() {
-            match arrivals.arrive(start + at) {
+            match arrivals.arrive(ADDRESS, start + at) {
                 Ok(()) => admitted.push(at),
                 Err(wait) => {
                     refused += 1;
@@ -122,7 +173,7 @@ mod tests {
     #[test]
     fn a_storm_is_let_in_at_the_rate_and_each_is_sent_away_about_once() {
         let start = Instant::now();
-        let arrivals = Arrivals::new(100, 5000, start);
+        let arrivals = Arrivals::new(100, 5000, 5000, start);
         let (admitted, refused) = play(&arrivals, start, &vec![Duration::ZERO; 1000]);
         assert_eq!(admitted.len(), 1000);
         let most = most_in_a_second(&admitted);
@@ -139,7 +190,7 @@ mod tests {
     #[test]
     fn those_who_come_meanwhile_delay_nobody_for_ever() {
         let start = Instant::now();
-        let arrivals = Arrivals::new(100, 5000, start);
+        let arrivals = Arrivals::new(100, 5000, 5000, start);
         let mut first = vec![Duration::ZERO; 1000];
         first.extend((0..800).map(|n| Duration::from_millis(n * 20)));
         let (admitted, _) = play(&arrivals, start, &first);
@@ -155,15 +206,15 @@ mod tests {
     #[test]
     fn a_queue_is_no_longer_than_the_house_takes_to_fill() {
         let start = Instant::now();
-        let arrivals = Arrivals::new(100, 500, start);
+        let arrivals = Arrivals::new(100, 500, 500, start);
         let waits: Vec<_> = (0..2000)
-            .filter_map(|_| arrivals.arrive(start).err())
+            .filter_map(|_| arrivals.arrive(ADDRESS, start).err())
             .collect();
         assert_eq!(waits.len(), 1900);
         let longest = waits.iter().max().unwrap();
         assert!(*longest <= 6 * SECOND, "{longest:?}");
         let (admitted, _) = play(
-            &Arrivals::new(100, 500, start),
+            &Arrivals::new(100, 500, 500, start),
             start,
             &vec![Duration::ZERO; 2000],
         );
@@ -175,7 +226,7 @@ mod tests {
     #[test]
     fn who_can_not_be_let_in_asks_again_no_faster_than_the_rate() {
         let start = Instant::now();
-        let arrivals = Arrivals::new(100, 5000, start);
+        let arrivals = Arrivals::new(100, 5000, 5000, start);
         let mut due: BinaryHeap<_> = (0..1000)
             .map(|_| std::cmp::Reverse(Duration::ZERO))
             .collect();
@@ -194,15 +245,63 @@ mod tests {
     #[test]
     fn whoever_leaves_together_comes_back_below_the_rate() {
         let start = Instant::now();
-        let arrivals = Arrivals::new(100, 5000, start);
+        let arrivals = Arrivals::new(100, 5000, 5000, start);
         arrivals.send_away(1000);
         let spread = arrivals.spread();
         assert_eq!(spread, Duration::from_millis(12_500));
         let first: Vec<_> = (0..1000)
             .map(|_| spread.mul_f64(rand::random_range(0.1..=1.0)))
             .collect();
-        let (admitted, refused) = play(&Arrivals::new(100, 5000, start), start, &first);
+        let (admitted, refused) = play(&Arrivals::new(100, 5000, 5000, start), start, &first);
         assert!(most_in_a_second(&admitted) <= 200);
         assert!(refused < 50, "{refused}");
+    }
+
+    fn network_of(number: u16, host: u16) -> Option<IpAddr> {
+        Some(Ipv6Addr::new(0x2001, 0xdb8, 0, number, 0, 0, 0, host).into())
+    }
+
+    /// One page in a loop kept everybody else out: each was told to wait for up to all the seats.
+    #[test]
+    fn who_comes_without_end_keeps_no_other_address_out() {
+        let start = Instant::now();
+        let arrivals = Arrivals::new(100, 2000, 100, start);
+        let mut admitted = 0_u32;
+        for milli in 0..10_000_u16 {
+            let at = start + Duration::from_millis(milli.into());
+            // Of one network, and it waits for nothing.
+            admitted += u32::from(arrivals.arrive(network_of(1, milli), at).is_ok());
+            if milli % 1000 == 999 {
+                let came =
+                    (2..7).filter(|number| arrivals.arrive(network_of(*number, 1), at).is_ok());
+                assert_eq!(came.count(), 5, "after {milli} ms");
+            }
+        }
+        // The half of the burst that is not for others, and of the rate all that they did not take.
+        assert!((950..=1055).contains(&admitted), "{admitted}");
+    }
+
+    /// Nor does it lengthen the wait of those who come when they are too many by themselves.
+    #[test]
+    fn who_waits_for_nothing_lengthens_no_wait_of_other_addresses() {
+        let start = Instant::now();
+        let arrivals = Arrivals::new(100, 2000, 100, start);
+        let refused = (0..10_000).filter(|_| arrivals.arrive(network_of(1, 1), start).is_err());
+        assert!(refused.count() > 9900);
+        let waits =
+            (2..202).filter_map(|number| arrivals.arrive(network_of(number, 1), start).err());
+        let longest = waits.max().expect("more than the burst");
+        assert!(longest <= SECOND * 2, "{longest:?}");
+    }
+
+    #[test]
+    fn no_more_addresses_are_known_than_may_come_in_a_second() {
+        let start = Instant::now();
+        let arrivals = Arrivals::new(100, 2000, 100, start);
+        for number in 0..20_000 {
+            let at = start + Duration::from_millis(u64::from(number));
+            let _ = arrivals.arrive(network_of(number, 1), at);
+            assert!(arrivals.state.lock().came.len() <= 200);
+        }
     }
 }

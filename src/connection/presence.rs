@@ -206,7 +206,8 @@ impl Gate {
         identity: &Identity,
     ) -> Result<Admission, Refusal> {
         // Only now: whoever is turned away for good takes nobody's turn.
-        let arrived = self.arrivals.arrive(Instant::now());
+        let address = visit.address(self);
+        let arrived = self.arrivals.arrive(address, Instant::now());
         arrived.map_err(Refusal::Crowded)?;
         report::arrived(transport);
         self.welcome(identity, visit.asked()?).await
