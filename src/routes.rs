@@ -13,9 +13,11 @@ use crate::connection::post::{self, Body};
 use crate::connection::visit::Visit;
 use crate::connection::{Gate, call, poll, reader, sse};
 use crate::console::{Console, page};
+use std::future::ready;
 use std::sync::Arc;
 use warp::filters::BoxedFilter;
 use warp::http::{HeaderMap, StatusCode};
+use warp::path::FullPath;
 use warp::reply::{Reply, Response};
 use warp::{Filter, Rejection};
 
@@ -65,21 +67,41 @@ pub fn operators(gate: Arc<Gate>) -> BoxedFilter<Answer> {
 
 fn asked_by_operators(gate: Arc<Gate>) -> BoxedFilter<Answer> {
     let console = Console::open(&gate);
-    let live = warp::path!("healthz")
+    let live = at("healthz")
         .and(fetched_or_probed())
         .map(|| "ok\n".into_response());
     let for_ready = Arc::clone(&gate);
-    let ready = warp::path!("readyz")
+    let readyz = at("readyz")
         .and(fetched_or_probed())
         .map(move || readiness(&for_ready));
-    let metrics = warp::path!("metrics")
+    let metrics = at("metrics")
         .and(fetched_or_probed())
         .map(move || metrics::answer(&gate));
-    let plain = live.or(ready).unify().or(metrics).unify();
+    let plain = live.or(readyz).unify().or(metrics).unify();
     match console {
         Some(console) => plain.or(looked_at(console)).unify().boxed(),
         None => plain.boxed(),
     }
+}
+
+/// This path and no other.
+fn at(path: &'static str) -> impl Filter<Extract = (), Error = Rejection> + Copy {
+    warp::path(path).and(end())
+}
+
+/// Where a path ends, a slash included: what a proxy keeps from the public by its exact path is not to be
+/// had by another.
+fn end() -> impl Filter<Extract = (), Error = Rejection> + Copy {
+    let full = warp::path::end().and(warp::path::full());
+    let strict = full.and_then(|path: FullPath| {
+        let slash = path.as_str().ends_with('/');
+        ready(if slash {
+            Err(warp::reject::not_found())
+        } else {
+            Ok(())
+        })
+    });
+    strict.untuple_one()
 }
 
 /// GET, or HEAD, which many monitors send; the HTTP library leaves out the body then.
@@ -91,30 +113,29 @@ fn fetched_or_probed() -> impl Filter<Extract = (), Error = Rejection> + Copy + 
 /// The console: its page, and what that asks for.
 fn looked_at(console: Arc<Console>) -> BoxedFilter<Answer> {
     let whole = warp::path("console").and(warp::get());
-    let itself =
-        whole
-            .and(warp::path::end())
-            .and(warp::path::full())
-            .map(|path: warp::path::FullPath| {
-                if path.as_str().ends_with('/') {
-                    return page::without_slash();
-                }
-                page::file("").unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())
-            });
+    let itself = whole
+        .and(warp::path::end())
+        .and(warp::path::full())
+        .map(|path: FullPath| {
+            if path.as_str().ends_with('/') {
+                return page::without_slash();
+            }
+            page::file("").unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())
+        });
     let watching = Arc::clone(&console);
     let watch = whole
-        .and(warp::path!("watch"))
+        .and(at("watch"))
         .and(visit())
         .and(warp::ext::get::<Cut>())
         .then(move |visit: Visit, cut: Cut| Arc::clone(&watching).watch(visit, cut));
     let following = Arc::clone(&console);
     let tail = whole
-        .and(warp::path!("tail"))
+        .and(at("tail"))
         .and(visit())
         .and(warp::ext::get::<Cut>())
         .then(move |visit: Visit, cut: Cut| Arc::clone(&following).tail(visit, cut));
     let connections = whole
-        .and(warp::path!("connections"))
+        .and(at("connections"))
         .and(visit())
         .then(move |visit: Visit| Arc::clone(&console).connections(visit));
     let files = whole.and(warp::path::tail()).and_then(
@@ -167,7 +188,7 @@ fn fetched<F>(
 where
     F: Future<Output = Response> + Send,
 {
-    let path = warp::path(path).and(warp::path::end());
+    let path = at(path);
     let preflight = path.and(preflight(gate));
     let gate = Arc::clone(gate);
     let asked = path
@@ -191,7 +212,7 @@ fn posted<F>(
 where
     F: Future<Output = Response> + Send,
 {
-    let path = warp::path(path).and(warp::path!(String));
+    let path = warp::path(path).and(warp::path::param()).and(end());
     let preflight = path.map(drop).untuple_one().and(preflight(gate));
     let gate = Arc::clone(gate);
     let body = warp::body::stream().map(post::body);

@@ -662,8 +662,22 @@ async fn heads_that_are_too_big_or_no_heads_are_refused() {
 #[tokio::test]
 async fn wrong_paths_and_methods_are_told() {
     let database = database().await;
-    let server = serve(&database, |_| ()).await;
-    for path in ["/", "/nope", "/sse/x", "/%00", "/..%2f..%2fetc/passwd"] {
+    let server = serve(&database, |settings| settings.console.enabled = true).await;
+    for path in [
+        "/",
+        "/nope",
+        "/sse/x",
+        "/%00",
+        "/..%2f..%2fetc/passwd",
+        // What a proxy keeps from the public by its exact path, such as `location = /metrics`.
+        "/metrics/",
+        "/readyz/",
+        "/healthz/",
+        "/ws/",
+        "/sse/",
+        "/poll/",
+        "/console/watch/",
+    ] {
         let answer = get(&server, path, &[]).await;
         assert_eq!(answer.status, 404, "{path}");
         assert_eq!(answer.json()["error"]["code"], "not-found", "{path}");
@@ -674,6 +688,8 @@ async fn wrong_paths_and_methods_are_told() {
         "DELETE /metrics",
         "POST /readyz",
         "PATCH /sse",
+        "POST /call/hello/",
+        "POST /ack/mine/",
     ] {
         let head = "HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close";
         let answer = raw(&server, &format!("{line} {head}\r\n\r\n")).await;

@@ -1,7 +1,7 @@
 //! From a request to a WebSocket: `/ws`, and the doors of dialects.
 //! Hands the socket over to its transport. It must never ask who it is before it is upgraded.
 
-use super::{Answer, visit};
+use super::{Answer, at, visit};
 use crate::connection::socket::lent::Lent;
 use crate::connection::visit::Visit;
 use crate::connection::{Gate, Refusal, handshake, websocket};
@@ -14,7 +14,7 @@ use warp::{Filter, Rejection};
 pub(super) fn websockets(
     gate: Arc<Gate>,
 ) -> impl Filter<Extract = Answer, Error = Rejection> + Clone + Send + Sync + 'static {
-    warp::path!("ws")
+    at("ws")
         .and(warp::get())
         .and(visit())
         .and(warp::ext::optional::<OnUpgrade>())
