@@ -2,7 +2,7 @@
 //! `/metrics`. It must never be given a payload.
 
 use super::delay::Delays;
-use super::repeated::ByReason;
+use super::repeated::{ByReason, Repeated};
 use super::{FAILURES, add};
 use crate::clock::{millis, now_ms};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +15,7 @@ pub(super) static NOTIFICATIONS: AtomicU64 = AtomicU64::new(0);
 pub(super) static LOCKED_LEAVES: AtomicU64 = AtomicU64::new(0);
 /// By channel: a DBA lists few.
 static UNMAPPED: ByReason = ByReason::new();
+static LOST_EVENTS: Repeated = Repeated::new();
 pub(super) static TO_QUEUE: Delays = Delays::new();
 /// Whether this process has ever heard the doorbell.
 static HAS_LISTENED: AtomicBool = AtomicBool::new(false);
@@ -57,12 +58,17 @@ pub fn channel_unreadable(channel: &str, error: &dyn std::fmt::Display) {
     );
 }
 
-/// A trigger or a renderer lost events; everybody concerned is told of a gap.
+/// A trigger or a renderer lost events; everybody concerned is told of a gap. What fails does so at each
+/// write: each counts, and one a second is told of.
 pub fn events_lost(channel: &str, name: &str) {
     add(&FAILURES, 1);
+    let Some(untold) = LOST_EVENTS.tell(now_ms()) else {
+        return;
+    };
     tracing::error!(
         channel,
         name,
+        untold,
         "the database lost events of this channel: see rowcast.failure and the server's log"
     );
 }
