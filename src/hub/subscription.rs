@@ -25,7 +25,7 @@ const KEPT: usize = 8;
 pub(super) struct Queue {
     waiting: VecDeque<Delivery>,
     bytes: usize,
-    /// Number of the last event offered.
+    /// Number of the last events offered.
     last: u64,
     /// Since when, and how many bytes, what was taken last is being written.
     writing: Option<(Instant, usize)>,
@@ -83,14 +83,17 @@ impl fmt::Debug for Subscription {
 }
 
 impl Subscription {
-    /// Queues an event; true if it is to be called for it: see [`Subscription::carry`]. The number is
-    /// the event's: one that comes through several rooms comes once.
-    pub(super) fn offer(&self, event: &Arc<Event>, weight: usize, number: u64) -> bool {
+    /// Queues events, each with its weight; true if it is to be called for them: see
+    /// [`Subscription::carry`]. The number is theirs: those that come through several rooms come once.
+    pub(super) fn offer(&self, events: &[(&Arc<Event>, usize)], number: u64) -> bool {
         let mut queue = self.queue.lock();
         if std::mem::replace(&mut queue.last, number) == number {
             return false;
         }
-        let taken = self.queue(&mut queue, Delivery::Event(Arc::clone(event)), weight);
+        let queued = |(event, weight): &(&Arc<Event>, usize)| {
+            self.queue(&mut queue, Delivery::Event(Arc::clone(event)), *weight)
+        };
+        let taken = events.iter().map(queued).take_while(|taken| *taken).count() > 0;
         taken && !std::mem::replace(&mut queue.called, true)
     }
 

@@ -72,13 +72,23 @@ impl Table {
             .cloned()
     }
 
-    /// Queues an event for everybody concerned, and adds to `called` those who are to be carried to.
-    pub fn offer(&mut self, event: &Arc<Event>, called: &mut Vec<Arc<Subscription>>) {
+    /// Queues events for everybody concerned, in their order, and adds to `called` those who are to be
+    /// carried to.
+    pub fn offer(&mut self, events: &[Arc<Event>], called: &mut Vec<Arc<Subscription>>) {
+        // Whoever hears a bulk statement is fetched from memory once, and not for each of its events.
+        for alike in events.chunk_by(|one, next| one.rooms == next.rooms) {
+            self.offer_alike(alike, called);
+        }
+    }
+
+    /// The same for events of the same rooms.
+    fn offer_alike(&mut self, events: &[Arc<Event>], called: &mut Vec<Arc<Subscription>>) {
         self.offered += 1;
-        let weight = event.weight();
-        let rooms = event.rooms.iter().filter_map(|room| self.rooms.get(room));
+        let weighed: Vec<_> = events.iter().map(|event| (event, event.weight())).collect();
+        let rooms = events.first().into_iter().flat_map(|first| &first.rooms);
+        let rooms = rooms.filter_map(|room| self.rooms.get(room));
         for subscription in self.tails.values().chain(rooms.flat_map(HashMap::values)) {
-            if subscription.offer(event, weight, self.offered) {
+            if subscription.offer(&weighed, self.offered) {
                 called.push(Arc::clone(subscription));
             }
         }

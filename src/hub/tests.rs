@@ -119,6 +119,26 @@ fn taken(subscription: &Subscription) -> Vec<String> {
         .collect()
 }
 
+/// Events of the same rooms are queued together: nothing overtakes for that.
+#[test]
+fn a_batch_of_mixed_rooms_comes_in_order_and_once() {
+    let hub = hub(LIMITS);
+    let (both, one) = (hub.open(), hub.open());
+    join(&hub, &both, &["a", "b"], Since::Now);
+    join(&hub, &one, &["b"], Since::Now);
+    let events: &[(u64, u64, &[&str])] = &[
+        (1, 10, &["a"]),
+        (2, 10, &["a"]),
+        (3, 10, &["a", "b"]),
+        (4, 10, &["a", "b"]),
+        (5, 10, &["b"]),
+        (6, 10, &["a"]),
+    ];
+    publish(&hub, &place(11, 11, &[]), events, Instant::now());
+    assert_eq!(taken(&both), ["live", "1", "2", "3", "4", "5", "6"]);
+    assert_eq!(taken(&one), ["live", "3", "4", "5"]);
+}
+
 #[test]
 fn an_event_through_several_rooms_comes_once() {
     let hub = hub(LIMITS);
