@@ -4,7 +4,7 @@
 
 use crate::support::{
     self, Database, SLACK, Server, Subscriber, TRANSPORTS, Transport, connect, eventually, get,
-    marker, metric, reluctant, serve, serve_process, token, within,
+    let_in, long_replay, marker, metric, reluctant, serve, serve_process, token, within, ws,
 };
 use rowcast::command::postgres::SUPERUSER;
 use rowcast::config::Settings;
@@ -426,6 +426,42 @@ async fn memory_stays_within_its_bound_however_many_stall() {
     })
     .await;
     drop(held);
+}
+
+/// A hundred who came back for 16 MB each, and read nothing, held 1.5 GB for one user.
+#[tokio::test]
+async fn replays_that_are_not_taken_are_bounded_for_each_user() {
+    let db = database().await;
+    let (since, count) = long_replay(&db).await;
+    let server = serve(&db, |settings| {
+        settings.limits.connections_per_user = 2;
+        settings.limits.write_stall = 60 * SECOND;
+    })
+    .await;
+    let query = format!("since={since}");
+    let mut held = enter(&server.address, Transport::Sse, "1", &query).await;
+    let mut answer = Vec::new();
+    while !String::from_utf8_lossy(&answer).contains("rowcast:welcome") {
+        let read = within("the welcome", held.read_buf(&mut answer)).await;
+        assert!(read.expect("the welcome") > 0);
+    }
+    let (code, reason) = ws(&server, &token("1", "", ""), &query)
+        .await
+        .closed()
+        .await;
+    assert_eq!(code, 1013, "{reason}");
+    let polled = format!("/poll?token={}&{query}", token("1", "", ""));
+    let polled = get(&server, &polled, &[]).await;
+    assert_eq!(polled.status, 503, "{polled:?}");
+    // Of others nothing is held against it, nor of itself once that is gone.
+    let mut other = let_in(&server, &token("2", "", ""), &query).await;
+    let recovered = other.expect("subscribed").await;
+    assert_eq!(recovered["count"], count, "{recovered}");
+    drop((held, other));
+    seated(&server, 0).await;
+    let mut again = let_in(&server, &token("1", "", ""), &query).await;
+    again.expect("subscribed").await;
+    server.stop().await;
 }
 
 /// Who was cut comes back with its last bookmark, and lacks nothing.

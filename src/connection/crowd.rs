@@ -50,7 +50,7 @@ impl Crowd {
 impl Drop for Counted {
     fn drop(&mut self) {
         if let Some(address) = &self.address {
-            release(&mut self.crowd.0.lock(), address);
+            release(&mut self.crowd.0.lock(), address, 1);
         }
     }
 }

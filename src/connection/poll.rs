@@ -10,6 +10,7 @@ mod standstill;
 use super::cut::Cut;
 use super::presence::Presence;
 use super::seam::{Gap, Outcome, Resolved};
+use super::seats::OnItsWay;
 use super::speech::{self, Speech, Told};
 use super::visit::Visit;
 use super::{Gate, Refusal};
@@ -110,6 +111,8 @@ struct Gathering<'a> {
     replaying: usize,
     /// How many of those at the back are of a load, which is a replay too.
     loaded: usize,
+    /// Counts those until they are written.
+    on_its_way: Option<OnItsWay>,
     errors: Vec<Value>,
     bytes: usize,
     more: bool,
@@ -129,6 +132,7 @@ impl<'a> Gathering<'a> {
             frames: VecDeque::new(),
             replaying: 0,
             loaded: 0,
+            on_its_way: None,
             errors: errors.collect(),
             bytes: 0,
             more: false,
@@ -164,8 +168,13 @@ impl<'a> Gathering<'a> {
         match delivery {
             Delivery::Seam(seam) => {
                 let here = Arc::clone(&seam.standpoint.bookmark);
-                let gate = &self.presence.gate;
-                let resolved = gate.resolve(*seam, &self.presence.subscription).await?;
+                let Presence {
+                    gate,
+                    subscription,
+                    seat,
+                    ..
+                } = self.presence;
+                let resolved = gate.resolve(*seam, subscription, seat).await?;
                 if !self.head.is_null() {
                     self.take_load(resolved, here);
                     return Ok(false);
@@ -234,6 +243,7 @@ impl<'a> Gathering<'a> {
         let frame = Frame::plain(to_json(&load.frame));
         self.frames.push_back(Delivery::Reply(frame));
         self.loaded = load.events.len();
+        self.on_its_way = load.on_its_way;
         let events = load.events.into_iter().map(Delivery::Event);
         self.frames.extend(events);
         self.bookmark = here;
@@ -282,6 +292,7 @@ impl<'a> Gathering<'a> {
             frames: self.frames,
             replaying: self.replaying,
             loaded: self.loaded,
+            _on_its_way: self.on_its_way,
             tail,
             first: true,
             over: false,
@@ -311,6 +322,7 @@ struct Rest {
     frames: VecDeque<Delivery>,
     replaying: usize,
     loaded: usize,
+    _on_its_way: Option<OnItsWay>,
     tail: String,
     /// No frame was written yet.
     first: bool,

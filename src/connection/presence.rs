@@ -46,7 +46,7 @@ pub struct Presence {
     pub caller: Arc<Caller>,
     began: Instant,
     _watch: Option<Watch>,
-    _seat: Seat,
+    pub seat: Seat,
 }
 
 impl Drop for Presence {
@@ -113,7 +113,7 @@ impl Gate {
             caller,
             began: Instant::now(),
             _watch: None,
-            _seat: examined.seat,
+            seat: examined.seat,
         })
     }
 

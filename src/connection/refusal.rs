@@ -40,6 +40,8 @@ pub enum Refusal {
     Crowded(Duration),
     #[error("another connection has begun this reader meanwhile: come back to its place")]
     ReaderBegun,
+    #[error("your other connections have not taken what they missed: come back when they have")]
+    Replaying,
     #[error("the database is away")]
     DatabaseAway,
     #[error("a rule of this session or its rooms failed: try again")]
@@ -99,6 +101,7 @@ impl Refusal {
             Self::Overloaded
             | Self::Crowded(_)
             | Self::ReaderBegun
+            | Self::Replaying
             | Self::DatabaseAway
             | Self::RuleFailed => (503, 1013, "overloaded"),
             Self::Restart => (503, 1012, "restart"),
@@ -134,6 +137,7 @@ impl Refusal {
             Self::Overloaded
                 | Self::Crowded(_)
                 | Self::ReaderBegun
+                | Self::Replaying
                 | Self::DatabaseAway
                 | Self::RuleFailed
                 | Self::Restart

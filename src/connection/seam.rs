@@ -3,6 +3,7 @@
 //! It must never claim to be caught up when that is not proven.
 
 use super::replays::from_ring;
+use super::seats::{OnItsWay, Seat};
 use super::{Gate, Refusal};
 use crate::event::{Event, GapReason};
 use crate::hub::{Replay, Seam, Subscription};
@@ -19,6 +20,8 @@ pub struct Resolved {
     /// bookmark that could be read.
     pub before: Option<Arc<str>>,
     pub events: Vec<Arc<Event>>,
+    /// Counts them, until they are written.
+    pub on_its_way: Option<OnItsWay>,
 }
 
 /// The answer to a subscribe.
@@ -99,11 +102,12 @@ impl Gate {
     /// Reads what a seam lacks.
     ///
     /// # Errors
-    /// The log could not be read.
+    /// The log could not be read; or the same reader's other connections have not taken theirs.
     pub async fn resolve(
         &self,
         mut seam: Seam,
         subscription: &Subscription,
+        seat: &Seat,
     ) -> Result<Resolved, Refusal> {
         let replay = std::mem::replace(&mut seam.replay, Replay::Live);
         let live = matches!(replay, Replay::Live);
@@ -123,6 +127,8 @@ impl Gate {
             report::gap(reason.word());
             events.clear();
         }
+        let bytes = events.iter().map(|event| event.weight()).sum();
+        let on_its_way = seat.replay(self, bytes)?;
         let outcome = match (lost, live) {
             (Some(reason), _) => Outcome::Gap { reason },
             (None, true) => Outcome::Live,
@@ -147,6 +153,7 @@ impl Gate {
             frame,
             before,
             events,
+            on_its_way,
         })
     }
 }

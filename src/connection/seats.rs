@@ -1,4 +1,5 @@
-//! The seats of the house: connections in all, by address and by user.
+//! The seats of the house: connections in all, by address and by user; and the bytes of the replays that
+//! are on their way to each.
 //! Hands seats over to the transports; a seat is free again when it is dropped.
 //! It must never count somebody who has left.
 
@@ -33,6 +34,22 @@ struct Seating {
     all: usize,
     by_address: HashMap<IpAddr, usize>,
     by_user: HashMap<String, usize>,
+    replays: HashMap<Reader, usize>,
+}
+
+/// Who replays are for: a user, or an address of which nobody has a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Reader {
+    User(String),
+    Address(IpAddr),
+}
+
+/// A replay on its way, counted until this is dropped.
+#[derive(Debug)]
+pub struct OnItsWay {
+    seats: Seats,
+    reader: Reader,
+    bytes: usize,
 }
 
 /// A seat taken; it is free again when this is dropped.
@@ -94,6 +111,44 @@ impl Seat {
         self.user = Some(user.to_owned());
         Ok(())
     }
+
+    /// Counts a replay of so many bytes until all of it is written. Those of one reader may take as much
+    /// as the queues of all their connections; a single one is bounded where it is read.
+    ///
+    /// # Errors
+    /// With those that their other connections have not taken yet it is more.
+    pub fn replay(&self, gate: &Gate, bytes: usize) -> Result<Option<OnItsWay>, Refusal> {
+        let limits = &gate.settings.limits;
+        let (reader, connections) = match (&self.user, self.address) {
+            (Some(user), _) => (Reader::User(user.clone()), limits.connections_per_user),
+            (None, Some(address)) => (Reader::Address(address), limits.connections_per_address),
+            (None, None) => return Ok(None),
+        };
+        if bytes == 0 {
+            return Ok(None);
+        }
+        let most = connections.saturating_mul(limits.queue_bytes);
+        let mut seating = self.seats.0.lock();
+        let before = seating.replays.get(&reader).copied().unwrap_or(0);
+        if before > 0 && before + bytes > most {
+            return Err(Refusal::Replaying);
+        }
+        seating.replays.insert(reader.clone(), before + bytes);
+        drop(seating);
+        let seats = self.seats.clone();
+        Ok(Some(OnItsWay {
+            seats,
+            reader,
+            bytes,
+        }))
+    }
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        let mut seating = self.seats.0.lock();
+        release(&mut seating.replays, &self.reader, self.bytes);
+    }
 }
 
 impl Drop for Seat {
@@ -101,18 +156,22 @@ impl Drop for Seat {
         let mut seating = self.seats.0.lock();
         seating.all -= 1;
         if let Some(address) = self.address {
-            release(&mut seating.by_address, &address);
+            release(&mut seating.by_address, &address, 1);
         }
         if let Some(user) = &self.user {
-            release(&mut seating.by_user, user);
+            release(&mut seating.by_user, user, 1);
         }
     }
 }
 
-/// One less; what is none is not kept.
-pub(super) fn release<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+/// So many less; what is none is not kept.
+pub(super) fn release<K: std::hash::Hash + Eq>(
+    counts: &mut HashMap<K, usize>,
+    key: &K,
+    less: usize,
+) {
     if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
+        *count -= less;
         if *count == 0 {
             counts.remove(key);
         }

@@ -176,8 +176,9 @@ impl<'a, O: Outlet> Writer<'a, O> {
 
     async fn write_seam(&mut self, seam: Seam) -> Result<usize, Refusal> {
         let presence = self.conversation.presence;
+        let (subscription, seat) = (&presence.subscription, &presence.seat);
         let unavailable = Subscribed::unavailable(&seam);
-        let resolved = match presence.gate.resolve(seam, &presence.subscription).await {
+        let resolved = match presence.gate.resolve(seam, subscription, seat).await {
             Ok(resolved) => resolved,
             // At the start it comes back with the same bookmark; later the other rooms live on, and
             // these are told the truth.
