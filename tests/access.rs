@@ -1378,6 +1378,15 @@ async fn by_session(server: &Server, id: &str, transport: Transport) -> Subscrib
     }
 }
 
+/// The same once by `/poll`.
+async fn poll_by_session(server: &Server, id: &str, query: &str) -> Value {
+    let (cookie, own) = (format!("sid={id}"), format!("http://{}", server.address));
+    let headers = [("cookie", cookie.as_str()), ("origin", own.as_str())];
+    get(server, &format!("/poll?{query}"), &headers)
+        .await
+        .json()
+}
+
 /// To PostgreSQL an ASSERT that fails is no error like others: it failed for all who were asked for together.
 #[tokio::test]
 async fn an_assert_in_a_home_rule_fails_for_one_alone() {
@@ -1431,6 +1440,104 @@ async fn the_first_session_of_several_counts() {
         let found: Option<String> = database.ask(&asked).await;
         assert_eq!(found.as_deref(), sub, "{cookies}");
     }
+}
+
+/// Sessions with a role, which their question tells as it was before it waits for the test; rooms `staff:*`
+/// are for one of them, and for `staff:held` that waits for the test, too.
+const ROLES: &str = "
+    create table public.sessions (id text primary key, role text);
+    insert into public.sessions values ('a', 'staff');
+    grant select on public.sessions to rowcast_owner;
+    create function public.claims_of(p_id text) returns jsonb language plpgsql stable as $$
+    declare
+      v_role text := (select role from public.sessions where id = p_id);
+    begin
+      perform pg_advisory_xact_lock_shared(42);
+      return jsonb_build_object(
+        'sub', '1', 'role', v_role, 'exp', extract(epoch from now())::bigint + 600);
+    end $$;
+    insert into rowcast.session_rule values ('sid', 'public.claims_of(text)');
+    create function public.staff(claims jsonb, room text) returns boolean language plpgsql stable as $$
+    begin
+      if room = 'staff:held' then
+        perform pg_advisory_xact_lock_shared(43);
+      end if;
+      return claims ->> 'role' = 'staff';
+    end $$;
+    insert into rowcast.room_rule values ('staff:*', 'public.staff(jsonb, text)')";
+
+const DEMOTED: &str = "update public.sessions set role = 'none'; select rowcast.recheck()";
+
+/// Who it is and what is theirs are two questions. What was said to the second, of claims from before a
+/// change, was kept as if it had been said behind it: until the rules were asked again for somebody else.
+#[tokio::test]
+async fn a_session_that_says_less_between_its_two_questions_is_asked_for_again() {
+    for transport in EVERY_TRANSPORT {
+        let database = support::database().await;
+        database.run(ROLES).await;
+        let server = serve(&database, |settings| Way::Notified.floor(settings)).await;
+        database.run("select pg_advisory_lock(42)").await;
+        let enters = async {
+            if transport == Transport::Poll {
+                let first = poll_by_session(&server, "a", "rooms=staff:1&wait=0").await;
+                let since = first["bookmark"].as_str().expect("a bookmark");
+                let query = format!("rooms=staff:1&wait=0&since={since}");
+                assert_eq!(
+                    poll_by_session(&server, "a", &query).await["rooms"],
+                    json!([])
+                );
+                return;
+            }
+            let (cookie, own) = ("sid=a", format!("http://{}", server.address));
+            let headers = [("cookie", cookie), ("origin", own.as_str())];
+            let mut late = match transport {
+                Transport::WebSocket => support::ws_with(&server, "rooms=staff:1", &headers).await,
+                _ => try_sse(&server, "", "rooms=staff:1", &headers)
+                    .await
+                    .unwrap(),
+            };
+            // It may be asked for again before the welcome is written.
+            let rooms = late.expect("welcome").await["rooms"].clone();
+            assert!([json!(["staff:1"]), json!([])].contains(&rooms), "{rooms}");
+            assert_withdrawn(&mut late, "staff:1").await;
+        };
+        let changed = async {
+            rule_waits(&database).await;
+            heard(&database, &server, DEMOTED).await;
+            database.run("select pg_advisory_unlock(42)").await;
+        };
+        tokio::join!(enters, changed);
+        server.stop().await;
+    }
+}
+
+/// The same of a room that it asked for before it was found to say less, and was granted behind that.
+#[tokio::test]
+async fn a_session_that_says_less_while_it_subscribes_is_asked_for_again() {
+    let database = support::database().await;
+    database.run(ROLES).await;
+    let server = serve(&database, |settings| Way::Notified.floor(settings)).await;
+    let mut one = by_session(&server, "a", Transport::WebSocket).await;
+    one.expect("welcome").await;
+    for lock in [42, 43] {
+        database
+            .run(&format!("select pg_advisory_lock({lock})"))
+            .await;
+    }
+    heard(&database, &server, DEMOTED).await;
+    rule_waits(&database).await;
+    one.send(json!({ "type": "subscribe", "rooms": ["staff:held"] }))
+        .await;
+    database.awaits("its question", "objid = 43").await;
+    database.run("select pg_advisory_unlock(42)").await;
+    eventually("it has been asked for", async || {
+        server.gate.hub.stale().is_empty().then_some(())
+    })
+    .await;
+    database.run("select pg_advisory_unlock(43)").await;
+    one.expect("subscribed").await;
+    assert_withdrawn(&mut one, "staff:held").await;
+    server.stop().await;
 }
 
 /// What was found out when it was asked for again counts for what it asks for next.
@@ -1608,6 +1715,7 @@ async fn ten_thousand_connections_are_asked_for_together() {
                 expires_at: u64::MAX,
                 claims: json!({ "sub": user.to_string() }).to_string().into(),
                 session: None,
+                as_of: i64::MAX,
             };
             hub.enter(&subscription, identity, version);
             hub.join(&subscription, &rooms, Since::Now, None, version);

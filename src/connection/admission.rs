@@ -50,6 +50,7 @@ fn identity_of(claims: &Claims) -> Identity {
         expires_at: claims.expires_at,
         claims: claims.json.to_string().into(),
         session: None,
+        as_of: i64::MAX,
     }
 }
 
@@ -81,6 +82,7 @@ impl Gate {
                 expires_at: u64::MAX,
                 claims,
                 session: None,
+                as_of: i64::MAX,
             });
         }
         Err(Refusal::NoToken)
@@ -122,6 +124,7 @@ impl Gate {
             expires_at: 0,
             claims: "null".into(),
             session: Some(Arc::clone(&sent)),
+            as_of: i64::MIN,
         };
         let question = Question {
             identity: nobody,
@@ -129,7 +132,7 @@ impl Gate {
         };
         let answer = self.questions.ask(question).await?;
         let mut identity = self.identity_of_session(answer.claims.as_deref())?;
-        identity.session = Some(sent);
+        (identity.session, identity.as_of) = (Some(sent), answer.version);
         Ok(Some(identity))
     }
 
@@ -186,7 +189,8 @@ impl Gate {
             rooms: home.to_vec(),
             home: home.len(),
             refused,
-            version: answer.version,
+            // The session may have changed between the two questions: then it is asked for again.
+            version: answer.version.min(identity.as_of),
         };
         for room in asked {
             if !answer.grants(&room) {

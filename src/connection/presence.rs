@@ -395,6 +395,7 @@ mod tests {
             expires_at: u64::MAX,
             claims: "{}".into(),
             session: None,
+            as_of: i64::MAX,
         };
         let answer = || ready(Err::<(), _>(Refusal::DatabaseAway));
         let told = in_time(&subscription, &identity, answer()).await;

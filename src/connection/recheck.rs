@@ -269,6 +269,7 @@ mod tests {
                 expires_at: 0,
                 claims: "{}".into(),
                 session: None,
+                as_of: i64::MAX,
             },
             version: 0,
             rooms: (0..rooms).map(|room| room.to_string().into()).collect(),

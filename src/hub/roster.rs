@@ -20,6 +20,9 @@ pub struct Identity {
     pub claims: Arc<str>,
     /// The cookies that were exchanged for these claims, as JSON text, to be exchanged again.
     pub session: Option<Arc<str>>,
+    /// The version of rules and revocations under which they were exchanged: what is granted to these
+    /// claims is no newer. A token's claims are those of every version, and have the highest.
+    pub as_of: i64,
 }
 
 impl fmt::Debug for Identity {
@@ -158,7 +161,7 @@ impl Roster {
         };
         member.version = version;
         if let Some(claims) = claims {
-            member.identity.claims = claims;
+            (member.identity.claims, member.identity.as_of) = (claims, version);
         }
     }
 }
@@ -176,6 +179,7 @@ mod tests {
             expires_at: u64::MAX,
             claims: "{}".into(),
             session: None,
+            as_of: i64::MAX,
         };
         hub.enter(&subscription, identity, version);
         hub.join(&subscription, &["a".into()], Since::Now, None, version);
