@@ -87,9 +87,10 @@ impl Gate {
         let wait = spread.mul_f64(rand::random_range(0.1..=1.0));
         match refusal {
             // However many ask whether they may come in by now.
-            Refusal::Overloaded | Refusal::DatabaseAway | Refusal::RuleFailed => {
-                wait.max(self.arrivals.turn(Instant::now()))
-            }
+            Refusal::Overloaded
+            | Refusal::DatabaseAway
+            | Refusal::RuleFailed
+            | Refusal::EndsEarlier => wait.max(self.arrivals.turn(Instant::now())),
             _ => wait,
         }
     }

@@ -1651,6 +1651,8 @@ async fn a_session_that_ended_is_noticed_when_the_rules_are_asked_again() {
     server.stop().await;
 }
 
+const ENDS_EARLIER: &str = "the session ends earlier than you were told: come back";
+
 /// It kept the end that it had come with: for a day, perhaps, instead of some minutes.
 #[tokio::test]
 async fn who_comes_by_a_session_that_is_to_end_earlier_comes_back_and_is_told_so() {
@@ -1688,10 +1690,33 @@ async fn who_comes_by_a_session_that_is_to_end_earlier_comes_back_and_is_told_so
             code == 1013 || (code, reason.as_str()) == (200, "overloaded"),
             "{code} {reason}"
         );
+        // And is told why, where there is room for words.
+        let why = one.received.last().expect("something")["message"].as_str();
+        let why = why.filter(|_| transport == Transport::Sse);
+        assert!(why.is_none_or(|why| why == ENDS_EARLIER), "{why:?}");
+        assert_eq!(why.is_some(), transport == Transport::Sse);
         assert_eq!(open("a", transport).await.1, ends - 1000);
         marker(&database, &["*"]).await;
         other.expect_event("marker").await;
     }
+    let subscribed = async |count: usize| {
+        eventually("so many are here", async || {
+            (server.gate.hub.sizes().subscriptions == count).then_some(())
+        })
+        .await;
+    };
+    let query = format!("wait=60&since={}", database.bookmark().await);
+    subscribed(0).await;
+    let polled = poll_by_session(&server, "a", &query);
+    let earlier = async {
+        subscribed(1).await;
+        database
+            .run("update public.sessions set ends = ends - 1000; select rowcast.recheck()")
+            .await;
+    };
+    let (answer, ()) = tokio::join!(polled, earlier);
+    assert_eq!(answer["error"]["code"], "overloaded");
+    assert_eq!(answer["error"]["message"], ENDS_EARLIER);
     server.stop().await;
 }
 

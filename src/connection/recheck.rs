@@ -152,7 +152,7 @@ impl Gate {
                         if !member.subscription.is_for(&now.claims) {
                             self.hub.expel(member, Ended::NoSession);
                         } else if now.expires_at < member.identity.expires_at {
-                            self.hub.expel(member, Ended::Unconfirmed);
+                            self.hub.expel(member, Ended::EndsEarlier);
                         }
                     }
                     heard.claims = Some(now.claims);

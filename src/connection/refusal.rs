@@ -46,6 +46,8 @@ pub enum Refusal {
     DatabaseAway,
     #[error("a rule of this session or its rooms failed: try again")]
     RuleFailed,
+    #[error("the session ends earlier than you were told: come back")]
+    EndsEarlier,
     #[error("the service restarts")]
     Restart,
     #[error("events may be missing: come back, and read your data anew")]
@@ -103,7 +105,8 @@ impl Refusal {
             | Self::ReaderBegun
             | Self::Replaying
             | Self::DatabaseAway
-            | Self::RuleFailed => (503, 1013, "overloaded"),
+            | Self::RuleFailed
+            | Self::EndsEarlier => (503, 1013, "overloaded"),
             Self::Restart => (503, 1012, "restart"),
             Self::Gap => (503, 1012, "gap"),
             Self::Lagged => (503, 4000, "lagged"),
@@ -140,6 +143,7 @@ impl Refusal {
                 | Self::Replaying
                 | Self::DatabaseAway
                 | Self::RuleFailed
+                | Self::EndsEarlier
                 | Self::Restart
                 | Self::Gap
                 | Self::Lagged
@@ -169,6 +173,7 @@ impl From<Ended> for Refusal {
             Ended::NoSession => Self::BadSession,
             // While the database is away, nobody is ended for it.
             Ended::Unconfirmed => Self::RuleFailed,
+            Ended::EndsEarlier => Self::EndsEarlier,
         }
     }
 }

@@ -23,9 +23,10 @@ pub enum Ended {
     Revoked,
     /// The session it came with is none any more.
     NoSession,
-    /// The rules have changed, and the database could not be asked in time what that means for it; or its
-    /// session ends earlier by now, which it is told when it comes back.
+    /// The rules have changed, and the database could not be asked in time what that means for it.
     Unconfirmed,
+    /// Its session ends earlier by now, which it is told when it comes back.
+    EndsEarlier,
 }
 
 /// What waits in a subscription's queue, in the order in which it is to be written.

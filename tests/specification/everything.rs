@@ -355,6 +355,7 @@ async fn ends() {
         (Ended::Lagged, 4000, "lagged"),
         (Ended::Restart, 1012, "restart"),
         (Ended::Unconfirmed, 1013, "overloaded"),
+        (Ended::EndsEarlier, 1013, "overloaded"),
         (Ended::NoSession, 1008, "unauthorized"),
     ] {
         let server = serve(database, |_| ()).await;
