@@ -895,6 +895,114 @@ async fn what_waits_for_a_withdrawn_room_is_not_delivered() {
     }
 }
 
+/// A number that was counted while a room was still theirs is not told once it is taken: what follows is as
+/// many as it says.
+#[tokio::test]
+async fn a_room_that_is_taken_while_its_replay_is_read_is_not_counted() {
+    let database = support::database().await;
+    database.run(RULES).await;
+    database
+        .run(
+            "create function public.held(keys jsonb[]) returns table (key jsonb, data json)
+             language plpgsql stable as $$
+             begin
+               perform pg_advisory_xact_lock_shared(42);
+               return query select k, k::json from unnest(keys) k;
+             end $$;
+             select rowcast.ensure_history()",
+        )
+        .await;
+    let since = database.bookmark().await;
+    database
+        .run(
+            "insert into rowcast.event (channel, name, rooms, data, render) values
+               ('c', 'secret', array['org:1'], '{}', null),
+               ('c', 'state', array['open'], '{}', 'public.held')",
+        )
+        .await;
+    // Its ring does not reach back so far.
+    let server = serve(&database, |settings| Way::Notified.floor(settings)).await;
+    database.run("select pg_advisory_lock(42)").await;
+    let query = format!("rooms=org:1,open&since={since}");
+    let mut reader = ws(&server, &issued("1", -5), &query).await;
+    rule_waits(&database).await;
+    database
+        .run("delete from rowcast.room_rule where pattern = 'org:*'")
+        .await;
+    eventually("the room is empty", async || {
+        // The one of everybody, open and home:1.
+        (server.gate.hub.sizes().rooms == 3).then_some(())
+    })
+    .await;
+    database.run("select pg_advisory_unlock(42)").await;
+    let rooms = reader.expect("welcome").await["rooms"].clone();
+    assert_eq!(rooms, json!(["home:1", "open"]));
+    assert_eq!(reader.expect("subscribed").await["count"], 1);
+    reader.expect_event("state").await;
+    assert_withdrawn(&mut reader, "org:1").await;
+    server.stop().await;
+}
+
+/// Who counted took the live events behind it for the rest of the replay: what follows another state, in the
+/// browser, never heard of them.
+#[tokio::test]
+async fn a_replay_that_a_withdrawn_room_cuts_short_says_where_it_ends() {
+    for transport in TRANSPORTS {
+        let database = support::database().await;
+        database.run(RULES).await;
+        let count = 1500;
+        database.run("select rowcast.ensure_history()").await;
+        let since = database.bookmark().await;
+        database
+            .run(
+                "insert into rowcast.event (channel, name, rooms, data) select 'c', 'big', '{org:1}',
+                   to_json(repeat('x', 10000)) from generate_series(1, 1500)",
+            )
+            .await;
+        let server = serve(&database, |settings| {
+            settings.limits.write_stall = Duration::from_secs(60);
+        })
+        .await;
+        let query = format!("rooms=org:1,open&since={since}");
+        let mut reader = connect(transport, &server, &issued("1", -5), &query).await;
+        reader.expect("welcome").await;
+        assert_eq!(reader.expect("subscribed").await["count"], count);
+        marker(&database, &["open"]).await;
+        eventually("the marker waits", async || {
+            (server.gate.hub.sizes().queue_bytes > 0).then_some(())
+        })
+        .await;
+        database
+            .run("delete from rowcast.room_rule where pattern = 'org:*'")
+            .await;
+        eventually("the room is empty", async || {
+            // The one of everybody, open and home:1.
+            (server.gate.hub.sizes().rooms == 3).then_some(())
+        })
+        .await;
+        reader.frames_until("marker").await;
+        let kinds = reader.received.iter().map(|frame| &frame["name"]);
+        let events = kinds.filter(|name| *name == "big").count();
+        assert!(events < count, "{transport:?}");
+        let [.., last, end, marker] = &*reader.received else {
+            panic!("less than that")
+        };
+        assert_eq!(
+            (&last["name"], &end["type"]),
+            (&json!("big"), &json!("heartbeat"))
+        );
+        assert_eq!(marker["name"], "marker", "{transport:?}");
+        // Whoever comes back from there lacks the marker.
+        let place = end["bookmark"].as_str().expect("a place").to_owned();
+        assert_withdrawn(&mut reader, "org:1").await;
+        let query = format!("rooms=open&since={place}");
+        let mut back = connect(transport, &server, &issued("1", -5), &query).await;
+        back.expect("welcome").await;
+        assert_eq!(back.expect("subscribed").await["count"], 1);
+        server.stop().await;
+    }
+}
+
 /// The rule waits for the test, with the snapshot of the question taken already.
 const SLOW_RULE: &str = "
     create or replace function public.in_org(claims jsonb, room text) returns boolean

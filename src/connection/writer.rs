@@ -178,6 +178,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
         let presence = self.conversation.presence;
         let (subscription, seat) = (&presence.subscription, &presence.seat);
         let unavailable = Subscribed::unavailable(&seam);
+        let here = Arc::clone(&unavailable.bookmark);
         let resolved = match presence.gate.resolve(seam, subscription, seat).await {
             Ok(resolved) => resolved,
             // At the start it comes back with the same bookmark; later the other rooms live on, and
@@ -195,6 +196,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
         if announced {
             self.subscribed(&resolved.frame)?;
         }
+        let count = resolved.events.len();
         let (mut events, mut held) = (0, 0);
         for event in resolved.events {
             held += event.weight();
@@ -203,6 +205,10 @@ impl<'a, O: Outlet> Writer<'a, O> {
                 self.outlet.flush().await?;
                 held = 0;
             }
+        }
+        if events < count {
+            // A room of it was taken meanwhile: whoever counts would take what comes next for the rest of it.
+            self.say(&Told::Heartbeat { bookmark: &here }, None)?;
         }
         Ok(events)
     }
