@@ -153,6 +153,16 @@ impl Hub {
         self.here().filter(|_| subscription.is_idle())
     }
 
+    /// Up to where an answer has told all: nothing more is queued for it, and what waits is dropped. Nothing if
+    /// something did: then the answer stands where the last that it holds lies.
+    #[must_use]
+    pub fn seal(&self, subscription: &Subscription) -> Option<Arc<Standpoint>> {
+        // In this order: what lies before the standpoint was queued before it was set.
+        let here = self.here();
+        let idle = subscription.seal();
+        here.filter(|_| idle)
+    }
+
     /// Asks the listener to look at once, for somebody who brought a bookmark from ahead of us.
     pub fn want_look(&self) {
         self.0.look.notify_one();

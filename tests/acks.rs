@@ -528,6 +528,12 @@ async fn a_reader_is_forgotten_after_its_week(version: Version) {
     db.run(&age.replace("7 days 1 second", "6 days 23 hours 59 minutes"))
         .await;
     assert_eq!(lacks(&db, &server, Transport::Sse).await.0, "recovered");
+    // With its next word, a week begins anew.
+    assert_eq!(ack_frame(&mut old, &bookmark).await["type"], "acked");
+    let young = "select at > now() - interval '1 day' from rowcast.reader";
+    assert!(db.ask::<bool>(young).await);
+    markers(&db, 1).await;
+    let bookmark = text(&old.expect("event").await, "bookmark");
     db.run(age).await;
     assert_eq!(ack_frame(&mut old, &bookmark).await["code"], "no-reader");
     let (outcome, _) = lacks(&db, &server, Transport::Sse).await;

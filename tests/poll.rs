@@ -751,29 +751,28 @@ async fn a_connection_is_kept_for_the_next_poll() {
     server.stop().await;
 }
 
-/// Half of an answer may lie in buffers for long: whoever is revoked meanwhile does not get the rest.
-#[tokio::test]
-async fn an_answer_on_its_way_is_torn_when_its_reader_is_revoked() {
-    let database = database().await;
-    let server = serve(&database, |settings| {
-        settings.limits.queue_bytes = 50_000_000;
-    })
-    .await;
-    let token = issued("1");
-    let since = begin(&server, &token, "r:1").await;
-    database
-        .run(
-            "insert into rowcast.event (channel, name, rooms, data)
-             select 'c', 'big', array['r:1'], to_json(repeat('x', 10000)) from generate_series(1, 1500)",
-        )
-        .await;
-    server.has_read(&database).await;
+/// Fifteen megabytes for these rooms in turn.
+async fn emit_much(database: &Database, server: &Server, rooms: &[&str]) {
+    let sql = format!(
+        "insert into rowcast.event (channel, name, rooms, data)
+         select 'c', 'big', array[(array{rooms:?})[1 + n % {}]], to_json(repeat('x', 10000))
+         from generate_series(1, 1500) n",
+        rooms.len()
+    );
+    database.run(&sql.replace('"', "'")).await;
+    server.has_read(database).await;
+}
+
+/// Somebody with a small buffer, who has read the beginning of a long answer, and reads on when told.
+async fn reading(server: &Server, token: &str, rooms: &str, since: &str) -> (TcpStream, Vec<u8>) {
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4096).expect("a small buffer");
     let address = server.address.parse().expect("an address");
     let mut stream: TcpStream = socket.connect(address).await.expect("it listens");
-    let request =
-        format!("GET /poll?token={token}&rooms=r:1&since={since} HTTP/1.1\r\nhost: x\r\n\r\n");
+    let request = format!(
+        "GET /poll?token={token}&rooms={rooms}&since={since} HTTP/1.1\r\n\
+         host: x\r\nconnection: close\r\n\r\n"
+    );
     stream
         .write_all(request.as_bytes())
         .await
@@ -782,13 +781,18 @@ async fn an_answer_on_its_way_is_torn_when_its_reader_is_revoked() {
     within("the answer", stream.read_exact(&mut some))
         .await
         .expect("it comes");
-    database.run("select rowcast.revoke('1')").await;
-    let began = Instant::now();
-    eventually("it is cut", async || {
-        (server.gate.seats.taken() == 0).then_some(())
+    (stream, some)
+}
+
+async fn serve_much(database: &Database) -> Server {
+    serve(database, |settings| {
+        settings.limits.queue_bytes = 50_000_000;
     })
-    .await;
-    assert!(began.elapsed() < SECOND + SLACK, "{:?}", began.elapsed());
+    .await
+}
+
+/// Reads on; the answer is torn, and much of it never came.
+async fn assert_torn(mut stream: TcpStream) {
     let mut rest = Vec::new();
     let _ = within("the end", stream.read_to_end(&mut rest)).await;
     assert!(
@@ -800,6 +804,98 @@ async fn an_answer_on_its_way_is_torn_when_its_reader_is_revoked() {
         !rest.ends_with(b"0\r\n\r\n"),
         "torn, and not as if it were whole"
     );
+}
+
+/// Half of an answer may lie in buffers for long: whoever is revoked meanwhile does not get the rest.
+#[tokio::test]
+async fn an_answer_on_its_way_is_torn_when_its_reader_is_revoked() {
+    let database = database().await;
+    let server = serve_much(&database).await;
+    let token = issued("1");
+    let since = begin(&server, &token, "r:1").await;
+    emit_much(&database, &server, &["r:1"]).await;
+    let (stream, _) = reading(&server, &token, "r:1", &since).await;
+    database.run("select rowcast.revoke('1')").await;
+    let began = Instant::now();
+    eventually("it is cut", async || {
+        (server.gate.seats.taken() == 0).then_some(())
+    })
+    .await;
+    assert!(began.elapsed() < SECOND + SLACK, "{:?}", began.elapsed());
+    assert_torn(stream).await;
+    server.stop().await;
+}
+
+/// It is asked before each piece: the time for last words is not one to read on in.
+#[tokio::test]
+async fn an_answer_on_its_way_is_torn_when_its_token_expires() {
+    let database = database().await;
+    let server = serve_much(&database).await;
+    let since = begin(&server, &issued("1"), "r:1").await;
+    emit_much(&database, &server, &["r:1"]).await;
+    let (brief, expires) = brief(json!({ "sub": "1" }));
+    let (stream, _) = reading(&server, &brief, "r:1", &since).await;
+    rowcast::clock::until(expires).await;
+    assert_torn(stream).await;
+    server.stop().await;
+}
+
+/// Nor what an answer holds of a room that is taken before it is written: the rest comes, and is whole.
+#[tokio::test]
+async fn nothing_more_of_a_room_that_is_taken_is_written_into_an_answer() {
+    let database = database().await;
+    let server = serve_much(&database).await;
+    let token = issued("1");
+    let since = begin(&server, &token, "r:1,org:1").await;
+    emit_much(&database, &server, &["r:1", "org:1"]).await;
+    let (mut stream, mut answer) = reading(&server, &token, "r:1,org:1", &since).await;
+    database
+        .run("delete from app.members; select rowcast.recheck()")
+        .await;
+    eventually("the room is empty", async || {
+        // The one of everybody, r:1 and home:1.
+        (server.gate.hub.sizes().rooms == 3).then_some(())
+    })
+    .await;
+    within("the end", stream.read_to_end(&mut answer))
+        .await
+        .expect("it is whole");
+    assert!(answer.ends_with(b"0\r\n\r\n"));
+    let events = answer.windows(9).filter(|nine| nine == b"xxxxxxxx\"");
+    let events = events.count();
+    // All 750 of the one, and of the other what had left before: 400 kilobytes and what systems take.
+    assert!((700..1350).contains(&events), "{events} of 1500");
+    server.stop().await;
+}
+
+/// A cookie may be somebody else's by the next poll, however lately it was asked for.
+#[tokio::test]
+async fn who_polls_by_a_session_that_changed_hands_is_not_taken_for_who_had_it() {
+    let database = database().await;
+    database
+        .run(
+            "create table app.sessions (id text, sub text);
+             insert into app.sessions values ('a', '1');
+             grant select on app.sessions to rowcast_owner;
+             create function app.claims_of(p_id text) returns jsonb language sql stable as $$
+               select jsonb_build_object('sub', sub, 'exp', extract(epoch from now())::bigint + 600)
+               from app.sessions where id = p_id $$;
+             insert into rowcast.session_rule values ('sid', 'app.claims_of(text)')",
+        )
+        .await;
+    let server = serve(&database, |_| ()).await;
+    let own = format!("http://{}", server.address);
+    let headers = [("cookie", "sid=a"), ("origin", own.as_str())];
+    let since = begin(&server, &issued("1"), "").await;
+    let path = format!("/poll?wait=0&since={since}");
+    for user in ["1", "1", "2"] {
+        // Nobody has said so.
+        let sql = format!("update app.sessions set sub = '{user}'");
+        database.run(&sql).await;
+        let answer = get(&server, &path, &headers).await.json();
+        assert_eq!(answer["user"], user);
+        assert_eq!(answer["rooms"], json!([format!("home:{user}")]));
+    }
     server.stop().await;
 }
 

@@ -154,10 +154,8 @@ impl<'a> Gathering<'a> {
                 }
             }
         }
-        // The standpoint first: what lies before it was queued before it was set, so if nothing
-        // waits, the answer holds all of it.
-        let here = self.presence.gate.hub.here();
-        if let (true, Some(here)) = (subscription.seal(), here) {
+        // What came since it took the last is for the next answer.
+        if let Some(here) = self.presence.gate.hub.seal(subscription) {
             self.bookmark = Arc::clone(&here.bookmark);
         }
         Ok(())

@@ -170,7 +170,8 @@ impl Roster {
 mod tests {
     use super::*;
     use crate::hub::tests::{LIMITS, hub};
-    use crate::hub::{Hub, Since};
+    use crate::hub::{Admission, Hub, Since};
+    use std::time::Instant;
 
     fn enter(hub: &Hub, user: &str, version: i64) -> Arc<Subscription> {
         let subscription = hub.open();
@@ -227,6 +228,27 @@ mod tests {
         // Later, a revocation of somebody else confirms both.
         change(&hub, 7, 6, &[("9", 7)]);
         assert!(hub.stale().is_empty() && new.over().is_none());
+    }
+
+    /// It came back to what the rules before had granted, for as long as a poller is remembered.
+    #[test]
+    fn what_older_rules_have_answered_is_not_kept_for_who_polls() {
+        let hub = hub(LIMITS);
+        change(&hub, 6, 6, &[]);
+        let now = Instant::now();
+        let asker = |who: &str| (Arc::from(who), vec!["a".to_owned()]);
+        for (version, kept) in [(5, false), (6, true), (7, true)] {
+            let admission = Admission {
+                user: None,
+                rooms: vec!["a".into()],
+                home: 0,
+                refused: Vec::new(),
+                version,
+            };
+            let asker = asker(&version.to_string());
+            hub.remember(asker.clone(), admission, now);
+            assert_eq!(hub.recall(&asker, now).is_some(), kept, "{version}");
+        }
     }
 
     #[test]

@@ -443,3 +443,41 @@ fn where_a_new_history_stands_is_known_before_anybody_is_woken_for_its_gap() {
     hub.begin(new_history(), GapReason::History);
     assert!(knows.1.load(Ordering::Relaxed));
 }
+
+/// What is queued behind the last that an answer took is in none, if the answer's bookmark lies behind it.
+#[test]
+fn an_answer_never_stands_behind_what_it_lacks() {
+    const EVENTS: u64 = 10_000;
+    let hub = hub(LIMITS);
+    let late = hub.open();
+    join(&hub, &late, &["a"], Since::Now);
+    taken(&late);
+    let first = place(11, 11, &[]);
+    publish(&hub, &first, &[(1, 10, &["a"])], Instant::now());
+    assert!(hub.seal(&late).is_none(), "one came behind the last");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for id in 2..=EVENTS {
+                let to = place(id + 10, id + 10, &[]);
+                publish(&hub, &to, &[(id, id + 9, &["a"])], Instant::now());
+            }
+        });
+        let mut until = 0;
+        while until < EVENTS + 10 {
+            let one = hub.open();
+            let rooms = ["a".into()];
+            let begins = hub.join(&one, &rooms, Since::Now, None, 0).unwrap();
+            let took = one.take_waiting().unwrap().len() as u64 - 1;
+            let told = begins.snapshot.xmax() + took;
+            if let Some(here) = hub.seal(&one) {
+                assert_eq!(
+                    here.snapshot.xmax(),
+                    told,
+                    "what is between is in no answer"
+                );
+            }
+            until = told;
+            one.close();
+        }
+    });
+}

@@ -309,6 +309,44 @@ async fn a_room_of_the_door_that_is_taken_shuts_it_and_another_does_not() {
     server.stop().await;
 }
 
+/// Its address says `customer`: it heard on as one, and no page of another role was told to come back.
+#[tokio::test]
+async fn a_door_that_names_a_role_is_shut_when_the_session_has_another() {
+    let database = garage().await;
+    database
+        .run(
+            "create table garage.sessions (id text, role text);
+             insert into garage.sessions values ('a', 'customer'), ('b', 'customer');
+             grant select on garage.sessions to rowcast_owner;
+             create function garage.claims_of(p_id text) returns jsonb language sql stable as $$
+               select jsonb_build_object(
+                 'sub', '7', 'role', role, 'exp', extract(epoch from now())::bigint + 600)
+               from garage.sessions where id = p_id $$;
+             insert into rowcast.session_rule values ('sid', 'garage.claims_of(text)')",
+        )
+        .await;
+    let server = serve(&database, |settings| {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/dialects/spa.toml");
+        settings.http.dialects = vec![file.into()];
+    })
+    .await;
+    let own = format!("http://{}", server.address);
+    let mut both = Vec::new();
+    for cookie in ["sid=a", "sid=b"] {
+        let headers = [("cookie", cookie), ("origin", own.as_str())];
+        let mut one = socket(&server, "/websocket/booking/customer/7", &headers).await;
+        assert_eq!(one.next().await["type"], "CONNECTION_ESTABLISHED");
+        both.push(one);
+    }
+    database
+        .run("update garage.sessions set role = 'manager' where id = 'a'; select rowcast.recheck()")
+        .await;
+    assert_eq!(both[0].closed().await.0, 1008);
+    emit(&database, "marker", "driver:7", &json!({})).await;
+    assert_eq!(both[1].next().await["type"], "marker");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn ends_have_the_codes_and_reasons_of_the_file() {
     let database = garage().await;
