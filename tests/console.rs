@@ -744,6 +744,44 @@ async fn a_stream_never_outlives_its_token() {
     server.stop().await;
 }
 
+/// Whoever was an operator by a session watched on for as long as that lasted.
+#[tokio::test]
+async fn a_stream_ends_when_its_session_loses_the_claim() {
+    let db = database().await;
+    db.run(
+        "create table public.sessions (id text, role text);
+         insert into public.sessions values ('a', 'admin'), ('b', 'admin');
+         grant select on public.sessions to rowcast_owner;
+         create function public.claims_of(p_id text) returns jsonb language sql stable as $$
+           select jsonb_build_object(
+             'sub', id, 'role', role, 'exp', extract(epoch from now())::bigint + 600)
+           from public.sessions where id = p_id $$;
+         insert into rowcast.session_rule values ('sid', 'public.claims_of(text)')",
+    )
+    .await;
+    let server = serve(&db, enabled).await;
+    let own = format!("http://{}", server.address);
+    let mut streams = Vec::new();
+    for cookie in ["sid=a", "sid=b"] {
+        for path in ["/console/watch", "/console/tail"] {
+            let headers = [("cookie", cookie), ("origin", own.as_str())];
+            streams.push(stream(&server, path, &headers).await.unwrap());
+        }
+    }
+    db.run("update public.sessions set role = 'none' where id = 'a'; select rowcast.recheck()")
+        .await;
+    let (theirs, others) = streams.split_at_mut(2);
+    for ended in theirs {
+        // Without an end, what it shows would go on and on.
+        let end = within("it ends", frame(ended, "end")).await;
+        assert_eq!(end["code"], "unauthorized");
+    }
+    frame(&mut others[0], "now").await;
+    marker(&db, &["*"]).await;
+    lines_until(&mut others[1], "marker").await;
+    server.stop().await;
+}
+
 /// Between two who watch, turns are taken, but nobody is asked anything for them.
 #[tokio::test]
 async fn the_database_is_left_alone_while_nobody_watches() {

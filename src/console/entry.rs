@@ -73,6 +73,10 @@ impl Console {
         let permit = permit.map_err(|_| Refusal::TooMany)?;
         let subscription = self.gate.hub.open();
         let expires_at = identity.expires_at;
+        // A session may lose the claim while its stream is open.
+        let settings = &self.gate.settings.console;
+        let (claim, value) = (settings.claim.clone(), settings.value.clone());
+        subscription.reserve(move |claims| holds(claims, &claim, &value));
         self.gate.hub.enter(&subscription, identity, version);
         Ok(Open {
             // The body ends by itself while its socket takes bytes; one that is stuck is cut.
