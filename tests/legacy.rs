@@ -5,10 +5,11 @@ mod full_disk;
 mod replication;
 
 use crate::support::{
-    Database, Server, Subscriber, TRANSPORTS, Transport, Version, connect, marker, on,
-    on_every_version, serve, token, within,
+    Database, Server, Subscriber, TRANSPORTS, Transport, Version, connect, eventually, marker,
+    metric, on, on_every_version, serve, serve_process, token, within,
 };
 use serde_json::json;
+use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio_postgres::error::DbError;
 use tokio_postgres::{AsyncMessage, Client, NoTls};
@@ -29,6 +30,34 @@ async fn database(version: Version) -> Database {
     let database = on(version).await.database().await;
     database.run(SETUP).await;
     database
+}
+
+/// A trigger that fails at each write wrote a line for each.
+#[tokio::test]
+async fn a_trigger_that_always_fails_fills_no_log() {
+    const WRITES: u64 = 300;
+    let database = database(Version::Installed).await;
+    attach(&database, "json_build_object('part', 1 / n)", "").await;
+    let mut program = serve_process(&database, &[]).await;
+    let legacy = database.legacy().await;
+    let began = Instant::now();
+    for id in 0..WRITES {
+        let insert = format!("insert into public.orders values ({id}, 1, 0)");
+        legacy
+            .batch_execute(&insert)
+            .await
+            .expect("it goes through");
+    }
+    eventually("each counts", async || {
+        (metric(&program, "rowcast_failures_total").await as u64 == WRITES).then_some(())
+    })
+    .await;
+    let most = began.elapsed().as_secs() + 2;
+    program
+        .log_line("the database lost events of this channel")
+        .await;
+    let told = program.log().matches("lost events of this channel").count() as u64;
+    assert!(told <= most, "{told} lines");
 }
 
 /// Nobody has detached anything: what the systems make by hand in schemas of their own stays.
