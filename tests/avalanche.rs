@@ -166,26 +166,6 @@ async fn sessions_of_a_crowd_are_exchanged_together() {
     .await;
 }
 
-/// One user who came again and again to a rule that is slow for them took all statements: everybody else
-/// waited for seconds.
-#[tokio::test]
-async fn a_rule_that_hangs_for_one_user_leaves_statements_to_the_others() {
-    let database = database().await;
-    let server = serve(&database, "5000", "3").await;
-    let hangs = token("hangs", "", "");
-    let held = (0..6).map(|_| ws(&server, &hangs, "rooms=room:1"));
-    let held = join_all(held).await;
-    eventually("all have come", async || {
-        let seated = metric(&server, "rowcast_connections").await as usize;
-        (seated == held.len()).then_some(())
-    })
-    .await;
-    let mut other = ws(&server, &token("1", "", ""), "rooms=room:1").await;
-    other.expect("welcome").await;
-    let waiting = metric(&server, "rowcast_connections").await as usize - 1;
-    assert!(waiting >= held.len() - 2, "only {waiting} were before it");
-}
-
 #[tokio::test]
 async fn a_rule_that_hangs_or_fails_for_one_keeps_nobody_out() {
     let database = database().await;

@@ -10,7 +10,7 @@ use crate::database::{AccessAnswer, AccessQuestion, Database, DatabaseError};
 use crate::hub::Identity;
 use crate::report;
 use parking_lot::Mutex;
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -69,8 +69,6 @@ struct State {
     waiting: VecDeque<Waiting>,
     /// Statements under way.
     asking: usize,
-    /// Those who are asked for in them, by name.
-    users: HashSet<String>,
     /// What the next may hold.
     size: usize,
 }
@@ -105,7 +103,6 @@ impl Questions {
             state: Mutex::new(State {
                 waiting: VecDeque::new(),
                 asking: 0,
-                users: HashSet::new(),
                 size: most,
             }),
         }
@@ -142,7 +139,6 @@ impl Questions {
         drop(state);
         let mut asking = Asking {
             questions: Arc::clone(self),
-            users: Vec::new(),
             counts: true,
         };
         tokio::spawn(async move {
@@ -155,17 +151,11 @@ impl Questions {
         });
     }
 
-    /// What the next statement asks; nothing if nobody waits. Nobody is asked for in two at once: with a
-    /// rule that is slow for one user, that one would take all of them by coming again and again.
+    /// What the next statement asks; nothing if nobody waits.
     fn next(state: &mut State) -> Option<Vec<Waiting>> {
-        let (mut batch, mut weight, mut passed_over) = (Vec::new(), 0, Vec::new());
+        let (mut batch, mut weight) = (Vec::new(), 0);
         while let Some(one) = state.waiting.pop_front() {
             if one.answer.is_closed() {
-                continue;
-            }
-            let user = one.question.identity.user.as_ref();
-            if user.is_some_and(|user| state.users.contains(user)) {
-                passed_over.push(one);
                 continue;
             }
             weight += one.question.weight();
@@ -175,8 +165,6 @@ impl Questions {
             }
             batch.push(one);
         }
-        let behind = passed_over.into_iter().rev();
-        behind.for_each(|one| state.waiting.push_front(one));
         (!batch.is_empty()).then_some(batch)
     }
 
@@ -220,24 +208,14 @@ impl Questions {
 /// another.
 struct Asking {
     questions: Arc<Questions>,
-    /// Whom its statement asks for, by name: each once.
-    users: Vec<String>,
     /// It is among `State::asking`.
     counts: bool,
 }
 
 impl Asking {
     fn next(&mut self) -> Option<Vec<Waiting>> {
-        let questions = Arc::clone(&self.questions);
-        let mut state = questions.state.lock();
-        self.leave(&mut state);
+        let mut state = self.questions.state.lock();
         let batch = Questions::next(&mut state);
-        for one in batch.iter().flatten() {
-            let user = one.question.identity.user.as_ref();
-            if let Some(user) = user.filter(|user| state.users.insert((*user).clone())) {
-                self.users.push(user.clone());
-            }
-        }
         if batch.is_none() {
             // Under the same lock: whoever comes now begins another.
             state.asking -= 1;
@@ -245,22 +223,12 @@ impl Asking {
         }
         batch
     }
-
-    /// Its statement is over: those whom it asked for may be asked for again.
-    fn leave(&mut self, state: &mut State) {
-        for user in self.users.drain(..) {
-            state.users.remove(&user);
-        }
-    }
 }
 
 impl Drop for Asking {
     fn drop(&mut self) {
         if self.counts {
-            let questions = Arc::clone(&self.questions);
-            let mut state = questions.state.lock();
-            self.leave(&mut state);
-            state.asking -= 1;
+            self.questions.state.lock().asking -= 1;
         }
     }
 }
