@@ -1,8 +1,8 @@
 -- Who may hear what, by the claims of the application's own session: sub (patient_id or staff_id)
 -- and role (patient or staff). Whose id a page names is no proof of anything: the session decides.
 
--- The second that a time is in, as claims have it: never a later one, or whoever is revoked while it
--- lasts would stay. A session may begin or end at infinity, which is no number.
+-- The second that a time is in, as claims have it: never a later one, or whoever is revoked while
+-- it lasts would stay. A session may begin or end at infinity, which is no number.
 create or replace function clinic_push.second_of(p_time timestamptz) returns bigint
 language sql
 stable
@@ -11,8 +11,8 @@ as $$
   select floor(extract(epoch from greatest('1970-01-01Z', least('9999-01-01Z', p_time))))::bigint
 $$;
 
--- The claims of cookie clinic_session, or null; also of one that has ended this very second, which its
--- exp could not tell.
+-- The claims of cookie clinic_session, or null; also of one that has ended this very second, which
+-- its exp could not tell.
 create or replace function clinic_push.claims_of(p_cookie text) returns jsonb
 language sql
 stable

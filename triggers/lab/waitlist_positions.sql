@@ -79,8 +79,8 @@ end
 $$;
 
 -- One transaction at a time looks at a line, or the second could not see who joined by the first.
--- The locks are advisory ones of our own, taken in order. Not getting them soon is no error: whoever
--- joins just then may not be told of this change.
+-- The locks are advisory ones of our own, taken in order. Not getting them soon is no error:
+-- whoever joins just then may not be told of this change.
 create or replace function lab_push.wait_for_lines(p_slots bigint[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -1,6 +1,6 @@
 -- What events tell: seat_update, when the capacity changes. Seats that are taken and given back are
--- told with the bookings (bookings.sql). And reset to everybody when all events are gone, with which
--- go all bookings.
+-- told with the bookings (bookings.sql). And reset to everybody when all events are gone, with
+-- which go all bookings.
 
 select rowcast.attach('tickets.events', 'update', $$
   select

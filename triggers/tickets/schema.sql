@@ -55,8 +55,8 @@ create index if not exists bookings_user_id on tickets.bookings (user_id);
 
 -- Takes the seats that a statement's bookings take, and gives back those they give up; in order of
 -- event, so that two statements over several events never wait for each other in a circle. An event
--- whose bookings change and take as many seats as before (one has another user) is written too: what
--- is told of them has to wait for others who book it.
+-- whose bookings change and take as many seats as before (one has another user) is written too:
+-- what is told of them has to wait for others who book it.
 create or replace function tickets.hold_seats() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -82,7 +82,8 @@ begin
       from (
         (
           select event_id, booking_id, user_id, seats from new_rows where status = 'confirmed'
-          except select event_id, booking_id, user_id, seats from old_rows where status = 'confirmed'
+          except select event_id, booking_id, user_id, seats from old_rows
+          where status = 'confirmed'
         )
         union all
         (
