@@ -728,7 +728,23 @@ async fn a_query_may_end_as_a_statement_does(version: Version) {
     assert_eq!(told(&database, insert).await, "insert 1");
 }
 
-/// No table at all, and one that was dropped: PostgreSQL's own words were "syntax error at or near".
+/// A UNION of unequal columns is a syntax error to PostgreSQL, too, and was answered with a word on parentheses.
+#[tokio::test]
+async fn a_query_that_does_not_work_is_told_all_that_one_has_to_be() {
+    let database = database(Version::Installed).await;
+    for query in ["select 1 union select 1, 2", "select 1; select 2", "table shop.no"] {
+        let attach = format!("select rowcast.attach('shop.orders', 'insert', '{query}')");
+        let error = database.superuser().await.batch_execute(&attach).await;
+        let error = error.expect_err(query);
+        let error = error.as_db_error().expect("of the database");
+        assert_eq!(error.code().code(), "RC003", "{error}");
+        let hint = error.hint().unwrap_or_default();
+        for word in ["parentheses", "new_rows", "schema in front"] {
+            assert!(hint.contains(word), "{query}: {hint}");
+        }
+    }
+}
+
 /// The second attachment took the trigger of a child of two parents away from the first.
 async fn a_child_of_two_parents_tells_for_one_only(version: Version) {
     let database = database(version).await;
@@ -763,6 +779,7 @@ async fn a_child_of_two_parents_tells_for_one_only(version: Version) {
     );
 }
 
+/// No table at all, and one that was dropped: PostgreSQL's own words were "syntax error at or near".
 #[tokio::test]
 async fn no_table_is_said_to_be_none() {
     let database = database(Version::Installed).await;

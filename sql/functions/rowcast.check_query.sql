@@ -45,16 +45,13 @@ begin
   begin
     execute 'create temporary view rowcast_checked as ' || v_query;
   exception
-    when syntax_error then
-      raise exception using errcode = 'RC003',
-        message = format('the query for %s on %s does not work: %s', p_operation, p_table, sqlerrm),
-        hint = 'It has to be one select that can stand in parentheses: nothing behind its end, no comment '
-          'after a semicolon.';
+    -- One hint for all: that of a syntax error is PostgreSQL's code for more than how a query is written.
     when others then
       raise exception using errcode = 'RC003',
         message = format('the query for %s on %s does not work: %s', p_operation, p_table, sqlerrm),
-        hint = 'It may read new_rows (insert, update) and old_rows (update, delete). '
-          'Every other table, function and operator needs its schema in front: a operator(public.->) b.';
+        hint = 'It is one select that can stand in parentheses, with no comment behind a semicolon. It may '
+          'read new_rows (insert, update) and old_rows (update, delete). Every other table, function and '
+          'operator needs its schema in front: a operator(public.->) b.';
   end;
 
   v_columns := rowcast.check_columns(p_table, p_operation);
