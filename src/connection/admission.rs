@@ -129,6 +129,7 @@ impl Gate {
         let question = Question {
             identity: nobody,
             rooms: None,
+            exchanges: true,
         };
         let answer = self.questions.ask(question).await?;
         let mut identity = self.identity_of_session(answer.claims.as_deref())?;
@@ -182,15 +183,14 @@ impl Gate {
         let limits = &self.settings.limits;
         let most = limits.rooms_per_connection;
         let (asked, refused) = check_names(rooms, most, limits.room_name_bytes);
-        let answer = self.ask(identity, &asked).await?;
+        let answer = self.ask(identity, Some(asked.clone())).await?;
         let home = home(&answer);
         let mut admitted = Admission {
             user: identity.user.clone(),
             rooms: home.to_vec(),
             home: home.len(),
             refused,
-            // The session may have changed between the two questions: then it is asked for again.
-            version: answer.version.min(identity.as_of),
+            version: answer.version,
         };
         for room in asked {
             if !answer.grants(&room) {
@@ -210,12 +210,27 @@ impl Gate {
         Ok(admitted)
     }
 
-    async fn ask(&self, identity: &Identity, rooms: &[Arc<str>]) -> Result<AccessAnswer, Refusal> {
+    /// Asks whether somebody may be here who is in no room: under which version they may.
+    ///
+    /// # Errors
+    /// The user was revoked, or the database is away.
+    pub async fn confirm(&self, identity: &Identity) -> Result<i64, Refusal> {
+        Ok(self.ask(identity, None).await?.version)
+    }
+
+    async fn ask(
+        &self,
+        identity: &Identity,
+        rooms: Option<Vec<Arc<str>>>,
+    ) -> Result<AccessAnswer, Refusal> {
         let question = Question {
             identity: identity.clone(),
-            rooms: Some(rooms.to_vec()),
+            rooms,
+            exchanges: false,
         };
-        let answer = self.questions.ask(question).await?;
+        let mut answer = self.questions.ask(question).await?;
+        // The session may have changed between the two questions: then it is asked for again.
+        answer.version = answer.version.min(identity.as_of);
         if answer.revoked {
             return Err(Refusal::BadToken(TokenError::Revoked));
         }

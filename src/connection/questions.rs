@@ -35,8 +35,10 @@ const SHRINK: usize = 10;
 #[derive(Debug)]
 pub struct Question {
     pub identity: Identity,
-    /// The rooms; nothing if their session is to be exchanged for claims.
+    /// The rooms; nothing if it is only asked who they are, and no rule of rooms.
     pub rooms: Option<Vec<Arc<str>>>,
+    /// Whether their session is to be exchanged for claims.
+    pub exchanges: bool,
 }
 
 /// An answer, or why there is none: the database did not give one, or a rule failed or ran out of
@@ -79,7 +81,7 @@ impl Question {
             identity: &self.identity,
             rooms: self.rooms.as_deref(),
             version: None,
-            again: self.rooms.is_none(),
+            again: self.exchanges,
         }
     }
 

@@ -98,14 +98,12 @@ impl Console {
         if !holds(&identity.claims, &settings.claim, &settings.value) {
             return Err(Closed::Forbidden);
         }
-        let asked = self.gate.admit(&identity, Vec::new());
+        let asked = self.gate.confirm(&identity);
         let version = match tokio::time::timeout(PATIENCE, asked).await {
-            Ok(Ok(admitted)) => admitted.version,
-            // They are not revoked, or no rule would have been asked.
-            Ok(Err(Refusal::RuleFailed)) => self.gate.hub.access_known(),
+            Ok(Ok(version)) => version,
             // Let in all the same, and asked for again until there is an answer: nobody has said yet that
             // they were not revoked long ago.
-            Ok(Err(Refusal::DatabaseAway)) | Err(_) => i64::MIN,
+            Ok(Err(Refusal::DatabaseAway | Refusal::RuleFailed)) | Err(_) => i64::MIN,
             Ok(Err(refusal)) => return Err(refusal.into()),
         };
         Ok((identity, version))
