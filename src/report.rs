@@ -141,12 +141,14 @@ pub fn rule_failed(what: &str, error: &dyn std::fmt::Display) {
     tell_of_rule(what, error);
 }
 
-/// A rule failed that has an answer even so, which is no.
+/// A rule failed that has an answer even so, which is no. It counts only where its function is gone: what
+/// else makes it fail may be what was asked, and whoever asks does so as fast as they send.
 pub fn rule_says_no(what: &str, error: &str) {
+    // As rowcast.no_function begins it.
+    add(&FAILURES, error.contains(": there is no function ").into());
     tell_of_rule(what, &error);
 }
 
-/// Whoever knows how to make a rule fail does so as fast as they send.
 fn tell_of_rule(what: &str, error: &dyn std::fmt::Display) {
     if let Some(untold) = BROKEN_RULES.tell(now_ms()) {
         tracing::warn!(what, %error, untold, "a rule failed");

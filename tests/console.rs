@@ -581,6 +581,64 @@ async fn refusals_and_failures_appear_with_what_they_were() {
     assert_eq!(now["database"]["drift"][0]["state"], "disabled");
 }
 
+/// A room rule that was dropped counted nowhere; and a room that was refused to somebody who stays had the code
+/// of a close.
+#[tokio::test]
+async fn a_room_rule_that_is_gone_is_a_failure_and_one_that_says_no_is_none() {
+    let db = with_rules().await;
+    db.run(
+        "create function app.gone(claims jsonb, room text) returns boolean language sql \
+           as 'select true'; \
+         create function app.number(claims jsonb, room text) returns boolean language sql \
+           as 'select substr(room, 3)::int > 0'; \
+         insert into rowcast.room_rule values ('gone', 'app.gone(jsonb,text)'), \
+           ('n:*', 'app.number(jsonb,text)'); \
+         drop function app.gone(jsonb, text)",
+    )
+    .await;
+    let program = serve_process(&db, &[ENABLED]).await;
+    let mut watching = watch(&program).await;
+    for (room, failures) in [("n:x", 0), ("gone", 1), ("n:y", 1)] {
+        let mut asks = support::ws(&program, &token("1", "", ""), &format!("rooms={room}")).await;
+        asks.expect("welcome").await;
+        assert_eq!(asks.expect("error").await["code"], "forbidden");
+        let now = now_with(&mut watching, "the refusal", |now| {
+            now["recent"][0]["detail"] == format!("room {room}")
+        })
+        .await;
+        let turn = &now["recent"][0];
+        assert_eq!(turn["word"], "forbidden");
+        assert_eq!((&turn["status"], &turn["close"]), (&Value::Null, &Value::Null));
+        assert_eq!(now["totals"]["failures"], failures, "{room}");
+    }
+}
+
+/// Whoever opened the console while a home rule failed counted one failure more each time, and the next time
+/// that rules were asked again.
+#[tokio::test]
+async fn a_home_rule_that_fails_is_none_of_the_consoles_business() {
+    let db = with_rules().await;
+    let mut program = serve_process(&db, &[ENABLED]).await;
+    db.run(
+        "create function app.home(claims jsonb) returns text[] language sql \
+           as $$ select array[(1 / (length(claims::text) * 0))::text] $$; \
+         insert into rowcast.home_rule values ('app.home(jsonb)')",
+    )
+    .await;
+    let mut watching = watch(&program).await;
+    frame(&mut watching, "now").await;
+    db.run("select rowcast.recheck()").await;
+    let line = program.log_line("\"rechecked\"").await;
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["fields"]["failed"], 0, "{line}");
+    let now = frame(&mut watching, "now").await;
+    assert_eq!(now["totals"]["failures"], 0);
+    // It does fail.
+    let mut refused = support::ws(&program, &token("1", "", ""), "").await;
+    assert_eq!(refused.closed().await.0, 1013);
+    now_with(&mut watching, "a failure", |now| now["totals"]["failures"] == 1).await;
+}
+
 /// Two nodes: each shows its own, and names the one that leads.
 #[tokio::test]
 async fn a_node_that_follows_names_the_one_that_leads() {

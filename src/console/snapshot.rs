@@ -5,7 +5,7 @@ use crate::clock::{millis, now_ms};
 use crate::config;
 use crate::connection::{Gate, Refusal};
 use crate::hub::Survey;
-use crate::report::{self, Turn};
+use crate::report::{self, Turn, What};
 use serde_json::{Value, json};
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -185,7 +185,9 @@ fn fits(survey: &Survey, word: &str) -> bool {
 }
 
 fn turn(turn: &Turn) -> Value {
-    let codes = Refusal::codes(&turn.word);
+    // Who was refused something in a frame was told a word, and stays: no code goes with it.
+    let ends = turn.what != What::FrameRefused;
+    let codes = Refusal::codes(&turn.word).filter(|_| ends);
     json!({
         "number": turn.number, "at": turn.at, "what": turn.what.word(), "transport": turn.transport,
         "word": turn.word, "detail": turn.detail, "address": turn.address, "user": turn.user,

@@ -148,7 +148,7 @@ fn tell_refused(
         return;
     };
     let detail = &*with_untold(untold, detail);
-    note_refused(transport, word, detail, address, None);
+    note_refused(What::Refused, transport, word, detail, address, None);
     tracing::info!(transport, word, detail, address, "refused");
 }
 
@@ -178,6 +178,7 @@ pub fn frame_refused(repeated: &Repeated, caller: &Caller, word: &str, room: Opt
         .filter(|text| !text.is_empty())
         .collect();
     note_refused(
+        What::FrameRefused,
         transport.word(),
         word,
         &shown.join(", "),
@@ -203,6 +204,7 @@ fn cut(name: &str) -> &str {
 }
 
 fn note_refused(
+    what: What,
     transport: &'static str,
     word: &str,
     detail: &str,
@@ -212,7 +214,7 @@ fn note_refused(
     RECENT.note(|number, at| Turn {
         number,
         at,
-        what: What::Refused,
+        what,
         transport,
         word: word.to_owned(),
         detail: detail.to_owned(),

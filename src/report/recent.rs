@@ -25,7 +25,10 @@ pub struct Turn {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
+    /// At the door.
     Refused,
+    /// Something that was asked for by somebody who is in, and stays.
+    FrameRefused,
     Closed,
 }
 
@@ -33,7 +36,7 @@ impl What {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Self::Refused => "refused",
+            Self::Refused | Self::FrameRefused => "refused",
             Self::Closed => "closed",
         }
     }
