@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_postgres::error::SqlState;
 
-/// What the issue promises, whether or not NOTIFY tells of it.
+/// What docs/sql.md promises, whether or not NOTIFY tells of it.
 const SECOND: Duration = Duration::from_secs(1);
 
 /// So long that only a notification can be in time.
@@ -463,20 +463,25 @@ async fn a_stalled_reader_is_cut_as_soon_as_it_is_revoked() {
     }
 }
 
+/// A server, and somebody who has been revoked just now in the middle of a long replay.
+async fn revoked_in_a_replay(transport: Transport) -> (Server, TcpStream) {
+    let database = support::database().await;
+    let (since, _) = support::long_replay(&database, "*").await;
+    let server = serve(&database, |settings| Way::Notified.floor(settings)).await;
+    let query = format!("since={since}");
+    let mut reader = stalled(&server, transport, &issued("1", -5), &query).await;
+    let mut some = vec![0; 100_000];
+    within("the replay", reader.read_exact(&mut some))
+        .await
+        .expect("it comes");
+    database.run("select rowcast.revoke('1')").await;
+    (server, reader)
+}
+
 #[tokio::test]
 async fn a_replay_ends_in_the_middle_when_its_reader_is_revoked() {
     for transport in TRANSPORTS {
-        let database = support::database().await;
-        let (since, _) = support::long_replay(&database).await;
-        let server = serve(&database, |settings| Way::Notified.floor(settings)).await;
-        let query = format!("since={since}");
-        let mut reader = stalled(&server, transport, &issued("1", -5), &query).await;
-        // In the middle of it.
-        let mut some = vec![0; 100_000];
-        within("the replay", reader.read_exact(&mut some))
-            .await
-            .expect("it comes");
-        database.run("select rowcast.revoke('1')").await;
+        let (server, reader) = revoked_in_a_replay(transport).await;
         let began = Instant::now();
         eventually("it is cut", async || {
             (server.gate.seats.taken() == 0).then_some(())
@@ -494,16 +499,7 @@ async fn a_replay_ends_in_the_middle_when_its_reader_is_revoked() {
 #[tokio::test]
 async fn a_replay_that_flows_ends_when_its_reader_is_revoked() {
     for transport in TRANSPORTS {
-        let database = support::database().await;
-        let (since, _) = support::long_replay(&database).await;
-        let server = serve(&database, |settings| Way::Notified.floor(settings)).await;
-        let query = format!("since={since}");
-        let mut reader = stalled(&server, transport, &issued("1", -5), &query).await;
-        let mut some = vec![0; 100_000];
-        within("the replay", reader.read_exact(&mut some))
-            .await
-            .expect("it comes");
-        database.run("select rowcast.revoke('1')").await;
+        let (server, reader) = revoked_in_a_replay(transport).await;
         let mut unheard = Instant::now();
         eventually("it has heard", async || {
             let now = Instant::now();
@@ -530,7 +526,7 @@ async fn a_replay_that_flows_ends_when_its_reader_is_revoked() {
 #[tokio::test]
 async fn a_token_that_expires_cuts_a_stalled_reader_in_its_replay() {
     let database = support::database().await;
-    let (since, _) = support::long_replay(&database).await;
+    let (since, _) = support::long_replay(&database, "*").await;
     let server = serve(&database, |settings| {
         settings.database.statement_timeout = Duration::from_secs(60);
         // Longer than the token lasts.
@@ -855,6 +851,18 @@ async fn a_home_room_is_kept_where_a_rule_admits_it() {
     server.stop().await;
 }
 
+/// Withdraws the rule of `org:1`, and waits until nobody is in it: those who were are in open and home:1.
+async fn withdraw_org(database: &Database, server: &Server) {
+    database
+        .run("delete from rowcast.room_rule where pattern = 'org:*'")
+        .await;
+    eventually("the room is empty", async || {
+        // The one of everybody, too.
+        (server.gate.hub.sizes().rooms == 3).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_waits_for_a_withdrawn_room_is_not_delivered() {
     for transport in TRANSPORTS {
@@ -876,14 +884,7 @@ async fn what_waits_for_a_withdrawn_room_is_not_delivered() {
         witness.expect("welcome").await;
         marker(&database, &["open"]).await;
         witness.frames_until("marker").await;
-        database
-            .run("delete from rowcast.room_rule where pattern = 'org:*'")
-            .await;
-        eventually("the room is empty", async || {
-            // The one of everybody, open and home:1.
-            (server.gate.hub.sizes().rooms == 3).then_some(())
-        })
-        .await;
+        withdraw_org(&database, &server).await;
         let before = reader.frames_until("marker").await;
         assert!(
             before.len() + 40 < sent,
@@ -926,14 +927,7 @@ async fn a_room_that_is_taken_while_its_replay_is_read_is_not_counted() {
     let query = format!("rooms=org:1,open&since={since}");
     let mut reader = ws(&server, &issued("1", -5), &query).await;
     rule_waits(&database).await;
-    database
-        .run("delete from rowcast.room_rule where pattern = 'org:*'")
-        .await;
-    eventually("the room is empty", async || {
-        // The one of everybody, open and home:1.
-        (server.gate.hub.sizes().rooms == 3).then_some(())
-    })
-    .await;
+    withdraw_org(&database, &server).await;
     database.run("select pg_advisory_unlock(42)").await;
     let rooms = reader.expect("welcome").await["rooms"].clone();
     assert_eq!(rooms, json!(["home:1", "open"]));
@@ -950,15 +944,7 @@ async fn a_replay_that_a_withdrawn_room_cuts_short_says_where_it_ends() {
     for transport in TRANSPORTS {
         let database = support::database().await;
         database.run(RULES).await;
-        let count = 1500;
-        database.run("select rowcast.ensure_history()").await;
-        let since = database.bookmark().await;
-        database
-            .run(
-                "insert into rowcast.event (channel, name, rooms, data) select 'c', 'big', '{org:1}',
-                   to_json(repeat('x', 10000)) from generate_series(1, 1500)",
-            )
-            .await;
+        let (since, count) = support::long_replay(&database, "org:1").await;
         let server = serve(&database, |settings| {
             settings.limits.write_stall = Duration::from_secs(60);
         })
@@ -972,14 +958,7 @@ async fn a_replay_that_a_withdrawn_room_cuts_short_says_where_it_ends() {
             (server.gate.hub.sizes().queue_bytes > 0).then_some(())
         })
         .await;
-        database
-            .run("delete from rowcast.room_rule where pattern = 'org:*'")
-            .await;
-        eventually("the room is empty", async || {
-            // The one of everybody, open and home:1.
-            (server.gate.hub.sizes().rooms == 3).then_some(())
-        })
-        .await;
+        withdraw_org(&database, &server).await;
         reader.frames_until("marker").await;
         let kinds = reader.received.iter().map(|frame| &frame["name"]);
         let events = kinds.filter(|name| *name == "big").count();

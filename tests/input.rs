@@ -427,7 +427,7 @@ async fn messages_above_the_rate_are_refused() {
 #[tokio::test]
 async fn a_ping_in_a_long_replay_is_answered() {
     let database = database().await;
-    let (since, count) = support::long_replay(&database).await;
+    let (since, count) = support::long_replay(&database, "*").await;
     let server = serve(&database, |settings| {
         // All of it is read in one.
         settings.database.statement_timeout = Duration::from_secs(60);

@@ -432,7 +432,7 @@ async fn memory_stays_within_its_bound_however_many_stall() {
 #[tokio::test]
 async fn replays_that_are_not_taken_are_bounded_for_each_user() {
     let db = database().await;
-    let (since, count) = long_replay(&db).await;
+    let (since, count) = long_replay(&db, "*").await;
     let server = serve(&db, |settings| {
         settings.limits.connections_per_user = 2;
         settings.limits.write_stall = 60 * SECOND;

@@ -157,9 +157,7 @@ impl Rig {
 
     /// It counts only if a COMMIT was under way then.
     pub fn struck(&self, name: &str, from: Instant) {
-        let strikes = self.strikes.lock();
-        let mut strikes = strikes;
-        strikes.push(Strike {
+        self.strikes.lock().push(Strike {
             name: name.to_owned(),
             from,
         });

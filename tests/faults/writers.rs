@@ -165,14 +165,12 @@ impl Ledger {
     /// How many transactions have sent COMMIT and got no answer for good.
     pub fn lost(&self) -> usize {
         let transactions = self.transactions.lock();
-        let transactions = transactions;
         let lost = transactions.iter().filter(|t| t.outcome == Outcome::Lost);
         lost.count()
     }
 
     pub fn transactions(&self) -> Vec<Transaction> {
-        let transactions = self.transactions.lock();
-        transactions.clone()
+        self.transactions.lock().clone()
     }
 }
 
@@ -194,8 +192,7 @@ impl Open<'_> {
             settled: Instant::now(),
             outcome,
         };
-        let transactions = self.ledger.transactions.lock();
-        let mut transactions = transactions;
+        let mut transactions = self.ledger.transactions.lock();
         if transaction.sent.is_some() {
             self.ledger.committing.fetch_sub(1, Ordering::SeqCst);
         }

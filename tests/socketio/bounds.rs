@@ -435,7 +435,7 @@ async fn fetch_until(server: &Server, path: &str, word: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_ping_in_a_long_replay_cuts_nobody_who_takes_it() {
     let database = lab().await;
-    let (since, count) = long_replay(&database).await;
+    let (since, count) = long_replay(&database, "*").await;
     let server = serve_dialect(&database, "plain", |settings| {
         // Mostly later than the replay has begun.
         settings.socketio.ping = Duration::from_secs(3);

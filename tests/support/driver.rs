@@ -96,9 +96,7 @@ impl Node {
         let sink = Arc::clone(&said);
         tokio::spawn(async move {
             while let Ok(Some(line)) = errors.next_line().await {
-                let mut said = sink.lock();
-                said.push_str(&line);
-                said.push('\n');
+                sink.lock().push_str(&format!("{line}\n"));
             }
         });
         Self {
@@ -118,8 +116,7 @@ impl Node {
         line["id"] = id.into();
         line["do"] = command.into();
         let (answer, answered) = oneshot::channel();
-        let answers = || self.answers.lock();
-        answers().insert(id, answer);
+        self.answers.lock().insert(id, answer);
         let asked = async {
             let text = format!("{line}\n");
             let written = self.input.lock().await.write_all(text.as_bytes()).await;
@@ -139,8 +136,7 @@ impl Node {
 
     /// What it has printed, and its pages.
     pub fn said(&self) -> String {
-        let said = self.said.lock();
-        said.clone()
+        self.said.lock().clone()
     }
 }
 
@@ -275,11 +271,9 @@ async fn hand_out(output: ChildStdout, answers: Answers) {
     while let Ok(Some(line)) = lines.next_line().await {
         let answer: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
         let id = answer["id"].as_u64().expect("our own number");
-        let mut waiting = answers.lock();
-        if let Some(waiting) = waiting.remove(&id) {
+        if let Some(waiting) = answers.lock().remove(&id) {
             let _ = waiting.send(answer);
         }
     }
-    let mut waiting = answers.lock();
-    waiting.clear();
+    answers.lock().clear();
 }

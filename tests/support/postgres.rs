@@ -197,8 +197,6 @@ impl Postgres {
         self.copy("template_plain").await
     }
 
-    // CREATE DATABASE itself waits until those who built its template have left.
-
     /// A database of its own, migrated, with `triggers/lab` applied.
     pub async fn lab(&self) -> Database {
         self.system("lab").await
@@ -261,6 +259,7 @@ impl Postgres {
             .await;
     }
 
+    /// CREATE DATABASE itself waits until those who built its template have left.
     async fn copy(&self, template: &str) -> Database {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         self.create(&format!("test_{number}"), template).await
@@ -492,9 +491,9 @@ impl Database {
     }
 }
 
-/// Fifteen megabytes of events `big` to everybody, more than a system takes off our hands: the bookmark
-/// before them, and how many they are.
-pub async fn long_replay(database: &Database) -> (String, usize) {
+/// Fifteen megabytes of events `big` to a room, more than a system takes off our hands: the bookmark before
+/// them, and how many they are.
+pub async fn long_replay(database: &Database, room: &str) -> (String, usize) {
     // A database of a test's own is a copy, whose history begins with whoever serves it first.
     database.run("select rowcast.ensure_history()").await;
     let since = database.bookmark().await;
@@ -502,7 +501,7 @@ pub async fn long_replay(database: &Database) -> (String, usize) {
     database
         .run(&format!(
             "insert into rowcast.event (channel, name, rooms, data)
-             select 'c', 'big', array['*'], to_json(repeat('x', 10000))
+             select 'c', 'big', array['{room}'], to_json(repeat('x', 10000))
              from generate_series(1, {count})"
         ))
         .await;
