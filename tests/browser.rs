@@ -195,6 +195,16 @@ async fn the_console_draws_what_happens_and_asks_nobody_else() {
     let elsewhere = "JSON.stringify([blocked, performance.getEntriesByType('resource')
       .map((entry) => new URL(entry.name).host).filter((host) => host !== location.host)])";
     assert_eq!(page.evaluate(elsewhere).await, "[[],[]]");
+    // What failed three days ago seemed to be of today, and who has lost the lead was led by itself.
+    let words = "(async () => {
+      const { clock, otherLeader } = await import('/lab/console/format.js')
+      const now = Date.now()
+      const led = otherLeader({ name: 'a:1' }, { name: 'rowcast b:2' })
+      const lost = otherLeader({ name: 'a:1' }, { name: 'rowcast a:1' })
+      return clock(now).length < 12 && clock(now - 3 * 86400000).length > clock(now).length
+        && led === 'b:2' && lost === undefined
+    })()";
+    assert_eq!(page.evaluate(words).await, true);
     // A token that does not open it brings back the field, and what was shown stays.
     let paste = "(document.querySelector('#token').value = 'nonsense', \
                  document.querySelector('#gate').requestSubmit(), true)";

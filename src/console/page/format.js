@@ -47,9 +47,17 @@ export function percent(share) {
   return `${hundredth > 0 && hundredth < 10 ? Number(hundredth.toFixed(1)) : Math.round(hundredth)}${THIN}%`
 }
 
-/** The time of day of Unix milliseconds, where the reader is. */
+/** The time of day of Unix milliseconds, where the reader is; before it the day, if that is not today. */
 export function clock(ms) {
-  return new Date(ms).toLocaleTimeString([], { hour12: false })
+  const at = new Date(ms)
+  const day = at.toDateString() === new Date().toDateString() ? '' : `${at.toLocaleDateString([], { day: 'numeric', month: 'short' })} `
+  return day + at.toLocaleTimeString([], { hour12: false })
+}
+
+/** The other node that leads, if its name is known: the database's last answer may be from when this one led. */
+export function otherLeader({ name }, leader) {
+  const leads = leader?.name?.replace(/^rowcast /, '')
+  return leads === name ? undefined : leads
 }
 
 /** "3 rooms", "1 room". */

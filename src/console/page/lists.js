@@ -1,6 +1,6 @@
 // Connections, rooms, refusals, failures and facts, as rows.
 
-import { TRANSPORTS, bytes, byId, clock, count, make, percent, plural, time } from './format.js'
+import { TRANSPORTS, bytes, byId, clock, count, make, otherLeader, percent, plural, time } from './format.js'
 import { headers } from './session.js'
 
 /** Shows rows, or what it means that there are none. */
@@ -88,10 +88,11 @@ export class Lists {
 
   #showFacts({ node, database, totals }) {
     const log = database?.log
-    const leader = node.leads ? 'this node leads' : database?.leader?.name ?? (database?.leader ? `process ${database.leader.pid}` : 'nobody')
+    const { leader } = database ?? {}
+    const stranger = leader && !leader.name ? `process ${leader.pid}` : 'nobody'
     const facts = [
       ['Node', `${node.name}, version ${node.version}, up ${time(node.uptime * 1000)}`],
-      ['Leader', leader],
+      ['Leader', node.leads ? 'this node leads' : otherLeader(node, leader) ?? stranger],
       ['Doorbell', node.doorbell ? `${node.doorbell}; writers ${node.rings ? 'ring' : 'are silent'}` : 'unknown'],
       ['Event log', log ? `about ${count(log.events)} events, ${bytes(log.bytes)} of ${bytes(log.keepBytes)}, kept for ${time(log.keepFor * 1000)}` : '–'],
       ['Reaches back', log?.age != null ? time(log.age * 1000) : 'the log is empty'],

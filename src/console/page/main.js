@@ -1,7 +1,7 @@
 // The console of one node: asks for its stream, hands what comes to charts and lists, and says
 // whether what is shown is still true.
 
-import { byId, say, time } from './format.js'
+import { byId, otherLeader, say, time } from './format.js'
 import { History } from './history.js'
 import { Lists } from './lists.js'
 import { forget, keep, takeFromUrl } from './session.js'
@@ -56,8 +56,9 @@ function heard(name, data) {
 }
 
 function showNode(node, leader) {
-  const others = node.leads ? 'it leads' : leader?.name ? `led by ${leader.name.replace(/^rowcast /, '')}` : 'it follows'
-  say(byId('node'), `Node ${node.name}, ${others}; other nodes have consoles of their own`)
+  const other = otherLeader(node, leader)
+  const lead = node.leads ? 'it leads' : other ? `led by ${other}` : 'it follows'
+  say(byId('node'), `Node ${node.name}, ${lead}; other nodes have consoles of their own`)
 }
 
 function showExpiry() {
