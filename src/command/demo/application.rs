@@ -3,7 +3,8 @@
 //! server that is gone: visitors kill the database to see what happens.
 
 use super::Failure;
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use crate::database::describe;
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
 use tokio_postgres::NoTls;
 
 /// A page that is rendered, a statement that is run, the writer, and one to spare.
@@ -23,6 +24,11 @@ impl Application {
     }
 
     pub async fn connection(&self) -> Result<Object, Failure> {
-        Ok(self.0.get().await?)
+        let connection = self.0.get().await;
+        connection.map_err(|error| match error {
+            // The pool's own words are "db error".
+            PoolError::Backend(error) => describe(&error).into(),
+            other => other.into(),
+        })
     }
 }

@@ -72,10 +72,11 @@ class Calendar extends Rooms {
     const old = new Map([...plan.querySelectorAll(".meeting")].map((node) => [node.dataset.key, node]));
     for (const one of bookings) {
       const key = `meeting:${one._id}`;
-      const node = old.get(key) ?? plan.appendChild(element("div", { class: "meeting", "data-key": key }));
+      const node = old.get(key) ?? plan.appendChild(element("div", { class: "meeting", "data-key": key, role: "group" }));
       old.delete(key);
       node.dataset.status = one.status;
-      node.title = `${one.title}, ${clock(one.startTime)}–${clock(one.endTime)}, ${one.organizer.name}`;
+      node.title = `${one.title}, ${one.boardroom.name}, ${clock(one.startTime)}–${clock(one.endTime)}, ${one.organizer.name}`;
+      node.setAttribute("aria-label", node.title); // who can't see its column hears of its room
       node.style.gridColumn = column.get(one.boardroom._id);
       node.style.gridRow = `${Math.round(halfHours(one.startTime)) + 2} / ${Math.round(halfHours(one.endTime)) + 2}`;
       node.replaceChildren(element("b", {}, one.title), element("span", {}, `${clock(one.startTime)} ${one.organizer.name}`), element("span", {}, one.attendees.length ? `with ${names(one.attendees)}` : ""));
