@@ -33,8 +33,8 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 #[command(
     version,
     about,
-    after_help = "DATABASE_URL alone is enough for every subcommand. \
-Settings: `rowcast config`; each can be given as ROWCAST__SECTION__KEY."
+    after_help = "`rowcast config` shows all settings; each can be given as ROWCAST__SECTION__KEY, \
+the database as DATABASE_URL."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -44,6 +44,7 @@ pub struct Cli {
 }
 
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Settings")]
 struct SettingsArgs {
     /// A file of settings (TOML), above the defaults and below the environment.
     #[arg(long, global = true, value_name = "FILE")]
@@ -64,7 +65,7 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Brings the database to the schema of this version; again is harmless.
     Migrate {
-        /// Print the SQL for an empty database instead of running anything.
+        /// Only prints the SQL, for an empty database.
         #[arg(long)]
         print: bool,
         #[command(flatten)]
@@ -316,6 +317,23 @@ fn direct_url(settings: &Settings) -> Result<&str, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::CommandFactory;
+
+    /// They stood between what the subcommand alone takes, one here and one there.
+    #[test]
+    fn what_every_subcommand_takes_stands_behind_its_own() {
+        let mut cli = Cli::command();
+        cli.build();
+        for command in cli.get_subcommands_mut() {
+            let help = command.render_help().to_string();
+            let Some((own, settings)) = help.split_once("\nSettings:\n") else {
+                assert_eq!(command.get_name(), "help", "{help}");
+                continue;
+            };
+            assert!(!own.contains("--config"), "{help}");
+            assert_eq!(settings.matches("\n").count(), 3, "{help}");
+        }
+    }
 
     #[test]
     fn no_payload_speaks_to_the_terminal() {

@@ -46,7 +46,7 @@ pub struct Args {
 enum Action {
     /// Runs the SQL files of a directory: schema.sql first, access.sql last; again is harmless
     Apply {
-        /// With the SQL files of one system
+        /// The directory with the SQL files of one system
         dir: PathBuf,
         /// Only prints the SQL, for a DBA to review and run with psql
         #[arg(long)]
@@ -63,7 +63,7 @@ enum Action {
     },
     /// Takes away the triggers that tell, attached or made by hand; tables, data and functions stay
     Detach {
-        /// That was applied
+        /// The directory that was applied
         dir: PathBuf,
         #[command(flatten)]
         patience: PatienceArgs,
