@@ -732,7 +732,11 @@ async fn a_query_may_end_as_a_statement_does(version: Version) {
 #[tokio::test]
 async fn a_query_that_does_not_work_is_told_all_that_one_has_to_be() {
     let database = database(Version::Installed).await;
-    for query in ["select 1 union select 1, 2", "select 1; select 2", "table shop.no"] {
+    for query in [
+        "select 1 union select 1, 2",
+        "select 1; select 2",
+        "table shop.no",
+    ] {
         let attach = format!("select rowcast.attach('shop.orders', 'insert', '{query}')");
         let error = database.superuser().await.batch_execute(&attach).await;
         let error = error.expect_err(query);

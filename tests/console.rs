@@ -608,7 +608,10 @@ async fn a_room_rule_that_is_gone_is_a_failure_and_one_that_says_no_is_none() {
         .await;
         let turn = &now["recent"][0];
         assert_eq!(turn["word"], "forbidden");
-        assert_eq!((&turn["status"], &turn["close"]), (&Value::Null, &Value::Null));
+        assert_eq!(
+            (&turn["status"], &turn["close"]),
+            (&Value::Null, &Value::Null)
+        );
         assert_eq!(now["totals"]["failures"], failures, "{room}");
     }
 }
@@ -636,7 +639,10 @@ async fn a_home_rule_that_fails_is_none_of_the_consoles_business() {
     // It does fail.
     let mut refused = support::ws(&program, &token("1", "", ""), "").await;
     assert_eq!(refused.closed().await.0, 1013);
-    now_with(&mut watching, "a failure", |now| now["totals"]["failures"] == 1).await;
+    now_with(&mut watching, "a failure", |now| {
+        now["totals"]["failures"] == 1
+    })
+    .await;
 }
 
 /// Two nodes: each shows its own, and names the one that leads.
