@@ -4,7 +4,7 @@
 export type TokenSource = string | (() => string | Promise<string>)
 
 /** `connecting` until first welcomed; `live` when all that was missed has been delivered;
- * `recovering` while a lost link or what was missed is being brought back; `offline` when neither
+ * `recovering` while a lost link or what was missed is being brought back; `offline` when no
  * transport reaches the server, or after `close()`; `refused` when it would be wrong to try again. */
 export type Status = 'connecting' | 'live' | 'recovering' | 'offline' | 'refused'
 

@@ -101,12 +101,35 @@ pub struct Stage {
 }
 
 impl System {
-    /// Makes its database from the migrated template1, and opens a service on it.
+    /// Makes its database, and opens a service on it.
     pub async fn open(
         &'static self,
         cluster: &Cluster,
         settings: &Settings,
     ) -> Result<(Stage, Service), Failure> {
+        let cookie = self.make(cluster, settings).await?;
+        let service = self.serve(cluster, settings).await?;
+        let stage = Stage {
+            system: self,
+            gate: Arc::clone(&service.gate),
+            legacy: Application::new(&cluster.url(self.name, &self.role()))?,
+            cookie: cookie.map(Into::into),
+        };
+        Ok((stage, service))
+    }
+
+    /// The old application's.
+    fn role(&self) -> String {
+        format!("{}_app", self.name)
+    }
+
+    /// A copy of the migrated template1, with the system's tables, triggers and sample data; the name of
+    /// its session cookie, if it has one.
+    async fn make(
+        &self,
+        cluster: &Cluster,
+        settings: &Settings,
+    ) -> Result<Option<String>, Failure> {
         let (name, timeout) = (self.name, settings.database.connect_timeout);
         let postgres = cluster.url("postgres", SUPERUSER);
         let maintenance = database::connect_and_drive(&postgres, timeout).await?;
@@ -117,49 +140,47 @@ impl System {
         // Applications' files are written for an application's path.
         owner.batch_execute("reset search_path").await?;
         self.apply(&owner).await?;
-        let role = format!("{name}_app");
         let made = async {
             owner.batch_execute(self.sample).await?;
+            let role = self.role();
             let rights = format!(
                 "revoke all on all functions in schema demo from public; \
                  grant execute on all functions in schema demo to {role}; alter role {role} login"
             );
             owner.batch_execute(&rights).await?;
             let cookie = "select min(cookie) from rowcast.session_rule";
-            owner
-                .query_one(cookie, &[])
-                .await?
-                .try_get::<_, Option<String>>(0)
+            owner.query_one(cookie, &[]).await?.try_get(0)
         };
-        let cookie = made
-            .await
-            .map_err(|error| in_words(&format!("src/command/demo/{name}.sql"), &error))?;
-        let legacy = Application::new(&cluster.url(name, &role))?;
+        let place = format!("src/command/demo/{name}.sql");
+        made.await.map_err(|error| in_words(&place, &error).into())
+    }
 
+    /// A service on its database, once events get through.
+    async fn serve(&self, cluster: &Cluster, settings: &Settings) -> Result<Service, Failure> {
+        let name = self.name;
         let mut settings = settings.clone();
         settings.database.url = Some(cluster.url(name, "rowcast_service"));
         settings.database.listen_url = None;
         settings.http.base_path = format!("/{name}");
         settings.http.dialects = vec![name.to_owned()];
         let service = Service::open(settings)?;
-        let gate = &service.gate;
+        let trouble = || {
+            service
+                .gate
+                .pulse
+                .check(&service.gate.settings.listener)
+                .err()
+        };
         let ready = async {
-            while gate.pulse.check(&gate.settings.listener).is_err() {
+            while trouble().is_some() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         if tokio::time::timeout(PATIENCE, ready).await.is_err() {
-            let why = gate.pulse.check(&gate.settings.listener).err();
-            let why = why.unwrap_or_default();
+            let why = trouble().unwrap_or_default();
             return Err(format!("{name}: the service did not become ready: {why}").into());
         }
-        let stage = Stage {
-            system: self,
-            gate: Arc::clone(gate),
-            legacy,
-            cookie: cookie.map(Into::into),
-        };
-        Ok((stage, service))
+        Ok(service)
     }
 
     /// As `rowcast triggers apply` orders them; nobody writes yet who could be made to wait.

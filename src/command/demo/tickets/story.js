@@ -29,7 +29,7 @@ class Page extends Story {
     const at = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "short", timeZone: "UTC" });
     this.root.append(
       element("div", { class: "show" }, element("h3", {}, title), element("p", {}, `${venue}, ${at.format(new Date(startsAt))}`)),
-      element("div", { class: "left", "data-key": "seats", role: "status" }, this.number, this.of, this.news),
+      element("div", { class: "left", "data-key": "seats" }, this.number, this.of, this.news),
       this.seats, element("h3", {}, "Latest bookings"), this.list, this.none);
   }
 
