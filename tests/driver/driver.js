@@ -1,9 +1,8 @@
 // Drives places where an application runs (pages of Chromium, their workers, this Node.js) as
-// tests/support/driver.rs says: one JSON object a line, `{"id","do",…}` in, `{"id","ok"}` or
-// `{"id","error"}` out. It hands everything that it is told on, and must never judge or retry.
-import { createInterface } from 'node:readline'
-import { inspect } from 'node:util'
+// tests/support/driver.rs says (obey.js). It hands everything that it is told on, and must never judge or
+// retry.
 import { chromium } from 'playwright-core'
+import { obey } from './obey.js'
 import { serve } from './site.js'
 
 // Pages have it beside them; see application.js.
@@ -99,20 +98,4 @@ const commands = {
   },
 }
 
-async function answer(line) {
-  const { id, do: name, ...rest } = JSON.parse(line)
-  let answer
-  try {
-    answer = { id, ok: (await commands[name](rest)) ?? null }
-  } catch (error) {
-    answer = { id, error: inspect(error) }
-  }
-  process.stdout.write(`${JSON.stringify(answer)}\n`)
-}
-
-const input = createInterface({ input: process.stdin })
-input.on('line', answer)
-input.on('close', async () => {
-  await (await browser)?.close()
-  process.exit()
-})
+obey(commands, async () => (await browser)?.close())

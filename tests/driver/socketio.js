@@ -1,9 +1,8 @@
-// Sockets of the real socket.io-client, as tests/support/socketio.rs says: one JSON object a line,
-// `{"id","do",…}` in, `{"id","ok"}` or `{"id","error"}` out. Whatever happens to a socket is kept in
-// order for whoever asks; nothing is judged, and nothing tried again but by the library itself.
-import { createInterface } from 'node:readline'
-import { inspect } from 'node:util'
+// Sockets of the real socket.io-client, as tests/support/socketio.rs says (obey.js). Whatever happens to a
+// socket is kept in order for whoever asks; nothing is judged, and nothing tried again but by the library
+// itself.
 import { io } from 'socket.io-client'
+import { obey } from './obey.js'
 
 const sockets = []
 
@@ -90,17 +89,4 @@ const commands = {
   pause: ({ socket }) => void sockets[socket].socket.io.engine.transport.ws._socket.pause(),
 }
 
-async function answer(line) {
-  const { id, do: name, ...rest } = JSON.parse(line)
-  let answer
-  try {
-    answer = { id, ok: (await commands[name](rest)) ?? null }
-  } catch (error) {
-    answer = { id, error: inspect(error) }
-  }
-  process.stdout.write(`${JSON.stringify(answer)}\n`)
-}
-
-const input = createInterface({ input: process.stdin })
-input.on('line', answer)
-input.on('close', () => process.exit())
+obey(commands)

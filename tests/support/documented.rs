@@ -413,27 +413,54 @@ pub fn check_answer(
         "HEAD" => ("GET", None),
         _ => (method, body),
     };
+    let Some(name) = answer_to(method, path, status) else {
+        return;
+    };
+    let found = RESPONSES.get(&name);
+    let response = found.unwrap_or_else(|| panic!("docs/openapi.yaml has no {name}: {body:?}"));
+    check_headers(&name, response, headers);
+    let kind = headers
+        .get("content-type")
+        .map(|kind| kind.to_str().expect("text"));
+    let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default());
+    match (kind, body) {
+        (Some(kind), Some(body)) => check_body(&name, response, kind, body),
+        (None, body) => {
+            assert!(
+                body.unwrap_or_default().is_empty(),
+                "{name}: a body of no kind: {body:?}"
+            );
+            assert!(response.get("content").is_none(), "{name} has no body");
+        }
+        (Some(_), None) => {}
+    }
+    remember(name);
+}
+
+/// The name by which the document has an answer; nothing where it need not.
+fn answer_to(method: &str, path: &str, status: u16) -> Option<String> {
     let path = path.split('?').next().unwrap_or_default();
     let path = path.strip_prefix(BASE_PATH).unwrap_or(path);
-    let paths = OPENAPI["paths"].as_object().expect("paths");
-    let known = paths
-        .iter()
-        .find(|(known, methods)| fits(known, path) && methods.get(method.to_lowercase()).is_some());
+    let mut paths = OPENAPI["paths"].as_object().expect("paths").iter();
+    let operation = method.to_lowercase();
+    let known =
+        paths.find(|(known, methods)| fits(known, path) && methods.get(&operation).is_some());
     let name = match known {
         Some((known, _)) => format!("{method} {known} {status}"),
         // Served for its own page alone, which comes with it.
-        None if path.starts_with("/console") && status != 404 => return,
+        None if path.starts_with("/console") && status != 404 => return None,
         None => format!("any path {status}"),
     };
     // A method that nothing takes, and operators' paths where they were moved away.
     let is_nowhere = status == 404 && !RESPONSES.contains_key(&name);
-    let name = if is_nowhere {
+    Some(if is_nowhere {
         "any path 404".into()
     } else {
         name
-    };
-    let found = RESPONSES.get(&name);
-    let response = found.unwrap_or_else(|| panic!("docs/openapi.yaml has no {name}: {body:?}"));
+    })
+}
+
+fn check_headers(name: &str, response: &Value, headers: &hyper::HeaderMap) {
     let documented = response["headers"].as_object().cloned().unwrap_or_default();
     for (header, of) in &documented {
         let Some(value) = headers.get(header) else {
@@ -441,9 +468,9 @@ pub fn check_answer(
             continue;
         };
         let value = value.to_str().expect("text");
-        let errors = ANSWERS[&(name.clone(), header.clone())].errors(&value.into());
+        let errors = ANSWERS[&(name.to_owned(), header.clone())].errors(&value.into());
         assert!(errors.is_empty(), "{name}, {header}: {errors:?}");
-        remember(seen_header(&name, header));
+        remember(seen_header(name, header));
     }
     let unknown = |header: &&str| !documented.contains_key(*header) && !NOT_OURS.contains(header);
     let unknown: Vec<_> = headers
@@ -455,36 +482,22 @@ pub fn check_answer(
         unknown.is_empty(),
         "{name} has headers that docs/openapi.yaml has not: {unknown:?}"
     );
-    let kind = headers
-        .get("content-type")
-        .map(|kind| kind.to_str().expect("text"));
-    let kind = kind.map(|kind| kind.split(';').next().unwrap_or_default());
-    match (kind, body) {
-        (Some(kind), Some(body)) => {
-            let schema = ANSWERS.get(&(name.clone(), format!("body {kind}")));
-            let schema = schema.unwrap_or_else(|| panic!("docs/openapi.yaml: {name} is no {kind}"));
-            let body = if kind == "application/json" {
-                serde_json::from_str(body).unwrap_or_else(|error| panic!("{name}: {error}: {body}"))
-            } else {
-                Value::from(body)
-            };
-            let errors = schema.errors(&body);
-            assert!(errors.is_empty(), "{name}: {errors:?}: {body}");
-            match response.get("x-codes") {
-                Some(codes) => check_code(&name, codes, &body),
-                None => saw(schema, &body, &name),
-            }
-        }
-        (None, body) => {
-            assert!(
-                body.unwrap_or_default().is_empty(),
-                "{name}: a body of no kind: {body:?}"
-            );
-            assert!(response.get("content").is_none(), "{name} has no body");
-        }
-        (Some(_), None) => {}
+}
+
+fn check_body(name: &str, response: &Value, kind: &str, body: &str) {
+    let schema = ANSWERS.get(&(name.to_owned(), format!("body {kind}")));
+    let schema = schema.unwrap_or_else(|| panic!("docs/openapi.yaml: {name} is no {kind}"));
+    let body = if kind == "application/json" {
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{name}: {error}: {body}"))
+    } else {
+        Value::from(body)
+    };
+    let errors = schema.errors(&body);
+    assert!(errors.is_empty(), "{name}: {errors:?}: {body}");
+    match response.get("x-codes") {
+        Some(codes) => check_code(name, codes, &body),
+        None => saw(schema, &body, name),
     }
-    remember(name);
 }
 
 /// An answer as it was read, to a request as it was written; nothing where the socket was closed.

@@ -17,6 +17,16 @@ export const turns = async () => {
 }
 export const pass = (ms) => vi.advanceTimersByTimeAsync(ms)
 
+/** Who listens to the page, by the name of the event; `vi.unstubAllGlobals()` ends it. */
+export function listeners() {
+  const ears = {}
+  vi.stubGlobal('addEventListener', (name, fn, { signal }) => {
+    ears[name] = fn
+    signal.addEventListener('abort', () => delete ears[name])
+  })
+  return ears
+}
+
 export function server() {
   /** Every socket that was opened, and every request that was made, with when. */
   const sockets = []

@@ -1,15 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { event, live, open, pass, server, settle, storage, turns, welcome } from './fake.js'
+import { event, listeners, live, open, pass, server, settle, storage, turns, welcome } from './fake.js'
 
 let fake
 let ears
 beforeEach(() => {
   vi.useFakeTimers()
-  ears = {}
-  vi.stubGlobal('addEventListener', (name, fn, { signal }) => {
-    ears[name] = fn
-    signal.addEventListener('abort', () => delete ears[name])
-  })
+  ears = listeners()
   fake = server()
 })
 afterEach(() => {
