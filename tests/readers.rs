@@ -212,6 +212,16 @@ async fn who_asks_for_pongs_and_takes_none_is_cut() {
     server.stop().await;
 }
 
+/// Nothing waits for who was cut, and only the two others are there.
+async fn nothing_is_left(server: &Server, of: &str) {
+    eventually(&format!("nothing waits for {of}"), async || {
+        // The others have their marker a moment before their queue says so.
+        (server.gate.hub.sizes().queue_bytes == 0).then_some(())
+    })
+    .await;
+    seated(server, 2).await;
+}
+
 /// Under load its queue fills: whatever its habit, it is cut once that is full, and what waited for
 /// it is let go. Nobody else waits meanwhile.
 #[tokio::test]
@@ -237,13 +247,7 @@ async fn who_falls_behind_is_cut_when_its_queue_is_full() {
                 },
             )
             .await;
-            let gone = format!("nothing waits for {transport:?} that {habit:?}");
-            eventually(&gone, async || {
-                // The others have their marker a moment before their queue says so.
-                (server.gate.hub.sizes().queue_bytes == 0).then_some(())
-            })
-            .await;
-            seated(&server, 2).await;
+            nothing_is_left(&server, &format!("{transport:?} that {habit:?}")).await;
             drop(held);
         }
     }
@@ -280,13 +284,7 @@ async fn who_takes_nothing_is_cut_after_the_time_of_a_stall() {
                 );
                 assert_no_delay(&db, &server, &mut others).await;
             }
-            let gone = format!("nothing waits for {transport:?} that {habit:?}");
-            eventually(&gone, async || {
-                // The others have their marker a moment before their queue says so.
-                (server.gate.hub.sizes().queue_bytes == 0).then_some(())
-            })
-            .await;
-            seated(&server, 2).await;
+            nothing_is_left(&server, &format!("{transport:?} that {habit:?}")).await;
             drop(held);
         }
     }

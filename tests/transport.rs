@@ -639,15 +639,20 @@ async fn clients_stay_while_the_database_is_away_and_catch_up() {
         somebody.expect_event("before").await;
         somebody.expect_event("after").await;
     }
-    eventually("it is ready again", async || {
-        (get(&server, "/readyz", &[]).await.status == 200).then_some(())
+    lets_in(&server).await;
+    server.stop().await;
+}
+
+/// Waits until it is ready, and somebody gets in.
+async fn lets_in(server: &Server) {
+    eventually("it is ready", async || {
+        (get(server, "/readyz", &[]).await.status == 200).then_some(())
     })
     .await;
-    ws(&server, &token("9", "", ""), "")
+    ws(server, &token("9", "", ""), "")
         .await
         .expect("welcome")
         .await;
-    server.stop().await;
 }
 
 #[tokio::test]
@@ -659,14 +664,7 @@ async fn who_comes_before_the_database_is_told_to_come_back() {
     assert_eq!(get(&server, "/readyz", &[]).await.status, 503);
     assert_come_back(&server).await;
     postgres.cluster.start_again().await.expect("it starts");
-    eventually("it is ready", async || {
-        (get(&server, "/readyz", &[]).await.status == 200).then_some(())
-    })
-    .await;
-    ws(&server, &token("9", "", ""), "")
-        .await
-        .expect("welcome")
-        .await;
+    lets_in(&server).await;
     server.stop().await;
 }
 
