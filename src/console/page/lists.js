@@ -98,7 +98,7 @@ export class Lists {
       ['Reaches back', log?.age != null ? time(log.age * 1000) : 'the log is empty'],
       ['Resumes', `${count(totals.ringReplays)} from memory, ${count(totals.logReplays)} from the log`],
       ['Gaps told', count(totals.gaps)],
-      ['Database lost', plural(totals.listenerLosses, 'time')],
+      ['Database lost', `${plural(totals.listenerLosses, 'time')}, attempts to come back included`],
       ['Closed', words(totals.closes)],
       ['Refused', words(totals.refusals)],
       ['Watching', `${plural(node.watchers, 'console')} on this node`],
