@@ -7,7 +7,7 @@ const HOUR = 3_600_000
 const MINUTE_OF_SAMPLES = 60
 
 /** What is wrong, the worst first: [level, words]. */
-export function troubles(now, history) {
+function troubles(now, history) {
   const { node, database, slow, at } = now
   const { limits } = node
   const found = []
@@ -36,7 +36,7 @@ export function troubles(now, history) {
   return found
 }
 
-export function openNow(history) {
+function openNow(history) {
   return history.transports.reduce((sum, name) => sum + (history.last(name) ?? 0), 0)
 }
 
