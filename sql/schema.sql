@@ -1680,6 +1680,22 @@ ALTER FUNCTION rowcast.is_below(p_table regclass, p_parent regclass) OWNER TO ro
 
 COMMENT ON FUNCTION rowcast.is_below(p_table regclass, p_parent regclass) IS 'Whether p_table is a partition or an inheritance child of p_parent.';
 
+CREATE FUNCTION rowcast.is_held(p_leaf integer) RETURNS boolean
+    LANGUAGE sql
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+  select exists (
+    select from pg_locks
+    where locktype = 'relation' and relation = format('rowcast.event_%s', p_leaf)::regclass
+      and database = (select oid from pg_database where datname = current_database())
+      and pid is distinct from pg_backend_pid()
+  )
+$$;
+
+ALTER FUNCTION rowcast.is_held(p_leaf integer) OWNER TO rowcast_owner;
+
+COMMENT ON FUNCTION rowcast.is_held(p_leaf integer) IS 'Whether somebody else has a lock on a leaf of the log, or waits for one; a prepared transaction too.';
+
 CREATE FUNCTION rowcast.is_led() RETURNS boolean
     LANGUAGE sql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -2677,6 +2693,9 @@ begin
     update rowcast.leaf set refused_at = clock_timestamp()
     where leaf = v_other.leaf and refused_at is null;
   end loop;
+  -- Whoever held one may have let it go before it was due again.
+  update rowcast.leaf set refused_at = null
+  where refused = 0 and refused_at is not null and not rowcast.is_held(leaf);
 exception
   -- Another rotation, or an administrator's lock on a whole leaf or on these books.
   when lock_not_available then
@@ -3098,6 +3117,11 @@ begin
     where leaf = t % 6;
     perform rowcast.enter_leaf(v_turn);
   end if;
+  -- A clock that was ahead, by years perhaps, and was set back: what it said counts from now on.
+  update rowcast.leaf
+  set entered_at = least(entered_at, clock_timestamp()),
+    left_at = case when left_at is not null then least(left_at, clock_timestamp()) end
+  where greatest(entered_at, left_at) > clock_timestamp();
   if pg_sequence_last_value('rowcast.bound'::regclass) < p_last + 2048 then
     perform setval('rowcast.bound', p_last + 4096);
   end if;
@@ -4320,6 +4344,8 @@ GRANT ALL ON FUNCTION rowcast.history() TO rowcast_service;
 REVOKE ALL ON FUNCTION rowcast.home_rooms(p_claims jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.is_below(p_table regclass, p_parent regclass) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION rowcast.is_held(p_leaf integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.is_led() FROM PUBLIC;
 

@@ -80,6 +80,9 @@ begin
     update rowcast.leaf set refused_at = clock_timestamp()
     where leaf = v_other.leaf and refused_at is null;
   end loop;
+  -- Whoever held one may have let it go before it was due again.
+  update rowcast.leaf set refused_at = null
+  where refused = 0 and refused_at is not null and not rowcast.is_held(leaf);
 exception
   -- Another rotation, or an administrator's lock on a whole leaf or on these books.
   when lock_not_available then

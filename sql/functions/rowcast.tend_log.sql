@@ -21,6 +21,11 @@ begin
     where leaf = t % 6;
     perform rowcast.enter_leaf(v_turn);
   end if;
+  -- A clock that was ahead, by years perhaps, and was set back: what it said counts from now on.
+  update rowcast.leaf
+  set entered_at = least(entered_at, clock_timestamp()),
+    left_at = case when left_at is not null then least(left_at, clock_timestamp()) end
+  where greatest(entered_at, left_at) > clock_timestamp();
   if pg_sequence_last_value('rowcast.bound'::regclass) < p_last + 2048 then
     perform setval('rowcast.bound', p_last + 4096);
   end if;
