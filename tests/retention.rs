@@ -491,7 +491,8 @@ async fn a_listener_left_behind_tells_everybody(version: Version) {
 /// another transaction with a low xid has ended since.
 async fn what_was_read_is_forgotten_without_a_gap(version: Version) {
     let db = database(version).await;
-    let (writer, long, silent) = (
+    let (writer, late, long, silent) = (
+        db.client("postgres").await,
         db.client("postgres").await,
         db.legacy().await,
         db.legacy().await,
@@ -500,7 +501,11 @@ async fn what_was_read_is_forgotten_without_a_gap(version: Version) {
     long.batch_execute(begun).await.unwrap();
     silent.batch_execute(begun).await.unwrap();
     let before = place(&db).await;
+    late.batch_execute("begin").await.unwrap();
+    emit(&late).await;
     emit(&writer).await;
+    let during = place(&db).await;
+    late.batch_execute("commit").await.unwrap();
     let after = place(&db).await;
     let bookmark = db.bookmark().await;
     rotate(&db).await;
@@ -508,9 +513,12 @@ async fn what_was_read_is_forgotten_without_a_gap(version: Version) {
     assert!(rotate(&db).await.moved);
     age(&db, "2 days").await;
     silent.batch_execute("commit").await.unwrap();
-    let unread = rotate_as(&writer, Some(&before)).await;
-    assert_eq!((unread.forgotten, unread.refused), (None, 1));
-    assert_eq!(count(&db).await, 1);
+    // It began before others that had ended by then, and ends after that place.
+    for unread in [&before, &during] {
+        let unread = rotate_as(&writer, Some(unread)).await;
+        assert_eq!((unread.forgotten, unread.refused), (None, 1));
+    }
+    assert_eq!(count(&db).await, 2);
     assert_eq!(rotate_as(&writer, Some(&after)).await.forgotten, Some(0));
     assert_eq!(events_since(&writer, &bookmark).await, end(0));
 }
@@ -558,6 +566,76 @@ async fn an_old_snapshot_forgets_no_more_than_it_says(version: Version) {
         assert_eq!(count(&db).await, 0);
         assert_eq!(events_since(&dba, &bookmark).await, gap(), "{isolation}");
     }
+}
+
+/// Nor has one that wrote before the newest of what it forgets began.
+async fn an_old_transaction_forgets_no_more_than_it_says(version: Version) {
+    let db = database(version).await;
+    let (late, dba) = (db.client("postgres").await, db.client("postgres").await);
+    let begun = "begin isolation level repeatable read; select pg_current_xact_id()";
+    dba.batch_execute(begun).await.unwrap();
+    let bookmark = db.bookmark().await;
+    emit(&late).await;
+    late.batch_execute("select setval('rowcast.event_id_seq', 1 << 20)")
+        .await
+        .unwrap();
+    let forget = "select rowcast.forget_leaf(0, null)";
+    let forgotten = dba.query_one(forget, &[]).await.unwrap();
+    assert!(forgotten.get::<_, bool>(0));
+    dba.batch_execute("commit").await.unwrap();
+    assert_eq!(count(&db).await, 0);
+    assert_eq!(events_since(&late, &bookmark).await, gap());
+}
+
+/// Between its two looks at the leaf somebody may have committed.
+async fn what_is_written_while_it_forgets_is_told_of(version: Version) {
+    let db = database(version).await;
+    let source: String = db
+        .ask("select pg_get_functiondef('rowcast.forget_leaf'::regproc)")
+        .await;
+    let barrier = "  perform pg_advisory_lock_shared(1), pg_advisory_unlock_shared(1);\n";
+    let (before, after) = source.split_once("  for v_try in").expect("a loop");
+    let source = format!("{before}{barrier}  for v_try in{after}");
+    db.run(&source).await;
+    let (late, holder, dba) = (
+        db.client("postgres").await,
+        db.client("postgres").await,
+        db.client("postgres").await,
+    );
+    let bookmark = db.bookmark().await;
+    late.batch_execute("begin").await.unwrap();
+    emit(&late).await;
+    db.run("select setval('rowcast.event_id_seq', 1 << 20)")
+        .await;
+    let held = "select pg_advisory_lock(1)";
+    holder.batch_execute(held).await.unwrap();
+    let meanwhile = async {
+        db.awaits("it has looked once", "locktype = 'advisory'")
+            .await;
+        late.batch_execute("commit").await.unwrap();
+        let free = "select pg_advisory_unlock(1)";
+        holder.batch_execute(free).await.unwrap();
+    };
+    let forget = dba.query_one("select rowcast.forget_leaf(0, null)", &[]);
+    let (forgotten, ()) = within("forgetting", async { tokio::join!(forget, meanwhile) }).await;
+    assert!(forgotten.unwrap().get::<_, bool>(0));
+    assert_eq!(count(&db).await, 0);
+    assert_eq!(events_since(&dba, &bookmark).await, gap());
+}
+
+/// A leaf that is written or read is left as it is, without waiting: whoever waits has others behind him.
+async fn a_leaf_in_use_is_not_waited_for(version: Version) {
+    let db = database(version).await;
+    let (writer, dump) = (db.client("postgres").await, db.client("postgres").await);
+    emit(&writer).await;
+    let begun = "begin; lock table rowcast.event_1 in access share mode";
+    dump.batch_execute(begun).await.unwrap();
+    for leaf in [0, 1] {
+        let forget = format!("select rowcast.forget_leaf({leaf}, null)");
+        let forgotten = within("an answer", db.ask::<bool>(&forget)).await;
+        assert!(!forgotten, "{leaf}");
+    }
+    assert_eq!(count(&db).await, 1);
 }
 
 /// A service's rotation once in a while, as many events as it takes to turn the ring many times:
@@ -771,10 +849,12 @@ async fn a_bound_that_fails_fails_no_write(version: Version) {
     let writer = db.client("postgres").await;
     let write = async || {
         db.run("select setval('rowcast.bound', 1)").await;
-        let sql = "begin; set local lock_timeout = '1s'; \
+        // It has no patience of its own, and yet it does not wait.
+        let sql = "begin; set local lock_timeout = 0; \
             select rowcast.emit('c', 'e', array['*'], json_build_object('pad', repeat('x', 300))) \
             from generate_series(1, 1000); commit";
-        writer.batch_execute(sql).await.unwrap();
+        let written = within("a write", writer.batch_execute(sql));
+        written.await.unwrap();
     };
     write().await;
     let dba = db.client("postgres").await;
@@ -929,6 +1009,96 @@ async fn a_service_rotates_under_read_committed_whatever_is_the_default(version:
     server.stop().await;
 }
 
+/// Something in all six leaves, and numbers that are so far in the first again.
+async fn full_circle(version: Version, last: i64) -> (Database, Client) {
+    let db = database(version).await;
+    let leader = db.client("rowcast_service").await;
+    leader.batch_execute(LEADER).await.unwrap();
+    for id in [
+        1,
+        1 << 20,
+        2 << 20,
+        3 << 20,
+        4 << 20,
+        5 << 20,
+        (6 << 20) + last,
+    ] {
+        db.run(&format!("select setval('rowcast.event_id_seq', {id})"))
+            .await;
+        emit(db.superuser().await).await;
+    }
+    (db, leader)
+}
+
+/// Bytes are not all that a log is bounded by: what is young and small is passed over too.
+async fn a_leaf_in_use_is_passed_over_when_its_turn_comes(version: Version) {
+    let (db, _leader) = full_circle(version, 0).await;
+    let dump = db.client("postgres").await;
+    let begun = "begin; lock table rowcast.event_1, rowcast.event_3 in access share mode";
+    dump.batch_execute(begun).await.unwrap();
+    let rotated = |moved, forgotten, refused| Rotated {
+        moved,
+        forgotten,
+        refused,
+    };
+    // There is time yet.
+    assert_eq!(rotate(&db).await, rotated(false, None, 1));
+    age(&db, "7 hours").await;
+    assert_eq!(rotate(&db).await, rotated(false, Some(2), 1));
+    // The one behind is to be emptied in advance, and for that there is time again.
+    assert_eq!(rotate(&db).await, rotated(true, None, 1));
+    let turn = "select turn from rowcast.leaf where left_at is null and turn is not null";
+    // Three laps: whatever writers draw meanwhile, no number comes twice.
+    assert_eq!(db.ask::<i64>(turn).await, 6 + 18 + 2);
+}
+
+/// Numbers alone fill a leaf too: writers hardly ever come to the next by themselves, and while somebody
+/// leads they leave that to him.
+async fn a_leaf_is_left_at_three_quarters_of_its_numbers(version: Version) {
+    let db = database(version).await;
+    let (leader, writer) = (
+        db.client("rowcast_service").await,
+        db.client("postgres").await,
+    );
+    leader.batch_execute(LEADER).await.unwrap();
+    emit(&writer).await;
+    db.run("select setval('rowcast.event_id_seq', 786430)")
+        .await;
+    emit(&writer).await;
+    assert!(!rotate(&db).await.moved);
+    for _ in 0..2 {
+        db.run("select setval('rowcast.bound', 1)").await;
+        emit(&writer).await;
+    }
+    let last = "select last_value from rowcast.event_id_seq";
+    assert_eq!(db.ask::<i64>(last).await, 786_433);
+    assert!(rotate(&db).await.moved);
+    // To the very next leaf, three laps further.
+    assert_eq!(db.ask::<i64>(last).await, (18 + 1) << 20);
+}
+
+/// While a service leads, no writer does it.
+async fn a_service_forgets_old_failures(version: Version) {
+    let db = database(version).await;
+    db.run(
+        "update rowcast.setting set keep_failures = 2; \
+         insert into rowcast.failure (channel, relation, operation, sqlstate, message) \
+         select 'c', 't', 'insert', 'XX000', n::text from generate_series(1, 5) n",
+    )
+    .await;
+    rotate(&db).await;
+    let kept = "select string_agg(message, ' ' order by id) from rowcast.failure";
+    assert_eq!(db.ask::<String>(kept).await, "4 5");
+}
+
+/// It would be locked just when they come.
+async fn a_leaf_that_writers_are_about_to_enter_is_left_alone(version: Version) {
+    for (last, forgotten) in [(983_039, 1), (983_041, 2)] {
+        let (db, _leader) = full_circle(version, last).await;
+        assert_eq!(rotate(&db).await.forgotten, Some(forgotten));
+    }
+}
+
 /// A dump of some minutes was told of as a lock for as long as there was something in the leaves, a day.
 async fn a_lock_that_is_gone_is_told_of_no_longer(version: Version) {
     let db = database(version).await;
@@ -1068,6 +1238,9 @@ on_every_version! {
     a_listener_left_behind_tells_everybody
     what_was_read_is_forgotten_without_a_gap
     an_old_snapshot_forgets_no_more_than_it_says
+    an_old_transaction_forgets_no_more_than_it_says
+    what_is_written_while_it_forgets_is_told_of
+    a_leaf_in_use_is_not_waited_for
     what_was_forgotten_unread_stays_a_gap
     a_database_without_a_service_does_not_fill_its_disk
     writers_leave_the_log_to_whoever_leads
@@ -1078,6 +1251,10 @@ on_every_version! {
     a_restored_horizon_ends_with_its_history
     an_account_that_was_left_half_written_is_mended
     a_service_rotates_under_read_committed_whatever_is_the_default
+    a_leaf_in_use_is_passed_over_when_its_turn_comes
+    a_leaf_is_left_at_three_quarters_of_its_numbers
+    a_service_forgets_old_failures
+    a_leaf_that_writers_are_about_to_enter_is_left_alone
     a_lock_that_is_gone_is_told_of_no_longer
     a_clock_that_was_ahead_keeps_nothing_for_years
     leaves_that_nobody_saw_are_kept_long_enough
