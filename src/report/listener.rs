@@ -21,12 +21,10 @@ pub(super) static TO_QUEUE: Delays = Delays::new();
 static HAS_LISTENED: AtomicBool = AtomicBool::new(false);
 
 /// The listener has read a batch. `age` is the time since the youngest event's insert.
-pub fn batch(events: usize, age: Option<Duration>) {
+pub fn batch(events: usize, age: Duration) {
     add(&BATCHES, 1);
     add(&EVENTS, events);
-    if let Some(age) = age {
-        TO_QUEUE.count(age);
-    }
+    TO_QUEUE.count(age);
 }
 
 /// A notification of a `notify` channel was pushed.
