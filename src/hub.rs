@@ -119,6 +119,7 @@ impl Hub {
             queue: Mutex::default(),
             rooms: Mutex::default(),
             narrowed: AtomicBool::new(false),
+            withdrawn: Mutex::default(),
             wake: Notify::new(),
             ended: Notify::new(),
             caller: OnceLock::new(),

@@ -82,6 +82,7 @@ async fn answer(gate: &Arc<Gate>, visit: &Visit, cut: Cut) -> Result<Answer, Ref
             () = until(presence.identity.expires_at) => return Err(Refusal::Expired),
         }
         presence.go_on()?;
+        gathering.take_withdrawn()?;
         Ok(gathering.settle(speech))
     };
     match gathered.await {
@@ -153,6 +154,7 @@ impl<'a> Gathering<'a> {
                     return Ok(());
                 }
             }
+            self.take_withdrawn()?;
         }
         // What came since it took the last is for the next answer.
         if let Some(here) = self.presence.gate.hub.seal(subscription) {
@@ -187,14 +189,20 @@ impl<'a> Gathering<'a> {
                 self.hurry();
                 Ok(true)
             }
-            Delivery::Withdrawn(room) if self.presence.needs(&room) => Err(Refusal::Forbidden),
-            Delivery::Withdrawn(room) => {
-                self.errors.extend(Told::Withdrawn { room: &room }.json());
-                self.hurry();
-                Ok(true)
-            }
             Delivery::Reply(_) => Ok(true),
         }
+    }
+
+    /// Takes rooms that were withdrawn: what was gathered of them is left out where it is written.
+    fn take_withdrawn(&mut self) -> Result<(), Refusal> {
+        for room in self.presence.subscription.take_withdrawn() {
+            if self.presence.needs(&room) {
+                return Err(Refusal::Forbidden);
+            }
+            self.errors.extend(Told::Withdrawn { room: &room }.json());
+            self.hurry();
+        }
+        Ok(())
     }
 
     /// Takes a replay, as much of it as fits; false if the answer is complete with that. If the answer's
@@ -283,7 +291,7 @@ impl<'a> Gathering<'a> {
             bookmark: self.bookmark,
             more: self.more,
         };
-        let (head, tail) = cover.opened(door, &*speech);
+        let (head, _) = cover.opened(door, &*speech);
         Rest {
             speech,
             head,
@@ -291,7 +299,7 @@ impl<'a> Gathering<'a> {
             replaying: self.replaying,
             loaded: self.loaded,
             _on_its_way: self.on_its_way,
-            tail,
+            cover,
             first: true,
             over: false,
         }
@@ -321,7 +329,7 @@ struct Rest {
     replaying: usize,
     loaded: usize,
     _on_its_way: Option<OnItsWay>,
-    tail: String,
+    cover: Cover,
     /// No frame was written yet.
     first: bool,
     over: bool,
@@ -354,9 +362,20 @@ impl Answer {
         report::reached_socket(&live);
         if self.rest.frames.is_empty() {
             self.rest.over = true;
-            piece.push_str(&self.rest.tail);
+            piece.push_str(&self.tail());
         }
         Some((Ok(piece.into()), self))
+    }
+
+    /// What stands behind the frames: rooms that were taken while these were written, too, for something of
+    /// theirs may be left out, and its bookmark lies behind that.
+    fn tail(&mut self) -> String {
+        let withdrawn = self.presence.subscription.take_withdrawn();
+        let errors = withdrawn.iter();
+        let errors = errors.filter_map(|room| Told::Withdrawn { room }.json());
+        self.rest.cover.errors.extend(errors);
+        let (cover, speech) = (&self.rest.cover, &*self.rest.speech);
+        cover.opened(self.presence.door.as_deref(), speech).1
     }
 
     /// Writes a frame, and says how many events it held.
@@ -385,7 +404,7 @@ impl Answer {
                 (gap(&subscription.rooms(), *reason, bookmark), 0)
             }
             Delivery::Reply(frame) => (Some(frame.clone()), 0),
-            Delivery::Seam(_) | Delivery::Withdrawn(_) => return 0,
+            Delivery::Seam(_) => return 0,
         };
         let Some(frame) = frame else { return 0 };
         if !std::mem::take(&mut self.rest.first) {

@@ -24,6 +24,11 @@ use tokio::time::{Instant, timeout_at};
 /// Frames in one system call.
 const AT_ONCE: usize = 32;
 
+/// Bytes of events that lie here for a reader that does not take them, but for a single one: what is
+/// still to be written is asked for again, and not written if its room was taken meanwhile. Of a crowd
+/// that comes back, each holds no more than this besides what all of them share.
+pub const STEP: usize = 64 * 1024;
+
 /// Bytes that are read at once: clients send little. They lie on the stack, and only meanwhile.
 const READ: usize = 4096;
 
@@ -290,7 +295,9 @@ impl Carry for Socket {
                 ..
             } = &mut *carriage;
             let before = live.len();
+            let (mut spelled, mut length) = (0, 0);
             while frames.len() < AT_ONCE
+                && length < STEP
                 && let Some(Delivery::Event(event)) = waiting.front()
                 && event.lost.is_none()
                 && spelling.spell_event(event, frames)
@@ -298,12 +305,14 @@ impl Carry for Socket {
                 live.push(event.at.as_microsecond());
                 *events += 1;
                 waiting.pop_front();
+                let new = frames[spelled..].iter();
+                length += new.map(|frame| frame.bytes().len()).sum::<usize>();
+                spelled = frames.len();
             }
             if frames.is_empty() {
                 carried.all = true;
                 break;
             }
-            let length: usize = frames.iter().map(|frame| frame.bytes().len()).sum();
             let write = |slices: &[IoSlice<'_>]| self.stream.try_write(slices);
             // An error is for the writer to meet, when it is to go on.
             let written = with_slices(&*frames, 0, write).unwrap_or(0);

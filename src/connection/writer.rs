@@ -8,6 +8,7 @@ use super::conversation::Conversation;
 use super::payload::Welcome;
 use super::presence::Presence;
 use super::seam::{Gap, Resolved, Subscribed};
+use super::socket::STEP;
 use super::speech::Told;
 use crate::event::{Event, GapReason};
 use crate::frame::Frame;
@@ -19,10 +20,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
-
-/// Bytes of a replay that are spelled before they leave: of a crowd that comes back, each holds no
-/// more than this besides what all of them share, and what is withdrawn meanwhile is not written.
-const REPLAY_STEP: usize = 256 * 1024;
 
 /// The sending side of one transport, in its encoding. Only `flush` waits for room, and ends the
 /// connection if none comes: everything else is queued at once.
@@ -126,11 +123,28 @@ impl<'a, O: Outlet> Writer<'a, O> {
     }
 
     async fn write_taken(&mut self, taken: VecDeque<Delivery>) -> Result<(), Refusal> {
-        let mut events = 0;
+        let (mut events, mut held) = (0, 0);
         for delivery in taken {
+            held += delivery.weight();
             events += self.write_one(delivery).await?;
+            if held >= STEP {
+                self.outlet.flush().await?;
+                held = 0;
+            }
         }
         report::delivered(events);
+        self.tell_withdrawn()
+    }
+
+    /// Tells of rooms that were taken, before anything behind what is left out for that.
+    fn tell_withdrawn(&mut self) -> Result<(), Refusal> {
+        let presence = self.conversation.presence;
+        for room in presence.subscription.take_withdrawn() {
+            if presence.needs(&room) {
+                return Err(Refusal::Forbidden);
+            }
+            self.outlet.say(&Told::Withdrawn { room: &room }, None)?;
+        }
         Ok(())
     }
 
@@ -149,6 +163,12 @@ impl<'a, O: Outlet> Writer<'a, O> {
     }
 
     fn say(&mut self, told: &Told<'_>, tag: Option<&Value>) -> Result<(), Refusal> {
+        self.tell_withdrawn()?;
+        self.say_next(told, tag)
+    }
+
+    /// The same, whatever was taken meanwhile.
+    fn say_next(&mut self, told: &Told<'_>, tag: Option<&Value>) -> Result<(), Refusal> {
         self.conversation.presence.tells(told);
         self.outlet.say(told, tag)
     }
@@ -160,12 +180,6 @@ impl<'a, O: Outlet> Writer<'a, O> {
             Delivery::Event(event) => return self.write_event(&event, true),
             Delivery::Seam(seam) => return self.write_seam(*seam).await,
             Delivery::Reply(frame) => self.outlet.feed(&frame),
-            Delivery::Withdrawn(room) if presence.needs(&room) => {
-                return Err(Refusal::Forbidden);
-            }
-            Delivery::Withdrawn(room) => {
-                self.say(&Told::Withdrawn { room: &room }, None)?;
-            }
             Delivery::Gap { reason, bookmark } => {
                 let rooms = presence.subscription.rooms();
                 self.write_gap(&rooms, reason, &bookmark)?;
@@ -185,7 +199,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
             // these are told the truth.
             Err(refusal) if !self.greeted => return Err(refusal),
             Err(_) => {
-                self.subscribed(&unavailable)?;
+                self.subscribed(unavailable)?;
                 return Ok(0);
             }
         };
@@ -194,14 +208,14 @@ impl<'a, O: Outlet> Writer<'a, O> {
             self.greet(&resolved)?;
         }
         if announced {
-            self.subscribed(&resolved.frame)?;
+            self.subscribed(resolved.frame)?;
         }
         let count = resolved.events.len();
         let (mut events, mut held) = (0, 0);
         for event in resolved.events {
             held += event.weight();
             events += self.write_event(&event, false)?;
-            if held >= REPLAY_STEP {
+            if held >= STEP {
                 self.outlet.flush().await?;
                 held = 0;
             }
@@ -225,7 +239,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
             expires_at: presence.expires_at(),
             heartbeat: self.outlet.heartbeat().as_secs(),
         };
-        self.say(&Told::Welcome(&welcome), None)?;
+        self.say_next(&Told::Welcome(&welcome), None)?;
         for (code, message, room) in presence.errors() {
             self.conversation.refused(code, room);
             self.say(&Told::error(code, &message, room), None)?;
@@ -234,9 +248,13 @@ impl<'a, O: Outlet> Writer<'a, O> {
     }
 
     /// Answers a join, or tells how a resume went.
-    fn subscribed(&mut self, subscribed: &Subscribed) -> Result<(), Refusal> {
+    fn subscribed(&mut self, mut subscribed: Subscribed) -> Result<(), Refusal> {
+        // In this order: a room that was told as taken must not be named behind that.
+        self.tell_withdrawn()?;
+        let subscription = &self.conversation.presence.subscription;
+        subscribed.rooms = subscription.not_withdrawn(subscribed.rooms);
         let tag = subscribed.id.as_ref();
-        self.say(&Told::Subscribed(subscribed), tag)
+        self.say_next(&Told::Subscribed(&subscribed), tag)
     }
 
     fn write_event(&mut self, event: &Event, live: bool) -> Result<usize, Refusal> {
@@ -244,6 +262,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
             presence, speech, ..
         } = self.conversation;
         let subscription = &presence.subscription;
+        self.tell_withdrawn()?;
         if !subscription.may_hear(&event.rooms) {
             return Ok(0);
         }

@@ -42,8 +42,6 @@ pub enum Delivery {
     Seam(Box<Seam>),
     /// A frame of the connection's own, in its place among the events.
     Reply(Frame),
-    /// This room was taken from the connection: a rule no longer grants it.
-    Withdrawn(Arc<str>),
 }
 
 impl Delivery {
@@ -62,7 +60,7 @@ impl Delivery {
         match self {
             Self::Event(event) => event.weight(),
             Self::Reply(frame) => frame.weight(),
-            Self::Gap { .. } | Self::Seam(_) | Self::Withdrawn(_) => WORD,
+            Self::Gap { .. } | Self::Seam(_) => WORD,
         }
     }
 }

@@ -6,7 +6,7 @@ use super::access::Access;
 use super::admission::Admission;
 use super::memory::Asker;
 use super::roster::{Identity, Member};
-use super::{Delivery, Ended, Hub, Subscription};
+use super::{Ended, Hub, Subscription};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -79,8 +79,8 @@ impl Hub {
         self.0.roster.lock().stale()
     }
 
-    /// Takes rooms from somebody that an answer under this version does not grant, and says so in their
-    /// queue; returns how many. The answer may be old by now, and takes nothing granted behind it:
+    /// Takes rooms from somebody that an answer under this version does not grant, for their
+    /// writer to tell; returns how many. The answer may be old by now, and takes nothing granted behind it:
     ///
     /// - Who has renewed since the question is somebody else. All their rooms were admitted as that, and if
     ///   it was under old rules, they are stale and asked for again.
@@ -89,7 +89,7 @@ impl Hub {
     ///   same or a lower one, however often, loses it: nobody can tell which of the two was read first.
     ///   Versions of a database that another has replaced count for nothing: the roster has them forgotten.
     ///
-    /// Neither a renewal nor a joining comes in between: both locks are held until all of it is queued.
+    /// Neither a renewal nor a joining comes in between: both locks are held until all of it is done.
     pub fn withdraw(&self, asked: &Member, rooms: &[Arc<str>], version: i64) -> usize {
         let roster = self.0.roster.lock();
         if !roster.is_as_asked(asked) {
@@ -97,12 +97,12 @@ impl Hub {
         }
         let subscription = &asked.subscription;
         let mut table = self.0.table.lock();
+        // From before they are left: whoever leaves out something of theirs finds them here.
+        let mut withdrawn = subscription.withdrawn.lock();
         let lost = subscription.granted_until(version, rooms);
         let left = table.take_away(subscription, &lost);
-        for room in &left {
-            subscription.push(Delivery::Withdrawn(Arc::clone(room)));
-        }
-        drop(table);
+        withdrawn.extend(left.iter().cloned());
+        drop((withdrawn, table));
         subscription.wake();
         left.len()
     }

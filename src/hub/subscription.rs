@@ -64,6 +64,8 @@ pub struct Subscription {
     pub(super) rooms: Mutex<HashMap<Arc<str>, Joined>>,
     /// Whether rooms were taken from it: then what waits may be of one of those.
     pub(super) narrowed: AtomicBool,
+    /// Those that rules have taken and nobody has told yet.
+    pub(super) withdrawn: Mutex<Vec<Arc<str>>>,
     pub(super) wake: Notify,
     pub(super) ended: Notify,
     pub(super) caller: OnceLock<Arc<Caller>>,
@@ -158,14 +160,14 @@ impl Subscription {
         }
     }
 
-    /// Waits for deliveries and takes all that wait.
+    /// Waits for deliveries and takes all that wait; none if there are rooms to be told as withdrawn.
     ///
     /// # Errors
     /// Why the subscription was ended.
     pub async fn take(&self) -> Result<VecDeque<Delivery>, Ended> {
         loop {
             let taken = self.take_waiting()?;
-            if !taken.is_empty() {
+            if !taken.is_empty() || !self.withdrawn.lock().is_empty() {
                 return Ok(taken);
             }
             self.wake.notified().await;

@@ -100,7 +100,6 @@ fn taken(subscription: &Subscription) -> Vec<String> {
         Delivery::Event(event) => format!("{}", ids(&[event])[0]),
         Delivery::Gap { reason, .. } => format!("gap {}", reason.word()),
         Delivery::Reply(_) => "reply".into(),
-        Delivery::Withdrawn(room) => format!("withdrawn {room}"),
         Delivery::Seam(seam) => match &seam.replay {
             Replay::Live => "live".into(),
             Replay::Ring(excerpt) => match seam.collect(excerpt) {

@@ -21,20 +21,21 @@ pub(super) struct Cover {
 }
 
 impl Cover {
-    /// The text before the frames, and the text behind them.
-    pub fn opened(self, door: Option<&Door>, speech: &dyn Speech) -> (String, String) {
+    /// The text before the frames, and the text behind them. Errors stand behind: there may be more when
+    /// the frames are written.
+    pub fn opened(&self, door: Option<&Door>, speech: &dyn Speech) -> (String, String) {
         match door.and_then(|door| self.spoken(door, speech)) {
             Some(spoken) => spoken,
             None => self.native(),
         }
     }
 
-    fn native(mut self) -> (String, String) {
-        self.fields["errors"] = self.errors.into();
+    fn native(&self) -> (String, String) {
         let mut head = self.fields.to_string();
         head.truncate(head.len() - 1);
         head.push_str(",\"events\":[");
-        let tail = json!({ "bookmark": &*self.bookmark, "more": self.more }).to_string();
+        let (bookmark, errors) = (&*self.bookmark, &self.errors);
+        let tail = json!({ "bookmark": bookmark, "more": self.more, "errors": errors }).to_string();
         (head, tail.replacen('{', "],", 1))
     }
 

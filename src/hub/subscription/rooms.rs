@@ -50,6 +50,17 @@ impl Subscription {
         self.concerned(&rooms)
     }
 
+    /// Takes the rooms that rules have taken and nobody has told yet. To be told before anything else: what
+    /// waited for them is left out from now on, and a bookmark behind it would hide that from whoever is
+    /// cut off before it is told, and comes back when they are granted again.
+    #[must_use]
+    pub fn take_withdrawn(&self) -> Vec<Arc<str>> {
+        if !self.narrowed.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *self.withdrawn.lock())
+    }
+
     /// The rooms joined, without the one of everybody.
     #[must_use]
     pub fn rooms(&self) -> Vec<Arc<str>> {
