@@ -150,15 +150,13 @@ export function open(options) {
    * @param {import('./rooms.js').Opening} opening
    */
   function hear(frame, opening) {
-    const { type, id, bookmark, room } = frame
+    const { type, bookmark } = frame
     const take = stream[type]
     if (take) {
       if (bookmark) place = bookmark
       take(frame, opening)
     } else if (type === 'unsubscribed') rooms.gone(frame)
     else if (!calls.answered(frame) && type === 'error') {
-      // A room that was taken away takes its events with it: the count no longer holds.
-      if (replay && room && !id) caughtUp()
       const wasBehind = rooms.isBehind()
       rooms.refuse(/** @type {any} */ (frame))
       if (wasBehind && !replay) caughtUp()

@@ -76,7 +76,7 @@ export function roster({ later, random, reader }, keeper, report, denied) {
 
   /** Says what the server does not know yet. */
   function settleUp() {
-    const open = [...wishes].filter((wish) => !wish.asked)
+    const open = askedAs()
     const left = [...leaving].filter((room) => !wanted.has(room) && !home.has(room))
     leaving.clear()
     if (!open.length && !left.length) return
@@ -110,7 +110,7 @@ export function roster({ later, random, reader }, keeper, report, denied) {
     wish.refused = []
   }
 
-  /** @param {string | number} id */
+  /** @param {string | number} [id] without it those that were not asked yet */
   const askedAs = (id) => [...wishes].filter((wish) => wish.asked === id)
 
   /**
@@ -175,7 +175,7 @@ export function roster({ later, random, reader }, keeper, report, denied) {
         this.want(rooms, since)
         // The server's words; for a stream it would be an address that is none, and a link too much.
         if (!rooms[0] || rooms.includes('')) return fail(wish, new RowcastError('bad-message', 'no rooms, or one without a name'))
-        if (!isFrame(rooms)) return fail(wish, new RowcastError('message-too-big', 'more rooms than a frame holds: subscribe to them in parts'))
+        if (!isFrame(rooms)) return fail(wish, new RowcastError('message-too-big', 'more rooms than a frame holds: subscribe in parts'))
         wishes.add(wish)
         plan()
       })
@@ -221,7 +221,8 @@ export function roster({ later, random, reader }, keeper, report, denied) {
       const behind = [...wishes].flatMap((wish) => (wish.resumes ? wish.rooms : []))
       const fits = (/** @type {string[]} */ more) =>
         !more.some((room) => hasComma(room) || behind.includes(room)) && `${new URLSearchParams({ rooms: `${[...new Set([...rooms, ...more])]}` })}`.length <= ADDRESS
-      for (const [room, { fresh, denied }] of wanted) if (!fresh && !denied) (fits([room]) ? rooms : rest).push(room)
+      // What the link in use is loading may be there before this one is.
+      for (const [room, { fresh, denied }] of wanted) if (!denied && (!fresh || askedAs(LOAD).some((wish) => wish.rooms.includes(room)))) (fits([room]) ? rooms : rest).push(room)
       const plain = [...wishes].filter((wish) => !wish.since && !wish.rooms.some((room) => rest.includes(room)))
       const loading = [...wishes].find((wish) => {
         if (speaks || !wish.since) return false
@@ -303,8 +304,9 @@ export function roster({ later, random, reader }, keeper, report, denied) {
     refuse({ id, code, message, room }) {
       const error = new RowcastError(code, message)
       const isBusy = BUSY_WORDS.includes(code)
-      // A frame above the rate was dropped, and nobody says which.
-      const about = (id ? askedAs(id) : [...wishes]).filter((wish) => (room ? wish.rooms.includes(room) : id || isBusy))
+      // A frame above the rate was dropped, and nobody says which. A room that was taken is none that a frame
+      // still asks for: that has an answer of its own.
+      const about = (id ? askedAs(id) : [...wishes]).filter((wish) => (room ? wish.rooms.includes(room) && (id || !(/** @type {any} */ (wish.asked) > 0)) : id || isBusy))
       if (room) {
         const want = wanted.get(room)
         if (want) want.denied = true

@@ -84,6 +84,16 @@ describe('opening', () => {
     expect(connection.status).toBe('live')
   })
 
+  test('false caught-up: the word that a room was taken ends no replay', async () => {
+    const { connection, told } = open(fake, { since: 'h.0_0' })
+    await settle()
+    const error = { type: 'error', code: 'forbidden', message: 'no longer yours', room: 'a' }
+    fake.socket.say(welcome(), { type: 'subscribed', rooms: ['user:1', 'a'], outcome: 'recovered', count: 3, bookmark: 'h.0_0' }, event(1), error)
+    expect([connection.status, told.errors]).toMatchObject(['recovering', [{ room: 'a' }]])
+    fake.socket.say(event(2), { type: 'heartbeat', bookmark: 'h.5_0' })
+    expect([connection.status, told.events]).toEqual(['live', ['1', '2']])
+  })
+
   test('with start: false nothing happens before reconnect()', async () => {
     const { connection } = open(fake, { start: false })
     await pass(60_000)
@@ -737,6 +747,16 @@ describe('rooms', () => {
     granted(socket)
     await pass(3000)
     expect(socket.said('unsubscribe')).toHaveLength(1)
+  })
+
+  test('a room that is taken away is told although somebody else just asks for it', async () => {
+    const { connection, socket, told } = await live(fake, { rooms: ['a'] }, { rooms: ['user:1', 'a'] })
+    const asked = connection.subscribe('a')
+    await settle()
+    socket.say({ type: 'error', code: 'forbidden', message: 'no longer yours', room: 'a' })
+    expect(told.errors).toMatchObject([{ code: 'forbidden', room: 'a' }])
+    socket.say({ type: 'error', id: 1, code: 'forbidden', message: 'no', room: 'a' }, { type: 'subscribed', id: 1, rooms: [], outcome: 'live', bookmark: 'h.1_0' })
+    expect((await asked).refused).toEqual([{ room: 'a', code: 'forbidden', message: 'no' }])
   })
 
   test('a room that is taken away is told, and not asked for again', async () => {

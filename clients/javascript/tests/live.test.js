@@ -372,6 +372,83 @@ test('nor if that link is lost before it brings it, and none has it twice', asyn
   expect(told.events).toEqual(['5', '6', '7', '8'])
 })
 
+/** The stream in use loads a state, and its answer is on its way while another link is opened beside it, in
+ * its place. */
+async function loadAnsweredLate(options, beside) {
+  const { connection } = open(fake, { transports: ['sse'], ...options })
+  await turns()
+  if (options.transports) fake.socket.cut()
+  await turns()
+  frames(fake.request.stream(), [welcome({ rooms: [] })])
+  await pass(1000)
+  const one = connection.live('week', 'lab:1', reduce)
+  await turns()
+  fake.request.json({ data: [5], bookmark: 'h.5_0' })
+  await turns()
+  const old = fake.request.stream()
+  frames(old, [welcome({ rooms: ['lab:1'] }), { type: 'subscribed', rooms: [], outcome: 'recovered', count: 0, bookmark: 'h.5_0' }])
+  await turns()
+  await beside(connection)
+  await turns()
+  const load = { type: 'subscribed', id: 'load', rooms: ['lab:1'], outcome: 'recovered', count: 1, bookmark: 'h.5_0' }
+  frames(old, [load, event(6)])
+  await turns()
+  expect(one.get()).toMatchObject({ state: [5, 6], status: 'live' })
+  return { one, load }
+}
+
+test('a state that stands still: its load is answered while a stream with other rooms is opened', async () => {
+  const { one, load } = await loadAnsweredLate({}, async (connection) => {
+    await pass(1000)
+    connection.subscribe('b').catch(() => {})
+    await pass(200)
+  })
+  expect([fake.request.query('rooms'), fake.request.query('load')]).toEqual(['lab:1,b', 'lab:1'])
+  frames(fake.request.stream(), [
+    welcome({ rooms: ['lab:1', 'b'] }),
+    { type: 'subscribed', rooms: ['lab:1', 'b'], outcome: 'recovered', count: 2, bookmark: 'h.5_0' },
+    event(6), event(7),
+    { ...load, count: 2 },
+    event(6), event(7),
+    event(8),
+  ])
+  await turns()
+  expect(one.get()).toMatchObject({ state: [5, 6, 7, 8], status: 'live' })
+})
+
+test('a state that stands still: its load is answered while a WebSocket is tried', async () => {
+  const { one } = await loadAnsweredLate({ transports: ['websocket', 'sse'] }, () => pass(20_000))
+  expect(fake.socket.query('rooms')).toBe('lab:1')
+  fake.socket.say(welcome({ rooms: ['lab:1'] }), recovered({ rooms: ['lab:1'], count: 1 }), event(7))
+  expect(one.get()).toMatchObject({ state: [5, 6, 7], status: 'live' })
+})
+
+test('half a state: a room that is taken while its replay comes shows nothing of it', async () => {
+  const { connection, socket, one } = await loaded()
+  answerSubscribe(socket, { count: 3 })
+  const error = { type: 'error', code: 'forbidden', message: 'no longer yours', room: 'lab:1' }
+  const other = connection.live('week', 'lab:2', reduce)
+  socket.say(event(6), error)
+  expect(one.get()).toEqual({ state: undefined, status: 'failed', error: expect.objectContaining({ room: 'lab:1' }) })
+  // Everybody's comes on, and is the replay's still.
+  socket.say(event(7), { type: 'heartbeat', bookmark: 'h.7_0' })
+  await settle()
+  answerCall(socket, [7], 'h.7_0')
+  await settle()
+  answerSubscribe(socket)
+  socket.say(event(8))
+  expect(other.get()).toMatchObject({ state: [7, 8], status: 'live' })
+})
+
+test('a room that is taken and granted again before its load is answered fails nobody', async () => {
+  const { socket, one, told } = await loaded()
+  socket.say({ type: 'error', code: 'forbidden', message: 'no longer yours', room: 'lab:1' })
+  answerSubscribe(socket)
+  await settle()
+  expect(one.status).toBe('live')
+  expect(told.errors).toMatchObject([{ code: 'forbidden', room: 'lab:1' }])
+})
+
 /** A server that answers each call, stream and poll as soon as it is asked. */
 function answersAtOnce() {
   fake.onrequest = (request) => {
