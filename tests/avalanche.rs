@@ -46,9 +46,14 @@ async fn database() -> Database {
 
 /// Holds all rules up until it is dropped.
 async fn hold(database: &Database) -> Client {
+    hold_for(database, 77).await
+}
+
+/// Holds up those that wait for this lock.
+async fn hold_for(database: &Database, lock: i32) -> Client {
     let holder = database.client("rowcast_service").await;
-    let held = holder.batch_execute("select pg_advisory_lock(77)").await;
-    held.expect("a lock");
+    let held = format!("select pg_advisory_lock({lock})");
+    holder.batch_execute(&held).await.expect("a lock");
     holder
 }
 
@@ -164,6 +169,64 @@ async fn sessions_of_a_crowd_are_exchanged_together() {
             .filter(|frame| frame["user"] == "newcomer")
     })
     .await;
+}
+
+/// Rules that wait for a lock for one user, and for cookies that nobody knows.
+const SLOW: &str = "
+    create function public.slow(name text) returns void language sql as $$
+      select pg_advisory_lock_shared(78), pg_advisory_unlock_shared(78) where name like 'slow%';
+    $$;
+    create function public.slow_room(claims jsonb, room text) returns boolean language plpgsql as $$
+    begin
+      perform public.slow(claims ->> 'sub');
+      return true;
+    end $$;
+    create function public.slow_session(cookie text) returns jsonb language plpgsql as $$
+    begin
+      perform public.slow(cookie);
+      return null;
+    end $$;
+    insert into rowcast.room_rule values ('slow:*', 'public.slow_room(jsonb, text)');
+    insert into rowcast.session_rule values ('slow', 'public.slow_session(text)')";
+
+/// One token in a loop, or made-up cookies of one address, took all statements, and shared them with
+/// everybody else, who waited for seconds.
+#[tokio::test]
+async fn whose_rule_is_slow_takes_half_of_the_statements_and_shares_none() {
+    let database = database().await;
+    database.run(SLOW).await;
+    // Two statements at once.
+    let server = serve(&database, PATIENT, "3").await;
+    let bearer = format!("Bearer {}", token("slow", "", ""));
+    let cookies: Vec<String> = (0..10).map(|n| format!("slow=slow{n}")).collect();
+    let origin = ("origin", "https://app.example.org");
+    let by_token = vec![vec![("authorization", bearer.as_str())]; 10];
+    let by_cookie: Vec<_> = cookies
+        .iter()
+        .map(|cookie| vec![("cookie", &**cookie), origin])
+        .collect();
+    for slow in [by_token, by_cookie] {
+        let enter = |headers| ws_with(&server, "rooms=slow:1", headers);
+        // Found out to be slow: by one that is asked for alone.
+        let holder = hold_for(&database, 78).await;
+        let mut first = enter(&slow[0]).await;
+        let long = "locktype = 'advisory' and query_start < clock_timestamp() - interval '500 ms'";
+        database.awaits("it is slow", long).await;
+        drop(holder);
+        let _ = first.next_or_end().await;
+        drop(first);
+        let holder = hold_for(&database, 78).await;
+        let mut crowd = join_all(slow[1..].iter().map(|headers| enter(headers))).await;
+        all_have_come(&server, &database, crowd.len()).await;
+        for user in ["1", "2", "3"] {
+            let mut other = ws(&server, &token(user, "", ""), "rooms=slow:1").await;
+            other.expect("welcome").await;
+        }
+        drop(holder);
+        for one in &mut crowd {
+            let _ = one.next_or_end().await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -130,6 +130,7 @@ impl Gate {
             identity: nobody,
             rooms: None,
             exchanges: true,
+            address: visit.address(self),
         };
         let answer = self.questions.ask(question).await?;
         let mut identity = self.identity_of_session(answer.claims.as_deref())?;
@@ -227,6 +228,7 @@ impl Gate {
             identity: identity.clone(),
             rooms,
             exchanges: false,
+            address: None,
         };
         let mut answer = self.questions.ask(question).await?;
         // The session may have changed between the two questions: then it is asked for again.

@@ -2,15 +2,18 @@
 //! while a statement is under way, or just behind one, are asked together in the next; alone, one is
 //! asked at once.
 //! Hands answers to admission. It must never let somebody whose rule hangs or fails keep others from
-//! their answers: what failed together is asked again in parts, and in the end each alone.
+//! their answers: what failed together is asked again in parts, and in the end each alone; and whose
+//! statement was slow without others is asked for without them from then on, in half of the statements.
 
 use super::Refusal;
+use super::seats::network;
 use crate::config::Settings;
 use crate::database::{AccessAnswer, AccessQuestion, Database, DatabaseError};
 use crate::hub::Identity;
 use crate::report;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -23,6 +26,12 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// Between the beginnings of two statements, so that a crowd is asked for in fewer: a hundred a second
 /// are noticed by nobody who waits for one, and each holds all who came meanwhile.
 const PACE: Duration = Duration::from_millis(10);
+
+/// Whose statement takes so long is slow: ten times what one with many takes on a busy machine.
+const SLOW: Duration = Duration::from_millis(250);
+
+/// For how long that is remembered. So they are few: each has kept a statement for that long.
+const REMEMBERED: Duration = Duration::from_secs(10);
 
 /// What several ask together may take this part of `database.statement_timeout_ms`, so that whoever
 /// shares a statement with a rule that hangs is asked again, and answered, within it.
@@ -39,7 +48,12 @@ pub struct Question {
     pub rooms: Option<Vec<Arc<str>>>,
     /// Whether their session is to be exchanged for claims.
     pub exchanges: bool,
+    /// Where a session comes from of which nobody knows yet whose it is.
+    pub address: Option<IpAddr>,
 }
+
+/// For whom it is asked: a user, or an address of which nobody has a name.
+type Asker = (Option<String>, Option<IpAddr>);
 
 /// An answer, or why there is none: the database did not give one, or a rule failed or ran out of
 /// time. That is in the log already.
@@ -71,11 +85,19 @@ struct State {
     waiting: VecDeque<Waiting>,
     /// Statements under way.
     asking: usize,
+    /// Those of them that ask for somebody who is slow.
+    asking_slow: usize,
+    /// Who is slow, and until when that is remembered.
+    slow: HashMap<Asker, Instant>,
     /// What the next may hold.
     size: usize,
 }
 
 impl Question {
+    fn asker(&self) -> Asker {
+        (self.identity.user.clone(), self.address.map(network))
+    }
+
     fn asked(&self) -> AccessQuestion<'_> {
         AccessQuestion {
             identity: &self.identity,
@@ -105,6 +127,8 @@ impl Questions {
             state: Mutex::new(State {
                 waiting: VecDeque::new(),
                 asking: 0,
+                asking_slow: 0,
+                slow: HashMap::new(),
                 size: most,
             }),
         }
@@ -142,6 +166,7 @@ impl Questions {
         let mut asking = Asking {
             questions: Arc::clone(self),
             counts: true,
+            is_slow: false,
         };
         tokio::spawn(async move {
             // Whoever leaves meanwhile leaves their question to this task, not their turn to nobody.
@@ -153,11 +178,21 @@ impl Questions {
         });
     }
 
-    /// What the next statement asks; nothing if nobody waits.
-    fn next(state: &mut State) -> Option<Vec<Waiting>> {
-        let (mut batch, mut weight) = (Vec::new(), 0);
+    /// What the next statement asks, and whether that is for somebody who is slow; nothing if nobody
+    /// waits whose turn it is.
+    fn next(&self, state: &mut State, now: Instant) -> Option<(Vec<Waiting>, bool)> {
+        let has_room = state.asking_slow < (self.at_once / 2).max(1);
+        let (mut batch, mut weight, mut passed_over) = (Vec::new(), 0, Vec::new());
+        let mut whose = None;
         while let Some(one) = state.waiting.pop_front() {
             if one.answer.is_closed() {
+                continue;
+            }
+            let slow = state.slow_asker(&one.question, now);
+            if batch.is_empty() && (slow.is_none() || has_room) {
+                whose = slow;
+            } else if batch.is_empty() || slow != whose {
+                passed_over.push(one);
                 continue;
             }
             weight += one.question.weight();
@@ -167,10 +202,26 @@ impl Questions {
             }
             batch.push(one);
         }
-        (!batch.is_empty()).then_some(batch)
+        let behind = passed_over.into_iter().rev();
+        behind.for_each(|one| state.waiting.push_front(one));
+        (!batch.is_empty()).then_some((batch, whose.is_some()))
     }
 
     async fn put(&self, batch: Vec<Waiting>) {
+        let asker = only_asker(&batch);
+        if self.answer(batch).await
+            && let Some(asker) = asker
+        {
+            let now = Instant::now();
+            let mut state = self.state.lock();
+            state.slow.retain(|_, until| now < *until);
+            state.slow.insert(asker, now + REMEMBERED);
+        }
+    }
+
+    /// Asks, and tells each the answer. Whether the rules were slow, or failed as a whole.
+    async fn answer(&self, batch: Vec<Waiting>) -> bool {
+        let began = Instant::now();
         let asked: Vec<AccessQuestion<'_>> = batch.iter().map(|one| one.question.asked()).collect();
         let within = if batch.len() > 1 {
             self.timeout / SHARE
@@ -186,6 +237,7 @@ impl Questions {
                     // Who has left wants no answer.
                     let _ = one.answer.send(judged(answer));
                 }
+                began.elapsed() >= SLOW
             }
             Err(error) if batch.len() > 1 && error.is_of_statement() => {
                 report::asked_again(batch.len(), &error);
@@ -195,15 +247,38 @@ impl Questions {
                 for one in batch.into_iter().rev() {
                     state.waiting.push_front(one);
                 }
+                true
             }
             Err(error) => {
                 let why = report_unanswered("admission", &error);
                 for one in batch {
                     let _ = one.answer.send(Err(why));
                 }
+                error.is_of_statement()
             }
         }
     }
+}
+
+impl State {
+    /// Whose question it is, if they are slow.
+    fn slow_asker(&self, question: &Question, now: Instant) -> Option<Asker> {
+        // A name is copied to be looked for: mostly nobody is slow.
+        if self.slow.is_empty() {
+            return None;
+        }
+        let asker = question.asker();
+        let until = self.slow.get(&asker)?;
+        (now < *until).then_some(asker)
+    }
+}
+
+/// For whom all of these are, if they are one's.
+fn only_asker(batch: &[Waiting]) -> Option<Asker> {
+    let (first, others) = batch.split_first()?;
+    let asker = first.question.asker();
+    let is_one = others.iter().all(|one| one.question.asker() == asker);
+    is_one.then_some(asker)
 }
 
 /// A task that asks. However it ends, even by a panic, it is no longer counted: or nobody would begin
@@ -212,25 +287,33 @@ struct Asking {
     questions: Arc<Questions>,
     /// It is among `State::asking`.
     counts: bool,
+    /// And among `State::asking_slow`.
+    is_slow: bool,
 }
 
 impl Asking {
     fn next(&mut self) -> Option<Vec<Waiting>> {
         let mut state = self.questions.state.lock();
-        let batch = Questions::next(&mut state);
-        if batch.is_none() {
+        state.asking_slow -= usize::from(std::mem::take(&mut self.is_slow));
+        let next = self.questions.next(&mut state, Instant::now());
+        let Some((batch, is_slow)) = next else {
             // Under the same lock: whoever comes now begins another.
             state.asking -= 1;
             self.counts = false;
-        }
-        batch
+            return None;
+        };
+        state.asking_slow += usize::from(is_slow);
+        self.is_slow = is_slow;
+        Some(batch)
     }
 }
 
 impl Drop for Asking {
     fn drop(&mut self) {
         if self.counts {
-            self.questions.state.lock().asking -= 1;
+            let mut state = self.questions.state.lock();
+            state.asking -= 1;
+            state.asking_slow -= usize::from(self.is_slow);
         }
     }
 }
