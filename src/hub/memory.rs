@@ -103,13 +103,16 @@ impl Memory {
 fn weight((who, asked): &Asker, admission: &Admission) -> usize {
     let asked: usize = asked.iter().map(|room| room.len() + 48).sum();
     let joined: usize = admission.rooms.iter().map(|room| room.len() + 48).sum();
-    // What is refused was asked for.
-    who.len() + 2 * asked + joined + 300
+    // Of home rooms, too, those that are too many.
+    let refused = admission.refused.iter();
+    let refused: usize = refused.map(|(room, _)| room.len() + 48).sum();
+    who.len() + asked + joined + refused + 300
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::RoomRefusal;
 
     const AGE: Duration = Duration::from_secs(10);
 
@@ -180,6 +183,18 @@ mod tests {
             assert_eq!((memory.kept.len(), memory.order.len()), (1, 1));
         }
         memory.keep(asker("1"), admission, (100, AGE), now);
+        assert_eq!((memory.bytes, memory.kept.len()), (0, 0), "above the limit");
+    }
+
+    /// A home rule that answered with a hundred thousand rooms took 10 MB for each user who polled.
+    #[test]
+    fn home_rooms_that_are_too_many_are_counted() {
+        let now = Instant::now();
+        let mut memory = memory(&[("1", 5)], now);
+        let mut admission = memory.recall(&asker("1"), AGE, now).unwrap();
+        let rooms = (0..1000).map(|room| (format!("room:{room}"), RoomRefusal::TooMany));
+        admission.refused.extend(rooms);
+        memory.keep(asker("1"), admission, (50_000, AGE), now);
         assert_eq!((memory.bytes, memory.kept.len()), (0, 0), "above the limit");
     }
 
