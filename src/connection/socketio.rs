@@ -40,7 +40,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Connections of a door that have not signed in yet, beyond those that one address may have.
+/// Connections of a door that have not signed in yet, beyond those that may be in, or that one address may
+/// have: two addresses must not keep all others out. Each takes 5 KB.
 const PENDING: usize = 1000;
 
 /// A door, open.
@@ -65,15 +66,15 @@ struct PendingPermit {
 pub fn hosts(gate: &Arc<Gate>) -> Vec<(String, Arc<Host>)> {
     let dialects = gate.dialects.iter();
     let doors = dialects.filter_map(|dialect| Some((dialect, dialect.socketio.as_ref()?)));
+    let limits = &gate.settings.limits;
+    let most = limits.connections.max(limits.connections_per_address) + PENDING;
     let hosts = doors.map(|(dialect, door)| {
         let path = format!("{}{}", gate.settings.http.base_path, door.path);
         let host = Host {
             gate: Arc::clone(gate),
             dialect: Arc::clone(dialect),
             engines: Mutex::default(),
-            pending: Arc::new(Semaphore::new(
-                PENDING + gate.settings.limits.connections_per_address,
-            )),
+            pending: Arc::new(Semaphore::new(most)),
             strangers: Crowd::default(),
             refusals: Repeated::default(),
         };

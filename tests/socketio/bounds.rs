@@ -728,6 +728,11 @@ async fn who_has_not_signed_in_keeps_nobody_of_another_address_out() {
         (open("192.0.2.1").await.0 == 200).then_some(())
     })
     .await;
+    // Nor do a few addresses together: two were enough, each with a thousand.
+    for number in 0..1100 {
+        let address = format!("198.51.{}.{}", number / 250, number % 250);
+        assert_eq!(open(&address).await.0, 200, "{address}");
+    }
     server.stop().await;
 }
 
