@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// are noticed by nobody who waits for one, and each holds all who came meanwhile.
 const PACE: Duration = Duration::from_millis(10);
 
-/// Whose statement takes so long is slow: ten times what one with many takes on a busy machine.
+/// Whose statement takes so long is slow: well above PATIENCE, or on a busy machine many a crowd would be.
 const SLOW: Duration = Duration::from_millis(250);
 
 /// For how long that is remembered. So they are few: each has kept a statement for that long.
