@@ -851,14 +851,14 @@ async fn a_home_room_is_kept_where_a_rule_admits_it() {
     server.stop().await;
 }
 
-/// Withdraws the rule of `org:1`, and waits until nobody is in it: those who were are in open and home:1.
-async fn withdraw_org(database: &Database, server: &Server) {
+/// Withdraws the rule of `org:1`, and waits until nobody is in it: until there are so many rooms, the one of
+/// everybody among them.
+async fn withdraw_org(database: &Database, server: &Server, left: usize) {
     database
         .run("delete from rowcast.room_rule where pattern = 'org:*'")
         .await;
     eventually("the room is empty", async || {
-        // The one of everybody, too.
-        (server.gate.hub.sizes().rooms == 3).then_some(())
+        (server.gate.hub.sizes().rooms == left).then_some(())
     })
     .await;
 }
@@ -884,7 +884,7 @@ async fn what_waits_for_a_withdrawn_room_is_not_delivered() {
         witness.expect("welcome").await;
         marker(&database, &["open"]).await;
         witness.frames_until("marker").await;
-        withdraw_org(&database, &server).await;
+        withdraw_org(&database, &server, 3).await;
         let before = reader.frames_until("marker").await;
         assert!(
             before.len() + 40 < sent,
@@ -933,14 +933,7 @@ async fn a_reader_that_takes_little_gets_little_more_of_a_withdrawn_room() {
         within("some", reader.read_exact(&mut some))
             .await
             .expect("it comes");
-        database
-            .run("delete from rowcast.room_rule where pattern = 'org:*'")
-            .await;
-        eventually("the room is empty", async || {
-            // The one of everybody and home:1.
-            (server.gate.hub.sizes().rooms == 2).then_some(())
-        })
-        .await;
+        withdraw_org(&database, &server, 2).await;
         let mut rest = Vec::new();
         let told = async {
             while !rest.windows(9).any(|nine| nine == b"forbidden") {
@@ -986,7 +979,7 @@ async fn a_room_that_is_taken_while_its_replay_is_read_is_not_counted() {
     let query = format!("rooms=org:1,open&since={since}");
     let mut reader = ws(&server, &issued("1", -5), &query).await;
     rule_waits(&database).await;
-    withdraw_org(&database, &server).await;
+    withdraw_org(&database, &server, 3).await;
     database.run("select pg_advisory_unlock(42)").await;
     let rooms = reader.expect("welcome").await["rooms"].clone();
     assert_eq!(rooms, json!(["home:1", "open"]));
@@ -1017,7 +1010,7 @@ async fn a_replay_that_a_withdrawn_room_cuts_short_says_where_it_ends() {
             (server.gate.hub.sizes().queue_bytes > 0).then_some(())
         })
         .await;
-        withdraw_org(&database, &server).await;
+        withdraw_org(&database, &server, 3).await;
         reader.frames_until("marker").await;
         let kinds = reader.received.iter().map(|frame| &frame["name"]);
         let events = kinds.filter(|name| *name == "big").count();

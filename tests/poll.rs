@@ -765,18 +765,12 @@ async fn emit_much(database: &Database, server: &Server, rooms: &[&str]) {
 
 /// Somebody with a small buffer, who has read the beginning of a long answer, and reads on when told.
 async fn reading(server: &Server, token: &str, rooms: &str, since: &str) -> (TcpStream, Vec<u8>) {
-    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-    socket.set_recv_buffer_size(4096).expect("a small buffer");
-    let address = server.address.parse().expect("an address");
-    let mut stream: TcpStream = socket.connect(address).await.expect("it listens");
     let request = format!(
         "GET /poll?token={token}&rooms={rooms}&since={since} HTTP/1.1\r\n\
          host: x\r\nconnection: close\r\n\r\n"
     );
-    stream
-        .write_all(request.as_bytes())
-        .await
-        .expect("it takes it");
+    let asked = support::reluctant(&server.address, &request).await;
+    let mut stream = asked.expect("it listens");
     let mut some = vec![0; 100_000];
     within("the answer", stream.read_exact(&mut some))
         .await

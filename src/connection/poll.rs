@@ -291,7 +291,7 @@ impl<'a> Gathering<'a> {
             bookmark: self.bookmark,
             more: self.more,
         };
-        let (head, _) = cover.opened(door, &*speech);
+        let (head, tail) = cover.opened(door, &*speech);
         Rest {
             speech,
             head,
@@ -299,6 +299,7 @@ impl<'a> Gathering<'a> {
             replaying: self.replaying,
             loaded: self.loaded,
             _on_its_way: self.on_its_way,
+            tail,
             cover,
             first: true,
             over: false,
@@ -329,6 +330,8 @@ struct Rest {
     replaying: usize,
     loaded: usize,
     _on_its_way: Option<OnItsWay>,
+    tail: String,
+    /// What that tail was made of.
     cover: Cover,
     /// No frame was written yet.
     first: bool,
@@ -362,20 +365,33 @@ impl Answer {
         report::reached_socket(&live);
         if self.rest.frames.is_empty() {
             self.rest.over = true;
-            piece.push_str(&self.tail());
+            match self.tail() {
+                Ok(tail) => piece.push_str(&tail),
+                Err(refusal) => {
+                    self.presence.why = refusal.word();
+                    return Some((Err(refusal), self));
+                }
+            }
         }
         Some((Ok(piece.into()), self))
     }
 
     /// What stands behind the frames: rooms that were taken while these were written, too, for something of
-    /// theirs may be left out, and its bookmark lies behind that.
-    fn tail(&mut self) -> String {
-        let withdrawn = self.presence.subscription.take_withdrawn();
+    /// theirs may be left out, and its bookmark lies behind that. Who can't be told there is to come back
+    /// with the bookmark that they had.
+    fn tail(&mut self) -> Result<String, Refusal> {
+        let (presence, rest) = (&self.presence, &mut self.rest);
+        let withdrawn = presence.subscription.take_withdrawn();
+        if withdrawn.is_empty() {
+            return Ok(std::mem::take(&mut rest.tail));
+        }
         let errors = withdrawn.iter();
         let errors = errors.filter_map(|room| Told::Withdrawn { room }.json());
-        self.rest.cover.errors.extend(errors);
-        let (cover, speech) = (&self.rest.cover, &*self.rest.speech);
-        cover.opened(self.presence.door.as_deref(), speech).1
+        rest.cover.errors.extend(errors);
+        let (_, tail) = rest.cover.opened(presence.door.as_deref(), &*rest.speech);
+        // A dialect may have its errors before the frames, or none.
+        let is_told = tail != rest.tail && !withdrawn.iter().any(|room| presence.needs(room));
+        is_told.then_some(tail).ok_or(Refusal::Forbidden)
     }
 
     /// Writes a frame, and says how many events it held.

@@ -125,15 +125,22 @@ impl<'a, O: Outlet> Writer<'a, O> {
     async fn write_taken(&mut self, taken: VecDeque<Delivery>) -> Result<(), Refusal> {
         let (mut events, mut held) = (0, 0);
         for delivery in taken {
-            held += delivery.weight();
+            let weight = delivery.weight();
             events += self.write_one(delivery).await?;
-            if held >= STEP {
-                self.outlet.flush().await?;
-                held = 0;
-            }
+            self.pace(&mut held, weight).await?;
         }
         report::delivered(events);
         self.tell_withdrawn()
+    }
+
+    /// Waits for room after each step of what was written.
+    async fn pace(&mut self, held: &mut usize, weight: usize) -> Result<(), Refusal> {
+        *held += weight;
+        if *held >= STEP {
+            *held = 0;
+            self.outlet.flush().await?;
+        }
+        Ok(())
     }
 
     /// Tells of rooms that were taken, before anything behind what is left out for that.
@@ -213,12 +220,8 @@ impl<'a, O: Outlet> Writer<'a, O> {
         let count = resolved.events.len();
         let (mut events, mut held) = (0, 0);
         for event in resolved.events {
-            held += event.weight();
             events += self.write_event(&event, false)?;
-            if held >= STEP {
-                self.outlet.flush().await?;
-                held = 0;
-            }
+            self.pace(&mut held, event.weight()).await?;
         }
         if events < count {
             // A room of it was taken meanwhile: whoever counts would take what comes next for the rest of it.

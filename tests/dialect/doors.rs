@@ -700,6 +700,60 @@ async fn a_poll_answers_in_the_files_words_with_frames_as_the_socket_has_them() 
     server.stop().await;
 }
 
+/// Its bookmark lies behind what is left out of a room that was taken while it was written: where that can't be
+/// said behind the frames, or ends the visit, the answer is torn, and its reader comes back with the bookmark it had.
+#[tokio::test]
+async fn a_poll_that_cannot_say_that_a_room_was_taken_is_torn() {
+    let files = tempfile::tempdir().expect("a directory");
+    let errors_first = files.path().join("parking.toml");
+    let (errors, answer) = (r#", troubles = "{errors}""#, r#"answer = { state"#);
+    let text = include_str!("parking.toml");
+    let moved = text.replacen(errors, "", 1);
+    let moved = moved.replacen(answer, r#"answer = { troubles = "{errors}", state"#, 1);
+    assert_eq!(moved.len(), text.len(), "moved");
+    std::fs::write(&errors_first, moved).expect("a file");
+    let not_at_home = "delete from rowcast.home_rule";
+    let closed = "insert into garage.closed values ('lot:1'); select rowcast.recheck()";
+    for (is_moved, room, change, is_whole) in [
+        (false, "driver:7", not_at_home, true),
+        (true, "driver:7", not_at_home, false),
+        (false, "lot:1", closed, false),
+    ] {
+        let database = garage().await;
+        let (since, _) = support::long_replay(&database, room).await;
+        let server = serve(&database, |settings| {
+            speaking(settings);
+            if is_moved {
+                settings.http.dialects[0] = errors_first.display().to_string();
+            }
+            settings.limits.queue_bytes = 50_000_000;
+        })
+        .await;
+        let seven = ticket("7", &[1]);
+        let request = format!(
+            "GET /updates/1?since={since} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
+             authorization: Bearer {seven}\r\n\r\n"
+        );
+        let asked = support::reluctant(&server.address, &request).await;
+        let mut stream = asked.expect("somebody listens");
+        let mut answer = vec![0; 100_000];
+        let some = within("the answer", stream.read_exact(&mut answer)).await;
+        some.expect("it comes");
+        database.run(change).await;
+        eventually("the room is empty", async || {
+            // The one of everybody and the other of the two.
+            (server.gate.hub.sizes().rooms == 2).then_some(())
+        })
+        .await;
+        let _ = within("the end", stream.read_to_end(&mut answer)).await;
+        assert_eq!(answer.ends_with(b"0\r\n\r\n"), is_whole, "{room}");
+        let tail = String::from_utf8_lossy(&answer[answer.len() - 400..]).into_owned();
+        assert_eq!(tail.contains("troubles"), is_whole, "{tail}");
+        assert_eq!(tail.contains("forbidden"), is_whole, "{tail}");
+        server.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn a_poll_is_refused_in_the_files_words_by_the_usual_status() {
     let database = garage().await;
