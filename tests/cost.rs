@@ -2,7 +2,7 @@
 //! finds the same: allocations, bytes and system calls. Whoever makes one of them grow changes
 //! [`BOUNDS`], and says why.
 
-use crate::support::{Database, database};
+use crate::support::{Database, PATIENCE, database, settings};
 
 /// The service alone on a thread, its allocations counted.
 mod counted;
@@ -12,8 +12,10 @@ mod crowd;
 #[cfg(target_os = "linux")]
 mod traced;
 
+use allocation_counter::AllocationInfo;
 use counted::Counted;
 use crowd::{Crowd, Way};
+use rowcast::database::Listening;
 use std::sync::Arc;
 
 /// For one more connection, all else being equal.
@@ -223,6 +225,45 @@ async fn a_long_message_leaves_nothing_behind() {
         service.close(crowd).await;
     }
     above.is_nothing();
+}
+
+/// Events of one transaction; and the most that reading it may take of what they keep. Its rows alone take
+/// half as much again.
+const LARGE: usize = 20_000;
+const LARGE_TAKES: f64 = 2.0;
+
+/// It becomes visible whole, so it is read whole.
+#[tokio::test]
+async fn a_large_transaction_is_in_memory_once() {
+    let database = with_rules().await;
+    let read = tokio::task::spawn_blocking(move || read_large(&database));
+    let read = read.await.expect("no panic");
+    let share = read.bytes_max as f64 / read.bytes_current as f64;
+    assert!(share < LARGE_TAKES, "{share:.2} times what it keeps");
+}
+
+/// On a thread of its own, so that what is counted is what reads.
+fn read_large(database: &Database) -> AllocationInfo {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let connect = settings(database).database;
+    let (listening, from) = runtime.block_on(async {
+        let listening = Listening::open(&database.service_url, &connect).await;
+        let listening = listening.expect("a connection");
+        let from = listening.standpoint().await.expect("a place");
+        emit(database, LARGE, SHORT).await;
+        (listening, from)
+    });
+    let mut looked = None;
+    let read = allocation_counter::measure(|| {
+        let look = runtime.block_on(listening.look(&from, None, PATIENCE));
+        looked = look.expect("an answer");
+    });
+    let looked = looked.expect("of the same history");
+    assert_eq!(looked.batch.events.len(), LARGE);
+    read
 }
 
 /// Writes for a message, system calls for a message, and writes for a batch.

@@ -173,7 +173,7 @@ impl Database {
             return Ok(None);
         }
         let spelling = Spelling::of(&refill.to.history, &refill.from, Some(&refill.to.place));
-        let (events, states) = events_from(&rows, &spelling, false)?;
+        let (events, states) = events_from(rows, &spelling, false)?;
         let found = Refilled::new(events, states);
         Ok((found.bytes <= refill.bytes).then_some(found))
     }

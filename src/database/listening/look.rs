@@ -81,9 +81,12 @@ impl Listening {
             *self.renders.lock() = Some(Instant::now() + RENDERS_FOR);
             found = rows(true).await?;
         }
-        let (row, events) = found.split_first().ok_or(DatabaseError::Answer(
-            "rowcast.setting has no row: insert into rowcast.setting default values",
-        ))?;
+        if found.is_empty() {
+            return Err(DatabaseError::Answer(
+                "rowcast.setting has no row: insert into rowcast.setting default values",
+            ));
+        }
+        let (row, events) = (found.remove(0), found);
         if row.try_get::<_, Option<&str>>("history")? != Some(&*from.history) {
             return Ok(None);
         }
@@ -137,7 +140,7 @@ impl Listening {
                 seen.insert(below);
             }
         }
-        batch_from(&rows, from, from.snapshot.with(&seen)).map(Some)
+        batch_from(rows, from, from.snapshot.with(&seen)).map(Some)
     }
 
     /// Whether state events were found of late, which are read once more to be rendered.
@@ -185,9 +188,13 @@ fn hold_state(rows: &[Row]) -> Result<bool, DatabaseError> {
 }
 
 /// The events of a look.
-fn batch_from(rows: &[Row], from: &Standpoint, snapshot: Snapshot) -> Result<Batch, DatabaseError> {
+fn batch_from(
+    rows: Vec<Row>,
+    from: &Standpoint,
+    snapshot: Snapshot,
+) -> Result<Batch, DatabaseError> {
     let mut highest = from.highest;
-    for row in rows {
+    for row in &rows {
         highest = highest.max(row.try_get::<_, Xid8>("xid")?.0);
     }
     let to = Standpoint::new(Arc::clone(&from.history), snapshot, highest);
