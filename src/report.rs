@@ -33,6 +33,7 @@ pub use process::{
 };
 pub use prometheus::{KnownLabels, prometheus};
 pub use recent::{Turn, What};
+use repeated::ByReason;
 pub use repeated::Repeated;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -49,6 +50,8 @@ static FAILURES: AtomicU64 = AtomicU64::new(0);
 static LOST_LINES: AtomicU64 = AtomicU64::new(0);
 static BROKEN_RULES: Repeated = Repeated::new();
 static ENDED_LINKS: Repeated = Repeated::new();
+/// By what was asked: some dozen words of ours.
+static UNANSWERED: ByReason = ByReason::new();
 static STATEMENTS: Words = Words::new();
 static TO_SOCKET: Delays = Delays::new();
 
@@ -120,10 +123,13 @@ pub fn rechecked(identities: usize, withdrawn: usize, failed: usize, took: Durat
     tracing::info!(identities, withdrawn, failed, took_ms, "rechecked");
 }
 
-/// A question was not answered for a reason of the database's, or of the way there.
+/// A question was not answered for a reason of the database's, or of the way there. Each of thousands
+/// who come back may ask it: each counts, and of each `what` one a second is told of.
 pub fn database_failed(what: &str, error: &dyn std::fmt::Display) {
     add(&FAILURES, 1);
-    tracing::warn!(what, %error, "the database could not be asked");
+    if let Some(untold) = UNANSWERED.tell(what, now_ms()) {
+        tracing::warn!(what, %error, untold, "the database could not be asked");
+    }
 }
 
 /// The server ended a connection that nobody used just then, and said why: an administrator, or its own

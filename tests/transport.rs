@@ -244,6 +244,32 @@ async fn a_pool_that_is_away_is_said_and_ends_no_listening() {
     assert_eq!(database.ask::<i32>(listening).await, before);
 }
 
+/// Each of those who came while the database was away wrote a line, thousands in a moment.
+#[tokio::test]
+async fn a_database_that_is_away_fills_no_log() {
+    const COMERS: u32 = 100;
+    let mut database = support::database().await;
+    let (link, pool) = Proxy::to(&database).await;
+    database.service_url = pool;
+    let mut program = serve_process(&database, &[]).await;
+    link.set(Way::Refuse);
+    link.cut();
+    let began = Instant::now();
+    for number in 0..COMERS {
+        let bearer = format!("Bearer {}", token(&number.to_string(), "user", ""));
+        let answer = get(&program, "/poll", &[("authorization", &bearer)]).await;
+        assert_eq!(answer.status, 503, "{answer:?}");
+    }
+    let counted = metric(&program, "rowcast_failures_total").await;
+    assert!(counted >= f64::from(COMERS), "each counts: {counted}");
+    let most = began.elapsed().as_secs() + 2;
+    let line = r#""message":"the database could not be asked","what":"admission""#;
+    program.log_line(line).await;
+    let told = program.log().matches(line).count() as u64;
+    assert!(told <= most, "{told} lines");
+    link.set(Way::Pass);
+}
+
 /// An authority of our own, and what it signs.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
