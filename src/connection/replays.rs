@@ -61,8 +61,8 @@ struct Beyond(Option<Bookmark>);
 struct Waiters {
     lacking: BTreeMap<u64, Lacking>,
     next: u64,
-    /// For how many of them one statement reads. Set once the ring could not hold what one of them
-    /// lacks, until nobody waits.
+    /// For how many of them one statement reads: fewer after one that was too much or too slow, more after
+    /// one that was far from it. Set once the ring could not hold what one of them lacks, until nobody waits.
     at_once: Option<usize>,
 }
 
@@ -211,6 +211,19 @@ impl Replays {
         self.waiting.lock().at_once = Some(count / 4);
     }
 
+    /// It was not read in time what so many lack: the next reads for fewer, but not for each alone. Mostly
+    /// it is the reading that takes long, for however few, while the database is busy letting them all in.
+    fn too_slow(&self, count: usize) {
+        self.waiting.lock().at_once = Some((count / 4).max(2));
+    }
+
+    /// For twice as many it would have been neither too much nor too slow: the next reads for them. Else a
+    /// crowd that never pauses would be read for in small groups ever since its first moment.
+    fn few_enough(&self, count: usize) {
+        let mut waiting = self.waiting.lock();
+        waiting.at_once = waiting.at_once.map(|most| most.max(2 * count));
+    }
+
     /// Tells a group what was read for it.
     fn tell(&self, group: &Group, annex: &Arc<Annex>) {
         let mut waiting = self.waiting.lock();
@@ -319,8 +332,15 @@ impl Gate {
             else {
                 return Ok(());
             };
+            let began = Instant::now();
             match self.database.refill(&refill).await {
                 Ok(Some(found)) => {
+                    if 2 * began.elapsed() < self.settings.database.statement_timeout
+                        && 2 * found.events.len() <= refill.events
+                        && 2 * found.bytes <= refill.bytes
+                    {
+                        self.replays.few_enough(group.members.len());
+                    }
                     annex.fill(refill, found);
                     self.replays.tell(&group, &Arc::new(annex));
                     return Ok(());
@@ -328,7 +348,7 @@ impl Gate {
                 Ok(None) => self.replays.too_many(group.members.len()),
                 Err(error) if error.is_of_statement() => {
                     report::database_failed("replay for many", &error);
-                    self.replays.too_many(group.members.len());
+                    self.replays.too_slow(group.members.len());
                     return Ok(());
                 }
                 Err(error) => return Err(error),
@@ -408,5 +428,26 @@ mod tests {
         let alone = replays.wait(&place(80), &[]);
         assert_eq!(members(&replays, 80), [9]);
         drop(alone);
+    }
+
+    /// Ten thousand came back to a database that was slow for their first seconds, and were read for
+    /// twenty at a time for minutes.
+    #[test]
+    fn a_crowd_that_was_read_for_too_slowly_is_soon_read_for_together_again() {
+        let replays = Replays::new(8, Instant::now());
+        let _crowd: Vec<_> = (0..64).map(|_| replays.wait(&place(1), &[])).collect();
+        let mut sizes = Vec::new();
+        for slow in [
+            true, true, true, true, false, false, false, false, false, false,
+        ] {
+            let count = members(&replays, 1).len();
+            sizes.push(count);
+            if slow {
+                replays.too_slow(count);
+            } else {
+                replays.few_enough(count);
+            }
+        }
+        assert_eq!(sizes, [64, 16, 4, 2, 2, 4, 8, 16, 32, 64]);
     }
 }
