@@ -246,7 +246,7 @@ async fn a_pool_that_is_away_is_said_and_ends_no_listening() {
 
 /// Each of those who came while the database was away wrote a line, thousands in a moment.
 #[tokio::test]
-async fn a_database_that_is_away_fills_no_log() {
+async fn who_comes_while_the_database_is_away_fills_no_log() {
     const COMERS: u32 = 100;
     let mut database = support::database().await;
     let (link, pool) = Proxy::to(&database).await;
