@@ -956,8 +956,9 @@ async fn a_room_that_is_taken_while_its_replay_is_read_is_not_counted() {
     database.run(RULES).await;
     database
         .run(
+            // A lock_timeout of its own, for a renderer is given 200 ms, and what follows here may take longer.
             "create function public.held(keys jsonb[]) returns table (key jsonb, data json)
-             language plpgsql stable as $$
+             language plpgsql stable set lock_timeout = '1min' as $$
              begin
                perform pg_advisory_xact_lock_shared(42);
                return query select k, k::json from unnest(keys) k;
