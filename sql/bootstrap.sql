@@ -68,9 +68,9 @@ begin
   if v_owned is not null then
     raise exception using errcode = 'RC009',
       message = v_owned || ', not to rowcast_owner: nothing was changed',
-      hint = 'After a restore with --no-owner: drop schema rowcast cascade, and restore it with its '
-        'owners and grants, or migrate anew. If nobody knows how it came there, look at what it holds: '
-        'its functions would run as whoever migrates.';
+      hint = 'After a restore with --no-owner: drop schema rowcast cascade, and restore it with '
+        'its owners and grants, or migrate anew. If nobody knows how it came there, look at what '
+        'it holds: its functions would run as whoever migrates.';
   end if;
   select p.oid::pg_catalog.regprocedure::text into v_open
   from pg_catalog.pg_proc p
@@ -82,8 +82,8 @@ begin
   if v_open is not null then
     raise exception using errcode = 'RC009',
       message = v_open || ' may be called by everybody: nothing was changed',
-      hint = 'After a restore with --no-acl or --no-privileges: drop schema rowcast cascade, and restore '
-        'it with its owners and grants, or migrate anew.';
+      hint = 'After a restore with --no-acl or --no-privileges: drop schema rowcast cascade, and '
+        'restore it with its owners and grants, or migrate anew.';
   end if;
 end
 $$;

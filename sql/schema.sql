@@ -280,7 +280,8 @@ begin
     and (rowcast.is_below(a.relation, p_table) or rowcast.is_below(p_table, a.relation));
   if v_other is not null then
     raise exception using errcode = 'RC003',
-      message = format('%s is attached for %s already, and one hangs below the other: %s', v_other, p_operation, p_table),
+      message = format('%s is attached for %s already, and one hangs below the other: %s',
+        v_other, p_operation, p_table),
       hint = 'Attach to the parent only: its partitions and children are attached with it.';
   end if;
   -- It has one trigger for an operation: the second attachment would take it from the first. Where two
@@ -295,8 +296,8 @@ begin
     raise exception using errcode = 'RC003',
       message = format('%s hangs below %s and below %s, which is attached for %s already',
         v_child, p_table, v_other, p_operation),
-      hint = 'A table can tell of its rows for one parent only: attach to the children instead, or take it '
-        'out of one of the two (alter table ... no inherit).';
+      hint = 'A table can tell of its rows for one parent only: attach to the children instead, or '
+        'take it out of one of the two (alter table ... no inherit).';
   end if;
 
   v_columns := rowcast.check_query(p_table, p_operation, p_query);
@@ -474,7 +475,9 @@ begin
   end if;
 exception
   when others then
-    perform rowcast.warn(format('rowcast: the log could not be bounded: %s (%s)', sqlerrm, sqlstate));
+    perform rowcast.warn(format(
+      'rowcast: the log could not be bounded: %s (%s)', sqlerrm, sqlstate
+    ));
 end
 $$;
 
@@ -665,7 +668,9 @@ begin
   select array_agg(attname::text) into v_columns
   from pg_attribute where attrelid = 'pg_temp.rowcast_checked'::regclass and attnum > 0;
 
-  select format('%s is %s, not %s', w.name, coalesce(format_type(a.atttypid, null), 'missing'), w.types)
+  select format(
+    '%s is %s, not %s', w.name, coalesce(format_type(a.atttypid, null), 'missing'), w.types
+  )
   into v_wrong
   from (values
     ('name', 'text', true), ('rooms', 'text[]', true), ('data', 'json or jsonb', true),
@@ -681,13 +686,15 @@ begin
   if v_wrong is not null then
     raise exception using errcode = 'RC003',
       message = format('the query for %s on %s: column %s', p_operation, p_table, v_wrong),
-      hint = 'It has to return name text, rooms text[], data json, and may return channel text and render text.';
+      hint = 'It has to return name text, rooms text[], data json, and may return channel text and '
+        'render text.';
   end if;
   select string_agg(c, ', ') into v_wrong
   from unnest(v_columns) c where c not in ('name', 'rooms', 'data', 'channel', 'render');
   if v_wrong is not null then
     raise exception using errcode = 'RC003',
-      message = format('the query for %s on %s returns columns nobody reads: %s', p_operation, p_table, v_wrong),
+      message = format('the query for %s on %s returns columns nobody reads: %s',
+        p_operation, p_table, v_wrong),
       hint = 'Put what the browser should get into data.';
   end if;
   return v_columns;
@@ -719,7 +726,9 @@ begin
   select string_agg(distinct coalesce(a.attname, 'whole rows of ' || c.relname), ', ') into v_read
   from pg_rewrite r
   cross join lateral regexp_matches(
-    r.ev_action::text, '[{]RTEPERMISSIONINFO :relid ([0-9]+) [^}]*:selectedCols [(]b([ 0-9]*)[)]', 'g'
+    r.ev_action::text,
+    '[{]RTEPERMISSIONINFO :relid ([0-9]+) [^}]*:selectedCols [(]b([ 0-9]*)[)]',
+    'g'
   ) t (rights)
   join pg_class c on c.oid = t.rights[1]::oid
     and c.oid in (to_regclass('pg_temp.new_rows'), to_regclass('pg_temp.old_rows'))
@@ -729,9 +738,11 @@ begin
     and (b.bit = '7' or a.attname = any (v_virtual));
   if v_read is not null then
     raise exception using errcode = 'RC003',
-      message = format('the query for %s on %s reads %s: triggers are not given virtual generated columns, here %s',
+      message = format('the query for %s on %s reads %s: '
+        'triggers are not given virtual generated columns, here %s',
         p_operation, p_table, v_read, array_to_string(v_virtual, ', ')),
-      hint = 'Name the columns that it needs, and write the expression of a virtual one out; or make that STORED.';
+      hint = 'Name the columns that it needs, and write the expression of a virtual one out; or '
+        'make that STORED.';
   end if;
 end
 $$;
@@ -781,9 +792,10 @@ CREATE FUNCTION rowcast.check_owner() RETURNS void
 begin
   if current_user <> 'rowcast_owner' then
     raise exception using errcode = 'RC009',
-      message = format('a function of schema rowcast belongs to %s, not to rowcast_owner', current_user),
-      hint = 'After a restore with --no-owner: drop schema rowcast cascade, and restore it with its '
-        'owners and grants, or migrate anew.';
+      message = format('a function of schema rowcast belongs to %s, not to rowcast_owner',
+        current_user),
+      hint = 'After a restore with --no-owner: drop schema rowcast cascade, and restore it with '
+        'its owners and grants, or migrate anew.';
   end if;
 end
 $$;
@@ -801,7 +813,9 @@ CREATE FUNCTION rowcast.check_query(p_table regclass, p_operation text, p_query 
     AS $_$
 declare
   -- As it stands in the trigger: in parentheses, without the semicolon that ends a statement.
-  v_query text := format(e'select * from (\n%s\n) q', regexp_replace(p_query, '[[:space:];]+$', ''));
+  v_query text := format(
+    e'select * from (\n%s\n) q', regexp_replace(p_query, '[[:space:];]+$', '')
+  );
   v_columns text[];
   v_wrong text;
   v_plan json;
@@ -816,16 +830,21 @@ begin
   where to_regclass('pg_temp.' || t) is not null;
   if v_wrong is not null then
     raise exception using errcode = 'RC003',
-      message = format('this session has something temporary of its own that is called %s', v_wrong),
-      hint = 'Queries are checked with temporary tables and a view of these names: drop yours, or attach in '
-        'another session.';
+      message = format('this session has something temporary of its own that is called %s',
+        v_wrong),
+      hint = 'Queries are checked with temporary tables and a view of these names: drop yours, or '
+        'attach in another session.';
   end if;
   if p_operation in ('insert', 'update') then
-    execute format('create temporary table new_rows on commit drop as table %s with no data', p_table);
+    execute format(
+      'create temporary table new_rows on commit drop as table %s with no data', p_table
+    );
     grant select on pg_temp.new_rows to rowcast_owner;
   end if;
   if p_operation in ('update', 'delete') then
-    execute format('create temporary table old_rows on commit drop as table %s with no data', p_table);
+    execute format(
+      'create temporary table old_rows on commit drop as table %s with no data', p_table
+    );
     grant select on pg_temp.old_rows to rowcast_owner;
   end if;
   begin
@@ -835,9 +854,9 @@ begin
     when others then
       raise exception using errcode = 'RC003',
         message = format('the query for %s on %s does not work: %s', p_operation, p_table, sqlerrm),
-        hint = 'It is one select that can stand in parentheses, with no comment behind a semicolon. It may '
-          'read new_rows (insert, update) and old_rows (update, delete). Every other table, function and '
-          'operator needs its schema in front: a operator(public.->) b.';
+        hint = 'It is one select that can stand in parentheses, with no comment behind a '
+          'semicolon. It may read new_rows (insert, update) and old_rows (update, delete). Every '
+          'other table, function and operator needs its schema in front: a operator(public.->) b.';
   end;
 
   v_columns := rowcast.check_columns(p_table, p_operation);
@@ -848,7 +867,8 @@ begin
   exception
     when insufficient_privilege then
       raise exception using errcode = 'RC004',
-        message = format('rowcast_owner may not run the query for %s on %s: %s', p_operation, p_table, sqlerrm),
+        message = format('rowcast_owner may not run the query for %s on %s: %s',
+          p_operation, p_table, sqlerrm),
         hint = 'Grant it usage on the schemas of all that the query names, types too.';
     when others then
       -- Such as a constant that can't be computed: that is for the first write to find out.
@@ -926,7 +946,8 @@ begin
     );
   if v_wrong is not null then
     raise exception using errcode = 'RC004',
-      message = format('rowcast_owner may not read %s, which the query for %s on %s reads', v_wrong, p_operation, p_table),
+      message = format('rowcast_owner may not read %s, which the query for %s on %s reads',
+        v_wrong, p_operation, p_table),
       hint = 'Grant usage on the schema and select on the table to rowcast_owner.';
   end if;
 
@@ -938,7 +959,8 @@ begin
     and not has_function_privilege('rowcast_owner', d.refobjid, 'execute');
   if v_wrong is not null then
     raise exception using errcode = 'RC004',
-      message = format('rowcast_owner may not call %s, which the query for %s on %s calls', v_wrong, p_operation, p_table),
+      message = format('rowcast_owner may not call %s, which the query for %s on %s calls',
+        v_wrong, p_operation, p_table),
       hint = 'Grant execute on the function to rowcast_owner.';
   end if;
 end
@@ -1128,7 +1150,8 @@ begin
   end loop;
   if not v_gone then
     raise exception using errcode = 'RC005',
-      message = format('nothing is attached to %s%s', coalesce(p_table::text, 'null'), ' for ' || p_operation),
+      message = format('nothing is attached to %s%s',
+        coalesce(p_table::text, 'null'), ' for ' || p_operation),
       hint = 'See what is: select * from rowcast.attachment.';
   end if;
 end
@@ -1253,7 +1276,8 @@ begin
     'plain', case when getdatabaseencoding() = 'UTF8' then '' else ' and false' end,
     'render', case when v_renders then 'q.render' else 'null::text' end,
     'data', case
-      when v_renders then 'case when q.render is null then q.data::json else q.data::jsonb::json end'
+      when v_renders then 'case when q.render is null then q.data::json '
+        'else q.data::jsonb::json end'
       else 'q.data::json'
     end,
     -- What may stand behind a statement, but not behind one in parentheses.
@@ -1292,7 +1316,8 @@ begin
       end
       into v_gap
       from (
-        select l.failed, case l.name when 'rowcast:gap' then coalesce(l.data ->> 'reason', '') end as told
+        select l.failed,
+          case l.name when 'rowcast:gap' then coalesce(l.data ->> 'reason', '') end as told
         from rowcast.read_log(v_place.base, v_place.batch, v_place.id, p_rooms, p_limit + 1) l
         where v_place.batch is not null
         union all
@@ -1307,7 +1332,8 @@ begin
     end;
   end if;
   if v_gap is not null then
-    return query select 'gap', v_gap, v_end, null::bigint, null::timestamptz, null, null, null::text[], null::json;
+    return query select 'gap', v_gap, v_end, null::bigint, null::timestamptz,
+      null, null, null::text[], null::json;
     return;
   end if;
 
@@ -1326,7 +1352,8 @@ begin
   from lacking
   order by part, id;
 
-  return query select 'end', null::text, v_end, null::bigint, null::timestamptz, null::text, null::text, null::text[], null::json;
+  return query select 'end', null::text, v_end, null::bigint, null::timestamptz,
+    null::text, null::text, null::text[], null::json;
 end
 $$;
 
@@ -1416,7 +1443,8 @@ CREATE FUNCTION rowcast.forget_failures() RETURNS void
   delete from rowcast.failure
   where id = any (array(
     select f.id from rowcast.failure f
-    where f.id <= (select max(id) from rowcast.failure) - (select keep_failures from rowcast.setting)
+    where f.id <= (select max(id) from rowcast.failure)
+      - (select keep_failures from rowcast.setting)
     order by f.id
     limit 10000
     for update skip locked
@@ -1836,8 +1864,8 @@ begin
     s.access_version,
     pg_sequence_last_value('rowcast.doorbell'::regclass) = 1,
     pg_notification_queue_usage(),
-    null::bigint, null::xid8, null::timestamptz, null, null, null::text[], null::json, null::boolean,
-    null, null::bigint
+    null::bigint, null::xid8, null::timestamptz, null, null, null::text[], null::json,
+    null::boolean, null, null::bigint
   from rowcast.setting s;
 
   -- There each event is looked at, whether it can be sent.
@@ -2104,7 +2132,8 @@ CREATE FUNCTION rowcast.overview(p_rows integer) RETURNS jsonb
       select jsonb_build_object('name', nullif(a.application_name, ''), 'pid', l.pid)
       from pg_locks l left join pg_stat_activity a using (pid)
       where l.locktype = 'advisory' and l.classid = 0 and l.objid = 7692279 and l.objsubid = 1
-        and l.granted and l.database = (select oid from pg_database where datname = current_database())
+        and l.granted
+        and l.database = (select oid from pg_database where datname = current_database())
       limit 1
     ),
     'drift', (
@@ -2171,7 +2200,10 @@ begin
       ))
     ),
     ended as (
-      select f.xid::text::bigint as xid, max(f.id) as last, sum(pg_column_size(f.data) + 200) as bytes
+      select
+        f.xid::text::bigint as xid,
+        max(f.id) as last,
+        sum(pg_column_size(f.data) + 200) as bytes
       from found f
       group by f.xid
     ),
@@ -2252,7 +2284,8 @@ begin
     ))
   ),
   listed as (
-    select f.*, v_utf8 or rowcast.has_utf8(concat(f.channel, f.name, f.rooms, f.data, f.render)) as fits
+    select f.*,
+      v_utf8 or rowcast.has_utf8(concat(f.channel, f.name, f.rooms, f.data, f.render)) as fits
     from found f
     where pg_visible_in_snapshot(f.xid, v_to)
       and (p_after is null or f.id > p_after)
@@ -2365,9 +2398,11 @@ exception
     return null;
   when others then
     perform rowcast.warn(format('rowcast: nobody is asked for again: %s (%s)', sqlerrm, sqlstate));
-    insert into rowcast.failure (channel, relation, operation, sqlstate, message, context) values
-      (tg_table_name, tg_table_schema || '.' || tg_table_name, lower(tg_op), sqlstate, left(sqlerrm, 2000),
-        'rowcast.recheck_at_commit');
+    insert into rowcast.failure (channel, relation, operation, sqlstate, message, context)
+    values (
+      tg_table_name, tg_table_schema || '.' || tg_table_name, lower(tg_op), sqlstate,
+      left(sqlerrm, 2000), 'rowcast.recheck_at_commit'
+    );
     return null;
 end
 $$;
@@ -2419,7 +2454,9 @@ begin
     values (p_channel, p_relation, p_operation, p_sqlstate, v_message, v_context);
   exception
     when others then
-      perform rowcast.warn(format('rowcast: and rowcast.failure could not be written: %s', sqlerrm));
+      perform rowcast.warn(format(
+        'rowcast: and rowcast.failure could not be written: %s', sqlerrm
+      ));
   end;
   begin
     perform rowcast.tell_rooms('rowcast:gap', v_gap, v_concerned);
@@ -2456,7 +2493,10 @@ begin
     detail = concat_ws(
       e'\n',
       nullif(p_detail, ''),
-      format('rowcast could not write the events of %s on %s, and its trigger is strict.', p_operation, p_relation),
+      format(
+        'rowcast could not write the events of %s on %s, and its trigger is strict.',
+        p_operation, p_relation
+      ),
       p_context
     ),
     hint = concat_ws(
@@ -2548,8 +2588,8 @@ begin
     exception
       when data_exception or syntax_error_or_access_rule_violation or invalid_schema_name then
         raise exception using errcode = 'RC003',
-          message = pg_catalog.format('rowcast.%s.%s can''t be %L: %s', tg_table_name, v_column, v_text,
-            sqlerrm),
+          message = pg_catalog.format('rowcast.%s.%s can''t be %L: %s',
+            tg_table_name, v_column, v_text, sqlerrm),
           hint = 'Write the function''s name and the types of its arguments, each with its schema: '
             '''shop.may_join(jsonb, text)''.';
     end;
@@ -2623,8 +2663,9 @@ begin
     from new_events e
     join rowcast.channel c on c.name = e.channel and c.delivery = 'announce'
     cross join lateral (
-      select json_build_object('id', e.id::text, 'name', e.name, 'rooms', e.rooms, 'data', e.data)::text
-        as body
+      select json_build_object(
+        'id', e.id::text, 'name', e.name, 'rooms', e.rooms, 'data', e.data
+      )::text as body
     ) b
     where not rowcast.notify_queue_is_filling();
   end if;
@@ -2951,7 +2992,9 @@ CREATE FUNCTION rowcast.settings_for(p_query text, p_view regclass) RETURNS text
   called as (
     select m.found[1]::oid as function
     from tree
-    cross join lateral regexp_matches(tree.nodes, ':(?:funcid|aggfnoid|winfnoid) ([0-9]+)', 'g') m (found)
+    cross join lateral regexp_matches(
+      tree.nodes, ':(?:funcid|aggfnoid|winfnoid) ([0-9]+)', 'g'
+    ) m (found)
     union
     select o.oprcode
     from tree
@@ -3016,7 +3059,9 @@ begin
   return null;
 exception
   when others then
-    perform rowcast.warn(format('rowcast: the log could not be rotated: %s (%s)', sqlerrm, sqlstate));
+    perform rowcast.warn(format(
+      'rowcast: the log could not be rotated: %s (%s)', sqlerrm, sqlstate
+    ));
     return null;
 end
 $$;
@@ -3187,7 +3232,9 @@ CREATE FUNCTION rowcast.trigger_function_name(p_table regclass, p_operation text
       where octet_length(left(f.name, n)) <= 50
     ) || ' ' || encode(substr(sha256(convert_to(t.apart, getdatabaseencoding())), 1, 6), 'hex'))
     from full_name f
-    cross join lateral (values (3, f.name), (4, p_table::oid::text || ' ' || f.name)) t (place, apart)
+    cross join lateral (
+      values (3, f.name), (4, p_table::oid::text || ' ' || f.name)
+    ) t (place, apart)
     where t.place = 4 or octet_length(f.name) > 63
   )
   select c.name from candidate c
@@ -3215,7 +3262,9 @@ declare
   v_numerous text := format('exists (select from %s offset 100)', v_rows);
   v_told text := quote_literal(p_function || ' ') || ' || last_value';
   v_settings text := (
-    select string_agg(substr(c, 2, length(c) - 2), ' ') from unnest(p_columns) c where c like '(set %'
+    select string_agg(substr(c, 2, length(c) - 2), ' ')
+    from unnest(p_columns) c
+    where c like '(set %'
   );
 begin
   return rowcast.fill_in(rowcast.trigger_template(), jsonb_build_object(

@@ -312,6 +312,10 @@ fn every_sql_function_is_pinned_revoked_and_explained() {
             if line.contains('\\') && !line.contains("e'") {
                 wrong.push(format!("{path}: a backslash in {}", line.trim()));
             }
+            // The template is in every attached trigger: each change makes all of them old.
+            if line.len() > 100 && file != "rowcast.trigger_template.sql" {
+                wrong.push(format!("{path}: more than 100 columns in {}", line.trim()));
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

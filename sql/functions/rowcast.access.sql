@@ -73,4 +73,5 @@ $$;
 revoke all on function rowcast.access(jsonb, bigint) from public;
 grant execute on function rowcast.access(jsonb, bigint) to rowcast_service;
 comment on function rowcast.access(jsonb, bigint) is
-  'For each element, its claims, whether they are revoked, home rooms, and which rooms are allowed.';
+  'For each element, its claims, whether they are revoked, home rooms, and which rooms are '
+  'allowed.';

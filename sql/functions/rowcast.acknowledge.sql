@@ -64,4 +64,5 @@ $$;
 revoke all on function rowcast.acknowledge(jsonb, interval) from public;
 grant execute on function rowcast.acknowledge(jsonb, interval) to rowcast_service;
 comment on function rowcast.acknowledge(jsonb, interval) is
-  'Moves durable readers on: where each stands then, and how long to wait before it may be written.';
+  'Moves durable readers on: where each stands then, and how long to wait before it may be '
+  'written.';

@@ -44,7 +44,8 @@ begin
     and (rowcast.is_below(a.relation, p_table) or rowcast.is_below(p_table, a.relation));
   if v_other is not null then
     raise exception using errcode = 'RC003',
-      message = format('%s is attached for %s already, and one hangs below the other: %s', v_other, p_operation, p_table),
+      message = format('%s is attached for %s already, and one hangs below the other: %s',
+        v_other, p_operation, p_table),
       hint = 'Attach to the parent only: its partitions and children are attached with it.';
   end if;
   -- It has one trigger for an operation: the second attachment would take it from the first. Where two
@@ -59,8 +60,8 @@ begin
     raise exception using errcode = 'RC003',
       message = format('%s hangs below %s and below %s, which is attached for %s already',
         v_child, p_table, v_other, p_operation),
-      hint = 'A table can tell of its rows for one parent only: attach to the children instead, or take it '
-        'out of one of the two (alter table ... no inherit).';
+      hint = 'A table can tell of its rows for one parent only: attach to the children instead, or '
+        'take it out of one of the two (alter table ... no inherit).';
   end if;
 
   v_columns := rowcast.check_query(p_table, p_operation, p_query);

@@ -35,7 +35,9 @@ begin
   end if;
 exception
   when others then
-    perform rowcast.warn(format('rowcast: the log could not be bounded: %s (%s)', sqlerrm, sqlstate));
+    perform rowcast.warn(format(
+      'rowcast: the log could not be bounded: %s (%s)', sqlerrm, sqlstate
+    ));
 end
 $$;
 revoke all on function rowcast.bound_log() from public;

@@ -12,7 +12,9 @@ begin
   select array_agg(attname::text) into v_columns
   from pg_attribute where attrelid = 'pg_temp.rowcast_checked'::regclass and attnum > 0;
 
-  select format('%s is %s, not %s', w.name, coalesce(format_type(a.atttypid, null), 'missing'), w.types)
+  select format(
+    '%s is %s, not %s', w.name, coalesce(format_type(a.atttypid, null), 'missing'), w.types
+  )
   into v_wrong
   from (values
     ('name', 'text', true), ('rooms', 'text[]', true), ('data', 'json or jsonb', true),
@@ -28,13 +30,15 @@ begin
   if v_wrong is not null then
     raise exception using errcode = 'RC003',
       message = format('the query for %s on %s: column %s', p_operation, p_table, v_wrong),
-      hint = 'It has to return name text, rooms text[], data json, and may return channel text and render text.';
+      hint = 'It has to return name text, rooms text[], data json, and may return channel text and '
+        'render text.';
   end if;
   select string_agg(c, ', ') into v_wrong
   from unnest(v_columns) c where c not in ('name', 'rooms', 'data', 'channel', 'render');
   if v_wrong is not null then
     raise exception using errcode = 'RC003',
-      message = format('the query for %s on %s returns columns nobody reads: %s', p_operation, p_table, v_wrong),
+      message = format('the query for %s on %s returns columns nobody reads: %s',
+        p_operation, p_table, v_wrong),
       hint = 'Put what the browser should get into data.';
   end if;
   return v_columns;
@@ -42,4 +46,5 @@ end
 $$;
 revoke all on function rowcast.check_columns(regclass, text) from public;
 comment on function rowcast.check_columns(regclass, text) is
-  'The columns of the query that rowcast.check_query checks; SQLSTATE RC003 if they are no event''s.';
+  'The columns of the query that rowcast.check_query checks; SQLSTATE RC003 if they are no '
+  'event''s.';

@@ -23,7 +23,9 @@ begin
   select string_agg(distinct coalesce(a.attname, 'whole rows of ' || c.relname), ', ') into v_read
   from pg_rewrite r
   cross join lateral regexp_matches(
-    r.ev_action::text, '[{]RTEPERMISSIONINFO :relid ([0-9]+) [^}]*:selectedCols [(]b([ 0-9]*)[)]', 'g'
+    r.ev_action::text,
+    '[{]RTEPERMISSIONINFO :relid ([0-9]+) [^}]*:selectedCols [(]b([ 0-9]*)[)]',
+    'g'
   ) t (rights)
   join pg_class c on c.oid = t.rights[1]::oid
     and c.oid in (to_regclass('pg_temp.new_rows'), to_regclass('pg_temp.old_rows'))
@@ -33,9 +35,11 @@ begin
     and (b.bit = '7' or a.attname = any (v_virtual));
   if v_read is not null then
     raise exception using errcode = 'RC003',
-      message = format('the query for %s on %s reads %s: triggers are not given virtual generated columns, here %s',
+      message = format('the query for %s on %s reads %s: '
+        'triggers are not given virtual generated columns, here %s',
         p_operation, p_table, v_read, array_to_string(v_virtual, ', ')),
-      hint = 'Name the columns that it needs, and write the expression of a virtual one out; or make that STORED.';
+      hint = 'Name the columns that it needs, and write the expression of a virtual one out; or '
+        'make that STORED.';
   end if;
 end
 $$;

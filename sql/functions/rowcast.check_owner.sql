@@ -9,9 +9,10 @@ as $$
 begin
   if current_user <> 'rowcast_owner' then
     raise exception using errcode = 'RC009',
-      message = format('a function of schema rowcast belongs to %s, not to rowcast_owner', current_user),
-      hint = 'After a restore with --no-owner: drop schema rowcast cascade, and restore it with its '
-        'owners and grants, or migrate anew.';
+      message = format('a function of schema rowcast belongs to %s, not to rowcast_owner',
+        current_user),
+      hint = 'After a restore with --no-owner: drop schema rowcast cascade, and restore it with '
+        'its owners and grants, or migrate anew.';
   end if;
 end
 $$;

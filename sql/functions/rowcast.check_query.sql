@@ -15,7 +15,9 @@ set quote_all_identifiers = off
 as $$
 declare
   -- As it stands in the trigger: in parentheses, without the semicolon that ends a statement.
-  v_query text := format(e'select * from (\n%s\n) q', regexp_replace(p_query, '[[:space:];]+$', ''));
+  v_query text := format(
+    e'select * from (\n%s\n) q', regexp_replace(p_query, '[[:space:];]+$', '')
+  );
   v_columns text[];
   v_wrong text;
   v_plan json;
@@ -30,16 +32,21 @@ begin
   where to_regclass('pg_temp.' || t) is not null;
   if v_wrong is not null then
     raise exception using errcode = 'RC003',
-      message = format('this session has something temporary of its own that is called %s', v_wrong),
-      hint = 'Queries are checked with temporary tables and a view of these names: drop yours, or attach in '
-        'another session.';
+      message = format('this session has something temporary of its own that is called %s',
+        v_wrong),
+      hint = 'Queries are checked with temporary tables and a view of these names: drop yours, or '
+        'attach in another session.';
   end if;
   if p_operation in ('insert', 'update') then
-    execute format('create temporary table new_rows on commit drop as table %s with no data', p_table);
+    execute format(
+      'create temporary table new_rows on commit drop as table %s with no data', p_table
+    );
     grant select on pg_temp.new_rows to rowcast_owner;
   end if;
   if p_operation in ('update', 'delete') then
-    execute format('create temporary table old_rows on commit drop as table %s with no data', p_table);
+    execute format(
+      'create temporary table old_rows on commit drop as table %s with no data', p_table
+    );
     grant select on pg_temp.old_rows to rowcast_owner;
   end if;
   begin
@@ -49,9 +56,9 @@ begin
     when others then
       raise exception using errcode = 'RC003',
         message = format('the query for %s on %s does not work: %s', p_operation, p_table, sqlerrm),
-        hint = 'It is one select that can stand in parentheses, with no comment behind a semicolon. It may '
-          'read new_rows (insert, update) and old_rows (update, delete). Every other table, function and '
-          'operator needs its schema in front: a operator(public.->) b.';
+        hint = 'It is one select that can stand in parentheses, with no comment behind a '
+          'semicolon. It may read new_rows (insert, update) and old_rows (update, delete). Every '
+          'other table, function and operator needs its schema in front: a operator(public.->) b.';
   end;
 
   v_columns := rowcast.check_columns(p_table, p_operation);
@@ -62,7 +69,8 @@ begin
   exception
     when insufficient_privilege then
       raise exception using errcode = 'RC004',
-        message = format('rowcast_owner may not run the query for %s on %s: %s', p_operation, p_table, sqlerrm),
+        message = format('rowcast_owner may not run the query for %s on %s: %s',
+          p_operation, p_table, sqlerrm),
         hint = 'Grant it usage on the schemas of all that the query names, types too.';
     when others then
       -- Such as a constant that can't be computed: that is for the first write to find out.

@@ -21,7 +21,8 @@ begin
     );
   if v_wrong is not null then
     raise exception using errcode = 'RC004',
-      message = format('rowcast_owner may not read %s, which the query for %s on %s reads', v_wrong, p_operation, p_table),
+      message = format('rowcast_owner may not read %s, which the query for %s on %s reads',
+        v_wrong, p_operation, p_table),
       hint = 'Grant usage on the schema and select on the table to rowcast_owner.';
   end if;
 
@@ -33,7 +34,8 @@ begin
     and not has_function_privilege('rowcast_owner', d.refobjid, 'execute');
   if v_wrong is not null then
     raise exception using errcode = 'RC004',
-      message = format('rowcast_owner may not call %s, which the query for %s on %s calls', v_wrong, p_operation, p_table),
+      message = format('rowcast_owner may not call %s, which the query for %s on %s calls',
+        v_wrong, p_operation, p_table),
       hint = 'Grant execute on the function to rowcast_owner.';
   end if;
 end

@@ -21,4 +21,5 @@ as $$
 $$;
 revoke all on function rowcast.decode_snapshot(text) from public;
 grant execute on function rowcast.decode_snapshot(text) to rowcast_service;
-comment on function rowcast.decode_snapshot(text) is 'The snapshot that a part of a bookmark spells.';
+comment on function rowcast.decode_snapshot(text) is
+  'The snapshot that a part of a bookmark spells.';

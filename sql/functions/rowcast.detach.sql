@@ -53,7 +53,8 @@ begin
   end loop;
   if not v_gone then
     raise exception using errcode = 'RC005',
-      message = format('nothing is attached to %s%s', coalesce(p_table::text, 'null'), ' for ' || p_operation),
+      message = format('nothing is attached to %s%s',
+        coalesce(p_table::text, 'null'), ' for ' || p_operation),
       hint = 'See what is: select * from rowcast.attachment.';
   end if;
 end

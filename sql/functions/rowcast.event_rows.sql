@@ -46,7 +46,8 @@ begin
     'plain', case when getdatabaseencoding() = 'UTF8' then '' else ' and false' end,
     'render', case when v_renders then 'q.render' else 'null::text' end,
     'data', case
-      when v_renders then 'case when q.render is null then q.data::json else q.data::jsonb::json end'
+      when v_renders then 'case when q.render is null then q.data::json '
+        'else q.data::jsonb::json end'
       else 'q.data::json'
     end,
     -- What may stand behind a statement, but not behind one in parentheses.

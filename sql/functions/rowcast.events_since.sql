@@ -44,7 +44,8 @@ begin
       end
       into v_gap
       from (
-        select l.failed, case l.name when 'rowcast:gap' then coalesce(l.data ->> 'reason', '') end as told
+        select l.failed,
+          case l.name when 'rowcast:gap' then coalesce(l.data ->> 'reason', '') end as told
         from rowcast.read_log(v_place.base, v_place.batch, v_place.id, p_rooms, p_limit + 1) l
         where v_place.batch is not null
         union all
@@ -59,7 +60,8 @@ begin
     end;
   end if;
   if v_gap is not null then
-    return query select 'gap', v_gap, v_end, null::bigint, null::timestamptz, null, null, null::text[], null::json;
+    return query select 'gap', v_gap, v_end, null::bigint, null::timestamptz,
+      null, null, null::text[], null::json;
     return;
   end if;
 
@@ -78,7 +80,8 @@ begin
   from lacking
   order by part, id;
 
-  return query select 'end', null::text, v_end, null::bigint, null::timestamptz, null::text, null::text, null::text[], null::json;
+  return query select 'end', null::text, v_end, null::bigint, null::timestamptz,
+    null::text, null::text, null::text[], null::json;
 end
 $$;
 revoke all on function rowcast.events_since(text, text[], bigint) from public;

@@ -9,7 +9,8 @@ as $$
   delete from rowcast.failure
   where id = any (array(
     select f.id from rowcast.failure f
-    where f.id <= (select max(id) from rowcast.failure) - (select keep_failures from rowcast.setting)
+    where f.id <= (select max(id) from rowcast.failure)
+      - (select keep_failures from rowcast.setting)
     order by f.id
     limit 10000
     for update skip locked

@@ -40,4 +40,5 @@ $$;
 revoke all on function rowcast.home_rooms(jsonb) from public;
 -- The service asks rowcast.access, which calls this.
 revoke all on function rowcast.home_rooms(jsonb) from rowcast_service;
-comment on function rowcast.home_rooms(jsonb) is 'Rooms joined at connect, from every rowcast.home_rule.';
+comment on function rowcast.home_rooms(jsonb) is
+  'Rooms joined at connect, from every rowcast.home_rule.';

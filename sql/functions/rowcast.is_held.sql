@@ -14,4 +14,5 @@ as $$
 $$;
 revoke all on function rowcast.is_held(integer) from public;
 comment on function rowcast.is_held(integer) is
-  'Whether somebody else has a lock on a leaf of the log, or waits for one; a prepared transaction too.';
+  'Whether somebody else has a lock on a leaf of the log, or waits for one; a prepared transaction '
+  'too.';

@@ -12,4 +12,5 @@ as $$
   )
 $$;
 revoke all on function rowcast.is_led() from public;
-comment on function rowcast.is_led() is 'Whether a service leads on this database: sets the flag, tends the log.';
+comment on function rowcast.is_led() is
+  'Whether a service leads on this database: sets the flag, tends the log.';

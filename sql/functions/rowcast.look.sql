@@ -72,8 +72,8 @@ begin
     s.access_version,
     pg_sequence_last_value('rowcast.doorbell'::regclass) = 1,
     pg_notification_queue_usage(),
-    null::bigint, null::xid8, null::timestamptz, null, null, null::text[], null::json, null::boolean,
-    null, null::bigint
+    null::bigint, null::xid8, null::timestamptz, null, null, null::text[], null::json,
+    null::boolean, null, null::bigint
   from rowcast.setting s;
 
   -- There each event is looked at, whether it can be sent.
@@ -109,4 +109,5 @@ $$;
 revoke all on function rowcast.look(pg_snapshot, boolean, bigint, boolean) from public;
 grant execute on function rowcast.look(pg_snapshot, boolean, bigint, boolean) to rowcast_service;
 comment on function rowcast.look(pg_snapshot, boolean, bigint, boolean) is
-  'The state of things, and events since a snapshot: all, or about p_bytes; with p_render, rendered.';
+  'The state of things, and events since a snapshot: all, or about p_bytes; with p_render, '
+  'rendered.';

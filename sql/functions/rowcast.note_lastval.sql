@@ -16,4 +16,5 @@ end
 $$;
 revoke all on function rowcast.note_lastval() from public;
 comment on function rowcast.note_lastval() is
-  'A trigger before that of rowcast.attach: notes lastval() for the one behind it, rowcast.keep_lastval.';
+  'A trigger before that of rowcast.attach: notes lastval() for the one behind it, '
+  'rowcast.keep_lastval.';

@@ -36,7 +36,8 @@ as $$
       select jsonb_build_object('name', nullif(a.application_name, ''), 'pid', l.pid)
       from pg_locks l left join pg_stat_activity a using (pid)
       where l.locktype = 'advisory' and l.classid = 0 and l.objid = 7692279 and l.objsubid = 1
-        and l.granted and l.database = (select oid from pg_database where datname = current_database())
+        and l.granted
+        and l.database = (select oid from pg_database where datname = current_database())
       limit 1
     ),
     'drift', (
@@ -55,4 +56,5 @@ $$;
 revoke all on function rowcast.overview(integer) from public;
 grant execute on function rowcast.overview(integer) to rowcast_service;
 comment on function rowcast.overview(integer) is
-  'For the console: failures, log, leader, drift and paused channels, at most so many rows of each.';
+  'For the console: failures, log, leader, drift and paused channels, at most so many rows of '
+  'each.';

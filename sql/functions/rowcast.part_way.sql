@@ -24,7 +24,10 @@ begin
       ))
     ),
     ended as (
-      select f.xid::text::bigint as xid, max(f.id) as last, sum(pg_column_size(f.data) + 200) as bytes
+      select
+        f.xid::text::bigint as xid,
+        max(f.id) as last,
+        sum(pg_column_size(f.data) + 200) as bytes
       from found f
       group by f.xid
     ),
@@ -57,4 +60,5 @@ end
 $$;
 revoke all on function rowcast.part_way(pg_snapshot, bigint) from public;
 comment on function rowcast.part_way(pg_snapshot, bigint) is
-  'A place on the way from a snapshot to now that so many bytes of events lead to; null: it is now.';
+  'A place on the way from a snapshot to now that so many bytes of events lead to; null: it is '
+  'now.';

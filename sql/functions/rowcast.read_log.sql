@@ -67,7 +67,8 @@ begin
     ))
   ),
   listed as (
-    select f.*, v_utf8 or rowcast.has_utf8(concat(f.channel, f.name, f.rooms, f.data, f.render)) as fits
+    select f.*,
+      v_utf8 or rowcast.has_utf8(concat(f.channel, f.name, f.rooms, f.data, f.render)) as fits
     from found f
     where pg_visible_in_snapshot(f.xid, v_to)
       and (p_after is null or f.id > p_after)

@@ -29,9 +29,11 @@ exception
     return null;
   when others then
     perform rowcast.warn(format('rowcast: nobody is asked for again: %s (%s)', sqlerrm, sqlstate));
-    insert into rowcast.failure (channel, relation, operation, sqlstate, message, context) values
-      (tg_table_name, tg_table_schema || '.' || tg_table_name, lower(tg_op), sqlstate, left(sqlerrm, 2000),
-        'rowcast.recheck_at_commit');
+    insert into rowcast.failure (channel, relation, operation, sqlstate, message, context)
+    values (
+      tg_table_name, tg_table_schema || '.' || tg_table_name, lower(tg_op), sqlstate,
+      left(sqlerrm, 2000), 'rowcast.recheck_at_commit'
+    );
     return null;
 end
 $$;

@@ -61,7 +61,9 @@ begin
     values (p_channel, p_relation, p_operation, p_sqlstate, v_message, v_context);
   exception
     when others then
-      perform rowcast.warn(format('rowcast: and rowcast.failure could not be written: %s', sqlerrm));
+      perform rowcast.warn(format(
+        'rowcast: and rowcast.failure could not be written: %s', sqlerrm
+      ));
   end;
   begin
     perform rowcast.tell_rooms('rowcast:gap', v_gap, v_concerned);
@@ -75,6 +77,10 @@ begin
   end;
 end
 $$;
-revoke all on function rowcast.record_failure(text, text, text, text, text, text, rowcast.concern[], boolean) from public;
-comment on function rowcast.record_failure(text, text, text, text, text, text, rowcast.concern[], boolean) is
+revoke all on function rowcast.record_failure(
+  text, text, text, text, text, text, rowcast.concern[], boolean
+) from public;
+comment on function rowcast.record_failure(
+  text, text, text, text, text, text, rowcast.concern[], boolean
+) is
   'Records that a lossy trigger lost events, and tells the rooms concerned of a gap.';

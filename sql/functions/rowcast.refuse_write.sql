@@ -28,7 +28,10 @@ begin
     detail = concat_ws(
       e'\n',
       nullif(p_detail, ''),
-      format('rowcast could not write the events of %s on %s, and its trigger is strict.', p_operation, p_relation),
+      format(
+        'rowcast could not write the events of %s on %s, and its trigger is strict.',
+        p_operation, p_relation
+      ),
       p_context
     ),
     hint = concat_ws(

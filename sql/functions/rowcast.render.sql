@@ -41,4 +41,5 @@ exception
 end
 $$;
 revoke all on function rowcast.render(text, jsonb[]) from public;
-comment on function rowcast.render(text, jsonb[]) is 'State events: payloads for keys, in the snapshot of the batch.';
+comment on function rowcast.render(text, jsonb[]) is
+  'State events: payloads for keys, in the snapshot of the batch.';

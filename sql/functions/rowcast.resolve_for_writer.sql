@@ -18,8 +18,8 @@ begin
     exception
       when data_exception or syntax_error_or_access_rule_violation or invalid_schema_name then
         raise exception using errcode = 'RC003',
-          message = pg_catalog.format('rowcast.%s.%s can''t be %L: %s', tg_table_name, v_column, v_text,
-            sqlerrm),
+          message = pg_catalog.format('rowcast.%s.%s can''t be %L: %s',
+            tg_table_name, v_column, v_text, sqlerrm),
           hint = 'Write the function''s name and the types of its arguments, each with its schema: '
             '''shop.may_join(jsonb, text)''.';
     end;

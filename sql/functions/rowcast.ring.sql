@@ -35,8 +35,9 @@ begin
     from new_events e
     join rowcast.channel c on c.name = e.channel and c.delivery = 'announce'
     cross join lateral (
-      select json_build_object('id', e.id::text, 'name', e.name, 'rooms', e.rooms, 'data', e.data)::text
-        as body
+      select json_build_object(
+        'id', e.id::text, 'name', e.name, 'rooms', e.rooms, 'data', e.data
+      )::text as body
     ) b
     where not rowcast.notify_queue_is_filling();
   end if;
@@ -45,7 +46,8 @@ end
 $$;
 revoke all on function rowcast.ring() from public;
 comment on function rowcast.ring() is
-  'Wakes the listener if it sleeps, and announces events of channels with delivery announce to others.';
+  'Wakes the listener if it sleeps, and announces events of channels with delivery announce to '
+  'others.';
 
 do $$
 declare
@@ -54,7 +56,8 @@ begin
   -- As long as the log's trigger has no WHEN, it is one of before.
   if not exists (
     select from pg_trigger
-    where tgrelid = 'rowcast.event'::regclass and tgname = '_900_rowcast_ring' and tgqual is not null
+    where tgrelid = 'rowcast.event'::regclass and tgname = '_900_rowcast_ring'
+      and tgqual is not null
   ) then
     create or replace trigger _900_rowcast_ring after insert on rowcast.event
       referencing new table as new_events for each statement
@@ -74,7 +77,8 @@ begin
       where tgrelid = format('rowcast.%I', v_table)::regclass and tgname = '_900_rowcast_ring'
     ) then
       execute format(
-        'create trigger _900_rowcast_ring after insert or update or delete or truncate on rowcast.%I '
+        'create trigger _900_rowcast_ring '
+        'after insert or update or delete or truncate on rowcast.%I '
         'for each statement execute function rowcast.ring()', v_table
       );
     end if;

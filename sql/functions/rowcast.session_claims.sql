@@ -33,4 +33,5 @@ $$;
 revoke all on function rowcast.session_claims(jsonb) from public;
 -- The service asks rowcast.access, which calls this.
 revoke all on function rowcast.session_claims(jsonb) from rowcast_service;
-comment on function rowcast.session_claims(jsonb) is 'Claims for an application''s own session cookies, or null.';
+comment on function rowcast.session_claims(jsonb) is
+  'Claims for an application''s own session cookies, or null.';

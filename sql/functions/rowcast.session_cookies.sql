@@ -10,4 +10,5 @@ as $$
 $$;
 revoke all on function rowcast.session_cookies() from public;
 grant execute on function rowcast.session_cookies() to rowcast_service;
-comment on function rowcast.session_cookies() is 'Names of the cookies that rowcast.session_rule knows.';
+comment on function rowcast.session_cookies() is
+  'Names of the cookies that rowcast.session_rule knows.';

@@ -38,7 +38,9 @@ as $$
   called as (
     select m.found[1]::oid as function
     from tree
-    cross join lateral regexp_matches(tree.nodes, ':(?:funcid|aggfnoid|winfnoid) ([0-9]+)', 'g') m (found)
+    cross join lateral regexp_matches(
+      tree.nodes, ':(?:funcid|aggfnoid|winfnoid) ([0-9]+)', 'g'
+    ) m (found)
     union
     select o.oprcode
     from tree

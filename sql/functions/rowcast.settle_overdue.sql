@@ -12,7 +12,9 @@ begin
   return null;
 exception
   when others then
-    perform rowcast.warn(format('rowcast: the log could not be rotated: %s (%s)', sqlerrm, sqlstate));
+    perform rowcast.warn(format(
+      'rowcast: the log could not be rotated: %s (%s)', sqlerrm, sqlstate
+    ));
     return null;
 end
 $$;

@@ -15,4 +15,5 @@ exception
 end
 $$;
 revoke all on function rowcast.state_key(json) from public;
-comment on function rowcast.state_key(json) is 'The key of a state event; null if its data is no jsonb.';
+comment on function rowcast.state_key(json) is
+  'The key of a state event; null if its data is no jsonb.';

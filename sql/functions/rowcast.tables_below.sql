@@ -2,7 +2,11 @@
 -- locks more than one of them goes down, as those do who write to the table itself. In the order of
 -- their oids a partition that is older than its parent would come first.
 
-create or replace function rowcast.tables_below(p_table regclass, out relation oid, out depth integer)
+create or replace function rowcast.tables_below(
+  p_table regclass,
+  out relation oid,
+  out depth integer
+)
 returns setof record
 language sql
 stable

@@ -25,7 +25,9 @@ as $$
       where octet_length(left(f.name, n)) <= 50
     ) || ' ' || encode(substr(sha256(convert_to(t.apart, getdatabaseencoding())), 1, 6), 'hex'))
     from full_name f
-    cross join lateral (values (3, f.name), (4, p_table::oid::text || ' ' || f.name)) t (place, apart)
+    cross join lateral (
+      values (3, f.name), (4, p_table::oid::text || ' ' || f.name)
+    ) t (place, apart)
     where t.place = 4 or octet_length(f.name) > 63
   )
   select c.name from candidate c

@@ -28,7 +28,9 @@ declare
   v_numerous text := format('exists (select from %s offset 100)', v_rows);
   v_told text := quote_literal(p_function || ' ') || ' || last_value';
   v_settings text := (
-    select string_agg(substr(c, 2, length(c) - 2), ' ') from unnest(p_columns) c where c like '(set %'
+    select string_agg(substr(c, 2, length(c) - 2), ' ')
+    from unnest(p_columns) c
+    where c like '(set %'
   );
 begin
   return rowcast.fill_in(rowcast.trigger_template(), jsonb_build_object(
@@ -89,6 +91,11 @@ begin
   ));
 end
 $$;
-revoke all on function rowcast.trigger_source(regclass, text, text, text, integer, text[], text, text) from public;
-comment on function rowcast.trigger_source(regclass, text, text, text, integer, text[], text, text) is
-  'The create function statement that rowcast.attach runs; shown by `rowcast triggers apply --dry-run`.';
+revoke all on function rowcast.trigger_source(
+  regclass, text, text, text, integer, text[], text, text
+) from public;
+comment on function rowcast.trigger_source(
+  regclass, text, text, text, integer, text[], text, text
+) is
+  'The create function statement that rowcast.attach runs; shown by '
+  '`rowcast triggers apply --dry-run`.';

@@ -23,7 +23,8 @@ begin
 end
 $$;
 revoke all on function rowcast.unpause() from public;
-comment on function rowcast.unpause() is 'Tells everybody of a gap when a paused channel is let go.';
+comment on function rowcast.unpause() is
+  'Tells everybody of a gap when a paused channel is let go.';
 
 do $$
 begin
