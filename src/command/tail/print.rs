@@ -170,6 +170,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_line_for_people_is_coloured_by_us_and_by_nobody_else() {
+        let mut printer = Printer {
+            args: Args {
+                room: Vec::new(),
+                channel: Vec::new(),
+                name: Vec::new(),
+                since: None,
+                json: false,
+            },
+            coloured: false,
+            gap: None,
+            out: std::io::BufWriter::new(std::io::stdout()),
+        };
+        let at = "2026-01-02T03:04:05.678901Z";
+        let line = |printer: &Printer| printer.event_text(at, "c", "n\x1b[31m", &["r", "*"], "{}");
+        assert_eq!(line(&printer), "03:04:05.678  c  n\\u001b[31m  r *  {}");
+        printer.coloured = true;
+        assert_eq!(
+            line(&printer),
+            "\x1b[2m03:04:05.678\x1b[0m  \x1b[36mc\x1b[0m  \x1b[1;32mn\\u001b[31m\x1b[0m  \
+             \x1b[33mr *\x1b[0m  {}"
+        );
+    }
+
+    #[test]
     fn a_line_of_json_is_a_frame_with_rooms() {
         let line =
             event_json(&["b", "t", "c", "n"], 7, &["r", "*"], "{\"z\":1.50}".into()).unwrap();
