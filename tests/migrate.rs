@@ -893,3 +893,23 @@ async fn rules_of_an_older_schema_are_kept() {
 on_every_version! {
     taken_out_as_documented_the_application_goes_on
 }
+
+/// Whoever meets one looks it up there.
+#[test]
+fn the_page_on_sql_lists_every_sqlstate_of_our_own() {
+    let page = support::documented::text("sql.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| RC0"));
+    let listed: BTreeSet<_> = rows.filter_map(|row| row.get(..2)).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
+    let functions = std::fs::read_dir(root.join("functions")).expect("functions");
+    let functions = functions.map(|entry| entry.expect("a file").path());
+    let texts: Vec<_> = functions
+        .chain([root.join("bootstrap.sql")])
+        .map(|file| std::fs::read_to_string(file).expect("UTF-8"))
+        .collect();
+    let raised = texts
+        .iter()
+        .flat_map(|text| text.split("errcode = 'RC0").skip(1));
+    let raised: BTreeSet<_> = raised.filter_map(|rest| rest.get(..2)).collect();
+    assert_eq!(raised, listed);
+}

@@ -363,6 +363,50 @@ fn limits_are_those_of_the_settings_and_of_the_prose() {
     }
 }
 
+/// What stands behind each of these words in a text, as far as it is a name.
+fn names_behind<'a>(word: &str, text: &'a str) -> impl Iterator<Item = &'a str> {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let parts = text.split(word).skip(1);
+    let names = parts.map(move |rest| rest.split(|letter| !is_part(letter)).next());
+    names.flatten().filter(|name| !name.is_empty())
+}
+
+/// Somebody at three in the morning types what the page says.
+#[test]
+fn what_the_pages_name_of_sql_and_of_the_settings_is_there() {
+    let there: BTreeSet<_> = names_behind("rowcast.", include_str!("../sql/schema.sql")).collect();
+    let (mut section, mut keys) = ("", BTreeSet::new());
+    for line in include_str!("../config/default.toml").lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+            keys.insert((section, ""));
+        } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ") {
+            keys.insert((section, key));
+        }
+    }
+    let sections: Vec<_> = keys.iter().filter(|key| key.1.is_empty()).collect();
+    let mut wrong = Vec::new();
+    for page in [
+        "../README.md",
+        "operations.md",
+        "performance.md",
+        "reliability.md",
+        "sql.md",
+    ] {
+        let text = text(page);
+        let names = names_behind("rowcast.", &text).filter(|name| !there.contains(name));
+        wrong.extend(names.map(|name| format!("{page}: rowcast.{name}")));
+        for (section, _) in &sections {
+            let word = format!("`{section}.");
+            // Files of the source are called as sections are.
+            let names = names_behind(&word, &text).filter(|name| *name != "rs");
+            let names = names.filter(|name| !keys.contains(&(*section, *name)));
+            wrong.extend(names.map(|name| format!("{page}: {section}.{name}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// An answer to a frame, which is neither a heartbeat nor an event.
 async fn answer(socket: &mut Subscriber) -> Value {
     loop {

@@ -14,7 +14,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rowcast::command::postgres::{Cluster, Mode, Options, SUPERUSER};
 use rowcast::config::{RawSettings, Settings};
 use serde_json::{Value, json};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -974,4 +974,36 @@ async fn metrics_are_what_prometheus_reads() {
     let last = buckets.last().expect("buckets");
     assert_eq!(last, &(f64::INFINITY, found[&format!("{histogram}_count")]));
     assert!(found.contains_key(&format!("{histogram}_sum")));
+}
+
+/// Alerts are written from the page.
+#[tokio::test]
+async fn the_page_on_operations_has_every_metric_and_no_other() {
+    let page = support::documented::text("operations.md");
+    let (_, table) = page.split_once("\n## Metrics\n").expect("a section");
+    let (table, _) = table.split_once("| alert on |").expect("a table behind");
+    let rows = table.lines().filter_map(|row| row.strip_prefix("| `"));
+    let cells = rows.filter_map(|row| Some(row.split_once(" |")?.0));
+    let words = cells.flat_map(|cell| cell.split(['`', ',', ' ', '{', '}']));
+    let listed: BTreeSet<_> = words
+        .filter(|word| word.starts_with("rowcast_"))
+        .map(str::to_owned)
+        .collect();
+    let database = support::database().await;
+    let server = serve(&database, |_| ()).await;
+    // Not there before their first, as the page says.
+    let later = ["rowcast_calls_total", "rowcast_statements_total"].map(str::to_owned);
+    eventually("all that is listed is shown", async || {
+        let shown = get(&server, "/metrics", &[]).await.body;
+        let shown = shown
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE "));
+        let shown = shown.filter_map(|line| Some(line.split_once(' ')?.0.to_owned()));
+        let shown: BTreeSet<_> = shown.chain(later.clone()).collect();
+        let untold: Vec<_> = shown.difference(&listed).collect();
+        assert!(untold.is_empty(), "not on the page: {untold:?}");
+        (shown == listed).then_some(())
+    })
+    .await;
+    server.stop().await;
 }
