@@ -1565,7 +1565,8 @@ async fn the_first_session_of_several_counts() {
     database
         .run(
             "create function public.own(p_id text) returns jsonb language sql stable as $$
-               select jsonb_build_object('sub', p_id) where p_id <> 'none' $$;
+               select jsonb_build_object('sub', coalesce(p_id, 'nobody'))
+               where p_id is distinct from 'none' $$;
              insert into rowcast.session_rule values
                ('b', 'public.own(text)'), ('a', 'public.own(text)'), ('c', 'public.own(text)')",
         )

@@ -930,6 +930,9 @@ async fn many_in_one_statement_are_each_told_their_own(version: Version) {
         "insert into rowcast.reader (sub, name, bookmark, at)
          select s, n, 'h.10_0', clock_timestamp() - interval '1 hour'
          from (values ('2'), ('1')) s (s), (values ('b'), ('a')) n (n);
+         insert into rowcast.reader (sub, name, bookmark, at) values
+           ('3', 'set back', 'h.10_0', clock_timestamp() + interval '1 hour'),
+           ('3', 'again', 'h.10_0', clock_timestamp());
          update rowcast.reader set at = clock_timestamp() where sub = '2' and name = 'a'",
     )
     .await;
@@ -939,6 +942,8 @@ async fn many_in_one_statement_are_each_told_their_own(version: Version) {
         { "sub": "1", "name": "b", "bookmark": at(20), "after": at(10) },
         { "sub": "1", "name": "a", "bookmark": at(9) },
         { "sub": "2", "name": "a", "bookmark": at(20) },
+        { "sub": "3", "name": "set back", "bookmark": at(20) },
+        { "sub": "3", "name": "again", "bookmark": at(10) },
     ]);
     let asked = "select place, bookmark, wait_ms between 1 and 60000 \
                  from rowcast.acknowledge($1::text::jsonb, '1 minute') order by place";
@@ -961,9 +966,88 @@ async fn many_in_one_statement_are_each_told_their_own(version: Version) {
             (3, Some(at(20)), false),
             (4, Some(at(10)), false),
             (5, Some(at(10)), true),
+            // A clock that was set back holds nobody up.
+            (6, Some(at(20)), false),
+            // Nothing is to be written, so there is nothing to wait for.
+            (7, Some(at(10)), false),
         ]
     );
-    assert_eq!(writes(&db).await, 2, "one of them the test's own");
+    assert_eq!(writes(&db).await, 3, "one of them the test's own");
+}
+
+/// Nodes that are told of the same readers in different orders would each wait for the other.
+#[tokio::test]
+async fn readers_are_locked_in_one_order_whatever_they_are_named_in() {
+    let db = installed().await;
+    db.run(
+        "insert into rowcast.reader (sub, name, bookmark, at)
+         select s, 'a', 'h.10_0', clock_timestamp() - interval '1 hour' from unnest('{1,2}'::text[]) s",
+    )
+    .await;
+    let holder = db.client("postgres").await;
+    let hold = "begin; select from rowcast.reader where sub = '1' for update";
+    holder.batch_execute(hold).await.expect("a lock");
+    let node = db.client("postgres").await;
+    let told = tokio::spawn(async move {
+        let marks = json!([
+            { "sub": "2", "name": "a", "bookmark": "h.20_0" },
+            { "sub": "1", "name": "a", "bookmark": "h.20_0" },
+        ]);
+        let sql = "select rowcast.acknowledge($1::text::jsonb, '1 second')";
+        node.query(sql, &[&marks.to_string()]).await
+    });
+    db.awaits("the first is waited for", "locktype = 'transactionid'")
+        .await;
+    let free = "select count(*) from (
+          select from rowcast.reader where sub = '2' for update skip locked
+        ) r";
+    assert_eq!(db.ask::<i64>(free).await, 1);
+    holder.batch_execute("commit").await.expect("an end");
+    told.await.expect("it ends").expect("it is told");
+    let moved = "select count(*) from rowcast.reader where bookmark = 'h.20_0'";
+    assert_eq!(db.ask::<i64>(moved).await, 2);
+}
+
+/// Straight to the function: of two nodes that begin a reader at once, the second comes to it so.
+#[tokio::test]
+async fn a_reader_that_is_there_is_opened_though_its_user_may_have_no_more() {
+    let db = installed().await;
+    db.run(
+        "update rowcast.setting set readers_per_user = 1;
+         insert into rowcast.reader (sub, name, bookmark) values ('1', 'a', 'h.10_0')",
+    )
+    .await;
+    for (name, place) in [("a", Some("h.10_0")), ("b", None)] {
+        let opened = format!("select rowcast.open_reader('1', '{name}', 'h.20_0')");
+        let opened: Option<String> = db.ask(&opened).await;
+        assert_eq!(opened.as_deref(), place, "{name}");
+    }
+    // Two snapshots are a place within a batch, and that has an id.
+    for none in ["h.20", "h.10_0.20_0"] {
+        let opened = format!("select rowcast.open_reader('2', 'a', '{none}')");
+        let opened = db.superuser().await.batch_execute(&opened).await;
+        let code = opened.expect_err(none).code().cloned();
+        assert_eq!(code.expect("a code").code(), "RC001", "{none}");
+    }
+}
+
+/// Whoever looks after the log waits for nobody's acknowledgement.
+#[tokio::test]
+async fn a_reader_that_somebody_holds_is_forgotten_later() {
+    let db = installed().await;
+    db.run(
+        "insert into rowcast.reader (sub, name, bookmark, at)
+           values ('1', 'a', 'h.10_0', clock_timestamp() - interval '8 days');
+         set lock_timeout = '5s'",
+    )
+    .await;
+    let holder = db.client("postgres").await;
+    let hold = "begin; select from rowcast.reader for update";
+    holder.batch_execute(hold).await.expect("a lock");
+    let forget = "select rowcast.forget_readers()";
+    assert_eq!(db.ask::<i64>(forget).await, 0);
+    holder.batch_execute("commit").await.expect("an end");
+    assert_eq!(db.ask::<i64>(forget).await, 1);
 }
 
 /// What is said of places in Rust and in SQL is the same.

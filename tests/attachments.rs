@@ -44,6 +44,25 @@ async fn refused(database: &Database, sql: &str) -> (String, String) {
     (error.code().code().to_owned(), error.message().to_owned())
 }
 
+/// Its rows would be told by whichever was attached last.
+async fn a_table_and_one_below_it_are_not_both_attached(version: Version) {
+    let database = database(version).await;
+    let child = "create table shop.child () inherits (shop.orders)";
+    database.run(child).await;
+    let (above, below) = ("shop.orders", "shop.child");
+    // Another operation is told by a trigger of its own.
+    database
+        .run("select shop.tell('shop.child', 'delete')")
+        .await;
+    for (operation, there, asked) in [("insert", above, below), ("delete", below, above)] {
+        let attach = format!("select shop.tell('{asked}', '{operation}')");
+        let words = format!(
+            "{there} is attached for {operation} already, and one hangs below the other: {asked}"
+        );
+        assert_eq!(refused(&database, &attach).await, ("RC003".into(), words));
+    }
+}
+
 /// An update's old and new rows belong together by a key; any that is unique will do.
 async fn an_update_without_a_key_is_shown(version: Version) {
     let database = database(version).await;
@@ -255,6 +274,10 @@ async fn a_trigger_is_disabled_beside_a_reader(version: Version) {
         told(&database, "insert into shop.orders values (1)").await,
         ""
     );
+    assert_eq!(states(&database).await, "shop.orders insert disabled");
+    // For replicas alone, it is so to whoever writes.
+    let replica = disable.replace("disable", "enable replica");
+    database.run(&replica).await;
     assert_eq!(states(&database).await, "shop.orders insert disabled");
     database.run(&disable.replace("disable", "enable")).await;
     assert_eq!(
@@ -817,6 +840,7 @@ async fn no_table_is_said_to_be_none() {
 }
 
 on_every_version! {
+    a_table_and_one_below_it_are_not_both_attached
     a_table_may_be_called_like_a_part_of_the_function
     a_query_may_end_as_a_statement_does
     an_update_without_a_key_is_shown
@@ -915,16 +939,22 @@ async fn a_partition_older_than_its_parent_is_attached_below_a_writer(version: V
              alter table shop.parted attach partition shop.new for values from (10) to (20)",
         )
         .await;
-    for step in [
-        "select shop.tell('shop.parted')",
-        "select rowcast.detach('shop.parted')",
+    let attach = "select shop.tell('shop.parted')";
+    // Only those that came later lack their triggers, and the table itself does not.
+    let later = "create table shop.third partition of shop.parted for values from (20) to (30);
+         create table shop.fourth partition of shop.parted for values from (30) to (40)";
+    for (before, step, younger, older) in [
+        ("", attach, 11, 1),
+        (later, attach, 31, 21),
+        ("", "select rowcast.detach('shop.parted')", 11, 1),
     ] {
+        database.run(before).await;
         let writer = database.client("postgres").await;
-        let begun = "begin; insert into shop.parted values (11)";
-        writer.batch_execute(begun).await.expect("a write");
+        let begun = format!("begin; insert into shop.parted values ({younger})");
+        writer.batch_execute(&begun).await.expect("a write");
         let running = waits(&database, step).await;
         let older = writer
-            .batch_execute("insert into shop.parted values (1); commit")
+            .batch_execute(&format!("insert into shop.parted values ({older}); commit"))
             .await;
         older.unwrap_or_else(|error| panic!("{step}: {error:?}"));
         let done = running.await.expect("it ends");

@@ -11,7 +11,7 @@ use rowcast::config::Settings;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_tungstenite::tungstenite::Message;
 
 /// Things that tell of themselves in the room `things`, and functions to ask. `gate(n)` waits while
@@ -464,6 +464,11 @@ async fn only_what_is_listed_as_writing_writes(version: Version) {
         database.ask::<i64>("select count(*) from ask.thing").await,
         2
     );
+    // One that is listed as writing, and wrote nothing, is at a place like any other.
+    let none = call(&server, &user(), "put_many", &json!({ "n": 0 })).await;
+    let place = none.json()["bookmark"].as_str().map(str::to_owned);
+    let place = place.unwrap_or_else(|| panic!("{none:?}"));
+    assert!(told_since(&database, &place).await.is_empty());
     // What fails at the commit has failed.
     database.run("alter table ask.counter add constraint small unique (n) deferrable initially deferred;
         insert into ask.counter values (1); create function ask.clash() returns bigint language sql
@@ -471,6 +476,31 @@ async fn only_what_is_listed_as_writing_writes(version: Version) {
         insert into rowcast.callable (name, function, writes) values ('clash', 'ask.clash()', true)").await;
     assert_eq!(ask_both(&server, "clash", &json!({})).await, failed);
     server.stop().await;
+}
+
+/// Straight to the functions, as whoever serves: what the first has refused, the second does not call.
+#[tokio::test]
+async fn what_was_refused_is_not_called_by_the_second_statement() {
+    let database = database(Version::Installed).await;
+    let service = database.client("rowcast_service").await;
+    for (name, claims, verdict, rows) in [
+        ("staff.add", r#"{"role":"staff"}"#, "ok", 1),
+        ("staff.add", "{}", "forbidden", 0),
+        ("nothing of the kind", "{}", "not listed", 0),
+    ] {
+        let begin =
+            format!("begin; select rowcast.begin_call('{name}', '{claims}', 0, null, 1000)");
+        let call = "select from rowcast.call('{\"a\": 1}', 1000)";
+        let begun = service.simple_query(&begin).await.expect("a verdict");
+        let told = begun.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        assert_eq!(told, Some(verdict), "{name} {claims}");
+        let answers = service.query(call, &[]).await.expect("rows");
+        assert_eq!(answers.len(), rows, "{name} {claims}");
+        service.batch_execute("rollback").await.expect("an end");
+    }
 }
 
 /// Holds a gate; dropped, it opens.

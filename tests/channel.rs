@@ -294,6 +294,25 @@ async fn a_pause_ends_with_a_gap(version: Version) {
     server.stop().await;
 }
 
+async fn each_way_to_let_a_paused_channel_go_tells_a_gap(version: Version) {
+    let database = database(version).await;
+    let gaps = "select count(*) from rowcast.event where name = 'rowcast:gap'";
+    for (change, told) in [
+        ("update rowcast.channel set paused = false", 1),
+        ("update rowcast.channel set name = 'renamed'", 1),
+        ("delete from rowcast.channel", 1),
+        ("update rowcast.channel set paused = true", 0),
+        ("update rowcast.channel set delivery = 'announce'", 0),
+    ] {
+        let pause = "insert into rowcast.channel (name, paused) values ('held', true)";
+        database.run(pause).await;
+        let before: i64 = database.ask(gaps).await;
+        database.run(change).await;
+        assert_eq!(database.ask::<i64>(gaps).await - before, told, "{change}");
+        database.run("delete from rowcast.channel").await;
+    }
+}
+
 async fn truncating_the_channels_lets_a_paused_one_go_with_a_gap(version: Version) {
     let database = database(version).await;
     let gaps = "select count(*) from rowcast.event where name = 'rowcast:gap'";
@@ -877,6 +896,12 @@ async fn attach_says_what_is_wrong_with_a_query(version: Version) {
     assert_eq!(database.ask::<i64>(attached).await, 0);
     let triggers = "select count(*) from pg_trigger where tgname like '\\_900\\_rowcast\\_insert'";
     assert_eq!(database.ask::<i64>(triggers).await, 0);
+    // The column of an application is as often varchar as text.
+    let query =
+        format!("select 'e'::varchar(9) as name, array['open:1'] as rooms, {data} from new_rows");
+    let varchar = format!("select rowcast.attach('note', 'insert', $${query}$$)");
+    let attached = superuser.batch_execute(&varchar).await;
+    attached.unwrap_or_else(|error| panic!("{varchar}: {error:?}"));
 }
 
 async fn writes_straight_to_a_leaf_are_seen(version: Version) {
@@ -1395,6 +1420,7 @@ on_every_version! {
     existing_notifications_are_pushed_by_one_row
     announcements_reach_other_programs_and_never_abort_a_write
     a_pause_ends_with_a_gap
+    each_way_to_let_a_paused_channel_go_tells_a_gap
     truncating_the_channels_lets_a_paused_one_go_with_a_gap
     a_trigger_by_hand_inserts_into_the_log
     a_lossy_trigger_lets_the_write_go_and_tells_a_gap

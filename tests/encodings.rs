@@ -89,6 +89,10 @@ async fn what_has_no_utf8_is_a_gap_and_stops_nobody(version: Version) {
             }
             assert!(other.events_until("marker").await.is_empty(), "{id}");
         }
+        // Nobody's claims can name such a user, and no node could be told whom to send away.
+        database.run(&format!("select rowcast.revoke({odd})")).await;
+        let revoked = "select count(*) from rowcast.revocation";
+        assert_eq!(database.ask::<i64>(revoked).await, 0, "{encoding}");
         // Nor is anybody kept from coming back.
         let mut back = ws(
             &server,

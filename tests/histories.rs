@@ -987,6 +987,31 @@ async fn connected(url: &str) -> Client {
     client.unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// The database is the same and so is all that the dump says, but nobody read this log.
+#[tokio::test]
+async fn the_schema_restored_alone_in_its_own_database_is_another_history() {
+    let db = on(Version::Installed).await.database().await;
+    db.run("select rowcast.ensure_history()").await;
+    let before = db.bookmark().await;
+    let dump = dump_of(&db, &["--schema=rowcast"]);
+    db.run("drop schema rowcast cascade").await;
+    db.psql(&dump).await.expect("a restore");
+    let told = format!("select reason from rowcast.events_since('{before}')");
+    assert_eq!(db.ask::<String>(&told).await, "history");
+}
+
+/// As docs/operations.md has those do who hide what was in the log: what they write besides is not hidden.
+#[tokio::test]
+async fn what_is_written_with_a_new_history_is_kept() {
+    let db = on(Version::Installed).await.database().await;
+    db.run(
+        "begin; select rowcast.emit('c', 'kept', array['*'], '{}'); select rowcast.new_history(); commit",
+    )
+    .await;
+    let kept = "select count(*) from rowcast.event where name = 'kept'";
+    assert_eq!(db.ask::<i64>(kept).await, 1);
+}
+
 /// Dropped and restored by the same name while it is served: red meanwhile, then a gap for those who
 /// stayed and those who come back.
 #[tokio::test]

@@ -314,11 +314,38 @@ async fn a_warning_tells_nothing_of_what_the_writer_may_not_read() {
     assert!(why.contains("90k for Bob"), "{why}");
 }
 
+/// Nobody can be told of what is no room; whoever is in the statement's other rooms is.
+#[tokio::test]
+async fn what_is_no_room_keeps_no_other_from_its_gap() {
+    let database = database(Version::Installed).await;
+    for nobodys in ["repeat('r', 70000)", "'a' || chr(7)", "null"] {
+        let attach = format!(
+            "select rowcast.attach('public.orders', 'insert', $$
+               select 'order' as name, array['open:' || user_id, {nobodys}] as rooms, to_json(id) as data
+               from new_rows $$)"
+        );
+        database.run(&attach).await;
+        let legacy = database.legacy().await;
+        let wrote = legacy.batch_execute("insert into public.orders values (1, 1)");
+        wrote.await.expect("sacred");
+        let gaps = "select string_agg(array_to_string(rooms, ' '), ', ') from rowcast.event
+                    where name = 'rowcast:gap'";
+        assert_eq!(database.ask::<String>(gaps).await, "open:1", "{nobodys}");
+        let broken = "select count(*) from rowcast.history_break";
+        assert_eq!(database.ask::<i64>(broken).await, 0, "{nobodys}");
+        database
+            .run("delete from rowcast.event; delete from public.orders")
+            .await;
+    }
+}
+
 /// A message that quotes a large value, at every write, while nobody serves who would look after it.
 #[tokio::test]
 async fn failures_stay_few_and_small_where_nobody_serves() {
     let database = database(Version::Installed).await;
-    attach(&database, "to_json(text::int)", "").await;
+    // What it was in, PostgreSQL quotes as well.
+    let long = format!("to_json((text || '{}')::int)", "y".repeat(3000));
+    attach(&database, &long, "").await;
     database
         .run("update rowcast.setting set keep_failures = 10")
         .await;
@@ -332,8 +359,8 @@ async fn failures_stay_few_and_small_where_nobody_serves() {
     for id in 0..30 {
         fail(id).await;
     }
-    let longest = "select max(greatest(length(message), length(context))) from rowcast.failure";
-    assert_eq!(database.ask::<i32>(longest).await, 2000);
+    let longest = "select array[max(length(message)), max(length(context))] from rowcast.failure";
+    assert_eq!(database.ask::<Vec<i32>>(longest).await, [2000, 2000]);
     // Another writer, who has not committed, has deleted some of them already.
     let mut other = database.client("postgres").await;
     let other = other.transaction().await.expect("a transaction");
@@ -459,7 +486,7 @@ async fn a_strict_trigger_says_whose_error_it_is(version: Version) {
         .await;
     attach(&database, "to_json(public.complain(n))", ", 'strict'").await;
     let legacy = database.legacy().await;
-    let many = "begin; do $$ begin
+    let many = "begin; do $$ begin perform pg_sleep(0.001);
         for i in 1..20 loop insert into public.orders values (i, 1, 1); end loop;
       end $$";
     legacy.batch_execute(many).await.expect("it may");
@@ -555,7 +582,8 @@ async fn a_bulk_update_after_a_single_one_is_planned_anew(version: Version) {
         "update public.orders set n = n + 1",
         // The same without the safety net.
         "begin",
-        "do $$ begin for i in 1..10 loop update public.orders set n = i where id = i; end loop; end $$",
+        "do $$ begin perform pg_sleep(0.001);
+           for i in 1..10 loop update public.orders set n = i where id = i; end loop; end $$",
         "update public.orders set n = n + 1",
         "commit",
     ] {
@@ -604,8 +632,9 @@ async fn above_a_number_of_events_one_reset_goes_to_each_room(version: Version) 
     let mut all = three(&server, "").await;
     // At the threshold, above it, and above it where the safety net is spent and where a bulk
     // statement has a plan of its own.
-    let spend = "do $$ begin for i in 1..8 loop insert into public.orders values (1000 + i, 4); \
-                 end loop; end $$";
+    // What is written in a transaction's first half millisecond spends nothing.
+    let spend = "do $$ begin perform pg_sleep(0.001); \
+                 for i in 1..8 loop insert into public.orders values (1000 + i, 4); end loop; end $$";
     for (sql, events) in [
         (rows(1, 5), [2, 3, 0]),
         (rows(11, 16), [-1, -1, 0]),

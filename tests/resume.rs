@@ -265,6 +265,57 @@ async fn cut_after_each_event_in_turn() {
 
 /// A stream cut behind any of its frames, before the first event too: the last bookmark received
 /// is a true place.
+/// Of the batch that somebody stands in, the rest comes before what was committed later, whatever their ids:
+/// from behind that, nobody comes back to it.
+#[tokio::test]
+async fn the_rest_of_a_batch_comes_before_what_was_committed_later() {
+    let db = database(Version::Installed).await;
+    let history: String = db.ask("select rowcast.ensure_history()").await;
+    let emit = |name| format!("select rowcast.emit('c', '{name}', array['*'], '{{}}')");
+    let here = "select rowcast.encode_snapshot(pg_current_snapshot())";
+    let base: String = db.ask(here).await;
+    let late = db.client("postgres").await;
+    let begun = format!("begin; {}", emit("later"));
+    late.batch_execute(&begun).await.expect("an event");
+    let second: i64 = db.ask(&emit("second")).await;
+    db.run(&emit("third")).await;
+    let batch: String = db.ask(here).await;
+    late.batch_execute("commit").await.expect("a commit");
+    let told = async |batch: &str| -> String {
+        let told = format!(
+            "select string_agg(coalesce(name, reason, outcome), ' ')
+             from rowcast.events_since('{history}.{base}.{batch}.{second}')"
+        );
+        db.ask(&told).await
+    };
+    assert_eq!(told(&batch).await, "third later end");
+    assert_eq!(told("999999999_0").await, "future");
+    // Nobody has begun the next history: what such a place is of, nobody knows.
+    db.run("delete from rowcast.history_mark").await;
+    let none = "select reason from rowcast.events_since(rowcast.bookmark())";
+    assert_eq!(db.ask::<String>(none).await, "history");
+}
+
+/// Its own number lies below those of transactions that have ended by then, and it is none of them.
+#[tokio::test]
+async fn a_page_that_goes_on_to_write_behind_others_is_told_of_it() {
+    let db = database(Version::Installed).await;
+    db.run("select rowcast.ensure_history()").await;
+    let emit = |name| format!("select rowcast.emit('c', '{name}', array['*'], '{{}}')");
+    let page = db.client("postgres").await;
+    let begun = "begin; select pg_current_xact_id()";
+    page.batch_execute(begun).await.expect("a transaction");
+    db.run(&emit("seen")).await;
+    let printed = page.query_one("select rowcast.bookmark()", &[]).await;
+    let printed: String = printed.expect("a bookmark").get(0);
+    let written = format!("{}; commit", emit("own"));
+    page.batch_execute(&written).await.expect("a commit");
+    let told = format!(
+        "select string_agg(coalesce(name, reason, outcome), ' ') from rowcast.events_since('{printed}')"
+    );
+    assert_eq!(db.ask::<String>(&told).await, "own end");
+}
+
 #[tokio::test]
 async fn a_cut_before_the_first_event_loses_nothing() {
     let db = database(Version::Installed).await;

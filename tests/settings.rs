@@ -397,6 +397,12 @@ async fn lastval_is_kept_where_it_is_asked_for(version: Version) {
     // It knows none, or one that it may not read: then there is none to keep.
     let fresh = database.legacy().await;
     run(&fresh, "insert into shop.orders (id, n) values (901, 1)").await;
+    let closed = "create sequence shop.closed;
+         create function shop.draw() returns bigint language sql security definer
+           as $$ select nextval('shop.closed') $$";
+    database.run(closed).await;
+    run(&fresh, "select shop.draw()").await;
+    run(&fresh, "insert into shop.orders (id, n) values (902, 1)").await;
     database
         .run("select setval('shop.orders_id_seq', 2147483646)")
         .await;
@@ -492,7 +498,10 @@ async fn row_security_off_loses_no_events() {
             "create table shop.names (id int, name text); insert into shop.names values (1, 'one');
              grant usage on schema shop to rowcast_owner; grant select on shop.names to rowcast_owner;
              alter table shop.names enable row level security;
-             create policy everybody on shop.names using (true)",
+             create policy everybody on shop.names using (true);
+             grant select on shop.names to lab_app;
+             create view shop.seen as select * from shop.names;
+             alter view shop.seen owner to lab_app; grant select on shop.seen to rowcast_owner",
         )
         .await;
     let more = "join shop.names s using (id)";
@@ -519,6 +528,12 @@ async fn row_security_off_loses_no_events() {
     )
     .await;
     assert_eq!(told(&database).await, "one {*}");
+    // What a view reads is read as its owner.
+    let more = "join shop.seen s using (id)";
+    let columns = "s.name, array['*'] as rooms";
+    attached(&database, "viewed", "n int", columns, more).await;
+    run(&legacy, "insert into shop.viewed (n) values (1)").await;
+    assert_eq!(told(&database).await, "one {*}; one {*}");
     let settings =
         "select cardinality(proconfig) from pg_proc where proname = 'shop.others insert'";
     assert_eq!(

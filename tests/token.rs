@@ -298,6 +298,7 @@ async fn with_sessions() -> Database {
              insert into rowcast.session_rule values ('sid', 'public.session_claims(text)');
              insert into public.sessions values
                ('s3cret', '7', now() + interval '10 minutes'),
+               ('schlüssel', '9', now() + interval '10 minutes'),
                ('over', '8', now() - interval '1 minute')",
         )
         .await;
@@ -316,6 +317,8 @@ async fn a_session_of_the_application_is_exchanged_in_sql() {
     assert_out(&server, &[("cookie", "sid=unknown"), ours], "session").await;
     assert_out(&server, &[("cookie", "sid='"), ours], "session").await;
     assert_out(&server, &[("cookie", "sid=over"), ours], "expired").await;
+    // More than ASCII goes to the database as bytes.
+    assert_in(&server, &[("cookie", "sid=schlüssel"), ours], "9").await;
     assert_out(&server, &[("cookie", "other=s3cret"), ours], "no token").await;
     // What any script of the site sets beside it signs nobody out.
     for beside in ["name=José; sid=s3cret", "sid=s3cret; =; José"] {
