@@ -979,33 +979,34 @@ async fn many_in_one_statement_are_each_told_their_own(version: Version) {
 #[tokio::test]
 async fn readers_are_locked_in_one_order_whatever_they_are_named_in() {
     let db = installed().await;
-    db.run(
-        "insert into rowcast.reader (sub, name, bookmark, at)
-         select s, 'a', 'h.10_0', clock_timestamp() - interval '1 hour' from unnest('{1,2}'::text[]) s",
-    )
-    .await;
-    let holder = db.client("postgres").await;
-    let hold = "begin; select from rowcast.reader where sub = '1' for update";
-    holder.batch_execute(hold).await.expect("a lock");
-    let node = db.client("postgres").await;
-    let told = tokio::spawn(async move {
-        let marks = json!([
-            { "sub": "2", "name": "a", "bookmark": "h.20_0" },
-            { "sub": "1", "name": "a", "bookmark": "h.20_0" },
-        ]);
-        let sql = "select rowcast.acknowledge($1::text::jsonb, '1 second')";
-        node.query(sql, &[&marks.to_string()]).await
-    });
-    db.awaits("the first is waited for", "locktype = 'transactionid'")
+    for named in [["1", "2"], ["2", "1"]] {
+        db.run(
+            "truncate rowcast.reader;
+             insert into rowcast.reader (sub, name, bookmark, at)
+             select s, 'a', 'h.10_0', clock_timestamp() - interval '1 hour' from unnest('{1,2}'::text[]) s",
+        )
         .await;
-    let free = "select count(*) from (
-          select from rowcast.reader where sub = '2' for update skip locked
-        ) r";
-    assert_eq!(db.ask::<i64>(free).await, 1);
-    holder.batch_execute("commit").await.expect("an end");
-    told.await.expect("it ends").expect("it is told");
-    let moved = "select count(*) from rowcast.reader where bookmark = 'h.20_0'";
-    assert_eq!(db.ask::<i64>(moved).await, 2);
+        let holder = db.client("postgres").await;
+        let hold = "begin; select from rowcast.reader where sub = '1' for update";
+        holder.batch_execute(hold).await.expect("a lock");
+        let node = db.client("postgres").await;
+        let mark = |sub: &str| json!({ "sub": sub, "name": "a", "bookmark": "h.20_0" });
+        let marks = json!(named.map(mark)).to_string();
+        let told = tokio::spawn(async move {
+            let sql = "select rowcast.acknowledge($1::text::jsonb, '1 second')";
+            node.query(sql, &[&marks]).await
+        });
+        db.awaits("the first is waited for", "locktype = 'transactionid'")
+            .await;
+        let free = "select count(*) from (
+              select from rowcast.reader where sub = '2' for update skip locked
+            ) r";
+        assert_eq!(db.ask::<i64>(free).await, 1, "{named:?}");
+        holder.batch_execute("commit").await.expect("an end");
+        told.await.expect("it ends").expect("it is told");
+        let moved = "select count(*) from rowcast.reader where bookmark = 'h.20_0'";
+        assert_eq!(db.ask::<i64>(moved).await, 2, "{named:?}");
+    }
 }
 
 /// Straight to the function: of two nodes that begin a reader at once, the second comes to it so.
