@@ -63,6 +63,13 @@ impl Door {
         }
     }
 
+    /// What a parameter is called at it that every door has, such as `token`.
+    #[must_use]
+    pub fn named<'a>(&'a self, own: &'a str) -> &'a str {
+        let entrance = self.which.entrance(&self.dialect);
+        entrance.map_or(own, |entrance| entrance.named(own))
+    }
+
     /// Whether its parameters name whoever has these claims (JSON text), where they name somebody.
     #[must_use]
     pub fn is_for(&self, claims: &str) -> bool {

@@ -42,6 +42,7 @@ impl Visit {
 
     /// A parameter that says something: what is empty counts as not sent.
     fn said(&self, name: &str) -> Option<String> {
+        let name = self.door.as_ref().map_or(name, |door| door.named(name));
         self.parameter(name).filter(|value| !value.is_empty())
     }
 

@@ -79,6 +79,8 @@ pub struct Health {
 pub struct Entrance {
     pub path: Path,
     pub(super) query: Vec<Field>,
+    /// Parameters that every door has, and what this one's are called instead.
+    pub(super) names: Vec<(String, String)>,
     /// Joined besides the home rooms; all must be granted.
     pub rooms: Rooms,
     /// Parameters, and the claims that they must equal.
@@ -90,6 +92,14 @@ impl Entrance {
     #[must_use]
     pub fn parse(&self, path: &str) -> Option<Fields> {
         self.path.parse(path)
+    }
+
+    /// What a parameter is called here that every door has, such as `token`.
+    #[must_use]
+    pub fn named<'a>(&'a self, own: &'a str) -> &'a str {
+        let mut names = self.names.iter();
+        let found = names.find(|(known, _)| known == own);
+        found.map_or(own, |(_, name)| name)
     }
 
     /// Adds the parameters of the query: texts, or what a client said in JSON. Empty means none.

@@ -23,6 +23,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
         &[
             "path",
             "query",
+            "names",
             "rooms",
             "claims",
             "welcome",
@@ -31,13 +32,17 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
             "reload",
         ],
     ),
-    ("poll", &["path", "query", "rooms", "claims", "answer"]),
+    (
+        "poll",
+        &["path", "query", "names", "rooms", "claims", "answer"],
+    ),
     (
         "socketio",
         &[
             "path",
             "namespaces",
             "query",
+            "names",
             "rooms",
             "claims",
             "welcome",

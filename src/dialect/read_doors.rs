@@ -21,6 +21,14 @@ const TAKEN: &[&str] = &["token", "since", "reader", "wait"];
 /// which they ignore.
 const ARGUMENTS: &str = r#"["{data}", { id = "{id}", bookmark = "{bookmark}", at = "{at}" }]"#;
 
+/// Each of those, and what it is called where these are names of some.
+fn called<'a>(names: &'a [(String, String)]) -> impl Iterator<Item = (&'static str, &'a str)> {
+    TAKEN.iter().map(move |own| {
+        let found = names.iter().find(|(known, _)| known == own);
+        (*own, found.map_or(*own, |(_, name)| name.as_str()))
+    })
+}
+
 impl<'t> DialectReader<'t> {
     /// Path, query, rooms and claims of a door.
     pub fn entrance(&mut self, section: &Section<'t>) -> Option<Entrance> {
@@ -38,13 +46,17 @@ impl<'t> DialectReader<'t> {
             written => written,
         };
         let query = self.file.fields(section, "query");
+        let names = self.names(section);
+        let taken = |path: &str| called(&names).any(|(_, name)| name == path);
         for field in &query {
             let problem = match &field.kind {
                 FieldKind::Object | FieldKind::Any => {
                     Some(format!("a query can't hold {}", field.kind))
                 }
-                _ if TAKEN.contains(&field.path.as_str()) => Some(
-                    "every door understands this parameter by itself: give it another name".into(),
+                _ if taken(&field.path) => Some(
+                    "every door understands this parameter by itself: leave it out, or call ours \
+                     otherwise in `names`"
+                        .into(),
                 ),
                 _ => None,
             };
@@ -74,9 +86,35 @@ impl<'t> DialectReader<'t> {
         Some(Entrance {
             path,
             query,
+            names,
             rooms,
             claims,
         })
+    }
+
+    /// What this door calls the parameters that every door has.
+    fn names(&mut self, section: &Section<'t>) -> Vec<(String, String)> {
+        let Some(table) = self.file.table(section, "names") else {
+            return Vec::new();
+        };
+        let mut names = Vec::new();
+        for (own, _) in table.entries() {
+            self.known_word(&table, own, TAKEN);
+            if let Some((name, _)) = self.file.text(&table, own.get_ref()) {
+                names.push((own.get_ref().to_string(), name.to_owned()));
+            }
+        }
+        for (own, name) in &names {
+            let what = if name.is_empty() {
+                "write what the front end calls it"
+            } else if called(&names).any(|(other, same)| other != own && same == name) {
+                "two parameters can't have one name"
+            } else {
+                continue;
+            };
+            self.file.say(&table.at, &table.inside(own), what);
+        }
+        names
     }
 
     fn claims(&mut self, section: &Section<'t>, mine: &[Field]) -> Vec<(String, String)> {

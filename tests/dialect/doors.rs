@@ -41,7 +41,7 @@ async fn garage() -> Database {
 /// The dialects of these tests, and what else they want.
 fn speaking(settings: &mut Settings) {
     let file = |name: &str| format!("{}/tests/dialect/{name}.toml", env!("CARGO_MANIFEST_DIR"));
-    settings.http.dialects = vec![file("parking"), file("kiosk")];
+    settings.http.dialects = vec![file("parking"), file("kiosk"), file("meter")];
 }
 
 async fn opened() -> (Database, Server) {
@@ -697,6 +697,39 @@ async fn a_poll_answers_in_the_files_words_with_frames_as_the_socket_has_them() 
         emit(&database, "left", "lot:1", &json!({ "car": "B-1" })).await;
     });
     assert_eq!(waited.json()["updates"][0]["kind"], "left", "{waited:?}");
+    server.stop().await;
+}
+
+/// A front end that can't be changed says neither `token` nor `since`.
+#[tokio::test]
+async fn a_door_calls_what_every_door_has_by_the_names_of_the_file() {
+    let (database, server) = opened().await;
+    let key = ticket("7", &[1]);
+    let ask = async |query: &str| {
+        let path = format!("/meters/1?{query}");
+        ask_poll_as(&server, "GET", &path, "").await
+    };
+    for query in [&*format!("token={key}"), ""] {
+        assert_eq!(ask(query).await.status, 401, "{query}");
+    }
+    let ask = async |query: &str| ask(&format!("key={key}&{query}")).await.json();
+    let cursor = ask("").await["cursor"].as_str().unwrap().to_owned();
+    emit(&database, "parked", "lot:1", &json!({})).await;
+    let missed = ask(&format!("cursor={cursor}&since=1987")).await;
+    assert_eq!(
+        missed["list"],
+        json!([{ "name": "parked", "meter": "1987" }])
+    );
+    let next = missed["cursor"].as_str().unwrap();
+    let waited = ask(&format!("cursor={next}&hold=0")).await;
+    assert_eq!(
+        (&waited["list"], &waited["errors"]),
+        (&json!([]), &json!([]))
+    );
+    let path = format!("/meters/1/live?key={key}&cursor={cursor}");
+    let mut live = socket(&server, &path, &[]).await;
+    assert!(live.next().await["cursor"].is_string());
+    assert_eq!(live.next().await, json!({ "name": "parked" }));
     server.stop().await;
 }
 

@@ -80,10 +80,11 @@ impl Opened {
         let mut all = self.headers();
         let words: Vec<_> = SAID
             .iter()
-            .filter_map(|key| Some((*key, text(said(auth, key)?))))
+            .map(|own| named(dialect, own))
+            .filter_map(|key| Some((key, text(said(auth, key)?))))
             .collect();
         let says = |key: &str| words.iter().any(|(known, _)| *known == key);
-        if says("token") {
+        if says(named(dialect, "token")) {
             all.remove("authorization");
             all.remove("sec-websocket-protocol");
         }
@@ -104,6 +105,12 @@ impl Opened {
         visit.door = Some(Arc::new(door));
         visit
     }
+}
+
+/// What a parameter is called at the dialect's door that every door has.
+fn named<'a>(dialect: &'a Dialect, own: &'a str) -> &'a str {
+    let door = dialect.socketio.as_ref();
+    door.map_or(own, |door| door.entrance.named(own))
 }
 
 /// A query with those of its parameters that stay, and others.
@@ -169,6 +176,18 @@ mod tests {
         assert_eq!(visit.query, "lab=1%2C2&token=new&reader=5");
         assert!(!visit.headers.contains_key("authorization"));
         assert!(!visit.door.unwrap().misled);
+    }
+
+    #[test]
+    fn a_door_has_words_of_its_own_for_what_every_door_understands() {
+        let text = "[socketio]\nnames = { token = \"jwt\", since = \"cursor\" }";
+        let dialect = Arc::new(Dialect::parse("t.toml", text).unwrap());
+        let visit = opened().visit(&dialect, &json!({ "token": "new" }));
+        assert_eq!(visit.bearer().as_deref(), Some("old"), "by its header");
+        let auth = json!({ "jwt": "Bearer new", "cursor": "b", "since": "c" });
+        let visit = opened().visit(&dialect, &auth);
+        assert_eq!(visit.bearer().as_deref(), Some("new"));
+        assert_eq!(visit.since().as_deref(), Some("b"));
     }
 
     /// Neither passed over, so that nobody hears why nothing comes, nor taken apart.

@@ -183,6 +183,21 @@ fn every_mistake_is_named_with_its_line_and_key() {
         ),
         (
             "claims = { badge",
+            "names = { tokne = \"key\" }\nclaims = { badge",
+            "6: websocket.names.tokne: there is no such word: did you mean `token`? …",
+        ),
+        (
+            "claims = { badge",
+            "names = { token = \"since\" }\nclaims = { badge",
+            "6: websocket.names.token: two parameters can't have one name",
+        ),
+        (
+            "claims = { badge",
+            "names = { token = \"badge\" }\nclaims = { badge",
+            "2: websocket.query.badge: every door understands this parameter by itself: …",
+        ),
+        (
+            "claims = { badge",
             "claims = { bagde",
             "6: websocket.claims.bagde: this door has no such parameter: did you mean `badge`? Known here: `lot`, `badge`",
         ),
