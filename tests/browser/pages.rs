@@ -301,6 +301,100 @@ async fn a_booking_of_the_spa_reaches_three_roles_each_with_its_own_part() {
     .await;
 }
 
+/// What an event changes in what a view knows, as a page that has run for a night has it. Each of these
+/// was on show for good, and in no table.
+#[tokio::test]
+async fn a_page_left_open_shows_nothing_that_is_not_so() {
+    let (_demo, url) = demo().await;
+    let driver = Driver::start().await;
+    let of = async |system: &str, look: &str| {
+        let page = driver.visit(&format!("{url}{system}/"), json!({})).await;
+        page.until(LIVE).await;
+        let views = "import('/demo/statements.js').then(async ({ statements: { views } }) =>";
+        let found = page.evaluate(&format!("{views} {{ {look} }})")).await;
+        page.leave().await;
+        found
+    };
+    // A booking that is changed after it was cancelled.
+    let cancelled = "const { calendar } = views
+      const booking = { ...calendar.state.bookings[0], status: 'cancelled' }
+      const told = (state, name) => calendar.reduce(state, { name, data: { booking, changes: {} } }, () => {})
+      const others = { ...calendar.state, bookings: [] }
+      const { status } = told(calendar.state, 'booking-updated').bookings.find(({ _id }) => _id === booking._id)
+      return [status, told(others, 'booking-updated').bookings.length]";
+    assert_eq!(of("boardroom", cancelled).await, json!(["cancelled", 0]));
+    // Payments of which the oldest were tidied away.
+    let paid = "const { manager } = views
+      const paid = (state, paymentId) => manager.reduce(state,
+        { name: 'PAYMENT_COMPLETED', data: { paymentId, totalAmount: 1 } }, () => {})
+      const { takings } = Array.from({ length: 60 }, (_, more) => 1000 + more).reduce(paid, manager.state)
+      return [takings.length, takings[0].paymentId]";
+    assert_eq!(of("spa", paid).await, json!([50, 1059]));
+    // A spot that was there for the first in line, and then went to somebody else.
+    let spot = "const { Model } = await import('/lab/page/model.js')
+      let told
+      const line = { user: '1', live: (load, rooms, reduce) => ((told = reduce), { subscribe() {} }) }
+      new Model(line, { now: '', labs: [], slots: [] }, () => {}).openOwn('user:1')
+      const spot = told([], { name: 'waitlist:spot-available', data: { waitlistId: 1, userId: '1', slotId: 7 } })
+      const full = { slotId: 7, labId: 1, status: 'full', availableSpots: 0 }
+      const gone = told(spot, { name: 'time-slot:updated', data: full })
+      const other = told(spot, { name: 'time-slot:updated', data: { ...full, slotId: 8 } })
+      return [spot, gone, other].map(([row]) => row.isFree)";
+    assert_eq!(of("lab", spot).await, json!([true, false, true]));
+    // What the network has swallowed, or cut, is no answer: it is asked again, and not shown.
+    let silence = "const { fetchState } = await import('/demo/server.js')
+      const timeout = AbortSignal.timeout.bind(AbortSignal)
+      AbortSignal.timeout = () => timeout(50)
+      const says = () => fetchState().then(() => 'something', (error) => error.message)
+      window.fetch = (at, { signal }) => new Promise((done, fail) => {
+        signal.addEventListener('abort', () => fail(signal.reason)) })
+      const silent = await says()
+      window.fetch = async () => new Response('{\"book')
+      return [silent, await says()]";
+    // What comes while a state is read anew may be newer than that.
+    let late = "const { Story } = await import('/demo/story.js')
+      const told = { status: [], event: [], gap: [], error: [] }
+      const line = { status: 'live', reason: '', over: '', on: (kind, listener) => told[kind].push(listener) }
+      const tell = (kind, what) => told[kind].forEach((listener) => listener(what))
+      class Count extends Story {
+        know({ n }) { return { n } }
+        reduce(state, { data }) { return { n: data } }
+      }
+      const count = new Count('alice', line, { n: 0 })
+      let answer
+      window.fetch = () => new Promise((done) => { answer = () => done(new Response('{\"n\":1}')) })
+      tell('gap', { reason: 'trigger' })
+      tell('event', { id: '1', name: 'counted', data: 2 })
+      answer()
+      while (!count.isCaughtUp) await new Promise((done) => setTimeout(done))
+      return count.state.n";
+    assert_eq!(of("tickets", late).await, json!(2));
+    let why = "No answer: does the demo still run?";
+    assert_eq!(of("tickets", silence).await, json!([why, why]));
+}
+
+/// No event of the clinic says that a visit is over, whether somebody was called or went home.
+#[tokio::test]
+async fn a_phone_shows_no_visit_that_is_over() {
+    let (_demo, url) = demo().await;
+    let driver = Driver::start().await;
+    let page = driver.visit(&format!("{url}clinic/"), json!({})).await;
+    page.until(LIVE).await;
+    // Six are called, the last of them Ada; then all eight who were called are done.
+    for (number, times, status) in [(2, 6, "called"), (3, 8, "none")] {
+        let run = format!(
+            "(async () => {{ for (let time = 0; time < {times}; time += 1) await fetch('demo/run/{number}',
+              {{ method: 'POST', headers: {{ 'content-type': 'application/json' }} }}) }})()"
+        );
+        page.evaluate(&run).await;
+        page.until(&format!(
+            "document.querySelector('.phone').dataset.status === '{status}'"
+        ))
+        .await;
+    }
+    assert_eq!(complaints(&driver), Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn a_boardroom_booking_shows_in_the_calendar_and_at_its_door() {
     tell(Story {

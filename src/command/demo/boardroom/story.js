@@ -35,9 +35,10 @@ class Rooms extends Story {
     const key = `meeting:${booking._id}`;
     const known = state.bookings.find((one) => one._id === booking._id);
     const others = state.bookings.filter((one) => one !== known);
-    const isGone = name === "booking-cancelled" || name === "booking-deleted";
+    // What was cancelled may still be changed, and is told as updated.
+    const isGone = name === "booking-cancelled" || name === "booking-deleted" || booking.status === "cancelled";
     const stays = this.shows(booking, state.door) && booking.startTime.startsWith(state.day);
-    if (!stays && !known) return state;
+    if ((!stays || isGone) && !known) return state;
     touch("door", null);
     touch(key, this.words(name, booking, changes));
     if (!stays) return { ...state, bookings: others };

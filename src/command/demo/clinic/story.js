@@ -18,6 +18,23 @@ const STEPS = 24; // dots of the line; a longer line has no more
 const latest = (list, one, most) => [one, ...list].slice(0, most);
 
 class Patient extends Story {
+  #asked = 0;
+
+  constructor(who, line, rendered) {
+    super(who, line, rendered);
+    line.on("status", ({ status }) => status === "live" && this.#askForVisit());
+  }
+
+  /** No event says that a visit is over: whoever has one asks when the line has changed. */
+  async #askForVisit() {
+    const number = ++this.#asked;
+    const visit = this.state.visit && (await this.line.ask("get-my-visit").catch(() => undefined));
+    // What is told meanwhile has a question of its own.
+    if (number !== this.#asked || visit === undefined || visit?.ok === false) return;
+    this.state = { ...this.state, visit };
+    this.plan();
+  }
+
   know({ me, visit, line }) {
     return { me, visit, line, messages: this.state?.messages ?? [] };
   }
@@ -41,6 +58,7 @@ class Patient extends Story {
         return { ...state, messages: say("news", "i") };
       case "queue_update":
         touch("line", `${data.waiting} waiting`);
+        this.#askForVisit();
         return { ...state, line: data };
       default:
         return state;

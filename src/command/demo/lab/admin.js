@@ -57,15 +57,9 @@ export class AdminView extends LabView {
 
   #drawHead(lab) {
     const card = find(`[data-lab="${lab.labId}"]`, this.root);
-    let capacity = 0;
-    let left = 0;
-    for (const slot of this.model.slotsOf(lab.labId)) {
-      capacity += slot.capacity;
-      left += Math.max(0, slot.availableSpots);
-    }
+    const left = this.model.slotsOf(lab.labId).reduce((sum, slot) => sum + Math.max(0, slot.availableSpots), 0);
     card.dataset.status = card.dataset.labStatus = find(".lab-head", card).dataset.status = lab.status;
-    const taken = capacity ? Math.round((100 * (capacity - left)) / capacity) : 0;
-    setText(find("[data-fill]", card), `${lab.status === "open" ? "" : `${lab.status} · `}${left} left · ${taken} % taken`);
+    setText(find("[data-fill]", card), `${lab.status === "open" ? "" : `${lab.status} · `}${left} left`);
   }
 
   #drawActivity() {

@@ -46,10 +46,11 @@ function fillSlot(node, model, slot, showMine) {
   const spots = find("[data-spots]", node);
   setText(spots, slot.availableSpots);
   spots.dataset.spots = slot.availableSpots;
-  setText(find(".of", node), left === "full" || left === "closed" ? left : `of ${slot.capacity}`);
+  // Not of how many: no event says that the capacity is another.
+  setText(find(".of", node), left === "full" || left === "closed" ? left : "left");
   node.dataset.level = left;
   node.dataset.status = slot.status;
-  node.title = `${model.slotName(slot.slotId)}: ${slot.availableSpots} of ${slot.capacity} left`;
+  node.title = `${model.slotName(slot.slotId)}: ${slot.availableSpots} left`;
   node.style.setProperty("--share", Math.max(0, Math.min(1, slot.availableSpots / slot.capacity)));
   const mine = showMine ? model.mine(slot.slotId) : null;
   const mark = find(".mark-mine", node);

@@ -162,15 +162,18 @@ export class Model {
 
   #waitlist(rows, event) {
     const { name, data } = event;
+    // Nobody is told that a spot went to somebody else, but for the slot itself.
+    if (name === "time-slot:updated" && data.status !== "open") return rows.map((row) => (row.slotId === data.slotId && row.isFree ? { ...row, isFree: false } : row));
     if (!name.startsWith("waitlist:") || String(data.userId) !== this.#connection.user) return rows;
     const key = `waitlist:${data.waitlistId}`;
     const others = rows.filter((row) => row.waitlistId !== data.waitlistId);
     const known = rows.find((row) => row.waitlistId === data.waitlistId) ?? { ...data, status: "waiting", position: 1 };
     if (name === "waitlist:spot-available") {
       this.#note(event, [key, `A spot on ${this.slotName(data.slotId)}`]);
-      return [...others, { ...known, status: "offered" }];
+      return [...others, { ...known, isFree: true }];
     }
     this.#note(event, [key, `In line ${data.oldPosition ?? "–"} → ${data.newPosition || "out"}`], [`slot:${data.slotId}`, null]);
-    return data.newPosition > 0 ? [...others, { ...known, position: data.newPosition, before: data.oldPosition }] : others;
+    const isFree = known.isFree && data.newPosition <= known.position;
+    return data.newPosition > 0 ? [...others, { ...known, position: data.newPosition, before: data.oldPosition, isFree }] : others;
   }
 }

@@ -95,7 +95,7 @@ export class UserView extends LabView {
       key: (waiting) => `waitlist:${waiting.waitlistId}`,
       make: () => element("li", {}, element("span", { class: "lead" }, element("b", { "data-position": "" })), element("p")),
       fill: (row, waiting) => {
-        const offered = waiting.status !== "waiting";
+        const offered = waiting.status !== "waiting" || waiting.isFree;
         row.dataset.status = offered ? "offered" : "waiting";
         roll(find("[data-position]", row), waiting.position);
         const line = offered ? "A spot is free: yours to take" : waiting.before ? `was ${waiting.before}, moved ${waiting.before > waiting.position ? "up" : "down"}` : "waiting";

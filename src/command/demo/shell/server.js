@@ -9,14 +9,17 @@ const away = () => {
   throw Object.assign(new Error("No answer: does the demo still run?"), { name: "" });
 };
 
-async function ask(path, options) {
-  const response = await fetch(new URL(path, base), { cache: "no-store", ...options }).catch(away);
-  const body = await response.json().catch(() => ({}));
+/** A fetch by itself waits for as long as the network is silent. */
+async function ask(path, { patience = 10_000, ...options } = {}) {
+  const signal = AbortSignal.timeout(patience); // ms
+  const response = await fetch(new URL(path, base), { cache: "no-store", signal, ...options }).catch(away);
+  // Half an answer is none.
+  const body = await response.json().catch(response.ok ? away : () => ({}));
   if (!response.ok) throw new Error(body.error?.message ?? `the server answered ${response.status}`);
   return body;
 }
 
-const post = (path) => ask(path, { method: "POST", headers: { "content-type": "application/json" } });
+const post = (path, options) => ask(path, { method: "POST", headers: { "content-type": "application/json" }, ...options });
 
 /** Where the addresses of a view lie whose cookie is its own, as if it were a browser of its own. */
 export const baseOf = (who) => new URL(`as/${who}/`, base).href;
@@ -27,5 +30,5 @@ export const signIn = async (who) => (await post(`demo/sign-in/${who}`)).token;
 /** What the server would render now: data, and the bookmark that belongs to it. */
 export const fetchState = () => ask("demo/state");
 
-/** Runs a listed statement; answers {rows, ms}, or {refused} in the words of PostgreSQL. */
-export const runStatement = (number) => post(`demo/run/${number}`);
+/** Runs a listed statement; answers {rows, ms}, or {refused} in the words of PostgreSQL. It may wait for a lock. */
+export const runStatement = (number) => post(`demo/run/${number}`, { patience: 60_000 });

@@ -6,7 +6,7 @@
 import { io } from "./vendor/socket.io.esm.min.js";
 import { baseOf, signIn } from "./server.js";
 
-const ANSWER = 10_000; // ms within which a join is answered
+const ANSWER = 10_000; // ms within which a message is answered
 const SIGN_IN_AGAIN = 2000; // ms after a refusal: a session may have ended, a server may be away
 
 /** `joins` are the messages by which the front end joins rooms: [["join-room", "bookings"], …]. What
@@ -32,6 +32,8 @@ export function socketio(who, { since, joins = [], rooms = [] } = {}) {
       turn("offline", "closed");
     },
     reconnect: begin,
+    /** Says a message that has an answer. */
+    ask: (message) => socket.timeout(ANSWER).emitWithAck(message),
   };
 
   function turn(status, reason = "") {

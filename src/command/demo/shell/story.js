@@ -53,7 +53,7 @@ import { View } from "./view.js";
 /** A view whose state is an object of its own: known at first, then changed by events. */
 export class Story extends View {
   state;
-  #isKnown = true;
+  #meanwhile; // events that came since the state is being read anew
 
   constructor(who, line, rendered) {
     super(who, line);
@@ -71,25 +71,31 @@ export class Story extends View {
   }
 
   get isCaughtUp() {
-    return this.#isKnown;
+    return this.#meanwhile === undefined;
   }
 
   changes(event) {
     const changes = [];
+    this.#meanwhile?.push(event);
     this.state = this.reduce(this.state, event, (key, words) => changes.push([key, words]));
     return changes;
   }
 
   async #readAnew() {
-    this.#isKnown = false;
+    const meanwhile = (this.#meanwhile = []);
+    const isLatest = () => meanwhile === this.#meanwhile; // else a later gap reads for this one, too
     this.showStatus();
     try {
-      this.state = this.know(await fetchState());
-      this.#isKnown = true;
+      const known = this.know(await fetchState());
+      if (!isLatest()) return;
+      // What came meanwhile may be newer than the answer. What is older does no harm: the newer comes after it.
+      this.state = meanwhile.reduce((state, event) => this.reduce(state, event, () => {}), known);
+      this.#meanwhile = undefined;
       this.plan();
     } catch (error) {
+      if (!isLatest()) return;
       this.say(`${error.message}: trying again`);
-      setTimeout(() => this.#readAnew(), 2000);
+      setTimeout(() => isLatest() && this.#readAnew(), 2000);
     }
   }
 }

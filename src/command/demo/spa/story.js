@@ -15,6 +15,7 @@ import { begin, Story } from "/demo/story.js";
 
 const GONE_SHOWN = 6000; // ms: what is cancelled is seen to be cancelled before it goes
 const PAYMENTS = 3; // the latest
+const TAKINGS = 50; // payments that are summed up: old ones are tidied away unheard
 
 const money = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const clock = (time) => time.slice(0, 5);
@@ -144,21 +145,22 @@ class Therapist extends Day {
 
 class Manager extends Day {
   know({ day, manager, payments }) {
-    return { day, bookings: manager.bookings, takings: new Map(payments.map((one) => [one.paymentId, Number(one.totalAmount)])) };
+    return { day, bookings: manager.bookings, takings: payments.slice(0, TAKINGS) };
   }
 
   reduce(state, event, touch) {
     const { name, data } = event;
     if (name !== "PAYMENT_COMPLETED") return super.reduce(state, event, touch);
     touch("takings", `${data.customerName} paid ${money.format(data.totalAmount)}`);
-    return { ...state, takings: new Map(state.takings).set(data.paymentId, Number(data.totalAmount)) };
+    const others = state.takings.filter((one) => one.paymentId !== data.paymentId);
+    return { ...state, takings: [data, ...others].sort((a, b) => b.paymentId - a.paymentId).slice(0, TAKINGS) };
   }
 
   draw() {
     const { bookings, takings } = this.state;
     setText(find("#count"), bookings.filter((one) => !isGone(one)).length);
     setText(find("#under-way"), bookings.filter((one) => one.bookingStatus === "IN_PROGRESS").length);
-    setText(find("#takings"), money.format([...takings.values()].reduce((sum, one) => sum + one, 0)));
+    setText(find("#takings"), money.format(takings.reduce((sum, { totalAmount }) => sum + Number(totalAmount), 0)));
     this.drawBookings("#all", "#all-empty", (one) => [one.customerName, element("small", {}, `${one.serviceName}, ${one.therapistName}`), element("small", {}, `${money.format(one.price)} · ${one.customerPhone ?? "no phone"}`)]);
   }
 }
