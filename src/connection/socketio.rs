@@ -159,9 +159,9 @@ impl Host {
             return self.turn_away(&request, EngineError::Sid);
         };
         match (way, request.method()) {
-            (EngineTransport::Polling, &Method::GET) => requests::fetch(&engine).await,
+            (EngineTransport::Polling, &Method::GET) => requests::fetch(&engine, asked.stamp).await,
             (EngineTransport::Polling, &Method::POST) => {
-                requests::take(&engine, request.into_body()).await
+                requests::take(&engine, asked.stamp, request.into_body()).await
             }
             (EngineTransport::WebSocket, &Method::GET) => self.probe(engine, request),
             _ => EngineError::Request.answer(),

@@ -25,6 +25,33 @@ pub async fn at_home_alone(database: &Database) {
         .await;
 }
 
+/// A browser sends it once more, by itself, where the link is torn before the answer has come: what a page asked
+/// for once was done twice.
+#[tokio::test]
+async fn what_is_sent_again_is_heard_once() {
+    let database = lab().await;
+    with_lab(&database).await;
+    let server = serve_dialect(&database, "chat", |_| {}).await;
+    let path = polled(&server).await;
+    for (stamp, packet) in [
+        ("a", r#"420["join-lab",1]"#),
+        ("a", r#"420["join-lab",1]"#),
+        ("b", r#"420["join-lab",1]"#),
+        ("c", r#"421["join-lab",2]"#),
+    ] {
+        assert_eq!(
+            post(&server, &format!("{path}&t={stamp}"), packet).await,
+            200
+        );
+    }
+    let mut heard = String::new();
+    while !heard.contains("431[") {
+        heard += &get(&server, &path, &[]).await.body;
+    }
+    assert_eq!(heard.matches("430[").count(), 2, "{heard}");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_join_is_admitted_and_acknowledged_and_a_forged_one_is_not() {
     let database = lab().await;

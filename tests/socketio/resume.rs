@@ -30,6 +30,34 @@ async fn two_tabs_hear_the_same_in_the_same_order() {
     server.stop().await;
 }
 
+/// A browser asks once more, by itself, where the link is torn before an answer has come. What had been answered
+/// was gone, and neither the page nor anybody else was told.
+#[tokio::test]
+async fn an_answer_that_is_asked_for_again_was_lost() {
+    let database = lab().await;
+    let server = serve_dialect(&database, "plain", |_| {}).await;
+    let path = polled(&server).await;
+    let mut stamped = format!("{path}&t=0");
+    for n in 1..=3 {
+        database.run(&numbered(n, 1, "user:1")).await;
+        stamped = format!("{path}&t={n}");
+        let answer = get(&server, &stamped, &[]).await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.body.contains("numbered"), "{}", answer.body);
+    }
+    database.run(&numbered(4, 1, "user:1")).await;
+    // Its client comes back, with the bookmark that it has.
+    let answer = get(&server, &stamped, &[]).await;
+    assert_eq!(
+        (answer.status, answer.body.contains("numbered")),
+        (400, false)
+    );
+    let answer = get(&server, &format!("{path}&t=4"), &[]).await;
+    assert_eq!(answer.status, 400);
+    free(&server).await;
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_client_that_brings_its_bookmark_gets_what_it_missed_and_nothing_twice() {
     let database = lab().await;

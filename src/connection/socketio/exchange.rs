@@ -11,6 +11,9 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode};
 use serde_json::json;
 
+/// Bytes of a stamp that is looked at: clients have a dozen.
+const STAMP: usize = 64;
+
 /// What a request's query says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct EngineQuery {
@@ -19,6 +22,8 @@ pub(super) struct EngineQuery {
     pub way: Option<EngineTransport>,
     /// The protocol's version is the one that is spoken here.
     pub is_current: bool,
+    /// Another with each request of a client; the same if its browser repeats one.
+    pub stamp: Option<Box<str>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +46,7 @@ impl EngineQuery {
                 _ => None,
             },
             is_current: find("EIO") == Some("4"),
+            stamp: find("t").filter(|t| t.len() <= STAMP).map(Into::into),
         }
     }
 }
@@ -115,38 +121,43 @@ mod tests {
 
     #[test]
     fn queries_say_who_asks_and_how() {
-        for (query, sid, way, is_current) in [
+        for (query, sid, way, is_current, stamp) in [
             (
                 "EIO=4&transport=polling",
                 None,
                 Some(EngineTransport::Polling),
                 true,
+                None,
             ),
             (
                 "EIO=4&transport=websocket&t=x",
                 None,
                 Some(EngineTransport::WebSocket),
                 true,
+                Some("x".into()),
             ),
             (
                 "EIO=4&transport=websocket&sid=00ff",
                 Some(Some(255)),
                 Some(EngineTransport::WebSocket),
                 true,
+                None,
             ),
             (
                 "transport=polling&sid=no&EIO=3",
                 Some(None),
                 Some(EngineTransport::Polling),
                 false,
+                None,
             ),
-            ("transport=flash", None, None, false),
-            ("", None, None, false),
+            ("transport=flash", None, None, false, None),
+            ("", None, None, false, None),
         ] {
             let expected = EngineQuery {
                 sid,
                 way,
                 is_current,
+                stamp,
             };
             assert_eq!(EngineQuery::of(query), expected, "{query}");
         }

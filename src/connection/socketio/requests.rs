@@ -1,5 +1,6 @@
 //! A connection that requests carry: each `GET` waits for packets, each `POST` brings some.
-//! Hands packets in to the connection, and out to answers. It must never keep two waiting at once.
+//! Hands packets in to the connection, and out to answers. It must never keep two waiting at once, nor take for
+//! another what a browser repeats by itself: over a link that is torn, it may have been answered already.
 
 use super::engine::{Engine, Inside};
 use super::exchange::{EngineError, text};
@@ -43,30 +44,43 @@ impl Drop for Asking<'_> {
 }
 
 /// Waits for packets.
-pub(super) async fn fetch(engine: &Engine) -> Boxed {
+pub(super) async fn fetch(engine: &Engine, mut stamp: Option<Box<str>>) -> Boxed {
     let ask = |inside: &mut Inside| {
         let waiting = inside.requests()?;
         waiting.asks += 1;
-        Some(std::mem::replace(&mut waiting.asked, true))
+        let is_lost = stamp.is_some() && waiting.answered == stamp;
+        Some((is_lost, std::mem::replace(&mut waiting.asked, true)))
     };
     match engine.change(ask) {
         None => return EngineError::Request.answer(),
-        Some(true) => {
+        Some((true, _)) => {
+            // What it was answered has gone nowhere: its client comes back with the bookmark that it has.
+            engine.end(Refusal::Gone);
+            return EngineError::Sid.answer();
+        }
+        Some((_, true)) => {
             engine.end(Refusal::Protocol);
             return EngineError::Request.answer();
         }
-        Some(false) => {}
+        Some((_, false)) => {}
     }
     let asking = Asking(engine);
     let most = engine.host.gate.settings.limits.message_bytes;
-    let packets = engine.when(|inside| inside.answer(most)).await;
+    let answered = engine.when(|inside| {
+        let packets = inside.answer(most)?;
+        if let Some(waiting) = inside.requests() {
+            waiting.answered = stamp.take();
+        }
+        Some(packets)
+    });
+    let packets = answered.await;
     // Whoever waits for these to leave goes on.
     drop(asking);
     text(StatusCode::OK, packets)
 }
 
 /// Takes packets.
-pub(super) async fn take(engine: &Arc<Engine>, body: Incoming) -> Boxed {
+pub(super) async fn take(engine: &Arc<Engine>, stamp: Option<Box<str>>, body: Incoming) -> Boxed {
     if engine.socket().is_some() {
         return EngineError::Request.answer();
     }
@@ -81,6 +95,17 @@ pub(super) async fn take(engine: &Arc<Engine>, body: Incoming) -> Boxed {
         }
         Ok(Err(_)) => return EngineError::Request.answer(),
     };
+    let is_repeated = stamp.is_some()
+        && engine.change(|inside| {
+            inside.requests().is_some_and(|waiting| {
+                let is_repeated = waiting.brought == stamp;
+                waiting.brought = stamp;
+                is_repeated
+            })
+        });
+    if is_repeated {
+        return text(StatusCode::OK, "ok".to_owned());
+    }
     let heard = match std::str::from_utf8(&body) {
         Ok(packets) => packets
             .split(SEPARATOR)

@@ -29,6 +29,9 @@ pub(in crate::connection::socketio) struct PendingPackets {
     pub asked: bool,
     /// Requests that asked for packets until now.
     pub asks: usize,
+    /// The last request that was answered with packets, and the last that brought some.
+    pub answered: Option<Box<str>>,
+    pub brought: Option<Box<str>>,
     /// A WebSocket is tried beside.
     pub tried: bool,
     /// A WebSocket is about to carry it: no request is kept waiting.
