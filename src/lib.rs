@@ -14,6 +14,9 @@ pub mod config;
 /// The time of day, and spans of time as numbers.
 pub mod clock;
 
+/// Who was slow a moment ago.
+pub mod slow;
+
 /// Places in a database's history: snapshots, visibility, bookmark text.
 pub mod bookmark;
 

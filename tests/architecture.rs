@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 /// A module of src imports only modules of lower ranks, and whatever lies in its own folder.
 const RANKS: &[(u8, &[&str])] = &[
-    (0, &["config", "clock", "bookmark", "stream", "frame"]),
+    (
+        0,
+        &["config", "clock", "slow", "bookmark", "stream", "frame"],
+    ),
     (1, &["event", "report", "token"]),
     (2, &["notification", "hub", "dialect"]),
     (3, &["database"]),

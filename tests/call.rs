@@ -1126,6 +1126,51 @@ async fn nobody_s_calls_keep_others_from_theirs() {
     server.stop().await;
 }
 
+/// As many users as there are connections called a function that is slow, and nobody else's calls were answered.
+#[tokio::test]
+async fn a_function_that_is_slow_keeps_no_other_from_its_answers() {
+    let database = database(Version::Installed).await;
+    let server = serve(&database, |settings| {
+        patient(settings);
+        settings.database.pool_wait = Duration::from_secs(60);
+    })
+    .await;
+    let mut sockets = Vec::new();
+    for user in 0..6 {
+        let token = token(&user.to_string(), "user", "1");
+        sockets.push(welcomed(&server, &token, "").await);
+    }
+    let slow = json!({ "type": "call", "function": "gate", "args": { "n": 1 } });
+    let gate = close_gate(&database, 1).await;
+    for socket in &mut sockets {
+        socket.send(slow.clone()).await;
+    }
+    waiting_at(&database, 1, 4).await;
+    // So long that it is slow.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(gate);
+    for socket in &mut sockets {
+        socket.expect("result").await;
+    }
+    let gate = close_gate(&database, 1).await;
+    for socket in &mut sockets {
+        socket.send(slow.clone()).await;
+    }
+    eventually("all are inside", async || {
+        (server.gate.database.calls_inside() == 6).then_some(())
+    })
+    .await;
+    waiting_at(&database, 1, 3).await;
+    let answer = call(&server, &token("7", "user", "1"), "nothing", &json!({})).await;
+    assert_eq!(answer.status, 200);
+    waiting_at(&database, 1, 3).await;
+    drop(gate);
+    for socket in &mut sockets {
+        socket.expect("result").await;
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_large_answer_is_no_lag() {
     let database = database(Version::Installed).await;

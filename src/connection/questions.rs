@@ -11,8 +11,9 @@ use crate::config::Settings;
 use crate::database::{AccessAnswer, AccessQuestion, Database, DatabaseError};
 use crate::hub::Identity;
 use crate::report;
+use crate::slow::{SLOW, Slow};
 use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,12 +27,6 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// Between the beginnings of two statements, so that a crowd is asked for in fewer: a hundred a second
 /// are noticed by nobody who waits for one, and each holds all who came meanwhile.
 const PACE: Duration = Duration::from_millis(10);
-
-/// Whose statement takes so long is slow: well above PATIENCE, or on a busy machine many a crowd would be.
-const SLOW: Duration = Duration::from_millis(250);
-
-/// For how long that is remembered. So they are few: each has kept a statement for that long.
-const REMEMBERED: Duration = Duration::from_secs(10);
 
 /// What several ask together may take this part of `database.statement_timeout_ms`, so that whoever
 /// shares a statement with a rule that hangs is asked again, and answered, within it.
@@ -87,8 +82,7 @@ struct State {
     asking: usize,
     /// Those of them that ask for somebody who is slow.
     asking_slow: usize,
-    /// Who is slow, and until when that is remembered.
-    slow: HashMap<Asker, Instant>,
+    slow: Slow<Asker>,
     /// What the next may hold.
     size: usize,
 }
@@ -128,7 +122,7 @@ impl Questions {
                 waiting: VecDeque::new(),
                 asking: 0,
                 asking_slow: 0,
-                slow: HashMap::new(),
+                slow: Slow::default(),
                 size: most,
             }),
         }
@@ -212,10 +206,7 @@ impl Questions {
         if self.answer(batch).await
             && let Some(asker) = asker
         {
-            let now = Instant::now();
-            let mut state = self.state.lock();
-            state.slow.retain(|_, until| now < *until);
-            state.slow.insert(asker, now + REMEMBERED);
+            self.state.lock().slow.note(asker, Instant::now());
         }
     }
 
@@ -268,8 +259,7 @@ impl State {
             return None;
         }
         let asker = question.asker();
-        let until = self.slow.get(&asker)?;
-        (now < *until).then_some(asker)
+        self.slow.knows(&asker, now).then_some(asker)
     }
 }
 

@@ -7,7 +7,7 @@ use super::cancel::Canceller;
 use super::connections::Connections;
 use super::error::spells_in_vain;
 use super::servers::Servers;
-use super::turns::Turns;
+use super::turns::{Begun, Turns};
 use super::{Database, DatabaseError, Mode, Param, first};
 use crate::config;
 use deadpool_postgres::Object;
@@ -112,7 +112,7 @@ impl CallPool {
             pool: servers.pool("calls.running", settings.running, database.pool_wait)?,
             canceller: Canceller::of(servers),
             inside: Arc::new(Semaphore::new(settings.running + settings.waiting)),
-            turns: Turns::of_all_but_one(settings.running),
+            turns: Turns::new(settings.running),
             begin: Mode::Call.begin(database.statement_timeout).into(),
             settings: settings.clone(),
             pool_wait: database.pool_wait,
@@ -134,15 +134,15 @@ impl CallPool {
         let Ok(_inside) = self.inside.try_acquire() else {
             return Err(Failed::Full);
         };
-        let turns = self.turns.of(question.user);
-        let turn = tokio::time::timeout(self.pool_wait, turns.acquire()).await;
-        let Ok(Ok(_turn)) = turn else {
-            return Err(Failed::Full);
-        };
+        let turn = self
+            .turns
+            .take(question.user, question.name, self.pool_wait);
+        let turn = turn.await.ok_or(Failed::Full)?;
         let client = self.pool.get().await?;
         let running = Running {
             client: Some(client),
             canceller: self.canceller.clone(),
+            _turn: turn.begin(),
         };
         let end = Instant::now() + self.settings.timeout;
         for attempt in 1.. {
@@ -245,6 +245,7 @@ impl CallPool {
 struct Running {
     client: Option<Object>,
     canceller: Canceller,
+    _turn: Begun,
 }
 
 impl Running {
