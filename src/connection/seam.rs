@@ -119,9 +119,9 @@ impl Gate {
         };
         let mut lost = found.as_ref().err().copied();
         let mut events = found.unwrap_or_default();
-        events.retain(|event| {
-            !seam.was_live(event) && subscription.may_hear_of(&seam.wanted, &event.rooms)
-        });
+        events.retain(|event| !seam.was_live(event));
+        let lacked = !events.is_empty();
+        events.retain(|event| subscription.may_hear_of(&seam.wanted, &event.rooms));
         lost = events.iter().find_map(|event| event.lost).or(lost);
         if let Some(reason) = lost {
             report::gap(reason.word());
@@ -138,7 +138,8 @@ impl Gate {
         };
         let before = match (lost, &seam.since) {
             (Some(_), since) => since.clone(),
-            (None, Some(since)) if !events.is_empty() => Some(Arc::clone(since)),
+            // Also of those whose room was taken meanwhile: that is told behind the welcome.
+            (None, Some(since)) if lacked => Some(Arc::clone(since)),
             (None, _) => Some(Arc::clone(&seam.standpoint.bookmark)),
         };
         let bookmark = seam.since.filter(|_| !events.is_empty());
