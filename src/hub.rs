@@ -269,10 +269,11 @@ impl Hub {
         self.0.table.lock().leave(subscription, rooms)
     }
 
-    /// Takes rooms away, and returns those that it was in. Nothing of them is written any more,
-    /// whatever waits; see [`Subscription::may_hear`].
-    pub fn take_away(&self, subscription: &Subscription, rooms: &[Arc<str>]) -> Vec<Arc<str>> {
-        self.0.table.lock().take_away(subscription, rooms)
+    /// Takes rooms away, for its writer to tell. Nothing of them is written any more, whatever waits; see
+    /// [`Subscription::may_hear`].
+    pub fn take_away(&self, subscription: &Subscription, rooms: &[Arc<str>]) {
+        self.0.table.lock().take_away(subscription, rooms);
+        subscription.wake();
     }
 
     /// Takes a batch: queues it for everybody concerned, keeps it for those who come back.

@@ -2,8 +2,9 @@
 //! the connection had lives on. That it does is proven by an event that comes afterwards.
 
 use crate::support::{
-    self, Database, Process, Server, Subscriber, TRANSPORTS, Transport, connect, eventually, get,
-    marker, metric, raw, serve, serve_process, token, try_sse, within, ws, ws_with,
+    self, Database, EVERY_TRANSPORT, Process, Server, Subscriber, TRANSPORTS, Transport, connect,
+    eventually, get, marker, metric, raw, serve, serve_process, token, try_sse, within, ws,
+    ws_with,
 };
 use futures_util::future::join_all;
 use nix::sys::signal::Signal;
@@ -293,6 +294,64 @@ async fn too_many_rooms_are_refused() {
     socket.send(subscribe(&["open:4"])).await;
     socket.expect("subscribed").await;
     assert_alive(&database, &mut socket).await;
+    server.stop().await;
+}
+
+/// Each was told by an error of its own, to everybody who came: four hundred frames, at every connect. What was
+/// asked for is told by its name, a home room, too.
+#[tokio::test]
+async fn home_rooms_that_are_too_many_are_told_at_once() {
+    let database = database().await;
+    let homes = "
+        create function public.homes(claims jsonb) returns text[] language sql as $$
+          select array_agg('home:' || n) from generate_series(1, 500) n
+        $$;
+        insert into rowcast.home_rule values ('public.homes(jsonb)')";
+    database.run(homes).await;
+    let server = serve(&database, |settings| {
+        settings.limits.rooms_per_connection = 100;
+    })
+    .await;
+    for transport in EVERY_TRANSPORT {
+        let query = "rooms=open:1,home:7,home:500";
+        let mut somebody = connect(transport, &server, &token("1", "", ""), query).await;
+        let welcome = somebody.expect("welcome").await;
+        assert_eq!(welcome["home"], 100);
+        assert_eq!(welcome["rooms"].as_array().map(Vec::len), Some(100));
+        marker(&database, &["home:1"]).await;
+        let said = somebody.frames_until("marker").await;
+        let errors = said.iter().map(|one| (&one["code"], &one["room"]));
+        let mut errors: Vec<_> = errors.collect();
+        errors.sort_by_key(|(_, room)| room.to_string());
+        let code = &json!("too-many-rooms");
+        let rooms = [json!("home:500"), json!("open:1"), Value::Null];
+        assert_eq!(errors, rooms.each_ref().map(|room| (code, room)));
+        let last = said.iter().find(|one| one["room"].is_null());
+        let words = last.and_then(|one| one["message"].as_str());
+        let expected = "400 of your 500 home rooms are left out: a connection may be in 100 rooms";
+        assert_eq!(words, Some(expected), "{transport:?}");
+    }
+    // A token that is renewed is told the same; and who polls on does not have to be told again at once.
+    let mut socket = ws(&server, &token("1", "", ""), "").await;
+    socket.expect("welcome").await;
+    socket.expect("error").await;
+    let renewed = json!({ "type": "auth", "token": token("1", "", ""), "id": 1 });
+    socket.send(renewed).await;
+    let error = socket.expect("error").await;
+    assert_eq!(
+        (&error["code"], &error["id"]),
+        (&json!("too-many-rooms"), &json!(1))
+    );
+    socket.expect("authenticated").await;
+    let headers = [("authorization", &*format!("Bearer {}", token("2", "", "")))];
+    let first = get(&server, "/poll", &headers).await.json();
+    assert_eq!(first["errors"].as_array().map(Vec::len), Some(1));
+    let since = first["bookmark"].as_str().expect("a place");
+    let began = Instant::now();
+    let path = format!("/poll?wait=1&since={since}");
+    let second = get(&server, &path, &headers).await.json();
+    assert_eq!(second["errors"], first["errors"]);
+    assert!(began.elapsed() >= Duration::from_secs(1));
     server.stop().await;
 }
 

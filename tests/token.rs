@@ -8,7 +8,7 @@ use crate::support::{
 };
 use nix::sys::signal::Signal;
 use rowcast::clock::unix_now;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Nobody has its private half: it was thrown away when this was made.
@@ -491,19 +491,26 @@ async fn what_waits_for_a_room_that_the_new_token_loses_is_not_delivered() {
     let emit = "insert into rowcast.event (channel, name, rooms, data)
         select 'c', 'secret', array['org:1'], to_json(repeat('x', 100000)) from generate_series(1, 20)";
     let sent = 20 * server.fill(&database, emit, 5_000_000).await;
+    marker(&database, &["*"]).await;
+    server.has_read(&database).await;
     socket
-        .send(json!({ "type": "auth", "token": token("1", "", "2") }))
+        .send(json!({ "type": "auth", "token": token("1", "", "2"), "id": 1 }))
         .await;
     eventually("the room is empty", async || {
         // The one of everybody is left.
         (server.gate.hub.sizes().rooms == 1).then_some(())
     })
     .await;
-    let mut came = 0;
-    while socket.next().await["type"] != "authenticated" {
-        came += 1;
-    }
+    let before = socket.frames_until("marker").await;
+    let came = before.len();
     assert!(came + 40 < sent, "{came} of {sent}");
+    // It was told in its place in the queue, behind a bookmark that lies behind what is left out.
+    let last = before.last().expect("the word that it was taken");
+    assert_eq!(
+        (&last["code"], &last["room"], &last["id"]),
+        (&json!("forbidden"), &json!("org:1"), &Value::Null)
+    );
+    socket.expect("authenticated").await;
     server.stop().await;
 }
 

@@ -193,20 +193,22 @@ impl Gate {
             refused,
             version: answer.version,
         };
-        for room in asked {
-            if !answer.grants(&room) {
+        for room in &asked {
+            if !answer.grants(room) {
                 admitted
                     .refused
                     .push((room.to_string(), RoomRefusal::Forbidden));
-            } else if !admitted.rooms.contains(&room) {
-                admitted.rooms.push(room);
+            } else if !admitted.rooms.contains(room) {
+                admitted.rooms.push(Arc::clone(room));
             }
         }
         while admitted.rooms.len() > most
             && let Some(room) = admitted.rooms.pop()
         {
-            let room = room.to_string();
-            admitted.refused.push((room, RoomRefusal::TooMany));
+            if admitted.rooms.len() >= admitted.home || asked.contains(&room) {
+                let room = room.to_string();
+                admitted.refused.push((room, RoomRefusal::TooMany));
+            }
         }
         Ok(admitted)
     }

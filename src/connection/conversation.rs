@@ -149,9 +149,15 @@ impl<'a> Conversation<'a> {
             .filter(|room| !admitted.rooms.contains(room))
             .collect();
         let (hub, under, expires_at) = (&gate.hub, admitted.version, renewed.expires_at);
+        // The writer tells of these, before any bookmark behind what it leaves out.
         hub.take_away(subscription, &lost);
+        for (code, message, room) in admitted.errors() {
+            match room {
+                Some(_) => self.refused(code, room),
+                None => self.error(tag.clone(), code, &message, None),
+            }
+        }
         hub.renew(subscription, renewed, under);
-        self.report_refused(&admitted, tag.as_ref());
         self.expires_at.store(expires_at, Ordering::Release);
         self.renewed.notify_one();
         self.answer(&Told::Renewed { expires_at }, tag.as_ref());
@@ -187,8 +193,8 @@ impl<'a> Conversation<'a> {
 
     /// Tells of each room that was refused.
     fn report_refused(&self, admitted: &Admission, tag: Option<&Value>) {
-        for (room, why) in &admitted.refused {
-            self.error(tag.cloned(), why.word(), &why.to_string(), Some(room));
+        for (code, message, room) in admitted.errors() {
+            self.error(tag.cloned(), code, &message, room);
         }
     }
 

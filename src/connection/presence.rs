@@ -185,7 +185,7 @@ impl Gate {
         let known = known.filter(|known| known.user == identity.user);
         let resumes = visit.since().is_some();
         let known = match known {
-            Some(known) if resumes && known.refused.is_empty() => return Ok((known, false)),
+            Some(known) if resumes && known.refused.is_empty() => return Ok((known, true)),
             known => known,
         };
         let admission = if resumes && known.is_some() {
@@ -194,7 +194,7 @@ impl Gate {
         } else {
             self.ask_in_turn(transport, visit, identity).await?
         };
-        let told = known.is_some_and(|known| known.refused == admission.refused);
+        let told = known.is_some_and(|known| known.errors().eq(admission.errors()));
         self.hub.remember(asker, admission.clone(), Instant::now());
         Ok((admission, told))
     }
@@ -347,20 +347,17 @@ impl Presence {
         (self.identity.expires_at != u64::MAX).then_some(self.identity.expires_at)
     }
 
-    /// What was wrong with what was asked for, the bookmark and each room that was refused: the word
-    /// of the error, what to say, and the room.
+    /// What was wrong with what was asked for, the bookmark and rooms: see [`Admission::errors`].
     pub fn errors(&self) -> impl Iterator<Item = (&'static str, String, Option<&str>)> {
         let bad = || ("bad-bookmark", NotABookmark.to_string(), None);
         let bookmark = self.unreadable.then(bad);
-        let refused = self.admission.refused.iter();
-        let refused = refused.map(|(room, why)| (why.word(), why.to_string(), Some(room.as_str())));
-        bookmark.into_iter().chain(refused)
+        bookmark.into_iter().chain(self.admission.errors())
     }
 
     /// Whether a poller has not been told so already: then it does not have to wait for it.
     #[must_use]
     pub fn has_news(&self) -> bool {
-        !self.admission.refused.is_empty() && !self.told
+        !self.told && self.admission.errors().next().is_some()
     }
 }
 

@@ -186,7 +186,10 @@ impl<'a, O: Outlet> Writer<'a, O> {
         match delivery {
             Delivery::Event(event) => return self.write_event(&event, true),
             Delivery::Seam(seam) => return self.write_seam(*seam).await,
-            Delivery::Reply(frame) => self.outlet.feed(&frame),
+            Delivery::Reply(frame) => {
+                self.tell_withdrawn()?;
+                self.outlet.feed(&frame);
+            }
             Delivery::Gap { reason, bookmark } => {
                 let rooms = presence.subscription.rooms();
                 self.write_gap(&rooms, reason, &bookmark)?;

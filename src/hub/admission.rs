@@ -9,11 +9,35 @@ use std::sync::Arc;
 pub struct Admission {
     pub user: Option<String>,
     pub rooms: Vec<Arc<str>>,
-    /// So many of them, the first, are home rooms: nobody asked for them.
+    /// So many home rooms there are: the first of `rooms`, and if these are fewer, nothing else is among them.
     pub home: usize,
+    /// Rooms that were asked for.
     pub refused: Vec<(String, RoomRefusal)>,
     /// Of rules and revocations, as the answer saw them.
     pub version: i64,
+}
+
+impl Admission {
+    /// So many home rooms are left out, for there are too many.
+    #[must_use]
+    pub fn left_out(&self) -> usize {
+        self.home.saturating_sub(self.rooms.len())
+    }
+
+    /// What was wrong with what was asked for: the word of the error, what to say, and the room. Of home rooms
+    /// that are left out all at once: nobody asked for them, and there may be thousands.
+    pub fn errors(&self) -> impl Iterator<Item = (&'static str, String, Option<&str>)> {
+        let refused = self.refused.iter();
+        let refused = refused.map(|(room, why)| (why.word(), why.to_string(), Some(room.as_str())));
+        let left_out = (self.left_out() > 0).then(|| {
+            let (home, left_out, most) = (self.home, self.left_out(), self.rooms.len());
+            let message = format!(
+                "{left_out} of your {home} home rooms are left out: a connection may be in {most} rooms"
+            );
+            (RoomRefusal::TooMany.word(), message, None)
+        });
+        refused.chain(left_out)
+    }
 }
 
 /// Why a room is not somebody's.

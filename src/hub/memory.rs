@@ -103,7 +103,6 @@ impl Memory {
 fn weight((who, asked): &Asker, admission: &Admission) -> usize {
     let asked: usize = asked.iter().map(|room| room.len() + 48).sum();
     let joined: usize = admission.rooms.iter().map(|room| room.len() + 48).sum();
-    // Of home rooms, too, those that are too many.
     let refused = admission.refused.iter();
     let refused: usize = refused.map(|(room, _)| room.len() + 48).sum();
     who.len() + asked + joined + refused + 300
@@ -186,9 +185,8 @@ mod tests {
         assert_eq!((memory.bytes, memory.kept.len()), (0, 0), "above the limit");
     }
 
-    /// A home rule that answered with a hundred thousand rooms took 10 MB for each user who polled.
     #[test]
-    fn home_rooms_that_are_too_many_are_counted() {
+    fn what_was_refused_is_counted() {
         let now = Instant::now();
         let mut memory = memory(&[("1", 5)], now);
         let mut admission = memory.recall(&asker("1"), AGE, now).unwrap();

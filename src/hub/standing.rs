@@ -97,12 +97,9 @@ impl Hub {
         }
         let subscription = &asked.subscription;
         let mut table = self.0.table.lock();
-        // From before they are left: whoever leaves out something of theirs finds them here.
-        let mut withdrawn = subscription.withdrawn.lock();
         let lost = subscription.granted_until(version, rooms);
         let left = table.take_away(subscription, &lost);
-        withdrawn.extend(left.iter().cloned());
-        drop((withdrawn, table));
+        drop(table);
         subscription.wake();
         left.len()
     }

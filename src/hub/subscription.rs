@@ -64,7 +64,7 @@ pub struct Subscription {
     pub(super) rooms: Mutex<HashMap<Arc<str>, Joined>>,
     /// Whether rooms were taken from it: then what waits may be of one of those.
     pub(super) narrowed: AtomicBool,
-    /// Those that rules have taken and nobody has told yet.
+    /// Those that were taken and nobody has told yet.
     pub(super) withdrawn: Mutex<Vec<Arc<str>>>,
     pub(super) wake: Notify,
     pub(super) ended: Notify,

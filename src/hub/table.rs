@@ -45,12 +45,18 @@ impl Table {
         left
     }
 
-    /// The same for rooms that are taken away: nothing that waits for them is written any more.
+    /// The same for rooms that are taken away: nothing that waits for them is written any more, and its
+    /// writer, which is to be woken, tells of them.
     pub fn take_away(&mut self, subscription: &Subscription, rooms: &[Arc<str>]) -> Vec<Arc<str>> {
-        if !rooms.is_empty() {
-            subscription.narrowed.store(true, Ordering::Release);
+        if rooms.is_empty() {
+            return Vec::new();
         }
-        self.leave(subscription, rooms)
+        subscription.narrowed.store(true, Ordering::Release);
+        // From before they are left: whoever leaves out something of theirs finds them here.
+        let mut withdrawn = subscription.withdrawn.lock();
+        let left = self.leave(subscription, rooms);
+        withdrawn.extend(left.iter().cloned());
+        left
     }
 
     pub fn exit(&mut self, subscription: &Subscription, room: &Arc<str>) {

@@ -50,7 +50,7 @@ impl Subscription {
         self.concerned(&rooms)
     }
 
-    /// Takes the rooms that rules have taken and nobody has told yet. To be told before anything else: what
+    /// Takes the rooms that were taken away and nobody has told yet. To be told before anything else: what
     /// waited for them is left out from now on, and a bookmark behind it would hide that from whoever is
     /// cut off before it is told, and comes back when they are granted again.
     #[must_use]
