@@ -22,7 +22,7 @@ const TAKEN: &[&str] = &["token", "since", "reader", "wait"];
 const ARGUMENTS: &str = r#"["{data}", { id = "{id}", bookmark = "{bookmark}", at = "{at}" }]"#;
 
 /// Each of those, and what it is called where these are names of some.
-fn called<'a>(names: &'a [(String, String)]) -> impl Iterator<Item = (&'static str, &'a str)> {
+fn called(names: &[(String, String)]) -> impl Iterator<Item = (&'static str, &str)> {
     TAKEN.iter().map(move |own| {
         let found = names.iter().find(|(known, _)| known == own);
         (*own, found.map_or(*own, |(_, name)| name.as_str()))

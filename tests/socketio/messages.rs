@@ -35,7 +35,7 @@ async fn what_is_sent_again_is_heard_once() {
     let path = polled(&server).await;
     for (stamp, packet) in [
         ("a", r#"420["join-lab",1]"#),
-        ("a", r#"420["join-lab",1]"#),
+        ("b", r#"420["join-lab",1]"#),
         ("b", r#"420["join-lab",1]"#),
         ("c", r#"421["join-lab",2]"#),
     ] {

@@ -48,7 +48,7 @@ pub(super) async fn fetch(engine: &Engine, mut stamp: Option<Box<str>>) -> Boxed
     let ask = |inside: &mut Inside| {
         let waiting = inside.requests()?;
         waiting.asks += 1;
-        let is_lost = stamp.is_some() && waiting.answered == stamp;
+        let is_lost = waiting.answered.is_last(stamp.as_deref());
         Some((is_lost, std::mem::replace(&mut waiting.asked, true)))
     };
     match engine.change(ask) {
@@ -69,7 +69,7 @@ pub(super) async fn fetch(engine: &Engine, mut stamp: Option<Box<str>>) -> Boxed
     let answered = engine.when(|inside| {
         let packets = inside.answer(most)?;
         if let Some(waiting) = inside.requests() {
-            waiting.answered = stamp.take();
+            waiting.answered.keep(stamp.take());
         }
         Some(packets)
     });
@@ -95,14 +95,13 @@ pub(super) async fn take(engine: &Arc<Engine>, stamp: Option<Box<str>>, body: In
         }
         Ok(Err(_)) => return EngineError::Request.answer(),
     };
-    let is_repeated = stamp.is_some()
-        && engine.change(|inside| {
-            inside.requests().is_some_and(|waiting| {
-                let is_repeated = waiting.brought == stamp;
-                waiting.brought = stamp;
-                is_repeated
-            })
-        });
+    let is_repeated = engine.change(|inside| {
+        inside.requests().is_some_and(|waiting| {
+            let is_repeated = waiting.brought.is_last(stamp.as_deref());
+            waiting.brought.keep(stamp);
+            is_repeated
+        })
+    });
     if is_repeated {
         return text(StatusCode::OK, "ok".to_owned());
     }

@@ -4,6 +4,7 @@
 use super::Inside;
 use crate::connection::Refusal;
 use crate::connection::socket::Socket;
+use crate::connection::socketio::exchange::Stamps;
 use crate::connection::socketio::packet::{CLOSE, NOTHING, SEPARATOR};
 use crate::frame::Frame;
 use crate::report;
@@ -29,9 +30,9 @@ pub(in crate::connection::socketio) struct PendingPackets {
     pub asked: bool,
     /// Requests that asked for packets until now.
     pub asks: usize,
-    /// The last request that was answered with packets, and the last that brought some.
-    pub answered: Option<Box<str>>,
-    pub brought: Option<Box<str>>,
+    /// Of the requests that were answered with packets, and of those that brought some.
+    pub answered: Stamps,
+    pub brought: Stamps,
     /// A WebSocket is tried beside.
     pub tried: bool,
     /// A WebSocket is about to carry it: no request is kept waiting.
