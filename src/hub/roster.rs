@@ -171,18 +171,22 @@ mod tests {
     use super::*;
     use crate::hub::tests::{LIMITS, hub};
     use crate::hub::{Admission, Hub, Since};
+    use futures_util::FutureExt;
     use std::time::Instant;
 
-    fn enter(hub: &Hub, user: &str, version: i64) -> Arc<Subscription> {
-        let subscription = hub.open();
-        let identity = Identity {
+    fn identity(user: &str) -> Identity {
+        Identity {
             user: (!user.is_empty()).then(|| user.to_owned()),
             expires_at: u64::MAX,
             claims: "{}".into(),
             session: None,
             as_of: i64::MAX,
-        };
-        hub.enter(&subscription, identity, version);
+        }
+    }
+
+    fn enter(hub: &Hub, user: &str, version: i64) -> Arc<Subscription> {
+        let subscription = hub.open();
+        hub.enter(&subscription, identity(user), version);
         hub.join(&subscription, &["a".into()], Since::Now, None, version);
         subscription
     }
@@ -212,6 +216,26 @@ mod tests {
             assert_eq!(alive.over(), None);
         }
         assert!(hub.stale().is_empty());
+    }
+
+    /// Whoever is in no room has nothing else that would have them asked for, until the rules change again.
+    #[test]
+    fn who_comes_in_by_an_older_verdict_is_asked_for_at_once() {
+        let hub = hub(LIMITS);
+        change(&hub, 5, 5, &[]);
+        let noticed = || hub.stale_noticed().now_or_never().is_some();
+        let somebody = hub.open();
+        hub.enter(&somebody, identity("1"), 5);
+        hub.renew(&somebody, identity("1"), 5);
+        hub.join(&somebody, &["a".into()], Since::Now, None, 5);
+        assert!(!noticed());
+        hub.enter(&hub.open(), identity("2"), 4);
+        assert!(noticed());
+        hub.renew(&somebody, identity("1"), 4);
+        assert!(noticed());
+        hub.renew(&somebody, identity("1"), 5);
+        hub.join(&somebody, &["b".into()], Since::Now, None, 4);
+        assert!(noticed());
     }
 
     #[test]

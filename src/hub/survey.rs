@@ -106,6 +106,8 @@ mod tests {
         assert_eq!(tail.over(), Some(Ended::Lagged));
         tail.close();
         assert_eq!(hub.sizes().queue_bytes, 0);
+        // Nobody keeps what has been closed.
+        assert_eq!(Arc::strong_count(&tail), 1);
     }
 
     #[tokio::test]

@@ -314,6 +314,42 @@ fn a_replay_above_its_limit_is_a_gap_and_never_cut_short() {
     );
 }
 
+/// However small its queue, or nobody could ever be told of it.
+#[test]
+fn an_event_larger_than_a_queue_reaches_who_takes_each() {
+    let hub = hub(Limits {
+        queue_bytes: 1,
+        ..LIMITS
+    });
+    let somebody = hub.open();
+    join(&hub, &somebody, &["a"], Since::Now);
+    let emit = |xid: u64| {
+        let to = place(xid + 1, xid + 1, &[]);
+        publish(&hub, &to, &[(xid, xid, &["a"])], Instant::now());
+    };
+    emit(10);
+    // Of joining, a seam is taken first.
+    assert_eq!(taken(&somebody).last().map(String::as_str), Some("10"));
+    emit(11);
+    emit(12);
+    assert_eq!(somebody.over(), Some(Ended::Lagged));
+}
+
+#[test]
+fn a_replay_of_too_many_bytes_is_a_gap() {
+    for (replay_bytes, told) in [(100_000, "ring [10]"), (1, "gap limit")] {
+        let hub = hub(Limits {
+            replay_bytes,
+            ..LIMITS
+        });
+        let to = place(11, 11, &[]);
+        publish(&hub, &to, &[(10, 10, &["a"])], Instant::now());
+        let somebody = hub.open();
+        join(&hub, &somebody, &["a"], since("h.10_0"));
+        assert_eq!(taken(&somebody), [told]);
+    }
+}
+
 #[test]
 fn a_reader_that_falls_behind_is_ended_and_slows_nobody() {
     let hub = hub(Limits {
