@@ -994,38 +994,40 @@ async fn a_room_that_is_taken_while_its_replay_is_read_is_not_counted() {
 /// was granted the room again, lacked it in silence.
 #[tokio::test]
 async fn a_welcome_does_not_lie_behind_what_a_room_that_is_taken_leaves_out() {
-    let database = support::database().await;
-    database.run(RULES).await;
-    database.run(HELD).await;
-    let since = database.bookmark().await;
-    database
-        .run(
-            "insert into rowcast.event (channel, name, rooms, data, render)
+    for transport in TRANSPORTS {
+        let database = support::database().await;
+        database.run(RULES).await;
+        database.run(HELD).await;
+        let since = database.bookmark().await;
+        database
+            .run(
+                "insert into rowcast.event (channel, name, rooms, data, render)
                  values ('c', 'state', array['org:1'], '{}', 'public.held')",
-        )
-        .await;
-    // Its ring does not reach back so far.
-    let server = serve(&database, |settings| Way::Notified.floor(settings)).await;
-    database.run("select pg_advisory_lock(42)").await;
-    let query = format!("rooms=org:1&since={since}");
-    let mut reader = ws(&server, &issued("1", -5), &query).await;
-    rule_waits(&database).await;
-    withdraw_org(&database, &server, 2).await;
-    database.run("select pg_advisory_unlock(42)").await;
-    let welcome = reader.expect("welcome").await;
-    assert_eq!(welcome["rooms"], json!(["home:1"]));
-    assert_withdrawn(&mut reader, "org:1").await;
-    // From here on it is told.
-    assert_eq!(reader.expect("subscribed").await["count"], 0);
-    let again = "insert into rowcast.room_rule values ('org:*', 'public.in_org(jsonb, text)')";
-    heard(&database, &server, again).await;
-    let place = welcome["bookmark"].as_str().expect("a place");
-    let query = format!("rooms=org:1&since={place}");
-    let mut back = ws(&server, &issued("1", -5), &query).await;
-    back.expect("welcome").await;
-    assert_eq!(back.expect("subscribed").await["count"], 1);
-    back.expect_event("state").await;
-    server.stop().await;
+            )
+            .await;
+        // Its ring does not reach back so far.
+        let server = serve(&database, |settings| Way::Notified.floor(settings)).await;
+        database.run("select pg_advisory_lock(42)").await;
+        let query = format!("rooms=org:1&since={since}");
+        let mut reader = connect(transport, &server, &issued("1", -5), &query).await;
+        rule_waits(&database).await;
+        withdraw_org(&database, &server, 2).await;
+        database.run("select pg_advisory_unlock(42)").await;
+        let welcome = reader.expect("welcome").await;
+        assert_eq!(welcome["rooms"], json!(["home:1"]), "{transport:?}");
+        assert_withdrawn(&mut reader, "org:1").await;
+        // From here on it is told.
+        assert_eq!(reader.expect("subscribed").await["count"], 0);
+        let again = "insert into rowcast.room_rule values ('org:*', 'public.in_org(jsonb, text)')";
+        heard(&database, &server, again).await;
+        let place = welcome["bookmark"].as_str().expect("a place");
+        let query = format!("rooms=org:1&since={place}");
+        let mut back = connect(transport, &server, &issued("1", -5), &query).await;
+        back.expect("welcome").await;
+        assert_eq!(back.expect("subscribed").await["count"], 1);
+        back.expect_event("state").await;
+        server.stop().await;
+    }
 }
 
 /// Who counted took the live events behind it for the rest of the replay: what follows another state, in the
