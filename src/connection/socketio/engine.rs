@@ -4,6 +4,7 @@
 
 mod members;
 mod pace;
+mod stamps;
 mod way;
 
 use super::ear::Ear;

@@ -2,9 +2,9 @@
 //! Hands text to requests, and frames to a WebSocket. It must never say the end before all else.
 
 use super::Inside;
+use super::stamps::Stamps;
 use crate::connection::Refusal;
 use crate::connection::socket::Socket;
-use crate::connection::socketio::exchange::Stamps;
 use crate::connection::socketio::packet::{CLOSE, NOTHING, SEPARATOR};
 use crate::frame::Frame;
 use crate::report;
