@@ -263,8 +263,6 @@ async fn cut_after_each_event_in_turn() {
     }
 }
 
-/// A stream cut behind any of its frames, before the first event too: the last bookmark received
-/// is a true place.
 /// Of the batch that somebody stands in, the rest comes before what was committed later, whatever their ids:
 /// from behind that, nobody comes back to it.
 #[tokio::test]
@@ -316,6 +314,8 @@ async fn a_page_that_goes_on_to_write_behind_others_is_told_of_it() {
     assert_eq!(db.ask::<String>(&told).await, "own end");
 }
 
+/// A stream cut behind any of its frames, before the first event too: the last bookmark received
+/// is a true place.
 #[tokio::test]
 async fn a_cut_before_the_first_event_loses_nothing() {
     let db = database(Version::Installed).await;
