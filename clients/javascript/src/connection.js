@@ -46,7 +46,7 @@ export function open(options) {
   let user
   let duplicates = 0
   /** The replay under way: how much is left, and whose it is.
-   * @type {{left: number, whose?: import('./live.js').Follower} | undefined} */
+   * @type {{left: number, whose?: import('./live.js').Follower & {resumes?: boolean}} | undefined} */
   let replay
   /** What came over the old link since the one that is to take its place was told where to begin,
    * and what of it the new one has yet to bring: it may be behind. @type {Set<string>} */
@@ -90,9 +90,10 @@ export function open(options) {
   }
 
   /** @param {any} gap */
-  function tellGap({ rooms, reason, bookmark }) {
-    // After a crash the database may give out the same ids anew; these are gaps within a history.
-    if (!/^(trigger|paused|listener|overflow)$/.test(reason)) {
+  function tellGap({ id, rooms, reason, bookmark }) {
+    // After a crash the database may give out the same ids anew. A subscribe's own place says nothing of the stream's
+    // history, and these are gaps within one: trigger, paused, listener, overflow.
+    if (!id && !/^(trig|paus|list|over)/.test(reason)) {
       ids.clear()
       ahead.clear()
     }
@@ -136,12 +137,12 @@ export function open(options) {
     subscribed(/** @type {import('./keeper.js').Frame} */ frame, /** @type {import('./rooms.js').Opening} */ opening) {
       const { id, outcome, bookmark, count } = frame
       // Of rooms that come from further back, unless a state has asked: what is loaded has it, or has had it.
-      if (id && count) expect(count, /** @type {any} */ ({ done() {} }))
-      const answered = rooms.granted(frame, opening)
+      if (id && count) expect(count, /** @type {any} */ ({ resumes: true, done() {} }))
+      const [wish] = rooms.granted(frame, opening)
       // The first answer to a durable name: nobody knows it, or no longer.
       if (opening.reader && !opening.since && !id && outcome === 'live' && shown.status !== 'live') emit('gap', { rooms: ['*'], reason: 'reader', bookmark })
-      if (outcome === 'gap' && !answered.some((wish) => wish.begin)) tellGap(frame)
-      if (!id || answered.some((wish) => wish.resumes)) expect(count ?? 0)
+      if (outcome === 'gap' && !wish?.begin) tellGap(frame)
+      if (!id || wish?.resumes) expect(count ?? 0)
     },
   })
 
@@ -172,10 +173,12 @@ export function open(options) {
     error: failed,
     status: turn,
     lost() {
+      // Cut there, the place lies behind what states were loaded with: they would be given that again.
+      const isBack = replay?.whose?.resumes
       replay = undefined
       calls.lost()
       rooms.lost()
-      tellAll((follower) => follower.lost())
+      tellAll((follower) => follower.lost(isBack))
     },
   })
   const rooms = roster(settings, () => keeper, failed, (room, error) => tellAll((follower) => follower.denied(room, error)))

@@ -44,6 +44,6 @@ export const ofClose = (code, reason) => {
   const [said] = reason.split(':')
   const word = FINAL.includes(said) ? said : (CODES[code] ?? 'disconnected')
   // A bare number is how long to wait, and no reason to read.
-  const ms = Number(reason) || undefined
+  const ms = +reason || undefined
   return new RowcastError(word, ms ? word : reason || `closed: ${code}`, ms)
 }

@@ -87,7 +87,7 @@ export function keep(settings, host) {
     timers[what]?.()
     delete timers[what]
     if (!fn) return
-    timers[what] = later(ms ?? 0, () => {
+    timers[what] = later(/** @type {number} */ (ms), () => {
       delete timers[what]
       fn()
     })
@@ -233,7 +233,7 @@ export function keep(settings, host) {
     const before = mine.heardAt
     timer('watch', ms, () => {
       // The clock may have been set back meanwhile.
-      if (mine.heardAt !== before) watch(mine, Math.min(mine.silence, mine.heardAt + mine.silence - now()))
+      if (mine.heardAt !== before) watch(mine, mine.silence + Math.min(0, mine.heardAt - now()))
       else if (isLast) ended(mine, new RowcastError('disconnected', 'silence'))
       else doubt(mine)
     })

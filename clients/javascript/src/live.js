@@ -12,7 +12,7 @@ import { NEEDS_TOKEN, PASSES } from './errors.js'
 
 /**
  * @typedef {{begin: () => void, event: (frame: any) => void, lacks: (id: string) => boolean, done: () => void, gap: (rooms: string[]) => void,
- *   denied: (room: string, error: RowcastError) => void, lost: () => void, live: () => void}} Follower
+ *   denied: (room: string, error: RowcastError) => void, lost: (isBack?: boolean) => void, live: () => void}} Follower
  * @typedef {{settings: import('./settings.js').Settings, failed: (error: unknown) => void,
  *   call: (name: string, args?: object) => Promise<import('./types.d.ts').Answer>,
  *   followers: Set<Follower>, expect: (count: number, whose: Follower) => void, isClosed: () => boolean, rests: () => boolean,
@@ -124,7 +124,7 @@ export function follow({ settings, failed, call: ask, followers, expect, isClose
     // While it loads it hears of it by its own answer.
     denied: (room, error) => (phase === 'live' || phase === 'replaying') && names.includes(room) && fail(error),
     // The rest of the replay will come mixed with what was delivered before; and a pause ends with `close()`.
-    lost: () => (phase === 'replaying' || phase === 'waiting') && wait(),
+    lost: (isBack) => (phase === 'replaying' || phase === 'waiting' || (isBack && phase === 'live')) && wait(),
     live: () => phase === 'waiting' && load(),
   }
 

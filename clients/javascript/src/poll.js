@@ -42,7 +42,7 @@ export function poll({ settings, token, opening, frame, end }) {
       const isPart = got.more && loaded < 0
       if (isOver()) return
       // Where it stood is known to the server alone, if it has come by a durable name.
-      if (!wait) frame({ ...got, type: 'welcome', bookmark: place.since ?? (place.reader && events[0] ? undefined : bookmark) })
+      if (!wait) frame({ ...got, outcome: undefined, type: 'welcome', bookmark: place.since ?? (place.reader && events[0] ? undefined : bookmark) })
       got.errors?.forEach(frame)
       if (wait ? outcome === 'gap' : place.since ?? place.reader) {
         // How much more there is, nobody says: it ends with the heartbeat.

@@ -10,9 +10,6 @@ import { RowcastError } from './error.js'
 const BUSY = 2000
 const BUSY_WORDS = ['overloaded', 'rate-limited']
 
-/** Addresses part names by commas: such a room can only be asked for in a frame. @param {string} room */
-const hasComma = (room) => room.includes(',')
-
 /** Characters that rooms have in an address: a request's head has 16 KiB, token, cookies and all. */
 const ADDRESS = 4000
 
@@ -219,8 +216,9 @@ export function roster({ later, random, reader }, keeper, report, denied) {
       const rest = []
       // These stand where an earlier link began, and not where this one does.
       const behind = [...wishes].flatMap((wish) => (wish.resumes ? wish.rooms : []))
+      // Addresses part names by commas: such a room can only be asked for in a frame.
       const fits = (/** @type {string[]} */ more) =>
-        !more.some((room) => hasComma(room) || behind.includes(room)) && `${new URLSearchParams({ rooms: `${[...new Set([...rooms, ...more])]}` })}`.length <= ADDRESS
+        !more.some((room) => room.includes(',') || behind.includes(room)) && `${new URLSearchParams({ rooms: `${[...new Set([...rooms, ...more])]}` })}`.length <= ADDRESS
       // What the link in use is loading may be there before this one is.
       for (const [room, { fresh, denied }] of wanted) if (!denied && (!fresh || askedAs(LOAD).some((wish) => wish.rooms.includes(room)))) (fits([room]) ? rooms : rest).push(room)
       const plain = [...wishes].filter((wish) => !wish.since && !wish.rooms.some((room) => rest.includes(room)))
@@ -238,7 +236,7 @@ export function roster({ later, random, reader }, keeper, report, denied) {
      * @param {Opening} opening
      */
     welcomed(frame, opening) {
-      const { since, rest, wishes: open, loading, reader } = opening
+      let { since, rest, wishes: open, loading, reader } = opening
       home.clear()
       for (const room of frame.rooms.slice(0, frame.home)) home.add(room)
       for (const room of frame.rooms) {
@@ -249,18 +247,7 @@ export function roster({ later, random, reader }, keeper, report, denied) {
       }
       for (const wish of open) mark(wish, OPENED)
       if (loading) mark(loading, LOAD)
-      this.resume(frame, since, rest)
-      if (!since && !reader) this.granted(frame, opening)
-      plan()
-    },
-
-    /**
-     * Asks for what the link could not open with.
-     * @param {import('./keeper.js').Frame} frame
-     * @param {string | undefined} since
-     * @param {string[]} rest
-     */
-    resume(frame, since, rest) {
+      // What the link could not open with.
       const still = rest.filter((room) => wanted.has(room) && !wanted.get(room)?.denied)
       for (const wish of wishes) {
         if (!wish.resumes) continue
@@ -277,6 +264,8 @@ export function roster({ later, random, reader }, keeper, report, denied) {
         for (const room of still) this.refuse({ code: 'unavailable', message: 'a comma, or more than an address holds, needs WebSocket', room })
         for (const wish of wishes) if (wish.rooms.some((room) => still.includes(room))) grant(wish, frame)
       }
+      if (!opening.since && !reader) this.granted(frame, opening)
+      plan()
     },
 
     /**

@@ -16,10 +16,7 @@ export function websocket({ settings, token, opening, frame, end }) {
   // Its close follows, but of Node 22's own that could not open. `ws` ends the process if nobody hears of an error.
   socket.onerror = () => settings.later(0, () => socket.onclose && end(ofClose(1006, '')))
   return {
-    send(said) {
-      if (socket.readyState === 1) socket.send(said)
-      return socket.readyState === 1
-    },
+    send: (said) => socket.readyState === 1 && (socket.send(said), true),
     close() {
       socket.onmessage = socket.onclose = null
       socket.close()

@@ -136,6 +136,16 @@ describe('events', () => {
     expect(told.gaps).toEqual([{ rooms: ['*'], reason: 'history', bookmark: 'i.1_0' }])
   })
 
+  test('twice: a subscribe from a place of another history forgets no ids of this one', async () => {
+    const { connection, told, socket } = await live(fake)
+    socket.say(event(1))
+    const asked = connection.subscribe('a', { since: 'old.0_0' })
+    await settle()
+    socket.say({ type: 'subscribed', id: 1, rooms: ['a'], outcome: 'gap', reason: 'history', bookmark: 'h.1_0' }, event(1))
+    expect(await asked).toMatchObject({ outcome: 'gap', reason: 'history' })
+    expect([told.gaps, told.events]).toMatchObject([[{ rooms: ['a'] }], ['1']])
+  })
+
   test('a gap on resume is told with its rooms', async () => {
     const { told, socket } = await live(fake)
     socket.cut()

@@ -67,6 +67,36 @@ test('nor is it given what a room brings that is joined from further back', asyn
   expect([one.state, told.events, connection.status]).toEqual([[5, 6], ['5', '6'], 'live'])
 })
 
+test('twice applied: a link that is cut in what another room brings from further back comes back from there, and loads anew', async () => {
+  const { connection, socket, one } = await loaded([5])
+  answerSubscribe(socket, { bookmark: 'h.6_0' })
+  const asked = connection.subscribe('b', { since: 'h.0_0' })
+  await settle()
+  socket.say(recovered({ id: 2, rooms: ['b'], count: 2, bookmark: 'h.0_0' }), event(1, { bookmark: 'h.0_0.1' }))
+  await asked
+  socket.cut()
+  expect(one.get()).toMatchObject({ state: [5], status: 'loading' })
+  await pass(1000)
+  expect(fake.socket.query('since')).toBe('h.0_0.1')
+  fake.socket.say(welcome({ rooms: ['lab:1', 'b'] }), recovered({ rooms: ['lab:1', 'b'], count: 2, bookmark: 'h.0_0.1' }), event(2), event(5))
+  fake.request.json({ data: [5, 6], bookmark: 'h.7_0' })
+  await settle()
+  answerSubscribe(fake.socket, { bookmark: 'h.7_0' })
+  expect(one.get()).toMatchObject({ state: [5, 6], status: 'live' })
+})
+
+test('nor one that is cut behind that: a heartbeat has brought the place of all rooms again', async () => {
+  const { connection, socket, one } = await loaded([5])
+  answerSubscribe(socket, { bookmark: 'h.6_0' })
+  const asked = connection.subscribe('b', { since: 'h.0_0' })
+  await settle()
+  socket.say(recovered({ id: 2, rooms: ['b'], count: 1, bookmark: 'h.0_0' }), event(1, { bookmark: 'h.0_0.1' }), { type: 'heartbeat', bookmark: 'h.7_0' })
+  await asked
+  socket.cut()
+  await pass(1000)
+  expect([fake.socket.query('since'), one.status, fake.requests]).toEqual(['h.7_0', 'live', []])
+})
+
 test('listeners hear of each change, and the snapshot is the same object in between', async () => {
   const { socket, one } = await loaded()
   const heard = vi.fn()

@@ -406,6 +406,16 @@ describe('a room with a comma', () => {
     await pass(10_000)
     expect(fake.requests).toHaveLength(1)
   })
+
+  test('false recovered: asked for from further back with a room that a poll is in, that is live from here on', async () => {
+    const { connection } = open(fake, { transports: ['poll'], rooms: ['c'], since: 'h.1_0' })
+    const asked = connection.subscribe(['a,b', 'c'], { since: 'h.0_0' })
+    await settle()
+    fake.request.json({ outcome: 'recovered', user: '1', rooms: ['user:1', 'c'], home: 1, events: [], errors: [], bookmark: 'h.1_0', more: false })
+    await turns()
+    expect(await asked).toMatchObject({ outcome: 'live', rooms: ['c'], refused: [{ room: 'a,b', code: 'unavailable' }] })
+    connection.close()
+  })
 })
 
 describe('more rooms than an address holds', () => {
