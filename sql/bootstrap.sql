@@ -1,5 +1,6 @@
--- The two roles and the schema that everything else needs. Applied first at every `rowcast migrate`,
--- as the role that connects (a superuser, or one with CREATEROLE and CREATE on the database).
+-- The two roles and the schema that everything else needs. Applied first at every `rowcast
+-- migrate`, as the role that connects (a superuser, or one with CREATEROLE and CREATE on the
+-- database).
 -- What follows this file runs as rowcast_owner, so it must never create anything inside the schema.
 
 do $$
@@ -41,9 +42,9 @@ $$;
 
 create schema if not exists rowcast authorization rowcast_owner;
 
--- Behind it: whoever owns the database may have made one just before us. Whoever owns the schema, or
--- what we call in it, has his own functions run by us. And what nobody's rights were ever settled of is
--- everybody's to call, as its owner.
+-- Behind it: whoever owns the database may have made one just before us. Whoever owns the schema,
+-- or what we call in it, has his own functions run by us. And what nobody's rights were ever
+-- settled of is everybody's to call, as its owner.
 do $$
 declare
   v_owned text;
@@ -88,7 +89,8 @@ begin
 end
 $$;
 
--- As the owner from here on: whoever migrates may be a member who does not inherit what is the owner's.
+-- As the owner from here on: whoever migrates may be a member who does not inherit what is the
+-- owner's.
 set local role rowcast_owner;
 comment on schema rowcast is
   'Rowcast: the event log, its doorbell, and the rules of who may hear what.';

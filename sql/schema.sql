@@ -128,7 +128,8 @@ begin
   end if;
   update rowcast.setting set access_version = access_version + 1
   returning access_version into v_version;
-  -- A restore that loads revocations before the settings, as pg_dump sorts them: each comes as it was.
+  -- A restore that loads revocations before the settings, as pg_dump sorts them: each comes as it
+  -- was.
   if not found then
     return null;
   end if;
@@ -284,8 +285,9 @@ begin
         v_other, p_operation, p_table),
       hint = 'Attach to the parent only: its partitions and children are attached with it.';
   end if;
-  -- It has one trigger for an operation: the second attachment would take it from the first. Where two
-  -- of them meet, there is a table with a second parent; partitions, which may be thousands, have one.
+  -- It has one trigger for an operation: the second attachment would take it from the first. Where
+  -- two of them meet, there is a table with a second parent; partitions, which may be thousands,
+  -- have one.
   select i.inhrelid, a.relation into v_child, v_other
   from pg_inherits i
   join rowcast.attached a on a.operation = p_operation and a.relation <> p_table
@@ -312,7 +314,8 @@ begin
     p_table, p_operation, p_query, p_mode, p_reset_above, v_columns, v_channel,
     v_function
   );
-  -- First, for its row is a lock as well: of two that make one function at once, the second would fail.
+  -- First, for its row is a lock as well: of two that make one function at once, the second would
+  -- fail.
   insert into rowcast.attached as a (relation, operation, mode, query, function_name, reset_above)
   values (p_table, p_operation, p_mode, p_query, v_function, p_reset_above)
   on conflict on constraint attached_pkey
@@ -435,7 +438,6 @@ CREATE FUNCTION rowcast.bookmark_with_own() RETURNS text
           union
           select generate_series(pg_snapshot_xmax(s)::text::bigint, own - 1)
         ) r (x)
-        where x <> own
       )
     )::pg_snapshot
   )
@@ -713,6 +715,19 @@ declare
   v_virtual text[];
   v_read text;
 begin
+  select string_agg(distinct a.attname, ', ') into v_read
+  from pg_rewrite r
+  join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+    and d.refobjid in (to_regclass('pg_temp.new_rows'), to_regclass('pg_temp.old_rows'))
+  join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+  where r.ev_class = 'pg_temp.rowcast_checked'::regclass and a.attnum < 0;
+  if v_read is not null then
+    raise exception using errcode = 'RC003',
+      message = format('the query for %s on %s reads %s: triggers are given no system columns',
+        p_operation, p_table, v_read),
+      hint = 'Of a row that is still there the table has them: join it by its key.';
+  end if;
+
   -- An inheritance child may have columns of its own, which whole rows of its trigger hold.
   select array_agg(distinct a.attname::text) into v_virtual
   from pg_attribute a
@@ -721,8 +736,8 @@ begin
   if v_virtual is null then
     return;
   end if;
-  -- Which columns a query reads of a table, PostgreSQL notes for its rights: the number of each plus 7,
-  -- and 7 for the whole row. Dependencies do not say the latter.
+  -- Which columns a query reads of a table, PostgreSQL notes for its rights: the number of each
+  -- plus 7, and 7 for the whole row. Dependencies do not say the latter.
   select string_agg(distinct coalesce(a.attname, 'whole rows of ' || c.relname), ', ') into v_read
   from pg_rewrite r
   cross join lateral regexp_matches(
@@ -749,7 +764,7 @@ $$;
 
 ALTER FUNCTION rowcast.check_computed(p_table regclass, p_operation text) OWNER TO rowcast_owner;
 
-COMMENT ON FUNCTION rowcast.check_computed(p_table regclass, p_operation text) IS 'Refuses a query over virtual generated columns of new_rows and old_rows; SQLSTATE RC003.';
+COMMENT ON FUNCTION rowcast.check_computed(p_table regclass, p_operation text) IS 'Refuses a query over system or virtual generated columns of new_rows and old_rows; RC003.';
 
 CREATE FUNCTION rowcast.check_horizon(p_from pg_snapshot) RETURNS void
     LANGUAGE plpgsql
@@ -949,6 +964,29 @@ begin
       message = format('rowcast_owner may not read %s, which the query for %s on %s reads',
         v_wrong, p_operation, p_table),
       hint = 'Grant usage on the schema and select on the table to rowcast_owner.';
+  end if;
+
+  -- No error to PostgreSQL: the query would find nothing, and nobody would know why.
+  select min(c.oid::regclass::text) into v_wrong
+  from pg_rewrite r
+  join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+    and d.refclassid = 'pg_class'::regclass
+  join pg_class c on c.oid = d.refobjid
+  join pg_roles o on o.rolname = 'rowcast_owner'
+  where r.ev_class = 'pg_temp.rowcast_checked'::regclass
+    and c.relrowsecurity and not o.rolbypassrls
+    and (c.relforcerowsecurity or not pg_has_role(o.oid, c.relowner, 'usage'))
+    and not exists (
+      select from pg_policy p cross join lateral unnest(p.polroles) m (role)
+      where p.polrelid = c.oid and p.polpermissive and p.polcmd in ('r', '*')
+        and (m.role = 0 or pg_has_role(o.oid, m.role, 'usage'))
+    );
+  if v_wrong is not null then
+    raise exception using errcode = 'RC004',
+      message = format('no policy lets rowcast_owner see %s, which the query for %s on %s reads',
+        v_wrong, p_operation, p_table),
+      hint = format('create policy rowcast on %s for select to rowcast_owner using (true);',
+        v_wrong);
   end if;
 
   select string_agg(distinct d.refobjid::regprocedure::text, ', ') into v_wrong
@@ -1947,7 +1985,8 @@ begin
   lock table rowcast.history_mark in exclusive mode;
   delete from rowcast.history_mark;
   delete from rowcast.history_pulse;
-  -- Writers may come to note losses when the disk is full: eight pages, which are not given back (V25).
+  -- Writers may come to note losses when the disk is full: eight pages, which are not given back
+  -- (V25).
   if pg_relation_size('rowcast.history_break') = 0 then
     begin
       insert into rowcast.history_break select clock_timestamp() from generate_series(1, 1600);
@@ -2418,7 +2457,8 @@ CREATE FUNCTION rowcast.record_failure(p_channel text, p_relation text, p_operat
 declare
   v_gap constant json := '{"reason":"trigger"}';
   v_concerned rowcast.concern[];
-  -- Both may quote a value of any size. Whoever writes may have another encoding, and the console has.
+  -- Both may quote a value of any size. Whoever writes may have another encoding, and the console
+  -- has.
   v_message constant text := case when rowcast.has_utf8(p_message) then left(p_message, 2000)
     else 'a message that has no form in UTF-8' end;
   v_context constant text := left(p_context, 2000);
@@ -2643,8 +2683,8 @@ begin
     if exists (select from rowcast.channel where delivery = 'announce') then
       perform setval('rowcast.announcing', 1);
     end if;
-    -- NOTIFY makes PREPARE TRANSACTION fail, and a sign-out or a revocation writes to setting: where
-    -- something may be prepared, the next look reads it, as it does at any time.
+    -- NOTIFY makes PREPARE TRANSACTION fail, and a sign-out or a revocation writes to setting:
+    -- where something may be prepared, the next look reads it, as it does at any time.
     if tg_table_name <> 'setting' or current_setting('max_prepared_transactions')::integer = 0 then
       perform rowcast.tell_listeners(tg_table_name);
     end if;
@@ -4359,14 +4399,12 @@ REVOKE ALL ON FUNCTION rowcast.check_table(p_table regclass, p_operation text) F
 REVOKE ALL ON FUNCTION rowcast.checked_name(p_channel text, p_name text, p_rooms text[], p_data json) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.decode_snapshot(p_text text) FROM PUBLIC;
-GRANT ALL ON FUNCTION rowcast.decode_snapshot(p_text text) TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.detach(p_table regclass, p_operation text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.emit(p_channel text, p_name text, p_rooms text[], p_data json) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION rowcast.encode_snapshot(p_snapshot pg_snapshot) FROM PUBLIC;
-GRANT ALL ON FUNCTION rowcast.encode_snapshot(p_snapshot pg_snapshot) TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.ensure_history() FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.ensure_history() TO rowcast_service;
@@ -4447,7 +4485,6 @@ REVOKE ALL ON FUNCTION rowcast.overview(p_rows integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION rowcast.overview(p_rows integer) TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION rowcast.parse_bookmark(p_bookmark text, OUT history text, OUT base pg_snapshot, OUT batch pg_snapshot, OUT id bigint) TO rowcast_service;
 
 REVOKE ALL ON FUNCTION rowcast.part_way(p_from pg_snapshot, p_bytes bigint) FROM PUBLIC;
 

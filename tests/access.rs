@@ -62,6 +62,59 @@ impl Way {
     }
 }
 
+/// As docs/sql.md has it, whatever the order in which they were written.
+#[tokio::test]
+async fn the_literal_wins_and_then_the_longest_prefix() {
+    let database = support::database().await;
+    let rules = "
+        create function public.yes(claims jsonb, room text) returns boolean language sql as 'select true';
+        create function public.no(claims jsonb, room text) returns boolean language sql as 'select false';
+        insert into rowcast.room_rule values
+          ('*', 'public.no(jsonb,text)'), ('r:*', 'public.yes(jsonb,text)'),
+          ('r:1', 'public.no(jsonb,text)'), ('r:1*', 'public.yes(jsonb,text)'),
+          ('r:12*', 'public.no(jsonb,text)'), ('r:12', 'public.yes(jsonb,text)')";
+    database.run(rules).await;
+    let asked = r#"select array_to_string(allowed, ' ') from rowcast.access('[{"claims": {"sub": "1"},
+        "rooms": ["other", "r:", "r:1", "r:13", "r:12", "r:123", "r:2"]}]')"#;
+    let allowed: String = database.ask(asked).await;
+    assert_eq!(allowed, "r: r:13 r:12 r:2");
+}
+
+/// The counter's row is taken at the commit: a deploy that writes rules and goes on keeps nobody in.
+#[tokio::test]
+async fn a_change_of_rules_keeps_no_revocation_waiting_before_its_commit() {
+    let database = support::database().await;
+    database.run(RULES).await;
+    let deploy = database.client(SUPERUSER).await;
+    let change = "begin; update rowcast.room_rule set may_join = 'public.no(jsonb, text)'";
+    deploy.batch_execute(change).await.expect("a change");
+    database
+        .run("set lock_timeout = '10s'; select rowcast.revoke('1')")
+        .await;
+    deploy.batch_execute("commit").await.expect("its end");
+}
+
+/// Every rule may read the claims where a callable reads them, in the setting.
+#[tokio::test]
+async fn rules_find_the_claims_in_the_setting_too() {
+    let database = support::database().await;
+    let rules = "
+        create function public.me() returns text language sql stable
+          as $$ select 'user:' || (current_setting('request.jwt.claims', true)::jsonb ->> 'sub') $$;
+        create function public.mine(claims jsonb, room text) returns boolean language sql stable
+          as $$ select room = public.me() || ':2' $$;
+        create function public.home(claims jsonb) returns text[] language sql stable
+          as $$ select array[public.me()] $$;
+        insert into rowcast.room_rule values ('user:*', 'public.mine(jsonb,text)');
+        insert into rowcast.home_rule values ('public.home(jsonb)')";
+    database.run(rules).await;
+    let asked = r#"select string_agg(concat(home, allowed), ' ') from rowcast.access('[
+        {"claims": {"sub": "1"}, "rooms": ["user:1:2", "user:7:2"]},
+        {"claims": {"sub": "7"}, "rooms": ["user:1:2", "user:7:2"]}]')"#;
+    let rooms: String = database.ask(asked).await;
+    assert_eq!(rooms, "{user:1}{user:1:2} {user:7}{user:7:2}");
+}
+
 /// A database for reports has PostgreSQL compile plans that seem to cost much, and rules were, too: a tenth of
 /// a second for each who came in.
 #[tokio::test]

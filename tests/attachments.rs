@@ -109,6 +109,43 @@ async fn a_function_that_was_changed_by_hand_is_mended(version: Version) {
     }
 }
 
+/// Whoever may call it could put it on a table of their own; one who may pass that on may have done so.
+async fn what_was_granted_on_a_function_goes_when_it_is_attached_again(version: Version) {
+    let database = database(version).await;
+    database
+        .run(
+            "grant usage on schema rowcast to public;
+             grant execute on function rowcast.\"shop.orders insert\"() to lab_app with grant option;
+             set role lab_app;
+             grant execute on function rowcast.\"shop.orders insert\"() to rowcast_service;
+             reset role; select shop.tell('shop.orders')",
+        )
+        .await;
+    let may = "select concat(has_function_privilege('lab_app', f, 'execute'), ' ',
+          has_function_privilege('rowcast_service', f, 'execute'))
+        from (values ('rowcast.\"shop.orders insert\"()')) v (f)";
+    assert_eq!(database.ask::<String>(may).await, "f f");
+}
+
+/// A child may be attached itself, for an operation that its parent is not attached for.
+async fn a_strict_refusal_names_the_table_that_is_attached_for_its_operation(version: Version) {
+    let database = database(version).await;
+    let parent = "create table shop.parent (id int primary key);
+        create table shop.child () inherits (shop.parent);
+        select shop.tell('shop.child', 'delete');
+        select rowcast.attach('shop.parent', 'insert', $q$ select 'insert' as name,
+          array['open:1'] as rooms, to_json(1 / id) as data from new_rows $q$, 'strict')";
+    database.run(parent).await;
+    let insert = "insert into shop.child values (0)";
+    let error = database.superuser().await.batch_execute(insert).await;
+    let error = error.expect_err(insert);
+    let hint = error.as_db_error().and_then(|error| error.hint());
+    assert!(
+        hint.is_some_and(|hint| hint.contains("rowcast.detach('shop.parent', 'insert')")),
+        "{error:?}"
+    );
+}
+
 /// Two tables that had one name after the other shared a function, and lost it together.
 async fn a_table_that_took_anothers_name_has_a_function_of_its_own(version: Version) {
     let database = database(version).await;
@@ -560,6 +597,41 @@ async fn what_rowcast_owner_may_not_name_is_refused(version: Version) {
     }
 }
 
+/// The tables that stand for a trigger's rows have them: it was attached, and then every write of a strict
+/// one failed.
+async fn a_query_over_system_columns_is_refused(version: Version) {
+    let database = database(version).await;
+    let parted = "grant usage on schema shop to rowcast_owner;
+        create table shop.parted (id int primary key) partition by list (id);
+        create table shop.first partition of shop.parted for values in (1);
+        grant select on shop.parted to rowcast_owner";
+    database.run(parted).await;
+    let attach = |operation: &str, data: &str, from: &str| {
+        format!(
+            "select rowcast.attach('shop.parted', '{operation}', $q$ select '{operation}' as name,
+               array['open:1'] as rooms, json_build_object('id', {data}) as data from {from} $q$, 'strict')"
+        )
+    };
+    for (operation, data, from, read) in [
+        ("insert", "n.tableoid::regclass", "new_rows n", "tableoid"),
+        ("delete", "id", "old_rows where xmin <> '0'", "xmin"),
+        ("update", "t", "(select ctid as t from old_rows) o", "ctid"),
+    ] {
+        let refused = refused(&database, &attach(operation, data, from)).await;
+        let words = format!(
+            "the query for {operation} on shop.parted reads {read}: triggers are given no system columns"
+        );
+        assert_eq!(refused, ("RC003".into(), words));
+    }
+    // As the hint says.
+    let from = "new_rows n join shop.parted p using (id)";
+    database
+        .run(&attach("insert", "p.tableoid::regclass", from))
+        .await;
+    let insert = "insert into shop.parted values (1)";
+    assert_eq!(told(&database, insert).await, "insert shop.first");
+}
+
 /// PostgreSQL gives triggers no value of them: events were lost, or told null, or strict writes failed.
 #[tokio::test]
 async fn a_query_over_virtual_columns_is_refused() {
@@ -840,6 +912,9 @@ async fn no_table_is_said_to_be_none() {
 }
 
 on_every_version! {
+    a_strict_refusal_names_the_table_that_is_attached_for_its_operation
+    what_was_granted_on_a_function_goes_when_it_is_attached_again
+    a_query_over_system_columns_is_refused
     a_table_and_one_below_it_are_not_both_attached
     a_table_may_be_called_like_a_part_of_the_function
     a_query_may_end_as_a_statement_does

@@ -808,6 +808,11 @@ async fn attach_says_what_is_wrong_with_a_query(version: Version) {
             "rowcast.event is a table of Rowcast's own",
         ),
         (
+            format!("'note', 'insert', $${QUERY}$$, 'lossy', -1"),
+            "RC003",
+            "-1 is no number of events",
+        ),
+        (
             "'note', 'insert', $$selec 1$$".into(),
             "RC003",
             "syntax error",

@@ -299,4 +299,10 @@ async fn a_session_of_another_encoding_writes_on_where_events_are_lost() {
         database.ask::<String>(told).await,
         "public.notes public.\"中\"2"
     );
+    // Whoever can be warned in ASCII is.
+    let written = "alter table public.notes rename to \"notes 中\"; set client_encoding = 'LATIN1';
+        insert into public.U&\"notes \\4E2D\" values ('x'); select no_more";
+    let said = database.psql(written).await.expect_err("the last");
+    let warning = "rowcast: events of insert on public.\"notes ?\" are lost";
+    assert!(said.contains(warning), "{said}");
 }

@@ -640,9 +640,6 @@ const SERVICE_CALLS: &[&str] = &[
     "begin_call",
     "bookmark",
     "call",
-    // Text to snapshot and back: arithmetic that reads nothing.
-    "decode_snapshot",
-    "encode_snapshot",
     "ensure_history",
     "events_since",
     "highest_xid",
@@ -653,7 +650,6 @@ const SERVICE_CALLS: &[&str] = &[
     "notify_queue_is_filling",
     "open_reader",
     "overview",
-    "parse_bookmark",
     "read_log",
     "reader_place",
     // Empties leaves of the log that are past keep_for or keep_bytes, and nothing else.

@@ -487,6 +487,52 @@ on_every_version! {
     rows_and_ranges_look_alike_whoever_writes
     a_collation_of_ones_own_loses_nothing
     lastval_is_kept_where_it_is_asked_for
+    a_query_that_would_find_no_row_for_want_of_a_policy_is_refused
+}
+
+/// It was attached, found no row at each write, and nobody heard why.
+async fn a_query_that_would_find_no_row_for_want_of_a_policy_is_refused(version: Version) {
+    let database = database(version).await;
+    let setup = "create table shop.orders (id int primary key);
+        create table shop.names (id int, name text); insert into shop.names values (1, 'one');
+        grant usage on schema shop to rowcast_owner; grant select on shop.names to rowcast_owner;
+        alter table shop.names enable row level security";
+    database.run(setup).await;
+    let attach = "select rowcast.attach('shop.orders', 'insert', $$
+        select s.name, array['*'] as rooms, '{}'::json as data
+        from new_rows n join shop.names s using (id) $$)";
+    let superuser = database.superuser().await;
+    let mut hint = String::new();
+    for others in [
+        "",
+        "create policy others on shop.names for select to lab_app using (true)",
+        "create policy writes on shop.names for insert with check (true)",
+        "create policy narrows on shop.names as restrictive for select using (true)",
+    ] {
+        database.run(others).await;
+        let error = superuser.batch_execute(attach).await.expect_err(others);
+        let error = error.as_db_error().expect("of the database");
+        assert_eq!(error.code().code(), "RC004", "{others}: {error:?}");
+        let words = "no policy lets rowcast_owner see shop.names, which the query";
+        assert!(error.message().starts_with(words), "{others}: {error:?}");
+        hint = error.hint().expect("what helps").to_owned();
+    }
+    let sees_all = format!("begin; alter role rowcast_owner bypassrls; {attach}; rollback");
+    run(superuser, &sees_all).await;
+    run(superuser, &hint).await;
+    run(superuser, attach).await;
+    run(superuser, "insert into shop.orders values (1)").await;
+    assert_eq!(told(&database).await, "one {*}");
+    // Of a table of its own rowcast_owner sees all, unless it is forced.
+    let own = "drop policy rowcast on shop.names; alter table shop.names owner to rowcast_owner";
+    run(superuser, own).await;
+    run(superuser, attach).await;
+    run(superuser, "alter table shop.names force row level security").await;
+    let forced = superuser.batch_execute(attach).await;
+    assert_eq!(
+        forced.expect_err("forced").code().expect("a code").code(),
+        "RC004"
+    );
 }
 
 /// A query over a table with policies failed in it, and its events were lost.

@@ -1,10 +1,10 @@
 -- Everything that decides what somebody may hear, for many at once, in one snapshot and with its
 -- version. Asked at every connect and subscribe, and again for everybody when rules have changed.
--- An element is {"claims", "rooms", "version", "session"}: rooms is null if it is only asked who they
--- are; version is the one under which it was let in before, or null; session holds cookies to exchange
--- for claims instead, or null. What is not ASCII may be spelled as for rowcast.sent: of what the
--- database's encoding can't hold, claims are nobody's, and a room is not theirs. `refusing` is a room
--- rule that failed, which counts as no.
+-- An element is {"claims", "rooms", "version", "session"}: rooms is null if it is only asked who
+-- they are; version is the one under which it was let in before, or null; session holds cookies to
+-- exchange for claims instead, or null. What is not ASCII may be spelled as for rowcast.sent: of
+-- what the database's encoding can't hold, claims are nobody's, and a room is not theirs.
+-- `refusing` is a room rule that failed, which counts as no.
 
 -- As it was before `refusing`.
 drop function if exists rowcast.access(jsonb, bigint);

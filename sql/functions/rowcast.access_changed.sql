@@ -16,7 +16,8 @@ begin
   end if;
   update rowcast.setting set access_version = access_version + 1
   returning access_version into v_version;
-  -- A restore that loads revocations before the settings, as pg_dump sorts them: each comes as it was.
+  -- A restore that loads revocations before the settings, as pg_dump sorts them: each comes as it
+  -- was.
   if not found then
     return null;
   end if;

@@ -1,7 +1,7 @@
--- Moves readers on, many in one statement, each only forwards: a place that is not known to hold all
--- of the stored one is left out, but for the first of a new history. An element is {"sub", "name",
--- "bookmark", "after"}, sub and name as for rowcast.sent; with after, it moves only if all up to there
--- was acknowledged, for one that was sent nothing since.
+-- Moves readers on, many in one statement, each only forwards: a place that is not known to hold
+-- all of the stored one is left out, but for the first of a new history. An element is {"sub",
+-- "name", "bookmark", "after"}, sub and name as for rowcast.sent; with after, it moves only if all
+-- up to there was acknowledged, for one that was sent nothing since.
 -- For each, in any order: where it stands then, null if there is none of that name; and how many
 -- milliseconds to wait, for no reader is written twice within p_pause, whichever node it is told.
 -- Isolation is to be READ COMMITTED. Rows are locked in one order, so that nodes never deadlock.

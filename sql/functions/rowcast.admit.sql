@@ -1,6 +1,6 @@
 -- Which of these rooms may somebody with these claims join? The longest pattern decides; no rule
--- means no. Forbidden rooms and rooms that do not exist answer alike. `failed` is for the service's log:
--- a warning for each name would let a client fill PostgreSQL's.
+-- means no. Forbidden rooms and rooms that do not exist answer alike. `failed` is for the service's
+-- log: a warning for each name would let a client fill PostgreSQL's.
 
 -- As it was before `failed`.
 drop function if exists rowcast.admit(jsonb, text[]);

@@ -1,5 +1,6 @@
--- Turns a query over new_rows and old_rows into a statement-level trigger, on the table and on every
--- leaf of it (a write straight to a leaf does not fire the parent's trigger), and remembers it.
+-- Turns a query over new_rows and old_rows into a statement-level trigger, on the table and on
+-- every leaf of it (a write straight to a leaf does not fire the parent's trigger), and remembers
+-- it.
 -- Runs as its caller, who must own the table and be a member of rowcast_owner.
 
 create or replace function rowcast.attach(
@@ -48,8 +49,9 @@ begin
         v_other, p_operation, p_table),
       hint = 'Attach to the parent only: its partitions and children are attached with it.';
   end if;
-  -- It has one trigger for an operation: the second attachment would take it from the first. Where two
-  -- of them meet, there is a table with a second parent; partitions, which may be thousands, have one.
+  -- It has one trigger for an operation: the second attachment would take it from the first. Where
+  -- two of them meet, there is a table with a second parent; partitions, which may be thousands,
+  -- have one.
   select i.inhrelid, a.relation into v_child, v_other
   from pg_inherits i
   join rowcast.attached a on a.operation = p_operation and a.relation <> p_table
@@ -76,7 +78,8 @@ begin
     p_table, p_operation, p_query, p_mode, p_reset_above, v_columns, v_channel,
     v_function
   );
-  -- First, for its row is a lock as well: of two that make one function at once, the second would fail.
+  -- First, for its row is a lock as well: of two that make one function at once, the second would
+  -- fail.
   insert into rowcast.attached as a (relation, operation, mode, query, function_name, reset_above)
   values (p_table, p_operation, p_mode, p_query, v_function, p_reset_above)
   on conflict on constraint attached_pkey

@@ -42,7 +42,8 @@ select
   'left behind',
   a.reset_above
 from rowcast.attached a
--- `except`, for no estimate makes that a nested loop: partitions may be thousands, attached a moment ago.
+-- `except`, for no estimate makes that a nested loop: partitions may be thousands, attached a
+-- moment ago.
 join (
   select o.operation, t.tgfoid as function, t.tgrelid as oid
   from rowcast.attached o

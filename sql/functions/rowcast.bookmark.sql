@@ -3,8 +3,8 @@
 -- and receives exactly what the page lacks.
 -- STABLE, or it would take a later snapshot than the page's data. A snapshot leaves out its own
 -- transaction: what that goes on to write must not count as seen.
--- Unsafe, as functions are unless they say otherwise, it would keep a page's statement from being run
--- in parallel.
+-- Unsafe, as functions are unless they say otherwise, it would keep a page's statement from being
+-- run in parallel.
 
 create or replace function rowcast.bookmark() returns text
 language sql

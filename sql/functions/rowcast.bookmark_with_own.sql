@@ -1,6 +1,7 @@
 -- The place that belongs to what a writing transaction answers: its snapshot, and what it has
 -- written itself. Whoever goes on from there is not told again of what the answer holds already.
--- What began between the snapshot and the transaction's own id is not in the answer.
+-- What began between the snapshot and the transaction's own id is not in the answer. A snapshot
+-- does not list its own transaction.
 
 create or replace function rowcast.bookmark_with_own() returns text
 language sql
@@ -20,7 +21,6 @@ as $$
           union
           select generate_series(pg_snapshot_xmax(s)::text::bigint, own - 1)
         ) r (x)
-        where x <> own
       )
     )::pg_snapshot
   )

@@ -1,7 +1,7 @@
--- The same as rowcast.check_rewrites, for where what read has failed: its locks went with it, and it
--- may have failed because a table looked empty, as one that raises an error of its own where it finds
--- no row. So any table counts that has another file than in our snapshot, or none: of the catalog's
--- rows that we see, only those can say so that were updated or deleted since.
+-- The same as rowcast.check_rewrites, for where what read has failed: its locks went with it, and
+-- it may have failed because a table looked empty, as one that raises an error of its own where it
+-- finds no row. So any table counts that has another file than in our snapshot, or none: of the
+-- catalog's rows that we see, only those can say so that were updated or deleted since.
 
 create or replace function rowcast.check_any_rewrite() returns void
 language plpgsql

@@ -1,6 +1,6 @@
 -- A function that is listed can be called: its arguments have names and types of their own, what it
--- returns can become JSON, and rowcast_owner may execute it. RC003, RC004 otherwise. It is kept by its
--- signature.
+-- returns can become JSON, and rowcast_owner may execute it. RC003, RC004 otherwise. It is kept by
+-- its signature.
 
 create or replace function rowcast.check_callable() returns trigger
 language plpgsql

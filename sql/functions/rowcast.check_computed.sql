@@ -1,6 +1,8 @@
--- Refuses a query that reads what a trigger is not given: PostgreSQL computes a virtual generated column
--- (from 18 on, its default kind) when a table is read, but not in the rows of new_rows and old_rows. There
--- it is null, or an error where the rows are joined. Asks the view that rowcast.check_query has made.
+-- Refuses a query that reads what a trigger is not given, though the tables have it that stand for
+-- its rows. There are no system columns: each write would be an error. And PostgreSQL computes a
+-- virtual generated column (from 18 on, its default kind) when a table is read, but not in the rows
+-- of new_rows and old_rows. There it is null, or an error where the rows are joined. Asks the view
+-- that rowcast.check_query has made.
 
 create or replace function rowcast.check_computed(p_table regclass, p_operation text) returns void
 language plpgsql
@@ -10,6 +12,19 @@ declare
   v_virtual text[];
   v_read text;
 begin
+  select string_agg(distinct a.attname, ', ') into v_read
+  from pg_rewrite r
+  join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+    and d.refobjid in (to_regclass('pg_temp.new_rows'), to_regclass('pg_temp.old_rows'))
+  join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+  where r.ev_class = 'pg_temp.rowcast_checked'::regclass and a.attnum < 0;
+  if v_read is not null then
+    raise exception using errcode = 'RC003',
+      message = format('the query for %s on %s reads %s: triggers are given no system columns',
+        p_operation, p_table, v_read),
+      hint = 'Of a row that is still there the table has them: join it by its key.';
+  end if;
+
   -- An inheritance child may have columns of its own, which whole rows of its trigger hold.
   select array_agg(distinct a.attname::text) into v_virtual
   from pg_attribute a
@@ -18,8 +33,8 @@ begin
   if v_virtual is null then
     return;
   end if;
-  -- Which columns a query reads of a table, PostgreSQL notes for its rights: the number of each plus 7,
-  -- and 7 for the whole row. Dependencies do not say the latter.
+  -- Which columns a query reads of a table, PostgreSQL notes for its rights: the number of each
+  -- plus 7, and 7 for the whole row. Dependencies do not say the latter.
   select string_agg(distinct coalesce(a.attname, 'whole rows of ' || c.relname), ', ') into v_read
   from pg_rewrite r
   cross join lateral regexp_matches(
@@ -45,4 +60,4 @@ end
 $$;
 revoke all on function rowcast.check_computed(regclass, text) from public;
 comment on function rowcast.check_computed(regclass, text) is
-  'Refuses a query over virtual generated columns of new_rows and old_rows; SQLSTATE RC003.';
+  'Refuses a query over system or virtual generated columns of new_rows and old_rows; RC003.';

@@ -1,5 +1,5 @@
--- Asked by what runs for its caller's sake what others wrote, such as rules. Restored with --no-owner by
--- a superuser it would run that as the superuser; --no-acl lets everybody call it.
+-- Asked by what runs for its caller's sake what others wrote, such as rules. Restored with
+-- --no-owner by a superuser it would run that as the superuser; --no-acl lets everybody call it.
 
 create or replace function rowcast.check_owner() returns void
 language plpgsql

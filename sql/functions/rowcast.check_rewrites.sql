@@ -1,14 +1,15 @@
--- To a snapshot from before, a table is empty that was rewritten since (ALTER TABLE with another type,
--- TRUNCATE, a table that took its name). Whoever waited for the lock of such a change finds nothing, and
--- no error: PostgreSQL's manual says so under "Caveats" of concurrency control. Asked behind what
--- others wrote, in its snapshot, before anybody believes its answer.
--- What a transaction has read it still holds a lock on. The log's own leaves are emptied while it is
--- read, and the horizon tells of that. An index that is made, or made anew, leaves its table as it was;
--- and what has no file by now is a view, or a table that this transaction made for itself and dropped.
--- pg_locks stops all who lock something for a moment. So where the catalog is small it is asked only if
--- that has changed since the snapshot: a row that we see was updated or deleted then, or, since the
--- last vacuum, by a transaction that was rolled back. That takes 0.1 ms for the most, and as long again
--- for each further MB of catalog; its index would take three times as long.
+-- To a snapshot from before, a table is empty that was rewritten since (ALTER TABLE with another
+-- type, TRUNCATE, a table that took its name). Whoever waited for the lock of such a change finds
+-- nothing, and no error: PostgreSQL's manual says so under "Caveats" of concurrency control. Asked
+-- behind what others wrote, in its snapshot, before anybody believes its answer.
+-- What a transaction has read it still holds a lock on. The log's own leaves are emptied while it
+-- is read, and the horizon tells of that. An index that is made, or made anew, leaves its table as
+-- it was; and what has no file by now is a view, or a table that this transaction made for itself
+-- and dropped.
+-- pg_locks stops all who lock something for a moment. So where the catalog is small it is asked
+-- only if that has changed since the snapshot: a row that we see was updated or deleted then, or,
+-- since the last vacuum, by a transaction that was rolled back. That takes 0.1 ms for the most, and
+-- as long again for each further MB of catalog; its index would take three times as long.
 
 create or replace function rowcast.check_rewrites() returns void
 language plpgsql

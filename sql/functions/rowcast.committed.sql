@@ -1,7 +1,7 @@
--- The log for whoever knows which transaction he asks for: a listener that heard it ring. Without any
--- function it takes less than half the time of a look (rowcast.look), and where an event takes as long
--- to be found as to be committed, that counts. `written` is the row's own xmin: a subtransaction's,
--- where the row was written inside an EXCEPTION block.
+-- The log for whoever knows which transaction he asks for: a listener that heard it ring. Without
+-- any function it takes less than half the time of a look (rowcast.look), and where an event takes
+-- as long to be found as to be committed, that counts. `written` is the row's own xmin: a
+-- subtransaction's, where the row was written inside an EXCEPTION block.
 
 create or replace view rowcast.committed as
 select

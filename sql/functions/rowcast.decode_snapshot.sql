@@ -20,6 +20,5 @@ as $$
   from (select string_to_array(p_text, '_')::bigint[] as parts) p
 $$;
 revoke all on function rowcast.decode_snapshot(text) from public;
-grant execute on function rowcast.decode_snapshot(text) to rowcast_service;
 comment on function rowcast.decode_snapshot(text) is
   'The snapshot that a part of a bookmark spells.';

@@ -30,5 +30,4 @@ as $$
   )
 $$;
 revoke all on function rowcast.encode_snapshot(pg_snapshot) from public;
-grant execute on function rowcast.encode_snapshot(pg_snapshot) to rowcast_service;
 comment on function rowcast.encode_snapshot(pg_snapshot) is 'A snapshot as bookmarks spell it.';

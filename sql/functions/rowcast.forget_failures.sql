@@ -1,5 +1,6 @@
 -- Lets go of all but the youngest keep_failures; what another deletes just now is left to him. As
--- many at a time as a writer has the time for: he does it where no service leads (rowcast.bound_log).
+-- many at a time as a writer has the time for: he does it where no service leads
+-- (rowcast.bound_log).
 
 create or replace function rowcast.forget_failures() returns void
 language sql

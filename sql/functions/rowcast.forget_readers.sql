@@ -1,6 +1,6 @@
--- Forgets readers that were not heard of for reader_keep. Called about once a minute by whoever looks
--- after the log (rowcast.tend_log). It reads the whole table: an index on the time would cost every
--- acknowledgement more.
+-- Forgets readers that were not heard of for reader_keep. Called about once a minute by whoever
+-- looks after the log (rowcast.tend_log). It reads the whole table: an index on the time would cost
+-- every acknowledgement more.
 
 create or replace function rowcast.forget_readers() returns bigint
 language sql

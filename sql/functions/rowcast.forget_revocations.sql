@@ -1,7 +1,7 @@
 -- Removes revocations that are older than any token can be: there is one row for each user ever
 -- revoked, and nothing else bounds them. With an age below the longest life of a token, or for
--- tokens and sessions without iat, it lets revoked ones in again. A negative one is refused: it would
--- remove those that were made this moment.
+-- tokens and sessions without iat, it lets revoked ones in again. A negative one is refused: it
+-- would remove those that were made this moment.
 
 create or replace function rowcast.forget_revocations(p_older_than interval) returns bigint
 language plpgsql

@@ -1,5 +1,5 @@
--- Whether a text has control characters, as the domains rowcast.name and rowcast.rooms mean it: in many
--- encodings [[:cntrl:]] alone takes letters for such (V23).
+-- Whether a text has control characters, as the domains rowcast.name and rowcast.rooms mean it: in
+-- many encodings [[:cntrl:]] alone takes letters for such (V23).
 
 create or replace function rowcast.has_control(p_text text) returns boolean
 language sql

@@ -1,6 +1,6 @@
--- Whether a text has a form in UTF-8, which is what the service reads and JSON is made of. In a database
--- of another encoding it may have none: byte 0x81 of WIN1252 is no character, and SQL_ASCII takes any
--- bytes. PostgreSQL fails the whole statement that would send one.
+-- Whether a text has a form in UTF-8, which is what the service reads and JSON is made of. In a
+-- database of another encoding it may have none: byte 0x81 of WIN1252 is no character, and
+-- SQL_ASCII takes any bytes. PostgreSQL fails the whole statement that would send one.
 
 create or replace function rowcast.has_utf8(p_text text) returns boolean
 language plpgsql

@@ -1,6 +1,6 @@
 -- The name of the current history, ten hexadecimal digits; 'none' while nobody has begun one since
--- a crash, a promotion, a restore, or a loss that the log could not be told of. A bookmark of another
--- history is answered with a gap.
+-- a crash, a promotion, a restore, or a loss that the log could not be told of. A bookmark of
+-- another history is answered with a gap.
 -- A dump carries both halves of the mark, and two clusters that were set up alike give out the same
 -- oids: so the nonce ends in the cluster's own identifier. Two marks are a restore into a database
 -- that somebody was served from meanwhile.

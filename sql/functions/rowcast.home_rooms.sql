@@ -1,5 +1,6 @@
--- The rooms that somebody with these claims is in from the start, in the order of the rules' answers:
--- where there are more than a connection may have, the last are left out. An error names its rule.
+-- The rooms that somebody with these claims is in from the start, in the order of the rules'
+-- answers: where there are more than a connection may have, the last are left out. An error names
+-- its rule.
 
 create or replace function rowcast.home_rooms(p_claims jsonb) returns text[]
 language plpgsql

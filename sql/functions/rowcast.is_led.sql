@@ -1,4 +1,5 @@
--- Whether a node leads on this database: it holds the session lock of src/database/listening/lead.rs.
+-- Whether a node leads on this database: it holds the session lock of
+-- src/database/listening/lead.rs.
 
 create or replace function rowcast.is_led() returns boolean
 language sql

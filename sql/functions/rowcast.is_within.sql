@@ -1,6 +1,6 @@
--- Whether everything that lies before one place surely lies before another, too. False for places of
--- different histories, and where snapshots alone can't tell: two nodes that cut the same events into
--- other batches give out places of which neither is behind the other.
+-- Whether everything that lies before one place surely lies before another, too. False for places
+-- of different histories, and where snapshots alone can't tell: two nodes that cut the same events
+-- into other batches give out places of which neither is behind the other.
 -- The same arithmetic as in src/bookmark.rs.
 
 create or replace function rowcast.is_within(p_place text, p_other text) returns boolean

@@ -1,7 +1,7 @@
--- The ids of events are drawn by the session that writes, and lastval() speaks of the sequence that its
--- session drew from last. Only nextval decides which that is, but setval says what the session takes for
--- its value: so it draws from a sequence that is there for nothing else, and then sets what was noted. It
--- does not matter who else does the same meanwhile.
+-- The ids of events are drawn by the session that writes, and lastval() speaks of the sequence that
+-- its session drew from last. Only nextval decides which that is, but setval says what the session
+-- takes for its value: so it draws from a sequence that is there for nothing else, and then sets
+-- what was noted. It does not matter who else does the same meanwhile.
 
 create or replace function rowcast.keep_lastval() returns trigger
 language plpgsql

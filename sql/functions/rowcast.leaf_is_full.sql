@@ -1,5 +1,5 @@
--- Whether the leaf that is written now should be left: a fifth of keep_bytes with indexes and TOAST,
--- or three quarters of its ids, so that writers hardly ever come to the next by themselves.
+-- Whether the leaf that is written now should be left: a fifth of keep_bytes with indexes and
+-- TOAST, or three quarters of its ids, so that writers hardly ever come to the next by themselves.
 
 create or replace function rowcast.leaf_is_full(p_last bigint, p_share bigint) returns boolean
 language sql

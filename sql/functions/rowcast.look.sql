@@ -1,13 +1,14 @@
--- What the listener asks again and again: a first row with the state of things, then the events that
--- are visible now and were not in p_from, in order of id. The same question as rowcast.read_log, cut
--- down to what nearly every look needs: state events come as they are written, and a listener that
--- finds some asks again from the same place, with p_render; and with p_equals, if it keeps them for
--- whoever comes back (see rowcast.read_log): of equal ones only the last has data then.
+-- What the listener asks again and again: a first row with the state of things, then the events
+-- that are visible now and were not in p_from, in order of id. The same question as
+-- rowcast.read_log, cut down to what nearly every look needs: state events come as they are
+-- written, and a listener that finds some asks again from the same place, with p_render; and with
+-- p_equals, if it keeps them for whoever comes back (see rowcast.read_log): of equal ones only the
+-- last has data then.
 -- Where there is more than p_bytes it is a part, and `more` says so: the next look goes on from its
 -- snapshot. Who looked a moment ago passes null, and what a few transactions wrote is not measured:
 -- none of them could be cut.
--- The horizon is read when the scan is over: RC007 if some of it was forgotten (see rowcast.read_log,
--- also for the settings).
+-- The horizon is read when the scan is over: RC007 if some of it was forgotten (see
+-- rowcast.read_log, also for the settings).
 
 drop function if exists rowcast.look(pg_snapshot, boolean);
 drop function if exists rowcast.look(pg_snapshot, boolean, bigint);

@@ -15,7 +15,8 @@ begin
   lock table rowcast.history_mark in exclusive mode;
   delete from rowcast.history_mark;
   delete from rowcast.history_pulse;
-  -- Writers may come to note losses when the disk is full: eight pages, which are not given back (V25).
+  -- Writers may come to note losses when the disk is full: eight pages, which are not given back
+  -- (V25).
   if pg_relation_size('rowcast.history_break') = 0 then
     begin
       insert into rowcast.history_break select clock_timestamp() from generate_series(1, 1600);

@@ -1,5 +1,5 @@
--- The xid of a new subtransaction: above every xid that any transaction has had so far, whatever the
--- isolation level lets this one see. A row tells it, for no function does.
+-- The xid of a new subtransaction: above every xid that any transaction has had so far, whatever
+-- the isolation level lets this one see. A row tells it, for no function does.
 
 create or replace function rowcast.new_xid() returns xid8
 language plpgsql

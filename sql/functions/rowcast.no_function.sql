@@ -1,6 +1,8 @@
--- Says that a listed function is gone. Whoever asks a rule looks its function up each time, for a deploy
--- may have dropped it and created another of the same signature, and comes here where there is none.
--- By its first words src/report.rs tells a room rule that is gone from one that a client's word made fail.
+-- Says that a listed function is gone. Whoever asks a rule looks its function up each time, for a
+-- deploy may have dropped it and created another of the same signature, and comes here where there
+-- is none.
+-- By its first words src/report.rs tells a room rule that is gone from one that a client's word
+-- made fail.
 
 create or replace function rowcast.no_function(p_signature text) returns text
 language plpgsql

@@ -2,8 +2,8 @@
 -- of triggers, what the log takes and may take, which node leads, which attachments are not in
 -- force, which channels are paused. With the rights of whoever asks: sessions of other roles stay
 -- unnamed.
--- Without JIT: nobody has analyzed our small tables, and beside a large catalog they look dear. It took
--- a second where the answer takes 50 ms.
+-- Without JIT: nobody has analyzed our small tables, and beside a large catalog they look dear. It
+-- took a second where the answer takes 50 ms.
 
 create or replace function rowcast.overview(p_rows integer) returns jsonb
 language sql

@@ -35,6 +35,5 @@ exception
 end
 $$;
 revoke all on function rowcast.parse_bookmark(text) from public;
-grant execute on function rowcast.parse_bookmark(text) to rowcast_service;
 comment on function rowcast.parse_bookmark(text) is
   'Takes a bookmark apart; SQLSTATE RC001 if it is none.';

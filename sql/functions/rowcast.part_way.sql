@@ -1,6 +1,6 @@
--- The place part of the way from p_from to now that about p_bytes of events lead to, and no less than
--- one transaction; null where that is all there is. For a listener that was away: what it takes in at
--- a time has a bound, and what it has read once it need not read again.
+-- The place part of the way from p_from to now that about p_bytes of events lead to, and no less
+-- than one transaction; null where that is all there is. For a listener that was away: what it
+-- takes in at a time has a bound, and what it has read once it need not read again.
 -- Nobody took this snapshot, but somebody could have: transactions are in it in the order of their
 -- last ids. Of two that wrote the same row the later drew its id when the earlier had committed, so
 -- its last is higher, and the order in a row is kept across the cut.

@@ -1,21 +1,22 @@
 -- The one question: which events are visible in p_to and not in p_from? In order of id, which for
 -- one row of the application is order of commit. Without p_to, up to the snapshot of the statement.
--- RC007 if some of them were forgotten. The horizon is read when the scan is over: read before it, a
--- leaf emptied in between would be silence. And before it too, for a scan of the whole log in vain may
--- take longer than the caller has.
--- No JIT and no parallel workers: what they cost, 50 ms and more, they would cost at every look at a
--- large log, in which the planner expects to find a third of all events.
+-- RC007 if some of them were forgotten. The horizon is read when the scan is over: read before it,
+-- a leaf emptied in between would be silence. And before it too, for a scan of the whole log in
+-- vain may take longer than the caller has.
+-- No JIT and no parallel workers: what they cost, 50 ms and more, they would cost at every look at
+-- a large log, in which the planner expects to find a third of all events.
 -- Two index conditions joined by UNION ALL, never by OR, and no sequential scan: on a young or just
 -- truncated table the planner would choose one and be wrong soon after.
--- Of equal state events, which share `state`, only the last is returned. With p_equals, all are: for a
--- service that keeps them for whoever comes back from between the two places, and may have seen the
--- last and lack one before it. `state` is the same whenever it is read: of what was read at two times
--- the service has to know which says the same, and when.
--- Rooms are the keys of an object: in one of a thousand, an event's is found by twenty comparisons; two
--- arrays are compared each with each, 2 s for 1,000 rooms and 160,000 events in place of 0.2.
--- Nothing that somebody wrote may fail this: no look could get past it, on any node. So keys are cast
--- in rowcast.state_key, and a state event whose data is no key comes back as failed. What has no form in
--- UTF-8 comes back as a gap for those of its rooms that have one: nobody can be in the others.
+-- Of equal state events, which share `state`, only the last is returned. With p_equals, all are:
+-- for a service that keeps them for whoever comes back from between the two places, and may have
+-- seen the last and lack one before it. `state` is the same whenever it is read: of what was read
+-- at two times the service has to know which says the same, and when.
+-- Rooms are the keys of an object: in one of a thousand, an event's is found by twenty comparisons;
+-- two arrays are compared each with each, 2 s for 1,000 rooms and 160,000 events in place of 0.2.
+-- Nothing that somebody wrote may fail this: no look could get past it, on any node. So keys are
+-- cast in rowcast.state_key, and a state event whose data is no key comes back as failed. What has
+-- no form in UTF-8 comes back as a gap for those of its rooms that have one: nobody can be in the
+-- others.
 
 -- As they were before `state`.
 drop function if exists rowcast.read_log(pg_snapshot, pg_snapshot, bigint, text[], bigint);

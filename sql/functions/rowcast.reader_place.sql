@@ -1,4 +1,5 @@
--- Where a reader stands; null if there is none of that name, or it was not heard of for reader_keep.
+-- Where a reader stands; null if there is none of that name, or it was not heard of for
+-- reader_keep.
 
 create or replace function rowcast.reader_place(p_sub text, p_name text) returns text
 language sql

@@ -1,10 +1,10 @@
 -- For the tables that sessions and roles are read from: a constraint trigger, initially deferred,
 -- that calls this has every connection asked for again (rowcast.recheck) when the change commits,
 -- once a transaction, so that nobody waits for a long one. The application's write goes before: who
--- can't count it, as under REPEATABLE READ where another was quicker, or where one that has said `set
--- constraints all immediate` has counted and goes on, leaves it to whoever tends the log, within a second
--- of the other's end; any other error is a warning and a row in rowcast.failure, and the connection ends
--- when its session would.
+-- can't count it, as under REPEATABLE READ where another was quicker, or where one that has said
+-- `set constraints all immediate` has counted and goes on, leaves it to whoever tends the log,
+-- within a second of the other's end; any other error is a warning and a row in rowcast.failure,
+-- and the connection ends when its session would.
 
 create or replace function rowcast.recheck_at_commit() returns trigger
 language plpgsql

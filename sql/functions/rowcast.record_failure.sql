@@ -1,8 +1,8 @@
 -- What a lossy trigger does when its events are lost: a warning, a row that says why, and a gap for
 -- the rooms concerned, told through the log itself so that a later resume hears of it too.
--- Neither may fail the application's write. Where not even the gap can be written (a full disk under
--- the log), a new history answers every bookmark with a gap. Only if that can't be noted either, the
--- write fails: a loss is never silent.
+-- Neither may fail the application's write. Where not even the gap can be written (a full disk
+-- under the log), a new history answers every bookmark with a gap. Only if that can't be noted
+-- either, the write fails: a loss is never silent.
 -- Each safety net round a write costs a subtransaction with an xid: only the first statements of a
 -- transaction have them.
 
@@ -25,7 +25,8 @@ as $$
 declare
   v_gap constant json := '{"reason":"trigger"}';
   v_concerned rowcast.concern[];
-  -- Both may quote a value of any size. Whoever writes may have another encoding, and the console has.
+  -- Both may quote a value of any size. Whoever writes may have another encoding, and the console
+  -- has.
   v_message constant text := case when rowcast.has_utf8(p_message) then left(p_message, 2000)
     else 'a message that has no form in UTF-8' end;
   v_context constant text := left(p_context, 2000);

@@ -1,6 +1,6 @@
 -- What a strict trigger does when its events can't be written: the error goes to the application as
--- it is, with its SQLSTATE and message, and says besides whose it is and what a DBA can do: with the
--- table that is attached, which the one that was written may be a partition of.
+-- it is, with its SQLSTATE and message, and says besides whose it is and what a DBA can do: with
+-- the table that is attached, which the one that was written may be a partition of.
 
 create or replace function rowcast.refuse_write(
   p_relation text,

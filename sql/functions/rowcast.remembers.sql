@@ -1,6 +1,6 @@
 -- Whether everything that was ever forgotten is visible in a snapshot, so that what the log still
--- holds is all that a reader from there lacks. To be asked after the scan: asked before, a truncation
--- in between goes unnoticed.
+-- holds is all that a reader from there lacks. To be asked after the scan: asked before, a
+-- truncation in between goes unnoticed.
 -- Either the snapshot's xmin has passed the horizon. Or, while a long transaction holds xmin back,
 -- the snapshot that sees all that was forgotten is a subset of it; rowcast.forgotten is a row like
 -- any other, and one that a snapshot shows may be old: then its number gives it away.

@@ -1,6 +1,7 @@
 -- Calls the function that turns the keys of state events into payloads, once for all of a batch.
--- An error in it must not stop the log: the keys come back as failed, and become gaps. An ASSERT that
--- fails is no error like others to PostgreSQL, and neither may a name that can't be one fail outside.
+-- An error in it must not stop the log: the keys come back as failed, and become gaps. An ASSERT
+-- that fails is no error like others to PostgreSQL, and neither may a name that can't be one fail
+-- outside.
 -- All of its answer before any of it: rows that were returned before an error would stay.
 -- Nobody's events may wait for long behind a lock that the function wants, for they all come by the
 -- look that calls it.

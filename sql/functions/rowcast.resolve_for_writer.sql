@@ -1,7 +1,8 @@
--- Names of functions mean what they mean to whoever writes them, by their search_path: so this one pins
--- none, and qualifies all that it says instead. It leaves the oid, which the check that comes next
--- turns into a signature with every name qualified. PostgreSQL's words for what it can't read as one,
--- "expected a left parenthesis", say neither where nor what instead. Its arguments: the columns. RC003.
+-- Names of functions mean what they mean to whoever writes them, by their search_path: so this one
+-- pins none, and qualifies all that it says instead. It leaves the oid, which the check that comes
+-- next turns into a signature with every name qualified. PostgreSQL's words for what it can't read
+-- as one, "expected a left parenthesis", say neither where nor what instead. Its arguments: the
+-- columns. RC003.
 
 create or replace function rowcast.resolve_for_writer() returns trigger
 language plpgsql

@@ -15,8 +15,8 @@ begin
     if exists (select from rowcast.channel where delivery = 'announce') then
       perform setval('rowcast.announcing', 1);
     end if;
-    -- NOTIFY makes PREPARE TRANSACTION fail, and a sign-out or a revocation writes to setting: where
-    -- something may be prepared, the next look reads it, as it does at any time.
+    -- NOTIFY makes PREPARE TRANSACTION fail, and a sign-out or a revocation writes to setting:
+    -- where something may be prepared, the next look reads it, as it does at any time.
     if tg_table_name <> 'setting' or current_setting('max_prepared_transactions')::integer = 0 then
       perform rowcast.tell_listeners(tg_table_name);
     end if;

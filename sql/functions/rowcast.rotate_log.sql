@@ -1,9 +1,10 @@
 -- Keeps the log within its bounds; called once a second by the service that leads, by any DBA, and
 -- by writers where nobody serves (rowcast.bound_log). No writer ever waits for it.
--- A leaf is left when it has been written for a quarter of keep_for, or is full; always for an empty
--- one. So one is emptied in advance, and a leaf that cannot be emptied in time is passed over. One
--- that was left keep_for ago is emptied too, and while all of them take more than keep_bytes, as after
--- one large transaction, the oldest; but not the one that is left in this call, for it may be unread.
+-- A leaf is left when it has been written for a quarter of keep_for, or is full; always for an
+-- empty one. So one is emptied in advance, and a leaf that cannot be emptied in time is passed
+-- over. One that was left keep_for ago is emptied too, and while all of them take more than
+-- keep_bytes, as after one large transaction, the oldest; but not the one that is left in this
+-- call, for it may be unread.
 -- At most one leaf is emptied in a call, at its end, for the lock lasts until the commit; and never
 -- the one that is moved to, or writers would wait for it. p_read: what is not in it is spared.
 

@@ -1,5 +1,6 @@
--- Why a rule did not answer, for the service's log: by its name and SQLSTATE, for the message of a rule's
--- error may hold what it was asked with, such as a session's cookie. Of one that is gone it can't.
+-- Why a rule did not answer, for the service's log: by its name and SQLSTATE, for the message of a
+-- rule's error may hold what it was asked with, such as a session's cookie. Of one that is gone it
+-- can't.
 -- By its first word src/database/call.rs tells it from the other verdicts of rowcast.begin_call.
 
 create or replace function rowcast.rule_failed(

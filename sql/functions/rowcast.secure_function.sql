@@ -1,6 +1,6 @@
 -- Gives a trigger function to rowcast_owner, and takes it from all but its members, such as the
--- caller, who creates the triggers: whoever may execute it could put it on a table of their own, and
--- forge events. Default privileges may have let them.
+-- caller, who creates the triggers: whoever may execute it could put it on a table of their own,
+-- and forge events. Default privileges may have let them.
 
 create or replace function rowcast.secure_function(p_function text)
 returns void

@@ -1,6 +1,6 @@
--- A text of a client's, as the service passes it on: as a JSON string, or, where it is more than ASCII,
--- as an array with its bytes in UTF-8, in hex. Null for what the database's encoding can't hold: as a
--- parameter it would fail the statement, and with it all that others ask in the same.
+-- A text of a client's, as the service passes it on: as a JSON string, or, where it is more than
+-- ASCII, as an array with its bytes in UTF-8, in hex. Null for what the database's encoding can't
+-- hold: as a parameter it would fail the statement, and with it all that others ask in the same.
 
 create or replace function rowcast.sent(p_value jsonb) returns text
 language plpgsql

@@ -1,7 +1,7 @@
 -- How writers wake the listener, for this database, above what the service is configured with; null
--- returns to that. Silence is in force at once, for the flag stands outside transactions; the service
--- hears of it when this commits, or at its next look, within a second. Where one leads, only that has
--- writers ring, as soon as it hears: it relies on knowing since when all do.
+-- returns to that. Silence is in force at once, for the flag stands outside transactions; the
+-- service hears of it when this commits, or at its next look, within a second. Where one leads,
+-- only that has writers ring, as soon as it hears: it relies on knowing since when all do.
 
 create or replace function rowcast.set_doorbell(p_mode text) returns void
 language plpgsql

@@ -1,7 +1,7 @@
 -- Puts the trigger on a table and on all that hang below it: partitions and inheritance children.
 -- A trigger that is there already is left alone: CREATE TRIGGER waits for writers, and makes
--- others wait behind it. A former partition loses its own: nobody asked to hear of that table. One that
--- somebody has renamed goes too: beside its successor it would tell everything twice.
+-- others wait behind it. A former partition loses its own: nobody asked to hear of that table. One
+-- that somebody has renamed goes too: beside its successor it would tell everything twice.
 
 create or replace function rowcast.set_triggers(p_table regclass, p_operation text, p_function text)
 returns void

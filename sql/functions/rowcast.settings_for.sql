@@ -1,13 +1,14 @@
--- Which settings of a writer's session a query would change with, each as `(set name=value)`: what a
--- backslash in a string is, how a date, an interval, bytes or a fraction looks as text, and whether the
--- policies of a table that is read are followed or fail the query. The page
--- joins `day:2026-03-01`, whatever the DateStyle of who writes. Each costs a write some microseconds, so
--- only what a query may need is set: the types of all that it handles stand in the view that
--- rowcast.check_query has made of it. Of DateStyle only how dates are written: how they are read, such
--- as 01/02/2026, is left as it is, and so is TimeZone, for that decides which day it is.
--- In JSON a date is as ISO 8601 has it in any session, and most queries write theirs there alone: those
--- go without, unless a cast, a function of somebody's, a view or one that takes any type and returns text
--- may write it in another way.
+-- Which settings of a writer's session a query would change with, each as `(set name=value)`: what
+-- a backslash in a string is, how a date, an interval, bytes or a fraction looks as text, and
+-- whether the policies of a table that is read are followed or fail the query. The page
+-- joins `day:2026-03-01`, whatever the DateStyle of who writes. Each costs a write some
+-- microseconds, so only what a query may need is set: the types of all that it handles stand in the
+-- view that rowcast.check_query has made of it. Of DateStyle only how dates are written: how they
+-- are read, such as 01/02/2026, is left as it is, and so is TimeZone, for that decides which day it
+-- is.
+-- In JSON a date is as ISO 8601 has it in any session, and most queries write theirs there alone:
+-- those go without, unless a cast, a function of somebody's, a view or one that takes any type and
+-- returns text may write it in another way.
 
 create or replace function rowcast.settings_for(p_query text, p_view regclass) returns text[]
 language sql

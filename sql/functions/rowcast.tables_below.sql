@@ -1,6 +1,6 @@
--- A table and all that hang below it, partitions and inheritance children, with how far down: whoever
--- locks more than one of them goes down, as those do who write to the table itself. In the order of
--- their oids a partition that is older than its parent would come first.
+-- A table and all that hang below it, partitions and inheritance children, with how far down:
+-- whoever locks more than one of them goes down, as those do who write to the table itself. In the
+-- order of their oids a partition that is older than its parent would come first.
 
 create or replace function rowcast.tables_below(
   p_table regclass,

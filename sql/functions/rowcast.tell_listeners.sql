@@ -1,6 +1,7 @@
--- A notification on the doorbell's channel, if NOTIFY's queue has room (rowcast.notify_queue_is_filling
--- says why). If not, writers are silenced, until the leading node sees to it: a ring that was left out
--- must not be followed by others, as if all who committed before had rung.
+-- A notification on the doorbell's channel, if NOTIFY's queue has room
+-- (rowcast.notify_queue_is_filling says why). If not, writers are silenced, until the leading node
+-- sees to it: a ring that was left out must not be followed by others, as if all who committed
+-- before had rung.
 
 create or replace function rowcast.tell_listeners(p_word text) returns void
 language plpgsql

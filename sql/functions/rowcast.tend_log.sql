@@ -1,7 +1,7 @@
 -- Notes which leaf is written since when, however writers came there; moves on the id at which they
--- would look after the log themselves; mends what a truncation that failed half-way left behind; has
--- everybody asked for again where a sign-out could not; and lets go of old failures, and of readers that
--- are to be forgotten.
+-- would look after the log themselves; mends what a truncation that failed half-way left behind;
+-- has everybody asked for again where a sign-out could not; and lets go of old failures, and of
+-- readers that are to be forgotten.
 -- Writes nothing while nothing changes: it is called once a second for years.
 
 create or replace function rowcast.tend_log(p_last bigint) returns void

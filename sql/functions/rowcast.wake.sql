@@ -1,9 +1,10 @@
--- What a write of events has to do besides, which is mostly nothing: wake the listener if it sleeps,
--- and see to the bounds of the log. Writers ask the flags before they call this: behind the statement
--- that wrote to the log, for then their transaction has an xid, and only so may the flag be read.
+-- What a write of events has to do besides, which is mostly nothing: wake the listener if it
+-- sleeps, and see to the bounds of the log. Writers ask the flags before they call this: behind the
+-- statement that wrote to the log, for then their transaction has an xid, and only so may the flag
+-- be read.
 -- It rings only where a listener sleeps, because NOTIFY makes committing writers wait for each
--- other, and never into a queue that fills up, because a full one makes COMMIT fail. What it says is
--- the transaction: who hears it while all ring need not look what else there may be.
+-- other, and never into a queue that fills up, because a full one makes COMMIT fail. What it says
+-- is the transaction: who hears it while all ring need not look what else there may be.
 
 create or replace function rowcast.wake() returns void
 language plpgsql

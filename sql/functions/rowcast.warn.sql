@@ -1,7 +1,7 @@
--- Warns whoever writes, and the server's log. The encoding of a session may lack one of the characters,
--- and a warning that can't be sent is an error: then it is said without them. With a warning goes its
--- context, whose names it may lack as well: then it is in the server's log alone, for the write must not
--- fail. Blocks that write nothing cost no xid.
+-- Warns whoever writes, and the server's log. The encoding of a session may lack one of the
+-- characters, and a warning that can't be sent is an error: then it is said without them. With a
+-- warning goes its context, whose names it may lack as well: then it is in the server's log alone,
+-- for the write must not fail. Blocks that write nothing cost no xid.
 
 create or replace function rowcast.warn(p_message text) returns void
 language plpgsql
