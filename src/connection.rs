@@ -9,7 +9,6 @@ pub(crate) mod arrivals;
 pub mod call;
 pub(crate) mod conversation;
 pub(crate) mod cors;
-pub(crate) mod crowd;
 pub(crate) mod cut;
 pub(crate) mod door;
 pub(crate) mod handshake;
@@ -35,6 +34,7 @@ pub(crate) mod sse;
 pub(crate) mod takeover;
 pub(crate) mod visit;
 pub(crate) mod websocket;
+pub(crate) mod whose;
 pub(crate) mod writer;
 
 use crate::clock;

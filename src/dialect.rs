@@ -63,9 +63,9 @@ const CONSOLE: &str = "/console";
 #[derive(Clone, Debug)]
 pub struct Dialect {
     pub name: String,
-    pub websocket: Option<WebSocketDoor>,
-    pub poll: Option<PollDoor>,
-    pub socketio: Option<SocketIoDoor>,
+    pub websocket: Option<Arc<WebSocketDoor>>,
+    pub poll: Option<Arc<PollDoor>>,
+    pub socketio: Option<Arc<SocketIoDoor>>,
     pub health: Option<Health>,
     /// How an event is framed on WebSocket and poll; there if one of these doors is.
     pub event: Option<Framing>,
@@ -120,7 +120,7 @@ impl Dialect {
             }
             if let Some(door) = &mut dialect.socketio {
                 // One for each namespace, whose name stands in it.
-                door.arguments.spelling = spelling;
+                Arc::make_mut(door).arguments.spelling = spelling;
                 spelling += door.namespaces.len();
             }
         }

@@ -202,9 +202,7 @@ impl Hub {
     ) -> Option<Arc<Standpoint>> {
         let here = self.queue_seam(subscription, rooms, since, tag, under);
         // Behind the joining, never before: a change in between would go unseen.
-        if self.0.roster.lock().joined(subscription.id, under) {
-            self.0.stale.notify_one();
-        }
+        self.judge(|roster| roster.joined(subscription.id, under));
         here
     }
 

@@ -14,6 +14,9 @@ pub mod config;
 /// The time of day, and spans of time as numbers.
 pub mod clock;
 
+/// How many there are of each, until they are gone.
+pub mod counts;
+
 /// Who was slow a moment ago.
 pub mod slow;
 

@@ -23,6 +23,7 @@ mod pace;
 mod place;
 mod proof;
 mod pulse;
+mod rotation;
 mod thread;
 
 pub use pulse::{Bell, Pulse};

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 const RANKS: &[(u8, &[&str])] = &[
     (
         0,
-        &["config", "clock", "slow", "bookmark", "stream", "frame"],
+        &[
+            "config", "clock", "counts", "slow", "bookmark", "stream", "frame",
+        ],
     ),
     (1, &["event", "report", "token"]),
     (2, &["notification", "hub", "dialect"]),

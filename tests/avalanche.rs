@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use rowcast::clock::unix_now;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 const CLIENTS: usize = 100;
@@ -227,6 +227,53 @@ async fn whose_rule_is_slow_takes_half_of_the_statements_and_shares_none() {
             let _ = one.next_or_end().await;
         }
     }
+}
+
+/// Somebody locked a table that one rule reads. Those who had met it were asked for one by one, in all
+/// statements, and whoever came meanwhile waited behind them until the lock was gone.
+#[tokio::test]
+async fn a_rule_that_hangs_for_many_keeps_nobody_else_out() {
+    let database = database().await;
+    database.run(SLOW).await;
+    // Two statements at once, each so long that thirty take minutes.
+    let server = &mut serve(&database, "8000", "3").await;
+    let holder = hold_for(&database, 78).await;
+    let in_time = |n| json!({ "sub": format!("slow{n}"), "exp": unix_now() + 600 });
+    let tokens: Vec<String> = (0..30).map(|n| token_with(&in_time(n))).collect();
+    let come = tokens.iter().map(|token| ws(server, token, "rooms=slow:1"));
+    let mut crowd = join_all(come).await;
+    all_have_come(server, &database, crowd.len()).await;
+    server.log_line("asking again in parts").await;
+    for user in ["1", "2", "3"] {
+        let mut other = ws(server, &token(user, "", ""), "rooms=slow:1").await;
+        other.expect("welcome").await;
+    }
+    drop(holder);
+    for one in &mut crowd {
+        let _ = one.next_or_end().await;
+    }
+}
+
+/// Nobody waits in silence behind them, either.
+#[tokio::test]
+async fn whoever_waits_for_long_behind_rules_that_hang_is_told_to_come_back() {
+    let database = database().await;
+    database.run(SLOW).await;
+    let server = serve(&database, "500", "2").await;
+    let _holder = hold_for(&database, 78).await;
+    let tokens: Vec<String> = (0..60)
+        .map(|n| token(&format!("slow{n}"), "", ""))
+        .collect();
+    let come = tokens
+        .iter()
+        .map(|token| ws(&server, token, "rooms=slow:1"));
+    let crowd = join_all(come).await;
+    let came = Instant::now();
+    let told = join_all(crowd.into_iter().map(async |mut one| one.closed().await.0)).await;
+    assert_eq!(told, [1013; 60]);
+    // Each alone takes half a second.
+    let took = came.elapsed();
+    assert!(took < Duration::from_secs(15), "{took:?}");
 }
 
 #[tokio::test]

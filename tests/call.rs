@@ -307,6 +307,11 @@ async fn arguments_fit_by_name_and_type(version: Version) {
         assert_eq!(code, "bad-arguments", "{name} {args}");
         assert!(message.contains(words), "{name} {args}: {message}");
     }
+    // A name is as long as PostgreSQL's, however much was sent for one.
+    let long = json!({ "a": 1, "c".repeat(70): 2 });
+    let answer = ask_both(&server, "add", &long).await;
+    let message = format!("there is no argument {}", "c".repeat(63));
+    assert_eq!(answer, Err(("bad-arguments".to_owned(), message)));
     // Every digit arrives, which no float would keep; and what only a fool sends is the fool's.
     let digits = "12345678901234567890.12345678901234567890";
     let mut socket = welcomed(&server, &user(), "").await;
@@ -1123,6 +1128,49 @@ async fn nobody_s_calls_keep_others_from_theirs() {
             socket.expect("result").await;
         }
     }
+    server.stop().await;
+}
+
+/// Three users with a hundred connections each had all places to wait in, and everybody else was refused.
+#[tokio::test]
+async fn who_has_many_calls_inside_leaves_half_of_the_places_to_others() {
+    let database = database(Version::Installed).await;
+    let server = serve(&database, |settings| {
+        patient(settings);
+        settings.calls.waiting = 8;
+        settings.database.pool_wait = Duration::from_secs(60);
+    })
+    .await;
+    let gate = close_gate(&database, 1).await;
+    let mut sockets = Vec::new();
+    // Of twelve places: while half are free one may have more than on one connection, then none.
+    for (user, refused, inside) in [("1", 2, 6), ("2", 4, 10)] {
+        for _ in 0..2 {
+            let mut socket = welcomed(&server, &token(user, "user", "1"), "").await;
+            for id in 0..4 {
+                let gate =
+                    json!({ "type": "call", "function": "gate", "args": { "n": 1 }, "id": id });
+                socket.send(gate).await;
+            }
+            sockets.push(socket);
+        }
+        let last = sockets.last_mut().expect("a socket");
+        for _ in 0..refused {
+            assert_eq!(last.expect("error").await["code"], "overloaded");
+        }
+        assert_eq!(server.gate.database.calls_inside(), inside);
+    }
+    let address = server.address.clone();
+    let other = tokio::spawn(async move {
+        let other = token("3", "user", "1");
+        call(&address, &other, "nothing", &json!({})).await
+    });
+    eventually("there is a place for others", async || {
+        (server.gate.database.calls_inside() == 11).then_some(())
+    })
+    .await;
+    drop(gate);
+    assert_eq!(other.await.expect("an answer").status, 200);
     server.stop().await;
 }
 

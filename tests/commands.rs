@@ -586,6 +586,22 @@ async fn tail_prints_events_as_they_happen() {
     assert!(child.wait().await.unwrap().success());
 }
 
+/// The words named what it was already.
+#[tokio::test]
+async fn a_member_that_does_not_inherit_is_told_that_it_has_to() {
+    let db = support::database().await;
+    db.run("create role idle_member login noinherit; grant rowcast_owner to idle_member")
+        .await;
+    for asked in [["triggers", "apply", LAB], ["triggers", "status", LAB]] {
+        let ran = program(&db.url("idle_member"), &asked).output();
+        let said = text(&support::within("the program ends", ran).await.unwrap());
+        assert!(
+            said.contains("a member of rowcast_owner that inherits its rights"),
+            "{said}"
+        );
+    }
+}
+
 fn stop(child: &tokio::process::Child) {
     let id = i32::try_from(child.id().unwrap()).unwrap();
     kill(Pid::from_raw(id), Signal::SIGTERM).unwrap();

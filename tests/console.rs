@@ -521,6 +521,18 @@ async fn a_durable_reader_that_has_it_all_is_not_slow() {
     assert_eq!(now["connections"]["list"][0]["writing"], Value::Null);
 }
 
+/// Of ten thousand an operator wants the last.
+#[tokio::test]
+async fn the_youngest_failures_are_shown_first() {
+    let db = support::database().await;
+    let failures = "insert into rowcast.failure (channel, relation, operation, sqlstate, message)
+        select 'c', 'shop.orders', 'insert', '22012', g::text from generate_series(1, 5) g";
+    db.run(failures).await;
+    let shown = "select string_agg(f ->> 'message', ' ' order by place)
+        from jsonb_array_elements(rowcast.overview(3) -> 'failures') with ordinality t (f, place)";
+    assert_eq!(db.ask::<String>(shown).await, "5 4 3");
+}
+
 #[tokio::test]
 async fn refusals_and_failures_appear_with_what_they_were() {
     let db = with_rules().await;

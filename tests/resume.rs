@@ -277,6 +277,7 @@ async fn the_rest_of_a_batch_comes_before_what_was_committed_later() {
     late.batch_execute(&begun).await.expect("an event");
     let second: i64 = db.ask(&emit("second")).await;
     db.run(&emit("third")).await;
+    db.run(&emit("fourth")).await;
     let batch: String = db.ask(here).await;
     late.batch_execute("commit").await.expect("a commit");
     let told = async |batch: &str| -> String {
@@ -286,7 +287,22 @@ async fn the_rest_of_a_batch_comes_before_what_was_committed_later() {
         );
         db.ask(&told).await
     };
-    assert_eq!(told(&batch).await, "third later end");
+    assert_eq!(told(&batch).await, "third fourth later end");
+    // And each brings the place behind it.
+    let behind = format!(
+        "select string_agg(e.name || ': ' || r.rest, ', ' order by e.id)
+         from rowcast.events_since('{history}.{base}.{batch}.{second}') e
+         cross join lateral (
+           select string_agg(coalesce(n.name, n.outcome), ' ') as rest
+           from rowcast.events_since(e.bookmark) n
+         ) r
+         where e.outcome = 'event'"
+    );
+    let rests: String = db.ask(&behind).await;
+    assert_eq!(
+        rests,
+        "later: end, third: fourth later end, fourth: later end"
+    );
     assert_eq!(told("999999999_0").await, "future");
     // Nobody has begun the next history: what such a place is of, nobody knows.
     db.run("delete from rowcast.history_mark").await;
@@ -416,6 +432,35 @@ async fn a_replay_of_one_room_cut_in_its_middle_loses_nothing_of_the_other() {
         7,
         "a 1 to 4 and b 1 to 3, from {bookmark}: {rest:?}"
     );
+}
+
+/// What one room was sent lies behind what the others have had, up to the heartbeat that follows it.
+#[tokio::test]
+async fn who_comes_back_from_behind_a_replay_of_one_room_is_told_nothing_twice() {
+    let db = database(Version::Installed).await;
+    // None comes by itself before the test gives up.
+    let long = Duration::from_secs(600);
+    let server = serve(&db, |settings| settings.websocket.heartbeat = long).await;
+    let start = db.bookmark().await;
+    let writer = db.client("postgres").await;
+    // Each read by itself: what is read at once may end at one place, and what is unread comes later.
+    for (room, row) in [(2, "b"), (1, "a")] {
+        emit(&writer, room, row, 1).await;
+        server.has_read(&db).await;
+    }
+    let mut reader = support::ws(&server, &token("1", "user", ""), "rooms=r:1").await;
+    reader.expect("welcome").await;
+    let again =
+        serde_json::json!({ "type": "subscribe", "id": 1, "rooms": ["r:2"], "since": start });
+    reader.send(again).await;
+    assert_eq!(reader.expect("subscribed").await["count"], 1);
+    let told = reader.expect("event").await;
+    let place = reader.expect("heartbeat").await["bookmark"].clone();
+    marker(&db, &["r:1"]).await;
+    for (from, missed) in [(&told["bookmark"], 1), (&place, 0)] {
+        let rest = read_all(&db, &server, Transport::WebSocket, from.as_str().unwrap()).await;
+        assert_eq!(rest.len(), missed, "from {from}: {rest:?}");
+    }
 }
 
 /// A page prints its data and the bookmark from one statement; its transaction then writes.

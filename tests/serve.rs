@@ -491,6 +491,29 @@ async fn connections_of_the_pool_that_were_idle_too_long_are_no_warning() {
     assert!(!log.contains("the database ended"), "{log}");
 }
 
+/// Many DBAs take CONNECT from everybody. Who signed in as `rowcast_service` was told to.
+#[tokio::test]
+async fn a_role_without_connect_is_told_what_it_lacks() {
+    let database = support::database().await;
+    let name = &database.name;
+    let taken = format!("revoke connect on database {name} from public");
+    database.run(&taken).await;
+    let server = serve_unready(&database, |_| ()).await;
+    eventually("it says what is wrong", async || {
+        let answer = get(&server, "/readyz", &[]).await.body;
+        let said = answer.contains("grant connect on database … to rowcast_service");
+        said.then_some(())
+    })
+    .await;
+    let given = format!("grant connect on database {name} to rowcast_service");
+    database.run(&given).await;
+    eventually("it is ready", async || {
+        (get(&server, "/readyz", &[]).await.status == 200).then_some(())
+    })
+    .await;
+    server.stop().await;
+}
+
 /// It said no more than PostgreSQL does, and not how many a node takes.
 #[tokio::test]
 async fn where_no_connection_is_left_it_says_so_and_comes_back_by_itself() {

@@ -5,20 +5,22 @@ use super::front::Front;
 use super::handover::{Handover, WithPeer};
 use super::socket::{Accepted, Socket as Listening};
 use crate::config::Limits;
-use crate::connection::crowd::{Crowd, SocketPermit};
 use crate::connection::cut::Cut;
 use crate::connection::peer::{self, Peer};
 use crate::connection::socket::Socket;
 use crate::connection::socket::lent::Lent;
 use crate::connection::takeover::{Head, Takeover};
+use crate::connection::whose::network;
 use crate::connection::{Gate, Refusal};
+use crate::counts::{Counted, Counts, Full};
 use crate::report::{self, Repeated};
 use crate::stream::Stream;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 /// Sockets that a browser opens to one host: as many of an address for each connection it may have.
@@ -26,42 +28,37 @@ const OF_A_BROWSER: usize = 6;
 
 /// How many sockets are served: in all, and of one address, of which it is always fewer.
 struct Sockets {
-    all: Arc<Semaphore>,
-    crowd: Crowd,
+    open: Counts<IpAddr>,
     most: usize,
+    of_one: usize,
     refusals: Repeated,
 }
 
 impl Sockets {
     fn new(limits: &Limits) -> Self {
-        let all = limits.sockets;
-        let spare = all - limits.connections;
+        let most = limits.sockets;
+        let spare = most - limits.connections;
         let of_one = limits.connections_per_address.saturating_mul(OF_A_BROWSER);
         Self {
-            all: Arc::new(Semaphore::new(all)),
-            crowd: Crowd::default(),
-            most: of_one.min(all - spare / 2),
+            open: Counts::default(),
+            most,
+            of_one: of_one.min(most - spare / 2),
             refusals: Repeated::default(),
         }
     }
 
-    fn take(&self, gate: &Gate, peer: Peer) -> Option<SocketPermit> {
-        let (refusal, detail) = match self.crowd.enter(peer.counted(gate), self.most) {
-            None => (
-                Refusal::TooMany,
-                format!("{} sockets of this address are open", self.most),
-            ),
-            Some(counted) => match Arc::clone(&self.all).try_acquire_owned() {
-                Ok(permit) => return Some(SocketPermit { permit, counted }),
-                Err(_) => (
-                    Refusal::Overloaded,
-                    "all sockets that may be open are".to_owned(),
-                ),
-            },
+    fn take(&self, gate: &Gate, peer: Peer) -> Option<Counted<IpAddr>> {
+        let address = peer.counted(gate).map(network);
+        let entered = self.open.enter(address, self.most, self.of_one);
+        let refused = |full: &Full| {
+            let detail = match full {
+                Full::All => "all sockets that may be open are".to_owned(),
+                Full::Own => format!("{} sockets of this address are open", self.of_one),
+            };
+            let (word, shown) = (Refusal::from(*full).word(), peer::shown(peer.ip));
+            report::refused_again(&self.refusals, "http", word, &detail, &shown);
         };
-        let shown = peer::shown(peer.ip);
-        report::refused_again(&self.refusals, "http", refusal.word(), &detail, &shown);
-        None
+        entered.inspect_err(refused).ok()
     }
 }
 

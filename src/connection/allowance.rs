@@ -1,6 +1,7 @@
 //! How often somebody may ask: a bucket of messages, for one connection or for one user over many.
 //! Hands yes or no to the transports. It must never remember somebody whose bucket is full again.
 
+use super::whose::Whose;
 use crate::config::Limits;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -69,16 +70,16 @@ pub fn exceeded(limits: &Limits) -> String {
     format!("at most {} messages a second", limits.messages_per_second)
 }
 
-/// Buckets by name, of those who come with a new connection each time.
+/// A bucket for each of those who come with a new connection each time.
 #[derive(Debug, Default)]
-pub struct Allowances(Mutex<HashMap<String, Allowance>>);
+pub struct Allowances(Mutex<HashMap<Option<Whose>, Allowance>>);
 
 impl Allowances {
-    /// Whether one more of this name is within the rate, and within `most` names that are not full.
-    pub fn take(&self, name: &str, rate: usize, most: usize) -> bool {
+    /// Whether one more of theirs is within the rate, and within `most` buckets that are not full.
+    pub fn take(&self, whose: Option<Whose>, rate: usize, most: usize) -> bool {
         let now = Instant::now();
         let mut buckets = self.0.lock();
-        if let Some(bucket) = buckets.get_mut(name) {
+        if let Some(bucket) = buckets.get_mut(&whose) {
             return bucket.take(now);
         }
         if buckets.len() >= most {
@@ -89,7 +90,7 @@ impl Allowances {
         }
         let mut bucket = Allowance::new(rate, rate * 2, now);
         let allowed = bucket.take(now);
-        buckets.insert(name.to_owned(), bucket);
+        buckets.insert(whose, bucket);
         allowed
     }
 }
@@ -98,14 +99,21 @@ impl Allowances {
 mod tests {
     use super::*;
 
+    fn user(name: &str) -> Option<Whose> {
+        Whose::of(Some(name), None)
+    }
+
     #[test]
-    fn a_burst_is_twice_the_rate_and_each_name_has_its_own() {
+    fn a_burst_is_twice_the_rate_and_each_user_has_their_own() {
         let all = Allowances::default();
-        let taken = (0..100).filter(|_| all.take("a", 5, 2)).count();
+        let taken = (0..100).filter(|_| all.take(user("a"), 5, 2)).count();
         assert!((10..=12).contains(&taken), "{taken}");
-        assert!(all.take("b", 5, 2));
-        assert!(!all.take("c", 5, 2), "two names, and none of them is full");
-        assert!(all.take("c", 5, 3));
+        assert!(all.take(user("b"), 5, 2));
+        assert!(
+            !all.take(user("c"), 5, 2),
+            "two users, and neither's is full"
+        );
+        assert!(all.take(user("c"), 5, 3));
     }
 
     #[test]
@@ -113,7 +121,8 @@ mod tests {
         let all = Allowances::default();
         for name in 0..1000 {
             // At this rate a bucket is full at once.
-            assert!(all.take(&name.to_string(), 1_000_000_000, 10), "{name}");
+            let name = user(&name.to_string());
+            assert!(all.take(name.clone(), 1_000_000_000, 10), "{name:?}");
         }
         assert!(all.0.lock().len() <= 10);
     }

@@ -4,7 +4,7 @@
 //! one address spend what the others come by.
 
 use super::allowance::Allowance;
-use super::seats::network;
+use super::whose::network;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -1,16 +1,16 @@
 //! A dialect's door, as somebody came to it: the rooms that it leads to, and whom its parameters name.
 //! Hands both to admission. It must never be open to who may not join every room of it.
 
-use crate::dialect::{Dialect, Entrance, Fields};
+use crate::dialect::{Dialect, Entrance, Fields, PollDoor, SocketIoDoor, WebSocketDoor};
 use serde_json::Value;
 use std::sync::Arc;
 
 /// Which door of its dialect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Which {
-    WebSocket,
-    Poll,
-    SocketIo,
+    WebSocket(Arc<WebSocketDoor>),
+    Poll(Arc<PollDoor>),
+    SocketIo(Arc<SocketIoDoor>),
 }
 
 /// A door, with the parameters of whoever came to it.
@@ -33,10 +33,11 @@ impl Door {
         path: &str,
         query: impl Fn(&str) -> Option<String>,
     ) -> Option<Self> {
-        let doors = [Which::WebSocket, Which::Poll];
         dialects.iter().find_map(|dialect| {
-            doors.into_iter().find_map(|which| {
-                let fields = which.entrance(dialect)?.parse(path)?;
+            let websocket = dialect.websocket.clone().map(Which::WebSocket);
+            let poll = dialect.poll.clone().map(Which::Poll);
+            websocket.into_iter().chain(poll).find_map(|which| {
+                let fields = which.entrance().parse(path)?;
                 let query = |name: &str| query(name).map(Value::from);
                 Some(Self::enter(dialect, which, fields, query))
             })
@@ -51,14 +52,12 @@ impl Door {
         mut fields: Fields,
         query: impl Fn(&str) -> Option<Value>,
     ) -> Self {
-        let entrance = which.entrance(dialect);
-        let misled = entrance.is_none_or(|entrance| entrance.ask(&mut fields, query).is_err());
-        let rooms = entrance.map(|entrance| entrance.rooms.fill(&fields));
+        let misled = !which.entrance().ask(&mut fields, query);
         Self {
             dialect: Arc::clone(dialect),
+            rooms: which.entrance().rooms.fill(&fields),
             which,
             fields,
-            rooms: rooms.unwrap_or_default(),
             misled,
         }
     }
@@ -66,24 +65,22 @@ impl Door {
     /// What a parameter is called at it that every door has, such as `token`.
     #[must_use]
     pub fn named<'a>(&'a self, own: &'a str) -> &'a str {
-        let entrance = self.which.entrance(&self.dialect);
-        entrance.map_or(own, |entrance| entrance.named(own))
+        self.which.entrance().named(own)
     }
 
     /// Whether its parameters name whoever has these claims (JSON text), where they name somebody.
     #[must_use]
     pub fn is_for(&self, claims: &str) -> bool {
-        let entrance = self.which.entrance(&self.dialect);
-        entrance.is_some_and(|entrance| entrance.agrees(&self.fields, claims))
+        self.which.entrance().agrees(&self.fields, claims)
     }
 }
 
 impl Which {
-    fn entrance(self, dialect: &Dialect) -> Option<&Entrance> {
+    fn entrance(&self) -> &Entrance {
         match self {
-            Self::WebSocket => dialect.websocket.as_ref().map(|door| &door.entrance),
-            Self::Poll => dialect.poll.as_ref().map(|door| &door.entrance),
-            Self::SocketIo => dialect.socketio.as_ref().map(|door| &door.entrance),
+            Self::WebSocket(door) => &door.entrance,
+            Self::Poll(door) => &door.entrance,
+            Self::SocketIo(door) => &door.entrance,
         }
     }
 }

@@ -234,8 +234,9 @@ impl<'a> Gathering<'a> {
             (self.bytes, self.replaying, self.more) = (0, 0, false);
             (self.bookmark, outcome) = (here, limit);
         }
+        let home = self.presence.admission.home_among(&replay.frame.rooms);
         self.head = json!({ "outcome": outcome.word(), "rooms": replay.frame.rooms,
-            "home": self.presence.home(), "user": self.presence.identity.user });
+            "home": home, "user": self.presence.identity.user });
         if let Outcome::Gap { reason } = outcome {
             self.head["reason"] = reason.word().into();
         }

@@ -4,6 +4,7 @@
 
 use super::peer;
 use super::visit::Visit;
+use super::whose::Whose;
 use super::{Gate, Refusal, answer, seats};
 use crate::hub::Identity;
 use bytes::{Buf, Bytes};
@@ -104,12 +105,9 @@ impl Post {
         let (shown, limits) = (peer::shown(address), &gate.settings.limits);
         let refused =
             |status, code, message: &str| Err(Refused::Content(status, code, message.to_owned()));
-        let key = match &identity.user {
-            Some(user) => format!("user {user}"),
-            None => format!("address {}", peer::shown(address.map(seats::network))),
-        };
+        let whose = Whose::of(identity.user.as_deref(), address);
         let rate = limits.messages_per_second;
-        if !gate.allowances.take(&key, rate, limits.connections) {
+        if !gate.allowances.take(whose, rate, limits.connections) {
             let message = format!("at most {rate} requests a second");
             return refused(429, "rate-limited", &message);
         }

@@ -117,6 +117,20 @@ impl Gate {
         })
     }
 
+    /// The same, joined to their rooms.
+    ///
+    /// # Errors
+    /// Why not; it is in the log already.
+    pub async fn enter_and_join(
+        self: &Arc<Self>,
+        transport: Transport,
+        visit: &Visit,
+    ) -> Result<Presence, Refusal> {
+        let mut presence = self.enter(transport, visit).await?;
+        presence.join(visit).await?;
+        Ok(presence)
+    }
+
     /// Finds out all that may keep somebody out, and seats them meanwhile.
     async fn examine(
         self: &Arc<Self>,
@@ -221,6 +235,11 @@ impl Presence {
     /// # Errors
     /// The log is not read at present; or it ended while that was waited for.
     pub async fn join(&mut self, visit: &Visit) -> Result<(), Refusal> {
+        let joined = self.join_all(visit).await;
+        joined.inspect_err(|refusal| self.why = refusal.word())
+    }
+
+    async fn join_all(&mut self, visit: &Visit) -> Result<(), Refusal> {
         let (since, load) = (visit.since(), visit.load()?);
         self.loads = load.is_some();
         let from = load.as_ref().map(|load| &*load.from);
@@ -333,12 +352,6 @@ impl Presence {
     pub fn needs(&self, room: &str) -> bool {
         let door = self.door.as_ref();
         door.is_some_and(|door| door.rooms.iter().any(|needed| needed == room))
-    }
-
-    /// How many of its rooms, the first, nobody asked for: above the limit the last are left out.
-    #[must_use]
-    pub fn home(&self) -> usize {
-        self.admission.home.min(self.admission.rooms.len())
     }
 
     /// When its token ends; nothing for those who do not expire.

@@ -3,10 +3,10 @@
 //! asked at once.
 //! Hands answers to admission. It must never let somebody whose rule hangs or fails keep others from
 //! their answers: what failed together is asked again in parts, and in the end each alone; and whose
-//! statement was slow without others is asked for without them from then on, in half of the statements.
+//! statement was slow without others is asked for without them from then on. Both in half of the statements.
 
 use super::Refusal;
-use super::seats::network;
+use super::whose::Whose;
 use crate::config::Settings;
 use crate::database::{AccessAnswer, AccessQuestion, Database, DatabaseError};
 use crate::hub::Identity;
@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// How long the statements under way may keep a question waiting before another is begun beside
 /// them: several times what a rule takes that looks at an index. Each time it is waited twice as long.
@@ -32,8 +32,13 @@ const PACE: Duration = Duration::from_millis(10);
 /// shares a statement with a rule that hangs is asked again, and answered, within it.
 const SHARE: u32 = 4;
 
-/// By how much statements shrink when one has failed. With each that is answered they double again.
+/// By how much statements shrink when one has failed: for those who were in it, down to a single question.
+/// With each that is answered they double again.
 const SHRINK: usize = 10;
+
+/// Statements, each as long as one may take, within which somebody is answered: behind many whose rule
+/// hangs it is not waited in silence, but refused, and tried again.
+const BOUND: u32 = 4;
 
 /// A question of somebody's.
 #[derive(Debug)]
@@ -47,8 +52,8 @@ pub struct Question {
     pub address: Option<IpAddr>,
 }
 
-/// For whom it is asked: a user, or an address of which nobody has a name.
-type Asker = (Option<String>, Option<IpAddr>);
+/// For whom it is asked. Those who are nobody are as one.
+type Asker = Option<Whose>;
 
 /// An answer, or why there is none: the database did not give one, or a rule failed or ran out of
 /// time. That is in the log already.
@@ -77,19 +82,35 @@ pub struct Questions {
 
 #[derive(Debug)]
 struct State {
-    waiting: VecDeque<Waiting>,
+    new: Queue,
+    /// Those whose statement failed with others in it.
+    doubtful: Queue,
     /// Statements under way.
     asking: usize,
-    /// Those of them that ask for somebody who is slow.
-    asking_slow: usize,
+    /// Those of them that ask for somebody who is slow, or doubtful.
+    asking_apart: usize,
     slow: Slow<Asker>,
-    /// What the next may hold.
+}
+
+#[derive(Debug)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    /// What the next statement may hold.
     size: usize,
+}
+
+/// What one statement asks.
+#[derive(Debug)]
+struct Batch {
+    asked: Vec<Waiting>,
+    /// For somebody who is slow, or doubtful: it counts among `State::asking_apart`.
+    is_apart: bool,
+    is_doubtful: bool,
 }
 
 impl Question {
     fn asker(&self) -> Asker {
-        (self.identity.user.clone(), self.address.map(network))
+        Whose::of(self.identity.user.as_deref(), self.address)
     }
 
     fn asked(&self) -> AccessQuestion<'_> {
@@ -119,11 +140,11 @@ impl Questions {
             timeout: settings.database.statement_timeout,
             leeway: settings.auth.leeway.as_secs(),
             state: Mutex::new(State {
-                waiting: VecDeque::new(),
+                new: Queue::new(most),
+                doubtful: Queue::new(most),
                 asking: 0,
-                asking_slow: 0,
+                asking_apart: 0,
                 slow: Slow::default(),
-                size: most,
             }),
         }
     }
@@ -131,28 +152,31 @@ impl Questions {
     /// Asks a question, with those of others.
     ///
     /// # Errors
-    /// The database, or a rule that failed or ran out of time.
+    /// The database, or a rule that failed or ran out of time, perhaps somebody else's.
     pub async fn ask(self: &Arc<Self>, question: Question) -> Answered {
         let (answer, mut answered) = oneshot::channel();
-        self.state
-            .lock()
-            .waiting
-            .push_back(Waiting { question, answer });
+        let waiting = Waiting { question, answer };
+        self.state.lock().new.waiting.push_back(waiting);
         self.begin(1);
-        let mut patience = PATIENCE;
-        loop {
-            match tokio::time::timeout(patience, &mut answered).await {
-                Ok(answer) => return answer.unwrap_or(Err(Refusal::DatabaseAway)),
-                Err(_) => self.begin(self.at_once),
+        let answer = async {
+            let mut patience = PATIENCE;
+            loop {
+                match timeout(patience, &mut answered).await {
+                    Ok(answer) => return answer.unwrap_or(Err(Refusal::DatabaseAway)),
+                    Err(_) => self.begin(self.at_once),
+                }
+                patience *= 2;
             }
-            patience *= 2;
-        }
+        };
+        let answer = timeout(self.timeout * BOUND, answer).await;
+        answer.unwrap_or(Err(Refusal::RuleFailed))
     }
 
     /// Begins a statement if somebody waits and fewer than so many are under way.
     fn begin(self: &Arc<Self>, at_once: usize) {
         let mut state = self.state.lock();
-        if state.waiting.is_empty() || state.asking >= at_once {
+        let waits = [&state.new, &state.doubtful];
+        if waits.iter().all(|queue| queue.waiting.is_empty()) || state.asking >= at_once {
             return;
         }
         state.asking += 1;
@@ -160,7 +184,7 @@ impl Questions {
         let mut asking = Asking {
             questions: Arc::clone(self),
             counts: true,
-            is_slow: false,
+            is_apart: false,
         };
         tokio::spawn(async move {
             // Whoever leaves meanwhile leaves their question to this task, not their turn to nobody.
@@ -172,37 +196,32 @@ impl Questions {
         });
     }
 
-    /// What the next statement asks, and whether that is for somebody who is slow; nothing if nobody
-    /// waits whose turn it is.
-    fn next(&self, state: &mut State, now: Instant) -> Option<(Vec<Waiting>, bool)> {
-        let has_room = state.asking_slow < (self.at_once / 2).max(1);
-        let (mut batch, mut weight, mut passed_over) = (Vec::new(), 0, Vec::new());
-        let mut whose = None;
-        while let Some(one) = state.waiting.pop_front() {
-            if one.answer.is_closed() {
-                continue;
-            }
-            let slow = state.slow_asker(&one.question, now);
-            if batch.is_empty() && (slow.is_none() || has_room) {
-                whose = slow;
-            } else if batch.is_empty() || slow != whose {
-                passed_over.push(one);
-                continue;
-            }
-            weight += one.question.weight();
-            if weight > state.size && !batch.is_empty() {
-                state.waiting.push_front(one);
-                break;
-            }
-            batch.push(one);
+    /// What the next statement asks; nothing if nobody waits whose turn it is.
+    fn next(&self, state: &mut State, now: Instant) -> Option<Batch> {
+        let has_room = state.asking_apart < (self.at_once / 2).max(1);
+        let State {
+            new,
+            doubtful,
+            slow,
+            ..
+        } = state;
+        if has_room && let Some((asked, _)) = doubtful.next(slow, true, now) {
+            return Some(Batch {
+                asked,
+                is_apart: true,
+                is_doubtful: true,
+            });
         }
-        let behind = passed_over.into_iter().rev();
-        behind.for_each(|one| state.waiting.push_front(one));
-        (!batch.is_empty()).then_some((batch, whose.is_some()))
+        let (asked, is_apart) = new.next(slow, has_room, now)?;
+        Some(Batch {
+            asked,
+            is_apart,
+            is_doubtful: false,
+        })
     }
 
-    async fn put(&self, batch: Vec<Waiting>) {
-        let asker = only_asker(&batch);
+    async fn put(&self, batch: Batch) {
+        let asker = only_asker(&batch.asked);
         if self.answer(batch).await
             && let Some(asker) = asker
         {
@@ -211,38 +230,35 @@ impl Questions {
     }
 
     /// Asks, and tells each the answer. Whether the rules were slow, or failed as a whole.
-    async fn answer(&self, batch: Vec<Waiting>) -> bool {
+    async fn answer(&self, batch: Batch) -> bool {
         let began = Instant::now();
-        let asked: Vec<AccessQuestion<'_>> = batch.iter().map(|one| one.question.asked()).collect();
-        let within = if batch.len() > 1 {
+        let Batch {
+            asked, is_doubtful, ..
+        } = batch;
+        let questions: Vec<AccessQuestion<'_>> =
+            asked.iter().map(|one| one.question.asked()).collect();
+        let within = if asked.len() > 1 {
             self.timeout / SHARE
         } else {
             self.timeout
         };
-        match self.database.access(&asked, self.leeway, within).await {
+        match self.database.access(&questions, self.leeway, within).await {
             Ok(answers) => {
-                let mut state = self.state.lock();
-                state.size = (state.size * 2).min(self.most);
-                drop(state);
-                for (one, answer) in batch.into_iter().zip(answers) {
+                self.state.lock().queue(is_doubtful).grow(self.most);
+                for (one, answer) in asked.into_iter().zip(answers) {
                     // Who has left wants no answer.
                     let _ = one.answer.send(judged(answer));
                 }
                 began.elapsed() >= SLOW
             }
-            Err(error) if batch.len() > 1 && error.is_of_statement() => {
-                report::asked_again(batch.len(), &error);
-                let weight: usize = batch.iter().map(|one| one.question.weight()).sum();
-                let mut state = self.state.lock();
-                state.size = (weight / SHRINK).max(1);
-                for one in batch.into_iter().rev() {
-                    state.waiting.push_front(one);
-                }
+            Err(error) if asked.len() > 1 && error.is_of_statement() => {
+                report::asked_again(asked.len(), &error);
+                self.state.lock().doubt(asked, is_doubtful, self.most);
                 true
             }
             Err(error) => {
                 let why = report_unanswered("admission", &error);
-                for one in batch {
+                for one in asked {
                     let _ = one.answer.send(Err(why));
                 }
                 error.is_of_statement()
@@ -252,15 +268,80 @@ impl Questions {
 }
 
 impl State {
-    /// Whose question it is, if they are slow.
-    fn slow_asker(&self, question: &Question, now: Instant) -> Option<Asker> {
-        // A name is copied to be looked for: mostly nobody is slow.
-        if self.slow.is_empty() {
-            return None;
+    fn queue(&mut self, is_doubtful: bool) -> &mut Queue {
+        if is_doubtful {
+            &mut self.doubtful
+        } else {
+            &mut self.new
         }
-        let asker = question.asker();
-        self.slow.knows(&asker, now).then_some(asker)
     }
+
+    /// Takes back those whose statement failed, to be asked for in smaller ones.
+    fn doubt(&mut self, asked: Vec<Waiting>, were_doubtful: bool, most: usize) {
+        if !were_doubtful {
+            // No less: alone, each whose rule hangs would take a statement from those who are new.
+            self.new.size = (most / SHRINK).max(1);
+        }
+        let weight: usize = asked.iter().map(|one| one.question.weight()).sum();
+        self.doubtful.size = (weight / SHRINK).max(1);
+        for one in asked.into_iter().rev() {
+            self.doubtful.waiting.push_front(one);
+        }
+    }
+}
+
+impl Queue {
+    fn new(size: usize) -> Self {
+        let waiting = VecDeque::new();
+        Self { waiting, size }
+    }
+
+    /// A statement was answered.
+    fn grow(&mut self, most: usize) {
+        self.size = (self.size * 2).min(most);
+    }
+
+    /// Those who are next, and whether they are one who is slow, if it `may_be_slow`.
+    fn next(
+        &mut self,
+        slow: &Slow<Asker>,
+        may_be_slow: bool,
+        now: Instant,
+    ) -> Option<(Vec<Waiting>, bool)> {
+        let (mut asked, mut weight, mut passed_over) = (Vec::new(), 0, Vec::new());
+        let mut whose = None;
+        while let Some(one) = self.waiting.pop_front() {
+            if one.answer.is_closed() {
+                continue;
+            }
+            let asker = slow_asker(slow, &one.question, now);
+            if asked.is_empty() && (asker.is_none() || may_be_slow) {
+                whose = asker;
+            } else if asked.is_empty() || asker != whose {
+                passed_over.push(one);
+                continue;
+            }
+            weight += one.question.weight();
+            if weight > self.size && !asked.is_empty() {
+                self.waiting.push_front(one);
+                break;
+            }
+            asked.push(one);
+        }
+        let behind = passed_over.into_iter().rev();
+        behind.for_each(|one| self.waiting.push_front(one));
+        (!asked.is_empty()).then_some((asked, whose.is_some()))
+    }
+}
+
+/// Whose question it is, if they are slow.
+fn slow_asker(slow: &Slow<Asker>, question: &Question, now: Instant) -> Option<Asker> {
+    // A name is copied to be looked for: mostly nobody is slow.
+    if slow.is_empty() {
+        return None;
+    }
+    let asker = question.asker();
+    slow.knows(&asker, now).then_some(asker)
 }
 
 /// For whom all of these are, if they are one's.
@@ -277,23 +358,23 @@ struct Asking {
     questions: Arc<Questions>,
     /// It is among `State::asking`.
     counts: bool,
-    /// And among `State::asking_slow`.
-    is_slow: bool,
+    /// And among `State::asking_apart`.
+    is_apart: bool,
 }
 
 impl Asking {
-    fn next(&mut self) -> Option<Vec<Waiting>> {
+    fn next(&mut self) -> Option<Batch> {
         let mut state = self.questions.state.lock();
-        state.asking_slow -= usize::from(std::mem::take(&mut self.is_slow));
+        state.asking_apart -= usize::from(std::mem::take(&mut self.is_apart));
         let next = self.questions.next(&mut state, Instant::now());
-        let Some((batch, is_slow)) = next else {
+        let Some(batch) = next else {
             // Under the same lock: whoever comes now begins another.
             state.asking -= 1;
             self.counts = false;
             return None;
         };
-        state.asking_slow += usize::from(is_slow);
-        self.is_slow = is_slow;
+        state.asking_apart += usize::from(batch.is_apart);
+        self.is_apart = batch.is_apart;
         Some(batch)
     }
 }
@@ -303,7 +384,7 @@ impl Drop for Asking {
         if self.counts {
             let mut state = self.questions.state.lock();
             state.asking -= 1;
-            state.asking_slow -= usize::from(self.is_slow);
+            state.asking_apart -= usize::from(self.is_apart);
         }
     }
 }
@@ -327,4 +408,92 @@ fn judged(answer: AccessAnswer) -> Answered {
         report::rule_says_no("admission", rule);
     }
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::RawSettings;
+
+    /// Ten questions in a statement, and seven statements at once; nobody asks the database.
+    fn questions() -> Questions {
+        let set = [
+            ("database.url", "host=/nowhere"),
+            ("limits.recheck_questions", "10"),
+        ];
+        let set = set.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let raw = RawSettings::load(None, std::iter::empty(), &set).unwrap();
+        let settings = Settings::check(raw).unwrap();
+        let database = Database::new("host=/nowhere", &settings.database, &settings.calls);
+        Questions::new(database.unwrap(), &settings)
+    }
+
+    /// Somebody who asks for no room.
+    fn ask(state: &mut State, user: &str) -> oneshot::Receiver<Answered> {
+        let (answer, answered) = oneshot::channel();
+        let identity = Identity {
+            user: Some(user.to_owned()),
+            expires_at: u64::MAX,
+            claims: "{}".into(),
+            session: None,
+            as_of: i64::MAX,
+        };
+        let question = Question {
+            identity,
+            rooms: None,
+            exchanges: false,
+            address: None,
+        };
+        state.new.waiting.push_back(Waiting { question, answer });
+        answered
+    }
+
+    fn asked(batch: &Batch) -> String {
+        let users = batch.asked.iter().map(|one| &one.question.identity.user);
+        users.flatten().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn who_is_slow_or_doubtful_has_half_of_the_statements() {
+        let questions = questions();
+        let (state, now) = (&mut *questions.state.lock(), Instant::now());
+        state.slow.note(Whose::of(Some("s"), None), now);
+        let mut waiting: Vec<_> = ["s", "a", "s", "b"].map(|user| ask(state, user)).into();
+        state.asking_apart = 3;
+        let next = questions.next(state, now).unwrap();
+        assert_eq!((asked(&next).as_str(), next.is_apart), ("ab", false));
+        assert!(questions.next(state, now).is_none());
+        // They shared a statement that failed.
+        state.doubt(next.asked, next.is_doubtful, 10);
+        assert!(questions.next(state, now).is_none());
+        state.asking_apart = 2;
+        let alone = [(); 2].map(|()| questions.next(state, now).unwrap());
+        assert!(alone.iter().all(|next| next.is_apart && next.is_doubtful));
+        assert_eq!(alone.each_ref().map(asked), ["a", "b"]);
+        waiting.push(ask(state, "c"));
+        state.new.size = 10;
+        let next = questions.next(state, now).unwrap();
+        assert_eq!((asked(&next).as_str(), next.is_apart), ("ss", true));
+        assert_eq!(asked(&questions.next(state, now).unwrap()), "c");
+    }
+
+    #[test]
+    fn statements_shrink_with_one_that_failed_and_grow_with_each_that_is_answered() {
+        let questions = questions();
+        let (state, now) = (&mut *questions.state.lock(), Instant::now());
+        let _waiting: Vec<_> = (0..40).map(|_| ask(state, "a")).collect();
+        let failed = questions.next(state, now).unwrap();
+        assert_eq!(asked(&failed).len(), 10);
+        state.doubt(failed.asked, false, 10);
+        for (is_doubtful, sizes) in [(false, [1, 2, 4, 8, 10]), (true, [1, 2, 4, 3, 0])] {
+            for size in sizes {
+                let room = if is_doubtful { 0 } else { 3 };
+                state.asking_apart = room;
+                let next = questions.next(state, now);
+                let next = next.filter(|next| next.is_doubtful == is_doubtful);
+                assert_eq!(next.as_ref().map_or(0, |next| asked(next).len()), size);
+                state.queue(is_doubtful).grow(10);
+            }
+        }
+    }
 }

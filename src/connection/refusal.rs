@@ -2,6 +2,7 @@
 //! close code and the word that say so on every transport.
 //! Hands rows to the transports. It must never have two words for one fact.
 
+use crate::counts::Full;
 use crate::hub::Ended;
 use crate::token::TokenError;
 use std::time::Duration;
@@ -135,19 +136,7 @@ impl Refusal {
     /// Whether the same request may succeed a little later.
     #[must_use]
     pub fn is_temporary(self) -> bool {
-        matches!(
-            self,
-            Self::Overloaded
-                | Self::Crowded(_)
-                | Self::ReaderBegun
-                | Self::Replaying
-                | Self::DatabaseAway
-                | Self::RuleFailed
-                | Self::EndsEarlier
-                | Self::Restart
-                | Self::Gap
-                | Self::Lagged
-        )
+        self.row().0 == 503
     }
 
     /// Whether nothing more is theirs, not even what is on its way: then the end waits for nobody.
@@ -161,6 +150,15 @@ impl Refusal {
     #[must_use]
     pub fn grace(self) -> Duration {
         Duration::from_millis(if self.ends_access() { 300 } else { 2000 })
+    }
+}
+
+impl From<Full> for Refusal {
+    fn from(full: Full) -> Self {
+        match full {
+            Full::All => Self::Overloaded,
+            Full::Own => Self::TooMany,
+        }
     }
 }
 

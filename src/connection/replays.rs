@@ -430,6 +430,28 @@ mod tests {
         drop(alone);
     }
 
+    #[test]
+    fn one_statement_names_no_more_rooms_than_it_has_to() {
+        let replays = Replays::new(8, Instant::now());
+        let rooms = |who: usize| -> Vec<Arc<str>> {
+            let rooms = 0..CROWD_ROOMS / 2;
+            rooms.map(|room| format!("{who}:{room}").into()).collect()
+        };
+        let _crowd: Vec<_> = (0..4)
+            .map(|who| replays.wait(&place(1), &rooms(who)))
+            .collect();
+        assert_eq!(members(&replays, 1), [0, 1]);
+    }
+
+    #[test]
+    fn who_reads_alone_has_half_of_the_pool() {
+        for (pool, half) in [(8, 4), (2, 1), (1, 1)] {
+            let replays = Replays::new(pool, Instant::now());
+            let turns: Vec<_> = (0..8).filter_map(|_| replays.turn_at_once()).collect();
+            assert_eq!(turns.len(), half, "of {pool}");
+        }
+    }
+
     /// Ten thousand came back to a database that was slow for their first seconds, and were read for
     /// twenty at a time for minutes.
     #[test]

@@ -3,62 +3,29 @@
 //! Hands seats over to the transports; a seat is free again when it is dropped.
 //! It must never count somebody who has left.
 
+use super::whose::{Whose, network};
 use super::{Gate, Refusal};
-use parking_lot::Mutex;
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Arc;
+use crate::counts::{Counted, Counts};
+use std::net::IpAddr;
 
-/// Bits of an IPv6 address that are a network's: a host has the others to itself, and may come from
-/// each of them.
-const NETWORK_BITS: u32 = 64;
-
-/// What an address is counted by: itself, or of IPv6 its network.
-#[must_use]
-pub fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let bits = address.to_bits() & (u128::MAX << (u128::BITS - NETWORK_BITS));
-            Ipv6Addr::from_bits(bits).into()
-        }
-        address => address,
-    }
-}
-
-/// Who sits where: connections in all, by address and by user.
-#[derive(Clone, Debug, Default)]
-pub struct Seats(Arc<Mutex<Seating>>);
-
+/// Who sits where.
 #[derive(Debug, Default)]
-struct Seating {
-    all: usize,
-    by_address: HashMap<IpAddr, usize>,
-    by_user: HashMap<String, usize>,
-    replays: HashMap<Reader, usize>,
-}
-
-/// Who replays are for: a user, or an address of which nobody has a name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Reader {
-    User(String),
-    Address(IpAddr),
-}
-
-/// A replay on its way, counted until this is dropped.
-#[derive(Debug)]
-pub struct OnItsWay {
-    seats: Seats,
-    reader: Reader,
-    bytes: usize,
+pub struct Seats {
+    by_address: Counts<IpAddr>,
+    by_user: Counts<String>,
+    replays: Counts<Whose>,
 }
 
 /// A seat taken; it is free again when this is dropped.
 #[derive(Debug)]
 pub struct Seat {
-    seats: Seats,
-    address: Option<IpAddr>,
-    user: Option<String>,
+    address: Counted<IpAddr>,
+    /// Once somebody has put a name to it.
+    user: Option<Counted<String>>,
 }
+
+/// A replay on its way, counted until this is dropped.
+pub type OnItsWay = Counted<Whose>;
 
 impl Seats {
     /// Takes a seat for somebody whose name is not known yet.
@@ -67,21 +34,9 @@ impl Seats {
     /// The house is full, or this address has all it may have.
     pub fn sit(&self, gate: &Gate, address: Option<IpAddr>) -> Result<Seat, Refusal> {
         let limits = &gate.settings.limits;
-        let address = address.map(network);
-        let mut seating = self.0.lock();
-        if seating.all >= limits.connections {
-            return Err(Refusal::Overloaded);
-        }
-        if let Some(address) = address {
-            let count = seating.by_address.entry(address).or_default();
-            if *count >= limits.connections_per_address {
-                return Err(Refusal::TooMany);
-            }
-            *count += 1;
-        }
-        seating.all += 1;
+        let (most, of_one) = (limits.connections, limits.connections_per_address);
+        let address = self.by_address.enter(address.map(network), most, of_one)?;
         Ok(Seat {
-            seats: self.clone(),
             address,
             user: None,
         })
@@ -90,7 +45,7 @@ impl Seats {
     /// Connections in all.
     #[must_use]
     pub fn taken(&self) -> usize {
-        self.0.lock().all
+        self.by_address.all()
     }
 }
 
@@ -101,14 +56,9 @@ impl Seat {
     /// This user has all the connections they may have.
     pub fn belongs_to(&mut self, gate: &Gate, user: Option<&str>) -> Result<(), Refusal> {
         let Some(user) = user else { return Ok(()) };
-        let mut seating = self.seats.0.lock();
-        let count = seating.by_user.entry(user.to_owned()).or_default();
-        if *count >= gate.settings.limits.connections_per_user {
-            return Err(Refusal::TooMany);
-        }
-        *count += 1;
-        drop(seating);
-        self.user = Some(user.to_owned());
+        let of_one = gate.settings.limits.connections_per_user;
+        let seats = &gate.seats.by_user;
+        self.user = Some(seats.enter(Some(user.to_owned()), usize::MAX, of_one)?);
         Ok(())
     }
 
@@ -119,61 +69,21 @@ impl Seat {
     /// With those that their other connections have not taken yet it is more.
     pub fn replay(&self, gate: &Gate, bytes: usize) -> Result<Option<OnItsWay>, Refusal> {
         let limits = &gate.settings.limits;
-        let (reader, connections) = match (&self.user, self.address) {
-            (Some(user), _) => (Reader::User(user.clone()), limits.connections_per_user),
-            (None, Some(address)) => (Reader::Address(address), limits.connections_per_address),
-            (None, None) => return Ok(None),
+        let user = self.user.as_ref().and_then(Counted::key);
+        let connections = if user.is_some() {
+            limits.connections_per_user
+        } else {
+            limits.connections_per_address
         };
-        if bytes == 0 {
+        let whose = Whose::of(user.map(String::as_str), self.address.key().copied());
+        if bytes == 0 || whose.is_none() {
             return Ok(None);
         }
         let most = connections.saturating_mul(limits.queue_bytes);
-        let mut seating = self.seats.0.lock();
-        let before = seating.replays.get(&reader).copied().unwrap_or(0);
-        if before > 0 && before + bytes > most {
-            return Err(Refusal::Replaying);
-        }
-        seating.replays.insert(reader.clone(), before + bytes);
-        drop(seating);
-        let seats = self.seats.clone();
-        Ok(Some(OnItsWay {
-            seats,
-            reader,
-            bytes,
-        }))
-    }
-}
-
-impl Drop for OnItsWay {
-    fn drop(&mut self) {
-        let mut seating = self.seats.0.lock();
-        release(&mut seating.replays, &self.reader, self.bytes);
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut seating = self.seats.0.lock();
-        seating.all -= 1;
-        if let Some(address) = self.address {
-            release(&mut seating.by_address, &address, 1);
-        }
-        if let Some(user) = &self.user {
-            release(&mut seating.by_user, user, 1);
-        }
-    }
-}
-
-/// So many less; what is none is not kept.
-pub(super) fn release<K: std::hash::Hash + Eq>(
-    counts: &mut HashMap<K, usize>,
-    key: &K,
-    less: usize,
-) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= less;
-        if *count == 0 {
-            counts.remove(key);
-        }
+        let counted = gate.seats.replays.add(whose, bytes, |_, before| {
+            let fits = before == 0 || before + bytes <= most;
+            fits.then_some(()).ok_or(Refusal::Replaying)
+        });
+        counted.map(Some)
     }
 }

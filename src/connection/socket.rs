@@ -6,7 +6,7 @@ pub(super) mod decode;
 pub mod lent;
 
 use super::Refusal;
-use super::crowd::SocketPermit;
+use crate::counts::Counted;
 use crate::frame::{Frame, Opcode};
 use crate::hub::{Carriage, Carried, Carry, Delivery, EventSpelling};
 use crate::report;
@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::ReadBuf;
@@ -38,7 +39,7 @@ pub struct Socket {
     stream: Stream,
     unsent: Mutex<Unsent>,
     /// Whatever becomes of the socket, it is free again when this is closed.
-    _place: Option<SocketPermit>,
+    _place: Option<Counted<IpAddr>>,
 }
 
 /// What waits for room.
@@ -107,7 +108,7 @@ impl Socket {
 
     /// Has it counted until it is closed.
     #[must_use]
-    pub fn at(self, place: SocketPermit) -> Self {
+    pub fn at(self, place: Counted<IpAddr>) -> Self {
         let _place = Some(place);
         Self { _place, ..self }
     }

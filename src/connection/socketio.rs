@@ -16,13 +16,14 @@ mod speech;
 
 use super::answer::{Boxed, boxed};
 use super::cors::with_cors;
-use super::crowd::{Counted, Crowd};
 use super::peer::{self, Peer};
 use super::socket::Socket;
 use super::socket::decode::Decoder;
 use super::socket::lent::Lent;
+use super::whose::network;
 use super::{Gate, Refusal};
 use crate::clock::millis;
+use crate::counts::{Counted, Counts};
 use crate::dialect::{Dialect, SocketIoDoor};
 use crate::frame::Frame;
 use crate::report::{self, Repeated, Transport};
@@ -38,7 +39,6 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Connections of a door that have not signed in yet, beyond those that may be in, or that one address may
 /// have: two addresses must not keep all others out. Each takes 5 KB.
@@ -48,34 +48,30 @@ const PENDING: usize = 1000;
 pub struct Host {
     gate: Arc<Gate>,
     dialect: Arc<Dialect>,
+    /// Of that dialect.
+    door: Arc<SocketIoDoor>,
     /// By the word that requests bring.
     engines: Mutex<HashMap<Sid, Weak<Engine>>>,
-    pending: Arc<Semaphore>,
-    strangers: Crowd,
+    strangers: Counts<IpAddr>,
     refusals: Repeated,
 }
 
 /// Room for somebody who has not signed in yet.
-struct PendingPermit {
-    _pending: OwnedSemaphorePermit,
-    _stranger: Counted,
-}
+type PendingPermit = Counted<IpAddr>;
 
 /// The Socket.IO doors of a service, each with the path that all its requests lie below.
 #[must_use]
 pub fn hosts(gate: &Arc<Gate>) -> Vec<(String, Arc<Host>)> {
     let dialects = gate.dialects.iter();
     let doors = dialects.filter_map(|dialect| Some((dialect, dialect.socketio.as_ref()?)));
-    let limits = &gate.settings.limits;
-    let most = limits.connections.max(limits.connections_per_address) + PENDING;
     let hosts = doors.map(|(dialect, door)| {
         let path = format!("{}{}", gate.settings.http.base_path, door.path);
         let host = Host {
             gate: Arc::clone(gate),
             dialect: Arc::clone(dialect),
+            door: Arc::clone(door),
             engines: Mutex::default(),
-            pending: Arc::new(Semaphore::new(most)),
-            strangers: Crowd::default(),
+            strangers: Counts::default(),
             refusals: Repeated::default(),
         };
         (path, Arc::new(host))
@@ -104,22 +100,14 @@ impl Host {
         }
     }
 
-    fn door(&self) -> Option<&SocketIoDoor> {
-        self.dialect.socketio.as_ref()
-    }
-
-    fn namespaces(&self) -> &[String] {
-        self.door().map_or(&[], |door| &door.namespaces)
-    }
-
     /// The place of a namespace among the door's.
     fn place_of(&self, namespace: &str) -> Option<usize> {
-        self.namespaces().iter().position(|one| one == namespace)
+        self.door.namespaces.iter().position(|one| one == namespace)
     }
 
     /// How packets of the namespace at this place begin, behind their kind.
     fn prefix(&self, place: usize) -> String {
-        let name = self.namespaces().get(place);
+        let name = self.door.namespaces.get(place);
         name.map_or_else(String::new, |name| packet::prefix(name))
     }
 
@@ -138,8 +126,8 @@ impl Host {
         let base = &self.gate.settings.http.base_path;
         let path = request.uri().path().strip_prefix(base.as_str());
         let path = path.map(|path| path.trim_end_matches('/'));
-        let leads = path.zip(self.door());
-        if leads.is_none_or(|(path, door)| door.entrance.parse(path).is_none()) {
+        let entrance = &self.door.entrance;
+        if path.is_none_or(|path| entrance.parse(path).is_none()) {
             return text(StatusCode::NOT_FOUND, String::new());
         }
         let asked = EngineQuery::of(request.uri().query().unwrap_or_default());
@@ -263,12 +251,10 @@ impl Host {
         if self.gate.hub.standpoint().borrow().is_none() {
             return Err(Refusal::DatabaseAway);
         }
-        let most = self.gate.settings.limits.connections_per_address;
-        let stranger = self.strangers.enter(address, most);
-        let pending = Arc::clone(&self.pending).try_acquire_owned();
-        Ok(PendingPermit {
-            _stranger: stranger.ok_or(Refusal::TooMany)?,
-            _pending: pending.map_err(|_| Refusal::Overloaded)?,
-        })
+        let limits = &self.gate.settings.limits;
+        let of_one = limits.connections_per_address;
+        let most = limits.connections.max(of_one) + PENDING;
+        let entered = self.strangers.enter(address.map(network), most, of_one);
+        entered.map_err(Refusal::from)
     }
 }

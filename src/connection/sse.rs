@@ -22,7 +22,7 @@ use warp::reply::{Reply, Response};
 
 /// Answers `GET /sse`.
 pub async fn serve(gate: Arc<Gate>, visit: Visit) -> Response {
-    match enter(&gate, &visit).await {
+    match gate.enter_and_join(Transport::Sse, &visit).await {
         Ok(presence) => Takeover::of(stream_response(""), |socket, head| {
             run(presence, socket, head)
         }),
@@ -62,15 +62,6 @@ fn last_words(gate: &Gate, refusal: Refusal) -> String {
     };
     let error = Told::error(refusal.word(), &refusal.to_string(), None).json();
     stream::retry(wait) + &control(None, &error.unwrap_or_default())
-}
-
-async fn enter(gate: &Arc<Gate>, visit: &Visit) -> Result<Presence, Refusal> {
-    let mut presence = gate.enter(Transport::Sse, visit).await?;
-    if let Err(refusal) = presence.join(visit).await {
-        presence.why = refusal.word();
-        return Err(refusal);
-    }
-    Ok(presence)
 }
 
 async fn run(mut presence: Presence, socket: Arc<Socket>, head: Head) {

@@ -59,12 +59,8 @@ impl Upgraded {
     }
 
     async fn enter(&self, visit: Box<Visit>) -> Result<Box<Presence>, Refusal> {
-        let mut presence = self.gate.enter(Transport::WebSocket, &visit).await?;
-        if let Err(refusal) = presence.join(&visit).await {
-            presence.why = refusal.word();
-            return Err(refusal);
-        }
-        Ok(Box::new(presence))
+        let entered = self.gate.enter_and_join(Transport::WebSocket, &visit);
+        entered.await.map(Box::new)
     }
 
     async fn talk(&mut self, presence: &Presence) -> Refusal {
@@ -92,9 +88,28 @@ impl Upgraded {
             Some(code) => (code, String::new()),
             None => self.speech.close(why, wait),
         };
-        let mut frame = code.to_be_bytes().to_vec();
-        frame.extend(reason.as_bytes());
-        frame.truncate(2 + reason.floor_char_boundary(REASON));
-        self.socket.close(&mut self.decoder, &frame, why).await;
+        let payload = payload(code, &reason);
+        self.socket.close(&mut self.decoder, &payload, why).await;
+    }
+}
+
+/// A close frame's: the code, and as much of the reason as fits.
+fn payload(code: u16, reason: &str) -> Vec<u8> {
+    let reason = &reason[..reason.floor_char_boundary(REASON)];
+    [&code.to_be_bytes(), reason.as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_fits_into_its_frame() {
+        for (reason, length) in [("", 0), ("again", 5), (&"é".repeat(100), 122)] {
+            let payload = payload(1012, reason);
+            assert_eq!(payload[..2], 1012_u16.to_be_bytes());
+            let told = std::str::from_utf8(&payload[2..]).unwrap();
+            assert!(reason.starts_with(told) && told.len() == length, "{told}");
+        }
     }
 }

@@ -213,11 +213,11 @@ impl<'a, O: Outlet> Writer<'a, O> {
                 return Ok(0);
             }
         };
-        let announced = self.greeted || presence.resumes;
-        if !self.greeted {
+        let asked = self.greeted;
+        if !asked {
             self.greet(&resolved)?;
         }
-        if announced {
+        if asked || presence.resumes {
             self.subscribed(resolved.frame)?;
         }
         let count = resolved.events.len();
@@ -226,8 +226,9 @@ impl<'a, O: Outlet> Writer<'a, O> {
             events += self.write_event(&event, false)?;
             self.pace(&mut held, event.weight()).await?;
         }
-        if events < count {
-            // A room of it was taken meanwhile: whoever counts would take what comes next for the rest of it.
+        // What a join asks for lies behind what the other rooms have had: here all stand together again. And
+        // where a room of it was taken meanwhile, whoever counts would take what comes next for the rest of it.
+        if events < count || (asked && count > 0) {
             self.say(&Told::Heartbeat { bookmark: &here }, None)?;
         }
         Ok(events)
@@ -240,7 +241,7 @@ impl<'a, O: Outlet> Writer<'a, O> {
             connection_id: &presence.connection,
             user: presence.identity.user.as_deref(),
             rooms: &resolved.frame.rooms,
-            home: presence.home(),
+            home: presence.admission.home_among(&resolved.frame.rooms),
             bookmark: resolved.before.as_deref(),
             expires_at: presence.expires_at(),
             heartbeat: self.outlet.heartbeat().as_secs(),

@@ -10,11 +10,11 @@ use super::servers::Servers;
 use super::turns::{Begun, Turns};
 use super::{Database, DatabaseError, Mode, Param, first};
 use crate::config;
+use crate::counts::{Counts, Full};
 use deadpool_postgres::Object;
 use futures_util::future::join4;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
 use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::types::Type;
 
@@ -89,12 +89,19 @@ impl From<DatabaseError> for Failed {
     }
 }
 
+impl From<Full> for Failed {
+    fn from(_: Full) -> Self {
+        Self::Full
+    }
+}
+
 /// The connections of calls, and how many may want one.
 #[derive(Clone, Debug)]
 pub(super) struct CallPool {
     pool: Connections,
     canceller: Canceller,
-    inside: Arc<Semaphore>,
+    /// Calls that run or wait, by user. Those without a name have places together.
+    inside: Counts<String>,
     turns: Turns,
     begin: Arc<str>,
     settings: config::Calls,
@@ -111,7 +118,7 @@ impl CallPool {
         Ok(Self {
             pool: servers.pool("calls.running", settings.running, database.pool_wait)?,
             canceller: Canceller::of(servers),
-            inside: Arc::new(Semaphore::new(settings.running + settings.waiting)),
+            inside: Counts::default(),
             turns: Turns::new(settings.running),
             begin: Mode::Call.begin(database.statement_timeout).into(),
             settings: settings.clone(),
@@ -131,9 +138,10 @@ impl CallPool {
         if holds_huge_number(question.args) {
             return Err(Failed::Numbers);
         }
-        let Ok(_inside) = self.inside.try_acquire() else {
-            return Err(Failed::Full);
-        };
+        let user = question.user.unwrap_or_default().to_owned();
+        let most = self.settings.running + self.settings.waiting;
+        let share = self.settings.per_connection;
+        let _inside = self.inside.enter_fairly(user, most, share)?;
         let turn = self
             .turns
             .take(question.user, question.name, self.pool_wait);
@@ -371,9 +379,7 @@ impl Database {
     /// Calls that run or wait now.
     #[must_use]
     pub fn calls_inside(&self) -> usize {
-        let settings = &self.calls.settings;
-        let most = settings.running + settings.waiting;
-        most.saturating_sub(self.calls.inside.available_permits())
+        self.calls.inside.all()
     }
 }
 

@@ -5,7 +5,7 @@
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 
 /// Why the database could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -171,6 +171,13 @@ fn describe_as(error: &tokio_postgres::Error, denied: &str) -> String {
         "42501" if db.message().contains("for tablespace") => Some(
             "it is what default_tablespace says here: `grant create on tablespace … to rowcast_owner`",
         ),
+        // At the door: nothing but CONNECT is asked for there.
+        "42501"
+            if db.parsed_severity() == Some(Severity::Fatal)
+                && db.message().contains("for database") =>
+        {
+            Some("it lacks CONNECT: `grant connect on database … to rowcast_service`")
+        }
         "42501" => Some(denied),
         _ => db.hint(),
     };

@@ -9,6 +9,7 @@ use super::messages::{Meaning, Message};
 use super::places;
 use super::reader::DialectReader;
 use super::template::Node;
+use std::sync::Arc;
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -65,13 +66,13 @@ impl<'t> DialectReader<'t> {
         }
         let websocket = websocket
             .zip(to_websocket)
-            .map(|(section, entrance)| self.websocket(&section, entrance));
+            .map(|(section, entrance)| Arc::new(self.websocket(&section, entrance)));
         let poll = poll
             .zip(to_poll)
-            .and_then(|(section, entrance)| self.poll(&section, entrance));
+            .and_then(|(section, entrance)| self.poll(&section, entrance).map(Arc::new));
         let socketio = socketio
             .zip(to_socketio)
-            .map(|(section, entrance)| self.socketio(&section, entrance));
+            .map(|(section, entrance)| Arc::new(self.socketio(&section, entrance)));
         let messages = self.messages(&root);
         let acknowledges = |message: &Message| matches!(message.meaning, Meaning::Acknowledge(_));
         let tells_gaps = websocket.as_ref().is_none_or(|door| door.gap.is_some());

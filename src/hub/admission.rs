@@ -24,6 +24,14 @@ impl Admission {
         self.home.saturating_sub(self.rooms.len())
     }
 
+    /// How many of the rooms joined, in their order, are home rooms. Some may have been taken away meanwhile.
+    #[must_use]
+    pub fn home_among(&self, joined: &[Arc<str>]) -> usize {
+        let mut home = self.rooms.iter().take(self.home);
+        let is_home = |room: &&Arc<str>| home.any(|known| known == *room);
+        joined.iter().take_while(is_home).count()
+    }
+
     /// What was wrong with what was asked for: the word of the error, what to say, and the room. Of home rooms
     /// that are left out all at once: nobody asked for them, and there may be thousands.
     pub fn errors(&self) -> impl Iterator<Item = (&'static str, String, Option<&str>)> {
@@ -62,6 +70,34 @@ impl RoomRefusal {
             Self::Bad => "bad-room",
             Self::Forbidden | Self::Withdrawn => "forbidden",
             Self::TooMany => "too-many-rooms",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A room that was asked for stood in its place then, and passed for one: it could not be left.
+    #[test]
+    fn a_home_room_that_was_taken_before_the_welcome_is_none_of_its_rooms() {
+        let rooms = |names: &[&str]| names.iter().copied().map(Arc::from).collect();
+        let admission = Admission {
+            user: None,
+            rooms: rooms(&["a", "b", "asked"]),
+            home: 2,
+            refused: Vec::new(),
+            version: 0,
+        };
+        for (joined, home) in [
+            (&["a", "b", "asked"][..], 2),
+            (&["b", "asked"], 1),
+            (&["a", "asked"], 1),
+            (&["asked"], 0),
+            (&[], 0),
+        ] {
+            let joined: Vec<Arc<str>> = rooms(joined);
+            assert_eq!(admission.home_among(&joined), home, "{joined:?}");
         }
     }
 }

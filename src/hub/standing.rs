@@ -5,7 +5,7 @@
 use super::access::Access;
 use super::admission::Admission;
 use super::memory::Asker;
-use super::roster::{Identity, Member};
+use super::roster::{Identity, Member, Roster};
 use super::{Ended, Hub, Subscription};
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,9 +14,7 @@ impl Hub {
     /// Says who a subscription belongs to, and under which version they were let in. Before the
     /// first join.
     pub fn enter(&self, subscription: &Arc<Subscription>, identity: Identity, version: i64) {
-        if self.0.roster.lock().enter(subscription, identity, version) {
-            self.0.stale.notify_one();
-        }
+        self.judge(|roster| roster.enter(subscription, identity, version));
     }
 
     /// As whom a subscription is to be judged now.
@@ -33,10 +31,7 @@ impl Hub {
 
     /// Somebody brought a new token: all their rooms were admitted under this version.
     pub fn renew(&self, subscription: &Subscription, identity: Identity, version: i64) {
-        let id = subscription.id;
-        if self.0.roster.lock().renew(id, identity, version) {
-            self.0.stale.notify_one();
-        }
+        self.judge(|roster| roster.renew(subscription.id, identity, version));
     }
 
     /// Keeps what somebody was admitted to, unless rules or revocations have changed meanwhile.
@@ -63,7 +58,12 @@ impl Hub {
 
     /// Takes a change of rules or revocations: connections of revoked users end here and now.
     pub fn access_changed(&self, access: &Access) {
-        if self.0.roster.lock().change(access) {
+        self.judge(|roster| roster.change(access));
+    }
+
+    /// Changes the roster, and has it noticed if somebody is stale by that.
+    pub(super) fn judge(&self, change: impl FnOnce(&mut Roster) -> bool) {
+        if change(&mut self.0.roster.lock()) {
             self.0.stale.notify_one();
         }
     }

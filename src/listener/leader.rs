@@ -1,14 +1,14 @@
-//! What the leading node does besides looking: sets the flag that tells writers to ring or not, and
-//! tells the other nodes what it found in silence. Any node may lead; one does.
+//! What the leading node does besides looking: sets the flag that tells writers to ring or not, tells the
+//! other nodes what it found in silence, and has the log looked after. Any node may lead; one does.
 //! Hands back how long to wait. It must never set the flag and look in one transaction.
 
 use super::pace::{Pace, Seen};
-use super::{Listener, ListenerError, Pulse};
-use crate::bookmark::Snapshot;
+use super::rotation::Rotation;
+use super::{Listener, ListenerError};
 use crate::config::{self, Doorbell};
-use crate::database::{Database, Heard, Listening, Looked};
+use crate::database::{Heard, Listening, Looked};
 use crate::report;
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 /// Between two counts of the writers that wait for NOTIFY's lock.
@@ -20,24 +20,12 @@ const BLOCKED: i64 = 2;
 /// A node that has not proved its LISTEN for so many of its intervals is gone.
 const MISSED_PROOFS: u32 = 3;
 
-/// Between two turns of looking after the log.
-const ROTATE_EVERY: Duration = Duration::from_secs(1);
-
 /// Between two looks at who has the lead, where it is not ours.
 const LOOK_WHO_EVERY: Duration = Duration::from_secs(60);
 
 /// One connection's part in the lead.
 pub(super) struct Leader {
-    database: Database,
-    pulse: Arc<Pulse>,
-    /// Looking after the log, which may take a while.
-    rotation: Option<tokio::task::JoinHandle<()>>,
-    rotated: Instant,
-    /// As of the last look.
-    snapshot: Option<Snapshot>,
-    /// As of the last turn: what is not visible in it is not to be forgotten, for other nodes may
-    /// not have read it yet.
-    read: Option<Snapshot>,
+    rotation: Rotation,
     pace: Pace,
     settings: config::Listener,
     /// How writers are to ring where SQL says nothing.
@@ -62,12 +50,7 @@ impl Leader {
             Doorbell::Adaptive
         };
         Self {
-            database: listener.database.clone(),
-            pulse: Arc::clone(&listener.pulse),
-            rotation: None,
-            rotated: now,
-            snapshot: None,
-            read: None,
+            rotation: Rotation::new(listener, now),
             pace: Pace::new(settings, now),
             settings: settings.clone(),
             configured: settings.doorbell.unwrap_or(default),
@@ -93,20 +76,21 @@ impl Leader {
     pub fn saw(&mut self, looked: &Looked) {
         let events = &looked.batch.events;
         let xids = events.iter().filter_map(|event| event.place.as_ref());
-        let xids: std::collections::HashSet<u64> = xids.map(|place| place.xid).collect();
+        let xids: HashSet<u64> = xids.map(|place| place.xid).collect();
         if !events.is_empty() && self.pace.is_quiet() {
             self.owes_tick = true;
         }
-        self.snapshot = Some(looked.batch.to.snapshot.clone());
+        let snapshot = &looked.batch.to.snapshot;
+        self.rotation.saw(snapshot);
         let seen = Seen {
-            snapshot: looked.batch.to.snapshot.clone(),
+            snapshot,
             more: looked.more,
             commits: xids.len(),
             doorbell: self.doorbell(looked),
             rings: looked.rings,
             queue_is_filling: looked.queue_is_filling,
         };
-        self.pace.saw(&seen, Instant::now());
+        self.pace.saw(seen, Instant::now());
     }
 
     /// Whether who commits something rings: what rang, in its order, is all there is.
@@ -161,7 +145,7 @@ impl Leader {
             return Ok(true);
         }
         self.tick(listening, now).await;
-        self.rotate(now);
+        self.rotation.turn(now);
         Ok(false)
     }
 
@@ -179,37 +163,6 @@ impl Leader {
             }
         }
         Ok(())
-    }
-
-    /// Looks after the log, beside the looks: one must not wait for the other.
-    fn rotate(&mut self, now: Instant) {
-        let runs = self
-            .rotation
-            .as_ref()
-            .is_some_and(|task| !task.is_finished());
-        if runs || now - self.rotated < ROTATE_EVERY {
-            return;
-        }
-        self.rotated = now;
-        let read = std::mem::replace(&mut self.read, self.snapshot.clone());
-        let Some(read) = read else {
-            return;
-        };
-        let (database, pulse) = (self.database.clone(), Arc::clone(&self.pulse));
-        self.rotation = Some(tokio::spawn(async move {
-            match database.rotate_log(&read).await {
-                Ok((rotated, size)) => {
-                    pulse.measured(size);
-                    if rotated.moved || rotated.forgotten.is_some() {
-                        report::log_rotated(rotated.moved, rotated.forgotten, size.bytes);
-                    }
-                    if rotated.refused > 0 {
-                        report::log_is_locked(rotated.refused);
-                    }
-                }
-                Err(error) => report::database_failed("rotation", &error),
-            }
-        }));
     }
 
     /// Tells other nodes to look, for they do not hear writers that commit in silence: once after

@@ -27,9 +27,9 @@ const DROWSY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_m
 const UNTOLD: Duration = Duration::from_millis(50);
 
 /// What a look has shown, besides events.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    pub snapshot: Snapshot,
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    pub snapshot: &'a Snapshot,
     /// It was only a part.
     pub more: bool,
     /// Transactions with events in the batch.
@@ -139,7 +139,7 @@ impl Pace {
     }
 
     /// Takes what a look has shown.
-    pub fn saw(&mut self, seen: &Seen, now: Instant) {
+    pub fn saw(&mut self, seen: Seen<'_>, now: Instant) {
         self.doorbell = seen.doorbell;
         self.rings = seen.rings;
         self.queue_is_filling = seen.queue_is_filling;
@@ -299,14 +299,14 @@ mod tests {
             let xmax = self.running.last().map_or(100, |last| last + 1);
             let xmin = self.running.first().copied().unwrap_or(xmax);
             let seen = Seen {
-                snapshot: Snapshot::new(xmin, xmax, &self.running).unwrap(),
+                snapshot: &Snapshot::new(xmin, xmax, &self.running).unwrap(),
                 more: self.more,
                 commits,
                 doorbell: self.doorbell,
                 rings: self.rings,
                 queue_is_filling: self.queue_is_filling,
             };
-            self.pace.saw(&seen, self.now);
+            self.pace.saw(seen, self.now);
             if let Some(rings) = self.pace.wants(self.now) {
                 self.rings = rings;
                 self.pace.was_set(rings, self.now);

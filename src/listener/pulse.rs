@@ -202,9 +202,24 @@ mod tests {
         let mut state = pulse.0.lock();
         state.looked = Instant::now();
         let allowed = settings.proof + settings.proof_timeout + settings.floor;
-        state.proven = Some(ago(allowed + second));
+        let silent = Some(ago(allowed + second));
+        state.proven = silent;
         drop(state);
-        let why = pulse.check(&settings).unwrap_err();
-        assert!(why.starts_with("the doorbell was not heard"), "{why}");
+        let unheard = |pool: bool| {
+            let why = pulse.check(&settings).unwrap_err();
+            assert_eq!(why.starts_with("the pool's address"), pool, "{why}");
+            assert_eq!(
+                why.starts_with("the doorbell was not heard"),
+                !pool,
+                "{why}"
+            );
+        };
+        unheard(false);
+        // What keeps the next proof from coming, until one comes.
+        pulse.pool_failed(&DatabaseError::Timeout(second));
+        unheard(true);
+        pulse.proven();
+        pulse.0.lock().proven = silent;
+        unheard(false);
     }
 }

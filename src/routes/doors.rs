@@ -48,15 +48,15 @@ async fn answer(
 ) -> Option<Response> {
     let path = format!("/{}", tail.as_str());
     let door = Door::find(&gate.dialects, &path, |name| visit.parameter(name))?;
-    let which = door.which;
+    let which = door.which.clone();
     visit.door = Some(Arc::new(door));
     match (which, method) {
-        (Which::WebSocket, &Method::GET) => Some(upgrade_to_websocket(gate, visit, upgrade)),
-        (Which::Poll, &Method::GET) => {
+        (Which::WebSocket(_), &Method::GET) => Some(upgrade_to_websocket(gate, visit, upgrade)),
+        (Which::Poll(_), &Method::GET) => {
             let answer = poll::serve(Arc::clone(gate), visit.clone(), cut).await;
             Some(with_cors(gate, &visit.headers, answer))
         }
-        (Which::Poll, &Method::OPTIONS) => {
+        (Which::Poll(_), &Method::OPTIONS) => {
             let answer = StatusCode::NO_CONTENT.into_response();
             Some(with_cors(gate, &visit.headers, answer))
         }

@@ -285,8 +285,8 @@ pub fn located(place: &str, statement: &Statement, error: &Error) -> String {
 pub fn explain(error: &Error) -> String {
     describe_to_dba(
         error,
-        "`rowcast triggers` connects as a member of rowcast_owner that owns the tables, or as a \
-         superuser",
+        "`rowcast triggers` connects as a superuser, or as a member of rowcast_owner that inherits \
+         its rights and owns the tables",
     )
 }
 

@@ -1,7 +1,7 @@
 //! What stands around the frames of an answer: the fields of `docs/protocol.md`, or a dialect's.
 //! Hands the text before them and behind them to the answer. It must never hold a frame itself.
 
-use crate::connection::door::Door;
+use crate::connection::door::{Door, Which};
 use crate::connection::speech::{Speech, Told};
 use crate::dialect::{Filling, Values};
 use serde_json::{Value, json};
@@ -40,6 +40,9 @@ impl Cover {
     }
 
     fn spoken(&self, door: &Door, speech: &dyn Speech) -> Option<(String, String)> {
+        let Which::Poll(poll) = &door.which else {
+            return None;
+        };
         let errors = self.errors.iter().filter_map(|error| {
             let (code, message) = (error["code"].as_str()?, error["message"].as_str()?);
             let told = Told::error(code, message, error["room"].as_str());
@@ -54,7 +57,7 @@ impl Cover {
             .with_text("outcome", self.fields["outcome"].as_str())
             .with("errors", Filling::Json(&errors))
             .with_fields(&door.fields);
-        let text = door.dialect.poll.as_ref()?.answer.render(&values);
+        let text = poll.answer.render(&values);
         let (head, tail) = text.split_once(HERE)?;
         Some((format!("{head}["), format!("]{tail}")))
     }

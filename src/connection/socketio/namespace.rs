@@ -63,12 +63,12 @@ pub(super) async fn serve(engine: Arc<Engine>, place: usize, ear: Arc<Ear>, auth
 /// may speak as soon as they are in.
 async fn enter(engine: &Arc<Engine>, place: usize, auth: Value) -> Result<Entered, Option<Frame>> {
     let host = &engine.host;
-    let visit = engine.opened.visit(&host.dialect, &auth);
+    let visit = engine.opened.visit(&host.dialect, &host.door, &auth);
     drop(auth);
     let refusal = match host.gate.enter(Transport::SocketIo, &visit).await {
         Ok(mut presence) => {
             let door = presence.door.clone().ok_or(None)?;
-            let named = Arc::new(Named::new(door, place, host.prefix(place)));
+            let named = Arc::new(Named::new(host, door, place));
             engine.settle();
             engine.say(packet::connected(named.prefix(), &presence.connection));
             let joined = presence.join(&visit).await;
@@ -86,9 +86,7 @@ async fn enter(engine: &Arc<Engine>, place: usize, auth: Value) -> Result<Entere
     }
     let message = refusal.to_string();
     let values = Values::default().with("message", Filling::Text(&message));
-    let word = refusal.word();
-    let door = host.dialect.socketio.as_ref();
-    let said = door.map_or_else(|| word.to_owned(), |door| door.refusal(word, &values));
+    let said = host.door.refusal(refusal.word(), &values);
     Err(Some(packet::refused(&host.prefix(place), &said)))
 }
 

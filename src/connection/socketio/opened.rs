@@ -5,7 +5,7 @@ use crate::connection::Gate;
 use crate::connection::door::{Door, Which};
 use crate::connection::peer::Peer;
 use crate::connection::visit::Visit;
-use crate::dialect::{Dialect, Fields};
+use crate::dialect::{Dialect, Fields, SocketIoDoor};
 use hyper::Request;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -76,15 +76,15 @@ impl Opened {
     }
 
     /// Somebody who signs in and says this.
-    pub fn visit(&self, dialect: &Arc<Dialect>, auth: &Value) -> Visit {
+    pub fn visit(&self, dialect: &Arc<Dialect>, door: &Arc<SocketIoDoor>, auth: &Value) -> Visit {
         let mut all = self.headers();
         let words: Vec<_> = SAID
             .iter()
-            .map(|own| named(dialect, own))
+            .map(|own| door.entrance.named(own))
             .filter_map(|key| Some((key, text(said(auth, key)?))))
             .collect();
         let says = |key: &str| words.iter().any(|(known, _)| *known == key);
-        if says(named(dialect, "token")) {
+        if says(door.entrance.named("token")) {
             all.remove("authorization");
             all.remove("sec-websocket-protocol");
         }
@@ -97,7 +97,8 @@ impl Opened {
             peer: self.peer,
             door: None,
         };
-        let mut door = Door::enter(dialect, Which::SocketIo, Fields::default(), |name| {
+        let which = Which::SocketIo(Arc::clone(door));
+        let mut door = Door::enter(dialect, which, Fields::default(), |name| {
             let said = said(auth, name).cloned();
             said.or_else(|| visit.parameter(name).map(Value::from))
         });
@@ -105,12 +106,6 @@ impl Opened {
         visit.door = Some(Arc::new(door));
         visit
     }
-}
-
-/// What a parameter is called at the dialect's door that every door has.
-fn named<'a>(dialect: &'a Dialect, own: &'a str) -> &'a str {
-    let door = dialect.socketio.as_ref();
-    door.map_or(own, |door| door.entrance.named(own))
 }
 
 /// A query with those of its parameters that stay, and others.
@@ -153,6 +148,11 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn visited(dialect: &Arc<Dialect>, auth: &Value) -> Visit {
+        let door = dialect.socketio.as_ref().unwrap();
+        opened().visit(dialect, door, auth)
+    }
+
     fn opened() -> Opened {
         let request = Request::get("/socket.io/?EIO=4&transport=websocket&token=old&lab=1%2C2")
             .header("Cookie", "a=b")
@@ -166,13 +166,13 @@ mod tests {
     #[test]
     fn whoever_signs_in_comes_by_the_request_that_opened_the_connection() {
         let dialect = Arc::new(Dialect::parse("t.toml", "[socketio]").unwrap());
-        let visit = opened().visit(&dialect, &Value::Null);
+        let visit = visited(&dialect, &Value::Null);
         assert_eq!(visit.query, "token=old&lab=1%2C2");
         assert_eq!(visit.headers.get_all("cookie").iter().count(), 2);
         assert!(visit.headers.contains_key("authorization"));
         assert!(!visit.headers.contains_key("user-agent"));
         let auth = json!({ "token": "Bearer new", "since": " ", "reader": 5 });
-        let visit = opened().visit(&dialect, &auth);
+        let visit = visited(&dialect, &auth);
         assert_eq!(visit.query, "lab=1%2C2&token=new&reader=5");
         assert!(!visit.headers.contains_key("authorization"));
         assert!(!visit.door.unwrap().misled);
@@ -182,10 +182,10 @@ mod tests {
     fn a_door_has_words_of_its_own_for_what_every_door_understands() {
         let text = "[socketio]\nnames = { token = \"jwt\", since = \"cursor\" }";
         let dialect = Arc::new(Dialect::parse("t.toml", text).unwrap());
-        let visit = opened().visit(&dialect, &json!({ "token": "new" }));
+        let visit = visited(&dialect, &json!({ "token": "new" }));
         assert_eq!(visit.bearer().as_deref(), Some("old"), "by its header");
         let auth = json!({ "jwt": "Bearer new", "cursor": "b", "since": "c" });
-        let visit = opened().visit(&dialect, &auth);
+        let visit = visited(&dialect, &auth);
         assert_eq!(visit.bearer().as_deref(), Some("new"));
         assert_eq!(visit.since().as_deref(), Some("b"));
     }
@@ -209,7 +209,7 @@ mod tests {
             (json!({ "since": ["a"] }), None),
             (json!({ "reader": 1.5 }), None),
         ] {
-            let door = opened().visit(&dialect, &auth).door.unwrap();
+            let door = visited(&dialect, &auth).door.unwrap();
             assert_eq!(door.misled, rooms.is_none(), "{auth}");
             if let Some(rooms) = rooms {
                 assert_eq!(door.rooms, rooms, "{auth}");

@@ -3,7 +3,7 @@
 //! Hands acts to the conversation and packets to the writer. It must never answer an event that the
 //! dialect has no message for.
 
-use super::packet;
+use super::{Host, packet};
 use crate::connection::Refusal;
 use crate::connection::door::Door;
 use crate::connection::payload::Welcome;
@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 /// A namespace at the door of a dialect.
 pub(super) struct Named {
+    socketio: Arc<SocketIoDoor>,
     door: Arc<Door>,
     spoken: Spoken,
     /// Its place among the door's.
@@ -33,13 +34,14 @@ pub(super) fn is_known(dialect: &Dialect, packet: &str) -> bool {
 }
 
 impl Named {
-    /// The namespace at this place among the door's; `prefix` is how its packets begin.
-    pub fn new(door: Arc<Door>, place: usize, prefix: String) -> Self {
+    /// The namespace at this place among the host's.
+    pub fn new(host: &Host, door: Arc<Door>, place: usize) -> Self {
         Self {
+            socketio: Arc::clone(&host.door),
             spoken: Spoken::new(Arc::clone(&door)),
             door,
             place,
-            prefix,
+            prefix: host.prefix(place),
         }
     }
 
@@ -57,19 +59,15 @@ impl Named {
         self.event(&format!(r#"["rowcast:{word}",{json}]"#))
     }
 
-    fn socketio(&self) -> Option<&SocketIoDoor> {
-        self.door.dialect.socketio.as_ref()
-    }
-
     /// The dialect's own first event.
     pub fn welcome(&self, welcome: &Welcome<'_>) -> Option<Frame> {
-        let template = self.socketio()?.welcome.as_ref()?;
+        let template = self.socketio.welcome.as_ref()?;
         Some(self.event(&self.spoken.greet(template, welcome)))
     }
 
     /// The dialect's own word for a gap.
     pub fn gap(&self, gap: Gap<'_>) -> Option<Frame> {
-        let template = self.socketio()?.gap.as_ref()?;
+        let template = self.socketio.gap.as_ref()?;
         Some(self.event(&self.spoken.tell_gap(template, gap)))
     }
 
@@ -141,8 +139,8 @@ impl Speech for Named {
                     packet::event(&self.prefix, &format!("[{},{rest}", to_json(&event.name)))
                 };
                 let fields = &self.door.fields;
-                let framing = self.socketio().map(|door| &door.arguments);
-                return Ok(framing.map(|one| one.frame_in(event, fields, self.place, around)));
+                let framing = &self.socketio.arguments;
+                return Ok(Some(framing.frame_in(event, fields, self.place, around)));
             }
             Told::Welcome(welcome) => self.control("welcome", &to_json(welcome)),
             // Nobody waits for an answer.

@@ -31,7 +31,7 @@ impl Spoken {
     }
 
     fn websocket(&self) -> Option<&WebSocketDoor> {
-        self.door.dialect.websocket.as_ref()
+        self.door.dialect.websocket.as_deref()
     }
 
     fn find(&self, name: &str) -> Option<&Message> {
