@@ -233,21 +233,42 @@ async fn whose_rule_is_slow_takes_half_of_the_statements_and_shares_none() {
 /// statements, and whoever came meanwhile waited behind them until the lock was gone.
 #[tokio::test]
 async fn a_rule_that_hangs_for_many_keeps_nobody_else_out() {
+    // Two statements at once, each so long that thirty take minutes.
+    others_come_in(2, "8000").await;
+}
+
+/// Where one goes on at once, every other is theirs.
+#[tokio::test]
+async fn a_rule_that_hangs_for_many_leaves_others_every_other_statement() {
+    others_come_in(1, "6000").await;
+}
+
+async fn others_come_in(at_once: usize, timeout_ms: &str) {
     let database = database().await;
     database.run(SLOW).await;
-    // Two statements at once, each so long that thirty take minutes.
-    let server = &mut serve(&database, "8000", "3").await;
+    let server = &mut serve(&database, timeout_ms, &(at_once + 1).to_string()).await;
     let holder = hold_for(&database, 78).await;
-    let in_time = |n| json!({ "sub": format!("slow{n}"), "exp": unix_now() + 600 });
-    let tokens: Vec<String> = (0..30).map(|n| token_with(&in_time(n))).collect();
-    let come = tokens.iter().map(|token| ws(server, token, "rooms=slow:1"));
-    let mut crowd = join_all(come).await;
-    all_have_come(server, &database, crowd.len()).await;
-    server.log_line("asking again in parts").await;
-    for user in ["1", "2", "3"] {
-        let mut other = ws(server, &token(user, "", ""), "rooms=slow:1").await;
-        other.expect("welcome").await;
+    let hangs = async |n: usize| {
+        let in_time = json!({ "sub": format!("slow{n}"), "exp": unix_now() + 600 });
+        ws(server, &token_with(&in_time), "rooms=slow:1").await
+    };
+    // All statements are taken by one each: those who come meanwhile share the next, and whoever comes
+    // behind that shares none with them.
+    let mut crowd = Vec::new();
+    for n in 0..at_once {
+        crowd.push(hangs(n).await);
+        let taken = format!("statement {n} hangs");
+        let waits = async || database.waiters("locktype = 'advisory'").await > n as i64;
+        eventually(&taken, async || waits().await.then_some(())).await;
     }
+    crowd.extend(join_all((at_once..30).map(hangs)).await);
+    let together = format!("\"questions\":{}", 30 - at_once);
+    server.log_line(&together).await;
+    let others = ["1", "2", "3"].map(|user| token(user, "", ""));
+    let others = others.iter().map(|token| ws(server, token, "rooms=slow:1"));
+    all_welcome(&mut join_all(others).await).await;
+    let inside = metric(server, "rowcast_connections").await as usize;
+    assert!(inside > 20, "the crowd was answered first: {inside}");
     drop(holder);
     for one in &mut crowd {
         let _ = one.next_or_end().await;

@@ -5,6 +5,9 @@
 //! their answers: what failed together is asked again in parts, and in the end each alone; and whose
 //! statement was slow without others is asked for without them from then on. Both in half of the statements.
 
+mod queue;
+
+use self::queue::{Queue, Waiting};
 use super::Refusal;
 use super::whose::Whose;
 use crate::config::Settings;
@@ -13,7 +16,6 @@ use crate::hub::Identity;
 use crate::report;
 use crate::slow::{SLOW, Slow};
 use parking_lot::Mutex;
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,13 +61,6 @@ type Asker = Option<Whose>;
 /// time. That is in the log already.
 type Answered = Result<AccessAnswer, Refusal>;
 
-/// Whoever waits for an answer. There are no more of them than `limits.connections`.
-#[derive(Debug)]
-struct Waiting {
-    question: Question,
-    answer: oneshot::Sender<Answered>,
-}
-
 /// All questions of a service.
 #[derive(Debug)]
 pub struct Questions {
@@ -89,14 +84,9 @@ struct State {
     asking: usize,
     /// Those of them that ask for somebody who is slow, or doubtful.
     asking_apart: usize,
+    /// The last that was begun is one of these.
+    was_apart: bool,
     slow: Slow<Asker>,
-}
-
-#[derive(Debug)]
-struct Queue {
-    waiting: VecDeque<Waiting>,
-    /// What the next statement may hold.
-    size: usize,
 }
 
 /// What one statement asks.
@@ -144,6 +134,7 @@ impl Questions {
                 doubtful: Queue::new(most),
                 asking: 0,
                 asking_apart: 0,
+                was_apart: false,
                 slow: Slow::default(),
             }),
         }
@@ -199,25 +190,12 @@ impl Questions {
     /// What the next statement asks; nothing if nobody waits whose turn it is.
     fn next(&self, state: &mut State, now: Instant) -> Option<Batch> {
         let has_room = state.asking_apart < (self.at_once / 2).max(1);
-        let State {
-            new,
-            doubtful,
-            slow,
-            ..
-        } = state;
-        if has_room && let Some((asked, _)) = doubtful.next(slow, true, now) {
-            return Some(Batch {
-                asked,
-                is_apart: true,
-                is_doubtful: true,
-            });
-        }
-        let (asked, is_apart) = new.next(slow, has_room, now)?;
-        Some(Batch {
-            asked,
-            is_apart,
-            is_doubtful: false,
-        })
+        // Half of one is every other.
+        let yields = self.at_once == 1 && state.was_apart;
+        let others = yields.then(|| state.next(false, now)).flatten();
+        let batch = others.or_else(|| state.next(has_room, now))?;
+        state.was_apart = batch.is_apart;
+        Some(batch)
     }
 
     async fn put(&self, batch: Batch) {
@@ -276,6 +254,24 @@ impl State {
         }
     }
 
+    /// What to ask next; for somebody who is slow, or doubtful, if it `may_be_apart`.
+    fn next(&mut self, may_be_apart: bool, now: Instant) -> Option<Batch> {
+        let Self { doubtful, slow, .. } = self;
+        if may_be_apart && let Some((asked, _)) = doubtful.next(slow, true, now) {
+            return Some(Batch {
+                asked,
+                is_apart: true,
+                is_doubtful: true,
+            });
+        }
+        let (asked, is_apart) = self.new.next(slow, may_be_apart, now)?;
+        Some(Batch {
+            asked,
+            is_apart,
+            is_doubtful: false,
+        })
+    }
+
     /// Takes back those whose statement failed, to be asked for in smaller ones.
     fn doubt(&mut self, asked: Vec<Waiting>, were_doubtful: bool, most: usize) {
         if !were_doubtful {
@@ -288,60 +284,6 @@ impl State {
             self.doubtful.waiting.push_front(one);
         }
     }
-}
-
-impl Queue {
-    fn new(size: usize) -> Self {
-        let waiting = VecDeque::new();
-        Self { waiting, size }
-    }
-
-    /// A statement was answered.
-    fn grow(&mut self, most: usize) {
-        self.size = (self.size * 2).min(most);
-    }
-
-    /// Those who are next, and whether they are one who is slow, if it `may_be_slow`.
-    fn next(
-        &mut self,
-        slow: &Slow<Asker>,
-        may_be_slow: bool,
-        now: Instant,
-    ) -> Option<(Vec<Waiting>, bool)> {
-        let (mut asked, mut weight, mut passed_over) = (Vec::new(), 0, Vec::new());
-        let mut whose = None;
-        while let Some(one) = self.waiting.pop_front() {
-            if one.answer.is_closed() {
-                continue;
-            }
-            let asker = slow_asker(slow, &one.question, now);
-            if asked.is_empty() && (asker.is_none() || may_be_slow) {
-                whose = asker;
-            } else if asked.is_empty() || asker != whose {
-                passed_over.push(one);
-                continue;
-            }
-            weight += one.question.weight();
-            if weight > self.size && !asked.is_empty() {
-                self.waiting.push_front(one);
-                break;
-            }
-            asked.push(one);
-        }
-        let behind = passed_over.into_iter().rev();
-        behind.for_each(|one| self.waiting.push_front(one));
-        (!asked.is_empty()).then_some((asked, whose.is_some()))
-    }
-}
-
-/// Whose question it is, if they are slow.
-fn slow_asker(slow: &Slow<Asker>, question: &Question, now: Instant) -> Option<Asker> {
-    // A name is copied to be looked for: mostly nobody is slow.
-    if slow.is_empty() {
-        return None;
-    }
-    let asker = question.asker();
-    slow.knows(&asker, now).then_some(asker)
 }
 
 /// For whom all of these are, if they are one's.
