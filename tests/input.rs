@@ -228,6 +228,22 @@ async fn bad_rooms_of_the_url_are_refused_one_by_one() {
 
 /// A thousand rooms would take SQL longer than a statement may, and everybody who comes meanwhile would
 /// wait for it.
+/// Over streams and polls such a room could not be asked for at all.
+#[tokio::test]
+async fn a_room_may_hold_what_parts_rooms_in_an_address() {
+    let database = database().await;
+    let server = serve(&database, |_| {}).await;
+    for transport in EVERY_TRANSPORT {
+        let query = r"rooms=open:a\,b,open:\\,open:CORP\é";
+        let mut somebody = connect(transport, &server, &token("1", "", ""), query).await;
+        let rooms = [r"open:a,b", r"open:\", r"open:CORP\é"];
+        let welcome = somebody.expect("welcome").await;
+        assert_eq!(welcome["rooms"], json!(rooms), "{transport:?}");
+        marker(&database, &rooms[..1]).await;
+        somebody.expect_event("marker").await;
+    }
+}
+
 #[tokio::test]
 async fn who_names_thousands_of_rooms_is_asked_for_no_more_than_it_may_have() {
     let database = database().await;

@@ -220,9 +220,20 @@ fn key_of(pair: &str) -> Option<Cow<'_, str>> {
     Some(key)
 }
 
+/// Names between commas. A comma behind a backslash is one of the name, and so is a backslash.
 fn names(list: &str) -> Vec<String> {
-    let names = list.split(',').filter(|name| !name.is_empty());
-    names.map(str::to_owned).collect()
+    let mut names = vec![String::new()];
+    let mut letters = list.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let escaped = (letter == '\\').then(|| letters.next_if(|next| [',', '\\'].contains(next)));
+        match (escaped.flatten(), names.last_mut()) {
+            (None, _) if letter == ',' => names.push(String::new()),
+            (escaped, Some(name)) => name.push(escaped.unwrap_or(letter)),
+            (_, None) => {}
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
 }
 
 #[cfg(test)]
@@ -250,6 +261,21 @@ mod tests {
             let mut all = url::form_urlencoded::parse(visit.query.as_bytes());
             let found = all.find(|(key, _)| key == name).map(|(_, value)| value);
             assert_eq!(found.as_deref(), value, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_may_hold_what_parts_names() {
+        for (list, expected) in [
+            ("", &[][..]),
+            ("a,b", &["a", "b"]),
+            (",a,,b,", &["a", "b"]),
+            (r"a\,b,c", &["a,b", "c"]),
+            (r"a\\,b", &[r"a\", "b"]),
+            (r"a\\\,b\,", &[r"a\,b,"]),
+            (r"CORP\é,b\", &[r"CORP\é", r"b\"]),
+        ] {
+            assert_eq!(names(list), expected, "{list}");
         }
     }
 

@@ -8,7 +8,7 @@ import { minify } from 'terser'
 
 /** Properties that never leave these modules, neither to the application nor to the wire. */
 const INTERNAL =
-  /^(settings|opening|welcomedAt|heardAt|silence|heard|wire|isLive|speaks|tokens|reopen|forgive|refuse|later|asked|wishes|loading|holders|fresh|followers|expect|answered|lost|welcomed|whose|left|begin|want|hold|release|denied|resumes|isBehind|index|emit|ask|use|frame|failed|resolve|reject|granted|closed|end|stop|isTrying|lacks|say|ahead|reset|isClosed|offered|declined|alone|gone|rests|byPost)$/
+  /^(settings|opening|welcomedAt|heardAt|silence|heard|wire|isLive|speaks|tokens|reopen|forgive|refuse|later|asked|wishes|loading|holders|fresh|followers|expect|answered|lost|welcomed|whose|left|begin|want|hold|release|denied|resumes|isBehind|index|emit|ask|use|frame|failed|resolve|reject|granted|closed|end|stop|isTrying|lacks|say|ahead|reset|isClosed|offered|declined|alone|gone|rest|rests|byPost)$/
 
 /** The files of the package, without extension: the core, what it loads when it is needed, the hooks. */
 const ENTRIES = ['index', 'http', 'acks', 'react']

@@ -17,7 +17,9 @@
  */
 export function address(base, path, { rooms, since, load, from, reader } = {}, wait) {
   const query = new URLSearchParams()
-  for (const [key, value] of Object.entries({ rooms, since, load, from, reader, wait })) if (`${value ?? ''}`) query.set(key, `${value}`)
+  // What parts rooms may be in their names, too.
+  const list = (/** @type {string[] | undefined} */ names) => names?.map((name) => name.replace(/[\\,]/g, '\\$&'))
+  for (const [key, value] of Object.entries({ rooms: list(rooms), since, load: list(load), from, reader, wait })) if (`${value ?? ''}`) query.set(key, /** @type {any} */ (value))
   return base.replace(/\/*$/, path) + (`${query}` && `?${query}`)
 }
 

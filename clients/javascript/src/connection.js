@@ -46,7 +46,7 @@ export function open(options) {
   let user
   let duplicates = 0
   /** The replay under way: how much is left, and whose it is.
-   * @type {{left: number, whose?: import('./live.js').Follower & {resumes?: boolean}} | undefined} */
+   * @type {{left: number, whose?: Pick<import('./live.js').Follower, 'done'>} | undefined} */
   let replay
   /** What came over the old link since the one that is to take its place was told where to begin,
    * and what of it the new one has yet to bring: it may be behind. @type {Set<string>} */
@@ -82,7 +82,7 @@ export function open(options) {
 
   /**
    * @param {number} left
-   * @param {import('./live.js').Follower} [whose]
+   * @param {Pick<import('./live.js').Follower, 'done'>} [whose]
    */
   function expect(left, whose) {
     replay = { left, whose }
@@ -132,12 +132,14 @@ export function open(options) {
       const resumes = opening.since ?? opening.reader
       if (resumes && shown.status !== 'live') turn('recovering', 'recovering')
       rooms.welcomed(frame, opening)
+      // What they lack may be older than what the others bring first.
+      if (rooms.isBehind()) tellAll((follower) => follower.lost(true))
       if (!resumes) expect(0)
     },
     subscribed(/** @type {import('./keeper.js').Frame} */ frame, /** @type {import('./rooms.js').Opening} */ opening) {
       const { id, outcome, bookmark, count } = frame
       // Of rooms that come from further back, unless a state has asked: what is loaded has it, or has had it.
-      if (id && count) expect(count, /** @type {any} */ ({ resumes: true, done() {} }))
+      if (id && count) expect(count, { done() {} })
       const [wish] = rooms.granted(frame, opening)
       // The first answer to a durable name: nobody knows it, or no longer.
       if (opening.reader && !opening.since && !id && outcome === 'live' && shown.status !== 'live') emit('gap', { rooms: ['*'], reason: 'reader', bookmark })
@@ -174,7 +176,7 @@ export function open(options) {
     status: turn,
     lost() {
       // Cut there, the place lies behind what states were loaded with: they would be given that again.
-      const isBack = replay?.whose?.resumes
+      const isBack = !!replay?.whose
       replay = undefined
       calls.lost()
       rooms.lost()

@@ -4,6 +4,7 @@
  * wanted, whatever happens to links, nor ask again for one that was refused.
  */
 
+import { address } from './address.js'
 import { RowcastError } from './error.js'
 
 /** Milliseconds after which a subscribe that found the server busy is said again. */
@@ -41,7 +42,7 @@ const LOAD = 'load'
  * @typedef {{rooms: string[], since?: string, begin?: (answer: import('./types.d.ts').Subscribed, count?: number) => void,
  *   resolve: (answer: import('./types.d.ts').Subscribed) => void, reject: (error: RowcastError) => void,
  *   asked?: string | number, refused: import('./types.d.ts').Refused[], resumes?: boolean, alone?: boolean}} Wish
- * And an opening: `rest` are rooms that it has no place for, or no way to spell.
+ * And an opening: `rest` are rooms that it has no place for.
  * @typedef {import('./address.js').Opening & {rooms: string[], rest: string[], wishes: Wish[], loading?: Wish}} Opening
  */
 
@@ -172,7 +173,7 @@ export function roster({ later, random, reader }, keeper, report, denied) {
         this.want(rooms, since)
         // The server's words; for a stream it would be an address that is none, and a link too much.
         if (!rooms[0] || rooms.includes('')) return fail(wish, new RowcastError('bad-message', 'no rooms, or one without a name'))
-        if (!isFrame(rooms)) return fail(wish, new RowcastError('message-too-big', 'more rooms than a frame holds: subscribe in parts'))
+        if (!isFrame(rooms)) return fail(wish, new RowcastError('message-too-big', 'too many rooms: subscribe in parts'))
         wishes.add(wish)
         plan()
       })
@@ -216,18 +217,13 @@ export function roster({ later, random, reader }, keeper, report, denied) {
       const rest = []
       // These stand where an earlier link began, and not where this one does.
       const behind = [...wishes].flatMap((wish) => (wish.resumes ? wish.rooms : []))
-      // Addresses part names by commas: such a room can only be asked for in a frame.
       const fits = (/** @type {string[]} */ more) =>
-        !more.some((room) => room.includes(',') || behind.includes(room)) && `${new URLSearchParams({ rooms: `${[...new Set([...rooms, ...more])]}` })}`.length <= ADDRESS
+        !more.some((room) => behind.includes(room)) && address('', '', { rooms: [...new Set([...rooms, ...more])] }).length <= ADDRESS
       // What the link in use is loading may be there before this one is.
       for (const [room, { fresh, denied }] of wanted) if (!denied && (!fresh || askedAs(LOAD).some((wish) => wish.rooms.includes(room)))) (fits([room]) ? rooms : rest).push(room)
       const plain = [...wishes].filter((wish) => !wish.since && !wish.rooms.some((room) => rest.includes(room)))
-      const loading = [...wishes].find((wish) => {
-        if (speaks || !wish.since) return false
-        if (fits(wish.rooms)) return true
-        rest.push(...wish.rooms.filter((room) => !rooms.includes(room)))
-        return false
-      })
+      // One that does not fit has a room that is not among these.
+      const loading = [...wishes].find((wish) => !speaks && wish.since && (fits(wish.rooms) || !rest.push(...wish.rooms.filter((room) => !rooms.includes(room)))))
       return { rooms, rest, since, wishes: plain, loading, load: loading?.rooms, from: loading?.since, reader }
     },
 
@@ -261,7 +257,7 @@ export function roster({ later, random, reader }, keeper, report, denied) {
           wishes.add({ rooms, since, resumes: true, resolve: tellRefused, reject, refused: [] })
         }
       } else {
-        for (const room of still) this.refuse({ code: 'unavailable', message: 'a comma, or more than an address holds, needs WebSocket', room })
+        for (const room of still) this.refuse({ code: 'unavailable', message: 'needs WebSocket', room })
         for (const wish of wishes) if (wish.rooms.some((room) => still.includes(room))) grant(wish, frame)
       }
       if (!opening.since && !reader) this.granted(frame, opening)
