@@ -483,6 +483,22 @@ async fn an_older_program_leaves_a_newer_schema_alone() {
     assert!(database.ask::<bool>(same).await, "nothing was replaced");
 }
 
+/// In a new schema it never had it: one that was made by older files must be the same.
+#[tokio::test]
+async fn what_the_service_needs_no_longer_is_taken_from_it() {
+    let database = support::database().await;
+    let older = "grant execute on function rowcast.decode_snapshot(text),
+          rowcast.encode_snapshot(pg_snapshot), rowcast.parse_bookmark(text) to rowcast_service;
+        update rowcast.script set md5 = 'x'";
+    database.run(older).await;
+    let granted = "select count(*) from pg_proc where pronamespace = 'rowcast'::regnamespace
+          and proname in ('decode_snapshot', 'encode_snapshot', 'parse_bookmark')
+          and has_function_privilege('rowcast_service', oid, 'execute')";
+    assert_eq!(database.ask::<i64>(granted).await, 3);
+    run(&mut database.client("postgres").await).await;
+    assert_eq!(database.ask::<i64>(granted).await, 0);
+}
+
 /// `sql/number` grows with every change of sql/; `UPDATE=1` writes it anew.
 #[test]
 fn golden_schema_number() {

@@ -19,6 +19,7 @@ as $$
   )::pg_snapshot
   from (select string_to_array(p_text, '_')::bigint[] as parts) p
 $$;
-revoke all on function rowcast.decode_snapshot(text) from public;
+-- The service had it once.
+revoke all on function rowcast.decode_snapshot(text) from public, rowcast_service;
 comment on function rowcast.decode_snapshot(text) is
   'The snapshot that a part of a bookmark spells.';

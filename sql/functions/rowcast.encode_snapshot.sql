@@ -29,5 +29,6 @@ as $$
     (select string_agg((x - before)::text, '_' order by place) from measured where fits)
   )
 $$;
-revoke all on function rowcast.encode_snapshot(pg_snapshot) from public;
+-- The service had it once.
+revoke all on function rowcast.encode_snapshot(pg_snapshot) from public, rowcast_service;
 comment on function rowcast.encode_snapshot(pg_snapshot) is 'A snapshot as bookmarks spell it.';

@@ -34,6 +34,7 @@ exception
       hint = 'Pass a bookmark as it was received, unchanged, or none at all.';
 end
 $$;
-revoke all on function rowcast.parse_bookmark(text) from public;
+-- The service had it once.
+revoke all on function rowcast.parse_bookmark(text) from public, rowcast_service;
 comment on function rowcast.parse_bookmark(text) is
   'Takes a bookmark apart; SQLSTATE RC001 if it is none.';
