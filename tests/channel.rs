@@ -880,6 +880,11 @@ async fn attach_says_what_is_wrong_with_a_query(version: Version) {
             "RC004",
             "may not read hidden.open",
         ),
+        (
+            format!("'note', 'insert', $$select {good}, {data} from new_rows for update$$"),
+            "RC004",
+            "permission denied for table new_rows",
+        ),
     ] {
         let attached = superuser
             .batch_execute(&format!("select rowcast.attach({call})"))
@@ -895,6 +900,11 @@ async fn attach_says_what_is_wrong_with_a_query(version: Version) {
         assert!(
             error.hint().is_some_and(|hint| !hint.is_empty()),
             "{call}: no hint"
+        );
+        let locks = call.contains("for update");
+        assert!(
+            !locks || error.hint().unwrap_or_default().contains("leave out"),
+            "{call}: {error:?}"
         );
     }
     let attached = "select count(*) from rowcast.attached";

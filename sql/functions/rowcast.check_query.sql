@@ -71,7 +71,8 @@ begin
       raise exception using errcode = 'RC004',
         message = format('rowcast_owner may not run the query for %s on %s: %s',
           p_operation, p_table, sqlerrm),
-        hint = 'Grant it usage on the schemas of all that the query names, types too.';
+        hint = 'Grant it usage on the schemas of all that the query names, types too. And leave out '
+          '`for update` and its like: they lock rows, which takes more than to read them.';
     when others then
       -- Such as a constant that can't be computed: that is for the first write to find out.
       v_plan := null;
