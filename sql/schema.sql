@@ -865,7 +865,8 @@ begin
   begin
     execute 'create temporary view rowcast_checked as ' || v_query;
   exception
-    -- One hint for all: that of a syntax error is PostgreSQL's code for more than how a query is written.
+    -- One hint for all: that of a syntax error is PostgreSQL's code for more than how a query is
+    -- written.
     when others then
       raise exception using errcode = 'RC003',
         message = format('the query for %s on %s does not work: %s', p_operation, p_table, sqlerrm),
@@ -884,8 +885,8 @@ begin
       raise exception using errcode = 'RC004',
         message = format('rowcast_owner may not run the query for %s on %s: %s',
           p_operation, p_table, sqlerrm),
-        hint = 'Grant it usage on the schemas of all that the query names, types too. And leave out '
-          '`for update` and its like: they lock rows, which takes more than to read them.';
+        hint = 'Grant it usage on the schemas of all that the query names, types too. And leave '
+          'out `for update` and its like: they lock rows, which takes more than to read them.';
     when others then
       -- Such as a constant that can't be computed: that is for the first write to find out.
       v_plan := null;

@@ -1,9 +1,9 @@
 -- Checks a query before it becomes a trigger: that it parses with the search_path it will run
 -- under, that its columns are those of an event, and that rowcast_owner may read what it reads.
 -- Returns the columns it has, and `(plain)` if it does no more than pass the rows through, one by
--- one: then its plan is the same for one row and for a million. And `(set ...)` for each setting of a
--- writer's session that it would change with. Runs as the caller, who has to be allowed to see the
--- table.
+-- one: then its plan is the same for one row and for a million. And `(set ...)` for each setting of
+-- a writer's session that it would change with. Runs as the caller, who has to be allowed to see
+-- the table.
 
 create or replace function rowcast.check_query(p_table regclass, p_operation text, p_query text)
 returns text[]
@@ -52,7 +52,8 @@ begin
   begin
     execute 'create temporary view rowcast_checked as ' || v_query;
   exception
-    -- One hint for all: that of a syntax error is PostgreSQL's code for more than how a query is written.
+    -- One hint for all: that of a syntax error is PostgreSQL's code for more than how a query is
+    -- written.
     when others then
       raise exception using errcode = 'RC003',
         message = format('the query for %s on %s does not work: %s', p_operation, p_table, sqlerrm),
@@ -71,8 +72,8 @@ begin
       raise exception using errcode = 'RC004',
         message = format('rowcast_owner may not run the query for %s on %s: %s',
           p_operation, p_table, sqlerrm),
-        hint = 'Grant it usage on the schemas of all that the query names, types too. And leave out '
-          '`for update` and its like: they lock rows, which takes more than to read them.';
+        hint = 'Grant it usage on the schemas of all that the query names, types too. And leave '
+          'out `for update` and its like: they lock rows, which takes more than to read them.';
     when others then
       -- Such as a constant that can't be computed: that is for the first write to find out.
       v_plan := null;

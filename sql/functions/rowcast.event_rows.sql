@@ -5,7 +5,8 @@
 -- is null. 4,000 bytes are not 1 MiB even where they are compressed to the 255th part, PostgreSQL's
 -- best. A null room becomes a control character; an array of several dimensions has no rooms[1].
 -- Where the encoding is not UTF8, plain or not has to be looked at.
--- A key that is no jsonb fails here, where it is known whose it is, rather than where it is rendered.
+-- A key that is no jsonb fails here, where it is known whose it is, rather than where it is
+-- rendered.
 -- Names and rooms are collated as the database is: a column whose collation is not deterministic
 -- knows no regular expressions, and may take two rooms for one.
 -- Offset 0 keeps PostgreSQL from computing the query's columns once more for each mention.

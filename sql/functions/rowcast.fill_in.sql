@@ -1,5 +1,5 @@
--- Text with {names} in it, each of which stands for a part. In one pass: parts are SQL that somebody
--- wrote, and may contain what stands for another part.
+-- Text with {names} in it, each of which stands for a part. In one pass: parts are SQL that
+-- somebody wrote, and may contain what stands for another part.
 
 create or replace function rowcast.fill_in(p_template text, p_parts jsonb) returns text
 language sql

@@ -1,12 +1,13 @@
--- The text of the trigger function round an attached query: rowcast.trigger_template with what differs
--- from table to table.
+-- The text of the trigger function round an attached query: rowcast.trigger_template with what
+-- differs from table to table.
 --
 -- The plan of a static statement is made once a session, for as few rows as there were at the time:
 -- above a hundred rows it does nothing and one is made for them, or a nested loop would take the
 -- square of the time. A query that only passes rows through has no other plan for many.
 -- Above p_reset_above events the rooms are told to read anew. One more than that is computed.
 -- It runs in sessions of any settings: those that its text or its events would change with, which
--- rowcast.check_query names, are set for it. They stand in its body too, for that is what is compared.
+-- rowcast.check_query names, are set for it. They stand in its body too, for that is what is
+-- compared.
 
 create or replace function rowcast.trigger_source(
   p_table regclass,
