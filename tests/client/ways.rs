@@ -3,6 +3,7 @@
 use super::rig::{Application, By, ROOMS, Rig, Start};
 use super::shop;
 use crate::support::driver::Driver;
+use crate::support::proxy::Way;
 use crate::support::screen::{Kind, Screen};
 use crate::support::{eventually, marker};
 use serde_json::{Value, json};
@@ -107,13 +108,72 @@ async fn live_state_is_the_databases() {
         .map(|(item, version)| (item.to_string(), json!(version)))
         .collect();
     for application in &applications {
-        let states = application.place.ask("watched", json!([])).await;
-        let states = states.as_array().expect("a list");
-        assert_eq!(states.len(), WATCHED);
-        for state in states {
-            assert_eq!(*state, truth, "{}", application.name);
+        assert_watched(application, &truth).await;
+    }
+}
+
+/// What its parts show, none of which was handed what it had, or older.
+async fn assert_watched(application: &Application<'_>, truth: &Value) {
+    let states = application.place.ask("watched", json!([])).await;
+    let states = states.as_array().expect("a list");
+    assert_eq!(states.len(), WATCHED);
+    for state in states {
+        assert_eq!(state, truth, "{}", application.name);
+    }
+    let report = application.place.ask("report", json!([])).await;
+    assert_eq!(report["stale"], json!([]), "{}", application.name);
+}
+
+/// What has no place in the address is asked for behind the rest: what it lacks is older than what has
+/// come by then.
+#[tokio::test]
+async fn live_state_of_more_rooms_than_an_address_holds_is_the_databases() {
+    let driver = Driver::start().await;
+    let rig = Rig::start(&[&driver], &[]).await;
+    let long = |letter: &str| format!("shelf:{}", letter.repeat(190));
+    // Each version of an item in the other room.
+    let to_and_fro = format!(
+        "select rowcast.attach('shop.item', 'update', $$
+           select 'item:changed' as name, json_build_object('item', n.item, 'version', n.version) as data,
+             array[case n.version % 2 when 0 then 'shelf:0' else '{}' end] as rooms
+           from new_rows n $$)",
+        long("z")
+    );
+    rig.db.run(&to_and_fro).await;
+    let process = rig.serve().await;
+    let mut rooms: Vec<String> = ('a'..='t')
+        .map(|letter| long(&letter.to_string()))
+        .collect();
+    rooms.extend(["shelf:0".to_owned(), long("z")]);
+    let start = Start {
+        by: By::WebSocket,
+        options: json!({ "rooms": rooms }),
+        ..Start::default()
+    };
+    let applications = rig.applications(&driver, &process, [start]).await;
+    let application = &applications[0];
+    let shelves: Vec<_> = (0..4).map(|n| format!("shelf:{n}")).collect();
+    let watch = json!([["shop_items", { "shelves": shelves }], rooms[20..]]);
+    let shop = rig.open_shop(300).await;
+    for _ in 0..WATCHED {
+        application.place.ask("watch", watch.clone()).await;
+        for way in [Way::Halve(0.3), Way::Pass] {
+            application.door.set(way);
+            application.hears_more(application.heard().await + 50).await;
         }
     }
+    shop.close().await;
+    let marker = marker(&rig.db, &["shelf:0", &long("z")]).await;
+    application.hears(&marker).await;
+    let (_, versions) = shop::truth(&rig.db).await;
+    let versions = versions.iter();
+    let truth = versions.map(|(item, version)| (item.to_string(), json!(version)));
+    assert_watched(application, &truth.collect()).await;
+    let report = application.place.ask("report", json!([])).await;
+    assert_eq!(
+        (&report["gaps"], &report["errors"]),
+        (&json!([]), &json!([]))
+    );
 }
 
 /// A page that is thrown away keeps nothing, and is given what it has not acknowledged, once and in

@@ -6,7 +6,7 @@ import { tap } from './wiretap.js'
 const wire = tap()
 const { connect } = await import(globalThis.rowcastClient ?? './client/index.js')
 
-const journal = { heard: [], gaps: [], statuses: [], errors: [], tokens: 0, live: [] }
+const journal = { heard: [], gaps: [], statuses: [], errors: [], tokens: 0, stale: [] }
 let connection
 const events = new Map()
 let wake = () => {}
@@ -65,10 +65,14 @@ export const hears = (id) => until(() => journal.heard.some((event) => event.id 
 export const hearsMore = (count) => until(() => journal.heard.length >= count)
 export const becomes = (status) => until(() => connection.status === status)
 
-// Shop windows: versions by item, as the call reads them and the events change them.
+// Shop windows: versions by item, as the call reads them and the events change them. What is no newer
+// than what they have is in the journal.
 const showcases = []
 export function watch(call, rooms) {
-  showcases.push(connection.live(call, rooms, (items, { data }) => ({ ...items, [data.item]: data.version })))
+  showcases.push(connection.live(call, rooms, (items, { data: { item, version } }) => {
+    if (version <= items[item]) write(journal.stale, { item, version, had: items[item] })
+    return { ...items, [item]: version }
+  }))
 }
 
 // What each of them shows, once it is up to date.

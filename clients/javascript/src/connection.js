@@ -176,7 +176,7 @@ export function open(options) {
     status: turn,
     lost() {
       // Cut there, the place lies behind what states were loaded with: they would be given that again.
-      const isBack = !!replay?.whose
+      const isBack = replay?.whose
       replay = undefined
       calls.lost()
       rooms.lost()

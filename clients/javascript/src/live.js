@@ -12,7 +12,7 @@ import { NEEDS_TOKEN, PASSES } from './errors.js'
 
 /**
  * @typedef {{begin: () => void, event: (frame: any) => void, lacks: (id: string) => boolean, done: () => void, gap: (rooms: string[]) => void,
- *   denied: (room: string, error: RowcastError) => void, lost: (isBack?: boolean) => void, live: () => void}} Follower
+ *   denied: (room: string, error: RowcastError) => void, lost: (isBack?: unknown) => void, live: () => void}} Follower
  * @typedef {{settings: import('./settings.js').Settings, failed: (error: unknown) => void,
  *   call: (name: string, args?: object) => Promise<import('./types.d.ts').Answer>,
  *   followers: Set<Follower>, expect: (count: number, whose: Follower) => void, isClosed: () => boolean, rests: () => boolean,

@@ -34,7 +34,8 @@ export async function post(settings, tokens, path, body, signal, again) {
       const { data, bookmark } = JSON.parse(text)
       return { data, bookmark }
     } catch (error) {
-      throw asError(error, 'bad-answer')
+      // Browsers take a head that was cut for a whole one, which does not say how long the answer was.
+      throw asError(error, /^({|$)/.test(text) ? 'disconnected' : 'bad-answer')
     }
   }
   const error = await ofAnswer(answer, settings.now())

@@ -83,7 +83,9 @@ export function roster({ later, random, reader }, keeper, report, denied) {
     if (!keeper().speaks()) return
     const isOwn = (/** @type {Wish} */ { since, alone }) => since || alone
     inFrames(open.filter((wish) => !isOwn(wish)), (wish) => wish.rooms).forEach(ask)
-    for (const wish of open) if (isOwn(wish)) ask([wish])
+    // What is older comes first: a state that was loaded since has had it.
+    for (const wish of open) if (wish.since && wish.resumes) ask([wish])
+    for (const wish of open) if (isOwn(wish) && !wish.resumes) ask([wish])
     for (const rooms of inFrames(left, String)) {
       for (const room of rooms) parting.add(room)
       keeper().send({ type: 'unsubscribe', rooms })
@@ -172,8 +174,8 @@ export function roster({ later, random, reader }, keeper, report, denied) {
         // Held even so: `release` lets go of them, whatever was answered.
         this.want(rooms, since)
         // The server's words; for a stream it would be an address that is none, and a link too much.
-        if (!rooms[0] || rooms.includes('')) return fail(wish, new RowcastError('bad-message', 'no rooms, or one without a name'))
-        if (!isFrame(rooms)) return fail(wish, new RowcastError('message-too-big', 'too many rooms: subscribe in parts'))
+        if (!rooms[0] || rooms.includes('')) return fail(wish, new RowcastError('bad-message', 'no room, or one with no name'))
+        if (!isFrame(rooms)) return fail(wish, new RowcastError('message-too-big', 'subscribe in parts'))
         wishes.add(wish)
         plan()
       })

@@ -88,6 +88,23 @@ test('an older event behind a newer one: where a link can not open with all room
   expect([one.state, one.status, told.events]).toEqual([[5, 7, 8], 'live', ['8', '7']])
 })
 
+test('an older event behind a newer one: what a link could not open with is asked for before what a state was loaded with', async () => {
+  const { connection, socket, one } = await loaded([5])
+  answerSubscribe(socket, { bookmark: 'h.6_0' })
+  connection.subscribe('a'.repeat(4000))
+  await settle()
+  answerSubscribe(socket, { outcome: 'live' })
+  one.reload()
+  answerCall(socket, [5, 7], 'h.9_0')
+  await settle()
+  socket.cut()
+  await pass(1000)
+  fake.socket.say(welcome({ rooms: ['lab:1'] }), recovered({ rooms: ['lab:1'] }))
+  await settle()
+  expect(fake.socket.said('subscribe').map(({ since }) => since)).toEqual(['h.5_0', 'h.9_0'])
+  connection.close()
+})
+
 test('twice applied: a link that is cut in what another room brings from further back comes back from there, and loads anew', async () => {
   const { connection, socket, one } = await loaded([5])
   answerSubscribe(socket, { bookmark: 'h.6_0' })
@@ -104,6 +121,20 @@ test('twice applied: a link that is cut in what another room brings from further
   await settle()
   answerSubscribe(fake.socket, { bookmark: 'h.7_0' })
   expect(one.get()).toMatchObject({ state: [5, 6], status: 'live' })
+})
+
+test('twice applied: so is every state where a link is cut in what one of them lacked', async () => {
+  const { connection, socket, one } = await loaded([5])
+  answerSubscribe(socket, { bookmark: 'h.6_0' })
+  const other = connection.live('month', 'lab:2', reduce)
+  await settle()
+  answerCall(socket, [], 'h.3_0')
+  await settle()
+  answerSubscribe(socket, { count: 2, bookmark: 'h.3_0' })
+  socket.say(event(4, { bookmark: 'h.3_0.4' }))
+  socket.cut()
+  expect([one.status, other.status, connection.bookmark]).toEqual(['loading', 'loading', 'h.3_0.4'])
+  connection.close()
 })
 
 test('nor one that is cut behind that: a heartbeat has brought the place of all rooms again', async () => {

@@ -612,6 +612,13 @@ describe('calls without a link', () => {
     await settle()
     fake.request.json({ error: { code: 'no-such-function', message: '' } }, 404)
     expect(await unknown).toBe('no-such-function')
+    // Of a head that was cut the browser knows no length.
+    for (const torn of ['', '{"data":[1,']) {
+      const half = code(connection.call('f'))
+      await settle()
+      fake.request.status(200, torn)
+      expect(await half).toBe('disconnected')
+    }
     const page = code(connection.call('f'))
     await settle()
     fake.request.status(200, '<html>')
