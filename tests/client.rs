@@ -6,6 +6,7 @@ mod crowd;
 mod cuts;
 mod nodes;
 mod proof;
+mod random;
 mod rig;
 mod shop;
 mod tokens;

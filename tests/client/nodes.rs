@@ -10,7 +10,12 @@ use nix::sys::signal::Signal;
 const NOBODY: &str = "127.0.0.1:1";
 
 /// Ends a server by this signal and brings the doors to another.
-async fn replace(rig: &Rig, process: &mut Process, doors: &[&Application<'_>], signal: Signal) {
+pub(super) async fn replace(
+    rig: &Rig,
+    process: &mut Process,
+    doors: &[&Application<'_>],
+    signal: Signal,
+) {
     let graceful = signal == Signal::SIGTERM;
     let next = if graceful {
         Some(rig.serve().await)

@@ -278,6 +278,18 @@ impl<'a> Application<'a> {
             .to_owned()
     }
 
+    /// Its live states, as many as it has, show this, and none was handed what it had, or older.
+    pub async fn assert_shows(&self, truth: &Value) -> usize {
+        let states = self.place.ask("watched", json!([])).await;
+        let states = states.as_array().expect("a list");
+        for state in states {
+            assert_eq!(state, truth, "{}", self.name);
+        }
+        let report = self.place.ask("report", json!([])).await;
+        assert_eq!(report["stale"], json!([]), "{}", self.name);
+        states.len()
+    }
+
     pub async fn report(&self) -> Report {
         Report::read(self, &self.place.ask("report", json!([])).await)
     }

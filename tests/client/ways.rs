@@ -3,10 +3,8 @@
 use super::rig::{Application, By, ROOMS, Rig, Start};
 use super::shop;
 use crate::support::driver::Driver;
-use crate::support::proxy::Way;
 use crate::support::screen::{Kind, Screen};
 use crate::support::{eventually, marker};
-use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 /// Waits until events come by this transport.
@@ -109,81 +107,7 @@ async fn live_state_is_the_databases() {
         .map(|(item, version)| (item.to_string(), json!(version)))
         .collect();
     for application in &applications {
-        assert_watched(application, &truth).await;
-    }
-}
-
-/// What its parts show, none of which was handed what it had, or older.
-async fn assert_watched(application: &Application<'_>, truth: &Value) {
-    let states = application.place.ask("watched", json!([])).await;
-    let states = states.as_array().expect("a list");
-    assert_eq!(states.len(), WATCHED);
-    for state in states {
-        assert_eq!(state, truth, "{}", application.name);
-    }
-    let report = application.place.ask("report", json!([])).await;
-    assert_eq!(report["stale"], json!([]), "{}", application.name);
-}
-
-/// Links that end in the middle of what they bring. Each version of an item is told in another room than
-/// the one before, and one application asks for the second of them behind the first: its address has no
-/// place for it.
-#[tokio::test]
-async fn live_state_is_the_databases_through_cuts_in_the_middle() {
-    let driver = Driver::start().await;
-    let rig = Rig::start(&[&driver], &[]).await;
-    let long = |letter: char| format!("shelf:{}", letter.to_string().repeat(190));
-    let rooms = json!(["shelf:0", long('z')]);
-    let to_and_fro = format!(
-        "select rowcast.attach('shop.item', 'update', $$
-           select 'item:changed' as name, json_build_object('item', n.item, 'version', n.version) as data,
-             array[case n.version % 2 when 0 then 'shelf:0' else '{}' end] as rooms
-           from new_rows n $$)",
-        long('z')
-    );
-    rig.db.run(&to_and_fro).await;
-    let process = rig.serve().await;
-    let fillers = ('a'..='t').map(|letter| json!(long(letter)));
-    let many: Vec<_> = fillers
-        .chain(rooms.as_array().cloned().unwrap_or_default())
-        .collect();
-    let starts = [
-        (By::WebSocket, json!(many)),
-        (By::WebSocket, rooms.clone()),
-        (By::Sse, rooms.clone()),
-        (By::Poll, rooms.clone()),
-    ];
-    let starts = starts.map(|(by, rooms)| Start {
-        by,
-        options: json!({ "rooms": rooms }),
-        ..Start::default()
-    });
-    let applications = rig.applications(&driver, &process, starts).await;
-    let shelves: Vec<_> = (0..4).map(|n| format!("shelf:{n}")).collect();
-    let watch = json!([["shop_items", { "shelves": shelves }], rooms]);
-    let shop = rig.open_shop(300).await;
-    let watched = applications.iter().map(async |application| {
-        for _ in 0..WATCHED {
-            application.place.ask("watch", watch.clone()).await;
-            for way in [Way::Halve(0.3), Way::Pass] {
-                application.door.set(way);
-                application.hears_more(application.heard().await + 50).await;
-            }
-        }
-    });
-    join_all(watched).await;
-    shop.close().await;
-    let marker = marker(&rig.db, &["shelf:0", &long('z')]).await;
-    let (_, versions) = shop::truth(&rig.db).await;
-    let versions = versions.iter();
-    let truth = versions.map(|(item, version)| (item.to_string(), json!(version)));
-    let truth = truth.collect();
-    for application in &applications {
-        application.hears(&marker).await;
-        assert_watched(application, &truth).await;
-        let report = application.place.ask("report", json!([])).await;
-        let wrong = (&report["gaps"], &report["errors"]);
-        assert_eq!(wrong, (&json!([]), &json!([])), "{}", application.name);
+        assert_eq!(application.assert_shows(&truth).await, WATCHED);
     }
 }
 

@@ -45,6 +45,8 @@ function issue(issuer, claims) {
 }
 
 export const subscribe = (rooms, options) => connection.subscribe(rooms, options)
+// The same, not waited for: a link may be cut before there is an answer.
+export const wish = (rooms, options) => void connection.subscribe(rooms, options).catch((error) => write(journal.errors, { code: error.code }))
 export const unsubscribe = (rooms) => connection.unsubscribe(rooms)
 export const call = (name, args) => connection.call(name, args)
 export const ack = (id) => connection.ack(events.get(id))
@@ -74,6 +76,9 @@ export function watch(call, rooms) {
     return { ...items, [item]: version }
   }))
 }
+
+// The last of them begins anew.
+export const reload = () => showcases.at(-1)?.reload()
 
 // What each of them shows, once it is up to date.
 export const watched = () => Promise.all(showcases.map((showcase) => new Promise((done) => {
