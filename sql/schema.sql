@@ -840,6 +840,13 @@ begin
       message = format('there is no query for %s on %s', p_operation, p_table),
       hint = 'Give a select that returns name text, rooms text[] and data json.';
   end if;
+  -- It would find the tables that it is checked with, and nothing in the trigger.
+  if p_query ~* 'pg_temp"?[[:space:]]*[.][[:space:]]*"?(new|old)_rows' then
+    raise exception using errcode = 'RC003',
+      message = format('the query for %s on %s looks for new_rows or old_rows in pg_temp',
+        p_operation, p_table),
+      hint = 'They are of no schema: write new_rows and old_rows.';
+  end if;
   select string_agg(t, ', ') into v_wrong
   from unnest(array['new_rows', 'old_rows', 'rowcast_checked']) t
   where to_regclass('pg_temp.' || t) is not null;

@@ -881,6 +881,11 @@ async fn attach_says_what_is_wrong_with_a_query(version: Version) {
             "may not read hidden.open",
         ),
         (
+            format!("'note', 'insert', $$select {good}, {data} from pg_temp . \"new_rows\"$$"),
+            "RC003",
+            "in pg_temp",
+        ),
+        (
             format!("'note', 'insert', $$select {good}, {data} from new_rows for update$$"),
             "RC004",
             "permission denied for table new_rows",
