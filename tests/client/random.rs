@@ -1,6 +1,6 @@
 //! Everything at once, at random from a printed seed: links that end in the middle of what they bring, stand
 //! still or are slow; rooms that are joined and left, from places in the past as well; states that are
-//! loaded meanwhile; servers that are killed; a channel that is held back. Each version of an item is
+//! loaded meanwhile; rooms that are taken away; servers that are killed; a channel that is held back. Each version of an item is
 //! told in another room than the one before, and some applications have more rooms than an address.
 
 use super::nodes::replace;
@@ -64,6 +64,15 @@ async fn tell_to_and_fro(rig: &Rig) {
         long('z')
     );
     rig.db.run(&attach).await;
+}
+
+/// One of the rooms that are joined now and then is for nobody any more; the one before is again.
+fn forbid(room: u32) -> String {
+    format!(
+        "create or replace function shop.may_join(claims jsonb, room text) returns boolean
+           language sql stable as $$ select room <> 'shelf:{room}' $$;
+         select rowcast.recheck()"
+    )
 }
 
 /// Something that happens to an application, or that it does.
@@ -130,6 +139,10 @@ async fn run(is_held: bool) {
         join_all(each.map(|(application, random)| happens(application, random, loads))).await;
         if step % 20 == 19 {
             replace(&rig, &mut process, &doors, Signal::SIGKILL).await;
+        }
+        if step % 7 == 3 {
+            let forbidden = random.random_range(1..12);
+            rig.db.run(&forbid(forbidden)).await;
         }
         if is_held && step % 10 == 4 {
             let paused = step % 20 == 4;
