@@ -868,6 +868,34 @@ async fn next_event(reader: &mut Subscriber) -> Value {
     }
 }
 
+/// The stored place is for the rooms of the URL, which came in order: others are asked for from where one likes.
+#[tokio::test]
+async fn a_room_of_a_frame_begins_where_the_frame_says() {
+    let db = installed().await;
+    let server = serve(&db, |_| ()).await;
+    drop(resumed(&server, Transport::WebSocket).await);
+    let begun = place(&db).await;
+    let since = db.bookmark().await;
+    let elsewhere = marker(&db, &["r:2"]).await;
+    let ids = markers(&db, 1).await;
+    server.has_read(&db).await;
+    let (mut reader, subscribed) = resumed(&server, Transport::WebSocket).await;
+    assert_eq!(subscribed["count"], 1);
+    assert_eq!(reader.expect("event").await["id"], *ids[0]);
+    let subscribe = json!({ "type": "subscribe", "id": 1, "rooms": ["r:2"] });
+    reader.send(subscribe).await;
+    let live = reader.expect("subscribed").await;
+    assert_eq!(
+        (&live["outcome"], &live["count"]),
+        (&json!("live"), &Value::Null)
+    );
+    let subscribe = json!({ "type": "subscribe", "id": 2, "rooms": ["r:2"], "since": since });
+    reader.send(subscribe).await;
+    assert_eq!(reader.expect("subscribed").await["count"], 1);
+    assert_eq!(reader.expect("event").await["id"], *elsewhere);
+    assert_eq!(place(&db).await, begun, "nothing was acknowledged");
+}
+
 /// A database that began anew: the old place is a gap, and the first of the new history counts.
 #[tokio::test]
 async fn a_new_history_is_a_gap_and_then_a_place() {

@@ -7,6 +7,7 @@ mod cuts;
 mod nodes;
 mod proof;
 mod random;
+mod readers;
 mod rig;
 mod shop;
 mod tokens;

@@ -20,11 +20,11 @@ use std::time::Duration;
 const STEPS: usize = 50;
 
 /// A room with so long a name that an address has a place for nineteen like it.
-fn long(letter: char) -> String {
+pub(super) fn long(letter: char) -> String {
     format!("shelf:{}", letter.to_string().repeat(190))
 }
 
-fn rooms() -> Value {
+pub(super) fn rooms() -> Value {
     json!(["shelf:0", long('z')])
 }
 
@@ -53,7 +53,7 @@ fn start((environment, by, is_long): (Environment, By, bool)) -> Start<'static> 
 }
 
 /// Every third version is told in both rooms, and in one that is joined now and then.
-async fn tell_to_and_fro(rig: &Rig) {
+pub(super) async fn tell_to_and_fro(rig: &Rig) {
     let attach = format!(
         "select rowcast.attach('shop.item', 'update', $$
            select 'item:changed' as name, json_build_object('item', n.item, 'version', n.version) as data,

@@ -6,7 +6,7 @@ import { tap } from './wiretap.js'
 const wire = tap()
 const { connect } = await import(globalThis.rowcastClient ?? './client/index.js')
 
-const journal = { heard: [], gaps: [], statuses: [], errors: [], tokens: 0, stale: [] }
+const journal = { heard: [], gaps: [], statuses: [], errors: [], tokens: 0, stale: [], acknowledged: 0, stored: 0, unstored: [] }
 let connection
 const events = new Map()
 let wake = () => {}
@@ -50,6 +50,19 @@ export const wish = (rooms, options) => void connection.subscribe(rooms, options
 export const unsubscribe = (rooms) => connection.unsubscribe(rooms)
 export const call = (name, args) => connection.call(name, args)
 export const ack = (id) => connection.ack(events.get(id))
+
+// The same for a share of what was heard since, in its order and not waited for.
+export function acknowledge(share) {
+  const { heard, acknowledged } = journal
+  const count = acknowledged + Math.floor((heard.length - acknowledged) * share)
+  if (count === acknowledged) return
+  journal.acknowledged = count
+  connection.ack(events.get(heard[count - 1].id)).then(
+    () => { journal.stored = Math.max(journal.stored, count) },
+    ({ code }) => write(journal.unstored, code),
+  )
+}
+
 export const close = () => connection.close()
 
 // The state as of now: where it stands and how much it has heard.

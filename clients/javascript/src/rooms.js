@@ -174,7 +174,7 @@ export function roster({ later, random, reader }, keeper, report, denied) {
         // Held even so: `release` lets go of them, whatever was answered.
         this.want(rooms, since)
         // The server's words; for a stream it would be an address that is none, and a link too much.
-        if (!rooms[0] || rooms.includes('')) return fail(wish, new RowcastError('bad-message', 'no room, or one with no name'))
+        if (!rooms[0] || rooms.includes('')) return fail(wish, new RowcastError('bad-message', 'no room, or no name'))
         if (!isFrame(rooms)) return fail(wish, new RowcastError('message-too-big', 'subscribe in parts'))
         wishes.add(wish)
         plan()
@@ -234,7 +234,7 @@ export function roster({ later, random, reader }, keeper, report, denied) {
      * @param {Opening} opening
      */
     welcomed(frame, opening) {
-      let { since, rest, wishes: open, loading, reader } = opening
+      let { since, rest, wishes: open, loading } = opening
       home.clear()
       for (const room of frame.rooms.slice(0, frame.home)) home.add(room)
       for (const room of frame.rooms) {
@@ -253,13 +253,14 @@ export function roster({ later, random, reader }, keeper, report, denied) {
         wishes.delete(wish)
         since = wish.since
       }
-      if (keeper().speaks()) {
+      // A reader's place is one for all rooms: what others brought, acknowledged, would pass over what these lack.
+      if (!reader && keeper().speaks()) {
         for (const rooms of inFrames(still, String)) {
           const reject = (/** @type {RowcastError} */ { code, message }) => rooms.forEach((room) => this.refuse({ code, message, room }))
           wishes.add({ rooms, since, resumes: true, resolve: tellRefused, reject, refused: [] })
         }
       } else {
-        for (const room of still) this.refuse({ code: 'unavailable', message: 'needs WebSocket', room })
+        for (const room of still) this.refuse({ code: 'unavailable', message: 'needs WebSocket, no reader', room })
         for (const wish of wishes) if (wish.rooms.some((room) => still.includes(room))) grant(wish, frame)
       }
       if (!opening.since && !reader) this.granted(frame, opening)

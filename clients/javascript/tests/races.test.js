@@ -475,6 +475,14 @@ describe('more rooms than an address holds', () => {
     expect(fake.socket.said('subscribe')).toMatchObject([{ rooms, since: 'h.1_0' }])
   })
 
+  test('lost events: of a reader they are refused, for they would be joined behind what it has not acknowledged', async () => {
+    const { socket, told } = await live(fake, { rooms: names, reader: 'x' }, { rooms: [] })
+    const opened = socket.query('rooms').split(',')
+    await settle()
+    expect(socket.said('subscribe')).toEqual([])
+    expect(told.errors.map(({ code, room }) => `${code} ${room}`)).toEqual(names.slice(opened.length).map((room) => `unavailable ${room}`))
+  })
+
   test('are refused in words where there are no frames, and so is a load', async () => {
     const { connection, told } = open(fake, { transports: ['sse'], rooms: names })
     await turns()
