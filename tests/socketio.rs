@@ -11,6 +11,8 @@ mod bounds;
 mod entry;
 /// What a client says, and what answers it.
 mod messages;
+/// All of it at once.
+mod random;
 /// Names under which the database keeps how far a page has come.
 mod readers;
 /// Coming back: exactly what was missed.
