@@ -1,7 +1,8 @@
 //! Everything at once, at random from a printed seed: links that end in the middle of what they bring, stand
 //! still or are slow; rooms that are joined and left, from places in the past as well; states that are
-//! loaded meanwhile; rooms that are taken away; servers that are killed; a channel that is held back. Each version of an item is
-//! told in another room than the one before, and some applications have more rooms than an address.
+//! loaded meanwhile; rooms that are taken away; servers that are killed or replaced; a channel that is held
+//! back. Each version of an item is told in another room than the one before, and some applications have more
+//! rooms than an address.
 
 use super::nodes::replace;
 use super::rig::{Application, By, Rig, Start};
@@ -138,7 +139,8 @@ async fn run(is_held: bool) {
         let loads = step < STEPS / 2;
         join_all(each.map(|(application, random)| happens(application, random, loads))).await;
         if step % 20 == 19 {
-            replace(&rig, &mut process, &doors, Signal::SIGKILL).await;
+            let signal = [Signal::SIGKILL, Signal::SIGTERM][random.random_range(0..2)];
+            replace(&rig, &mut process, &doors, signal).await;
         }
         if step % 7 == 3 {
             let forbidden = random.random_range(1..12);

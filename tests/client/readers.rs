@@ -1,6 +1,6 @@
 //! Durable readers at random from a printed seed: pages that acknowledge some of what they were given and are
 //! thrown away at any moment, over links that end in the middle of what they bring, on servers that are
-//! killed. What was not dealt with comes again to the next page; what was stored as dealt with does not.
+//! killed or replaced. What was not dealt with comes again to the next page; what was stored as dealt with does not.
 
 use super::nodes::replace;
 use super::random::{long, rooms, tell_to_and_fro};
@@ -169,7 +169,8 @@ async fn what_a_reader_has_not_dealt_with_comes_again_and_what_is_stored_does_no
         join_all(each.map(|reader| reader.lives(&rig, &driver, &process))).await;
         if step % 15 == 14 {
             let pages: Vec<_> = readers.iter().map(|reader| &reader.page).collect();
-            replace(&rig, &mut process, &pages, Signal::SIGKILL).await;
+            let signal = [Signal::SIGKILL, Signal::SIGTERM][random.random_range(0..2)];
+            replace(&rig, &mut process, &pages, signal).await;
         }
         tokio::time::sleep(Duration::from_millis(random.random_range(20..400))).await;
     }
